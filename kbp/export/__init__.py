@@ -1,0 +1,21 @@
+"""Files for inference: SavedModel and .tflite, audited and verified."""
+
+from kbp.export.audit import Audit, Operation, audit
+from kbp.export.interpreter import Runner
+from kbp.export.latency import Latency, benchmark
+from kbp.export.saved_model import to_saved_model
+from kbp.export.tflite import to_tflite
+from kbp.export.verify import Verification, verify
+
+__all__ = [
+    "Audit",
+    "Latency",
+    "Operation",
+    "Runner",
+    "Verification",
+    "audit",
+    "benchmark",
+    "to_saved_model",
+    "to_tflite",
+    "verify",
+]

@@ -1,0 +1,151 @@
+"""Looking into a .tflite file: operations, types, sizes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+_FLOATS = ("FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16")
+_NUMPY = {
+    "FLOAT32": np.float32,
+    "FLOAT16": np.float16,
+    "INT8": np.int8,
+    "INT32": np.int32,
+    "INT64": np.int64,
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a .tflite file.
+
+    Attributes:
+        name: LiteRT's name, e.g. `"CONV_2D"`.
+        inputs: types of the inputs, e.g. `("INT8", "INT8", "INT32")`.
+        outputs: types of the outputs.
+        layer: name of the output tensor, which begins with the Keras layer's.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    layer: str
+
+    @property
+    def is_float(self) -> bool:
+        """Whether a float goes in or comes out."""
+        return any(t in _FLOATS for t in (*self.inputs, *self.outputs))
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a .tflite file holds.
+
+    Attributes:
+        operations: in order of execution.
+        parameters: number of constants that are weights or biases.
+        nonzero: how many of them are not zero.
+        size: of the file, in bytes.
+    """
+
+    operations: tuple[Operation, ...]
+    parameters: int
+    nonzero: int
+    size: int
+
+    @property
+    def float_operations(self) -> tuple[Operation, ...]:
+        """The operations that a float goes into or comes out of."""
+        return tuple(op for op in self.operations if op.is_float)
+
+
+def audit(
+    model: str | Path | bytes, *, allow_float: Sequence[str] | None = None
+) -> Audit:
+    """List the operations of a .tflite file with their types.
+
+    Args:
+        model: path of the file, or its bytes.
+        allow_float: names of operations (`"SOFTMAX"`) that may be float; any
+            other float operation is then an error. `None` allows all.
+
+    Raises:
+        ValueError: it is no .tflite file, or a float operation is not
+            allowed; the message names it and the layer it came from.
+        FileNotFoundError: there is no such file.
+    """
+    content = model if isinstance(model, bytes) else Path(model).read_bytes()
+    if content[4:8] != b"TFL3":
+        name = "The given bytes" if model is content else str(model)
+        raise ValueError(f"{name}: not a .tflite file.")
+    tree = schema.ModelT.InitFromPackedBuf(content, 0)
+    codes = [_operator_name(code) for code in tree.operatorCodes]
+    operations: list[Operation] = []
+    parameters = nonzero = 0
+    for graph in tree.subgraphs:
+        operations += [
+            _operation(codes[op.opcodeIndex], op, graph.tensors)
+            for op in graph.operators or ()
+        ]
+        for tensor in graph.tensors:
+            values = _weights(tensor, tree.buffers)
+            parameters += values.size
+            nonzero += int(np.count_nonzero(values))
+    result = Audit(tuple(operations), parameters, nonzero, len(content))
+    if allow_float is not None:
+        _require_integers(result, allow_float)
+    return result
+
+
+def _require_integers(result, allowed):
+    found = [op for op in result.float_operations if op.name not in allowed]
+    if found:
+        listed = "; ".join(f"{op.name} at {op.layer}" for op in found[:5])
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        raise ValueError(
+            f"{len(found)} operations are float by accident: {listed}{more}. "
+            "Name those that may be float in `allow_float`."
+        )
+
+
+def _operation(name, operator, tensors):
+    def types(indices):
+        return tuple(_type_name(tensors[i].type) for i in indices if i != -1)
+
+    return Operation(
+        name,
+        types(operator.inputs),
+        types(operator.outputs),
+        tensors[operator.outputs[0]].name.decode(),
+    )
+
+
+def _operator_name(code):
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if number == schema.BuiltinOperator.CUSTOM:
+        return code.customCode.decode()
+    return _name_of(schema.BuiltinOperator, number)
+
+
+def _type_name(number):
+    return _name_of(schema.TensorType, number)
+
+
+def _name_of(enumeration, number):
+    return next(k for k, v in vars(enumeration).items() if v == number)
+
+
+def _weights(tensor, buffers):
+    """Return a tensor's constant weights, empty if it holds none.
+
+    Shapes and axes are constants too, but integers without a scale.
+    """
+    data = buffers[tensor.buffer].data
+    name = _type_name(tensor.type)
+    quantization = tensor.quantization
+    scaled = quantization is not None and quantization.scale is not None
+    if data is None or name not in _NUMPY or not (scaled or name in _FLOATS):
+        return np.empty(0)
+    return np.asarray(data, np.uint8).view(_NUMPY[name])

@@ -1,0 +1,76 @@
+"""Running a .tflite file with LiteRT."""
+
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+
+class Runner:
+    """A .tflite file as a function from float batches to float batches.
+
+    Args:
+        path: the file; it has one input and one output.
+        num_threads: threads of XNNPACK.
+
+    Attributes:
+        output_scale: size of one integer step of the output, 0 for float.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no .tflite file that LiteRT runs.
+    """
+
+    def __init__(self, path: str | Path, *, num_threads: int = 1):
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{path}: no such file.")
+        self.interpreter = Interpreter(str(path), num_threads=num_threads)
+        self.interpreter.allocate_tensors()
+        (self.input,) = self.interpreter.get_input_details()
+        (self.output,) = self.interpreter.get_output_details()
+        self.output_scale, self.output_zero = self.output["quantization"]
+
+    def quantize_input(self, inputs: np.ndarray) -> np.ndarray:
+        """Return a float batch as the file's input type."""
+        return _quantize(inputs, self.input)
+
+    def run(self, inputs: np.ndarray) -> np.ndarray:
+        """Run one batch of the file's batch size, in its own types."""
+        self.interpreter.set_tensor(self.input["index"], inputs)
+        self.interpreter.invoke()
+        return self.interpreter.get_tensor(self.output["index"])
+
+    def predict_raw(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the outputs of a float batch of any size, in file's type."""
+        quantized = self.quantize_input(np.asarray(inputs))
+        size = self.input["shape"][0]
+        count = len(quantized)
+        padded = np.concatenate(
+            [quantized, np.repeat(quantized[-1:], -count % size, axis=0)]
+        )
+        outputs = [
+            self.run(padded[start : start + size]).copy()
+            for start in range(0, count, size)
+        ]
+        return np.concatenate(outputs)[:count]
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the float outputs of a float batch of any size."""
+        outputs = self.predict_raw(inputs)
+        if not self.output_scale:
+            return outputs
+        steps = outputs.astype(np.float32) - self.output_zero
+        return steps * np.float32(self.output_scale)
+
+    def quantize_output(self, outputs: np.ndarray) -> np.ndarray:
+        """Return float outputs in the file's integer steps."""
+        return _quantize(outputs, self.output)
+
+
+def _quantize(values, details):
+    dtype, (scale, zero) = details["dtype"], details["quantization"]
+    if not scale:
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    steps = np.round(values / np.float32(scale)) + zero
+    return np.clip(steps, limits.min, limits.max).astype(dtype)

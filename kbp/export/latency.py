@@ -1,0 +1,86 @@
+"""Measuring .tflite files against each other."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kbp.export.interpreter import Runner
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Time of one call of a .tflite file, in milliseconds."""
+
+    path: str
+    num_threads: int
+    median: float
+    low: float
+    high: float
+    rounds: int
+
+
+def benchmark(
+    paths: Sequence[str | Path],
+    *,
+    num_threads: int = 1,
+    rounds: int = 30,
+    seconds: float = 0.02,
+    seed: int = 0,
+) -> list[Latency]:
+    """Measure files in turns, so that a busy machine is unfair to none.
+
+    Each round runs every file for a few calls, one file after the other; a
+    file's figure is the median over the rounds of the mean call.
+
+    Args:
+        paths: .tflite files.
+        num_threads: threads of XNNPACK.
+        rounds: rounds to measure, after one to warm up.
+        seconds: time that one file runs in one round, at least one call.
+        seed: of the random inputs.
+
+    Returns:
+        One `Latency` for each path; `low` and `high` are the quartiles.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no .tflite file that LiteRT runs.
+    """
+    runners = [Runner(path, num_threads=num_threads) for path in paths]
+    inputs = [_random_input(runner, seed) for runner in runners]
+    calls = []
+    for runner, x in zip(runners, inputs, strict=True):
+        _time(runner, x, 3)
+        once = _time(runner, x, 3)
+        calls.append(max(1, round(seconds / once)))
+    times = np.array(
+        [
+            [
+                _time(runner, x, count)
+                for runner, x, count in zip(runners, inputs, calls, strict=True)
+            ]
+            for _ in range(rounds + 1)
+        ][1:]
+    )  # (rounds, files)
+    low, median, high = np.quantile(1000 * times, [0.25, 0.5, 0.75], axis=0)
+    return [
+        Latency(str(path), num_threads, *map(float, figures), rounds)
+        for path, *figures in zip(paths, median, low, high, strict=True)
+    ]
+
+
+def _time(runner, inputs, calls):
+    start = time.perf_counter()
+    for _ in range(calls):
+        runner.run(inputs)
+    return (time.perf_counter() - start) / calls
+
+
+def _random_input(runner, seed):
+    # Zeros may run faster than what a file is for.
+    shape = runner.input["shape"]
+    values = np.random.default_rng(seed).random(shape, np.float32)
+    return runner.quantize_input(values)

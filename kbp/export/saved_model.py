@@ -1,0 +1,39 @@
+"""Export to TensorFlow's SavedModel."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import keras
+
+
+def to_saved_model(model: keras.Model, path: str | Path) -> Path:
+    """Write a SavedModel with one serving signature and a dynamic batch.
+
+    It loads with `tf.saved_model.load`, also where neither Keras nor kbp is
+    installed.
+
+    Args:
+        model: a built model.
+        path: folder to write; must not exist yet.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileExistsError: the folder exists.
+    """
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(f"{path} exists. Choose another folder.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        model.export(temporary, format="tf_saved_model", verbose=False)
+        os.chmod(temporary, 0o755)
+        os.rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return path

@@ -1,0 +1,188 @@
+"""Models as graphs of primitive layers, and rewriting them.
+
+Pruning and quantization both take a model apart and put it together again.
+They do it here, with `keras.models.clone_model` as the one way to walk a graph.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import keras
+from keras import tree
+
+from kbp.layers import Composite, TransformedLayer
+
+
+@dataclass(eq=False)
+class Call:
+    """One use of a layer or operation in a model.
+
+    Attributes:
+        operation: the layer, seen through a `TransformedLayer` around it.
+        inputs: symbolic tensors that go in.
+        outputs: symbolic tensors that come out.
+        consumers: the uses that take the outputs.
+        producers: the uses that gave the inputs.
+    """
+
+    operation: keras.Operation
+    inputs: list[keras.KerasTensor]
+    outputs: list[keras.KerasTensor]
+    consumers: list["Call"] = field(default_factory=list, repr=False)
+    producers: list["Call"] = field(default_factory=list, repr=False)
+
+
+def as_functional(model: keras.Model) -> keras.Model:
+    """Return a functional view of a functional or Sequential model.
+
+    Raises:
+        ValueError: the model is subclassed, or not built yet.
+    """
+    if isinstance(model, keras.Sequential):
+        if not model.built:
+            raise ValueError(
+                f"Model {model.name} is not built. Give it an `Input` or call "
+                "it on a batch first."
+            )
+        return keras.Model(model.input, model.output, name=model.name)
+    if not is_functional(model):
+        raise ValueError(
+            f"Model {model.name} is neither functional nor Sequential, so its "
+            f"graph is not known. Received: {type(model).__name__}"
+        )
+    return model
+
+
+def is_functional(layer) -> bool:
+    """Say whether a layer is a model with a known graph."""
+    return isinstance(layer, keras.Model) and hasattr(layer, "operations")
+
+
+def flatten(model: keras.Model) -> keras.Model:
+    """Unroll composite layers and nested models into primitive layers.
+
+    Args:
+        model: a functional or built Sequential model.
+
+    Returns:
+        A functional model that shares every layer and weight with `model`.
+
+    Raises:
+        ValueError: the model is subclassed, or not built yet.
+    """
+    model = as_functional(model)
+
+    def is_unrolled(operation):
+        return isinstance(
+            operation, Composite | keras.Sequential
+        ) or is_functional(operation)
+
+    def unroll(layer, *args, **kwargs):
+        # `call` leaves the nodes of the layers inside, `__call__` one node.
+        run = layer.call if is_unrolled(layer) else layer
+        return run(*args, **kwargs)
+
+    while any(is_unrolled(operation) for operation in model.operations):
+        model = rewrite(model, call=unroll)
+    return model
+
+
+def rewrite(
+    model: keras.Model,
+    *,
+    layer: Callable | None = None,
+    call: Callable | None = None,
+) -> keras.Model:
+    """Rebuild a functional model, layer by layer.
+
+    Args:
+        model: a functional model.
+        layer: `layer(old) -> new`, once for each layer and operation; by
+            default each is used again as it is, weights included.
+        call: `call(new, *args, **kwargs) -> outputs`, once for each use.
+
+    Returns:
+        The new functional model, not compiled.
+    """
+    # Keras would hand the old model's losses and optimizer to the new one.
+    plain = keras.Model(model.input, model.output, name=model.name)
+    return keras.models.clone_model(
+        plain,
+        clone_function=layer or (lambda old: old),
+        call_function=call,
+    )
+
+
+def copy(layer, **changes):
+    """Return a new layer of the same configuration, without the weights."""
+    if not isinstance(layer, keras.layers.Layer):
+        return layer  # an operation has no state
+    return type(layer).from_config({**layer.get_config(), **changes})
+
+
+def replace_layers(
+    model: keras.Model, replace: Callable, call: Callable | None = None
+) -> keras.Model:
+    """Rebuild a flat model with `replace(layer) -> new` and carry weights over.
+
+    A layer and its replacement may differ by a `TransformedLayer` on either
+    side: the weights of the layer inside are copied, and those of the
+    transforms that both sides begin with.
+    """
+    pairs = []
+
+    def replacement(old):
+        new = replace(old)
+        if isinstance(new, keras.layers.Layer):
+            pairs.append((old, new))
+        return new
+
+    new_model = rewrite(model, layer=replacement, call=call)
+    for old, new in pairs:
+        carry_weights(old, new)
+    return new_model
+
+
+def carry_weights(old, new) -> None:
+    """Copy the weights of a layer to its replacement, both built."""
+    unwrapped(new).set_weights(unwrapped(old).get_weights())
+    unwrapped(new).trainable = unwrapped(old).trainable
+    for source, target in zip(transforms(old), transforms(new), strict=False):
+        if type(source) is not type(target):
+            break
+        target.set_weights(source.get_weights())
+
+
+def unwrapped(layer):
+    """Return the layer inside a `TransformedLayer`, or the layer itself."""
+    return layer.layer if isinstance(layer, TransformedLayer) else layer
+
+
+def transforms(layer) -> list:
+    """Return the transforms of a layer's kernel, none if it is plain."""
+    return layer.transforms if isinstance(layer, TransformedLayer) else []
+
+
+def calls(model: keras.Model) -> list[Call]:
+    """List the uses of layers in a functional model, in order of execution."""
+    found: list[Call] = []
+    producer: dict[int, Call] = {}
+
+    def record(operation, *args, **kwargs):
+        outputs = operation(*args, **kwargs)
+        inputs = [
+            x
+            for x in tree.flatten((args, kwargs))
+            if isinstance(x, keras.KerasTensor)
+        ]
+        call = Call(unwrapped(operation), inputs, tree.flatten(outputs))
+        for x in inputs:
+            if id(x) in producer:
+                call.producers.append(producer[id(x)])
+                producer[id(x)].consumers.append(call)
+        producer.update((id(x), call) for x in call.outputs)
+        found.append(call)
+        return outputs
+
+    rewrite(model, call=record)
+    return found

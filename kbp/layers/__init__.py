@@ -1,0 +1,28 @@
+"""Keras layers: residual, self-masking, fusing, attending."""
+
+from kbp.layers.attention import SelfAttention
+from kbp.layers.composite import Composite
+from kbp.layers.dtm import DTM
+from kbp.layers.dtm_conv2d import DTMConv2D
+from kbp.layers.dtm_dense import DTMDense
+from kbp.layers.fixed_mask import FixedMask
+from kbp.layers.fusion import FeatureFusion
+from kbp.layers.kernel_transform import KernelTransform
+from kbp.layers.position import PositionEmbedding
+from kbp.layers.residual import ResidualConv2D, ResidualDense
+from kbp.layers.transformed import TransformedLayer
+
+__all__ = [
+    "Composite",
+    "DTM",
+    "DTMConv2D",
+    "DTMDense",
+    "FeatureFusion",
+    "FixedMask",
+    "KernelTransform",
+    "PositionEmbedding",
+    "ResidualConv2D",
+    "ResidualDense",
+    "SelfAttention",
+    "TransformedLayer",
+]

@@ -1,0 +1,112 @@
+"""Multi-head self-attention with a residual connection."""
+
+import keras
+from keras import ops
+
+from kbp.layers.composite import Composite
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class SelfAttention(Composite):
+    """Multi-head self-attention, added to its input.
+
+        y = MultiHead(W_Q a, W_K a, W_V a) + a
+
+    with `MultiHead = Concat(softmax(Q_h K_h^T) V_h) W_O` of Vaswani et al.
+    The usual factor `1 / sqrt(head size)` of the scores is not an operation
+    of its own: it lies in the initial scale of the query's kernel, so that
+    nothing stands between the quantized tensors and the exported file holds
+    integer operations alone.
+
+    Args:
+        num_heads: number of heads; divides the number of features.
+
+    Call arguments:
+        inputs: tensor `(batch, time, features)`, `time` fixed.
+
+    Returns:
+        Tensor `(batch, time, features)`.
+
+    Raises:
+        ValueError: the heads do not divide the features, or `time` is unknown.
+
+    Example:
+    >>> import keras, kbp
+    >>> kbp.layers.SelfAttention(2)(keras.ops.ones((3, 5, 8))).shape
+    TensorShape([3, 5, 8])
+
+    Reference:
+        Vaswani et al., Attention Is All You Need, 2017.
+    """
+
+    def __init__(self, num_heads: int, **kwargs):
+        super().__init__(**kwargs)
+        if num_heads < 1:
+            raise ValueError(
+                "Argument `num_heads` must be positive. "
+                f"Received: num_heads={num_heads}"
+            )
+        self.num_heads = num_heads
+        self.softmax = keras.layers.Softmax(
+            name=self.part("softmax"), dtype=self.dtype_policy
+        )
+        self.add = keras.layers.Add(
+            name=self.part("add"), dtype=self.dtype_policy
+        )
+
+    def build(self, input_shape):
+        _, self.time, features = input_shape
+        if self.time is None:
+            raise ValueError(
+                f"Layer {self.name} needs a fixed number of time steps. "
+                f"Received input shape: {tuple(input_shape)}"
+            )
+        if features % self.num_heads:
+            raise ValueError(
+                "Argument `num_heads` must divide the features. Received: "
+                f"num_heads={self.num_heads}, features={features}"
+            )
+        self.head_size = features // self.num_heads
+        self.query, self.key, self.value, self.output_dense = (
+            self.dense(name, features, input_shape)
+            for name in ("query", "key", "value", "output")
+        )
+
+    def dense(self, name, features, input_shape):
+        scale = 1.0 / self.head_size if name == "query" else 1.0
+        layer = keras.layers.Dense(
+            features,
+            # Glorot's uniform initializer at scale 1; the query's deviation
+            # is smaller by sqrt(head size).
+            kernel_initializer=keras.initializers.VarianceScaling(
+                scale, "fan_avg", "uniform"
+            ),
+            name=self.part(name),
+            dtype=self.dtype_policy,
+        )
+        layer.build(input_shape)
+        return layer
+
+    def split(self, x):
+        x = ops.reshape(x, (-1, self.time, self.num_heads, self.head_size))
+        return ops.transpose(x, (0, 2, 1, 3))  # (batch, heads, time, size)
+
+    def call(self, inputs):
+        query, key, value = (
+            self.split(layer(inputs))
+            for layer in (self.query, self.key, self.value)
+        )
+        key = ops.transpose(key, (0, 1, 3, 2))  # (batch, heads, size, time)
+        weights = self.softmax(ops.matmul(query, key))
+        context = ops.matmul(weights, value)
+        context = ops.transpose(context, (0, 2, 1, 3))
+        context = ops.reshape(
+            context, (-1, self.time, self.num_heads * self.head_size)
+        )  # (batch, time, features)
+        return self.add([self.output_dense(context), inputs])
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "num_heads": self.num_heads}

@@ -1,0 +1,64 @@
+"""Dense with a differentiable topology mask."""
+
+import keras
+
+from kbp.layers.dtm import DTM
+from kbp.layers.transformed import TransformedLayer
+
+
+class DTMLayer(TransformedLayer):
+    """A layer class of Keras, wrapped with one `DTM` on its kernel.
+
+    The configuration is flat: the wrapped layer's arguments and the mask's.
+    """
+
+    layer_class: type[keras.layers.Layer]
+    dtm_arguments = ("temperature", "threshold", "score", "granularity")
+
+    def __init__(self, *args, **kwargs):
+        chosen = {k: kwargs.pop(k) for k in self.dtm_arguments if k in kwargs}
+        layer = self.layer_class(*args, **kwargs)
+        super().__init__(layer, [DTM(**chosen)])
+
+    @property
+    def dtm(self) -> DTM:
+        """The mask's layer."""
+        return self.transforms[0]
+
+    def get_config(self):
+        dtm = self.dtm.get_config()
+        return {
+            **self.layer.get_config(),
+            **{key: dtm[key] for key in self.dtm_arguments},
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return keras.layers.Layer.from_config.__func__(cls, config)
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class DTMDense(DTMLayer):
+    """`keras.layers.Dense` whose kernel passes through `DTM`.
+
+        y = act((m * W)^T x + b),   m = sigmoid(tau (s - lambda))
+
+    Args:
+        units: size of the output.
+        temperature, threshold, score, granularity: see `DTM`.
+        **kwargs: of `keras.layers.Dense`.
+
+    Call arguments:
+        inputs: tensor `(..., features)`.
+
+    Returns:
+        Tensor `(..., units)`.
+
+    Example:
+    >>> import keras, kbp
+    >>> layer = kbp.layers.DTMDense(4, activation="relu", temperature=20.0)
+    >>> layer(keras.ops.ones((2, 3))).shape
+    TensorShape([2, 4])
+    """
+
+    layer_class = keras.layers.Dense

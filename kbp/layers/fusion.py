@@ -1,0 +1,122 @@
+"""Fusion of feature maps of different resolution."""
+
+import keras
+from keras import ops
+
+from kbp.layers.composite import Composite
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class FeatureFusion(Composite):
+    """Join feature maps of several scales at the finest of them.
+
+    Each map `x_k` is projected by a 1x1 convolution `P_k`, then, from the
+    coarsest to the finest, repeated (nearest neighbour) and added:
+
+        y = act(P_1 x_1 + up(P_2 x_2 + up(P_3 x_3 + ...)))
+
+    This equals upsampling everything, concatenating and one 1x1 convolution,
+    at a fraction of the multiply-adds, because each projection runs at its own
+    resolution.
+
+    Args:
+        filters: number of output channels.
+        activation: name or function.
+        batch_norm: normalize each projection.
+
+    Call arguments:
+        inputs: list of two or more tensors `(batch, height_k, width_k,
+            channels_k)`, the finest first; each size divides the one before.
+
+    Returns:
+        Tensor `(batch, height_1, width_1, filters)`.
+
+    Raises:
+        ValueError: fewer than two inputs, or sizes that are unknown or do not
+            divide.
+
+    Example:
+    >>> import keras, kbp
+    >>> fine, coarse = keras.ops.ones((1, 8, 8, 4)), keras.ops.ones((1, 4, 4, 6))
+    >>> kbp.layers.FeatureFusion(16)([fine, coarse]).shape
+    TensorShape([1, 8, 8, 16])
+    """
+
+    def __init__(
+        self, filters, *, activation="relu", batch_norm=False, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.activation = keras.activations.get(activation)
+        self.batch_norm = batch_norm
+        self.activate = keras.layers.Activation(
+            self.activation, name=self.part("act"), dtype=self.dtype_policy
+        )
+
+    def build(self, input_shape):
+        if not isinstance(input_shape, list) or len(input_shape) < 2:
+            raise ValueError(
+                f"Layer {self.name} joins a list of two or more feature maps. "
+                f"Received shapes: {input_shape}"
+            )
+        layers = keras.layers
+        policy = self.dtype_policy
+        self.projections, self.norms, self.adds = [], [], []
+        for scale, shape in enumerate(input_shape):
+            projection = layers.Conv2D(
+                self.filters,
+                1,
+                use_bias=not self.batch_norm,
+                name=self.part(f"projection_{scale}"),
+                dtype=policy,
+            )
+            projection.build(shape)
+            self.projections.append(projection)
+            if self.batch_norm:
+                norm = layers.BatchNormalization(
+                    momentum=0.9, name=self.part(f"norm_{scale}"), dtype=policy
+                )
+                norm.build((*shape[:-1], self.filters))
+                self.norms.append(norm)
+        for scale, (fine, coarse) in enumerate(
+            zip(input_shape[:-1], input_shape[1:], strict=True)
+        ):
+            self.check_sizes(fine, coarse)
+            self.adds.append(
+                layers.Add(name=self.part(f"add_{scale}"), dtype=policy)
+            )
+
+    def check_sizes(self, fine, coarse):
+        sizes = fine[1:3], coarse[1:3]
+        pairs = list(zip(*sizes, strict=True))
+        if any(None in pair or pair[0] % pair[1] for pair in pairs):
+            raise ValueError(
+                f"Layer {self.name} needs maps of fixed sizes that divide "
+                f"each other. Received sizes: {sizes[0]} and {sizes[1]}"
+            )
+
+    def project(self, scale, inputs):
+        outputs = self.projections[scale](inputs)
+        return self.norms[scale](outputs) if self.batch_norm else outputs
+
+    def call(self, inputs):
+        joined = self.project(len(inputs) - 1, inputs[-1])
+        for scale in reversed(range(len(inputs) - 1)):
+            fine = self.project(scale, inputs[scale])
+            # Unlike UpSampling2D, this is one operation in a .tflite file.
+            joined = ops.image.resize(
+                joined, fine.shape[1:3], interpolation="nearest"
+            )  # (batch, height_k, width_k, filters)
+            joined = self.adds[scale]([fine, joined])
+        return self.activate(joined)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[0][:-1], self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "activation": keras.activations.serialize(self.activation),
+            "batch_norm": self.batch_norm,
+        }

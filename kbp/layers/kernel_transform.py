@@ -1,0 +1,20 @@
+"""Base of what a kernel passes through before it is used."""
+
+import keras
+
+
+class KernelTransform(keras.layers.Layer):
+    """A Keras layer from a kernel to a tensor of the same shape.
+
+    `TransformedLayer` applies it in the kernel's stored precision: under
+    mixed precision the result is rounded once, by the layer that uses it.
+    """
+
+    def __init__(self, **kwargs):
+        # Keras would cast by the policy's compute type even without autocast.
+        kwargs.setdefault("dtype", keras.config.dtype_policy().variable_dtype)
+        kwargs.setdefault("autocast", False)
+        super().__init__(**kwargs)
+
+    def compute_output_shape(self, kernel_shape):
+        return kernel_shape

@@ -1,0 +1,208 @@
+"""Residual layers whose skip spans two layers."""
+
+import keras
+
+from kbp.layers.composite import Composite
+
+
+class Residual(Composite):
+    """What `ResidualDense` and `ResidualConv2D` share.
+
+        a(l) = act(W a(l-1) + b) + a(l-2)
+
+    Subclasses build the main layer and the projection of the skip.
+    """
+
+    def __init__(self, *, activation, batch_norm, **kwargs):
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+        self.batch_norm = batch_norm
+        policy = self.dtype_policy
+        self.normalization = (
+            keras.layers.BatchNormalization(
+                momentum=0.9, name=self.part("norm"), dtype=policy
+            )
+            if batch_norm
+            else None
+        )
+        self.activate = keras.layers.Activation(
+            self.activation, name=self.part("act"), dtype=policy
+        )
+        self.add = keras.layers.Add(name=self.part("add"), dtype=policy)
+        self.projection = None
+
+    def call(self, inputs, skip):
+        outputs = self.main(inputs)
+        if self.normalization is not None:
+            outputs = self.normalization(outputs)
+        if self.projection is not None:
+            skip = self.projection(skip)
+        return self.add([self.activate(outputs), skip])
+
+    def build(self, inputs_shape, skip_shape):
+        self.main.build(inputs_shape)
+        shape = self.main.compute_output_shape(inputs_shape)
+        if self.normalization is not None:
+            self.normalization.build(shape)
+        if tuple(shape[1:]) != tuple(skip_shape[1:]):
+            self.projection = self.make_projection(shape, skip_shape)
+            self.projection.build(skip_shape)
+        self.activate.build(shape)
+        self.add.build([shape, shape])
+
+    def compute_output_shape(self, inputs_shape, skip_shape):
+        return self.main.compute_output_shape(inputs_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "activation": keras.activations.serialize(self.activation),
+            "batch_norm": self.batch_norm,
+        }
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class ResidualDense(Residual):
+    """A dense layer with a skip over two layers.
+
+        a(l) = act(W a(l-1) + b) + a(l-2)
+
+    Where the widths differ, the skip passes through a linear projection
+    without bias: `a(l) = act(W a(l-1) + b) + P a(l-2)`.
+
+    Args:
+        units: size of the output.
+        activation: name or function.
+        batch_norm: normalize before the activation.
+
+    Call arguments:
+        inputs: `a(l-1)`, tensor `(..., features)`.
+        skip: `a(l-2)`, tensor `(..., skip_features)`.
+
+    Returns:
+        Tensor `(..., units)`.
+
+    Raises:
+        ValueError: `units` is not positive.
+
+    Example:
+    >>> import keras, kbp
+    >>> x = keras.ops.ones((2, 8))
+    >>> hidden = keras.layers.Dense(16, activation="relu")(x)
+    >>> kbp.layers.ResidualDense(8)(hidden, x).shape
+    TensorShape([2, 8])
+    """
+
+    def __init__(self, units, *, activation="relu", batch_norm=False, **kwargs):
+        super().__init__(activation=activation, batch_norm=batch_norm, **kwargs)
+        self.units = units
+        self.main = keras.layers.Dense(
+            units,
+            use_bias=not batch_norm,
+            name=self.part("dense"),
+            dtype=self.dtype_policy,
+        )
+
+    def make_projection(self, shape, skip_shape):
+        return keras.layers.Dense(
+            self.units,
+            use_bias=False,
+            name=self.part("projection"),
+            dtype=self.dtype_policy,
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class ResidualConv2D(Residual):
+    """A convolution (padding "same") with a skip over two layers.
+
+        a(l) = act(W * a(l-1) + b) + a(l-2)
+
+    Where channels or sizes differ, the skip passes through a strided 1x1
+    convolution without bias.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: int or pair, in pixels.
+        strides: int, in pixels.
+        activation: name or function.
+        batch_norm: normalize before the activation.
+
+    Call arguments:
+        inputs: `a(l-1)`, tensor `(batch, height, width, channels)`.
+        skip: `a(l-2)`, tensor `(batch, height', width', channels')`.
+
+    Returns:
+        Tensor `(batch, height / strides, width / strides, filters)`.
+
+    Raises:
+        ValueError: the skip's size is no multiple of the output's.
+
+    Example:
+    >>> import keras, kbp
+    >>> x = keras.ops.ones((1, 8, 8, 4))
+    >>> hidden = keras.layers.Conv2D(6, 3, padding="same")(x)
+    >>> kbp.layers.ResidualConv2D(6, strides=2)(hidden, x).shape
+    TensorShape([1, 4, 4, 6])
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size=3,
+        *,
+        strides=1,
+        activation="relu",
+        batch_norm=False,
+        **kwargs,
+    ):
+        super().__init__(activation=activation, batch_norm=batch_norm, **kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.main = keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=strides,
+            padding="same",
+            use_bias=not batch_norm,
+            name=self.part("conv"),
+            dtype=self.dtype_policy,
+        )
+
+    def make_projection(self, shape, skip_shape):
+        return keras.layers.Conv2D(
+            self.filters,
+            1,
+            strides=self.skip_strides(shape, skip_shape),
+            padding="same",
+            use_bias=False,
+            name=self.part("projection"),
+            dtype=self.dtype_policy,
+        )
+
+    def skip_strides(self, shape, skip_shape):
+        strides = []
+        for size, skip_size in zip(shape[1:3], skip_shape[1:3], strict=True):
+            if size is None or skip_size is None:
+                strides.append(self.strides)
+            elif -(-skip_size // max(1, skip_size // size)) == size:
+                strides.append(max(1, skip_size // size))
+            else:
+                raise ValueError(
+                    f"The skip of layer {self.name} must be as large as its "
+                    "output or a multiple of it. Received: output "
+                    f"{tuple(shape[1:3])}, skip {tuple(skip_shape[1:3])}"
+                )
+        return tuple(strides)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+        }

@@ -1,0 +1,120 @@
+"""A layer whose kernel passes through transforms before it is used."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from kbp.layers.kernel_transform import KernelTransform
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class TransformedLayer(keras.layers.Wrapper):
+    """Run a layer on a transformed kernel.
+
+    Masks, gradient bounds and fake quantization are all of one kind: the
+    kernel `W` is replaced by `W' = t_n(... t_1(W))`, then the layer's own
+    `call` runs on `W'`, whatever its class.
+
+    Only layers without state of their own can be wrapped: what a
+    BatchNormalization or Dropout updates inside the wrapper would be lost.
+
+    Args:
+        layer: the Keras layer to wrap, e.g. `keras.layers.Dense(10)`.
+        transforms: applied to the kernel in this order.
+        kernel: name of the layer's attribute that holds the kernel.
+        **kwargs: `name`, by default the wrapped layer's.
+
+    Call arguments:
+        inputs: as the wrapped layer's, one tensor.
+        training: bool, passed on to the transforms.
+
+    Returns:
+        What the wrapped layer returns.
+
+    Raises:
+        ValueError: the layer has non-trainable variables, or no such kernel.
+
+    Example:
+    >>> import keras, kbp
+    >>> dense = keras.layers.Dense(3)
+    >>> masked = kbp.layers.TransformedLayer(dense, [kbp.layers.DTM()])
+    >>> masked(keras.ops.ones((2, 5))).shape
+    TensorShape([2, 3])
+    """
+
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        transforms: Sequence[KernelTransform],
+        *,
+        kernel: str = "kernel",
+        **kwargs,
+    ):
+        kwargs.setdefault("name", layer.name)
+        # Transforms see the stored kernel; the wrapped layer casts by itself.
+        kwargs |= {"dtype": layer.variable_dtype, "autocast": False}
+        super().__init__(layer, **kwargs)
+        self.transforms = list(transforms)
+        self.kernel_attribute = kernel
+
+    @property
+    def kernel(self) -> keras.Variable:
+        """The wrapped layer's own kernel, before any transform."""
+        return getattr(self.layer, self.kernel_attribute)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        if not hasattr(self.layer, self.kernel_attribute):
+            raise ValueError(
+                f"Layer {self.layer.name} has no attribute "
+                f"`{self.kernel_attribute}` to transform."
+            )
+        if self.layer.non_trainable_variables and self.layer.trainable:
+            raise ValueError(
+                f"Layer {self.layer.name} updates state of its own, which a "
+                "TransformedLayer would discard. Wrap the layers inside it."
+            )
+        for transform in self.transforms:
+            if not transform.built:
+                transform.build(tuple(self.kernel.shape))
+                transform.built = True
+
+    def transformed_kernel(self, training: bool = False):
+        """Return the kernel as the wrapped layer uses it."""
+        kernel = ops.convert_to_tensor(self.kernel)
+        for transform in self.transforms:
+            kernel = transform(kernel, training=training)
+        return kernel
+
+    def call(self, inputs, training=False):
+        kernel = self.transformed_kernel(training)
+        # Every variable is mapped, because this scope hides an outer one: on
+        # JAX, `fit` runs inside a StatelessScope of its own.
+        mapping = [
+            (v, kernel if v is self.kernel else ops.convert_to_tensor(v))
+            for v in self.layer.variables
+        ]
+        with keras.StatelessScope(state_mapping=mapping):
+            return self.layer(inputs)
+
+    def compute_output_shape(self, input_shape):
+        return self.layer.compute_output_shape(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "transforms": [
+                keras.saving.serialize_keras_object(t) for t in self.transforms
+            ],
+            "kernel": self.kernel_attribute,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        for key in ("layer", "transforms"):
+            config[key] = keras.saving.deserialize_keras_object(
+                config[key], custom_objects=custom_objects
+            )
+        return cls(**config)

@@ -1,0 +1,5 @@
+"""Keras optimizers."""
+
+from kbp.optimizers.hybrid import HybridOptimizer
+
+__all__ = ["HybridOptimizer"]

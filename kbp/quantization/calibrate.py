@@ -1,0 +1,65 @@
+"""Start the ranges of fake quantization from data."""
+
+import itertools
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+
+from kbp import graph
+from kbp.quantization.fake_quantize import FakeQuantize
+
+
+def calibrate(model: keras.Model, data: Iterable, batches: int = 8) -> None:
+    """Set every range of a fake-quantized model from a few batches.
+
+    The batches pass through the model in float, at inference. The range of
+    an activation becomes the mean of its batches' ranges, the range of a
+    kernel that of its values.
+
+    Args:
+        model: a model from `quantize_aware`, changed in place.
+        data: batches of inputs, or of tuples that begin with the inputs.
+        batches: how many batches to take.
+
+    Raises:
+        ValueError: the data are empty, not finite, or do not fit the model.
+    """
+    quantizers = list(fake_quantizers(model))
+    try:
+        for quantizer in quantizers:
+            quantizer.observing = True
+        count = 0
+        for batch in itertools.islice(data, batches):
+            inputs = batch[0] if isinstance(batch, tuple | list) else batch
+            _check(model, inputs)
+            model(inputs, training=False)
+            count += 1
+        if not count:
+            raise ValueError("The calibration data hold no batch.")
+    finally:
+        for quantizer in quantizers:
+            quantizer.observing = False
+    for quantizer in quantizers:
+        quantizer.set_observed_range()
+
+
+def fake_quantizers(model: keras.Model):
+    """Yield every `FakeQuantize` of a model."""
+    for layer in model.layers:
+        for candidate in (layer, *graph.transforms(layer)):
+            if isinstance(candidate, FakeQuantize):
+                yield candidate
+
+
+def _check(model, inputs):
+    expected = [tuple(x.shape[1:]) for x in model.inputs]
+    received = [tuple(x.shape[1:]) for x in keras.tree.flatten(inputs)]
+    if expected != received:
+        raise ValueError(
+            f"Calibration data must have the shape of the model's input, "
+            f"{expected} after the batch axis. Received: {received}"
+        )
+    for x in keras.tree.flatten(inputs):
+        if not np.isfinite(keras.ops.convert_to_numpy(x)).all():
+            raise ValueError("Calibration data hold NaN or infinite values.")

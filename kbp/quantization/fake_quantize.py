@@ -1,0 +1,170 @@
+"""Fake quantization as a Keras 3 layer, with TFMOT's arithmetic."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from kbp.layers import KernelTransform
+from kbp.quantization import tfmot
+
+KINDS = ("tensor", "kernel", "channel", "fixed")
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class FakeQuantize(KernelTransform):
+    """Round a tensor to the 256 values that eight bits can hold.
+
+    The arithmetic is TFMOT's: this layer owns the range's variables and hands
+    them to one of its public quantizers, with the 8-bit rules of its default
+    scheme.
+
+    | kind        | range                                  | quantizer       |
+    | ----------- | -------------------------------------- | --------------- |
+    | `"tensor"`  | moving average, asymmetric             | `MovingAverage` |
+    | `"kernel"`  | last value, symmetric, narrow          | `LastValue`     |
+    | `"channel"` | the same for each index of last axis   | `LastValue`     |
+    | `"fixed"`   | `[minimum, maximum]`                   | `Fixed`         |
+
+    In training the range follows the tensor; at inference it stands.
+
+    Args:
+        kind: see the table.
+        minimum: lower end, of kind `"fixed"` alone.
+        maximum: upper end, of kind `"fixed"` alone.
+
+    Call arguments:
+        inputs: float tensor; computed in float32 whatever the policy.
+        training: bool.
+
+    Returns:
+        Tensor of the same shape and dtype.
+
+    Raises:
+        ValueError: unknown kind, or a range that does not contain zero.
+
+    Example:
+    >>> from kbp.quantization import FakeQuantize
+    >>> import numpy as np
+    >>> halves = FakeQuantize("fixed", minimum=0.0, maximum=127.5)
+    >>> np.asarray(halves(np.array([0.3, 7.1, 300.0], "float32")))
+    array([  0.5,   7. , 127.5], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        kind: str = "tensor",
+        *,
+        minimum: float | None = None,
+        maximum: float | None = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if kind not in KINDS:
+            raise ValueError(
+                f"Argument `kind` must be one of {KINDS}. "
+                f"Received: kind={kind!r}"
+            )
+        if kind == "fixed" and not (
+            minimum is not None
+            and maximum is not None
+            and minimum <= 0 <= maximum
+            and minimum < maximum
+        ):
+            raise ValueError(
+                "Arguments `minimum` and `maximum` must enclose zero. "
+                f"Received: minimum={minimum}, maximum={maximum}"
+            )
+        self.kind = kind
+        self.minimum, self.maximum = minimum, maximum
+        self.observing = False
+        self._observed = []
+
+    def build(self, input_shape):
+        self.quantizer = self._make_quantizer()
+        # Quantizers are no Keras objects: they build upon an adapter.
+        self._ranges = (
+            self.quantizer.build(input_shape, "range", _WeightAdapter(self))
+            or {}
+        )
+
+    def _make_quantizer(self):
+        quantizers = tfmot.quantizers()
+        if self.kind == "fixed":
+            return quantizers.FixedQuantizer(
+                num_bits=8,
+                init_min=self.minimum,
+                init_max=self.maximum,
+                narrow_range=False,
+            )
+        if self.kind == "tensor":
+            return quantizers.MovingAverageQuantizer(
+                num_bits=8, per_axis=False, symmetric=False, narrow_range=False
+            )
+        return quantizers.LastValueQuantizer(
+            num_bits=8,
+            per_axis=self.kind == "channel",
+            symmetric=True,
+            narrow_range=True,
+        )
+
+    def call(self, inputs, training=False):
+        if self.observing:
+            self._observed.append(self._measure(inputs))
+            return inputs
+        outputs = self.quantizer(
+            ops.cast(inputs, "float32"),
+            training=bool(training),
+            weights={key: v.value for key, v in self._ranges.items()},
+        )
+        return ops.cast(outputs, inputs.dtype)
+
+    def _measure(self, inputs):
+        """Return the range that one tensor asks for; it contains zero."""
+        axes = tuple(range(len(inputs.shape) - (self.kind == "channel")))
+        low = ops.convert_to_numpy(ops.min(inputs, axis=axes))
+        high = ops.convert_to_numpy(ops.max(inputs, axis=axes))
+        if self.kind == "tensor":
+            return np.minimum(low, 0.0), np.maximum(high, 0.0)
+        bound = np.maximum(-low, high)
+        return -bound, bound
+
+    def set_observed_range(self) -> None:
+        """Set the range to the mean of those observed, and forget them.
+
+        The mean is where the moving average of training would settle. Called
+        after `observing` was true for some eager calls.
+        """
+        if self._ranges and self._observed:
+            for key, values in zip(
+                ("min_var", "max_var"),
+                zip(*self._observed, strict=True),
+                strict=True,
+            ):
+                self._ranges[key].assign(np.mean(values, axis=0))
+        self._observed.clear()
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kind": self.kind,
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+        }
+
+
+class _WeightAdapter:
+    """What a TFMOT quantizer takes for a tf_keras layer."""
+
+    def __init__(self, layer: keras.layers.Layer):
+        self.layer = layer
+
+    def add_weight(self, name, *, shape=None, initializer=None, trainable):
+        shape = (shape,) if isinstance(shape, int) else tuple(shape or ())
+        return self.layer.add_weight(
+            name=name,
+            shape=shape,
+            initializer=keras.initializers.Constant(initializer.value),
+            trainable=trainable,
+            dtype="float32",
+            aggregation="mean",  # replicas agree on the range
+        )

@@ -1,0 +1,19 @@
+"""Pruning while training: apply masks, drive them, make them permanent."""
+
+from kbp.sparsity.apply import apply_dtm
+from kbp.sparsity.masks import hard_mask, masked_layers
+from kbp.sparsity.schedule import DTMSchedule
+from kbp.sparsity.strip import fix_masks, strip
+from kbp.sparsity.summary import KernelSummary, kernel_sparsity, summary
+
+__all__ = [
+    "DTMSchedule",
+    "KernelSummary",
+    "apply_dtm",
+    "fix_masks",
+    "hard_mask",
+    "kernel_sparsity",
+    "masked_layers",
+    "strip",
+    "summary",
+]

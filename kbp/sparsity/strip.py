@@ -1,0 +1,69 @@
+"""Make decided masks permanent."""
+
+from collections.abc import Callable
+
+import keras
+
+from kbp import graph
+from kbp.layers import DTM, FixedMask, TransformedLayer
+from kbp.sparsity.masks import hard_mask, masked_layers
+
+
+def strip(model: keras.Model) -> keras.Model:
+    """Fold hard masks into the kernels and take the masks off.
+
+    Args:
+        model: a model from `apply_dtm`, or with `DTMDense` and `DTMConv2D`.
+
+    Returns:
+        A new, uncompiled model of plain Keras layers, with zeros where the
+        masks were, and the same outputs at inference.
+
+    Example:
+    >>> import kbp
+    >>> model = kbp.models.PyramidBPNet((16, 16, 1), 10, width=16)
+    >>> plain = kbp.sparsity.strip(kbp.sparsity.apply_dtm(model))
+    >>> plain.count_params() == model.count_params()
+    True
+    """
+    return _fold(model, lambda transform: None)
+
+
+def fix_masks(model: keras.Model) -> keras.Model:
+    """Replace each `DTM` by a `FixedMask` of what it has decided.
+
+    Args:
+        model: a model from `apply_dtm`, or with `DTMDense` and `DTMConv2D`.
+
+    Returns:
+        A new, uncompiled model with the same outputs at inference. Training
+        it changes no mask: a pruned weight stays exactly zero.
+    """
+    return _fold(model, lambda transform: FixedMask())
+
+
+def _fold(model: keras.Model, replace_mask: Callable) -> keras.Model:
+    """Multiply kernels by their masks; replace or (`None`) drop the masks."""
+    model = graph.flatten(model)
+    old_layers = {layer.name: layer for layer in masked_layers(model)}
+
+    def folded(layer):
+        if layer.name not in old_layers:
+            return graph.copy(layer)
+        kept = [
+            replace_mask(t) if isinstance(t, DTM | FixedMask) else graph.copy(t)
+            for t in layer.transforms
+        ]
+        kept = [t for t in kept if t is not None]
+        inner = graph.copy(layer.layer)
+        return TransformedLayer(inner, kept) if kept else inner
+
+    new_model = graph.replace_layers(model, folded)
+    for name, old in old_layers.items():
+        new, mask = new_model.get_layer(name), hard_mask(old)
+        kernel = keras.ops.convert_to_numpy(old.kernel)
+        new.kernel.assign(kernel * mask)
+        for transform in graph.transforms(new):
+            if isinstance(transform, FixedMask):
+                transform.mask.assign(mask)
+    return new_model
