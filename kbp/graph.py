@@ -44,7 +44,7 @@ def as_functional(model: keras.Model) -> keras.Model:
                 f"Model {model.name} is not built. Give it an `Input` or call "
                 "it on a batch first."
             )
-        return keras.Model(model.input, model.output, name=model.name)
+        return plain(model)
     if not is_functional(model):
         raise ValueError(
             f"Model {model.name} is neither functional nor Sequential, so its "
@@ -105,12 +105,19 @@ def rewrite(
         The new functional model, not compiled.
     """
     # Keras would hand the old model's losses and optimizer to the new one.
-    plain = keras.Model(model.input, model.output, name=model.name)
     return keras.models.clone_model(
-        plain,
+        plain(model),
         clone_function=layer or (lambda old: old),
         call_function=call,
     )
+
+
+def plain(model: keras.Model) -> keras.Model:
+    """Return a functional model without what `compile` gave it.
+
+    Layers and weights are shared; saved, it leaves the optimizer out.
+    """
+    return keras.Model(model.input, model.output, name=model.name)
 
 
 def copy(layer, **changes):

@@ -1,5 +1,7 @@
 """Fusion of feature maps of different resolution."""
 
+import itertools
+
 import keras
 from keras import ops
 
@@ -37,7 +39,8 @@ class FeatureFusion(Composite):
 
     Example:
     >>> import keras, kbp
-    >>> fine, coarse = keras.ops.ones((1, 8, 8, 4)), keras.ops.ones((1, 4, 4, 6))
+    >>> fine = keras.ops.ones((1, 8, 8, 4))
+    >>> coarse = keras.ops.ones((1, 4, 4, 6))
     >>> kbp.layers.FeatureFusion(16)([fine, coarse]).shape
     TensorShape([1, 8, 8, 16])
     """
@@ -78,9 +81,7 @@ class FeatureFusion(Composite):
                 )
                 norm.build((*shape[:-1], self.filters))
                 self.norms.append(norm)
-        for scale, (fine, coarse) in enumerate(
-            zip(input_shape[:-1], input_shape[1:], strict=True)
-        ):
+        for scale, (fine, coarse) in enumerate(itertools.pairwise(input_shape)):
             self.check_sizes(fine, coarse)
             self.adds.append(
                 layers.Add(name=self.part(f"add_{scale}"), dtype=policy)

@@ -1,0 +1,1 @@
+"""Races: figures that a command wrote, with n and spread."""

@@ -1,0 +1,147 @@
+"""A recipe run with several seeds: the figures of its zoo entry."""
+
+import dataclasses
+import json
+import statistics
+from pathlib import Path
+
+from rich.console import Console
+
+from kbp import training
+from kbp.export.files import write_atomically
+from kbp.training import Recipe, Stage
+from kbp.training.workdir import read_run
+
+BEGIN, END = "<!-- table: {} -->", "<!-- end of table -->"
+
+
+def race(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    seeds: int = 5,
+    data_dir: str | Path | None = None,
+    console: Console | None = None,
+) -> dict:
+    """Run a recipe with `training.seed` 0, 1, ... and sum up the results.
+
+    Each run has a folder of its own and is not run again once it has
+    finished, so a race can be stopped and taken up at any time.
+
+    Args:
+        recipe: what to run.
+        folder: for the runs and `results.json`.
+        seeds: how many runs.
+        data_dir: folder of the data sets that are read from files.
+        console: where progress and tables go.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        UserError: as `kbp.training.run`.
+    """
+    for seed in range(seeds):
+        training.run(
+            recipe.with_settings([f"training.seed={seed}"]),
+            folder / f"seed{seed}",
+            data_dir=data_dir,
+            resume=True,
+            console=console,
+        )
+    runs = [read_run(folder / f"seed{seed}") for seed in range(seeds)]
+    results = summarize(runs)
+    write_atomically(
+        folder / "results.json", json.dumps(results, indent=2) + "\n"
+    )
+    if console is not None:
+        console.print(markdown_table(results), markup=False)
+    return results
+
+
+def summarize(runs: list[dict]) -> dict:
+    """Return mean, spread and circumstances of several runs of a recipe."""
+    first = runs[0]
+    stages = []
+    for rows in zip(*(run["stages"] for run in runs), strict=True):
+        stage = {"name": rows[0]["name"]}
+        for key in rows[0]:
+            values = [row[key] for row in rows]
+            if key != "name" and None not in values:
+                stage[key] = {
+                    "mean": statistics.fmean(values),
+                    "median": statistics.median(values),
+                    "deviation": _deviation(values),
+                    "values": values,
+                }
+        stages.append(stage)
+    return {
+        "runs": len(runs),
+        "stages": stages,
+        "kernel_sparsity": _mean(runs, "kernel_sparsity"),
+        "seconds": _mean(runs, "seconds"),
+        "peak_memory_bytes": max(run["peak_memory_bytes"] for run in runs),
+        "outputs_within_one_lsb": min(
+            run["verification"]["within_one"] for run in runs
+        ),
+        "float_operations": first["float_operations"],
+        "machine": first["machine"],
+        "versions": first["versions"],
+        "commits": sorted({str(run["commit"]) for run in runs}),
+    }
+
+
+def markdown_table(results: dict) -> str:
+    """Return the results as Markdown: a table, and what it was measured on."""
+    headings = Stage.HEADINGS
+    lines = [
+        f"| {' | '.join(headings)} |",
+        f"| --- | {' | '.join(['---:'] * (len(headings) - 1))} |",
+    ]
+    names = [field.name for field in dataclasses.fields(Stage)][1:]
+    for stage in results["stages"]:
+        values = {n: stage[n]["median"] for n in names if n in stage}
+        row = Stage(**{n: values.get(n) for n in names}, name=stage["name"])
+        cells = list(row.cells())
+        accuracy = stage["accuracy"]
+        cells[1] = f"{accuracy['mean']:.2%} ± {accuracy['deviation']:.2%}"
+        lines.append(f"| {' | '.join(cells)} |")
+    machine, versions = results["machine"], results["versions"]
+    lines += [
+        "",
+        f"{results['runs']} runs with different seeds: accuracy is mean ± "
+        "standard deviation, the rest medians; latency of one example at one "
+        f"thread. {results['kernel_sparsity']:.1%} of the kernel weights are "
+        f"zero; {results['outputs_within_one_lsb']:.2%} or more of the int8 "
+        "file's outputs are within 1 LSB of the fake-quantized model; "
+        f"{len(results['float_operations'])} operations of it are float. A run "
+        f"takes {results['seconds']:.0f} s and at most "
+        f"{results['peak_memory_bytes'] / 1e9:.1f} GB on "
+        f"{machine['cores']} cores ({machine['processor']}, TensorFlow "
+        f"{versions['tensorflow']}, Keras {versions['keras']}, LiteRT "
+        f"{versions['ai-edge-litert']}, kbp at "
+        f"{', '.join(results['commits'])}).",
+    ]
+    return "\n".join(lines)
+
+
+def insert_table(page: str, name: str, table: str) -> str:
+    """Replace what stands between a page's marks for a table.
+
+    Raises:
+        ValueError: the page has no such marks.
+    """
+    begin = BEGIN.format(name)
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(END)
+    if not (found and closed):
+        raise ValueError(f"The page has no place for the table {name!r}.")
+    return f"{before}{begin}\n{table}\n{END}{after}"
+
+
+def _mean(runs, key):
+    return statistics.fmean(run[key] for run in runs)
+
+
+def _deviation(values):
+    return statistics.stdev(values) if len(values) > 1 else 0.0

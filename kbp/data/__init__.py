@@ -1,0 +1,18 @@
+"""Data sets by name, and batches that are a function of (seed, step)."""
+
+from kbp.data.augment import affine
+from kbp.data.batches import (
+    evaluation_batches,
+    steps_per_epoch,
+    training_batches,
+)
+from kbp.data.splits import Examples, Splits
+
+__all__ = [
+    "Examples",
+    "Splits",
+    "affine",
+    "evaluation_batches",
+    "steps_per_epoch",
+    "training_batches",
+]

@@ -1,0 +1,55 @@
+"""Random changes of images, deterministic in a seed."""
+
+import math
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+
+def affine(
+    *,
+    rotation: float = 0.0,
+    shift: float = 0.0,
+    zoom: float = 0.0,
+    flip: bool = False,
+) -> Callable | None:
+    """Return a function that moves each image of a batch at random.
+
+    Args:
+        rotation: largest angle, in degrees.
+        shift: largest shift, in parts of the size.
+        zoom: largest relative change of size.
+        flip: mirror every second image left to right.
+
+    Returns:
+        `augment(images, seed) -> images` for `(batch, height, width,
+        channels)`, or `None` if there is nothing to do. What comes in from
+        outside is zero.
+    """
+    if not (rotation or shift or zoom or flip):
+        return None
+
+    def augment(images, seed):
+        shape = tf.shape(images)
+        height, width = (tf.cast(shape[i], tf.float32) for i in (1, 2))
+        random = tf.random.stateless_uniform(
+            (5, shape[0]), seed, minval=-1.0, maxval=1.0
+        )
+        angle = random[0] * rotation * math.pi / 180
+        scale = 1.0 / (1.0 + random[1] * zoom)
+        mirror = tf.where(flip & (random[4] < 0), -1.0, 1.0)
+        cosine, sine = scale * tf.cos(angle), scale * tf.sin(angle)
+        # Output pixel (x, y) is read at (a x + b y + c, d x + e y + f); turns
+        # and mirrors are about the center.
+        x0, y0 = (width - 1) / 2, (height - 1) / 2
+        a, b, d, e = mirror * cosine, -mirror * sine, sine, cosine
+        c = x0 - a * x0 - b * y0 + random[2] * shift * width
+        f = y0 - d * x0 - e * y0 + random[3] * shift * height
+        zero = tf.zeros_like(a)
+        transform = tf.stack([a, b, c, d, e, f, zero, zero], axis=1)
+        return keras.ops.image.affine_transform(
+            images, transform, interpolation="bilinear", fill_mode="constant"
+        )  # (batch, height, width, channels)
+
+    return augment

@@ -1,0 +1,70 @@
+"""Batches as a function of (seed, step)."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from kbp.data.splits import Examples
+
+
+def steps_per_epoch(examples: Examples, batch_size: int) -> int:
+    """Return how many whole batches an epoch holds."""
+    return len(examples) // batch_size
+
+
+def training_batches(
+    examples: Examples,
+    batch_size: int,
+    *,
+    seed: int,
+    start_step: int = 0,
+    augment: Callable | None = None,
+) -> tf.data.Dataset:
+    """Return an endless data set of shuffled batches.
+
+    Batch `step` depends on `seed` and `step` alone, so a training that is
+    resumed needs a number and no iterator's state. Each epoch is another
+    permutation; its incomplete last batch is left out.
+
+    Args:
+        examples: in memory.
+        batch_size: examples in a batch, over all replicas.
+        seed: of the permutations and of the augmentation.
+        start_step: first batch to give.
+        augment: `augment(inputs, seed) -> inputs` on a batch, with a seed of
+            shape `(2,)` for stateless random operations.
+
+    Returns:
+        A data set of `(inputs, labels)`.
+    """
+    count = len(examples)
+    steps = steps_per_epoch(examples, batch_size)
+    inputs, labels = tf.constant(examples.inputs), tf.constant(examples.labels)
+
+    def batch(step):
+        epoch = step // steps
+        position = (step % steps) * batch_size + tf.range(
+            batch_size, dtype=tf.int64
+        )
+        key = tf.cast(tf.stack([seed, epoch]), tf.uint32)
+        chosen = tf.random.experimental.index_shuffle(
+            position, key, max_index=count - 1
+        )
+        x = tf.gather(inputs, chosen)
+        if augment is not None:
+            x = augment(x, tf.stack([tf.constant(seed, tf.int64), step]))
+        return x, tf.gather(labels, chosen)
+
+    # 2^62 steps are as good as endless, and `range` needs an end.
+    return (
+        tf.data.Dataset.range(start_step, 2**62)
+        .map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def evaluation_batches(examples: Examples, batch_size: int) -> tf.data.Dataset:
+    """Return the examples in order, the last batch as small as it is."""
+    return tf.data.Dataset.from_tensor_slices(
+        (examples.inputs, examples.labels)
+    ).batch(batch_size)

@@ -1,0 +1,19 @@
+"""The one error that a user's input can cause."""
+
+import difflib
+
+
+class UserError(ValueError):
+    """What the user gave is wrong; the message is one line that says how.
+
+    The command line prints it and exits with status 2.
+    """
+
+
+def nearest(name: str, names) -> str:
+    """Return `"; did you mean 'x'?"`, or what there is if nothing is near."""
+    names = sorted(names)
+    close = difflib.get_close_matches(name, names, 1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(names)}"

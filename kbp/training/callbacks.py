@@ -1,0 +1,105 @@
+"""What happens beside the steps of `fit`."""
+
+import csv
+import io
+import math
+import time
+from pathlib import Path
+
+import keras
+
+from kbp.export.files import write_atomically
+from kbp.sparsity import DTMSchedule
+
+
+class FiniteLoss(keras.callbacks.Callback):
+    """Stop with an error, and the step, when the loss is not finite."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            step = int(self.model.optimizer.iterations)
+            raise FloatingPointError(
+                f"The loss is {loss} after step {step}. "
+                "Lower optimizer.learning_rate."
+            )
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Save the model with its optimizer after each epoch.
+
+    Args:
+        save: function of the model that writes it.
+    """
+
+    def __init__(self, save):
+        super().__init__()
+        self.save = save
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.save(self.model)
+
+
+class MetricsLog(keras.callbacks.Callback):
+    """Keep one row per epoch of every stage in a CSV file.
+
+    The file is written whole after each epoch. Rows of epochs that a resumed
+    stage trains again are replaced.
+
+    Args:
+        path: the file; what it holds of other stages stays.
+        stage: name of the stage that trains.
+        schedule: whose sparsity of each layer is logged too.
+    """
+
+    def __init__(
+        self, path: Path, stage: str, schedule: DTMSchedule | None = None
+    ):
+        super().__init__()
+        self.path = path
+        self.stage = stage
+        self.schedule = schedule
+
+    def on_train_begin(self, logs=None):
+        self.rows = read_metrics(self.path)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        optimizer = self.model.optimizer
+        row = {
+            "stage": self.stage,
+            "epoch": epoch + 1,
+            "seconds": round(time.perf_counter() - self.start, 3),
+            "learning_rate": float(optimizer.learning_rate),
+            **{k: float(v) for k, v in (logs or {}).items()},
+        }
+        if self.schedule is not None:
+            row |= {
+                f"sparsity/{layer}": share
+                for layer, share in self.schedule.history[-1].items()
+            }
+        self.rows = [
+            r
+            for r in self.rows
+            if r["stage"] != self.stage or int(r["epoch"]) <= epoch
+        ]
+        self.rows.append(row)
+        columns = dict.fromkeys(key for r in self.rows for key in r)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomically(self.path, text.getvalue())
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a metrics file, without the empty cells."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [
+            {key: value for key, value in row.items() if value != ""}
+            for row in csv.DictReader(file)
+        ]

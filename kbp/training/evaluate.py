@@ -1,0 +1,94 @@
+"""Accuracy of what a run made."""
+
+from pathlib import Path
+
+import keras
+
+from kbp.errors import UserError
+from kbp.export import Runner
+from kbp.training.recipe import Recipe
+from kbp.training.task import Task
+from kbp.training.workdir import read_run
+
+_FILES = (
+    "model.keras",
+    "model_quantized.keras",
+    "model_float32.tflite",
+    "model_int8.tflite",
+)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the model files of a run's folder, or the file itself.
+
+    Raises:
+        UserError: there is no such file or folder, or it holds no model.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"{path}: no such file or folder.")
+    files = [path / name for name in _FILES if (path / name).is_file()]
+    if not files:
+        raise UserError(f"{path}: holds none of {', '.join(_FILES)}.")
+    return files
+
+
+def recipe_of(path: Path) -> Recipe:
+    """Return the recipe of the run that a file or folder belongs to.
+
+    Raises:
+        UserError: it belongs to no run.
+    """
+    folder = path if path.is_dir() else path.parent
+    run = read_run(folder)
+    if run is None:
+        raise UserError(
+            f"{path}: belongs to no run of kbp. Say with --recipe whose data "
+            "to test on."
+        )
+    return Recipe.parse(run["recipe"])
+
+
+def accuracy(path: Path, task: Task) -> float:
+    """Return the test accuracy of a `.keras` or `.tflite` file.
+
+    Raises:
+        UserError: the file is no model, or does not fit the data.
+    """
+    if path.suffix == ".tflite":
+        try:
+            model = Runner(path)
+            shape = tuple(model.input["shape"][1:])
+        except ValueError as error:
+            raise UserError(f"{path}: not a .tflite model: {error}") from error
+    else:
+        model = load_keras(path)
+        shape = tuple(model.input_shape[1:])
+    if shape != task.shape:
+        raise UserError(
+            f"{path}: takes examples of shape {shape}, but the data have "
+            f"{task.shape}. Give the recipe of this model."
+        )
+    if path.suffix == ".tflite":
+        logits = model.predict(task.inputs("test"))
+    else:
+        logits = model.predict(task.batches("test"), verbose=0)
+    return task.accuracy(logits)
+
+
+def load_keras(path: Path) -> keras.Model:
+    """Load a `.keras` file in safe mode.
+
+    Raises:
+        UserError: the file is missing or no Keras model.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file.")
+    if path.suffix != ".keras":
+        raise UserError(f"{path}: not a .keras file.")
+    try:
+        return keras.saving.load_model(path)
+    except Exception as error:  # Keras raises many kinds for a broken file
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{path}: cannot be loaded: {reason}") from error

@@ -1,0 +1,171 @@
+"""Figures of a run, as SVG text."""
+
+import io
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from kbp.data import Examples
+
+INK, GRID = "#334155", "#e2e8f0"
+COLORS = ("#2563eb", "#ea580c", "#16a34a")
+_STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": GRID,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "kbp",
+}
+
+
+def learning_curves(rows: Sequence[dict]) -> str:
+    """Plot loss, accuracy and learning rate over the epochs of all stages."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 2.9), layout="constrained")
+        panels = {
+            "loss": ("loss", "val_loss"),
+            "accuracy": ("accuracy", "val_accuracy"),
+            "learning rate": ("learning_rate",),
+        }
+        epochs = np.arange(1, len(rows) + 1)
+        border = sum(row["stage"] == rows[0]["stage"] for row in rows) + 0.5
+        for axes, (title, keys) in zip(
+            figure.subplots(1, 3), panels.items(), strict=True
+        ):
+            for key, color in zip(keys, COLORS, strict=False):
+                values = [float(row.get(key, "nan")) for row in rows]
+                if not np.isnan(values).all():
+                    label = "validation" if key[:4] == "val_" else "training"
+                    axes.plot(
+                        epochs, values, color=color, marker=".", label=label
+                    )
+            if border < len(rows):
+                axes.axvline(border, color=INK, linewidth=0.8, linestyle=":")
+                axes.annotate(
+                    "8 bits",
+                    (border, 0.5),
+                    xycoords=("data", "axes fraction"),
+                    xytext=(3, 0),
+                    textcoords="offset points",
+                    va="top",
+                    fontsize=8,
+                )
+            axes.set_title(title, loc="left")
+            axes.set_xlabel("epoch")
+            axes.grid(axis="y")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            if len(keys) > 1:
+                axes.legend(frameon=False)
+        return _svg(figure)
+
+
+def sparsity_by_layer(rows: Sequence[dict]) -> str | None:
+    """Plot the share of zeros of each masked layer, epoch by epoch."""
+    layers = [k for k in rows[0] if k.startswith("sparsity/")] if rows else []
+    rows = [row for row in rows if all(k in row for k in layers)]
+    if not layers:
+        return None
+    shares = np.array([[float(row[k]) for row in rows] for k in layers])
+    with matplotlib.rc_context(_STYLE):
+        height = 0.9 + 0.22 * len(layers)
+        figure = Figure(figsize=(9, height), layout="constrained")
+        axes = figure.subplots()
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        names = [key.removeprefix("sparsity/") for key in layers]
+        axes.set_yticks(range(len(layers)), names)
+        axes.set_xticks(range(len(rows)), [row["epoch"] for row in rows])
+        axes.set_xlabel("epoch")
+        axes.tick_params(length=0)
+        for row, share in enumerate(shares[:, -1]):
+            axes.text(
+                len(rows) - 1,
+                row,
+                f"{share:.0%}",
+                ha="center",
+                va="center",
+                color="white" if share > 0.5 else INK,
+                fontsize=8,
+            )
+        bar = figure.colorbar(image, ax=axes, pad=0.01)
+        bar.set_label("share of zeros")
+        bar.outline.set_visible(False)
+        return _svg(figure)
+
+
+def confusion_matrix(
+    predicted: np.ndarray, labels: np.ndarray, names: Sequence[str]
+) -> str:
+    """Plot how often each class was taken for each."""
+    counts = np.zeros((len(names), len(names)), int)
+    np.add.at(counts, (labels, predicted), 1)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(np.sqrt(counts), cmap="Blues")
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                dark = count > counts.max() / 2
+                axes.text(
+                    column,
+                    row,
+                    count,
+                    ha="center",
+                    va="center",
+                    color="white" if dark else INK,
+                    fontsize=8,
+                )
+        rotation = 0 if max(map(len, names)) < 3 else 60
+        axes.set_xticks(range(len(names)), names, rotation=rotation)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        axes.tick_params(length=0)
+        return _svg(figure)
+
+
+def sample_predictions(
+    examples: Examples,
+    logits: np.ndarray,
+    names: Sequence[str],
+    *,
+    count: int = 16,
+) -> str:
+    """Plot test examples with predictions, the wrong ones first."""
+    predicted = np.argmax(logits, axis=-1)
+    wrong = predicted != examples.labels
+    order = np.argsort(~wrong, kind="stable")[:count]
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    confidence = shifted.max(axis=-1) / shifted.sum(axis=-1)
+    columns = 8
+    rows = max(1, -(-len(order) // columns))
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 1.45 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes in grid:
+            axes.set_axis_off()
+        for axes, index in zip(grid, order, strict=False):
+            image = examples.inputs[index]
+            axes.imshow(image.squeeze(), cmap="gray_r", vmin=0, vmax=1)
+            title = f"{names[predicted[index]]} ({confidence[index]:.0%})"
+            if wrong[index]:
+                title += f"\nis {names[examples.labels[index]]}"
+            axes.set_title(
+                title, fontsize=8, color="#dc2626" if wrong[index] else INK
+            )
+        return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

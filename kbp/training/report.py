@@ -1,0 +1,128 @@
+"""The result of a run, for a terminal and for a browser."""
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from kbp.export.files import write_atomically
+from kbp.training import plots
+from kbp.training.callbacks import read_metrics
+from kbp.training.stage import Stage
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; color: #334155;
+  max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
+h1 {{ font-size: 1.5rem; margin-bottom: 0; }}
+h2 {{ font-size: 1.1rem; margin: 2rem 0 .5rem; }}
+p {{ margin: .3rem 0; }}
+table {{ border-collapse: collapse; width: 100%;
+  font-variant-numeric: tabular-nums; }}
+th, td {{ padding: .35rem .6rem; text-align: right;
+  border-bottom: 1px solid #e2e8f0; white-space: nowrap; }}
+th:first-child, td:first-child {{ text-align: left; }}
+tbody tr:last-child {{ font-weight: 600; }}
+.scroll {{ overflow-x: auto; }}
+svg {{ max-width: 100%; height: auto; }}
+pre {{ background: #f8fafc; padding: .8rem; overflow-x: auto; }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def result_table(stages: Sequence[Stage], run: dict) -> Table:
+    """Return the stages of a run as a rich table."""
+    table = Table(
+        title=_title(run["recipe"]),
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for heading in Stage.HEADINGS:
+        left = heading == "stage"
+        table.add_column(
+            heading, justify="left" if left else "right", no_wrap=True
+        )
+    for stage in stages:
+        table.add_row(*stage.cells())
+    return table
+
+
+def write(folder, task, stages: Sequence[Stage], logits: np.ndarray) -> None:
+    """Write `report.html` into a run's folder: one file, no network.
+
+    Args:
+        folder: the run's `WorkDir`.
+        task: its `Task`.
+        stages: rows of the table.
+        logits: of the int8 file, for the test examples.
+    """
+    rows = read_metrics(folder.path / "metrics.csv")
+    test, names = task.splits.test, task.splits.class_names
+    sections = {
+        "Result": _html_table(stages),
+        "Learning curves": plots.learning_curves(rows),
+        "Zeros per layer": plots.sparsity_by_layer(rows),
+        "Confusion matrix of the int8 file": plots.confusion_matrix(
+            np.argmax(logits, axis=-1), test.labels, names
+        ),
+        "Predictions of the int8 file, the wrong ones first": (
+            plots.sample_predictions(test, logits, names)
+        ),
+        "Recipe": f"<pre>{html.escape(folder.recipe.to_toml().strip())}</pre>",
+    }
+    title = html.escape(_title(folder.run["recipe"]))
+    said = html.escape(facts(folder.run)).replace("\n", "<br>")
+    body = [f"<h1>{title}</h1>", f"<p>{said}</p>"]
+    for heading, content in sections.items():
+        if content:
+            body += [f"<h2>{heading}</h2>", content]
+    page = _PAGE.format(title=title, body="\n".join(body))
+    write_atomically(folder.path / "report.html", page)
+
+
+def _title(recipe):
+    return f"{recipe['model']['architecture']} on {recipe['data']['name']}"
+
+
+def facts(run: dict) -> str:
+    """Return what else there is to say of a run, in two lines."""
+    check, versions = run["verification"], run["versions"]
+    floats = run["float_operations"]
+    return (
+        f"{run['kernel_sparsity']:.1%} of the kernel weights are zero. "
+        f"int8 file: {run['int8_operations']} operations, {len(floats)} of "
+        f"them float; {check['within_one']:.2%} of its outputs within 1 "
+        f"{check['unit']} of the fake-quantized model (largest difference "
+        f"{check['maximum']:.0f}).\n"
+        f"{run['seconds']:.0f} s, {run['peak_memory_bytes'] / 1e9:.1f} GB; "
+        f"{run['machine']['processor']}, {run['machine']['cores']} cores; "
+        f"TensorFlow {versions['tensorflow']}, Keras {versions['keras']}, "
+        f"LiteRT {versions['ai-edge-litert']}, kbp {versions['kbp']}"
+        f"{' at ' + run['commit'] if run['commit'] else ''}."
+    )
+
+
+def _html_table(stages):
+    def row(tag, cells):
+        inside = "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells)
+        return f"<tr>{inside}</tr>"
+
+    head = row("th", Stage.HEADINGS)
+    rows = "\n".join(row("td", stage.cells()) for stage in stages)
+    return (
+        f'<div class="scroll"><table><thead>{head}</thead>\n'
+        f"<tbody>\n{rows}\n</tbody></table></div>"
+    )

@@ -1,0 +1,277 @@
+"""The road, end to end: train, prune, quantize, export, verify, report."""
+
+import dataclasses
+import resource
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from rich.console import Console
+
+from kbp import export, quantization, sparsity
+from kbp.graph import flatten, plain, unwrapped
+from kbp.optimizers import HybridOptimizer
+from kbp.training import distribution, report
+from kbp.training.callbacks import Checkpoint, FiniteLoss, MetricsLog
+from kbp.training.recipe import Recipe
+from kbp.training.stage import Stage
+from kbp.training.task import Task
+from kbp.training.workdir import WorkDir
+
+FLOAT_FILE = "model_float32.tflite"
+INT8_FILE = "model_int8.tflite"
+
+
+def run(
+    recipe: Recipe,
+    workdir: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+) -> list[Stage]:
+    """Walk the whole road of a recipe and leave everything in a folder.
+
+    Args:
+        recipe: what to do.
+        workdir: folder for the results; see `WorkDir` for who may write.
+        data_dir: folder of the data sets that are read from files.
+        resume: continue the unfinished run in `workdir` after its last whole
+            epoch, or show the finished one.
+        console: where progress and the result table go.
+
+    Returns:
+        The rows of the result table.
+
+    Raises:
+        UserError: recipe, folder or data do not fit; nothing was written.
+        FloatingPointError: the loss became infinite or NaN.
+    """
+    console = console or Console()
+    folder = WorkDir(workdir, recipe, resume=resume)
+    if not folder.finished:
+        Road(recipe, folder, data_dir, console).walk()
+    stages = [Stage(**row) for row in folder.run["stages"]]
+    console.print(report.result_table(stages, folder.run))
+    console.print(report.facts(folder.run))
+    console.print(f"Everything is in {folder.path}/: open report.html there.")
+    return stages
+
+
+class Road:
+    """The steps of a run.
+
+    Each training leaves a checkpoint behind after every epoch and goes on from
+    it, so a run that was stopped continues where it stood.
+    """
+
+    def __init__(self, recipe, folder, data_dir, console):
+        self.recipe = recipe
+        self.folder = folder
+        self.console = console
+        self.strategy = distribution.create_strategy(recipe.training.strategy)
+        distribution.check_batch_size(recipe.training.batch_size, self.strategy)
+        self.task = Task(recipe, data_dir)
+        keras.utils.set_random_seed(recipe.training.seed)
+        self.model = self.build()
+
+    def walk(self) -> None:
+        """Train, strip, quantize, export, measure, report."""
+        start = time.perf_counter()
+        self.folder.start()
+        splits = self.task.splits
+        self.console.print(
+            f"{len(splits.train)} training, {len(splits.validation)} "
+            f"validation, {len(splits.test)} test examples; "
+            f"{distribution.describe(self.strategy)}"
+        )
+        trained = self.train()
+        stripped = sparsity.strip(trained)
+        quantized = self.quantize(trained)
+        self.export(stripped, quantized)
+        stages = self.measure(trained, stripped, quantized)
+        run = self.folder.run
+        run["stages"] = [dataclasses.asdict(stage) for stage in stages]
+        run["kernel_sparsity"] = sparsity.kernel_sparsity(stripped)
+        run["seconds"] = time.perf_counter() - start
+        run["peak_memory_bytes"] = _peak_memory()
+        report.write(self.folder, self.task, stages, self.int8_logits)
+        self.folder.finish()
+
+    def build(self) -> keras.Model:
+        """Build the recipe's model, with masks if it asks for zeros."""
+        classes = len(self.task.splits.class_names)
+        with self.strategy.scope():
+            model = self.recipe.model.build(self.task.shape, classes)
+            if not self.recipe.sparsity.target:
+                return model
+            return sparsity.apply_dtm(model, skip=self.recipe.sparsity.skip)
+
+    def train(self) -> keras.Model:
+        """Train the float model while its masks close."""
+        section, schedule = self.recipe.sparsity, None
+        if section.target:
+            schedule = sparsity.DTMSchedule(
+                section.target,
+                begin=section.begin,
+                end=section.end,
+                every=section.every,
+            )
+        return self.fit(
+            "train",
+            lambda: self.model,
+            epochs=self.recipe.training.epochs,
+            learning_rate=self.recipe.optimizer.learning_rate,
+            seed=2 * self.recipe.training.seed,
+            schedule=schedule,
+        )
+
+    def quantize(self, trained: keras.Model) -> keras.Model:
+        """Train on in fake eight bits, the masks fixed."""
+        section = self.recipe.quantization
+        return self.fit(
+            "quantize",
+            lambda: quantization.quantize_aware(
+                trained,
+                self.task.batches("train"),
+                calibration_batches=section.calibration_batches,
+            ),
+            epochs=section.epochs,
+            learning_rate=section.learning_rate,
+            seed=2 * self.recipe.training.seed + 1,
+        )
+
+    def fit(self, stage, make, *, epochs, learning_rate, seed, schedule=None):
+        """Fit a new model, or the checkpoint of this stage, to the end."""
+        name = f"checkpoints/{stage}.keras"
+        with self.strategy.scope():
+            if (self.folder.path / name).is_file():
+                model = keras.saving.load_model(self.folder.path / name)
+            else:
+                model = make()
+                model.compile(
+                    self.optimizer(learning_rate, epochs * self.task.steps),
+                    self.task.loss,
+                    metrics=["accuracy"],
+                )
+        done = int(model.optimizer.iterations)
+        if done == epochs * self.task.steps:
+            return model
+        self.console.rule(f"[bold]{stage}")
+        callbacks = [
+            FiniteLoss(),
+            MetricsLog(self.folder.path / "metrics.csv", stage, schedule),
+            keras.callbacks.TensorBoard(
+                self.folder.path / "logs" / stage, write_graph=False
+            ),
+            Checkpoint(lambda m: self.folder.save_model(m, name)),
+        ]
+        validation = len(self.task.splits.validation)
+        model.fit(
+            self.task.training_batches(seed=seed, start_step=done),
+            epochs=epochs,
+            initial_epoch=done // self.task.steps,
+            steps_per_epoch=self.task.steps,
+            validation_data=(
+                self.task.batches("validation") if validation else None
+            ),
+            callbacks=[schedule, *callbacks] if schedule else callbacks,
+            shuffle=False,  # the batches are shuffled already
+        )
+        return model
+
+    def optimizer(self, learning_rate, steps) -> HybridOptimizer:
+        """Return the recipe's optimizer: linear warm-up, cosine decay."""
+        section = self.recipe.optimizer
+        warmup = round(section.warmup * steps)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else learning_rate,
+            max(1, steps - warmup),
+            warmup_target=learning_rate if warmup else None,
+            warmup_steps=warmup,
+        )
+        return HybridOptimizer(
+            schedule,
+            beta_1=section.beta_1,
+            beta_2=section.beta_2,
+            weight_decay=section.weight_decay or None,
+        )
+
+    def export(self, stripped, quantized) -> None:
+        """Write the files that are deployed, and verify them."""
+        path, section = self.folder.path, self.recipe.export
+        self.folder.save_model(stripped, "model.keras")
+        self.folder.save_model(plain(quantized), "model_quantized.keras")
+        with self.console.status("Exporting and verifying ..."):
+            if not (path / "saved_model").exists():
+                export.to_saved_model(stripped, path / "saved_model")
+            export.to_tflite(stripped, path / FLOAT_FILE)
+            audit = export.to_tflite(
+                quantized, path / INT8_FILE, allow_float=section.allow_float
+            )
+            verification = export.verify(
+                quantized, path / INT8_FILE, self.task.batches("test")
+            )
+        self.folder.run["verification"] = dataclasses.asdict(verification)
+        self.folder.run["int8_operations"] = len(audit.operations)
+        self.folder.run["float_operations"] = [
+            f"{op.name} at {op.layer}" for op in audit.float_operations
+        ]
+
+    def measure(self, trained, stripped, quantized) -> list[Stage]:
+        """Return the rows of the result table."""
+        path = self.folder.path
+        rows = [
+            self.keras_stage("trained", trained, None),
+            self.keras_stage("masked and stripped", stripped, "model.keras"),
+            self.keras_stage(
+                "quantization-aware", quantized, "model_quantized.keras"
+            ),
+        ]
+        files = {"float32 .tflite": FLOAT_FILE, "int8 .tflite": INT8_FILE}
+        with self.console.status("Measuring latency ..."):
+            latencies = export.benchmark(
+                [path / file for file in files.values()],
+                num_threads=self.recipe.export.num_threads,
+                rounds=self.recipe.export.benchmark_rounds,
+            )
+        for (name, file), latency in zip(files.items(), latencies, strict=True):
+            runner = export.Runner(path / file)
+            logits = runner.predict(self.task.inputs("test"))
+            audit = export.audit(path / file)
+            rows.append(
+                Stage(
+                    name,
+                    self.task.accuracy(logits),
+                    audit.parameters,
+                    audit.nonzero,
+                    audit.size,
+                    latency.median,
+                    latencies[0].median / latency.median,
+                )
+            )
+        self.int8_logits = logits
+        return rows
+
+    def keras_stage(self, name, model, file) -> Stage:
+        """Return the row of a Keras model."""
+        logits = model.predict(self.task.batches("test"), verbose=0)
+        weights = [
+            keras.ops.convert_to_numpy(weight)
+            for layer in flatten(model).layers
+            if not isinstance(layer, quantization.FakeQuantize)
+            for weight in unwrapped(layer).weights
+        ]
+        return Stage(
+            name,
+            self.task.accuracy(logits),
+            sum(w.size for w in weights),
+            sum(int(np.count_nonzero(w)) for w in weights),
+            (self.folder.path / file).stat().st_size if file else None,
+        )
+
+
+def _peak_memory() -> int:
+    """Return the largest resident size of this process, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,180 @@
+"""The folder that a run owns."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import keras
+
+import kbp
+from kbp.errors import UserError
+from kbp.export.files import replace_durably, write_atomically
+from kbp.training.recipe import Recipe
+
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "tensorflow-model-optimization",
+    "ai-edge-litert",
+    "numpy",
+)
+RUN_FILE = "run.json"
+
+
+class WorkDir:
+    """A run's folder: what it holds, and who may write there.
+
+    `run.json` says that the folder belongs to a run, of which recipe, and
+    whether it has finished. Nothing that a finished run made is written again.
+
+    Args:
+        path: the folder; it need not exist.
+        recipe: what is to be run there.
+        resume: continue, or show, the run that is there.
+
+    Attributes:
+        finished: the folder holds a finished run of this recipe.
+
+    Raises:
+        UserError: the folder belongs to something else, holds a run and
+            `resume` is false, or holds a run of another recipe.
+    """
+
+    def __init__(self, path: str | Path, recipe: Recipe, *, resume: bool):
+        self.path = Path(path)
+        self.recipe = recipe
+        self.run = read_run(self.path)
+        self.finished = False
+        if self.run is not None:
+            self._check_run(resume)
+            self.finished = self.run["status"] == "finished"
+        elif self.path.exists() and (
+            not self.path.is_dir() or any(self.path.iterdir())
+        ):
+            raise UserError(
+                f"{self.path}: not empty and no work directory of kbp. "
+                "Choose another --workdir."
+            )
+
+    def _check_run(self, resume):
+        if not resume:
+            raise UserError(
+                f"{self.path}: holds a {self.run['status']} run. Give --resume "
+                "to continue it, or another --workdir."
+            )
+        changed = _changed_keys(self.run["recipe"], self.recipe)
+        if changed:
+            raise UserError(
+                f"{self.path}: holds a run of another recipe; different: "
+                f"{', '.join(changed)}. Choose another --workdir."
+            )
+
+    def start(self) -> None:
+        """Claim the folder; from now on it is this run's."""
+        if self.run is None:
+            self.run = {
+                "status": "unfinished",
+                "recipe": self.recipe.to_dict(),
+                "versions": versions(),
+                "commit": commit(),
+                "machine": machine(),
+            }
+            self.write_run()
+            write_atomically(self.path / "recipe.toml", self.recipe.to_toml())
+
+    def write_run(self) -> None:
+        """Write `run.json`."""
+        content = json.dumps(self.run, indent=2) + "\n"
+        write_atomically(self.path / RUN_FILE, content)
+
+    def finish(self) -> None:
+        """Mark the run as finished."""
+        self.run["status"] = "finished"
+        self.finished = True
+        self.write_run()
+
+    def save_model(self, model: keras.Model, name: str) -> Path:
+        """Save a `.keras` file whole, beside an older one, then replace it."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp.keras")
+        model.save(temporary)
+        replace_durably(temporary, path)
+        return path
+
+
+def read_run(path: Path) -> dict | None:
+    """Return what `run.json` in a folder says, or `None` without one.
+
+    Raises:
+        UserError: the file cannot be understood.
+    """
+    file = Path(path) / RUN_FILE
+    if not file.is_file():
+        return None
+    try:
+        run = json.loads(file.read_text())
+        Recipe.parse(run["recipe"])
+        if run["status"] in ("unfinished", "finished"):
+            return run
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file}: not a run of kbp: {error}") from error
+    raise UserError(f"{file}: not a run of kbp: unknown status")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {
+        "kbp": kbp.__version__,
+        "python": platform.python_version(),
+        **found,
+    }
+
+
+def commit() -> str | None:
+    """Return the commit of the checkout that kbp runs from, if it is one.
+
+    A plus sign says that the checkout has changes.
+    """
+
+    def git(*arguments):
+        return subprocess.run(
+            ["git", "-C", Path(kbp.__file__).parent, *arguments],
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout.strip()
+
+    try:
+        if not git("ls-files", "__init__.py"):
+            return None  # an installation inside another project's checkout
+        revision = git("rev-parse", "--short=12", "HEAD")
+        return revision + ("+" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def machine() -> dict[str, str | int]:
+    """Return what a speed depends on."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [x.split(":")[1] for x in lines if x.startswith("model name")]
+        model = names[0].strip() if names else model
+    except OSError:
+        pass
+    return {"processor": model, "cores": os.cpu_count() or 1}
+
+
+def _changed_keys(old, recipe):
+    new = json.loads(json.dumps(recipe.to_dict()))
+    return [
+        f"{section}.{key}"
+        for section, values in {**old, **new}.items()
+        for key in {**old.get(section, {}), **values}
+        if old.get(section, {}).get(key) != new.get(section, {}).get(key)
+    ]

@@ -1,0 +1,43 @@
+"""Running Python in a fresh process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def python(code: str, *arguments, cwd=ROOT, **environment) -> str:
+    """Run code in a new interpreter and return what it prints."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=_environment(environment),
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
+def command(*arguments, cwd=ROOT, **environment):
+    """Run a command of Python and return the finished process."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=_environment(environment),
+        timeout=600,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def _environment(extra):
+    path = os.pathsep.join(
+        [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "COLUMNS": "120"}
+    return {**os.environ, **quiet, "PYTHONPATH": path, **extra}

@@ -1,0 +1,59 @@
+"""Every layer keeps Keras's contract."""
+
+import pytest
+from contracts import check_layer
+
+from kbp import layers
+
+CASES = {
+    "dtm_dense": (lambda: layers.DTMDense(4), [(5,)], 1),
+    "dtm_dense_signed": (
+        lambda: layers.DTMDense(4, score="signed", threshold=-0.5),
+        [(2, 5)],
+        1,
+    ),
+    "dtm_conv2d": (
+        lambda: layers.DTMConv2D(4, 3, granularity="channel", threshold=0.1),
+        [(6, 6, 2)],
+        1,
+    ),
+    "residual_dense": (lambda: layers.ResidualDense(4), [(5,), (4,)], 0),
+    "residual_dense_projection": (
+        lambda: layers.ResidualDense(4, activation="tanh"),
+        [(5,), (3,)],
+        0,
+    ),
+    "residual_conv2d": (
+        lambda: layers.ResidualConv2D(4, activation="tanh"),
+        [(6, 6, 2), (6, 6, 4)],
+        0,
+    ),
+    "residual_conv2d_strided": (
+        lambda: layers.ResidualConv2D(4, 3, strides=2, activation="tanh"),
+        [(6, 6, 2), (6, 6, 2)],
+        0,
+    ),
+    "self_attention": (lambda: layers.SelfAttention(2), [(5, 6)], 0),
+    "position": (
+        lambda: layers.PositionEmbedding(initializer="ones"),
+        [(5, 6)],
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_layer_keeps_the_contract(case, tmp_path):
+    make, shapes, state = CASES[case]
+    check_layer(make, *shapes, tmp_path=tmp_path, state=state)
+
+
+def test_fusion_keeps_the_contract(tmp_path):
+    check_layer(
+        lambda: layers.FeatureFusion(4, activation="tanh"),
+        (8, 8, 2),
+        (4, 4, 3),
+        (2, 2, 5),
+        tmp_path=tmp_path,
+        listed=True,
+    )

@@ -1,0 +1,129 @@
+"""The model families as graphs."""
+
+import keras
+import numpy as np
+import pytest
+from contracts import as_numpy
+
+from kbp import graph, models
+
+BUILDERS = {
+    "pyramid": lambda: models.PyramidBPNet(
+        (16, 16, 2), 5, num_scales=3, width=8, dropout=0.2
+    ),
+    "pyramid_two_scales": lambda: models.PyramidBPNet((8, 8, 1), 2, width=8),
+    "transformer": lambda: models.BPTransformer(
+        (7, 5), 3, width=8, num_heads=2, dropout=0.2
+    ),
+}
+
+
+@pytest.fixture(params=BUILDERS)
+def model(request):
+    return BUILDERS[request.param]()
+
+
+def batch(model, size=4):
+    rng = np.random.default_rng(0)
+    return rng.random((size, *model.input_shape[1:]), "float32")
+
+
+def test_every_weight_learns(model):
+    before = [as_numpy(v) for v in model.trainable_variables]
+    labels = np.arange(4) % model.output_shape[-1]
+    model.compile(
+        keras.optimizers.SGD(0.5),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    model.fit(batch(model), labels, epochs=3, verbose=0)
+    for old, new in zip(before, model.trainable_variables, strict=True):
+        # A convolution's bias in front of a softmax over keys has no effect.
+        if "attention_key/bias" not in new.path:
+            assert not np.array_equal(old, as_numpy(new)), new.path
+
+
+def test_unrolled_model_gives_the_same_outputs(model):
+    x = batch(model)
+    flat = graph.flatten(model)
+    assert not any(isinstance(o, graph.Composite) for o in flat.operations)
+    np.testing.assert_array_equal(as_numpy(flat(x)), as_numpy(model(x)))
+    assert {id(w) for w in flat.weights} == {id(w) for w in model.weights}
+
+
+def test_saved_model_loads_bit_by_bit(model, tmp_path):
+    x = batch(model)
+    for m in (model, graph.flatten(model)):
+        m.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        np.testing.assert_array_equal(as_numpy(loaded(x)), as_numpy(model(x)))
+
+
+def test_two_scales_are_the_definition():
+    model = models.PyramidBPNet((8, 8, 1), 3, width=4)
+    names = [layer.name for layer in model.layers]
+    for name in (
+        "scale0_coarse_conv",  # Conv1
+        "scale0_pool",  # Pool1
+        "scale0_dense",  # Dense1
+        "scale0_fine_conv",  # Conv2
+        "fusion",
+    ):
+        assert name in names
+    fusion = model.get_layer("fusion")
+    assert [tuple(x.shape) for x in fusion.input] == [
+        (None, 8, 8, 4),
+        (None, 4, 4, 8),
+    ]
+
+
+def test_nested_and_sequential_models_unroll():
+    inner = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3), keras.layers.ReLU()]
+    )
+    functional = keras.Model(inner.inputs, inner.outputs, name="functional")
+    inputs = keras.Input((4,))
+    outputs = keras.layers.Dense(2)(functional(inputs) + inner(inputs))
+    model = keras.Model(inputs, outputs)
+    flat = graph.flatten(model)
+    x = np.random.default_rng(0).random((2, 4), "float32")
+    np.testing.assert_array_equal(as_numpy(flat(x)), as_numpy(model(x)))
+    assert not any(graph.is_functional(o) for o in flat.operations)
+    outer = keras.Sequential([keras.Input((4,)), inner, keras.layers.Dense(1)])
+    flat = graph.flatten(outer)
+    np.testing.assert_array_equal(as_numpy(flat(x)), as_numpy(outer(x)))
+
+
+def test_unknown_graph_is_refused():
+    class Subclassed(keras.Model):
+        pass
+
+    with pytest.raises(ValueError, match="neither functional nor Sequential"):
+        graph.flatten(Subclassed())
+    with pytest.raises(ValueError, match="is not built"):
+        graph.flatten(keras.Sequential([keras.layers.Dense(3)]))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: models.PyramidBPNet((8, 8, 1), 3, num_scales=1), "num_scales"),
+        (lambda: models.PyramidBPNet((9, 8, 1), 3), "input_shape"),
+        (lambda: models.PyramidBPNet((8, 8), 3), "input_shape"),
+        (lambda: models.PyramidBPNet((8, 8, 1), 1), "num_classes"),
+        (lambda: models.PyramidBPNet((8, 8, 1), 3, width=0), "width"),
+        (
+            lambda: models.PyramidBPNet((8, 8, 1), 3, num_blocks=-1),
+            "num_blocks",
+        ),
+        (lambda: models.PyramidBPNet((8, 8, 1), 3, dropout=1.0), "dropout"),
+        (lambda: models.BPTransformer((None, 8), 3), "input_shape"),
+        (lambda: models.BPTransformer((8, 8), 1), "num_classes"),
+        (lambda: models.BPTransformer((8, 8), 3, num_layers=0), "num_layers"),
+        (lambda: models.BPTransformer((8, 8), 3, num_heads=0), "num_heads"),
+        (lambda: models.BPTransformer((8, 8), 3, width=6), "width"),
+        (lambda: models.BPTransformer((8, 8), 3, dropout=-1.0), "dropout"),
+    ],
+)
+def test_wrong_argument_is_named(build, message):
+    with pytest.raises(ValueError, match=f"Argument `{message}`.*Received"):
+        build()

@@ -1,0 +1,112 @@
+"""The definitions in NumPy at float64, written from the formulas."""
+
+import numpy as np
+
+
+def sigmoid(x):
+    return np.where(
+        x >= 0,
+        1 / (1 + np.exp(-np.abs(x))),
+        np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))),
+    )
+
+
+def relu(x):
+    return np.maximum(x, 0.0)
+
+
+def dtm_mask(kernel, temperature, threshold, score, granularity, hard):
+    scores = np.abs(kernel) if score == "magnitude" else kernel
+    if granularity == "channel":
+        columns = scores.reshape(-1, scores.shape[-1])
+        scores = columns.mean(axis=0)  # broadcasts along the last axis
+    if hard:
+        mask = (scores > threshold).astype(np.float64)
+    else:
+        mask = sigmoid(temperature * (scores - threshold))
+    return np.broadcast_to(mask, kernel.shape)
+
+
+def residual_dense(inputs, skip, kernel, bias, projection=None):
+    if projection is not None:
+        skip = skip @ projection
+    return relu(inputs @ kernel + bias) + skip
+
+
+def conv2d_same(inputs, kernel, stride=1):
+    """Correlate with TensorFlow's padding "same"."""
+    height, width = kernel.shape[:2]
+    out = [-(-size // stride) for size in inputs.shape[1:3]]
+    pads = [
+        max((o - 1) * stride + k - size, 0)
+        for o, k, size in zip(
+            out, (height, width), inputs.shape[1:3], strict=True
+        )
+    ]
+    padded = np.pad(
+        inputs,
+        [(0, 0), *((p // 2, p - p // 2) for p in pads), (0, 0)],
+    )
+    result = np.zeros((len(inputs), *out, kernel.shape[-1]))
+    for i in range(out[0]):
+        for j in range(out[1]):
+            top, left = i * stride, j * stride
+            patch = padded[:, top : top + height, left : left + width]
+            result[:, i, j] = np.tensordot(patch, kernel, 3)
+    return result
+
+
+def softmax(x):
+    shifted = np.exp(x - x.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def self_attention(a, num_heads, query, key, value, output):
+    """`MultiHead(W_Q a, W_K a, W_V a) + a`; each argument is (kernel, bias)."""
+    q, k, v = (a @ kernel + bias for kernel, bias in (query, key, value))
+    heads = []
+    for q_h, k_h, v_h in zip(
+        *(np.split(x, num_heads, axis=-1) for x in (q, k, v)), strict=True
+    ):
+        heads.append(softmax(q_h @ k_h.transpose(0, 2, 1)) @ v_h)
+    return np.concatenate(heads, axis=-1) @ output[0] + output[1] + a
+
+
+def feature_fusion(maps, kernels, biases):
+    """`relu(P_1 x_1 + up(P_2 x_2 + ...))`, the finest map first."""
+    joined = None
+    for x, kernel, bias in reversed(
+        list(zip(maps, kernels, biases, strict=True))
+    ):
+        projected = x @ kernel + bias
+        if joined is not None:
+            times = x.shape[1] // joined.shape[1]
+            joined = joined.repeat(times, axis=1).repeat(times, axis=2)
+            projected = projected + joined
+        joined = projected
+    return relu(joined)
+
+
+class Hybrid:
+    """Nesterov momentum over AMSGrad's second moment, one tensor."""
+
+    def __init__(self, w, lr, beta_1, beta_2, epsilon, weight_decay=0.0):
+        self.w = np.array(w, np.float64)
+        self.m = np.zeros_like(self.w)
+        self.v = np.zeros_like(self.w)
+        self.v_max = np.zeros_like(self.w)
+        self.lr, self.b1, self.b2 = lr, beta_1, beta_2
+        self.epsilon, self.decay, self.t = epsilon, weight_decay, 0
+
+    def step(self, g):
+        g = np.asarray(g, np.float64)
+        self.t += 1
+        self.w = self.w - self.lr * self.decay * self.w
+        self.m = self.b1 * self.m + (1 - self.b1) * g
+        self.v = self.b2 * self.v + (1 - self.b2) * g**2
+        self.v_max = np.maximum(self.v_max, self.v)
+        n = self.b1 * self.m / (1 - self.b1 ** (self.t + 1))
+        n = n + (1 - self.b1) * g / (1 - self.b1**self.t)
+        scale = np.sqrt(self.v_max / (1 - self.b2**self.t)) + self.epsilon
+        self.w = self.w - self.lr * n / scale
+        return self.w
