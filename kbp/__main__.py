@@ -182,6 +182,13 @@ def _benchmark(options, console):
     console.print(table)
 
 
+def _publish(options, console):
+    from kbp.benchmarks import publish
+
+    for path in publish.publish(options.entry, Path(options.race)):
+        console.print(f"Written: {path}")
+
+
 class _library_errors:  # noqa: N801
     """Say what kbp's own ValueErrors say in one line, as a user's error."""
 
@@ -230,6 +237,7 @@ def _parser(program):
     _add_export(commands, program)
     _add_audit(commands, program)
     _add_benchmark(commands, program)
+    _add_publish(commands, program)
     return parser
 
 
@@ -391,6 +399,21 @@ def _add_benchmark(commands, program):
         help="folder of a recipe's runs (default: runs/RECIPE.seeds)",
     )
     _add_data_dir(parser)
+
+
+def _add_publish(commands, program):
+    parser = _add(
+        commands,
+        program,
+        "publish",
+        _publish,
+        "take a race's results into the zoo and renew all tables",
+        ["pyramid_bpnet_small.digits runs/pyramid_bpnet_small.digits.seeds"],
+    )
+    parser.add_argument(
+        "entry", metavar="ENTRY", help="the entry that was raced"
+    )
+    parser.add_argument("race", metavar="FOLDER", help="the race's folder")
 
 
 def _add(commands, program, name, command, text, examples):

@@ -44,7 +44,8 @@ def as_functional(model: keras.Model) -> keras.Model:
                 f"Model {model.name} is not built. Give it an `Input` or call "
                 "it on a batch first."
             )
-        return plain(model)
+        (inputs,), (outputs,) = model.inputs, model.outputs
+        return keras.Model(inputs, outputs, name=model.name)
     if not is_functional(model):
         raise ValueError(
             f"Model {model.name} is neither functional nor Sequential, so its "

@@ -5,13 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kbp
+
 ROOT = Path(__file__).parent.parent
+PACKAGE = Path(kbp.__file__).parent  # the installed one, if it is installed
+WARNINGS = ("-W", "error", "-W", "ignore:__array__ implementation")
 
 
 def python(code: str, *arguments, cwd=ROOT, **environment) -> str:
     """Run code in a new interpreter and return what it prints."""
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        [sys.executable, *WARNINGS, "-c", code, *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,
@@ -37,7 +41,7 @@ def command(*arguments, cwd=ROOT, **environment):
 
 def _environment(extra):
     path = os.pathsep.join(
-        [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "COLUMNS": "120"}
     return {**os.environ, **quiet, "PYTHONPATH": path, **extra}

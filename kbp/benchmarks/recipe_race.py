@@ -12,8 +12,6 @@ from kbp.export.files import write_atomically
 from kbp.training import Recipe, Stage
 from kbp.training.workdir import read_run
 
-BEGIN, END = "<!-- table: {} -->", "<!-- end of table -->"
-
 
 def race(
     recipe: Recipe,
@@ -123,20 +121,6 @@ def markdown_table(results: dict) -> str:
         f"{', '.join(results['commits'])}).",
     ]
     return "\n".join(lines)
-
-
-def insert_table(page: str, name: str, table: str) -> str:
-    """Replace what stands between a page's marks for a table.
-
-    Raises:
-        ValueError: the page has no such marks.
-    """
-    begin = BEGIN.format(name)
-    before, found, rest = page.partition(begin)
-    _, closed, after = rest.partition(END)
-    if not (found and closed):
-        raise ValueError(f"The page has no place for the table {name!r}.")
-    return f"{before}{begin}\n{table}\n{END}{after}"
 
 
 def _mean(runs, key):

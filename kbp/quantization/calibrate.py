@@ -14,8 +14,8 @@ def calibrate(model: keras.Model, data: Iterable, batches: int = 8) -> None:
     """Set every range of a fake-quantized model from a few batches.
 
     The batches pass through the model in float, at inference. The range of
-    an activation becomes the mean of its batches' ranges, the range of a
-    kernel that of its values.
+    an activation becomes the mean of its batches' ranges, that of an input
+    their union, that of a kernel the range of its values.
 
     Args:
         model: a model from `quantize_aware`, changed in place.

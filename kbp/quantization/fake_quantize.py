@@ -7,7 +7,7 @@ from keras import ops
 from kbp.layers import KernelTransform
 from kbp.quantization import tfmot
 
-KINDS = ("tensor", "kernel", "channel", "fixed")
+KINDS = ("input", "tensor", "kernel", "channel", "fixed")
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -20,6 +20,7 @@ class FakeQuantize(KernelTransform):
 
     | kind        | range                                  | quantizer       |
     | ----------- | -------------------------------------- | --------------- |
+    | `"input"`   | of all values so far, asymmetric       | `AllValues`     |
     | `"tensor"`  | moving average, asymmetric             | `MovingAverage` |
     | `"kernel"`  | last value, symmetric, narrow          | `LastValue`     |
     | `"channel"` | the same for each index of last axis   | `LastValue`     |
@@ -96,8 +97,13 @@ class FakeQuantize(KernelTransform):
                 init_max=self.maximum,
                 narrow_range=False,
             )
-        if self.kind == "tensor":
-            return quantizers.MovingAverageQuantizer(
+        if self.kind in ("input", "tensor"):
+            quantizer = (
+                quantizers.AllValuesQuantizer
+                if self.kind == "input"
+                else quantizers.MovingAverageQuantizer
+            )
+            return quantizer(
                 num_bits=8, per_axis=False, symmetric=False, narrow_range=False
             )
         return quantizers.LastValueQuantizer(
@@ -123,24 +129,25 @@ class FakeQuantize(KernelTransform):
         axes = tuple(range(len(inputs.shape) - (self.kind == "channel")))
         low = ops.convert_to_numpy(ops.min(inputs, axis=axes))
         high = ops.convert_to_numpy(ops.max(inputs, axis=axes))
-        if self.kind == "tensor":
+        if self.kind in ("input", "tensor"):
             return np.minimum(low, 0.0), np.maximum(high, 0.0)
         bound = np.maximum(-low, high)
         return -bound, bound
 
     def set_observed_range(self) -> None:
-        """Set the range to the mean of those observed, and forget them.
+        """Set the range from those observed, and forget them.
 
-        The mean is where the moving average of training would settle. Called
-        after `observing` was true for some eager calls.
+        It becomes their mean, where the moving average of training would
+        settle; of inputs, their union. Called after `observing` was true for
+        some eager calls.
         """
         if self._ranges and self._observed:
-            for key, values in zip(
-                ("min_var", "max_var"),
-                zip(*self._observed, strict=True),
-                strict=True,
-            ):
-                self._ranges[key].assign(np.mean(values, axis=0))
+            lows, highs = zip(*self._observed, strict=True)
+            whole = self.kind == "input"
+            low = np.min(lows, axis=0) if whole else np.mean(lows, axis=0)
+            high = np.max(highs, axis=0) if whole else np.mean(highs, axis=0)
+            self._ranges["min_var"].assign(low)
+            self._ranges["max_var"].assign(high)
         self._observed.clear()
 
     def get_config(self):

@@ -28,8 +28,9 @@ def quantize_aware(
     Args:
         model: a functional or built Sequential model, trained; left as it is.
         calibration_data: batches of inputs, or of tuples that begin with the
-            inputs. Without it, activation ranges start at [-6, 6] and need
-            about a thousand steps of training to forget that.
+            inputs. Without it, the ranges are TFMOT's: of inputs empty until
+            the first training step, of activations [-6, 6], which takes about
+            a thousand steps of training to forget.
         calibration_batches: batches to take from `calibration_data`.
 
     Returns:
@@ -117,7 +118,7 @@ class _Placement:
             return x
         if isinstance(x._keras_history.operation, keras.layers.InputLayer):
             if id(x) not in self.rounded_inputs:
-                layer = FakeQuantize(name=f"{x.name}_quant")
+                layer = FakeQuantize("input", name=f"{x.name}_quant")
                 self.rounded_inputs[id(x)] = layer(x)
                 self.rounders[id(self.rounded_inputs[id(x)])] = layer
             return self.rounded_inputs[id(x)]

@@ -6,7 +6,7 @@ from contracts import check_layer
 from kbp import layers
 
 CASES = {
-    "dtm_dense": (lambda: layers.DTMDense(4), [(5,)], 1),
+    "dtm_dense": (lambda: layers.DTMDense(4, threshold=0.1), [(5,)], 1),
     "dtm_dense_signed": (
         lambda: layers.DTMDense(4, score="signed", threshold=-0.5),
         [(2, 5)],

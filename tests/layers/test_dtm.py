@@ -26,8 +26,8 @@ def built(kernel, **arguments):
 
 @given(
     KERNELS,
-    st.floats(0.5, 200),
-    st.floats(-1, 1),
+    st.floats(0.5, 200, width=32),
+    st.floats(-1, 1, width=32),
     st.sampled_from(["magnitude", "signed"]),
     st.sampled_from(["element", "channel"]),
     st.booleans(),

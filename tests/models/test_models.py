@@ -80,7 +80,9 @@ def test_nested_and_sequential_models_unroll():
     inner = keras.Sequential(
         [keras.Input((4,)), keras.layers.Dense(3), keras.layers.ReLU()]
     )
-    functional = keras.Model(inner.inputs, inner.outputs, name="functional")
+    functional = keras.Model(
+        inner.inputs[0], inner.outputs[0], name="functional"
+    )
     inputs = keras.Input((4,))
     outputs = keras.layers.Dense(2)(functional(inputs) + inner(inputs))
     model = keras.Model(inputs, outputs)

@@ -1,0 +1,31 @@
+"""Every example in a docstring runs."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import kbp
+
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(kbp.__path__, "kbp.")
+    if "_zoo" not in module.name and module.name != "kbp.__main__"
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_print_what_they_say(name):
+    module = importlib.import_module(name)
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    assert doctest.testmod(module, optionflags=flags).failed == 0
+
+
+@pytest.mark.parametrize("room", ["layers", "optimizers", "models"])
+def test_every_public_class_has_an_example(room):
+    package = importlib.import_module(f"kbp.{room}")
+    for name in package.__all__:
+        public = getattr(package, name)
+        if name not in ("Composite", "KernelTransform"):  # bases
+            assert ">>>" in public.__doc__, name

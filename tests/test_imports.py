@@ -1,0 +1,113 @@
+"""Who may import whom, and what importing does."""
+
+import ast
+from pathlib import Path
+
+import fresh
+import pytest
+
+PACKAGE = fresh.PACKAGE
+BACKEND_NEUTRAL = ("layers", "optimizers", "models", "sparsity")
+ALLOWED = {
+    "layers": {"layers"},
+    "optimizers": {"optimizers"},
+    "models": {"models", "layers"},
+    "sparsity": {"sparsity", "layers", "graph"},
+    "quantization": {"quantization", "sparsity", "layers", "models", "graph"},
+    "data": {"data", "errors"},
+    "export": {"export", "quantization", "sparsity", "layers", "graph"},
+}
+NEAR_TRAINING = {"training", "benchmarks", "__main__", "zoo"}
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        inside = path.relative_to(PACKAGE)
+        if inside.parts[0] != "_zoo":
+            yield inside, ast.parse(path.read_text())
+
+
+def imported(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            if node.module == "kbp":
+                yield from (f"kbp.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def test_rooms_import_only_what_stands_before_them():
+    for path, tree in modules():
+        room = path.parts[0].removesuffix(".py")
+        rooms = {
+            name.split(".")[1] for name in imported(tree) if name[:4] == "kbp."
+        }
+        if room in ALLOWED:
+            assert rooms <= ALLOWED[room], path
+        if room not in {*NEAR_TRAINING, "__init__"}:
+            assert not rooms & NEAR_TRAINING, path
+
+
+def test_backend_neutral_rooms_do_not_import_tensorflow():
+    for path, tree in modules():
+        roots = {name.split(".")[0] for name in imported(tree)}
+        if path.parts[0] in BACKEND_NEUTRAL:
+            assert "tensorflow" not in roots, path
+        if path != Path("quantization/tfmot.py"):
+            assert "tensorflow_model_optimization" not in roots, path
+        assert "tf_keras" not in roots, path
+
+
+def test_nobody_uses_keras_internals_or_asserts():
+    for path, tree in modules():
+        assert not any("keras.src" in name for name in imported(tree)), path
+        assert not any(isinstance(n, ast.Assert) for n in ast.walk(tree)), path
+
+
+def test_importing_kbp_is_clean():
+    fresh.python(
+        """
+import os, sys
+before = dict(os.environ)
+import keras
+after_keras = dict(os.environ)
+import kbp
+assert dict(os.environ) == after_keras
+assert "tensorflow_model_optimization" not in sys.modules
+assert "tf_keras" not in sys.modules
+for name in ("TF_USE_LEGACY_KERAS", "CUDA_VISIBLE_DEVICES"):
+    assert os.environ.get(name) == before.get(name)
+"""
+    )
+
+
+def test_using_tfmot_leaves_keras_and_the_environment_alone():
+    fresh.python(
+        """
+import os, warnings
+import kbp, keras
+before = dict(os.environ)
+layer = kbp.quantization.FakeQuantize()
+layer.build((None, 3))
+assert dict(os.environ) == before
+import tensorflow as tf
+assert tf.keras.Model is keras.Model
+"""
+    )
+
+
+def test_kbp_imports_without_tensorflow_on_another_backend():
+    pytest.importorskip("jax")
+    fresh.python(
+        """
+import sys
+sys.modules["tensorflow"] = None  # as if it were not installed
+import kbp
+model = kbp.sparsity.apply_dtm(kbp.models.PyramidBPNet((8, 8, 1), 3, width=4))
+assert model.output_shape == (None, 3)
+""",
+        KERAS_BACKEND="jax",
+    )

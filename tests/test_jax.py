@@ -1,0 +1,111 @@
+"""The backend-neutral rooms give the same numbers on JAX."""
+
+import fresh
+import keras
+import numpy as np
+import pytest
+from contracts import as_numpy
+
+import kbp
+
+pytest.importorskip("jax")
+
+SCRIPT = """
+import sys
+import keras, kbp
+import numpy as np
+folder = sys.argv[1]
+data = np.load(f"{folder}/data.npz")
+for name in ("pyramid", "transformer"):
+    model = keras.saving.load_model(f"{folder}/{name}.keras")
+    x, y = data[f"{name}_x"], data["y"]
+    before = model.predict(x, verbose=0)
+    schedule = kbp.sparsity.DTMSchedule(0.5, every=1)
+    model.fit(x, y, epochs=3, batch_size=8, verbose=0, shuffle=False,
+              callbacks=[schedule])
+    stripped = kbp.sparsity.strip(model)
+    after = stripped.predict(x, verbose=0)
+    np.savez(f"{folder}/{name}_jax.npz", before=before, after=after,
+             sparsity=kbp.sparsity.kernel_sparsity(stripped))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Train on both backends from the same files."""
+    keras.utils.set_random_seed(0)
+    folder = tmp_path_factory.mktemp("jax")
+    rng = np.random.default_rng(0)
+    data = {"y": rng.integers(0, 3, 32)}
+    models = {
+        "pyramid": kbp.models.PyramidBPNet((8, 8, 1), 3, width=8),
+        "transformer": kbp.models.BPTransformer((6, 5), 3, width=8),
+    }
+    for name, model in models.items():
+        x = rng.random((32, *model.input_shape[1:]), "float32")
+        data[f"{name}_x"] = x
+        pruned = kbp.sparsity.apply_dtm(model)
+        pruned.compile(
+            kbp.HybridOptimizer(0.001),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
+        pruned.save(folder / f"{name}.keras")
+        before = pruned.predict(x, verbose=0)
+        pruned.fit(
+            x,
+            data["y"],
+            epochs=3,
+            batch_size=8,
+            verbose=0,
+            shuffle=False,
+            callbacks=[kbp.sparsity.DTMSchedule(0.5, every=1)],
+        )
+        stripped = kbp.sparsity.strip(pruned)
+        np.savez(
+            folder / f"{name}_tensorflow.npz",
+            before=before,
+            after=as_numpy(stripped(x)),
+            sparsity=kbp.sparsity.kernel_sparsity(stripped),
+        )
+    np.savez(folder / "data.npz", **data)
+    fresh.python(SCRIPT, folder, KERAS_BACKEND="jax")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["pyramid", "transformer"])
+def test_training_gives_tensorflows_numbers(folder, name):
+    ours = np.load(folder / f"{name}_tensorflow.npz")
+    theirs = np.load(folder / f"{name}_jax.npz")
+    np.testing.assert_allclose(theirs["before"], ours["before"], atol=1e-5)
+    # 12 steps of AMSGrad, whose first steps have the gradient's sign alone:
+    # sums in another order move a weight by up to the learning rate.
+    np.testing.assert_allclose(theirs["after"], ours["after"], atol=2e-2)
+    assert abs(theirs["sparsity"] - ours["sparsity"]) < 0.01
+
+
+def test_optimizer_gives_tensorflows_numbers(tmp_path):
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=(4, 3)), rng.normal(size=(50, 4, 3))
+    variable = keras.Variable(start)
+    optimizer = kbp.HybridOptimizer(0.01, weight_decay=0.1)
+    for gradient in gradients:
+        optimizer.apply([keras.ops.array(gradient, "float32")], [variable])
+    np.savez(tmp_path / "in.npz", start=start, gradients=gradients)
+    fresh.python(
+        """
+import sys
+import keras, kbp
+import numpy as np
+data = np.load(f"{sys.argv[1]}/in.npz")
+variable = keras.Variable(data["start"])
+optimizer = kbp.HybridOptimizer(0.01, weight_decay=0.1)
+for gradient in data["gradients"]:
+    optimizer.apply([keras.ops.array(gradient, "float32")], [variable])
+np.save(f"{sys.argv[1]}/out.npy", np.asarray(variable.value))
+""",
+        tmp_path,
+        KERAS_BACKEND="jax",
+    )
+    np.testing.assert_allclose(
+        np.load(tmp_path / "out.npy"), as_numpy(variable), rtol=1e-5, atol=1e-6
+    )
