@@ -152,8 +152,10 @@ def replace_layers(
 
 
 def carry_weights(old, new) -> None:
-    """Copy the weights of a layer to its replacement, both built."""
-    unwrapped(new).set_weights(unwrapped(old).get_weights())
+    """Copy the variables of a layer to its replacement, both built."""
+    sources, targets = unwrapped(old).variables, unwrapped(new).variables
+    for source, target in zip(sources, targets, strict=True):
+        target.assign(source)  # weights and the states of seed generators
     unwrapped(new).trainable = unwrapped(old).trainable
     for source, target in zip(transforms(old), transforms(new), strict=False):
         if type(source) is not type(target):

@@ -49,6 +49,7 @@ def folder(tmp_path_factory):
             kbp.HybridOptimizer(0.001),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
+        pruned.optimizer.build(pruned.trainable_variables)
         pruned.save(folder / f"{name}.keras")
         before = pruned.predict(x, verbose=0)
         pruned.fit(

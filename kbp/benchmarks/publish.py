@@ -20,8 +20,8 @@ by
 
 {table}
 
-The architecture is in [`{architecture}.py`](../../kbp/models/{architecture}.py);
-the figures are written by `python -m kbp benchmark recipe {name}`.
+Architecture: [{architecture}.py](../../kbp/models/{architecture}.py). Figures:
+`python -m kbp benchmark recipe {name}`.
 """
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from kbp.export.files import read_tflite
+
 _FLOATS = ("FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16")
 _NUMPY = {
     "FLOAT32": np.float32,
@@ -76,10 +78,7 @@ def audit(
             allowed; the message names it and the layer it came from.
         FileNotFoundError: there is no such file.
     """
-    content = model if isinstance(model, bytes) else Path(model).read_bytes()
-    if content[4:8] != b"TFL3":
-        name = "The given bytes" if model is content else str(model)
-        raise ValueError(f"{name}: not a .tflite file.")
+    content = model if isinstance(model, bytes) else read_tflite(model)
     tree = schema.ModelT.InitFromPackedBuf(content, 0)
     codes = [_operator_name(code) for code in tree.operatorCodes]
     operations: list[Operation] = []

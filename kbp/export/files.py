@@ -1,8 +1,24 @@
-"""Writing files whole or not at all."""
+"""Reading .tflite files; writing files whole or not at all."""
 
 import os
 import tempfile
 from pathlib import Path
+
+
+def read_tflite(path: str | Path) -> bytes:
+    """Return the content of a .tflite file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no .tflite file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file.")
+    content = path.read_bytes()
+    if content[4:8] != b"TFL3":
+        raise ValueError(f"{path}: not a .tflite file.")
+    return content
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> Path:

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from kbp.export.files import read_tflite
+
 
 class Runner:
     """A .tflite file as a function from float batches to float batches.
@@ -22,9 +24,9 @@ class Runner:
     """
 
     def __init__(self, path: str | Path, *, num_threads: int = 1):
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"{path}: no such file.")
-        self.interpreter = Interpreter(str(path), num_threads=num_threads)
+        self.interpreter = Interpreter(
+            model_content=read_tflite(path), num_threads=num_threads
+        )
         self.interpreter.allocate_tensors()
         (self.input,) = self.interpreter.get_input_details()
         (self.output,) = self.interpreter.get_output_details()

@@ -43,7 +43,7 @@ def apply_dtm(
     >>> model = kbp.models.PyramidBPNet((16, 16, 1), 10, width=16)
     >>> pruned = kbp.sparsity.apply_dtm(model, temperature=30.0)
     >>> [layer.name for layer in kbp.sparsity.masked_layers(pruned)][:2]
-    ['scale0_dense', 'scale0_block0_conv']
+    ['scale0_dense', 'fusion_projection_1']
     """
     flat = graph.flatten(model)
     uses = graph.calls(flat)

@@ -122,6 +122,8 @@ class DTMSchedule(keras.callbacks.Callback):
 
     def adjust(self, progress: float) -> None:
         """Set thresholds and temperatures for a share of the training."""
+        if keras.config.backend() == "jax":
+            self.model.jax_state_sync()  # `fit` holds the weights elsewhere
         x = (progress - self.begin) / (self.end - self.begin)
         x = min(max(x, 0.0), 1.0)
         sparsity = self.target_sparsity * (1 - (1 - x) ** 3)

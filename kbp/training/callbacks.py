@@ -10,6 +10,7 @@ import keras
 
 from kbp.export.files import write_atomically
 from kbp.sparsity import DTMSchedule
+from kbp.training import checkpoint
 
 
 class FiniteLoss(keras.callbacks.Callback):
@@ -18,7 +19,7 @@ class FiniteLoss(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
-            step = int(self.model.optimizer.iterations)
+            step = int(self.model.optimizer.iterations.numpy())
             raise FloatingPointError(
                 f"The loss is {loss} after step {step}. "
                 "Lower optimizer.learning_rate."
@@ -26,18 +27,18 @@ class FiniteLoss(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Save the model with its optimizer after each epoch.
+    """Save the whole state of the training after each epoch.
 
     Args:
-        save: function of the model that writes it.
+        path: the file; see `kbp.training.checkpoint`.
     """
 
-    def __init__(self, save):
+    def __init__(self, path: Path):
         super().__init__()
-        self.save = save
+        self.path = path
 
     def on_epoch_end(self, epoch, logs=None):
-        self.save(self.model)
+        checkpoint.save(self.model, self.path)
 
 
 class MetricsLog(keras.callbacks.Callback):
@@ -72,7 +73,7 @@ class MetricsLog(keras.callbacks.Callback):
             "stage": self.stage,
             "epoch": epoch + 1,
             "seconds": round(time.perf_counter() - self.start, 3),
-            "learning_rate": float(optimizer.learning_rate),
+            "learning_rate": float(optimizer.learning_rate.numpy()),
             **{k: float(v) for k, v in (logs or {}).items()},
         }
         if self.schedule is not None:

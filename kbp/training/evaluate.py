@@ -59,7 +59,7 @@ def accuracy(path: Path, task: Task) -> float:
     if path.suffix == ".tflite":
         try:
             model = Runner(path)
-            shape = tuple(model.input["shape"][1:])
+            shape = tuple(map(int, model.input["shape"][1:]))
         except ValueError as error:
             raise UserError(f"{path}: not a .tflite model: {error}") from error
     else:

@@ -10,9 +10,10 @@ import numpy as np
 from rich.console import Console
 
 from kbp import export, quantization, sparsity
+from kbp.errors import UserError
 from kbp.graph import flatten, plain, unwrapped
 from kbp.optimizers import HybridOptimizer
-from kbp.training import distribution, report
+from kbp.training import checkpoint, distribution, report
 from kbp.training.callbacks import Checkpoint, FiniteLoss, MetricsLog
 from kbp.training.recipe import Recipe
 from kbp.training.stage import Stage
@@ -73,8 +74,7 @@ class Road:
         self.strategy = distribution.create_strategy(recipe.training.strategy)
         distribution.check_batch_size(recipe.training.batch_size, self.strategy)
         self.task = Task(recipe, data_dir)
-        keras.utils.set_random_seed(recipe.training.seed)
-        self.model = self.build()
+        self.build()  # a wrong argument shows before anything is written
 
     def walk(self) -> None:
         """Train, strip, quantize, export, measure, report."""
@@ -106,7 +106,10 @@ class Road:
             model = self.recipe.model.build(self.task.shape, classes)
             if not self.recipe.sparsity.target:
                 return model
-            return sparsity.apply_dtm(model, skip=self.recipe.sparsity.skip)
+            try:
+                return sparsity.apply_dtm(model, skip=self.recipe.sparsity.skip)
+            except ValueError as error:
+                raise UserError(f"[sparsity] {error}") from error
 
     def train(self) -> keras.Model:
         """Train the float model while its masks close."""
@@ -120,7 +123,7 @@ class Road:
             )
         return self.fit(
             "train",
-            lambda: self.model,
+            self.build,
             epochs=self.recipe.training.epochs,
             learning_rate=self.recipe.optimizer.learning_rate,
             seed=2 * self.recipe.training.seed,
@@ -144,18 +147,21 @@ class Road:
 
     def fit(self, stage, make, *, epochs, learning_rate, seed, schedule=None):
         """Fit a new model, or the checkpoint of this stage, to the end."""
-        name = f"checkpoints/{stage}.keras"
+        file = self.folder.path / "checkpoints" / f"{stage}.keras"
         with self.strategy.scope():
-            if (self.folder.path / name).is_file():
-                model = keras.saving.load_model(self.folder.path / name)
+            if file.is_file():
+                model = checkpoint.load(file)
             else:
+                # Dropout's seeds are drawn here, also when a stage before this
+                # one came from a checkpoint and drew none.
+                keras.utils.set_random_seed(seed)
                 model = make()
                 model.compile(
                     self.optimizer(learning_rate, epochs * self.task.steps),
                     self.task.loss,
                     metrics=["accuracy"],
                 )
-        done = int(model.optimizer.iterations)
+        done = int(model.optimizer.iterations.numpy())
         if done == epochs * self.task.steps:
             return model
         self.console.rule(f"[bold]{stage}")
@@ -165,7 +171,7 @@ class Road:
             keras.callbacks.TensorBoard(
                 self.folder.path / "logs" / stage, write_graph=False
             ),
-            Checkpoint(lambda m: self.folder.save_model(m, name)),
+            Checkpoint(file),
         ]
         validation = len(self.task.splits.validation)
         model.fit(
@@ -201,8 +207,8 @@ class Road:
     def export(self, stripped, quantized) -> None:
         """Write the files that are deployed, and verify them."""
         path, section = self.folder.path, self.recipe.export
-        self.folder.save_model(stripped, "model.keras")
-        self.folder.save_model(plain(quantized), "model_quantized.keras")
+        checkpoint.save(stripped, path / "model.keras")
+        checkpoint.save(plain(quantized), path / "model_quantized.keras")
         with self.console.status("Exporting and verifying ..."):
             if not (path / "saved_model").exists():
                 export.to_saved_model(stripped, path / "saved_model")

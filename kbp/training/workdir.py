@@ -7,11 +7,9 @@ import platform
 import subprocess
 from pathlib import Path
 
-import keras
-
 import kbp
 from kbp.errors import UserError
-from kbp.export.files import replace_durably, write_atomically
+from kbp.export.files import write_atomically
 from kbp.training.recipe import Recipe
 
 PACKAGES = (
@@ -95,15 +93,6 @@ class WorkDir:
         self.run["status"] = "finished"
         self.finished = True
         self.write_run()
-
-    def save_model(self, model: keras.Model, name: str) -> Path:
-        """Save a `.keras` file whole, beside an older one, then replace it."""
-        path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp.keras")
-        model.save(temporary)
-        replace_durably(temporary, path)
-        return path
 
 
 def read_run(path: Path) -> dict | None:

@@ -1,0 +1,183 @@
+"""The command line as a person uses it."""
+
+import json
+
+import fresh
+import pytest
+
+from kbp import zoo
+from kbp.__main__ import main
+from kbp.errors import UserError
+
+COMMANDS = ("train", "list", "evaluate", "export", "audit", "benchmark")
+TINY = (
+    "training.epochs=1",
+    "quantization.epochs=1",
+    "export.benchmark_rounds=1",
+    "data.image_size=8",
+    "model.width=8",
+    "model.num_scales=2",
+    "training.batch_size=256",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    settings = [word for s in TINY for word in ("--set", s)]
+    assert main(["train", "--workdir", str(folder), *settings]) == 0
+    return folder
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Run a command and return status, standard output and error."""
+    monkeypatch.setenv("COLUMNS", "150")
+
+    def run(*arguments, program="kbp"):
+        capsys.readouterr()
+        try:
+            status = main([str(a) for a in arguments], program=program)
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(call, command):
+    status, out, _ = call(command, "--help")
+    assert status == 0
+    assert f"examples:\n  kbp {command}" in out
+
+
+def test_list_shows_the_zoo(call):
+    status, out, _ = call("list")
+    assert status == 0
+    for entry in zoo.entries():
+        assert entry.name in out
+
+
+def test_evaluate_reproduces_the_runs_figures(call, folder):
+    status, out, _ = call("evaluate", folder)
+    assert status == 0
+    stages = json.loads((folder / "run.json").read_text())["stages"]
+    for stage in stages[1:]:
+        assert f"{stage['accuracy']:.2%}" in out
+    status, out, _ = call("evaluate", folder / "model_int8.tflite")
+    assert status == 0
+    assert f"{stages[-1]['accuracy']:.2%}" in out
+
+
+def test_audit_and_benchmark_read_files(call, folder):
+    files = folder / "model_float32.tflite", folder / "model_int8.tflite"
+    status, out, _ = call("audit", files[1], "--allow-float")
+    assert status == 0
+    assert "0 of them float" in out
+    status, out, err = call("audit", files[0], "--allow-float")
+    assert status == 2
+    assert "float by accident" in err
+    status, out, _ = call("benchmark", *files, "--rounds", 2)
+    assert status == 0
+    assert "1.00x" in out
+
+
+def test_export_writes_what_is_asked_for(call, folder, tmp_path):
+    out = tmp_path / "again.tflite"
+    assert call("export", folder, out, "--dtype", "int8")[0] == 0
+    assert out.read_bytes() == (folder / "model_int8.tflite").read_bytes()
+    status, _, err = call("export", folder, out)
+    assert status == 2
+    assert "exists" in err
+    saved = tmp_path / "saved"
+    assert call("export", folder / "model.keras", saved)[0] == 0
+    assert (saved / "saved_model.pb").is_file()
+    status, _, err = call(
+        "export",
+        folder / "model.keras",
+        tmp_path / "x.tflite",
+        "--dtype",
+        "int8",
+    )
+    assert status == 2
+    assert "quantize_aware" in err
+    assert not (tmp_path / "x.tflite").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "trian"),
+        (["train", "--epochs", "3"], "unrecognized arguments"),
+        (["train", "nothing.toml"], "nothing.toml: cannot be read"),
+        (
+            ["train", "pyramid_bpnet_small"],
+            "did you mean 'pyramid_bpnet_small.d",
+        ),
+        (["train", "--set", "training.epoch=3"], "did you mean 'epochs'?"),
+        (["train", "--set", "training.epochs=x"], "must be of type int"),
+        (["train", "--strategy", "mirored"], "did you mean 'mirrored'?"),
+        (["train", "--set", "data.name=mnist"], "unknown 'mnist'"),
+        (
+            ["train", "--set", "data.name=cifar10", "--data-dir", "none"],
+            "data_batch_1.bin: missing",
+        ),
+        (["evaluate", "nothing"], "nothing: no such file or folder"),
+        (["evaluate", "."], "holds none of model.keras"),
+        (["audit", "nothing.tflite"], "nothing.tflite: no such file"),
+        (["audit", "broken.tflite"], "not a .tflite file"),
+        (["benchmark", "broken.tflite"], "not a .tflite file"),
+        (["benchmark", "broken.tflite", "--threads", "0"], "must be 1 or more"),
+        (["export", "broken.keras", "x.tflite"], "cannot be loaded"),
+        (["export", "nothing.keras", "x.tflite"], "no such file"),
+        (["benchmark", "recipe"], "takes one recipe"),
+        (["publish", "nobody", "."], "unknown zoo entry"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(
+    call, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KBP_DATA", raising=False)
+    for name in ("broken.tflite", "broken.keras"):
+        (tmp_path / name).write_text("this is no model")
+    before = sorted(tmp_path.rglob("*"))
+    status, _, err = call(*arguments)
+    assert status == 2
+    assert err.count("\n") == 1, err
+    assert message in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_file_of_other_data_is_named(call, folder):
+    status, _, err = call(
+        "evaluate",
+        folder / "model_int8.tflite",
+        "--recipe",
+        "bp_transformer_small.digits",
+    )
+    assert status == 2
+    assert "takes examples of shape (8, 8, 1)" in err
+
+
+def test_train_py_says_what_is_wrong_in_one_line(tmp_path):
+    result = fresh.command(
+        fresh.ROOT / "train.py", "--set", "training.epoch=3", cwd=tmp_path
+    )
+    assert result.returncode == 2
+    assert result.stderr == (
+        "train.py: error: unknown key training.epoch; did you mean 'epochs'?\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_module_runs_as_a_program(tmp_path):
+    result = fresh.command("-m", "kbp", "list", cwd=tmp_path)
+    assert result.returncode == 0
+    assert zoo.DEFAULT in result.stdout
+
+
+def test_zoo_names_the_nearest_entry():
+    with pytest.raises(UserError, match=r"did you mean 'pyramid_bpnet_small"):
+        zoo.find("pyramid_bpnet_smal.digits")
