@@ -27,5 +27,6 @@ def command_line():
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     main = command_line()
     sys.exit(main(["train", *sys.argv[1:]], program="train.py"))

@@ -33,15 +33,25 @@ def main(
 ) -> int:
     """Run one command and return the exit status.
 
-    The status is 2 if the input is wrong, with one line on standard error.
+    The status is 2 if the input is wrong, with one line on standard error, 1
+    if a training diverged, and 130 if it was interrupted.
     """
     options = _parser(program).parse_args(arguments)
     try:
-        return options.command(options, Console()) or 0
+        options.command(options, Console())
     except (UserError, OSError) as error:
-        message = " ".join(str(error).split())
-        print(f"{program}: error: {message}", file=sys.stderr)
-        return 2
+        return _say(program, error, 2)
+    except FloatingPointError as error:
+        return _say(program, error, 1)
+    except KeyboardInterrupt:
+        return _say(program, "interrupted", 130)
+    return 0
+
+
+def _say(program, error, status):
+    message = " ".join(str(error).split())
+    print(f"{program}: error: {message}", file=sys.stderr)
+    return status
 
 
 def _train(options, console):

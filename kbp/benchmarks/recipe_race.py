@@ -77,7 +77,7 @@ def summarize(runs: list[dict]) -> dict:
         "runs": len(runs),
         "stages": stages,
         "kernel_sparsity": _mean(runs, "kernel_sparsity"),
-        "seconds": _mean(runs, "seconds"),
+        "seconds": statistics.median(run["seconds"] for run in runs),
         "peak_memory_bytes": max(run["peak_memory_bytes"] for run in runs),
         "outputs_within_one_lsb": min(
             run["verification"]["within_one"] for run in runs

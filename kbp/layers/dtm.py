@@ -29,8 +29,8 @@ class DTM(KernelTransform):
         temperature: `tau` > 0, in 1 / (unit of the weights). Larger is
             sharper.
         threshold: initial value of the trainable `lambda`, in the unit of the
-            score. The default lies so far below every score that the mask
-            starts as all ones.
+            score. The default lies so far below all magnitudes that the
+            mask starts as all ones.
         score: `"magnitude"`, or `"signed"`, which prunes negative weights.
         granularity: `"element"`, or `"channel"`: one decision per output
             channel (the kernel's last axis), scored by the channel's mean.

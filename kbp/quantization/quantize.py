@@ -105,7 +105,7 @@ class _Placement:
             # A kernel's result is rounded before such an activation too.
             outputs = self.round(use, outputs)
             outputs = keras.layers.Activation(
-                activation, name=f"{layer.name}_{activation}"
+                activation, name=self.name(use, activation)
             )(outputs)
             return self.round_fixed(use, outputs, activation)
         if rules.is_moving(operation) or rules.is_averaging(operation):

@@ -101,13 +101,16 @@ def facts(run: dict) -> str:
     """Return what else there is to say of a run, in two lines."""
     check, versions = run["verification"], run["versions"]
     floats = run["float_operations"]
+    threads = run["recipe"]["export"]["num_threads"]
     return (
         f"{run['kernel_sparsity']:.1%} of the kernel weights are zero. "
         f"int8 file: {run['int8_operations']} operations, {len(floats)} of "
         f"them float; {check['within_one']:.2%} of its outputs within 1 "
         f"{check['unit']} of the fake-quantized model (largest difference "
         f"{check['maximum']:.0f}).\n"
-        f"{run['seconds']:.0f} s, {run['peak_memory_bytes'] / 1e9:.1f} GB; "
+        f"Latency is that of one example, {threads} thread"
+        f"{'s' if threads > 1 else ''}. The run took {run['seconds']:.0f} s"
+        f"{' after it was resumed' if run['resumed'] else ''} and {run['peak_memory_bytes'] / 1e9:.1f} GB; "
         f"{run['machine']['processor']}, {run['machine']['cores']} cores; "
         f"TensorFlow {versions['tensorflow']}, Keras {versions['keras']}, "
         f"LiteRT {versions['ai-edge-litert']}, kbp {versions['kbp']}"

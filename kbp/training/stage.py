@@ -28,7 +28,7 @@ class Stage:
     HEADINGS = (
         "stage",
         "accuracy",
-        "weights",
+        "parameters",
         "non-zero",
         "file size",
         "latency",

@@ -72,9 +72,12 @@ class WorkDir:
 
     def start(self) -> None:
         """Claim the folder; from now on it is this run's."""
-        if self.run is None:
+        if self.run is not None:
+            self.run["resumed"] = True
+        else:
             self.run = {
                 "status": "unfinished",
+                "resumed": False,
                 "recipe": self.recipe.to_dict(),
                 "versions": versions(),
                 "commit": commit(),

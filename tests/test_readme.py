@@ -1,0 +1,37 @@
+"""What the README tells people to do works."""
+
+import re
+
+import fresh
+import numpy as np
+import tensorflow as tf
+
+README = (fresh.ROOT / "README.md").read_text()
+
+
+def test_ten_lines_of_code_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    rng = np.random.default_rng(0)
+    images = rng.random((16, 32, 32, 3), "float32")
+    batches = tf.data.Dataset.from_tensor_slices(
+        (images, rng.integers(0, 10, 16))
+    ).batch(8)
+    exec(code, {"train": batches, "test": batches})
+    assert (tmp_path / "model_int8.tflite").is_file()
+    assert "within_one=1.0" in capsys.readouterr().out
+
+
+def test_set_up_is_two_commands():
+    commands = re.findall(r"^    (pip install .*)$", README, re.MULTILINE)
+    assert commands == [
+        "pip install . && python train.py",
+        "pip install '.[test]' && pytest",
+    ]
+
+
+def test_links_lead_somewhere():
+    for page in fresh.ROOT.glob("*.md"), fresh.ROOT.glob("models/**/*.md"):
+        for path in page:
+            for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+                assert (path.parent / link).exists(), (path, link)
