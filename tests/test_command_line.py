@@ -6,10 +6,9 @@ import fresh
 import pytest
 
 from kbp import zoo
-from kbp.__main__ import main
+from kbp.__main__ import COMMANDS, main
 from kbp.errors import UserError
 
-COMMANDS = ("train", "list", "evaluate", "export", "audit", "benchmark")
 TINY = (
     "training.epochs=1",
     "quantization.epochs=1",

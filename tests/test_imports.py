@@ -17,7 +17,7 @@ ALLOWED = {
     "data": {"data", "errors"},
     "export": {"export", "quantization", "sparsity", "layers", "graph"},
 }
-NEAR_TRAINING = {"training", "benchmarks", "__main__", "zoo"}
+NEAR_TRAINING = {"training", "benchmarks", "commands", "__main__", "zoo"}
 
 
 def modules():

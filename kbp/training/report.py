@@ -99,8 +99,7 @@ def _title(recipe):
 
 def facts(run: dict) -> str:
     """Return what else there is to say of a run, in two lines."""
-    check, versions = run["verification"], run["versions"]
-    floats = run["float_operations"]
+    check, floats = run["verification"], run["float_operations"]
     threads = run["recipe"]["export"]["num_threads"]
     return (
         f"{run['kernel_sparsity']:.1%} of the kernel weights are zero. "
@@ -108,13 +107,21 @@ def facts(run: dict) -> str:
         f"them float; {check['within_one']:.2%} of its outputs within 1 "
         f"{check['unit']} of the fake-quantized model (largest difference "
         f"{check['maximum']:.0f}).\n"
-        f"Latency is that of one example, {threads} thread"
-        f"{'s' if threads > 1 else ''}. The run took {run['seconds']:.0f} s"
-        f"{' after it was resumed' if run['resumed'] else ''} and {run['peak_memory_bytes'] / 1e9:.1f} GB; "
-        f"{run['machine']['processor']}, {run['machine']['cores']} cores; "
-        f"TensorFlow {versions['tensorflow']}, Keras {versions['keras']}, "
-        f"LiteRT {versions['ai-edge-litert']}, kbp {versions['kbp']}"
-        f"{' at ' + run['commit'] if run['commit'] else ''}."
+        f"Latency is that of one example at {threads} thread"
+        f"{'s' if threads > 1 else ''}. {_circumstances(run)}"
+    )
+
+
+def _circumstances(run):
+    versions, machine = run["versions"], run["machine"]
+    resumed = " after it was resumed" if run["resumed"] else ""
+    commit = f" at {run['commit']}" if run["commit"] else ""
+    return (
+        f"The run took {run['seconds']:.0f} s{resumed} and "
+        f"{run['peak_memory_bytes'] / 1e9:.1f} GB on {machine['cores']} cores "
+        f"({machine['processor']}), with TensorFlow {versions['tensorflow']}, "
+        f"Keras {versions['keras']}, LiteRT {versions['ai-edge-litert']}, "
+        f"kbp {versions['kbp']}{commit}."
     )
 
 

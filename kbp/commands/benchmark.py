@@ -1,0 +1,102 @@
+"""`benchmark`: latency of files, and the races."""
+
+from pathlib import Path
+
+from rich.table import Table
+
+from kbp import export
+from kbp.benchmarks import recipe_race
+from kbp.commands.common import (
+    add_data_dir,
+    positive,
+    read_recipe,
+    users_errors,
+)
+from kbp.errors import UserError
+
+HELP = "latency of .tflite files, or a recipe over several seeds"
+EXAMPLES = (
+    "model_float32.tflite model_int8.tflite --threads 1",
+    "recipe pyramid_bpnet_small.digits --seeds 5",
+)
+
+
+def add_arguments(parser):
+    """Add the command's arguments to its parser."""
+    parser.add_argument(
+        "what",
+        nargs="+",
+        metavar="FILE.tflite",
+        help="files to measure in turns, or: recipe RECIPE",
+    )
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="threads of LiteRT (default: 1)",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=positive,
+        default=30,
+        metavar="N",
+        help="rounds in which each file takes its turn (default: 30)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=positive,
+        default=5,
+        metavar="N",
+        help="runs of a recipe, with training.seed 0, 1, ... (default: 5)",
+    )
+    parser.add_argument(
+        "--workdir",
+        metavar="DIR",
+        help="folder of a recipe's runs (default: runs/RECIPE.seeds)",
+    )
+    add_data_dir(parser)
+
+
+def run(options, console):
+    """Run the command."""
+    if options.what[0] == "recipe":
+        _race(options, console)
+    else:
+        _latency(options, console)
+
+
+def _race(options, console):
+    if len(options.what) != 2:
+        raise UserError("benchmark recipe takes one recipe")
+    recipe, name = read_recipe(options.what[1])
+    recipe_race.race(
+        recipe,
+        Path(options.workdir or Path("runs") / f"{name}.seeds"),
+        seeds=options.seeds,
+        data_dir=options.data_dir,
+        console=console,
+    )
+
+
+def _latency(options, console):
+    with users_errors():
+        figures = export.benchmark(
+            options.what, num_threads=options.threads, rounds=options.rounds
+        )
+    table = Table(
+        caption=f"median and quartiles of {options.rounds} rounds at "
+        f"{options.threads} thread(s)"
+    )
+    table.add_column("file")
+    for column in ("size", "median", "quartiles", "speed-up"):
+        table.add_column(column, justify="right")
+    for figure in figures:
+        table.add_row(
+            figure.path,
+            f"{Path(figure.path).stat().st_size / 1e3:,.0f} kB",
+            f"{figure.median:.3f} ms",
+            f"{figure.low:.3f} - {figure.high:.3f}",
+            f"{figures[0].median / figure.median:.2f}x",
+        )
+    console.print(table)

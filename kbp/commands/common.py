@@ -1,0 +1,60 @@
+"""What several commands share."""
+
+import argparse
+import contextlib
+import os
+from pathlib import Path
+
+from kbp import zoo
+from kbp.errors import UserError
+from kbp.export import Audit
+from kbp.training import Recipe
+
+
+def read_recipe(name: str) -> tuple[Recipe, str]:
+    """Return a recipe and a short name for it, from a file or the zoo.
+
+    Raises:
+        UserError: there is no such recipe, or it is wrong.
+    """
+    path = Path(name)
+    if path.suffix == ".toml" or path.exists() or len(path.parts) > 1:
+        path = path / "recipe.toml" if path.is_dir() else path
+        short = path.parent.name if path.name == "recipe.toml" else path.stem
+        return Recipe.read(path), short or "run"
+    return zoo.find(name).recipe, name
+
+
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--data-dir`."""
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        default=os.environ.get("KBP_DATA") or None,
+        help="folder of the data sets in files (default: $KBP_DATA)",
+    )
+
+
+def positive(text: str) -> int:
+    """Read a whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more: {text}")
+    return int(text)
+
+
+@contextlib.contextmanager
+def users_errors():
+    """Say what the library refuses in one line, as an error of the user's."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        raise UserError(str(error)) from error
+
+
+def summary(audit: Audit) -> str:
+    """Return an audit in one line."""
+    return (
+        f"{len(audit.operations)} operations, {len(audit.float_operations)} of "
+        f"them float; {audit.parameters:,} parameters, {audit.nonzero:,} not "
+        f"zero; {audit.size / 1e3:,.0f} kB"
+    )

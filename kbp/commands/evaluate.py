@@ -1,0 +1,49 @@
+"""`evaluate`: test accuracy of what a run made."""
+
+from pathlib import Path
+
+from rich.table import Table
+
+from kbp.commands.common import add_data_dir, read_recipe
+from kbp.training import Task, evaluate
+
+HELP = "test accuracy of a run's files, or of one file"
+EXAMPLES = (
+    "runs/pyramid_bpnet_small.digits",
+    "model_int8.tflite --recipe my.toml",
+)
+
+
+def add_arguments(parser):
+    """Add the command's arguments to its parser."""
+    parser.add_argument(
+        "path",
+        metavar="WORKDIR_OR_FILE",
+        help="folder of a run, a .keras or a .tflite file",
+    )
+    parser.add_argument(
+        "--recipe",
+        metavar="RECIPE",
+        help="whose data to test on (default: that of the run's folder)",
+    )
+    add_data_dir(parser)
+
+
+def run(options, console):
+    """Run the command."""
+    path = Path(options.path)
+    files = evaluate.files_of(path)
+    recipe = (
+        read_recipe(options.recipe)[0]
+        if options.recipe
+        else evaluate.recipe_of(path)
+    )
+    task = Task(recipe, options.data_dir)
+    table = Table(
+        caption=f"{len(task.splits.test)} test examples of {recipe.data.name}"
+    )
+    table.add_column("file")
+    table.add_column("accuracy", justify="right")
+    for file in files:
+        table.add_row(file.name, f"{evaluate.accuracy(file, task):.2%}")
+    console.print(table)

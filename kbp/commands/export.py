@@ -1,0 +1,67 @@
+"""`export`: a .keras model as .tflite or SavedModel."""
+
+from pathlib import Path
+
+from kbp import export
+from kbp.commands.common import positive, summary, users_errors
+from kbp.errors import UserError
+from kbp.training import evaluate
+
+HELP = "write a .keras model as .tflite or SavedModel"
+EXAMPLES = (
+    "runs/pyramid_bpnet_small.digits out.tflite --dtype int8",
+    "model.keras out_saved_model",
+)
+
+
+def add_arguments(parser):
+    """Add the command's arguments to its parser."""
+    parser.add_argument(
+        "path", metavar="WORKDIR_OR_FILE", help="a run's folder, or .keras file"
+    )
+    parser.add_argument(
+        "out", metavar="OUT", help="NAME.tflite, or a folder for a SavedModel"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=export.tflite.DTYPES,
+        help="of a .tflite file (default: what the model was trained for)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="examples in one call of a .tflite file (default: 1)",
+    )
+    parser.add_argument(
+        "--allow-float",
+        nargs="*",
+        default=(),
+        metavar="OP",
+        help="operations that may stay float in an int8 file",
+    )
+
+
+def run(options, console):
+    """Run the command."""
+    source, out = Path(options.path), Path(options.out)
+    if source.is_dir():
+        quantized = options.dtype == "int8"
+        source /= "model_quantized.keras" if quantized else "model.keras"
+    if out.exists():
+        raise UserError(f"{out}: exists. Choose another name.")
+    model = evaluate.load_keras(source)
+    with users_errors():
+        if out.suffix == ".tflite":
+            audit = export.to_tflite(
+                model,
+                out,
+                dtype=options.dtype,
+                batch_size=options.batch_size,
+                allow_float=options.allow_float,
+            )
+            console.print(summary(audit))
+        else:
+            export.to_saved_model(model, out)
+    console.print(f"Written: {out}")

@@ -1,0 +1,66 @@
+"""`train`: walk the whole road of a recipe; also `python train.py`."""
+
+from pathlib import Path
+
+from kbp import training, zoo
+from kbp.commands.common import add_data_dir, read_recipe
+
+HELP = (
+    "train a recipe, prune and quantize the model while it trains, export it "
+    "to SavedModel and .tflite, verify the files and write a report"
+)
+EXAMPLES = (
+    "",
+    "bp_transformer_small.digits",
+    "my.toml --workdir runs/mine --set training.epochs=30",
+    "my.toml --workdir runs/mine --resume",
+)
+
+
+def add_arguments(parser):
+    """Add the command's arguments to its parser."""
+    parser.add_argument(
+        "recipe",
+        nargs="?",
+        default=zoo.DEFAULT,
+        metavar="RECIPE",
+        help="a TOML file or an entry of the zoo (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workdir",
+        metavar="DIR",
+        help="folder for everything the run makes (default: runs/RECIPE)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="change one key of the recipe; may be given again",
+    )
+    parser.add_argument(
+        "--strategy",
+        metavar="NAME",
+        help="auto, one_device or mirrored; sets training.strategy",
+    )
+    add_data_dir(parser)
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the unfinished run in the folder, or show the finished",
+    )
+
+
+def run(options, console):
+    """Run the command."""
+    recipe, name = read_recipe(options.recipe)
+    settings = list(options.set)
+    if options.strategy:
+        settings.append(f"training.strategy={options.strategy}")
+    training.run(
+        recipe.with_settings(settings),
+        options.workdir or Path("runs") / name,
+        data_dir=options.data_dir,
+        resume=options.resume,
+        console=console,
+    )
