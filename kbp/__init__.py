@@ -7,9 +7,8 @@ neither TensorFlow Model Optimization nor tf_keras.
 """
 
 import importlib
-
-from kbp import layers, models, optimizers, quantization, sparsity
-from kbp.optimizers import HybridOptimizer
+import os
+import sys
 
 __version__ = "0.1.0"
 __all__ = [
@@ -25,11 +24,19 @@ __all__ = [
     "zoo",
 ]
 
-# These need TensorFlow; the others run on each of Keras's backends.
-_ON_FIRST_USE = ("data", "export", "training", "zoo")
-
 
 def __getattr__(name: str):
-    if name in _ON_FIRST_USE:
+    # What needs TensorFlow is imported when it is first used.
+    if name == "HybridOptimizer":
+        return importlib.import_module("kbp.optimizers").HybridOptimizer
+    if name in __all__:
         return importlib.import_module(f"kbp.{name}")
     raise AttributeError(f"module 'kbp' has no attribute {name!r}")
+
+
+# A person who imports kbp gets everything registered with Keras. The command
+# line imports that itself, without TensorFlow's start-up messages. (Python
+# sets the first argument to "-m" while it looks for the module to run.)
+if os.path.basename(sys.argv[0]) not in ("-m", "kbp"):
+    from kbp import layers, models, optimizers, quantization, sparsity
+    from kbp.optimizers import HybridOptimizer

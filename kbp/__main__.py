@@ -1,31 +1,25 @@
 """The command line: `python -m kbp`, also installed as `kbp`."""
 
 import argparse
+import importlib
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
 
 from rich.console import Console
 
-from kbp.commands import (
-    audit,
-    benchmark,
-    evaluate,
-    export,
-    list,
-    publish,
-    train,
-)
 from kbp.errors import UserError
 
-COMMANDS = {
-    "train": train,
-    "list": list,
-    "evaluate": evaluate,
-    "export": export,
-    "audit": audit,
-    "benchmark": benchmark,
-    "publish": publish,
-}
+COMMANDS = (
+    "train",
+    "list",
+    "evaluate",
+    "export",
+    "audit",
+    "benchmark",
+    "publish",
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -54,7 +48,7 @@ def main(
         description="Train, prune, quantize and ship Keras models.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, command in COMMANDS.items():
+    for name, command in _load_commands().items():
         words = program if program == "train.py" else f"{program} {name}"
         _add(commands, name, command, words)
     options = parser.parse_args(arguments)
@@ -67,6 +61,30 @@ def main(
     except KeyboardInterrupt:
         return _say(program, "interrupted", 130)
     return 0
+
+
+def _load_commands():
+    """Import the commands, and TensorFlow without its start-up messages.
+
+    They come from C++, before any log level counts, and would hide the one
+    line that says what is wrong. If the import fails, they show.
+    """
+    with tempfile.TemporaryFile() as messages:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(messages.fileno(), 2)
+        try:
+            return {
+                name: importlib.import_module(f"kbp.commands.{name}")
+                for name in COMMANDS
+            }
+        except BaseException:
+            messages.seek(0)
+            os.write(stderr, messages.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def _add(commands, name, command, words):
@@ -90,4 +108,5 @@ def _say(program, error, status):
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.exit(main())

@@ -23,6 +23,7 @@ class Call:
         outputs: symbolic tensors that come out.
         consumers: the uses that take the outputs.
         producers: the uses that gave the inputs.
+        is_output: an output is one of the model's.
     """
 
     operation: keras.Operation
@@ -30,6 +31,14 @@ class Call:
     outputs: list[keras.KerasTensor]
     consumers: list["Call"] = field(default_factory=list, repr=False)
     producers: list["Call"] = field(default_factory=list, repr=False)
+    is_output: bool = False
+
+    @property
+    def successor(self) -> "Call | None":
+        """The one use that takes the result, if nothing else does."""
+        if self.is_output or len(self.consumers) != 1:
+            return None
+        return self.consumers[0]
 
 
 def as_functional(model: keras.Model) -> keras.Model:
@@ -80,12 +89,30 @@ def flatten(model: keras.Model) -> keras.Model:
 
     def unroll(layer, *args, **kwargs):
         # `call` leaves the nodes of the layers inside, `__call__` one node.
-        run = layer.call if is_unrolled(layer) else layer
-        return run(*args, **kwargs)
+        if not is_unrolled(layer):
+            return layer(*args, **kwargs)
+        outputs = layer.call(*args, **kwargs)
+        if isinstance(layer, Composite):
+            _name_operations(layer, (args, kwargs), outputs)
+        return outputs
 
     while any(is_unrolled(operation) for operation in model.operations):
         model = rewrite(model, call=unroll)
     return model
+
+
+def _name_operations(layer, inputs, outputs):
+    """Name the new operations after their layer, so that none stands twice.
+
+    Keras counts `reshape`, `reshape_1`, ... anew in each process, and a model
+    that was loaded may hold these names already.
+    """
+    tensors = [
+        x for x in tree.flatten(inputs) if isinstance(x, keras.KerasTensor)
+    ]
+    for operation in keras.Function(tensors, outputs).operations:
+        if not isinstance(operation, keras.layers.Layer):
+            operation.name = layer.part(operation.name)
 
 
 def rewrite(
@@ -173,6 +200,15 @@ def transforms(layer) -> list:
     return layer.transforms if isinstance(layer, TransformedLayer) else []
 
 
+def in_float32(model: keras.Model) -> keras.Model:
+    """Return a flat model that computes in float32, with the same weights."""
+    new_model = replace_layers(model, copy)
+    for layer in new_model.layers:
+        for part in {layer, unwrapped(layer)}:
+            part.dtype_policy = "float32"
+    return new_model
+
+
 def calls(model: keras.Model) -> list[Call]:
     """List the uses of layers in a functional model, in order of execution."""
     found: list[Call] = []
@@ -194,5 +230,7 @@ def calls(model: keras.Model) -> list[Call]:
         found.append(call)
         return outputs
 
-    rewrite(model, call=record)
+    outputs = {id(x) for x in rewrite(model, call=record).outputs}
+    for call in found:
+        call.is_output = any(id(x) in outputs for x in call.outputs)
     return found

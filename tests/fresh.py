@@ -43,5 +43,5 @@ def _environment(extra):
     path = os.pathsep.join(
         [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "COLUMNS": "120"}
+    quiet = {"COLUMNS": "120"}
     return {**os.environ, **quiet, "PYTHONPATH": path, **extra}

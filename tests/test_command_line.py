@@ -171,6 +171,12 @@ def test_train_py_says_what_is_wrong_in_one_line(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_module_says_what_is_wrong_in_one_line(tmp_path):
+    result = fresh.command("-m", "kbp", "audit", "none.tflite", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == "kbp: error: none.tflite: no such file.\n"
+
+
 def test_module_runs_as_a_program(tmp_path):
     result = fresh.command("-m", "kbp", "list", cwd=tmp_path)
     assert result.returncode == 0

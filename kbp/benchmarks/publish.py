@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from kbp import zoo
-from kbp.benchmarks.recipe_race import markdown_table
+from kbp.benchmarks.recipe_race import markdown_table, without_seed
 from kbp.errors import UserError
 from kbp.export.files import write_atomically
 
@@ -46,6 +46,9 @@ def publish(name: str, race: Path) -> list[Path]:
     source = Path(race) / "results.json"
     if not source.is_file():
         raise UserError(f"{source}: missing. Finish the race first.")
+    raced = json.loads(source.read_text())["recipe"]
+    if raced != without_seed(entry.recipe.to_dict()):
+        raise UserError(f"{source}: is of another recipe than {name}'s.")
     target = entry.path / "results.json"
     shutil.copyfile(source, target)
     return [target, *write_tables()]

@@ -2,15 +2,20 @@
 
 import dataclasses
 import json
+import math
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 
 from rich.console import Console
 
-from kbp import training
+from kbp.errors import UserError
 from kbp.export.files import write_atomically
 from kbp.training import Recipe, Stage
-from kbp.training.workdir import read_run
+from kbp.training.workdir import check_free, read_run
+
+RECIPE_FILE = "race_recipe.toml"
 
 
 def race(
@@ -23,38 +28,51 @@ def race(
 ) -> dict:
     """Run a recipe with `training.seed` 0, 1, ... and sum up the results.
 
-    Each run has a folder of its own and is not run again once it has
-    finished, so a race can be stopped and taken up at any time.
+    Each run has a process and a folder of its own and is not run again once it
+    has finished, so a race can be stopped and taken up at any time.
 
     Args:
         recipe: what to run.
         folder: for the runs and `results.json`.
         seeds: how many runs.
         data_dir: folder of the data sets that are read from files.
-        console: where progress and tables go.
+        console: where the table goes.
 
     Returns:
         What `results.json` holds.
 
     Raises:
-        UserError: as `kbp.training.run`.
+        UserError: the folder belongs to something else, or a run failed.
     """
-    for seed in range(seeds):
-        training.run(
-            recipe.with_settings([f"training.seed={seed}"]),
-            folder / f"seed{seed}",
-            data_dir=data_dir,
-            resume=True,
-            console=console,
-        )
-    runs = [read_run(folder / f"seed{seed}") for seed in range(seeds)]
-    results = summarize(runs)
+    file = folder / RECIPE_FILE
+    if not file.is_file():
+        check_free(folder, "race")
+        write_atomically(file, recipe.to_toml())
+    elif Recipe.read(file) != recipe:
+        raise UserError(f"{folder}: holds a race of another recipe.")
+    paths = [folder / f"seed{seed}" for seed in range(seeds)]
+    for seed, path in enumerate(paths):
+        run = read_run(path)
+        if run is None or run["status"] != "finished":
+            _run(file, seed, path, data_dir)
+    results = summarize([read_run(path) for path in paths])
     write_atomically(
         folder / "results.json", json.dumps(results, indent=2) + "\n"
     )
     if console is not None:
         console.print(markdown_table(results), markup=False)
     return results
+
+
+def _run(recipe_file, seed, path, data_dir):
+    # In a process of its own, so that time and memory are its own too.
+    command = [sys.executable, "-m", "kbp", "train", recipe_file, "--resume"]
+    command += ["--workdir", path, "--set", f"training.seed={seed}"]
+    if data_dir is not None:
+        command += ["--data-dir", data_dir]
+    status = subprocess.run([str(word) for word in command]).returncode
+    if status:
+        raise UserError(f"{path}: the run ended with status {status}.")
 
 
 def summarize(runs: list[dict]) -> dict:
@@ -74,10 +92,13 @@ def summarize(runs: list[dict]) -> dict:
                 }
         stages.append(stage)
     return {
+        "recipe": without_seed(first["recipe"]),
         "runs": len(runs),
         "stages": stages,
         "kernel_sparsity": _mean(runs, "kernel_sparsity"),
-        "seconds": statistics.median(run["seconds"] for run in runs),
+        "seconds": statistics.median(
+            [r["seconds"] for r in runs if not r["resumed"]] or [math.nan]
+        ),
         "peak_memory_bytes": max(run["peak_memory_bytes"] for run in runs),
         "outputs_within_one_lsb": min(
             run["verification"]["within_one"] for run in runs
@@ -87,6 +108,12 @@ def summarize(runs: list[dict]) -> dict:
         "versions": first["versions"],
         "commits": sorted({str(run["commit"]) for run in runs}),
     }
+
+
+def without_seed(recipe: dict) -> dict:
+    """Return a recipe's sections but for the seed, in which runs differ."""
+    training = {k: v for k, v in recipe["training"].items() if k != "seed"}
+    return json.loads(json.dumps({**recipe, "training": training}))
 
 
 def markdown_table(results: dict) -> str:
@@ -108,10 +135,11 @@ def markdown_table(results: dict) -> str:
     lines += [
         "",
         f"{results['runs']} runs with different seeds: accuracy is mean ± "
-        "standard deviation, the rest medians; latency of one example at one "
-        f"thread. {results['kernel_sparsity']:.1%} of the kernel weights are "
-        f"zero; {results['outputs_within_one_lsb']:.2%} or more of the int8 "
-        "file's outputs are within 1 LSB of the fake-quantized model; "
+        "standard deviation, the rest medians; latency is that of one example "
+        f"at {results['recipe']['export']['num_threads']} thread. "
+        f"{results['kernel_sparsity']:.1%} of the kernel weights are zero; "
+        f"{results['outputs_within_one_lsb']:.2%} or more of the int8 file's "
+        "outputs are within 1 LSB of the fake-quantized model; "
         f"{len(results['float_operations'])} operations of it are float. A run "
         f"takes {results['seconds']:.0f} s and at most "
         f"{results['peak_memory_bytes'] / 1e9:.1f} GB on "

@@ -25,12 +25,15 @@ _IMAGE_BYTES = 3 * 32 * 32
 _FILE_BYTES = 10_000 * (1 + _IMAGE_BYTES)
 
 
-def load(data_dir: Path | None, *, validation_examples: int = 5000) -> Splits:
+def load(
+    data_dir: str | Path | None, *, validation_fraction: float = 0.1
+) -> Splits:
     """Load CIFAR-10: 50,000 training and 10,000 test images, 32x32x3.
 
     Args:
         data_dir: folder that holds `cifar-10-batches-bin`.
-        validation_examples: the last training images are for validation.
+        validation_fraction: share of the training images, the last of them,
+            that is for validation.
 
     Returns:
         Images `(examples, 32, 32, 3)` in [0, 1].
@@ -61,7 +64,7 @@ def load(data_dir: Path | None, *, validation_examples: int = 5000) -> Splits:
     *train, test = (_read(path) for path in paths)
     inputs = np.concatenate([part.inputs for part in train])
     labels = np.concatenate([part.labels for part in train])
-    border = len(labels) - validation_examples
+    border = len(labels) - round(validation_fraction * len(labels))
     return Splits(
         Examples(inputs[:border], labels[:border]),
         Examples(inputs[border:], labels[border:]),

@@ -1,5 +1,6 @@
 """Looking into a .tflite file: operations, types, sizes."""
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,10 @@ def audit(
         FileNotFoundError: there is no such file.
     """
     content = model if isinstance(model, bytes) else read_tflite(model)
-    tree = schema.ModelT.InitFromPackedBuf(content, 0)
+    try:
+        tree = schema.ModelT.InitFromPackedBuf(content, 0)
+    except (struct.error, IndexError, ValueError, TypeError) as error:
+        raise ValueError(f"The .tflite file is damaged: {error}") from error
     codes = [_operator_name(code) for code in tree.operatorCodes]
     operations: list[Operation] = []
     parameters = nonzero = 0

@@ -28,8 +28,14 @@ class Runner:
             model_content=read_tflite(path), num_threads=num_threads
         )
         self.interpreter.allocate_tensors()
-        (self.input,) = self.interpreter.get_input_details()
-        (self.output,) = self.interpreter.get_output_details()
+        inputs = self.interpreter.get_input_details()
+        outputs = self.interpreter.get_output_details()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ValueError(
+                f"{path}: has {len(inputs)} inputs and {len(outputs)} outputs; "
+                "kbp runs files of one each."
+            )
+        (self.input,), (self.output,) = inputs, outputs
         self.output_scale, self.output_zero = self.output["quantization"]
 
     def quantize_input(self, inputs: np.ndarray) -> np.ndarray:

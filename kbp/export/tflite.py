@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from kbp import graph
 from kbp.export.audit import Audit, audit
 from kbp.export.files import write_atomically
 from kbp.quantization import fake_quantizers
@@ -25,7 +26,8 @@ def to_tflite(
     """Write a model as a .tflite file.
 
     Args:
-        model: a functional Keras model; of `quantize_aware` for `"int8"`.
+        model: a functional or built Sequential model; of `quantize_aware` for
+            `"int8"`. One of mixed precision is exported in float32 or int8.
         path: file to write; replaced whole if it exists.
         dtype: `"int8"`: integer weights, operations, inputs and outputs;
             `"float32"`: as the model is. By default `"int8"` if the model is
@@ -49,10 +51,11 @@ def to_tflite(
     >>> report.operations[0].name
     'CONV_2D'
     """
+    model = graph.flatten(model)
     quantized = any(True for _ in fake_quantizers(model))
     dtype = dtype or ("int8" if quantized else "float32")
     _check(model, dtype, quantized)
-    content = _convert(model, dtype, batch_size)
+    content = _convert(graph.in_float32(model), dtype, batch_size)
     allowed = allow_float if dtype == "int8" else None
     result = audit(content, allow_float=allowed)
     write_atomically(path, content)

@@ -1,6 +1,7 @@
 """Fusion of feature maps of different resolution."""
 
 import itertools
+from collections.abc import Callable
 
 import keras
 from keras import ops
@@ -46,7 +47,12 @@ class FeatureFusion(Composite):
     """
 
     def __init__(
-        self, filters, *, activation="relu", batch_norm=False, **kwargs
+        self,
+        filters: int,
+        *,
+        activation: str | Callable = "relu",
+        batch_norm: bool = False,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.filters = filters

@@ -24,7 +24,12 @@ class PositionEmbedding(keras.layers.Layer):
     TensorShape([2, 5, 4])
     """
 
-    def __init__(self, *, initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        *,
+        initializer: str | keras.initializers.Initializer = "glorot_uniform",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.initializer = keras.initializers.get(initializer)
 

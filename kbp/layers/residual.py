@@ -1,5 +1,7 @@
 """Residual layers whose skip spans two layers."""
 
+from collections.abc import Callable
+
 import keras
 
 from kbp.layers.composite import Composite
@@ -13,7 +15,9 @@ class Residual(Composite):
     Subclasses build the main layer and the projection of the skip.
     """
 
-    def __init__(self, *, activation, batch_norm, **kwargs):
+    def __init__(
+        self, *, activation: str | Callable, batch_norm: bool, **kwargs
+    ):
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
         self.batch_norm = batch_norm
@@ -93,7 +97,14 @@ class ResidualDense(Residual):
     TensorShape([2, 8])
     """
 
-    def __init__(self, units, *, activation="relu", batch_norm=False, **kwargs):
+    def __init__(
+        self,
+        units: int,
+        *,
+        activation: str | Callable = "relu",
+        batch_norm: bool = False,
+        **kwargs,
+    ):
         super().__init__(activation=activation, batch_norm=batch_norm, **kwargs)
         self.units = units
         self.main = keras.layers.Dense(
@@ -151,12 +162,12 @@ class ResidualConv2D(Residual):
 
     def __init__(
         self,
-        filters,
-        kernel_size=3,
+        filters: int,
+        kernel_size: int | tuple[int, int] = 3,
         *,
-        strides=1,
-        activation="relu",
-        batch_norm=False,
+        strides: int = 1,
+        activation: str | Callable = "relu",
+        batch_norm: bool = False,
         **kwargs,
     ):
         super().__init__(activation=activation, batch_norm=batch_norm, **kwargs)

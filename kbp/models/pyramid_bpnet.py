@@ -106,7 +106,9 @@ def _check(input_shape, num_classes, num_scales, width, num_blocks, dropout):
             f"Received: num_scales={num_scales}"
         )
     stride = 2 ** (num_scales - 1)
-    if len(input_shape) != 3 or any(size % stride for size in input_shape[:2]):
+    if len(input_shape) != 3 or any(
+        not size or size % stride for size in input_shape[:2]
+    ):
         raise ValueError(
             "Argument `input_shape` must be (height, width, channels), height "
             f"and width divisible by {stride}. "

@@ -1,6 +1,7 @@
 """HybridOptimizer: Nesterov momentum with AMSGrad's maximum."""
 
 import math
+from collections.abc import Callable
 
 import keras
 from keras import ops
@@ -51,7 +52,9 @@ class HybridOptimizer(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate=0.001,
+        learning_rate: float
+        | keras.optimizers.schedules.LearningRateSchedule
+        | Callable = 0.001,
         *,
         beta_1: float = 0.9,
         beta_2: float = 0.999,

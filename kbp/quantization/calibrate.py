@@ -10,7 +10,7 @@ from kbp import graph
 from kbp.quantization.fake_quantize import FakeQuantize
 
 
-def calibrate(model: keras.Model, data: Iterable, batches: int = 8) -> None:
+def calibrate(model: keras.Model, data: Iterable, *, batches: int = 8) -> None:
     """Set every range of a fake-quantized model from a few batches.
 
     The batches pass through the model in float, at inference. The range of
@@ -46,7 +46,7 @@ def calibrate(model: keras.Model, data: Iterable, batches: int = 8) -> None:
 
 def fake_quantizers(model: keras.Model):
     """Yield every `FakeQuantize` of a model."""
-    for layer in model.layers:
+    for layer in graph.flatten(model).layers:
         for candidate in (layer, *graph.transforms(layer)):
             if isinstance(candidate, FakeQuantize):
                 yield candidate
@@ -55,7 +55,11 @@ def fake_quantizers(model: keras.Model):
 def _check(model, inputs):
     expected = [tuple(x.shape[1:]) for x in model.inputs]
     received = [tuple(x.shape[1:]) for x in keras.tree.flatten(inputs)]
-    if expected != received:
+    if len(expected) != len(received) or not all(
+        len(a) == len(b)
+        and all(m in (None, n) for m, n in zip(a, b, strict=True))
+        for a, b in zip(expected, received, strict=True)
+    ):
         raise ValueError(
             f"Calibration data must have the shape of the model's input, "
             f"{expected} after the batch axis. Received: {received}"

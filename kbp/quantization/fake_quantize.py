@@ -36,6 +36,8 @@ class FakeQuantize(KernelTransform):
     Call arguments:
         inputs: float tensor; computed in float32 whatever the policy.
         training: bool.
+        follow: bool, whether the range follows this tensor in training. A
+            second tensor may be rounded to the range of a first.
 
     Returns:
         Tensor of the same shape and dtype.
@@ -113,13 +115,14 @@ class FakeQuantize(KernelTransform):
             narrow_range=True,
         )
 
-    def call(self, inputs, training=False):
+    def call(self, inputs, training=False, follow=True):
         if self.observing:
-            self._observed.append(self._measure(inputs))
+            if follow:
+                self._observed.append(self._measure(inputs))
             return inputs
         outputs = self.quantizer(
             ops.cast(inputs, "float32"),
-            training=bool(training),
+            training=bool(training and follow),
             weights={key: v.value for key, v in self._ranges.items()},
         )
         return ops.cast(outputs, inputs.dtype)

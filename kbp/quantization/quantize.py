@@ -60,7 +60,7 @@ def quantize_aware(
         flat, _with_fake_quantized_kernel, call=_Placement(uses)
     )
     if calibration_data is not None:
-        calibrate(quantized, calibration_data, calibration_batches)
+        calibrate(quantized, calibration_data, batches=calibration_batches)
     return quantized
 
 
@@ -69,7 +69,7 @@ def _with_fake_quantized_kernel(layer):
     kind = rules.KERNELS.get(type(graph.unwrapped(layer)))
     if kind is None:
         return graph.copy(layer)
-    inner = graph.copy(graph.unwrapped(layer))
+    inner = graph.copy(graph.unwrapped(layer), name=layer.name)
     if rules.activation_of(inner) in rules.FIXED_RANGES:
         inner.activation = keras.activations.linear  # see `_Placement`
     kept = [graph.copy(t) for t in graph.transforms(layer)]
@@ -86,8 +86,8 @@ class _Placement:
     def __init__(self, uses: list[graph.Call]):
         self.uses = iter(uses)  # in the order in which layers are called
         self.names = collections.Counter()
-        self.rounders: dict[int, FakeQuantize] = {}
         self.rounded_inputs = {}
+        self.rounders: dict[int, FakeQuantize] = {}
 
     def __call__(self, layer, *args, **kwargs):
         use = next(self.uses)
@@ -96,7 +96,7 @@ class _Placement:
         )
         operation = use.operation
         if rules.is_adding(operation):
-            return self.add(use, layer, args)
+            return self.add(use, layer, args, kwargs)
         outputs = layer(*args, **kwargs)
         activation = rules.activation_of(operation)
         if rules.has_fixed_range(operation):
@@ -108,8 +108,10 @@ class _Placement:
                 activation, name=self.name(use, activation)
             )(outputs)
             return self.round_fixed(use, outputs, activation)
-        if rules.is_moving(operation) or rules.is_averaging(operation):
-            return self.keep_range(operation, args[0], outputs)
+        if rules.is_moving(operation):
+            return self.keep_rounder(args, kwargs, outputs)
+        if rules.is_averaging(operation):
+            return self.round_as_input(args, kwargs, outputs)
         return self.round_unless_fused(use, outputs)
 
     def round_input(self, x):
@@ -119,8 +121,7 @@ class _Placement:
         if isinstance(x._keras_history.operation, keras.layers.InputLayer):
             if id(x) not in self.rounded_inputs:
                 layer = FakeQuantize("input", name=f"{x.name}_quant")
-                self.rounded_inputs[id(x)] = layer(x)
-                self.rounders[id(self.rounded_inputs[id(x)])] = layer
+                self.rounded_inputs[id(x)] = self.apply(layer, x)
             return self.rounded_inputs[id(x)]
         return x
 
@@ -134,43 +135,51 @@ class _Placement:
 
     def round_fixed(self, use, outputs, activation):
         low, high = rules.FIXED_RANGES[activation]
-        layer = FakeQuantize(
-            "fixed",
-            minimum=low,
-            maximum=high,
-            name=self.name(use, f"{activation}_quant"),
-        )
+        name = self.name(use, f"{activation}_quant")
+        layer = FakeQuantize("fixed", minimum=low, maximum=high, name=name)
         return self.apply(layer, outputs)
 
-    def keep_range(self, operation, inputs, outputs):
-        rounder = self.rounders.get(id(inputs))
-        if rounder is None:
-            return outputs  # it is rounded further on
-        if rules.is_averaging(operation):
-            outputs = rounder(outputs, training=False)
+    def keep_rounder(self, args, kwargs, outputs):
+        """Remember of moved values what rounded them, if anything did yet."""
+        (inputs,) = _tensors(args, kwargs)
+        if id(inputs) in self.rounders:
+            self.rounders[id(outputs)] = self.rounders[id(inputs)]
+        return outputs
+
+    def round_as_input(self, args, kwargs, outputs):
+        """Round to the range of the input, which is not to follow."""
+        (inputs,) = _tensors(args, kwargs)
+        rounder = self.rounders[id(inputs)]
+        outputs = rounder(outputs, follow=False)
         self.rounders[id(outputs)] = rounder
         return outputs
 
-    def add(self, use, layer, args):
-        """Add tensors two by two, as LiteRT does, and round each sum."""
-        terms = keras.tree.flatten(args)
-        total = terms[0]
-        for index, term in enumerate(terms[1:], 2):
-            if index == len(terms) == 2:
-                return self.round_unless_fused(use, layer(*args))
-            add = keras.layers.Add(name=self.name(use, "sum"))
-            total = add([total, term])
-            if index < len(terms):
-                total = self.round(use, total)
-        return self.round_unless_fused(use, total)
-
-    def apply(self, layer, outputs):
-        outputs = layer(outputs)
+    def apply(self, layer, inputs):
+        outputs = layer(inputs)
         self.rounders[id(outputs)] = layer
         return outputs
+
+    def add(self, use, layer, args, kwargs):
+        """Add tensors two by two, as LiteRT does, and round each sum."""
+        total, *terms = _tensors(args, kwargs)
+        if len(terms) < 2:
+            return self.round_unless_fused(use, layer(*args, **kwargs))
+        for index, term in enumerate(terms):
+            if index:
+                total = self.round(use, total)
+            total = keras.layers.Add(name=self.name(use, "sum"))([total, term])
+        return self.round_unless_fused(use, total)
 
     def name(self, use, suffix):
         name = f"{use.operation.name}_{suffix}"
         self.names[name] += 1
         count = self.names[name]
         return name if count == 1 else f"{name}_{count}"
+
+
+def _tensors(*structures):
+    return [
+        x
+        for x in keras.tree.flatten(structures)
+        if isinstance(x, keras.KerasTensor)
+    ]

@@ -43,26 +43,31 @@ MOVING_LAYERS = (
 )
 MOVING_OPERATIONS = ("Reshape", "Resize", "Transpose")
 
-# Averages stay inside the range of the inputs, and LiteRT wants it kept.
-AVERAGING_LAYERS = (layers.AveragePooling2D,)
-
 # Activations whose integer kernels have a range of their own.
 FIXED_RANGES = {
     "softmax": (0.0, 255 / 256),
     "sigmoid": (0.0, 255 / 256),
     "tanh": (-1.0, 127 / 128),
 }
+# New values, but LiteRT gives them the range of the input.
+AVERAGING_LAYERS = (layers.AveragePooling2D,)
+
 FUSED_ACTIVATIONS = ("linear", "relu")
+_ACTIVATIONS = {
+    getattr(keras.activations, name): name
+    for name in (*FUSED_ACTIVATIONS, *FIXED_RANGES)
+}
 
 
 def activation_of(operation) -> str | None:
-    """Name the activation that a layer applies, or `None`."""
+    """Name the activation that a layer applies, `None` if no rule knows it."""
     if isinstance(operation, layers.ReLU):
         return "relu"
     if isinstance(operation, layers.Softmax):
         return "softmax"
-    function = getattr(operation, "activation", None)
-    return getattr(function, "__name__", None) if function else None
+    function = getattr(operation, "activation", keras.activations.linear)
+    # By identity: a function of another's may have a name of Keras's.
+    return _ACTIVATIONS.get(function)
 
 
 def is_moving(operation) -> bool:
@@ -78,7 +83,7 @@ def is_moving(operation) -> bool:
 
 
 def is_averaging(operation) -> bool:
-    """Say whether a result stays inside its input's range, but is new."""
+    """Say whether a result is new, but has the range of the input."""
     return isinstance(operation, AVERAGING_LAYERS)
 
 
@@ -118,11 +123,11 @@ def check(call: Call) -> None:
 
 def fuses_forward(call: Call) -> bool:
     """Say whether the next operation takes this one's result unrounded."""
-    if len(call.consumers) != 1:
+    if call.successor is None:
         return False
-    following = call.consumers[0].operation
+    following = call.successor.operation
     if isinstance(following, layers.BatchNormalization):
-        return isinstance(call.operation, layers.Conv2D)
+        return _is_linear_convolution(call.operation)
     if is_relu(following):
         return _takes_fused_relu(call.operation)
     return False
@@ -134,9 +139,9 @@ def is_rounded_by_concatenate(call: Call) -> bool:
     LiteRT demands one range for the inputs and the output of a
     concatenation. Rounding the output alone gives all of them its range.
     """
-    if len(call.consumers) != 1:
+    following = call.successor
+    if following is None:
         return False
-    following = call.consumers[0]
     if is_moving(following.operation):
         return is_rounded_by_concatenate(following)
     return isinstance(following.operation, layers.Concatenate)
@@ -153,17 +158,21 @@ def _takes_fused_relu(operation):
     )
 
 
+def _is_linear_convolution(operation):
+    return (
+        isinstance(operation, layers.Conv2D)
+        and activation_of(operation) == "linear"
+    )
+
+
 def _problem(call):
     operation = call.operation
     if isinstance(operation, layers.BatchNormalization):
-        convolution = call.producers and isinstance(
-            call.producers[0].operation, layers.Conv2D
-        )
-        if convolution and len(call.producers[0].consumers) == 1:
+        if call.producers and fuses_forward(call.producers[0]):
             return None
         return (
-            "it must directly follow a Conv2D whose result nothing else uses; "
-            "fold it into the layer before it, or move it"
+            "it must directly follow a Conv2D without activation whose result "
+            "nothing else uses; fold it into the layer before it, or move it"
         )
     if isinstance(operation, layers.UpSampling2D) or _is_operation(
         operation, ("Resize",)
@@ -177,10 +186,10 @@ def _problem(call):
             return "use a plain ReLU"
         return None
     if type(operation) in KERNELS or isinstance(operation, layers.Activation):
-        allowed = (*FUSED_ACTIVATIONS, *FIXED_RANGES)
-        if activation_of(operation) in (None, *allowed):
+        if activation_of(operation) is not None:
             return None
-        return f"use one of the activations {', '.join(allowed)}"
+        allowed = ", ".join(_ACTIVATIONS.values())
+        return f"use one of Keras's activations {allowed}"
     known = (*COMPUTING_LAYERS, *MOVING_LAYERS, *AVERAGING_LAYERS)
     if isinstance(operation, (*known, layers.Softmax)) or _is_operation(
         operation, (*COMPUTING_OPERATIONS, *MOVING_OPERATIONS)

@@ -80,8 +80,12 @@ def _ends(uses):
     names = set()
     for edge, step in (("producers", "consumers"), ("consumers", "producers")):
         todo = [use for use in uses if not getattr(use, edge)]
+        seen = set()
         while todo:
             use = todo.pop()
+            if use in seen:
+                continue
+            seen.add(use)
             if isinstance(use.operation, PRUNABLE):
                 names.add(use.operation.name)
             else:

@@ -139,7 +139,8 @@ class DTMSchedule(keras.callbacks.Callback):
 
 def _threshold(scores, sparsity, temperature):
     """Return the threshold at or below which a share of the scores lies."""
-    count = round(sparsity * scores.size)
+    # One weight or channel always stays: a layer without any cuts the network.
+    count = min(round(sparsity * scores.size), scores.size - 1)
     if count == 0:  # so far below that even the soft mask is nearly one
         return float(scores.min()) - 8.0 / temperature
     return float(np.partition(scores, count - 1)[count - 1])

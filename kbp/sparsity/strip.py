@@ -45,24 +45,28 @@ def fix_masks(model: keras.Model) -> keras.Model:
 def _fold(model: keras.Model, replace_mask: Callable) -> keras.Model:
     """Multiply kernels by their masks; replace or (`None`) drop the masks."""
     model = graph.flatten(model)
-    old_layers = {layer.name: layer for layer in masked_layers(model)}
+    masked = set(masked_layers(model))
+    pairs = []
 
     def folded(layer):
-        if layer.name not in old_layers:
+        if layer not in masked:
             return graph.copy(layer)
         kept = [
             replace_mask(t) if isinstance(t, DTM | FixedMask) else graph.copy(t)
             for t in layer.transforms
         ]
         kept = [t for t in kept if t is not None]
-        inner = graph.copy(layer.layer)
-        return TransformedLayer(inner, kept) if kept else inner
+        new = graph.copy(layer.layer, name=layer.name)
+        if kept:
+            new = TransformedLayer(new, kept, kernel=layer.kernel_attribute)
+        pairs.append((layer, new))
+        return new
 
     new_model = graph.replace_layers(model, folded)
-    for name, old in old_layers.items():
-        new, mask = new_model.get_layer(name), hard_mask(old)
-        kernel = keras.ops.convert_to_numpy(old.kernel)
-        new.kernel.assign(kernel * mask)
+    for old, new in pairs:
+        mask = hard_mask(old)
+        kernel = getattr(graph.unwrapped(new), old.kernel_attribute)
+        kernel.assign(keras.ops.convert_to_numpy(old.kernel) * mask)
         for transform in graph.transforms(new):
             if isinstance(transform, FixedMask):
                 transform.mask.assign(mask)

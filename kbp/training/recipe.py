@@ -55,7 +55,7 @@ class DataRecipe:
     image_size: int = _number(32, 8, 256)
     validation_fraction: float = _number(0.1, 0, below=0.5)
     test_fraction: float = _number(0.2, above=0, below=1)
-    split_seed: int = _number(0, 0)
+    split_seed: int = _number(0, 0, 2**32 - 1)
     rotation: float = _number(0.0, 0, 180)
     shift: float = _number(0.0, 0, 0.5)
     zoom: float = _number(0.0, 0, 0.5)
@@ -228,11 +228,15 @@ def _section(cls, section, values):
 
 def _model(values):
     values = dict(values)
-    architecture = values.pop("architecture", ModelRecipe.architecture)
+    architecture = _typed(
+        "model.architecture",
+        values.pop("architecture", ModelRecipe.architecture),
+        str,
+    )
     if architecture not in ARCHITECTURES:
         raise UserError(
             f"model.architecture: unknown {architecture!r}"
-            f"{nearest(str(architecture), ARCHITECTURES)}"
+            f"{nearest(architecture, ARCHITECTURES)}"
         )
     builder = ARCHITECTURES[architecture]
     hints = {

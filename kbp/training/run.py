@@ -52,7 +52,9 @@ def run(
     console = console or Console()
     folder = WorkDir(workdir, recipe, resume=resume)
     if not folder.finished:
-        Road(recipe, folder, data_dir, console).walk()
+        road = Road(recipe, folder, data_dir, console)
+        with folder:
+            road.walk()
     stages = [Stage(**row) for row in folder.run["stages"]]
     console.print(report.result_table(stages, folder.run))
     console.print(report.facts(folder.run))
@@ -79,7 +81,6 @@ class Road:
     def walk(self) -> None:
         """Train, strip, quantize, export, measure, report."""
         start = time.perf_counter()
-        self.folder.start()
         splits = self.task.splits
         self.console.print(
             f"{len(splits.train)} training, {len(splits.validation)} "
@@ -97,7 +98,7 @@ class Road:
         run["seconds"] = time.perf_counter() - start
         run["peak_memory_bytes"] = _peak_memory()
         report.write(self.folder, self.task, stages, self.int8_logits)
-        self.folder.finish()
+        self.folder.finished = True
 
     def build(self) -> keras.Model:
         """Build the recipe's model, with masks if it asks for zeros."""

@@ -9,7 +9,7 @@ import tensorflow as tf
 from kbp import data
 from kbp.data import cifar10, digits
 from kbp.errors import UserError
-from kbp.training.recipe import Recipe
+from kbp.training.recipe import DataRecipe, Recipe
 
 
 class Task:
@@ -88,10 +88,21 @@ class Task:
 
 def _load(recipe, data_dir):
     if recipe.name == "cifar10":
-        return cifar10.load(data_dir)
-    return digits.load(
-        image_size=recipe.image_size,
-        validation_fraction=recipe.validation_fraction,
-        test_fraction=recipe.test_fraction,
-        split_seed=recipe.split_seed,
-    )
+        for key in ("image_size", "test_fraction", "split_seed"):
+            if getattr(recipe, key) != getattr(DataRecipe, key):
+                raise UserError(
+                    f"data.{key} cannot be changed: cifar10 has images of "
+                    "32x32 and a test split of its own"
+                )
+        return cifar10.load(
+            data_dir, validation_fraction=recipe.validation_fraction
+        )
+    try:
+        return digits.load(
+            image_size=recipe.image_size,
+            validation_fraction=recipe.validation_fraction,
+            test_fraction=recipe.test_fraction,
+            split_seed=recipe.split_seed,
+        )
+    except ValueError as error:  # scikit-learn's: a split without a class
+        raise UserError(f"[data] {error}") from error

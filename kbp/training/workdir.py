@@ -1,5 +1,6 @@
 """The folder that a run owns."""
 
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -27,6 +28,8 @@ class WorkDir:
 
     `run.json` says that the folder belongs to a run, of which recipe, and
     whether it has finished. Nothing that a finished run made is written again.
+    As a context manager it claims the folder for this process, and marks the
+    run as finished if `finished` was set.
 
     Args:
         path: the folder; it need not exist.
@@ -49,13 +52,8 @@ class WorkDir:
         if self.run is not None:
             self._check_run(resume)
             self.finished = self.run["status"] == "finished"
-        elif self.path.exists() and (
-            not self.path.is_dir() or any(self.path.iterdir())
-        ):
-            raise UserError(
-                f"{self.path}: not empty and no work directory of kbp. "
-                "Choose another --workdir."
-            )
+        else:
+            check_free(self.path, "work directory")
 
     def _check_run(self, resume):
         if not resume:
@@ -70,11 +68,14 @@ class WorkDir:
                 f"{', '.join(changed)}. Choose another --workdir."
             )
 
-    def start(self) -> None:
-        """Claim the folder; from now on it is this run's."""
+    def __enter__(self):
+        """Claim the folder: it is this run's, and this process's."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock()
         if self.run is not None:
             self.run["resumed"] = True
         else:
+            write_atomically(self.path / "recipe.toml", self.recipe.to_toml())
             self.run = {
                 "status": "unfinished",
                 "resumed": False,
@@ -83,19 +84,44 @@ class WorkDir:
                 "commit": commit(),
                 "machine": machine(),
             }
-            self.write_run()
-            write_atomically(self.path / "recipe.toml", self.recipe.to_toml())
+        self._write_run()
+        return self
 
-    def write_run(self) -> None:
-        """Write `run.json`."""
+    def __exit__(self, *error):
+        if self.finished:
+            self.run["status"] = "finished"
+            self._write_run()
+        self.lock_file.close()
+
+    def _lock(self):
+        self.lock_file = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(self.lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.lock_file.close()
+            raise UserError(
+                f"{self.path}: another process is running there."
+            ) from error
+
+    def _write_run(self):
         content = json.dumps(self.run, indent=2) + "\n"
         write_atomically(self.path / RUN_FILE, content)
 
-    def finish(self) -> None:
-        """Mark the run as finished."""
-        self.run["status"] = "finished"
-        self.finished = True
-        self.write_run()
+
+def check_free(path: Path, purpose: str) -> None:
+    """Raise a UserError if a folder holds what is none of kbp's."""
+    ours = {"recipe.toml", ".lock"}  # of a run that was killed as it began
+    if path.exists() and (
+        not path.is_dir()
+        or any(
+            entry.name not in ours and not entry.name.startswith(".run.json.")
+            for entry in path.iterdir()
+        )
+    ):
+        raise UserError(
+            f"{path}: not empty and no {purpose} of kbp. Choose another "
+            "--workdir."
+        )
 
 
 def read_run(path: Path) -> dict | None:
@@ -112,7 +138,7 @@ def read_run(path: Path) -> dict | None:
         Recipe.parse(run["recipe"])
         if run["status"] in ("unfinished", "finished"):
             return run
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file}: not a run of kbp: {error}") from error
     raise UserError(f"{file}: not a run of kbp: unknown status")
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import fresh
 import pytest
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from kbp import zoo
 from kbp.benchmarks import publish, recipe_race
+from kbp.errors import UserError
 
 TINY = [
     "training.epochs=1",
@@ -25,17 +27,44 @@ def test_race_sums_up_and_runs_no_seed_twice(tmp_path):
     recipe = zoo.find(zoo.DEFAULT).recipe.with_settings(TINY)
     console = Console(file=io.StringIO())
     first = recipe_race.race(recipe, tmp_path, seeds=1, console=console)
-    before = (tmp_path / "seed0" / "run.json").stat().st_mtime_ns
+    # A second run with another accuracy; neither is to be run again.
+    shutil.copytree(tmp_path / "seed0", tmp_path / "seed1")
+    file = tmp_path / "seed1" / "run.json"
+    run = json.loads(file.read_text())
+    run["stages"][-1]["accuracy"] += 0.5
+    file.write_text(json.dumps(run))
     results = recipe_race.race(recipe, tmp_path, seeds=2, console=console)
-    assert (tmp_path / "seed0" / "run.json").stat().st_mtime_ns == before
+    assert json.loads(file.read_text()) == run
     assert results == json.loads((tmp_path / "results.json").read_text())
     assert (first["runs"], results["runs"]) == (1, 2)
     accuracy = results["stages"][-1]["accuracy"]
-    assert accuracy["mean"] == pytest.approx(sum(accuracy["values"]) / 2)
+    low, high = accuracy["values"]
+    assert high - low == pytest.approx(0.5)
+    assert accuracy["mean"] == pytest.approx(low + 0.25)
+    assert accuracy["deviation"] == pytest.approx(0.5 / 2**0.5)
     assert first["stages"][0]["accuracy"]["deviation"] == 0
     table = recipe_race.markdown_table(results)
     assert "2 runs with different seeds" in table
     assert f"{accuracy['mean']:.2%} ± {accuracy['deviation']:.2%}" in table
+
+
+def test_race_leaves_other_folders_alone(tmp_path):
+    recipe = zoo.find(zoo.DEFAULT).recipe
+    (tmp_path / "results.json").write_text("mine")
+    with pytest.raises(UserError, match="not empty and no race"):
+        recipe_race.race(recipe, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+    (tmp_path / recipe_race.RECIPE_FILE).write_text(recipe.to_toml())
+    with pytest.raises(UserError, match="race of another recipe"):
+        recipe_race.race(recipe.with_settings(TINY), tmp_path)
+
+
+def test_results_of_another_recipe_are_not_published(tmp_path):
+    recipe = zoo.find(zoo.DEFAULT).recipe.with_settings(TINY)
+    results = {"recipe": recipe_race.without_seed(recipe.to_dict())}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    with pytest.raises(UserError, match="of another recipe than"):
+        publish.publish(zoo.DEFAULT, tmp_path)
 
 
 def test_table_goes_between_its_marks():

@@ -138,7 +138,7 @@ def cifar_folder(tmp_path):
 
 
 def test_cifar10_is_read_in_its_publishers_layout(cifar_folder):
-    splits = cifar10.load(cifar_folder.parent, validation_examples=5000)
+    splits = cifar10.load(cifar_folder.parent)
     assert [
         len(getattr(splits, s)) for s in ("train", "validation", "test")
     ] == [45_000, 5_000, 10_000]

@@ -129,6 +129,13 @@ def test_no_file_and_wrong_file_are_named(tmp_path):
         export.Runner(path)
 
 
+def test_damaged_file_is_named(files, tmp_path):
+    path = tmp_path / "cut.tflite"
+    path.write_bytes(files[0].read_bytes()[:100])
+    with pytest.raises(ValueError, match="damaged"):
+        export.audit(path)
+
+
 @pytest.mark.parametrize("dtype", ["int4", "float32"])
 def test_dtype_that_does_not_fit_is_refused(quantized, tmp_path, dtype):
     with pytest.raises(ValueError, match=r"dtype|quantization-aware"):

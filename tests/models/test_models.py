@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from contracts import as_numpy
 
+import kbp
 from kbp import graph, models
 
 BUILDERS = {
@@ -95,6 +96,19 @@ def test_nested_and_sequential_models_unroll():
     np.testing.assert_array_equal(as_numpy(flat(x)), as_numpy(outer(x)))
 
 
+def test_names_of_a_loaded_model_do_not_stand_in_the_way(tmp_path):
+    inputs = keras.Input((6, 4))
+    x = keras.ops.reshape(inputs, (-1, 4, 6))
+    x = keras.ops.transpose(x, (0, 2, 1))
+    model = keras.Model(inputs, kbp.layers.SelfAttention(2)(x))
+    model.save(tmp_path / "model.keras")
+    keras.utils.clear_session()  # names are counted anew, as in a new process
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    flat = graph.flatten(loaded)
+    data = np.random.default_rng(0).random((2, 6, 4), "float32")
+    np.testing.assert_array_equal(as_numpy(flat(data)), as_numpy(model(data)))
+
+
 def test_unknown_graph_is_refused():
     class Subclassed(keras.Model):
         pass
@@ -111,6 +125,7 @@ def test_unknown_graph_is_refused():
         (lambda: models.PyramidBPNet((8, 8, 1), 3, num_scales=1), "num_scales"),
         (lambda: models.PyramidBPNet((9, 8, 1), 3), "input_shape"),
         (lambda: models.PyramidBPNet((8, 8), 3), "input_shape"),
+        (lambda: models.PyramidBPNet((None, 8, 1), 3), "input_shape"),
         (lambda: models.PyramidBPNet((8, 8, 1), 1), "num_classes"),
         (lambda: models.PyramidBPNet((8, 8, 1), 3, width=0), "width"),
         (

@@ -17,7 +17,7 @@ def test_optimizer_keeps_the_contract(tmp_path):
     )
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=8)
 @given(
     st.integers(0, 2**31),
     st.floats(1e-4, 0.5),

@@ -159,6 +159,43 @@ def test_channel_masks_remove_whole_channels(model, data):
         assert channels.mean() == 0.5
 
 
+def test_one_channel_always_stays(data):
+    inputs = keras.Input((8, 8, 1))
+    x = kbp.layers.DTMConv2D(4, 3, granularity="channel")(inputs)
+    outputs = keras.layers.GlobalAveragePooling2D()(x)
+    model = compiled(keras.Model(inputs, outputs))
+    model.fit(*data, verbose=0, callbacks=[sparsity.DTMSchedule(0.95)])
+    (layer,) = sparsity.masked_layers(model)
+    assert sparsity.hard_mask(layer).mean() == 0.25
+
+
+def test_wrapper_of_another_name_and_kernel_is_stripped():
+    inputs = keras.Input((3,), dtype="int32")
+    wrapped = kbp.layers.TransformedLayer(
+        keras.layers.Embedding(5, 2),
+        [kbp.layers.DTM(threshold=0.02)],
+        kernel="embeddings",
+        name="masked",
+    )
+    model = keras.Model(inputs, wrapped(inputs))
+    x = np.array([[0, 3, 4]])
+    for new in (sparsity.strip(model), sparsity.fix_masks(model)):
+        assert new.get_layer("masked") is not wrapped
+        np.testing.assert_array_equal(as_numpy(new(x)), as_numpy(model(x)))
+
+
+def test_many_skips_take_no_time_to_walk():
+    inputs = keras.Input((4,))
+    x = inputs
+    for _ in range(40):  # 2^40 paths
+        x = keras.layers.Add()([x, keras.layers.ReLU()(x)])
+    x = keras.layers.Dense(4, name="first")(x)
+    x = keras.layers.Dense(4, name="inner")(x)
+    model = keras.Model(inputs, keras.layers.Dense(4, name="last")(x))
+    pruned = sparsity.apply_dtm(model)
+    assert [x.name for x in sparsity.masked_layers(pruned)] == ["inner"]
+
+
 def test_summary_counts_what_is_kept(model, data):
     pruned, _ = trained(model, data, 0.6)
     console = Console(record=True, width=120, file=io.StringIO())
