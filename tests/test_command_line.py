@@ -4,26 +4,17 @@ import json
 
 import fresh
 import pytest
+import quick
 
 from kbp import zoo
 from kbp.__main__ import COMMANDS, main
 from kbp.errors import UserError
 
-TINY = (
-    "training.epochs=1",
-    "quantization.epochs=1",
-    "export.benchmark_rounds=1",
-    "data.image_size=8",
-    "model.width=8",
-    "model.num_scales=2",
-    "training.batch_size=256",
-)
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli") / "run"
-    settings = [word for s in TINY for word in ("--set", s)]
+    settings = [word for s in quick.SETTINGS for word in ("--set", s)]
     assert main(["train", "--workdir", str(folder), *settings]) == 0
     return folder
 

@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from kbp.layers import PositionEmbedding, SelfAttention
+from kbp.models.arguments import check_at_least, check_dropout
 
 
 def BPTransformer(
@@ -49,7 +50,10 @@ def BPTransformer(
     >>> model.output_shape
     (None, 10)
     """
-    _check(input_shape, num_classes, num_layers, width, num_heads, dropout)
+    check_at_least(2, num_classes=num_classes)
+    check_at_least(1, num_layers=num_layers, num_heads=num_heads, width=width)
+    check_dropout(dropout)
+    _check_shape(input_shape, width, num_heads)
     inputs = keras.Input(input_shape, name="sequence")
     x = inputs
     for layer in range(num_layers):
@@ -66,29 +70,14 @@ def BPTransformer(
     return keras.Model(inputs, outputs, name=name)
 
 
-def _check(input_shape, num_classes, num_layers, width, num_heads, dropout):
+def _check_shape(input_shape, width, num_heads):
     if len(input_shape) != 2 or None in input_shape:
         raise ValueError(
             "Argument `input_shape` must be (time, features), both fixed. "
             f"Received: input_shape={input_shape}"
         )
-    for argument, value, least in (
-        ("num_classes", num_classes, 2),
-        ("num_layers", num_layers, 1),
-        ("num_heads", num_heads, 1),
-        ("width", width, 1),
-    ):
-        if value < least:
-            raise ValueError(
-                f"Argument `{argument}` must be {least} or more. "
-                f"Received: {argument}={value}"
-            )
     if width % num_heads:
         raise ValueError(
             "Argument `width` must be divisible by `num_heads`. "
             f"Received: width={width}, num_heads={num_heads}"
-        )
-    if not 0 <= dropout < 1:
-        raise ValueError(
-            f"Argument `dropout` must be in [0, 1). Received: dropout={dropout}"
         )

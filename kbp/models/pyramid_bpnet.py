@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from kbp.layers import FeatureFusion, ResidualConv2D
+from kbp.models.arguments import check_at_least, check_dropout
 
 
 def PyramidBPNet(
@@ -59,7 +60,11 @@ def PyramidBPNet(
     >>> model.output_shape
     (None, 10)
     """
-    _check(input_shape, num_classes, num_scales, width, num_blocks, dropout)
+    check_at_least(2, num_scales=num_scales, num_classes=num_classes)
+    check_at_least(1, width=width)
+    check_at_least(0, num_blocks=num_blocks)
+    check_dropout(dropout)
+    _check_shape(input_shape, 2 ** (num_scales - 1))
     inputs = keras.Input(input_shape, name="image")
     x, maps = inputs, []
     for scale in range(num_scales - 1):
@@ -99,13 +104,7 @@ def residual_block(x, filters, name):
     )
 
 
-def _check(input_shape, num_classes, num_scales, width, num_blocks, dropout):
-    if num_scales < 2:
-        raise ValueError(
-            "Argument `num_scales` must be 2 or more. "
-            f"Received: num_scales={num_scales}"
-        )
-    stride = 2 ** (num_scales - 1)
+def _check_shape(input_shape, stride):
     if len(input_shape) != 3 or any(
         not size or size % stride for size in input_shape[:2]
     ):
@@ -113,18 +112,4 @@ def _check(input_shape, num_classes, num_scales, width, num_blocks, dropout):
             "Argument `input_shape` must be (height, width, channels), height "
             f"and width divisible by {stride}. "
             f"Received: input_shape={input_shape}"
-        )
-    for argument, value, least in (
-        ("num_classes", num_classes, 2),
-        ("width", width, 1),
-        ("num_blocks", num_blocks, 0),
-    ):
-        if value < least:
-            raise ValueError(
-                f"Argument `{argument}` must be {least} or more. "
-                f"Received: {argument}={value}"
-            )
-    if not 0 <= dropout < 1:
-        raise ValueError(
-            f"Argument `dropout` must be in [0, 1). Received: dropout={dropout}"
         )

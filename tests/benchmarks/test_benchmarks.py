@@ -6,25 +6,16 @@ import shutil
 
 import fresh
 import pytest
+import quick
 from rich.console import Console
 
 from kbp import zoo
 from kbp.benchmarks import publish, recipe_race
 from kbp.errors import UserError
 
-TINY = [
-    "training.epochs=1",
-    "quantization.epochs=1",
-    "export.benchmark_rounds=1",
-    "data.image_size=8",
-    "model.width=8",
-    "model.num_scales=2",
-    "training.batch_size=256",
-]
-
 
 def test_race_sums_up_and_runs_no_seed_twice(tmp_path):
-    recipe = zoo.find(zoo.DEFAULT).recipe.with_settings(TINY)
+    recipe = zoo.find(zoo.DEFAULT).recipe.with_settings(quick.SETTINGS)
     console = Console(file=io.StringIO())
     first = recipe_race.race(recipe, tmp_path, seeds=1, console=console)
     # A second run with another accuracy; neither is to be run again.
@@ -56,11 +47,11 @@ def test_race_leaves_other_folders_alone(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
     (tmp_path / recipe_race.RECIPE_FILE).write_text(recipe.to_toml())
     with pytest.raises(UserError, match="race of another recipe"):
-        recipe_race.race(recipe.with_settings(TINY), tmp_path)
+        recipe_race.race(recipe.with_settings(quick.SETTINGS), tmp_path)
 
 
 def test_results_of_another_recipe_are_not_published(tmp_path):
-    recipe = zoo.find(zoo.DEFAULT).recipe.with_settings(TINY)
+    recipe = zoo.find(zoo.DEFAULT).recipe.with_settings(quick.SETTINGS)
     results = {"recipe": recipe_race.without_seed(recipe.to_dict())}
     (tmp_path / "results.json").write_text(json.dumps(results))
     with pytest.raises(UserError, match="of another recipe than"):

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+import quick
 from contracts import as_numpy
 from rich.console import Console
 
@@ -15,18 +16,10 @@ from kbp.errors import UserError
 from kbp.training import Recipe, callbacks, checkpoint, distribution
 from kbp.training.workdir import WorkDir
 
-SMOKE = [
-    "training.epochs=1",
-    "quantization.epochs=1",
-    "export.benchmark_rounds=2",
-]
 TINY = [
-    *SMOKE,
+    *quick.SETTINGS,
     "training.epochs=3",
     "quantization.epochs=2",
-    "data.image_size=8",
-    "model.width=8",
-    "model.num_scales=2",
     "training.batch_size=128",
 ]
 
@@ -44,7 +37,7 @@ def run(recipe, folder, **arguments):
 def smoke(tmp_path_factory):
     """The default recipe, trained for one epoch."""
     folder = tmp_path_factory.mktemp("runs") / "smoke"
-    return folder, run(default(SMOKE), folder)
+    return folder, run(default(quick.EPOCH), folder)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +71,7 @@ def test_default_recipe_leaves_everything_behind(smoke):
         "float32 .tflite",
         "int8 .tflite",
     ]
-    assert Recipe.read(folder / "recipe.toml") == default(SMOKE)
+    assert Recipe.read(folder / "recipe.toml") == default(quick.EPOCH)
     assert any((folder / "logs").rglob("events.out.tfevents.*"))
 
 
@@ -88,7 +81,7 @@ def test_run_says_what_it_was(smoke):
     assert state["status"] == "finished"
     assert state["versions"]["keras"].startswith("3.")
     assert {"commit", "machine", "seconds", "peak_memory_bytes"} <= set(state)
-    assert Recipe.parse(state["recipe"]) == default(SMOKE)
+    assert Recipe.parse(state["recipe"]) == default(quick.EPOCH)
 
 
 def test_files_are_what_the_table_says(smoke):
@@ -290,7 +283,7 @@ def test_strategies_by_name():
 def test_second_recipe_walks_the_road_too(tmp_path):
     entry = zoo.find("bp_transformer_small.digits")
     recipe = entry.recipe.with_settings(
-        [*SMOKE, "training.batch_size=128", "model.width=32"]
+        [*quick.EPOCH, "training.batch_size=128", "model.width=32"]
     )
     stages = run(recipe, tmp_path / "run")
     audit = export.audit(tmp_path / "run" / "model_int8.tflite")

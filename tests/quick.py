@@ -1,0 +1,14 @@
+"""Settings that make the default recipe take seconds."""
+
+EPOCH = (
+    "training.epochs=1",
+    "quantization.epochs=1",
+    "export.benchmark_rounds=1",
+)
+SETTINGS = (
+    *EPOCH,
+    "data.image_size=8",
+    "model.width=8",
+    "model.num_scales=2",
+    "training.batch_size=256",
+)

@@ -1,0 +1,31 @@
+"""What the default recipe promises, measured on a whole run: minutes."""
+
+import json
+
+import fresh
+import pytest
+
+from kbp import export
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "default"
+    process = fresh.command(fresh.ROOT / "train.py", "--workdir", folder)
+    assert process.returncode == 0, process.stderr[-2000:]
+    return folder, json.loads((folder / "run.json").read_text())
+
+
+@pytest.mark.slow
+def test_default_recipe_keeps_its_promises(result):
+    folder, run = result
+    trained, stripped, _, whole, small = run["stages"]
+    assert trained["accuracy"] >= 0.98
+    assert trained["accuracy"] - small["accuracy"] <= 0.005
+    assert stripped["accuracy"] == whole["accuracy"] == trained["accuracy"]
+    assert run["kernel_sparsity"] >= 0.5
+    assert small["speed_up"] >= 3
+    assert run["verification"]["within_one"] >= 0.99
+    assert not export.audit(folder / "model_int8.tflite").float_operations
+    assert run["seconds"] <= 240
+    assert run["peak_memory_bytes"] <= 3e9
