@@ -14,7 +14,9 @@ MODELS = {
 }
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(
+    params=["pyramid", pytest.param("transformer", marks=pytest.mark.slow)]
+)
 def trained(request):
     model = MODELS[request.param]()
     x = np.random.default_rng(0).random((8, *model.input_shape[1:]), "float32")

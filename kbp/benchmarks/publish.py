@@ -39,9 +39,6 @@ def publish(name: str, race: Path) -> list[Path]:
         UserError: there is no such entry, no results in the folder, or kbp
             does not run from a checkout.
     """
-    for page in pages():
-        if not page.is_file():
-            raise UserError(f"{page}: missing. Publish from a checkout.")
     entry = zoo.find(name)
     source = Path(race) / "results.json"
     if not source.is_file():
@@ -49,6 +46,9 @@ def publish(name: str, race: Path) -> list[Path]:
     raced = json.loads(source.read_text())["recipe"]
     if raced != without_seed(entry.recipe.to_dict()):
         raise UserError(f"{source}: is of another recipe than {name}'s.")
+    for page in pages():
+        if not page.is_file():
+            raise UserError(f"{page}: missing. Publish from a checkout.")
     target = entry.path / "results.json"
     shutil.copyfile(source, target)
     return [target, *write_tables()]

@@ -1,5 +1,6 @@
 """Races are resumable, and tables say what was measured."""
 
+import dataclasses
 import io
 import json
 import shutil
@@ -12,8 +13,43 @@ from rich.console import Console
 from kbp import zoo
 from kbp.benchmarks import publish, recipe_race
 from kbp.errors import UserError
+from kbp.training import Stage
 
 
+def make_run(accuracy, seconds, resumed=False):
+    stage = Stage("trained", accuracy, 100, 40, None)
+    return {
+        "recipe": {"training": {"seed": 0}, "export": {"num_threads": 1}},
+        "stages": [dataclasses.asdict(stage)],
+        "kernel_sparsity": 0.5,
+        "seconds": seconds,
+        "resumed": resumed,
+        "peak_memory_bytes": 1e9,
+        "verification": {"within_one": accuracy},
+        "float_operations": [],
+        "machine": {"cores": 2, "processor": "x"},
+        "versions": {"tensorflow": "1", "keras": "2", "ai-edge-litert": "3"},
+        "commit": "abc",
+    }
+
+
+def test_summary_gives_mean_spread_and_times_of_whole_runs():
+    runs = [make_run(0.8, 10), make_run(0.9, 20), make_run(1.0, 1, True)]
+    results = recipe_race.summarize(runs)
+    (stage,) = results["stages"]
+    assert stage["accuracy"]["mean"] == pytest.approx(0.9)
+    assert stage["accuracy"]["deviation"] == pytest.approx(0.1)
+    assert stage["parameters"]["median"] == 100
+    assert "file_size" not in stage
+    assert results["seconds"] == 15  # a resumed run's time is not the whole
+    assert results["outputs_within_one_lsb"] == 0.8
+    assert results["recipe"]["training"] == {}
+    table = recipe_race.markdown_table(results)
+    assert "| trained | 90.00% ± 10.00% | 100 | 40 | - | - | - |" in table
+    assert "3 runs with different seeds" in table
+
+
+@pytest.mark.slow
 def test_race_sums_up_and_runs_no_seed_twice(tmp_path):
     recipe = zoo.find(zoo.DEFAULT).recipe.with_settings(quick.SETTINGS)
     console = Console(file=io.StringIO())

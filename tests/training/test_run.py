@@ -170,8 +170,10 @@ def stop_after(monkeypatch, owner, name, count):
     ("owner", "name", "count"),
     [
         (callbacks.FiniteLoss, "on_train_batch_end", 25),
-        (callbacks.Checkpoint, "on_epoch_end", 4),
-        (export, "to_saved_model", 1),
+        pytest.param(
+            callbacks.Checkpoint, "on_epoch_end", 4, marks=pytest.mark.slow
+        ),
+        pytest.param(export, "to_saved_model", 1, marks=pytest.mark.slow),
     ],
 )
 def test_stopped_run_resumes_to_the_same_weights(
