@@ -75,7 +75,6 @@ class WorkDir:
         if self.run is not None:
             self.run["resumed"] = True
         else:
-            write_atomically(self.path / "recipe.toml", self.recipe.to_toml())
             self.run = {
                 "status": "unfinished",
                 "resumed": False,
@@ -84,7 +83,8 @@ class WorkDir:
                 "commit": commit(),
                 "machine": machine(),
             }
-        self._write_run()
+        self._write_run()  # first: from now on the folder is this run's
+        write_atomically(self.path / "recipe.toml", self.recipe.to_toml())
         return self
 
     def __exit__(self, *error):
@@ -110,11 +110,11 @@ class WorkDir:
 
 def check_free(path: Path, purpose: str) -> None:
     """Raise a UserError if a folder holds what is none of kbp's."""
-    ours = {"recipe.toml", ".lock"}  # of a run that was killed as it began
     if path.exists() and (
         not path.is_dir()
         or any(
-            entry.name not in ours and not entry.name.startswith(".run.json.")
+            # What a run that was killed as it began leaves behind.
+            entry.name != ".lock" and not entry.name.startswith(".run.json.")
             for entry in path.iterdir()
         )
     ):

@@ -223,6 +223,10 @@ def test_folder_of_something_else_is_left_alone(tmp_path):
     with pytest.raises(UserError, match="not empty and no work directory"):
         run(default(TINY), file)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+    file.rename(tmp_path / "recipe.toml")  # a recipe of a person's own
+    with pytest.raises(UserError, match="not empty and no work directory"):
+        run(default(TINY), tmp_path)
+    assert (tmp_path / "recipe.toml").read_text() == "mine"
     for content in ('{"status": "mine"}', '{"recipe": "x"}', "[]", "mine"):
         (tmp_path / "run.json").write_text(content)
         with pytest.raises(UserError, match=r"run\.json: not a run of kbp"):
