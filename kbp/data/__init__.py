@@ -1,6 +1,6 @@
 """Data sets by name, and batches that are a function of (seed, step)."""
 
-from kbp.data.augment import affine
+from kbp.data.augment import affine, crop_and_flip
 from kbp.data.batches import (
     evaluation_batches,
     steps_per_epoch,
@@ -12,6 +12,7 @@ __all__ = [
     "Examples",
     "Splits",
     "affine",
+    "crop_and_flip",
     "evaluation_batches",
     "steps_per_epoch",
     "training_batches",

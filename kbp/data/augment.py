@@ -53,3 +53,38 @@ def affine(
         )  # (batch, height, width, channels)
 
     return augment
+
+
+def crop_and_flip(*, padding: int) -> Callable:
+    """Return a function that mirrors and shifts each image by whole pixels.
+
+    Args:
+        padding: largest shift, in pixels; what comes in is mirrored at the
+            border.
+
+    Returns:
+        `augment(images, seed) -> images` for `(batch, height, width,
+        channels)`.
+    """
+
+    def augment(images, seed):
+        batch, height, width, _ = (tf.shape(images)[i] for i in range(4))
+        flip, down, right = tf.unstack(
+            tf.random.stateless_uniform((3, batch), seed)
+        )
+        images = tf.where(
+            (flip < 0.5)[:, None, None, None], images[:, :, ::-1], images
+        )
+        border = [padding, padding]
+        images = tf.pad(
+            images, [[0, 0], border, border, [0, 0]], mode="REFLECT"
+        )
+        shifts = 2 * padding + 1
+        rows, columns = (
+            tf.cast(random * shifts, tf.int32)[:, None] + tf.range(size)
+            for random, size in ((down, height), (right, width))
+        )  # (batch, height), (batch, width)
+        images = tf.gather(images, rows, batch_dims=1)
+        return tf.gather(images, columns, axis=2, batch_dims=1)
+
+    return augment
