@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results" / "optimizers.jsonl"
 def race(
     file: Path,
     *,
-    protocol: Protocol = Protocol(),
+    protocol: Protocol | None = None,
     names: Iterable[str] | None = None,
     data_dir: str | Path | None = None,
     workers: int = 1,
@@ -36,7 +36,7 @@ def race(
 
     Args:
         file: JSON lines; the first holds the protocol, machine and versions.
-        protocol: what all trainings have in common.
+        protocol: what all trainings have in common; by default `Protocol()`.
         names: of the optimizers that race now, by default all.
         data_dir: the folder that holds CIFAR-10.
         workers: trainings at a time, of one thread each.
@@ -49,6 +49,7 @@ def race(
         UserError: a name is unknown, the file is of another protocol, or the
             data set is missing.
     """
+    protocol = protocol or Protocol()
     names = list(names or contestants())
     for name in names:
         if name not in contestants():

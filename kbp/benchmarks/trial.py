@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from kbp import data
 from kbp.benchmarks.contestants import HEAD, contestants

@@ -1,41 +1,77 @@
 """HybridOptimizer: Nesterov momentum with AMSGrad's maximum."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import ops
+
+from kbp.optimizers import execution, rule
+from kbp.optimizers.groups import choose_routes, make_groups
+from kbp.optimizers.state import load_arrays, to_arrays
+from kbp.optimizers.update import accumulate, average, make_update
 
 
 @keras.saving.register_keras_serializable(package="kbp")
 class HybridOptimizer(keras.optimizers.Optimizer):
     """Nesterov momentum, scaled by AMSGrad's second moment.
 
-    With `g` the gradient and `t = 1, 2, ...` the step:
+    With `g` the gradient, `t = 1, 2, ...` the step, `rho` the `amsgrad_decay`
+    and `p` the `preconditioner_power`:
 
         m    = beta_1 m + (1 - beta_1) g
         v    = beta_2 v + (1 - beta_2) g^2
-        vmax = max(vmax, v)
-        n    = beta_1 m / (1 - beta_1^(t+1)) + (1 - beta_1) g / (1 - beta_1^t)
-        w    = w - learning_rate n / (sqrt(vmax / (1 - beta_2^t)) + epsilon)
+        vmax = max(rho vmax, v)
+        n    = beta_1 m / (1 - beta_1^(t+1))^p
+               + (1 - beta_1) g / (1 - beta_1^t)^p
+        w    = w - learning_rate (n / (sqrt(vmax / (1 - beta_2^t)) + epsilon)^p
+                                  + weight_decay w)
 
     `n` looks one step ahead, as Nesterov's momentum does, with the bias
     correction that Dozat derived for a constant `beta_1`. The maximum is
     taken before the bias correction: after it, the first steps would freeze
     it.
 
+    The rule reaches its parents exactly: `rho = 0` is NAdam with decoupled
+    weight decay; `p = 0` is SGD with Nesterov momentum at a learning rate of
+    `(1 - beta_1) learning_rate`.
+
+    Matrix steps replace a kernel's step by the nearest semi-orthogonal matrix
+    to `n`, the direction of steepest descent under the spectral norm:
+
+        w = w - learning_rate (0.2 sqrt(max(rows, columns)) U V^T
+                               + weight_decay w),        n = U S V^T
+
+    A kernel `(..., outputs)` is one matrix of `outputs` columns, a
+    convolution's too. The factor gives the step the root mean square that an
+    elementwise step has (about 0.2), so one learning rate serves both.
+
+    Everything acts after the replicas' gradients are summed: clipping,
+    accumulation, averaging and decay, so that N replicas equal one. A step
+    whose gradients are not finite (or whose squares overflow) is skipped.
+
     Args:
         learning_rate: float, schedule or callable.
         beta_1: decay of the first moment, in [0, 1).
         beta_2: decay of the second moment, in [0, 1).
         epsilon: positive; keeps the division finite.
+        amsgrad_decay: `rho`, in [0, 1]; 1 keeps the maximum for ever.
+        preconditioner_power: `p`, in [0, 1].
+        matrix_steps: `True` for every kernel but the last layer's, embeddings,
+            depthwise kernels and those of one column or row; or a bool for
+            each trainable variable, in the model's order. It is settled when
+            the optimizer is built, and saved with it.
+        max_skipped_steps: so many skipped steps in a row are an error. It is
+            raised by TensorFlow, unless XLA compiles the whole training step;
+            the count is in `skipped_in_a_row` everywhere.
         weight_decay: decoupled weight decay, or `None`.
         **kwargs: what every Keras optimizer takes: `clipnorm`,
             `global_clipnorm`, `clipvalue`, `use_ema`, `loss_scale_factor`,
             `gradient_accumulation_steps`, `name`, ...
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range; at building, `matrix_steps`
+            does not fit the variables.
 
     Example:
     >>> import keras, kbp
@@ -45,9 +81,19 @@ class HybridOptimizer(keras.optimizers.Optimizer):
     >>> round(float(w[0]), 3)  # 1 - 0.1 (0.9 * 0.1 / 0.19 + 1)
     0.853
 
+    Matrix steps for the convolutions alone:
+
+    >>> model = keras.Sequential(
+    ...     [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]
+    ... )
+    >>> optimizer = kbp.HybridOptimizer(
+    ...     matrix_steps=[len(v.shape) == 4 for v in model.trainable_variables]
+    ... )
+
     Reference:
         Dozat, Incorporating Nesterov Momentum into Adam, 2016; Reddi et al.,
-        On the Convergence of Adam and Beyond, 2018.
+        On the Convergence of Adam and Beyond, 2018; Jordan et al., Muon, 2024;
+        Liu et al., Muon is Scalable for LLM Training, 2025 (the factor).
     """
 
     def __init__(
@@ -59,34 +105,45 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
+        amsgrad_decay: float = 1.0,
+        preconditioner_power: float = 1.0,
+        matrix_steps: bool | Sequence[bool] = False,
+        max_skipped_steps: int = 10,
         weight_decay: float | None = None,
         name: str = "hybrid",
         **kwargs,
     ):
-        for argument, value in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not 0 <= value < 1:
-                raise ValueError(
-                    f"Argument `{argument}` must be in [0, 1). "
-                    f"Received: {argument}={value}"
+        _check("beta_1", beta_1, "in [0, 1)", lambda x: 0 <= x < 1)
+        _check("beta_2", beta_2, "in [0, 1)", lambda x: 0 <= x < 1)
+        _check("epsilon", epsilon, "positive and finite", lambda x: x > 0)
+        _check(
+            "amsgrad_decay", amsgrad_decay, "in [0, 1]", lambda x: 0 <= x <= 1
+        )
+        _check(
+            "preconditioner_power",
+            preconditioner_power,
+            "in [0, 1]",
+            lambda x: 0 <= x <= 1,
+        )
+        for argument, value in (
+            ("learning_rate", learning_rate),
+            ("weight_decay", weight_decay),
+        ):
+            if isinstance(value, int | float):
+                _check(
+                    argument, value, "finite and not negative", lambda x: x >= 0
                 )
-        if not (epsilon > 0 and math.isfinite(epsilon)):
+        if not isinstance(matrix_steps, bool):
+            matrix_steps = list(matrix_steps)
+            if not all(isinstance(choice, bool) for choice in matrix_steps):
+                raise ValueError(
+                    "Argument `matrix_steps` must be a bool or a sequence of "
+                    f"bools. Received: matrix_steps={matrix_steps}"
+                )
+        if not isinstance(max_skipped_steps, int) or max_skipped_steps < 1:
             raise ValueError(
-                "Argument `epsilon` must be positive and finite. "
-                f"Received: epsilon={epsilon}"
-            )
-        if isinstance(learning_rate, int | float) and not (
-            learning_rate >= 0 and math.isfinite(learning_rate)
-        ):
-            raise ValueError(
-                "Argument `learning_rate` must be finite and not negative. "
-                f"Received: learning_rate={learning_rate}"
-            )
-        if weight_decay is not None and not (
-            weight_decay >= 0 and math.isfinite(weight_decay)
-        ):
-            raise ValueError(
-                "Argument `weight_decay` must be finite and not negative. "
-                f"Received: weight_decay={weight_decay}"
+                "Argument `max_skipped_steps` must be an integer of 1 or more. "
+                f"Received: max_skipped_steps={max_skipped_steps}"
             )
         super().__init__(
             learning_rate=learning_rate,
@@ -97,40 +154,213 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
+        self.amsgrad_decay = amsgrad_decay
+        self.preconditioner_power = preconditioner_power
+        self.matrix_steps = matrix_steps
+        self.max_skipped_steps = max_skipped_steps
+        # Indices, where Keras's own list of exclusions cannot be saved.
+        self._undecayed = None
 
     def build(self, variables):
         if self.built:
             return
+        variables = list(variables)
+        self._routes = choose_routes(variables, self.matrix_steps)
         super().build(variables)
-        self._momentums, self._velocities, self._maxima = (
-            self.add_optimizer_variables(
-                variables, ["momentum", "velocity", "velocity_max"]
+        if self.matrix_steps is True:
+            self.matrix_steps = [route.matrix for route in self._routes]
+        if self._undecayed is None:
+            self._undecayed = [
+                i
+                for i, variable in enumerate(variables)
+                if not self._use_weight_decay(variable)
+            ]
+        self._execution = execution.create()
+        self._groups = make_groups(
+            variables, self._routes, fuse=self._execution.fuses
+        )
+        self._moments = [
+            {
+                name: self._execution.add_variable(
+                    self, variables[group.indices[0]], group.shape, name
+                )
+                for name in self._moment_names(group)
+            }
+            for group in self._groups
+        ]
+        self._updates = [self._make_update(group) for group in self._groups]
+        self._counts = {
+            name: self._execution.add_variable(self, self._iterations, (), name)
+            for name in ("updates", "skipped", "skipped_in_a_row")
+        }
+
+    @property
+    def skipped_steps(self) -> int:
+        """How many steps were skipped for gradients that were not finite."""
+        return int(ops.convert_to_numpy(self._counts["skipped"]))
+
+    @property
+    def skipped_in_a_row(self) -> int:
+        """How many steps were skipped since the last that was not."""
+        return int(ops.convert_to_numpy(self._counts["skipped_in_a_row"]))
+
+    def describe(self) -> str:
+        """Say how each variable is updated, and why.
+
+        Returns:
+            A line for each variable: its path and shape, the rule, where its
+            update runs, and whether weight decay acts on it.
+
+        Raises:
+            ValueError: the optimizer is not built.
+        """
+        if not self.built:
+            raise ValueError(
+                "The optimizer knows no variables yet: call "
+                "`optimizer.build(model.trainable_variables)` first."
             )
+        lines = {}
+        for group, update in zip(self._groups, self._updates, strict=True):
+            for i in group.indices:
+                lines[i] = self._describe(i, len(group.indices), group)
+        return "\n".join(line for _, line in sorted(lines.items()))
+
+    def _describe(self, i, members, group):
+        variable, route = self._trainable_variables[i], self._routes[i]
+        rule_name = "matrix" if route.matrix else "elementwise"
+        where = "alone" if members == 1 else f"with {members - 1} others"
+        if self._is_compiled(group):
+            path = f"fast path ({self._execution.reason}, {where})"
+        elif self._execution.fuses:
+            path = "reference path (a matrix product gains nothing from XLA)"
+        else:
+            path = f"reference path ({self._execution.reason})"
+        decays = self.weight_decay and i not in self._undecayed
+        return (
+            f"{getattr(variable, 'path', variable.name)} "
+            f"{tuple(variable.shape)}: {rule_name} ({route.why}), {path}, "
+            f"{'decays' if decays else 'no decay'}"
         )
 
-    def update_step(self, gradient, variable, learning_rate):
-        dtype = variable.dtype
-        learning_rate = ops.cast(learning_rate, dtype)
-        gradient = ops.cast(gradient, dtype)
-        index = self._get_variable_index(variable)
-        m, v, v_max = (
-            state[index]
-            for state in (self._momentums, self._velocities, self._maxima)
-        )
-        step = ops.cast(self.iterations + 1, dtype)
-        one, beta_1, beta_2 = (
-            ops.cast(x, dtype) for x in (1.0, self.beta_1, self.beta_2)
-        )
-        ahead = (one - beta_1) / (one - ops.power(beta_1, step))
-        along = beta_1 / (one - ops.power(beta_1, step + one))
-        unbias = ops.sqrt(one - ops.power(beta_2, step))
+    def _moment_names(self, group):
+        if group.matrix or self.preconditioner_power == 0:
+            return ["momentum"]
+        if self.amsgrad_decay == 0:
+            return ["momentum", "velocity"]
+        return ["momentum", "velocity", "maximum"]
 
-        self.assign_add(m, (gradient - m) * (one - beta_1))
-        self.assign_add(v, (ops.square(gradient) - v) * (one - beta_2))
-        self.assign(v_max, ops.maximum(v_max, v))
-        lookahead = along * m + ahead * gradient
-        scale = ops.sqrt(v_max) / unbias + self.epsilon
-        self.assign_sub(variable, learning_rate * lookahead / scale)
+    def _is_compiled(self, group):
+        return self._execution.fuses and not group.matrix
+
+    def _make_update(self, group):
+        decays = [i not in self._undecayed for i in group.indices]
+        update = make_update(group, self, decays)
+        if self._is_compiled(group):
+            return self._execution.compile(update)
+        return update
+
+    def _backend_apply_gradients(self, grads, trainable_variables):
+        # Keras calls this with each replica's own gradients.
+        gradients = {
+            self._get_variable_index(variable): self._execution.dense(gradient)
+            for gradient, variable in zip(
+                grads, trainable_variables, strict=True
+            )
+        }
+        state = {
+            "weights": self._trainable_variables,
+            "moments": [list(moments.values()) for moments in self._moments],
+            "counts": [self._iterations, *self._counts.values()],
+        }
+        if self.gradient_accumulation_steps:
+            state["sums"] = self._accumulated_gradients
+        if self.use_ema:
+            state["averages"] = self._model_variables_moving_average
+        learning_rate = ops.add(self.learning_rate, 0.0)  # not a variable
+        self._execution.run(self._step, gradients, learning_rate, state)
+
+    def _step(self, gradients, learning_rate, state):
+        # On one replica's variables, with summed gradients by index.
+        weights = state["weights"]
+        iterations, updates, skipped, in_a_row = state["counts"]
+        micro_steps = self.gradient_accumulation_steps or 1
+        joined = [group.join_some(gradients) for group in self._groups]
+        # So many of them, added, still have squares that are finite.
+        norm = rule.squared_norm(joined) * float(micro_steps) ** 2
+        finite = accept = ops.isfinite(norm)
+        if micro_steps > 1:
+            accept = ops.equal((iterations + 1) % micro_steps, 0)
+            sums = [state["sums"][i] for i in gradients]
+            means = accumulate(
+                gradients.values(), sums, finite, accept, micro_steps
+            )
+            gradients = dict(zip(gradients, means, strict=True))
+        clips = self.clipnorm or self.global_clipnorm or self.clipvalue
+        if clips:
+            clipped = self._clip_gradients(list(gradients.values()))
+            gradients = dict(zip(gradients, clipped, strict=True))
+        if clips or micro_steps > 1:
+            joined = [group.join_some(gradients) for group in self._groups]
+        scalars = [
+            learning_rate,
+            *rule.corrections(
+                ops.cast(updates + 1, "float32"),
+                self.beta_1,
+                self.beta_2,
+                self.preconditioner_power,
+            ),
+        ]
+        for group, update, gradient, moments in zip(
+            self._groups, self._updates, joined, state["moments"], strict=True
+        ):
+            present = tuple(i in gradients for i in group.indices)
+            if any(present):
+                own = [weights[i] for i in group.indices]
+                update(present, gradient, own, moments, scalars, accept)
+        if self.use_ema:
+            self._average(accept, updates, state)
+        one, zero = ops.ones_like(updates), ops.zeros_like(updates)
+        updates.assign(updates + ops.where(accept, one, zero))
+        skipped.assign(skipped + ops.where(finite, zero, one))
+        in_a_row.assign(ops.where(finite, zero, in_a_row + one))
+        self._execution.check(in_a_row, self.max_skipped_steps)
+
+    def _average(self, accept, updates, state):
+        every = self.ema_overwrite_frequency
+        average(
+            state["weights"],
+            state["averages"],
+            accept,
+            ops.equal(updates, 0),
+            self.ema_momentum,
+            ops.equal((updates + 1) % every, 0) if every else None,
+        )
+
+    def save_own_variables(self, store):
+        for name, array in to_arrays(self._state()).items():
+            store[name] = array
+
+    def load_own_variables(self, store):
+        load_arrays(self._state(), store)
+
+    def _state(self):
+        single = {"iterations": self._iterations, **self._counts}
+        if isinstance(self._learning_rate, keras.Variable):
+            single["learning_rate"] = self._learning_rate
+        lists = {}
+        if self.gradient_accumulation_steps:
+            lists["sum"] = self._accumulated_gradients
+        if self.use_ema:
+            lists["average"] = self._model_variables_moving_average
+        for name, variables in lists.items():
+            for i, variable in enumerate(variables):
+                if variable is not None:
+                    single[f"{name}_{i}"] = variable
+        return {
+            "single": single,
+            "groups": self._groups,
+            "moments": self._moments,
+        }
 
     def get_config(self):
         return {
@@ -138,4 +368,26 @@ class HybridOptimizer(keras.optimizers.Optimizer):
             "beta_1": self.beta_1,
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
+            "amsgrad_decay": self.amsgrad_decay,
+            "preconditioner_power": self.preconditioner_power,
+            "matrix_steps": self.matrix_steps,
+            "max_skipped_steps": self.max_skipped_steps,
+            "undecayed": self._undecayed,
         }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        # Settled by `exclude_from_weight_decay`, which Keras does not save.
+        undecayed = config.pop("undecayed", None)
+        optimizer = super().from_config(config, custom_objects)
+        optimizer._undecayed = undecayed
+        return optimizer
+
+
+def _check(argument, value, wanted, is_right):
+    if not (math.isfinite(value) and is_right(value)):
+        raise ValueError(
+            f"Argument `{argument}` must be {wanted}. "
+            f"Received: {argument}={value}"
+        )

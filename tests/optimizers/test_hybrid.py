@@ -72,7 +72,8 @@ def test_second_moment_never_falls():
     maxima = []
     for gradient in (1.0, 10.0, 0.1, 0.0, 3.0):
         optimizer.apply([keras.ops.array([gradient])], [variable])
-        maxima.append(float(as_numpy(optimizer._maxima[0])[0]))
+        maximum = optimizer._moments[0]["maximum"]
+        maxima.append(float(as_numpy(maximum)[0]))
     assert maxima == sorted(maxima)
     assert maxima[1] == maxima[-1]
 

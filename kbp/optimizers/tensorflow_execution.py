@@ -1,0 +1,85 @@
+"""The optimizer's step on TensorFlow: replicas, and XLA around the update."""
+
+import contextlib
+import functools
+
+import keras
+import tensorflow as tf
+
+from kbp.optimizers.execution import Execution
+
+
+class TensorFlowExecution(Execution):
+    """Sums gradients over replicas; compiles a group's update with XLA.
+
+    Keras clips, accumulates and averages what each replica has before the sum
+    (keras 3.15), so that N replicas differ from one. Here the whole step comes
+    after it, on each replica's own copies, without a conditional around a
+    merge call.
+    """
+
+    def __init__(self):
+        strategy = tf.distribute.get_strategy()
+        if isinstance(strategy, tf.distribute.TPUStrategy):
+            self.fuses, self.reason = False, "XLA compiles a TPU's whole step"
+        elif not _xla_works():
+            self.fuses, self.reason = False, "XLA is not available here"
+        else:
+            self.fuses, self.reason = True, "compiled by XLA"
+
+    def dense(self, gradient):
+        return tf.convert_to_tensor(gradient)  # of IndexedSlices too
+
+    def add_variable(self, optimizer, like, shape, name):
+        strategy = getattr(_backing(like), "distribute_strategy", None)
+        with strategy.scope() if strategy else contextlib.nullcontext():
+            return super().add_variable(optimizer, like, shape, name)
+
+    def run(self, step, gradients, learning_rate, state):
+        state = tf.nest.map_structure(_backing, state)
+        if not tf.distribute.has_strategy():
+            step(gradients, learning_rate, state)
+            return
+        replica = tf.distribute.get_replica_context()
+        if replica:
+            gradients = replica.all_reduce(
+                tf.distribute.ReduceOp.SUM, gradients
+            )
+
+        def merged(strategy, gradients, learning_rate):
+            # `update` hands each replica its own part of what it is given.
+            strategy.extended.update(
+                state["weights"][0],
+                lambda _, *own: step(*own),
+                args=(gradients, learning_rate, state),
+                group=False,
+            )
+
+        tf.__internal__.distribute.interim.maybe_merge_call(
+            merged, tf.distribute.get_strategy(), gradients, learning_rate
+        )
+
+    def compile(self, function):
+        return tf.function(function, jit_compile=True)
+
+    def check(self, skipped_in_a_row, limit):
+        tf.debugging.assert_less(
+            skipped_in_a_row,
+            tf.cast(limit, skipped_in_a_row.dtype),
+            f"HybridOptimizer skipped {limit} steps in a row, whose gradients "
+            "were not finite. Lower the learning rate, or look for what makes "
+            "the loss infinite or not a number.",
+        )
+
+
+def _backing(variable):
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+@functools.cache
+def _xla_works():
+    try:
+        tf.function(lambda x: x + x, jit_compile=True)(tf.constant(1.0))
+    except (tf.errors.OpError, ValueError):
+        return False
+    return True
