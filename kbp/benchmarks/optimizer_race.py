@@ -63,7 +63,6 @@ def race(
         multiprocessing.get_context("spawn"),
         initializer=_start_worker,
         initargs=(protocol, data_dir),
-        max_tasks_per_child=10,
     ) as pool:
         todo = [t for name in names for t in search(name, protocol)]
         _run(pool, log, todo, console)

@@ -220,7 +220,7 @@ class HybridOptimizer(keras.optimizers.Optimizer):
                 "`optimizer.build(model.trainable_variables)` first."
             )
         lines = {}
-        for group, update in zip(self._groups, self._updates, strict=True):
+        for group in self._groups:
             for i in group.indices:
                 lines[i] = self._describe(i, len(group.indices), group)
         return "\n".join(line for _, line in sorted(lines.items()))

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from keras import ops
 
-# Coefficients of the quintics, one for each iteration, that take singular values
-# of 1e-3 to 1 nearest to 1; Amsel et al., The Polar Express, 2025.
+# Coefficients of the quintics, one for each iteration, that take singular
+# values of 1e-3 to 1 nearest to 1; Amsel et al., The Polar Express, 2025.
 _QUINTICS = (
     (8.28721201814563, -23.595886519098837, 17.300387312530933),
     (4.107059111542203, -2.9478499167379106, 0.5448431082926601),

@@ -35,7 +35,8 @@ def load_arrays(state: dict, store: Mapping[str, np.ndarray]) -> None:
         ValueError: it is the state of other variables or other settings.
     """
     expected = {name: a.shape for name, a in to_arrays(state).items()}
-    given = {name: tuple(store[name].shape) for name in store.keys()}
+    names = list(store.keys())  # Keras's store has no other way to list them
+    given = {name: tuple(store[name].shape) for name in names}
     for name in sorted(expected.keys() | given.keys()):
         if expected.get(name) != given.get(name):
             raise ValueError(
