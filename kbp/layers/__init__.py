@@ -8,6 +8,7 @@ from kbp.layers.dtm_dense import DTMDense
 from kbp.layers.fixed_mask import FixedMask
 from kbp.layers.fusion import FeatureFusion
 from kbp.layers.kernel_transform import KernelTransform
+from kbp.layers.path_norm import PathNormBound
 from kbp.layers.position import PositionEmbedding
 from kbp.layers.residual import ResidualConv2D, ResidualDense
 from kbp.layers.transformed import TransformedLayer
@@ -20,6 +21,7 @@ __all__ = [
     "FeatureFusion",
     "FixedMask",
     "KernelTransform",
+    "PathNormBound",
     "PositionEmbedding",
     "ResidualConv2D",
     "ResidualDense",

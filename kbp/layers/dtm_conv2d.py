@@ -13,6 +13,8 @@ class DTMConv2D(DTMLayer):
         filters: number of output channels.
         kernel_size: int or pair, in pixels.
         temperature, threshold, score, granularity: see `DTM`.
+        path_norm_bound: `gamma` of a `PathNormBound` on the kernel's gradient,
+            or `None`.
         **kwargs: of `keras.layers.Conv2D`.
 
     Call arguments:

@@ -3,6 +3,7 @@
 import keras
 
 from kbp.layers.dtm import DTM
+from kbp.layers.path_norm import PathNormBound
 from kbp.layers.transformed import TransformedLayer
 
 
@@ -15,10 +16,14 @@ class DTMLayer(TransformedLayer):
     layer_class: type[keras.layers.Layer]
     dtm_arguments = ("temperature", "threshold", "score", "granularity")
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, path_norm_bound=None, **kwargs):
         chosen = {k: kwargs.pop(k) for k in self.dtm_arguments if k in kwargs}
         layer = self.layer_class(*args, **kwargs)
-        super().__init__(layer, [DTM(**chosen)])
+        transforms = [DTM(**chosen)]
+        if path_norm_bound is not None:
+            transforms.append(PathNormBound(path_norm_bound))
+        super().__init__(layer, transforms)
+        self.path_norm_bound = path_norm_bound
 
     @property
     def dtm(self) -> DTM:
@@ -30,6 +35,7 @@ class DTMLayer(TransformedLayer):
         return {
             **self.layer.get_config(),
             **{key: dtm[key] for key in self.dtm_arguments},
+            "path_norm_bound": self.path_norm_bound,
         }
 
     @classmethod
@@ -46,6 +52,8 @@ class DTMDense(DTMLayer):
     Args:
         units: size of the output.
         temperature, threshold, score, granularity: see `DTM`.
+        path_norm_bound: `gamma` of a `PathNormBound` on the kernel's gradient,
+            or `None`.
         **kwargs: of `keras.layers.Dense`.
 
     Call arguments:

@@ -8,7 +8,12 @@ class KernelTransform(keras.layers.Layer):
 
     `TransformedLayer` applies it in the kernel's stored precision: under
     mixed precision the result is rounded once, by the layer that uses it.
+
+    Attributes:
+        reads_inputs: whether `call` takes the layer's `inputs` too.
     """
+
+    reads_inputs = False
 
     def __init__(self, **kwargs):
         # Keras would cast by the policy's compute type even without autocast.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 
 from kbp.layers.composite import Composite
+from kbp.layers.path_norm import bounded
 
 
 class Residual(Composite):
@@ -16,9 +17,15 @@ class Residual(Composite):
     """
 
     def __init__(
-        self, *, activation: str | Callable, batch_norm: bool, **kwargs
+        self,
+        *,
+        activation: str | Callable,
+        batch_norm: bool,
+        path_norm_bound: float | None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
+        self.path_norm_bound = path_norm_bound
         self.activation = keras.activations.get(activation)
         self.batch_norm = batch_norm
         policy = self.dtype_policy
@@ -62,6 +69,7 @@ class Residual(Composite):
             **super().get_config(),
             "activation": keras.activations.serialize(self.activation),
             "batch_norm": self.batch_norm,
+            "path_norm_bound": self.path_norm_bound,
         }
 
 
@@ -78,6 +86,8 @@ class ResidualDense(Residual):
         units: size of the output.
         activation: name or function.
         batch_norm: normalize before the activation.
+        path_norm_bound: `gamma` of a `PathNormBound` on the gradient of `W`,
+            or `None`.
 
     Call arguments:
         inputs: `a(l-1)`, tensor `(..., features)`.
@@ -103,16 +113,23 @@ class ResidualDense(Residual):
         *,
         activation: str | Callable = "relu",
         batch_norm: bool = False,
+        path_norm_bound: float | None = None,
         **kwargs,
     ):
-        super().__init__(activation=activation, batch_norm=batch_norm, **kwargs)
+        super().__init__(
+            activation=activation,
+            batch_norm=batch_norm,
+            path_norm_bound=path_norm_bound,
+            **kwargs,
+        )
         self.units = units
-        self.main = keras.layers.Dense(
+        dense = keras.layers.Dense(
             units,
             use_bias=not batch_norm,
             name=self.part("dense"),
             dtype=self.dtype_policy,
         )
+        self.main = bounded(dense, path_norm_bound)
 
     def make_projection(self, shape, skip_shape):
         return keras.layers.Dense(
@@ -141,6 +158,8 @@ class ResidualConv2D(Residual):
         strides: int, in pixels.
         activation: name or function.
         batch_norm: normalize before the activation.
+        path_norm_bound: `gamma` of a `PathNormBound` on the gradient of `W`,
+            or `None`.
 
     Call arguments:
         inputs: `a(l-1)`, tensor `(batch, height, width, channels)`.
@@ -168,13 +187,19 @@ class ResidualConv2D(Residual):
         strides: int = 1,
         activation: str | Callable = "relu",
         batch_norm: bool = False,
+        path_norm_bound: float | None = None,
         **kwargs,
     ):
-        super().__init__(activation=activation, batch_norm=batch_norm, **kwargs)
+        super().__init__(
+            activation=activation,
+            batch_norm=batch_norm,
+            path_norm_bound=path_norm_bound,
+            **kwargs,
+        )
         self.filters = filters
         self.kernel_size = kernel_size
         self.strides = strides
-        self.main = keras.layers.Conv2D(
+        convolution = keras.layers.Conv2D(
             filters,
             kernel_size,
             strides=strides,
@@ -183,6 +208,7 @@ class ResidualConv2D(Residual):
             name=self.part("conv"),
             dtype=self.dtype_policy,
         )
+        self.main = bounded(convolution, path_norm_bound)
 
     def make_projection(self, shape, skip_shape):
         return keras.layers.Conv2D(

@@ -80,15 +80,16 @@ class TransformedLayer(keras.layers.Wrapper):
                 transform.build(tuple(self.kernel.shape))
                 transform.built = True
 
-    def transformed_kernel(self, training: bool = False):
+    def transformed_kernel(self, training: bool = False, inputs=None):
         """Return the kernel as the wrapped layer uses it."""
         kernel = ops.convert_to_tensor(self.kernel)
         for transform in self.transforms:
-            kernel = transform(kernel, training=training)
+            more = {"inputs": inputs} if transform.reads_inputs else {}
+            kernel = transform(kernel, training=training, **more)
         return kernel
 
     def call(self, inputs, training=False):
-        kernel = self.transformed_kernel(training)
+        kernel = self.transformed_kernel(training, inputs)
         # Every variable is mapped, because this scope hides an outer one: on
         # JAX, `fit` runs inside a StatelessScope of its own.
         mapping = [

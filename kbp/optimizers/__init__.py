@@ -1,5 +1,12 @@
-"""Keras optimizers."""
+"""Keras optimizers, and what belongs to their steps."""
 
+from kbp.optimizers.averaging import averaged_weights, refresh_batch_norm
 from kbp.optimizers.hybrid import HybridOptimizer
+from kbp.optimizers.stiefel import StiefelConstraint
 
-__all__ = ["HybridOptimizer"]
+__all__ = [
+    "HybridOptimizer",
+    "StiefelConstraint",
+    "averaged_weights",
+    "refresh_batch_norm",
+]

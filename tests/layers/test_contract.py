@@ -17,6 +17,16 @@ CASES = {
         [(6, 6, 2)],
         1,
     ),
+    "dtm_dense_bounded": (
+        lambda: layers.DTMDense(4, threshold=0.1, path_norm_bound=0.5),
+        [(5,)],
+        1,
+    ),
+    "residual_dense_bounded": (
+        lambda: layers.ResidualDense(4, activation="tanh", path_norm_bound=0.5),
+        [(5,), (4,)],
+        0,
+    ),
     "residual_dense": (lambda: layers.ResidualDense(4), [(5,), (4,)], 0),
     "residual_dense_projection": (
         lambda: layers.ResidualDense(4, activation="tanh"),

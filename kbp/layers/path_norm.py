@@ -1,0 +1,93 @@
+"""A bound on a kernel's gradient by what flows into its layer."""
+
+import math
+
+import keras
+from keras import ops
+
+from kbp.layers.kernel_transform import KernelTransform
+from kbp.layers.transformed import TransformedLayer
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class PathNormBound(KernelTransform):
+    """Rescale a kernel's gradient so that the layer's input bounds it.
+
+    The kernel passes unchanged. In training its gradient is shortened, never
+    turned, to
+
+        norm2(dL/dW) <= gamma norm2(a(l-1))
+
+    `norm2` is the Euclidean norm of all entries; of the input `a(l-1)` it is
+    the root mean square over the batch's examples, so that the bound does not
+    depend on the batch size. Under `tf.distribute` each replica bounds its own
+    part of the gradient.
+
+    Args:
+        gamma: positive.
+
+    Call arguments:
+        kernel: any tensor.
+        training: bool; without it there is nothing to bound.
+        inputs: the layer's input, `(batch, ...)`.
+
+    Returns:
+        The kernel.
+
+    Raises:
+        ValueError: `gamma` is not positive.
+
+    Example:
+    >>> import keras, kbp
+    >>> dense = keras.layers.Dense(3)
+    >>> bounded = kbp.layers.TransformedLayer(
+    ...     dense, [kbp.layers.PathNormBound(0.1)]
+    ... )
+    >>> bounded(keras.ops.ones((2, 5)), training=True).shape
+    TensorShape([2, 3])
+    """
+
+    reads_inputs = True
+
+    def __init__(self, gamma: float, **kwargs):
+        super().__init__(**kwargs)
+        if not (gamma > 0 and math.isfinite(gamma)):
+            raise ValueError(
+                "Argument `gamma` must be positive and finite. "
+                f"Received: gamma={gamma}"
+            )
+        self.gamma = gamma
+
+    def call(self, kernel, training=False, inputs=None):
+        if not training or inputs is None:
+            return kernel
+        inputs = ops.stop_gradient(ops.cast(inputs, kernel.dtype))
+        examples = ops.cast(ops.shape(inputs)[0], kernel.dtype)
+        norm = ops.sqrt(ops.sum(ops.square(inputs)) / examples)
+        # `+ 0.0`: TensorFlow wants a tensor there, not the variable.
+        return _bounded(kernel + 0.0, self.gamma * norm)
+
+    def get_config(self):
+        return {**super().get_config(), "gamma": self.gamma}
+
+
+@ops.custom_gradient
+def _bounded(kernel, limit):
+    def gradient(*args, upstream=None):
+        if upstream is None:
+            (upstream,) = args
+        norm = ops.sqrt(ops.sum(ops.square(upstream)))
+        # A zero gradient stays one; a tiny one is not divided by.
+        share = ops.where(norm > limit, limit / ops.maximum(norm, 1e-30), 1.0)
+        return upstream * share, ops.zeros_like(limit)
+
+    return kernel + 0.0, gradient
+
+
+def bounded(
+    layer: keras.layers.Layer, gamma: float | None
+) -> keras.layers.Layer:
+    """Return a layer with a `PathNormBound`, or as it is for `None`."""
+    if gamma is None:
+        return layer
+    return TransformedLayer(layer, [PathNormBound(gamma)])

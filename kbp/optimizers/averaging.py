@@ -1,0 +1,122 @@
+"""Evaluation with averaged weights, and the statistics that belong to them."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+import keras
+from keras import ops
+
+
+@contextlib.contextmanager
+def averaged_weights(
+    model: keras.Model, data: Iterable | None = None
+) -> Iterator[keras.Model]:
+    """Let a model have the averages of its weights for a while.
+
+    `use_ema=True` makes any Keras optimizer keep a moving average of the
+    weights: nearer to the minimum than the last weights while the learning
+    rate is still high. Inside this context the model evaluates, predicts and is
+    saved with it; at its end the weights and statistics are those of before.
+    (At the end of `fit` Keras itself leaves the averages in the model; call
+    `refresh_batch_norm` then.)
+
+    Args:
+        model: compiled with an optimizer of `use_ema=True`, which has made a
+            step.
+        data: batches of inputs, or of tuples that begin with them, for
+            `refresh_batch_norm`; by default the statistics stay.
+
+    Raises:
+        ValueError: the optimizer keeps no averages, or none yet.
+
+    Example:
+    >>> import keras, numpy, kbp
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile(kbp.HybridOptimizer(0.1, use_ema=True), "mse")
+    >>> x, y = numpy.ones((4, 2)), numpy.ones((4, 1))
+    >>> for _ in range(3):
+    ...     _ = model.train_on_batch(x, y)
+    >>> with kbp.optimizers.averaged_weights(model):
+    ...     loss = model.evaluate(x, y, verbose=0)
+
+    Reference:
+        Polyak and Juditsky, Acceleration of Stochastic Approximation by
+        Averaging, 1992; Izmailov et al., Averaging Weights Leads to Wider
+        Optima and Better Generalization, 2018 (the statistics).
+    """
+    optimizer = getattr(model, "optimizer", None)
+    # Mixed precision wraps the optimizer that keeps the averages.
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if not getattr(optimizer, "use_ema", False):
+        raise ValueError(
+            "The model must be compiled with an optimizer of `use_ema=True`. "
+            f"Received: {optimizer}"
+        )
+    if not optimizer.built or not int(optimizer.iterations):
+        raise ValueError(
+            "There is no average yet: the optimizer has made no step."
+        )
+    variables = model.variables
+    kept = [ops.convert_to_numpy(variable) for variable in variables]
+    try:
+        optimizer.finalize_variable_values(model.trainable_variables)
+        if data is not None:
+            refresh_batch_norm(model, data)
+        yield model
+    finally:
+        for variable, value in zip(variables, kept, strict=True):
+            variable.assign(value)
+
+
+def refresh_batch_norm(model: keras.Model, data: Iterable) -> None:
+    """Measure BatchNormalization's statistics anew, with the present weights.
+
+    Moving statistics belong to the weights of the training's last steps, not
+    to averaged, pruned or edited ones.
+
+    Args:
+        model: with BatchNormalization or without.
+        data: batches of inputs, or of tuples that begin with them; some
+            thousand examples are enough.
+
+    Raises:
+        ValueError: the model has trainable BatchNormalization layers and the
+            data is empty.
+
+    Example:
+    >>> import keras, numpy, kbp
+    >>> layer = keras.layers.BatchNormalization()
+    >>> model = keras.Sequential([keras.Input((1,)), layer])
+    >>> kbp.optimizers.refresh_batch_norm(model, [numpy.array([[1.0], [3.0]])])
+    >>> float(layer.moving_mean[0]), float(layer.moving_variance[0])
+    (2.0, 1.0)
+    """
+    layers = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+        and layer.trainable
+    ]
+    if not layers:
+        return
+    statistics = [
+        (variable, 1 - layer.momentum)
+        for layer in layers
+        for variable in (layer.moving_mean, layer.moving_variance)
+    ]
+    sums, batches = [0.0] * len(statistics), 0
+    for batch in data:
+        inputs = batch[0] if isinstance(batch, list | tuple) else batch
+        for variable, _ in statistics:
+            variable.assign(ops.zeros_like(variable))
+        model(inputs, training=True)
+        # From zero, an update leaves the batch's statistic times its share.
+        sums = [
+            total + ops.convert_to_numpy(variable) / share
+            for total, (variable, share) in zip(sums, statistics, strict=True)
+        ]
+        batches += 1
+    if not batches:
+        raise ValueError("Argument `data` must hold at least one batch.")
+    for total, (variable, _) in zip(sums, statistics, strict=True):
+        variable.assign(total / batches)
