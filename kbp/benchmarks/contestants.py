@@ -1,5 +1,6 @@
 """The optimizers that race, each with its search range."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,10 +10,8 @@ from keras import optimizers
 from kbp.optimizers import HybridOptimizer
 
 HEAD = "head"  # the network's last layer, which Keras's Muon must be told
-# Matrix steps, and the variants that were tried against it.
-HYBRID = {
-    "HybridOptimizer": {},
-}
+# Evaluated with averaged weights, which any Keras optimizer can keep.
+AVERAGED = {"use_ema": True, "ema_momentum": 0.9}
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,15 @@ def contestants() -> dict[str, Contestant]:
             scheduled=False,
         ),
     }
+    averaged = {
+        f"{name}, averaged": dataclasses.replace(
+            peers[name],
+            create=lambda rate, decay, peer=peers[name]: _averaged(
+                peer.create(rate, decay)
+            ),
+        )
+        for name in ("SGD-Nesterov", "AdamW")
+    }
     ours = {
         name: Contestant(
             lambda rate, decay, options=options: HybridOptimizer(
@@ -90,6 +98,17 @@ def contestants() -> dict[str, Contestant]:
             (1e-3, 1e-1),
             ours=True,
         )
-        for name, options in HYBRID.items()
+        for name, options in {
+            "HybridOptimizer": {},
+            "HybridOptimizer, matrix": {"matrix_steps": True},
+            "HybridOptimizer, matrix, averaged": {
+                "matrix_steps": True,
+                **AVERAGED,
+            },
+        }.items()
     }
-    return peers | ours
+    return peers | averaged | ours
+
+
+def _averaged(optimizer):
+    return type(optimizer).from_config({**optimizer.get_config(), **AVERAGED})

@@ -1,5 +1,6 @@
 """One training of the optimizers' race."""
 
+import contextlib
 import time
 from dataclasses import asdict, dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 from kbp import data
 from kbp.benchmarks.contestants import HEAD, contestants
 from kbp.data import cifar10
+from kbp.optimizers import averaged_weights
 
 
 @dataclass(frozen=True)
@@ -150,18 +152,22 @@ class Trainer:
         curve, seconds = [], []
         for _ in range(self.protocol.steps // every):
             start = time.process_time()
-            for _ in range(every):
-                loss = model.train_on_batch(*next(batches))[0]
+            seen = [next(batches) for _ in range(every)]
+            for batch in seen:
+                loss = model.train_on_batch(*batch)[0]
             seconds.append((time.process_time() - start) / every)
-            curve.append(_accuracy(model, part))
+            with _as_evaluated(model, seen):
+                curve.append(_accuracy(model, part))
             # The search asks for the steps alone; a diverged one is over.
             reached = self._steps_to_target(curve) is not None
             if not np.isfinite(loss) or (reached and trial.split != "test"):
                 break
+        with _as_evaluated(model, seen):
+            accuracy = _accuracy(model, whole)
         return {
             **asdict(trial),
             "curve": curve,
-            "accuracy": _accuracy(model, whole),
+            "accuracy": accuracy,
             "steps_to_target": self._steps_to_target(curve),
             "seconds": float(np.median(seconds)),
         }
@@ -187,6 +193,13 @@ class Trainer:
             if accuracy >= self.protocol.target:
                 return i * self.protocol.evaluate_every
         return None
+
+
+def _as_evaluated(model, seen):
+    # Averages, if there are any, with the statistics of the last batches.
+    if model.optimizer.use_ema:
+        return averaged_weights(model, seen[-4:])
+    return contextlib.nullcontext()
 
 
 def _accuracy(model, batches):

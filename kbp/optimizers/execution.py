@@ -1,6 +1,7 @@
 """How a step runs: as it is, or on TensorFlow over replicas and compiled."""
 
 import keras
+from keras import ops
 
 
 class Execution:
@@ -18,6 +19,10 @@ class Execution:
     def dense(self, gradient):
         """Return a gradient as one tensor."""
         return gradient
+
+    def squared_norm(self, tensors):
+        """Return the sum of all squares; not finite where any entry is not."""
+        return sum(ops.sum(ops.square(x)) for x in tensors)
 
     def add_variable(self, optimizer, like, shape, name):
         """Create a variable of zeros beside the variable `like`."""

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 from keras import ops
 
-# Elements of a fused group, and of a variable that needs no company: less is
-# more launches, more is copying that costs more than a launch (measured on 2.8
-# and 25 million parameters).
-_GROUP_SIZE = 2**20
-_ALONE = 2**18
+# Elements of a variable that needs no company. XLA takes 20 us for each that it
+# is given, in which as many elements could be copied.
+_ALONE = 2**12
 # Kernels whose columns are no outputs of a matrix product.
 _NOT_MATRICES = ("embedding", "depthwise")
 
@@ -43,6 +41,14 @@ class Group:
     def is_single(self) -> bool:
         """Whether there is but one variable."""
         return len(self.indices) == 1
+
+    def is_whole(self, present) -> bool:
+        """Whether all its variables are among some indices."""
+        return all(i in present for i in self.indices)
+
+    def is_missing(self, present) -> bool:
+        """Whether none of its variables is among some indices."""
+        return not any(i in present for i in self.indices)
 
     def join(self, tensors: Sequence):
         """Return one tensor of the variables' tensors, one for each."""
@@ -140,7 +146,7 @@ def _route(variable):
 def make_groups(
     variables: Sequence, routes: Sequence[Route], *, fuse: bool
 ) -> list[Group]:
-    """Gather variables of the elementwise rule until a group is large enough.
+    """Gather small variables of the elementwise rule, a group for each dtype.
 
     Args:
         variables: the trainable variables; those that are overwritten by their
@@ -156,10 +162,7 @@ def make_groups(
         if routes[i].matrix or not fuse or size >= _ALONE:
             groups.append(_group(variables, [i], routes[i].matrix))
             continue
-        members = gathered.setdefault(str(variable.dtype), [])
-        members.append(i)
-        if sum(math.prod(variables[j].shape) for j in members) >= _GROUP_SIZE:
-            groups.append(_group(variables, gathered.pop(str(variable.dtype))))
+        gathered.setdefault(str(variable.dtype), []).append(i)
     groups += [_group(variables, members) for members in gathered.values()]
     return groups
 

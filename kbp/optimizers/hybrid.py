@@ -188,7 +188,7 @@ class HybridOptimizer(keras.optimizers.Optimizer):
             }
             for group in self._groups
         ]
-        self._updates = [self._make_update(group) for group in self._groups]
+        self._parts = self._make_parts()
         self._counts = {
             name: self._execution.add_variable(self, self._iterations, (), name)
             for name in ("updates", "skipped", "skipped_in_a_row")
@@ -252,12 +252,20 @@ class HybridOptimizer(keras.optimizers.Optimizer):
     def _is_compiled(self, group):
         return self._execution.fuses and not group.matrix
 
-    def _make_update(self, group):
-        decays = [i not in self._undecayed for i in group.indices]
-        update = make_update(group, self, decays)
-        if self._is_compiled(group):
-            return self._execution.compile(update)
-        return update
+    def _make_parts(self):
+        # Numbers of the groups that one function updates, and the function.
+        numbers = {}
+        for number, group in enumerate(self._groups):
+            kind = (self._is_compiled(group), group.is_single)
+            numbers.setdefault(kind, []).append(number)
+        parts = []
+        for (compiled, _), chosen in numbers.items():
+            groups = [self._groups[number] for number in chosen]
+            update = make_update(groups, self, self._undecayed)
+            if compiled:
+                update = self._execution.compile(update)
+            parts.append((chosen, update))
+        return parts
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         # Keras calls this with each replica's own gradients.
@@ -286,8 +294,8 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         micro_steps = self.gradient_accumulation_steps or 1
         joined = [group.join_some(gradients) for group in self._groups]
         # So many of them, added, still have squares that are finite.
-        norm = rule.squared_norm(joined) * float(micro_steps) ** 2
-        finite = accept = ops.isfinite(norm)
+        norm = self._execution.squared_norm(joined)
+        finite = accept = ops.isfinite(norm * float(micro_steps) ** 2)
         if micro_steps > 1:
             accept = ops.equal((iterations + 1) % micro_steps, 0)
             sums = [state["sums"][i] for i in gradients]
@@ -310,13 +318,18 @@ class HybridOptimizer(keras.optimizers.Optimizer):
                 self.preconditioner_power,
             ),
         ]
-        for group, update, gradient, moments in zip(
-            self._groups, self._updates, joined, state["moments"], strict=True
-        ):
-            present = tuple(i in gradients for i in group.indices)
-            if any(present):
-                own = [weights[i] for i in group.indices]
-                update(present, gradient, own, moments, scalars, accept)
+        for numbers, update in self._parts:
+            update(
+                tuple(sorted(gradients)),
+                [joined[number] for number in numbers],
+                [
+                    [weights[i] for i in self._groups[number].indices]
+                    for number in numbers
+                ],
+                [state["moments"][number] for number in numbers],
+                scalars,
+                accept,
+            )
         if self.use_ema:
             self._average(accept, updates, state)
         one, zero = ops.ones_like(updates), ops.zeros_like(updates)

@@ -1,8 +1,6 @@
 """The optimizer's maths on tensors, in keras.ops, without any state."""
 
 import math
-from collections.abc import Sequence
-
 from keras import ops
 
 # Coefficients of the quintics, one for each iteration, that take singular
@@ -106,8 +104,3 @@ def polar_factor(matrix, steps: int = 8):
     for _ in range(steps):
         x = 1.5 * x - 0.5 * ops.matmul(ops.matmul(x, ops.transpose(x)), x)
     return ops.transpose(x) if rows > columns else x
-
-
-def squared_norm(tensors: Sequence):
-    """Return the sum of all squares; not finite where any entry is not."""
-    return sum(ops.sum(ops.square(ops.cast(x, "float32"))) for x in tensors)
