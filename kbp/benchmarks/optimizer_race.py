@@ -64,10 +64,9 @@ def race(
         initializer=_start_worker,
         initargs=(protocol, data_dir),
     ) as pool:
-        todo = [t for name in names for t in search(name, protocol)]
-        _run(pool, log, todo, console)
-        todo = [t for name in names for t in finals(name, protocol, log)]
-        _run(pool, log, todo, console)
+        for name in names:
+            _run(pool, log, search(name, protocol), console)
+            _run(pool, log, finals(name, protocol, log), console)
     return log.results
 
 

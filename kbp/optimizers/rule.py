@@ -1,6 +1,7 @@
 """The optimizer's maths on tensors, in keras.ops, without any state."""
 
 import math
+
 from keras import ops
 
 # Coefficients of the quintics, one for each iteration, that take singular
