@@ -88,25 +88,57 @@ def feature_fusion(maps, kernels, biases):
 
 
 class Hybrid:
-    """Nesterov momentum over AMSGrad's second moment, one tensor."""
+    """HybridOptimizer's rule on one tensor, with all of its options."""
 
-    def __init__(self, w, lr, beta_1, beta_2, epsilon, weight_decay=0.0):
+    def __init__(
+        self,
+        w,
+        lr,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        weight_decay=0.0,
+        rho=1.0,
+        p=1.0,
+        matrix=False,
+    ):
         self.w = np.array(w, np.float64)
         self.m = np.zeros_like(self.w)
         self.v = np.zeros_like(self.w)
         self.v_max = np.zeros_like(self.w)
         self.lr, self.b1, self.b2 = lr, beta_1, beta_2
         self.epsilon, self.decay, self.t = epsilon, weight_decay, 0
+        self.rho, self.p, self.matrix = rho, p, matrix
 
     def step(self, g):
         g = np.asarray(g, np.float64)
         self.t += 1
-        self.w = self.w - self.lr * self.decay * self.w
         self.m = self.b1 * self.m + (1 - self.b1) * g
         self.v = self.b2 * self.v + (1 - self.b2) * g**2
-        self.v_max = np.maximum(self.v_max, self.v)
-        n = self.b1 * self.m / (1 - self.b1 ** (self.t + 1))
-        n = n + (1 - self.b1) * g / (1 - self.b1**self.t)
-        scale = np.sqrt(self.v_max / (1 - self.b2**self.t)) + self.epsilon
-        self.w = self.w - self.lr * n / scale
+        self.v_max = np.maximum(self.rho * self.v_max, self.v)
+        n = self.b1 * self.m / (1 - self.b1 ** (self.t + 1)) ** self.p
+        n = n + (1 - self.b1) * g / (1 - self.b1**self.t) ** self.p
+        if self.matrix:
+            rows, columns = n.size // n.shape[-1], n.shape[-1]
+            u = quintic_factor(n.reshape(rows, columns)).reshape(n.shape)
+            u = 0.2 * np.sqrt(max(rows, columns)) * u
+        else:
+            scale = np.sqrt(self.v_max / (1 - self.b2**self.t)) + self.epsilon
+            u = n / scale**self.p
+        self.w = self.w - self.lr * (u + self.decay * self.w)
         return self.w
+
+
+def quintic_factor(x):
+    """Singular values through Polar Express's five polynomials."""
+    u, s, vt = np.linalg.svd(x, full_matrices=False)
+    s = s / np.linalg.norm(s)
+    for a, b, c in (
+        (8.28721201814563, -23.595886519098837, 17.300387312530933),
+        (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+        (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+        (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+        (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
+    ):
+        s = a * s + b * s**3 + c * s**5
+    return u * s @ vt

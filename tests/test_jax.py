@@ -1,5 +1,7 @@
 """The backend-neutral rooms give the same numbers on JAX."""
 
+import json
+
 import fresh
 import keras
 import numpy as np
@@ -95,29 +97,54 @@ def test_pruning_while_training_gives_tensorflows_numbers(folder):
     assert abs(theirs["sparsity"] - ours["sparsity"]) < 0.01
 
 
-def test_optimizer_gives_tensorflows_numbers(tmp_path):
-    rng = np.random.default_rng(0)
-    start, gradients = rng.normal(size=(4, 3)), rng.normal(size=(50, 4, 3))
-    variable = keras.Variable(start)
-    optimizer = kbp.HybridOptimizer(0.01, weight_decay=0.1)
-    for gradient in gradients:
-        optimizer.apply([keras.ops.array(gradient, "float32")], [variable])
-    np.savez(tmp_path / "in.npz", start=start, gradients=gradients)
-    fresh.python(
-        """
-import sys
+OPTIMIZE = """
+import json, sys
 import keras, kbp
 import numpy as np
-data = np.load(f"{sys.argv[1]}/in.npz")
-variable = keras.Variable(data["start"])
-optimizer = kbp.HybridOptimizer(0.01, weight_decay=0.1)
-for gradient in data["gradients"]:
-    optimizer.apply([keras.ops.array(gradient, "float32")], [variable])
-np.save(f"{sys.argv[1]}/out.npy", np.asarray(variable.value))
-""",
-        tmp_path,
-        KERAS_BACKEND="jax",
+folder, *options = sys.argv[1:]
+data = np.load(f"{folder}/in.npz")
+results = {}
+for number, text in enumerate(options):
+    variables = [keras.Variable(data["kernel"]), keras.Variable(data["bias"])]
+    optimizer = kbp.HybridOptimizer(0.01, **json.loads(text))
+    for step in range(50):
+        gradients = [data["kernels"][step], data["biases"][step]]
+        if step == 20:
+            gradients[1] = np.full_like(gradients[1], np.nan)
+        optimizer.apply(
+            [keras.ops.array(g, "float32") for g in gradients], variables
+        )
+    for i, variable in enumerate(variables):
+        value = keras.ops.convert_to_numpy(variable)
+        results[f"{number}_{i}"] = value
+    results[f"{number}_skipped"] = optimizer.skipped_steps
+np.savez(f"{folder}/{keras.backend.backend()}.npz", **results)
+"""
+
+
+def test_optimizer_gives_tensorflows_numbers(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "in.npz",
+        kernel=rng.normal(size=(4, 3)),
+        bias=rng.normal(size=3),
+        kernels=rng.normal(size=(50, 4, 3)),
+        biases=rng.normal(size=(50, 3)),
     )
-    np.testing.assert_allclose(
-        np.load(tmp_path / "out.npy"), as_numpy(variable), rtol=1e-5, atol=1e-6
-    )
+    options = [
+        {"weight_decay": 0.1},
+        {"amsgrad_decay": 0.9, "preconditioner_power": 0.5, "clipnorm": 0.5},
+        {"matrix_steps": [True, False], "gradient_accumulation_steps": 3},
+        {"use_ema": True, "ema_overwrite_frequency": 7, "global_clipnorm": 1.0},
+    ]
+    texts = [json.dumps(option) for option in options]
+    for backend in ("tensorflow", "jax"):
+        fresh.python(OPTIMIZE, tmp_path, *texts, KERAS_BACKEND=backend)
+    ours = np.load(tmp_path / "tensorflow.npz")
+    theirs = np.load(tmp_path / "jax.npz")
+    assert len(ours.files) == 3 * len(options)
+    for name in ours.files:
+        np.testing.assert_allclose(
+            theirs[name], ours[name], rtol=1e-5, atol=1e-5, err_msg=name
+        )
+    assert all(ours[f"{i}_skipped"] == 1 for i in range(len(options)))

@@ -8,6 +8,7 @@ from kbp import zoo
 from kbp.benchmarks.recipe_race import markdown_table, without_seed
 from kbp.errors import UserError
 from kbp.export.files import write_atomically
+from kbp.training import Recipe
 
 BEGIN, END = "<!-- table: {} -->", "<!-- end of table -->"
 
@@ -44,6 +45,7 @@ def publish(name: str, race: Path) -> list[Path]:
     if not source.is_file():
         raise UserError(f"{source}: missing. Finish the race first.")
     raced = json.loads(source.read_text())["recipe"]
+    raced = without_seed(Recipe.parse(raced).to_dict())
     if raced != without_seed(entry.recipe.to_dict()):
         raise UserError(f"{source}: is of another recipe than {name}'s.")
     for page in pages():

@@ -69,6 +69,7 @@ class OptimizerRecipe:
     learning_rate: float = _number(1e-3, above=0)
     warmup: float = _number(0.1, 0, below=1)
     weight_decay: float = _number(0.0, 0)
+    matrix_steps: bool = False
     beta_1: float = _number(0.9, 0, below=1)
     beta_2: float = _number(0.999, 0, below=1)
 

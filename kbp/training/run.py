@@ -158,7 +158,9 @@ class Road:
                 keras.utils.set_random_seed(seed)
                 model = make()
                 model.compile(
-                    self.optimizer(learning_rate, epochs * self.task.steps),
+                    self.optimizer(
+                        model, learning_rate, epochs * self.task.steps
+                    ),
                     self.task.loss,
                     metrics=["accuracy"],
                 )
@@ -188,7 +190,7 @@ class Road:
         )
         return model
 
-    def optimizer(self, learning_rate, steps) -> HybridOptimizer:
+    def optimizer(self, model, learning_rate, steps) -> HybridOptimizer:
         """Return the recipe's optimizer: linear warm-up, cosine decay."""
         section = self.recipe.optimizer
         warmup = round(section.warmup * steps)
@@ -198,12 +200,19 @@ class Road:
             warmup_target=learning_rate if warmup else None,
             warmup_steps=warmup,
         )
-        return HybridOptimizer(
+        optimizer = HybridOptimizer(
             schedule,
             beta_1=section.beta_1,
             beta_2=section.beta_2,
+            matrix_steps=section.matrix_steps,
             weight_decay=section.weight_decay or None,
         )
+        # A kernel's size is the next layer's to undo; a bias, a norm's scale
+        # or a mask's threshold has a meaning of its own.
+        optimizer.exclude_from_weight_decay(
+            [v for v in model.trainable_variables if len(v.shape) < 2]
+        )
+        return optimizer
 
     def export(self, stripped, quantized) -> None:
         """Write the files that are deployed, and verify them."""

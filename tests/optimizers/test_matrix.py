@@ -1,0 +1,205 @@
+"""Matrix steps: their band, their scale, and which variables take them."""
+
+import keras
+import numpy as np
+import pytest
+from contracts import as_numpy
+
+import kbp
+from kbp.optimizers import rule
+
+# Of orthogonalize, for singular values above 0.002 of the Frobenius norm.
+BAND = (0.87, 1.13)
+
+
+def singular_values(matrix):
+    return np.linalg.svd(np.asarray(matrix, np.float64), compute_uv=False)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (64, 64), (90, 16), (16, 90)])
+def test_factor_is_nearly_orthogonal(shape):
+    rng = np.random.default_rng(0)
+    rank = min(shape)
+    u, _ = np.linalg.qr(rng.normal(size=(shape[0], rank)))
+    v, _ = np.linalg.qr(rng.normal(size=(shape[1], rank)))
+    s = np.geomspace(0.01, 1, rank)
+    matrix = (u * s @ v.T).astype("float32")
+    assert s.min() / np.linalg.norm(s) > 0.002
+    values = singular_values(rule.orthogonalize(matrix))
+    assert BAND[0] <= values.min() <= values.max() <= BAND[1]
+    # The nearest one, not any: same singular vectors.
+    np.testing.assert_allclose(
+        np.asarray(rule.polar_factor(matrix)), u @ v.T, atol=2e-4
+    )
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-15, 1e-6, 1e6, 1e15])
+def test_factor_does_not_depend_on_the_scale(scale):
+    matrix = np.random.default_rng(0).normal(size=(12, 5)).astype("float32")
+    np.testing.assert_allclose(
+        np.asarray(rule.orthogonalize(matrix * np.float32(scale))),
+        np.asarray(rule.orthogonalize(matrix)),
+        rtol=0,
+        atol=2e-4,  # float32 rounding of the input, times the slope at zero
+    )
+
+
+def test_zero_matrix_has_a_zero_step():
+    zero = np.zeros((4, 3), "float32")
+    np.testing.assert_array_equal(np.asarray(rule.matrix_direction(zero)), zero)
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 3, 8, 16), (32, 10), (10, 32), (5, 6, 7)]
+)
+def test_step_has_the_root_mean_square_of_an_elementwise_one(shape):
+    rng = np.random.default_rng(0)
+    step = rule.matrix_direction(rng.normal(size=shape).astype("float32"))
+    assert step.shape == shape
+    size = np.sqrt(np.mean(np.asarray(step) ** 2))
+    assert 0.2 * BAND[0] <= size <= 0.2 * BAND[1]
+
+
+def test_step_scales_with_the_learning_rate_alone():
+    gradient = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+
+    def step(rate, scale):
+        variable = keras.Variable(np.zeros((6, 4)))
+        optimizer = kbp.HybridOptimizer(rate, matrix_steps=[True])
+        optimizer.apply([keras.ops.array(gradient * scale)], [variable])
+        return as_numpy(variable)
+
+    once = step(0.01, 1.0)
+    np.testing.assert_allclose(step(0.03, 1.0), 3 * once, rtol=1e-5)
+    np.testing.assert_allclose(step(0.01, 100.0), once, rtol=1e-4, atol=1e-7)
+
+
+def network():
+    layers = keras.layers
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same", name="convolution")(inputs)
+    x = layers.BatchNormalization()(x)
+    x = layers.DepthwiseConv2D(3, name="depthwise")(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(6, name="hidden")(x)
+    return keras.Model(inputs, layers.Dense(3, name="classes")(x))
+
+
+def matrices(model, choice=True):
+    optimizer = kbp.HybridOptimizer(matrix_steps=choice)
+    optimizer.build(model.trainable_variables)
+    names = [v.path for v in model.trainable_variables]
+    return [
+        name
+        for name, line in zip(
+            names, optimizer.describe().splitlines(), strict=True
+        )
+        if ": matrix" in line
+    ]
+
+
+def test_kernels_but_the_last_take_matrix_steps():
+    assert matrices(network()) == ["convolution/kernel", "hidden/kernel"]
+    tokens = keras.Input((5,), dtype="int32")
+    x = keras.layers.Embedding(9, 4, name="embedding")(tokens)
+    x = kbp.layers.PositionEmbedding(name="position")(x)
+    x = keras.layers.Dense(4, name="hidden")(x)
+    x = keras.layers.Dense(2, name="classes")(x)
+    assert matrices(keras.Model(tokens, x)) == ["hidden/kernel"]
+
+
+def test_choice_by_shape_and_by_layer():
+    model = network()
+    variables = model.trainable_variables
+    by_shape = [len(v.shape) == 4 for v in variables]
+    assert matrices(model, by_shape) == [
+        "convolution/kernel",
+        "depthwise/kernel",
+    ]
+    chosen = {id(model.get_layer("classes").kernel)}
+    by_layer = [id(v) in chosen for v in variables]
+    assert matrices(model, by_layer) == ["classes/kernel"]
+
+
+def test_routing_survives_saving_cloning_and_wrapping(tmp_path):
+    def decisions(model):
+        return [
+            ": matrix" in line
+            for line in model.optimizer.describe().splitlines()
+        ]
+
+    model = network()
+    model.compile(kbp.HybridOptimizer(matrix_steps=True), "mse")
+    x, y = np.ones((2, 8, 8, 3)), np.ones((2, 3))
+    model.train_on_batch(x, y)
+    expected = decisions(model)
+    assert sum(expected) == 2
+
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert decisions(loaded) == expected
+
+    config = model.optimizer.get_config()
+    for other in (
+        keras.models.clone_model(model),
+        keras.Sequential(
+            [keras.Input((8, 8, 3)), keras.models.clone_model(model)]
+        ),
+    ):
+        other.compile(kbp.HybridOptimizer.from_config(config), "mse")
+        other.train_on_batch(x, y)
+        assert decisions(other) == expected
+
+    # With one layer more the old decisions fit no longer, and it says so.
+    grown = keras.Sequential([model, keras.layers.Dense(2)])
+    grown.compile(kbp.HybridOptimizer.from_config(config), "mse")
+    with pytest.raises(ValueError, match="Received: 10 for 12 variables"):
+        grown.train_on_batch(x, np.ones((2, 2)))
+
+
+def test_vector_cannot_take_matrix_steps():
+    optimizer = kbp.HybridOptimizer(matrix_steps=[True])
+    with pytest.raises(ValueError, match="True for bias of shape"):
+        optimizer.build([keras.Variable([1.0], name="bias")])
+
+
+def test_description_wants_a_built_optimizer():
+    with pytest.raises(ValueError, match=r"call `optimizer.build"):
+        kbp.HybridOptimizer().describe()
+    text = kbp.HybridOptimizer(weight_decay=0.1)
+    text.build([keras.Variable(np.ones((2, 2)), name="kernel")])
+    assert "fast path (compiled by XLA, alone), decays" in text.describe()
+
+
+def test_stiefel_constraint_keeps_a_kernel_orthonormal():
+    keras.utils.set_random_seed(0)
+    constraint = kbp.optimizers.StiefelConstraint(scale=2.0)
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            keras.layers.Conv2D(5, 3, kernel_constraint=constraint),
+            keras.layers.Flatten(),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile(kbp.HybridOptimizer(0.1), "mse")
+    x = np.random.default_rng(0).normal(size=(8, 6, 6, 2))
+    for _ in range(5):
+        model.train_on_batch(x, np.ones((8, 1)))
+    kernel = as_numpy(model.layers[0].kernel).reshape(18, 5)
+    np.testing.assert_allclose(kernel.T @ kernel, 4 * np.eye(5), atol=1e-4)
+    again = keras.constraints.deserialize(
+        keras.constraints.serialize(constraint)
+    )
+    assert again.scale == 2.0
+
+
+@pytest.mark.parametrize("scale", [0, -1.0, float("nan")])
+def test_stiefel_constraint_names_a_wrong_scale(scale):
+    with pytest.raises(ValueError, match="`scale` must be positive"):
+        kbp.optimizers.StiefelConstraint(scale)
+
+
+def test_stiefel_constraint_wants_a_matrix():
+    with pytest.raises(ValueError, match="two or more dimensions"):
+        kbp.optimizers.StiefelConstraint()(np.ones(3))
