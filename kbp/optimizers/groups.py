@@ -58,9 +58,12 @@ class Group:
 
     def join_some(self, tensors: Mapping):
         """Return one tensor of tensors by index; zeros for those missing."""
+        dtype = next(
+            (tensors[i].dtype for i in self.indices if i in tensors), None
+        )
         return self.join(
             [
-                tensors[i] if i in tensors else ops.zeros(shape)
+                tensors[i] if i in tensors else ops.zeros(shape, dtype)
                 for i, shape in zip(self.indices, self.shapes, strict=True)
             ]
         )

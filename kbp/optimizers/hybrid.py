@@ -270,7 +270,9 @@ class HybridOptimizer(keras.optimizers.Optimizer):
     def _backend_apply_gradients(self, grads, trainable_variables):
         # Keras calls this with each replica's own gradients.
         gradients = {
-            self._get_variable_index(variable): self._execution.dense(gradient)
+            self._get_variable_index(variable): ops.cast(
+                self._execution.dense(gradient), variable.dtype
+            )
             for gradient, variable in zip(
                 grads, trainable_variables, strict=True
             )
@@ -332,10 +334,10 @@ class HybridOptimizer(keras.optimizers.Optimizer):
             )
         if self.use_ema:
             self._average(accept, updates, state)
-        one, zero = ops.ones_like(updates), ops.zeros_like(updates)
-        updates.assign(updates + ops.where(accept, one, zero))
-        skipped.assign(skipped + ops.where(finite, zero, one))
-        in_a_row.assign(ops.where(finite, zero, in_a_row + one))
+        bad = 1 - ops.cast(finite, skipped.dtype)
+        updates.assign(updates + ops.cast(accept, updates.dtype))
+        skipped.assign(skipped + bad)
+        in_a_row.assign((in_a_row + 1) * bad)
         self._execution.check(in_a_row, self.max_skipped_steps)
 
     def _average(self, accept, updates, state):

@@ -52,7 +52,7 @@ def make_update(
         move = ops.cast(accept, dtype)
         if not group.is_whole(present):
             move = move * _mask(group, present, dtype)
-        gradient = ops.where(accept, ops.cast(gradient, dtype), 0.0)
+        gradient = ops.where(accept, gradient, ops.zeros_like(gradient))
 
         m, *second = moments
         new = [m + (gradient - m) * (move * (1 - beta_1))]
@@ -103,7 +103,8 @@ def accumulate(gradients, sums, finite, due, micro_steps: int) -> list:
     """
     means = []
     for gradient, total in zip(gradients, sums, strict=True):
-        after = ops.where(finite, total + gradient, total)
+        before = ops.convert_to_tensor(total)
+        after = ops.where(finite, before + gradient, before)
         total.assign(ops.where(due, ops.zeros_like(after), after))
         means.append(after / micro_steps)
     return means
@@ -124,9 +125,10 @@ def average(weights, averages, accept, is_first, momentum, overwrite) -> None:
     for weight, kept in zip(weights, averages, strict=True):
         if kept is None:
             continue
+        before, value = map(ops.convert_to_tensor, (kept, weight))
         share = ops.cast(ops.where(is_first, 0.0, momentum), kept.dtype)
-        mean = share * kept + (1 - share) * weight
-        kept.assign(ops.where(accept, mean, kept))
+        mean = share * before + (1 - share) * value
+        kept.assign(ops.where(accept, mean, before))
         if overwrite is not None:
             replace = ops.logical_and(accept, overwrite)
-            weight.assign(ops.where(replace, mean, weight))
+            weight.assign(ops.where(replace, mean, value))
