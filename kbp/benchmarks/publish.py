@@ -5,12 +5,19 @@ import shutil
 from pathlib import Path
 
 from kbp import zoo
+from kbp.benchmarks import optimizer_race, optimizer_report, step_time
 from kbp.benchmarks.recipe_race import markdown_table, without_seed
 from kbp.errors import UserError
 from kbp.export.files import write_atomically
 from kbp.training import Recipe
 
 BEGIN, END = "<!-- table: {} -->", "<!-- end of table -->"
+
+# Races whose results are one file.
+RACES = {
+    "optimizers": optimizer_race.RESULTS,
+    "step-time": step_time.RESULTS,
+}
 
 _CARD = """# {name}
 
@@ -27,11 +34,11 @@ Architecture: [{architecture}.py](../../kbp/models/{architecture}.py). Figures:
 
 
 def publish(name: str, race: Path) -> list[Path]:
-    """Take the results of a race into the zoo, and renew every table.
+    """Take the results of a race into kbp, and renew every table.
 
     Args:
-        name: the zoo entry that was raced.
-        race: the race's folder, with `results.json`.
+        name: the zoo entry that was raced, `"optimizers"` or `"step-time"`.
+        race: the race's folder, with `results.json`, or its file.
 
     Returns:
         The files that were written.
@@ -40,6 +47,8 @@ def publish(name: str, race: Path) -> list[Path]:
         UserError: there is no such entry, no results in the folder, or kbp
             does not run from a checkout.
     """
+    if name in RACES:
+        return _publish_file(RACES[name], Path(race))
     entry = zoo.find(name)
     source = Path(race) / "results.json"
     if not source.is_file():
@@ -48,17 +57,39 @@ def publish(name: str, race: Path) -> list[Path]:
     raced = without_seed(Recipe.parse(raced).to_dict())
     if raced != without_seed(entry.recipe.to_dict()):
         raise UserError(f"{source}: is of another recipe than {name}'s.")
-    for page in pages():
-        if not page.is_file():
-            raise UserError(f"{page}: missing. Publish from a checkout.")
+    _check_checkout()
     target = entry.path / "results.json"
     shutil.copyfile(source, target)
     return [target, *write_tables()]
 
 
+def _publish_file(target, source):
+    if target == optimizer_race.RESULTS:
+        head, _ = optimizer_race.read(source)
+        if head is None:
+            raise UserError(f"{source}: missing. Run the race first.")
+    elif not step_time.read(source):
+        raise UserError(f"{source}: missing. Run the race first.")
+    _check_checkout()
+    if source.resolve() != target.resolve():
+        write_atomically(target, source.read_text())
+    return [target, *write_tables()]
+
+
+def _check_checkout():
+    for page in pages():
+        if not page.is_file():
+            raise UserError(f"{page}: missing. Publish from a checkout.")
+
+
 def write_tables() -> list[Path]:
-    """Write the cards, and the tables of the two READMEs."""
+    """Write the cards, the plot, and the tables of the two READMEs."""
     written = []
+    head, results = optimizer_race.read(optimizer_race.RESULTS)
+    if head is not None:
+        path = optimizer_race.RESULTS.with_suffix(".svg")
+        plot = optimizer_report.plot(head, results)
+        written.append(write_atomically(path, plot))
     for entry in zoo.entries():
         results = results_of(entry)
         if results is not None:
@@ -97,8 +128,14 @@ def render_page(page: str) -> str:
         results = results_of(entry)
         if results is not None and BEGIN.format(entry.name) in page:
             page = insert(page, entry.name, markdown_table(results))
-    if BEGIN.format("zoo") in page:
-        page = insert(page, "zoo", _zoo_table())
+    tables = {
+        "zoo": _zoo_table,
+        "optimizers": _optimizer_table,
+        "step-time": _step_time_table,
+    }
+    for name, table in tables.items():
+        if BEGIN.format(name) in page:
+            page = insert(page, name, table())
     return page
 
 
@@ -114,6 +151,22 @@ def insert(page: str, name: str, table: str) -> str:
     if not (found and closed):
         raise ValueError(f"The page has no place for the table {name!r}.")
     return f"{before}{begin}\n{table}\n{END}{after}"
+
+
+def _optimizer_table():
+    head, results = optimizer_race.read(optimizer_race.RESULTS)
+    if head is None:
+        return "No race has been published yet."
+    return optimizer_report.markdown_table(head, results)
+
+
+def _step_time_table():
+    lines = step_time.read(step_time.RESULTS)
+    return (
+        step_time.markdown_table(lines)
+        if lines
+        else ("No figures have been published yet.")
+    )
 
 
 def _zoo_table():

@@ -31,9 +31,10 @@ _BLOCKS = (
     (1, 1, 64, 128),
     (3, 3, 64, 128),
 )
+SMALL = "2.8 M in 240"
 CASES = {
     # 80 convolutions with the scale and shift of their BatchNormalization.
-    "2.8 M in 240": [
+    SMALL: [
         shape
         for i in range(80)
         for kernel in [_BLOCKS[i % len(_BLOCKS)]]
@@ -41,6 +42,8 @@ CASES = {
     ],
     "25 M in 24": [(1024, 1024)] * 24,
 }
+# Their matrix products of 1024 x 1024 take seconds on a CPU.
+SMALL_ONLY = ("Muon (Keras)", "HybridOptimizer, matrix")
 
 
 def optimizers_by_name() -> dict[str, tuple[Callable, bool]]:
@@ -103,6 +106,8 @@ def measure(case: str, *, rounds: int = 30, seed: int = 0) -> list[Figure]:
     count = sum(array.size for array in arrays)
     runs = {"copy": _copy(count)}
     for name, (create, compiled) in optimizers_by_name().items():
+        if name in SMALL_ONLY and case != SMALL:
+            continue
         runs[name] = _step(create(), arrays, gradients, compiled)
     times = {name: [] for name in runs}
     for i in range(rounds + 2):
@@ -172,6 +177,51 @@ def race(
         if console is not None:
             console.print(_table(case, figures))
     return lines
+
+
+def read(file: Path) -> list[dict]:
+    """Return a file's newest line of each case.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    if not file.is_file():
+        return []
+    try:
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        newest = {line["case"]: line for line in lines}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file}: holds no times of steps.") from error
+    return list(newest.values())
+
+
+def markdown_table(lines: list[dict]) -> str:
+    """Return lines of `race` as Markdown: a table, and how it was measured."""
+    text = [
+        "| parameters | optimizer | step | ratio | of copy bandwidth |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    for line in lines:
+        for figure in line["figures"]:
+            low, high = figure["quartiles"]
+            text.append(
+                f"| {line['case']} | {figure['name']} | "
+                f"{figure['milliseconds']:.1f} ms ({low:.1f} - {high:.1f}) | "
+                f"{figure['ratio']:.2f} | {figure['bandwidth']:.0%} |"
+            )
+    machine, versions = lines[0]["machine"], lines[0]["versions"]
+    commits = sorted({str(line["commit"]) for line in lines})
+    text += [
+        "",
+        "The optimizer's step alone, in graph mode, median (quartiles) of "
+        f"{lines[0]['rounds']} rounds in which each took its turn; ratio to "
+        f"{BASELINE} of the same round; copy bandwidth: {BYTES_PER_PARAMETER} "
+        "bytes for each parameter at the speed of a copy in the same rounds. "
+        f"{machine['cores']} cores ({machine['processor']}), TensorFlow "
+        f"{versions['tensorflow']}, Keras {versions['keras']}, kbp at "
+        f"{', '.join(commits)}.",
+    ]
+    return "\n".join(text)
 
 
 def _table(case, figures):

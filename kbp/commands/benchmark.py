@@ -5,7 +5,12 @@ from pathlib import Path
 from rich.table import Table
 
 from kbp import export
-from kbp.benchmarks import recipe_race
+from kbp.benchmarks import (
+    optimizer_race,
+    optimizer_report,
+    recipe_race,
+    step_time,
+)
 from kbp.commands.common import (
     add_data_dir,
     positive,
@@ -14,10 +19,12 @@ from kbp.commands.common import (
 )
 from kbp.errors import UserError
 
-HELP = "latency of .tflite files, or a recipe over several seeds"
+HELP = "latency of .tflite files, and races: a recipe's seeds, optimizers"
 EXAMPLES = (
     "model_float32.tflite model_int8.tflite --threads 1",
     "recipe pyramid_bpnet_small.digits --seeds 5",
+    "optimizers --workers 2",
+    "step-time",
 )
 
 
@@ -27,7 +34,8 @@ def add_arguments(parser):
         "what",
         nargs="+",
         metavar="FILE.tflite",
-        help="files to measure in turns, or: recipe RECIPE",
+        help="files to measure in turns, or: recipe RECIPE, or: optimizers "
+        "[NAME ...], or: step-time",
     )
     parser.add_argument(
         "--threads",
@@ -51,6 +59,19 @@ def add_arguments(parser):
         help="runs of a recipe, with training.seed 0, 1, ... (default: 5)",
     )
     parser.add_argument(
+        "--workers",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="trainings at a time in the optimizers' race (default: 1)",
+    )
+    parser.add_argument(
+        "--results",
+        metavar="FILE",
+        help="of optimizers or step-time (default: runs/optimizers.jsonl, "
+        "runs/step_time.jsonl); what it holds is not run again",
+    )
+    parser.add_argument(
         "--workdir",
         metavar="DIR",
         help="folder of a recipe's runs (default: runs/RECIPE.seeds)",
@@ -60,10 +81,34 @@ def add_arguments(parser):
 
 def run(options, console):
     """Run the command."""
-    if options.what[0] == "recipe":
-        _race(options, console)
-    else:
-        _latency(options, console)
+    commands = {
+        "recipe": _race,
+        "optimizers": _optimizers,
+        "step-time": _step_time,
+    }
+    commands.get(options.what[0], _latency)(options, console)
+
+
+def _optimizers(options, console):
+    file = Path(options.results or "runs/optimizers.jsonl")
+    optimizer_race.race(
+        file,
+        names=options.what[1:],
+        data_dir=options.data_dir,
+        workers=options.workers,
+        console=console,
+    )
+    head, results = optimizer_race.read(file)
+    file.with_suffix(".svg").write_text(optimizer_report.plot(head, results))
+    table = optimizer_report.markdown_table(head, results)
+    console.print(table, markup=False, highlight=False)
+
+
+def _step_time(options, console):
+    if len(options.what) != 1:
+        raise UserError("benchmark step-time takes no more arguments")
+    file = Path(options.results or "runs/step_time.jsonl")
+    step_time.race(file, rounds=options.rounds, console=console)
 
 
 def _race(options, console):

@@ -4,16 +4,23 @@ from pathlib import Path
 
 from kbp.benchmarks import publish
 
-HELP = "take a race's results into the zoo and renew all tables"
-EXAMPLES = ("pyramid_bpnet_small.digits runs/pyramid_bpnet_small.digits.seeds",)
+HELP = "take a race's results into kbp and renew all tables"
+EXAMPLES = (
+    "pyramid_bpnet_small.digits runs/pyramid_bpnet_small.digits.seeds",
+    "optimizers runs/optimizers.jsonl",
+)
 
 
 def add_arguments(parser):
     """Add the command's arguments to its parser."""
     parser.add_argument(
-        "entry", metavar="ENTRY", help="the entry that was raced"
+        "entry",
+        metavar="ENTRY",
+        help="the zoo's entry that was raced, or: optimizers, step-time",
     )
-    parser.add_argument("race", metavar="FOLDER", help="the race's folder")
+    parser.add_argument(
+        "race", metavar="RACE", help="the race's folder, or its .jsonl file"
+    )
 
 
 def run(options, console):

@@ -1,6 +1,7 @@
 """Figures of a run, as SVG text."""
 
 import io
+import itertools
 from collections.abc import Sequence
 
 import matplotlib
@@ -65,6 +66,44 @@ def learning_curves(rows: Sequence[dict]) -> str:
             axes.xaxis.get_major_locator().set_params(integer=True)
             if len(keys) > 1:
                 axes.legend(frameon=False)
+        return _svg(figure)
+
+
+def accuracy_by_step(
+    curves: dict[str, Sequence[Sequence[float]]],
+    *,
+    every: int,
+    target: float,
+    emphasized: Sequence[str],
+) -> str:
+    """Plot the median accuracy of several trainings of each optimizer.
+
+    Args:
+        curves: for each name, the accuracies of each training.
+        every: steps between two of them.
+        target: a line is drawn there.
+        emphasized: names drawn in color; the others are grey.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 4.2), layout="constrained")
+        axes = figure.subplots()
+        colors = iter(COLORS)
+        styles = itertools.cycle(("-", "--", ":", "-."))
+        for name, runs in curves.items():
+            length = min(map(len, runs))
+            median = np.median([run[:length] for run in runs], axis=0)
+            steps = every * np.arange(1, length + 1)
+            look = (
+                {"color": next(colors), "linewidth": 2.2, "zorder": 3}
+                if name in emphasized
+                else {"color": "#94a3b8", "linestyle": next(styles)}
+            )
+            axes.plot(steps, median, label=name, **look)
+        axes.axhline(target, color=INK, linewidth=0.8, linestyle=":")
+        axes.set_title("accuracy, median of the seeds", loc="left")
+        axes.set_xlabel("step")
+        axes.grid(axis="y")
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
         return _svg(figure)
 
 
