@@ -56,17 +56,21 @@ def race(
             raise UserError(
                 f"unknown optimizer {name!r}{nearest(name, contestants())}"
             )
-    log = Log(file, protocol)
     Trainer(protocol, data_dir)  # missing data is said here, not by a worker
+    log = Log(file, protocol)
     with ProcessPoolExecutor(
         workers,
         multiprocessing.get_context("spawn"),
         initializer=_start_worker,
         initargs=(protocol, data_dir),
     ) as pool:
-        for name in names:
-            _run(pool, log, search(name, protocol), console)
-            _run(pool, log, finals(name, protocol, log), console)
+        try:
+            for name in names:
+                _run(pool, log, search(name, protocol), console)
+                _run(pool, log, finals(name, protocol, log), console)
+        finally:
+            # What was interrupted is not to wait for all that was planned.
+            pool.shutdown(wait=False, cancel_futures=True)
     return log.results
 
 

@@ -72,9 +72,11 @@ class Figure:
 
     Attributes:
         name: the optimizer.
-        milliseconds: median over the rounds.
+        milliseconds: median of steps that follow another of its own.
         quartiles: first and third, in milliseconds.
-        ratio: median of its times relative to the baseline's of the same round.
+        ratio: median over the rounds of its time relative to the baseline's.
+        cold: the same of a turn's first step, whose state the others have
+            driven out of the caches, as a network does.
         bandwidth: share of the copy bandwidth, measured in the same rounds,
             that 36 bytes for each parameter in this time are.
     """
@@ -83,15 +85,16 @@ class Figure:
     milliseconds: float
     quartiles: tuple[float, float]
     ratio: float
+    cold: float
     bandwidth: float
 
 
 def measure(case: str, *, rounds: int = 30, seed: int = 0) -> list[Figure]:
-    """Measure every optimizer in turns, in each of several rounds.
+    """Measure every optimizer in turns of five steps, in several rounds.
 
     Args:
         case: a key of `CASES`.
-        rounds: in which each takes one step.
+        rounds: in which each takes its turn.
         seed: of weights and gradients.
 
     Raises:
@@ -109,26 +112,37 @@ def measure(case: str, *, rounds: int = 30, seed: int = 0) -> list[Figure]:
         if name in SMALL_ONLY and case != SMALL:
             continue
         runs[name] = _step(create(), arrays, gradients, compiled)
-    times = {name: [] for name in runs}
-    for i in range(rounds + 2):
+    cold = {name: [] for name in runs}
+    warm = {name: [] for name in runs}
+    for i in range(rounds + 1):
         for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if i >= 2:  # the first two trace, compile and warm up
-                times[name].append(1e3 * (time.perf_counter() - start))
-    copy = times.pop("copy")
+            turn = [_milliseconds(run) for _ in range(5)]
+            if i > 0:  # the first round traces and compiles
+                cold[name].append(turn[0])
+                warm[name].append(statistics.median(turn[1:]))
+    copy = statistics.median(warm.pop("copy"))
     return [
         Figure(
             name,
             statistics.median(values),
             tuple(np.percentile(values, (25, 75)).tolist()),
-            statistics.median(
-                a / b for a, b in zip(values, times[BASELINE], strict=True)
-            ),
-            statistics.median(copy) / statistics.median(values),
+            _ratio(values, warm[BASELINE]),
+            _ratio(cold[name], cold[BASELINE]),
+            copy / statistics.median(values),
         )
-        for name, values in times.items()
+        for name, values in warm.items()
     ]
+
+
+def _milliseconds(run):
+    start = time.perf_counter()
+    run()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def _ratio(values, baseline):
+    pairs = zip(values, baseline, strict=True)
+    return statistics.median(a / b for a, b in pairs)
 
 
 def _step(optimizer, arrays, gradients, compiled):
@@ -198,8 +212,9 @@ def read(file: Path) -> list[dict]:
 def markdown_table(lines: list[dict]) -> str:
     """Return lines of `race` as Markdown: a table, and how it was measured."""
     text = [
-        "| parameters | optimizer | step | ratio | of copy bandwidth |",
-        "| --- | --- | ---: | ---: | ---: |",
+        "| parameters | optimizer | step | ratio | ratio, cold | "
+        "of copy bandwidth |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for line in lines:
         for figure in line["figures"]:
@@ -207,16 +222,19 @@ def markdown_table(lines: list[dict]) -> str:
             text.append(
                 f"| {line['case']} | {figure['name']} | "
                 f"{figure['milliseconds']:.1f} ms ({low:.1f} - {high:.1f}) | "
-                f"{figure['ratio']:.2f} | {figure['bandwidth']:.0%} |"
+                f"{figure['ratio']:.2f} | {figure['cold']:.2f} | "
+                f"{figure['bandwidth']:.0%} |"
             )
     machine, versions = lines[0]["machine"], lines[0]["versions"]
     commits = sorted({str(line["commit"]) for line in lines})
     text += [
         "",
         "The optimizer's step alone, in graph mode, median (quartiles) of "
-        f"{lines[0]['rounds']} rounds in which each took its turn; ratio to "
-        f"{BASELINE} of the same round; copy bandwidth: {BYTES_PER_PARAMETER} "
-        "bytes for each parameter at the speed of a copy in the same rounds. "
+        f"{lines[0]['rounds']} rounds in which each took five steps in turn; "
+        f"ratio to {BASELINE} of the same round; cold: that of the turns' "
+        "first steps, whose state was in no cache; copy bandwidth: "
+        f"{BYTES_PER_PARAMETER} bytes for each parameter at the speed of a "
+        "copy in the same rounds. "
         f"{machine['cores']} cores ({machine['processor']}), TensorFlow "
         f"{versions['tensorflow']}, Keras {versions['keras']}, kbp at "
         f"{', '.join(commits)}.",
@@ -227,7 +245,7 @@ def markdown_table(lines: list[dict]) -> str:
 def _table(case, figures):
     table = Table(title=f"one step, {case} variables")
     table.add_column("optimizer")
-    for column in ("median", "quartiles", "ratio", "of copy bandwidth"):
+    for column in ("median", "quartiles", "ratio", "cold", "of copying"):
         table.add_column(column, justify="right")
     for figure in figures:
         low, high = figure.quartiles
@@ -236,6 +254,7 @@ def _table(case, figures):
             f"{figure.milliseconds:.1f} ms",
             f"{low:.1f} - {high:.1f}",
             f"{figure.ratio:.2f}",
+            f"{figure.cold:.2f}",
             f"{figure.bandwidth:.0%}",
         )
     return table
