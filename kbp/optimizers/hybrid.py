@@ -6,10 +6,8 @@ from collections.abc import Callable, Sequence
 import keras
 from keras import ops
 
-from kbp.optimizers import execution, rule
-from kbp.optimizers.groups import choose_routes, make_groups
-from kbp.optimizers.state import load_arrays, to_arrays
-from kbp.optimizers.update import accumulate, average, make_update
+from kbp.optimizers.groups import choose_routes
+from kbp.optimizers.step import Step
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -165,44 +163,50 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         if self.built:
             return
         variables = list(variables)
-        self._routes = choose_routes(variables, self.matrix_steps)
+        routes = choose_routes(variables, self.matrix_steps)
         super().build(variables)
         if self.matrix_steps is True:
-            self.matrix_steps = [route.matrix for route in self._routes]
+            self.matrix_steps = [route.matrix for route in routes]
         if self._undecayed is None:
             self._undecayed = [
                 i
                 for i, variable in enumerate(variables)
                 if not self._use_weight_decay(variable)
             ]
-        self._execution = execution.create()
-        self._groups = make_groups(
-            variables, self._routes, fuse=self._execution.fuses
+        self._step = Step(
+            self,
+            variables,
+            routes,
+            self._undecayed,
+            sums=getattr(self, "_accumulated_gradients", None),
+            averages=getattr(self, "_model_variables_moving_average", None),
         )
-        self._moments = [
-            {
-                name: self._execution.add_variable(
-                    self, variables[group.indices[0]], group.shape, name
-                )
-                for name in self._moment_names(group)
-            }
-            for group in self._groups
-        ]
-        self._parts = self._make_parts()
-        self._counts = {
-            name: self._execution.add_variable(self, self._iterations, (), name)
-            for name in ("updates", "skipped", "skipped_in_a_row")
+
+    def _backend_apply_gradients(self, grads, trainable_variables):
+        # Keras calls this with each replica's own gradients.
+        gradients = {
+            self._get_variable_index(variable): gradient
+            for gradient, variable in zip(
+                grads, trainable_variables, strict=True
+            )
         }
+        learning_rate = ops.add(self.learning_rate, 0.0)  # not a variable
+        self._step.run(gradients, learning_rate)
 
     @property
     def skipped_steps(self) -> int:
         """How many steps were skipped for gradients that were not finite."""
-        return int(ops.convert_to_numpy(self._counts["skipped"]))
+        return self._count("skipped")
 
     @property
     def skipped_in_a_row(self) -> int:
         """How many steps were skipped since the last that was not."""
-        return int(ops.convert_to_numpy(self._counts["skipped_in_a_row"]))
+        return self._count("skipped_in_a_row")
+
+    def _count(self, name):
+        if not self.built:
+            return 0
+        return int(ops.convert_to_numpy(self._step.counts[name]))
 
     def describe(self) -> str:
         """Say how each variable is updated, and why.
@@ -219,163 +223,14 @@ class HybridOptimizer(keras.optimizers.Optimizer):
                 "The optimizer knows no variables yet: call "
                 "`optimizer.build(model.trainable_variables)` first."
             )
-        lines = {}
-        for group in self._groups:
-            for i in group.indices:
-                lines[i] = self._describe(i, len(group.indices), group)
-        return "\n".join(line for _, line in sorted(lines.items()))
-
-    def _describe(self, i, members, group):
-        variable, route = self._trainable_variables[i], self._routes[i]
-        rule_name = "matrix" if route.matrix else "elementwise"
-        where = "alone" if members == 1 else f"with {members - 1} others"
-        if self._is_compiled(group):
-            path = f"fast path ({self._execution.reason}, {where})"
-        elif self._execution.fuses:
-            path = "reference path (a matrix product gains nothing from XLA)"
-        else:
-            path = f"reference path ({self._execution.reason})"
-        decays = self.weight_decay and i not in self._undecayed
-        return (
-            f"{getattr(variable, 'path', variable.name)} "
-            f"{tuple(variable.shape)}: {rule_name} ({route.why}), {path}, "
-            f"{'decays' if decays else 'no decay'}"
-        )
-
-    def _moment_names(self, group):
-        if group.matrix or self.preconditioner_power == 0:
-            return ["momentum"]
-        if self.amsgrad_decay == 0:
-            return ["momentum", "velocity"]
-        return ["momentum", "velocity", "maximum"]
-
-    def _is_compiled(self, group):
-        return self._execution.fuses and not group.matrix
-
-    def _make_parts(self):
-        # Numbers of the groups that one function updates, and the function.
-        numbers = {}
-        for number, group in enumerate(self._groups):
-            kind = (self._is_compiled(group), group.is_single)
-            numbers.setdefault(kind, []).append(number)
-        parts = []
-        for (compiled, _), chosen in numbers.items():
-            groups = [self._groups[number] for number in chosen]
-            update = make_update(groups, self, self._undecayed)
-            if compiled:
-                update = self._execution.compile(update)
-            parts.append((chosen, update))
-        return parts
-
-    def _backend_apply_gradients(self, grads, trainable_variables):
-        # Keras calls this with each replica's own gradients.
-        gradients = {
-            self._get_variable_index(variable): ops.cast(
-                self._execution.dense(gradient), variable.dtype
-            )
-            for gradient, variable in zip(
-                grads, trainable_variables, strict=True
-            )
-        }
-        state = {
-            "weights": self._trainable_variables,
-            "moments": [list(moments.values()) for moments in self._moments],
-            "counts": [self._iterations, *self._counts.values()],
-        }
-        if self.gradient_accumulation_steps:
-            state["sums"] = self._accumulated_gradients
-        if self.use_ema:
-            state["averages"] = self._model_variables_moving_average
-        learning_rate = ops.add(self.learning_rate, 0.0)  # not a variable
-        self._execution.run(self._step, gradients, learning_rate, state)
-
-    def _step(self, gradients, learning_rate, state):
-        # On one replica's variables, with summed gradients by index.
-        weights = state["weights"]
-        iterations, updates, skipped, in_a_row = state["counts"]
-        micro_steps = self.gradient_accumulation_steps or 1
-        joined = [group.join_some(gradients) for group in self._groups]
-        # So many of them, added, still have squares that are finite.
-        norm = self._execution.squared_norm(joined)
-        finite = accept = ops.isfinite(norm * float(micro_steps) ** 2)
-        if micro_steps > 1:
-            accept = ops.equal((iterations + 1) % micro_steps, 0)
-            sums = [state["sums"][i] for i in gradients]
-            means = accumulate(
-                gradients.values(), sums, finite, accept, micro_steps
-            )
-            gradients = dict(zip(gradients, means, strict=True))
-        clips = self.clipnorm or self.global_clipnorm or self.clipvalue
-        if clips:
-            clipped = self._clip_gradients(list(gradients.values()))
-            gradients = dict(zip(gradients, clipped, strict=True))
-        if clips or micro_steps > 1:
-            joined = [group.join_some(gradients) for group in self._groups]
-        scalars = [
-            learning_rate,
-            *rule.corrections(
-                ops.cast(updates + 1, "float32"),
-                self.beta_1,
-                self.beta_2,
-                self.preconditioner_power,
-            ),
-        ]
-        for numbers, update in self._parts:
-            update(
-                tuple(sorted(gradients)),
-                [joined[number] for number in numbers],
-                [
-                    [weights[i] for i in self._groups[number].indices]
-                    for number in numbers
-                ],
-                [state["moments"][number] for number in numbers],
-                scalars,
-                accept,
-            )
-        if self.use_ema:
-            self._average(accept, updates, state)
-        bad = 1 - ops.cast(finite, skipped.dtype)
-        updates.assign(updates + ops.cast(accept, updates.dtype))
-        skipped.assign(skipped + bad)
-        in_a_row.assign((in_a_row + 1) * bad)
-        self._execution.check(in_a_row, self.max_skipped_steps)
-
-    def _average(self, accept, updates, state):
-        every = self.ema_overwrite_frequency
-        average(
-            state["weights"],
-            state["averages"],
-            accept,
-            ops.equal(updates, 0),
-            self.ema_momentum,
-            ops.equal((updates + 1) % every, 0) if every else None,
-        )
+        return self._step.describe()
 
     def save_own_variables(self, store):
-        for name, array in to_arrays(self._state()).items():
+        for name, array in self._step.arrays().items():
             store[name] = array
 
     def load_own_variables(self, store):
-        load_arrays(self._state(), store)
-
-    def _state(self):
-        single = {"iterations": self._iterations, **self._counts}
-        if isinstance(self._learning_rate, keras.Variable):
-            single["learning_rate"] = self._learning_rate
-        lists = {}
-        if self.gradient_accumulation_steps:
-            lists["sum"] = self._accumulated_gradients
-        if self.use_ema:
-            lists["average"] = self._model_variables_moving_average
-        for name, variables in lists.items():
-            for i, variable in enumerate(variables):
-                if variable is not None:
-                    single[f"{name}_{i}"] = variable
-        return {
-            "single": single,
-            "groups": self._groups,
-            "moments": self._moments,
-        }
+        self._step.load(store)
 
     def get_config(self):
         return {

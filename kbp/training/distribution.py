@@ -1,5 +1,7 @@
 """Strategies of tf.distribute by name."""
 
+import functools
+
 import tensorflow as tf
 
 from kbp.errors import UserError, nearest
@@ -25,8 +27,15 @@ def create_strategy(name: str = "auto") -> tf.distribute.Strategy:
         return tf.distribute.get_strategy()  # TensorFlow's default
     if name == "mirrored":
         devices = gpus or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([d.name for d in devices])
+        return _mirrored(tuple(device.name for device in devices))
     raise UserError(f"unknown strategy {name!r}{nearest(name, STRATEGIES)}")
+
+
+@functools.cache
+def _mirrored(devices):
+    # One in a process: a second strategy's collectives would have the keys of
+    # the first one's, and fail where the shapes differ (TensorFlow 2.21).
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:

@@ -106,9 +106,8 @@ def test_state_of_other_variables_is_refused(tmp_path):
     model.save(tmp_path / "model.keras")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            kbp.HybridOptimizer,
-            "_moment_names",
-            lambda self, group: ["momentum"],
+            "kbp.optimizers.step.Step.names_of_moments",
+            lambda self, group: ("momentum",),
         )
         with pytest.raises(ValueError, match="does not fit"):
             keras.saving.load_model(tmp_path / "model.keras")

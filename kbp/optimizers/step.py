@@ -1,0 +1,274 @@
+"""One step of HybridOptimizer: its variables, and the order of its parts."""
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from kbp.optimizers import execution, rule
+from kbp.optimizers.groups import Group, Route, make_groups
+from kbp.optimizers.update import accumulate, average, make_update
+
+_MOMENTS = ("momentum", "velocity", "maximum")
+
+
+class Step:
+    """Takes summed gradients to new weights, on each replica.
+
+    Args:
+        optimizer: the built `HybridOptimizer`; its settings are read here.
+        weights: the trainable variables.
+        routes: theirs.
+        undecayed: indices of those without weight decay.
+        sums: variables of accumulated gradients, if they are accumulated.
+        averages: variables of averaged weights, if they are averaged.
+
+    Attributes:
+        moments: for each group the variables of its moments.
+        counts: updates made; steps skipped, in all and in a row.
+    """
+
+    def __init__(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        weights: Sequence[keras.Variable],
+        routes: Sequence[Route],
+        undecayed: Sequence[int],
+        *,
+        sums: Sequence[keras.Variable] | None,
+        averages: Sequence[keras.Variable] | None,
+    ):
+        self.optimizer = optimizer
+        self.weights = weights
+        self.routes = routes
+        self.undecayed = undecayed
+        self.sums, self.averages = sums, averages
+        self.execution = execution.create()
+        self.groups = make_groups(weights, routes, fuse=self.execution.fuses)
+        self.moments = [
+            [
+                self.execution.add_variable(
+                    optimizer, weights[group.indices[0]], group.shape, name
+                )
+                for name in self.names_of_moments(group)
+            ]
+            for group in self.groups
+        ]
+        self.counts = {
+            name: self.execution.add_variable(
+                optimizer, optimizer._iterations, (), name
+            )
+            for name in ("updates", "skipped", "skipped_in_a_row")
+        }
+        self.parts = self.make_parts()
+
+    def names_of_moments(self, group: Group) -> tuple[str, ...]:
+        """Return the names of the moments that a group's rule needs."""
+        if group.matrix or self.optimizer.preconditioner_power == 0:
+            return _MOMENTS[:1]
+        return _MOMENTS[:2] if self.optimizer.amsgrad_decay == 0 else _MOMENTS
+
+    def is_compiled(self, group: Group) -> bool:
+        """Whether a group takes the fast path."""
+        return self.execution.fuses and not group.matrix
+
+    def make_parts(self) -> list[tuple]:
+        """Return the numbers of groups that are updated by one call, and it."""
+        kinds = {}
+        for number, group in enumerate(self.groups):
+            kind = (self.is_compiled(group), group.is_single)
+            kinds.setdefault(kind, []).append(number)
+        parts = []
+        for (compiled, _), numbers in kinds.items():
+            groups = [self.groups[number] for number in numbers]
+            update = make_update(groups, self.optimizer, self.undecayed)
+            if compiled:
+                update = self.execution.compile(update)
+            parts.append((numbers, update))
+        return parts
+
+    def run(self, gradients: Mapping, learning_rate) -> None:
+        """Take a step.
+
+        Args:
+            gradients: by the index of their variables, as this replica has
+                them.
+            learning_rate: scalar tensor.
+        """
+        gradients = {
+            i: ops.cast(self.execution.dense(g), self.weights[i].dtype)
+            for i, g in gradients.items()
+        }
+        state = {
+            "weights": self.weights,
+            "moments": self.moments,
+            "counts": self.counts,
+            "iterations": self.optimizer._iterations,
+            "sums": self.sums or [],
+            "averages": self.averages or [],
+        }
+        self.execution.run(self.take, gradients, learning_rate, state)
+
+    def take(self, gradients, learning_rate, state) -> None:
+        """Take a step with summed gradients, on one replica's variables."""
+        optimizer = self.optimizer
+        micro_steps = optimizer.gradient_accumulation_steps or 1
+        joined = [group.join_some(gradients) for group in self.groups]
+        # So many of them, added, still have squares that are finite.
+        norm = self.execution.squared_norm(joined)
+        finite = accept = ops.isfinite(norm * float(micro_steps) ** 2)
+        if micro_steps > 1:
+            accept = ops.equal((state["iterations"] + 1) % micro_steps, 0)
+            sums = [state["sums"][i] for i in gradients]
+            means = accumulate(
+                gradients.values(), sums, finite, accept, micro_steps
+            )
+            gradients = dict(zip(gradients, means, strict=True))
+        clips = (
+            optimizer.clipnorm
+            or optimizer.global_clipnorm
+            or optimizer.clipvalue
+        )
+        if clips:
+            clipped = optimizer._clip_gradients(list(gradients.values()))
+            gradients = dict(zip(gradients, clipped, strict=True))
+        if clips or micro_steps > 1:
+            joined = [group.join_some(gradients) for group in self.groups]
+        self.update(gradients, joined, learning_rate, accept, state)
+        if self.averages:
+            self.average(accept, state)
+        self.count(finite, accept, state["counts"])
+
+    def update(self, gradients, joined, learning_rate, accept, state):
+        """Update the weights and moments of all groups."""
+        optimizer, weights = self.optimizer, state["weights"]
+        factors = rule.corrections(
+            ops.cast(state["counts"]["updates"] + 1, "float32"),
+            optimizer.beta_1,
+            optimizer.beta_2,
+            optimizer.preconditioner_power,
+        )
+        for numbers, update in self.parts:
+            groups = [self.groups[number] for number in numbers]
+            update(
+                tuple(sorted(gradients)),
+                [joined[number] for number in numbers],
+                [[weights[i] for i in group.indices] for group in groups],
+                [state["moments"][number] for number in numbers],
+                [learning_rate, *factors],
+                accept,
+            )
+
+    def average(self, accept, state):
+        """Update the averaged weights; overwrite the weights when due."""
+        updates = state["counts"]["updates"]
+        every = self.optimizer.ema_overwrite_frequency
+        average(
+            state["weights"],
+            state["averages"],
+            accept,
+            ops.equal(updates, 0),
+            self.optimizer.ema_momentum,
+            ops.equal((updates + 1) % every, 0) if every else None,
+        )
+
+    def count(self, finite, accept, counts):
+        """Count the step as taken or skipped."""
+        updates, skipped, in_a_row = (
+            counts[name] for name in ("updates", "skipped", "skipped_in_a_row")
+        )
+        bad = 1 - ops.cast(finite, skipped.dtype)
+        updates.assign(updates + ops.cast(accept, updates.dtype))
+        skipped.assign(skipped + bad)
+        in_a_row.assign((in_a_row + 1) * bad)
+        self.execution.check(in_a_row, self.optimizer.max_skipped_steps)
+
+    def describe(self) -> str:
+        """Return a line for each variable; see the optimizer's method."""
+        lines = {
+            i: self.describe_variable(i, group)
+            for group in self.groups
+            for i in group.indices
+        }
+        return "\n".join(line for _, line in sorted(lines.items()))
+
+    def describe_variable(self, i, group):
+        """Return the line of one variable."""
+        variable, route = self.weights[i], self.routes[i]
+        others = len(group.indices) - 1
+        where = f"with {others} others" if others else "alone"
+        if self.is_compiled(group):
+            path = f"fast path ({self.execution.reason}, {where})"
+        elif self.execution.fuses:
+            path = "reference path (a matrix product gains nothing from XLA)"
+        else:
+            path = f"reference path ({self.execution.reason})"
+        decays = self.optimizer.weight_decay and i not in self.undecayed
+        return (
+            f"{getattr(variable, 'path', variable.name)} "
+            f"{tuple(variable.shape)}: "
+            f"{'matrix' if route.matrix else 'elementwise'} ({route.why}), "
+            f"{path}, {'decays' if decays else 'no decay'}"
+        )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the state by name, each moment in its variables' shapes.
+
+        How variables are grouped is a matter of backend and machine; what is
+        saved is not.
+        """
+        arrays = {
+            name: ops.convert_to_numpy(variable)
+            for name, variable in self.whole().items()
+        }
+        for group, moments in zip(self.groups, self.moments, strict=True):
+            for name, moment in zip(
+                self.names_of_moments(group), moments, strict=True
+            ):
+                parts = group.split(ops.convert_to_numpy(moment))
+                for i, part in zip(group.indices, parts, strict=True):
+                    arrays[f"{name}_{i}"] = np.asarray(part)
+        return arrays
+
+    def load(self, store: Mapping[str, np.ndarray]) -> None:
+        """Take the state that `arrays` gave.
+
+        Raises:
+            ValueError: it is the state of other variables or other settings.
+        """
+        expected = {name: a.shape for name, a in self.arrays().items()}
+        names = list(
+            store.keys()
+        )  # Keras's store can be listed in no other way
+        given = {name: tuple(store[name].shape) for name in names}
+        for name in sorted(expected.keys() | given.keys()):
+            if expected.get(name) != given.get(name):
+                raise ValueError(
+                    "The saved state does not fit this optimizer: the shape of "
+                    f"{name} is {given.get(name)} in the file and "
+                    f"{expected.get(name)} here (None: there is no such "
+                    "array). Build it with the same variables and arguments."
+                )
+        for name, variable in self.whole().items():
+            variable.assign(np.asarray(store[name]))
+        for group, moments in zip(self.groups, self.moments, strict=True):
+            for name, moment in zip(
+                self.names_of_moments(group), moments, strict=True
+            ):
+                arrays = [
+                    np.asarray(store[f"{name}_{i}"]) for i in group.indices
+                ]
+                moment.assign(group.join(arrays))
+
+    def whole(self) -> dict[str, keras.Variable]:
+        """Return the variables that are saved as they are, by name."""
+        named = {"iterations": self.optimizer._iterations, **self.counts}
+        learning_rate = self.optimizer._learning_rate
+        if isinstance(learning_rate, keras.Variable):  # not a schedule
+            named["learning_rate"] = learning_rate
+        for name, variables in (("sum", self.sums), ("average", self.averages)):
+            for i, variable in enumerate(variables or []):
+                if variable is not None:
+                    named[f"{name}_{i}"] = variable
+        return named
