@@ -78,10 +78,11 @@ def orthogonalize(matrix):
     """
     rows, columns = matrix.shape
     x = ops.transpose(matrix) if rows > columns else matrix
-    # Divided by its largest entry first, a tiny matrix has a norm.
-    tiny = 1e-30
-    x = x / (ops.max(ops.abs(x)) + tiny)
-    x = x / (ops.sqrt(ops.sum(ops.square(x))) + tiny)
+    # Divided by its largest entry first, a tiny matrix has a norm: 1 or more,
+    # or 0 for zero.
+    largest = ops.max(ops.abs(x))
+    x = x / ops.where(largest > 0, largest, ops.ones_like(largest))
+    x = x / ops.maximum(ops.sqrt(ops.sum(ops.square(x))), 1.0)
     for a, b, c in _QUINTICS:
         gram = ops.matmul(x, ops.transpose(x))
         x = a * x + ops.matmul(b * gram + c * ops.matmul(gram, gram), x)

@@ -69,23 +69,19 @@ class Step:
             return _MOMENTS[:1]
         return _MOMENTS[:2] if self.optimizer.amsgrad_decay == 0 else _MOMENTS
 
-    def is_compiled(self, group: Group) -> bool:
-        """Whether a group takes the fast path."""
-        return self.execution.fuses and not group.matrix
-
     def make_parts(self) -> list[tuple]:
         """Return the numbers of groups that are updated by one call, and it."""
-        kinds = {}
-        for number, group in enumerate(self.groups):
-            kind = (self.is_compiled(group), group.is_single)
-            kinds.setdefault(kind, []).append(number)
         parts = []
-        for (compiled, _), numbers in kinds.items():
-            groups = [self.groups[number] for number in numbers]
-            update = make_update(groups, self.optimizer, self.undecayed)
-            if compiled:
-                update = self.execution.compile(update)
-            parts.append((numbers, update))
+        for single in (True, False):
+            numbers = [
+                number
+                for number, group in enumerate(self.groups)
+                if group.is_single == single
+            ]
+            if numbers:
+                groups = [self.groups[number] for number in numbers]
+                update = make_update(groups, self.optimizer, self.undecayed)
+                parts.append((numbers, self.execution.compile(update)))
         return parts
 
     def run(self, gradients: Mapping, learning_rate) -> None:
@@ -198,18 +194,14 @@ class Step:
         variable, route = self.weights[i], self.routes[i]
         others = len(group.indices) - 1
         where = f"with {others} others" if others else "alone"
-        if self.is_compiled(group):
-            path = f"fast path ({self.execution.reason}, {where})"
-        elif self.execution.fuses:
-            path = "reference path (a matrix product gains nothing from XLA)"
-        else:
-            path = f"reference path ({self.execution.reason})"
+        path = "fast path" if self.execution.fuses else "reference path"
         decays = self.optimizer.weight_decay and i not in self.undecayed
         return (
             f"{getattr(variable, 'path', variable.name)} "
             f"{tuple(variable.shape)}: "
             f"{'matrix' if route.matrix else 'elementwise'} ({route.why}), "
-            f"{path}, {'decays' if decays else 'no decay'}"
+            f"{path} ({self.execution.reason}, {where}), "
+            f"{'decays' if decays else 'no decay'}"
         )
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -65,6 +65,8 @@ class TensorFlowExecution(Execution):
         )
 
     def compile(self, function):
+        if not self.fuses:
+            return function
         return tf.function(function, jit_compile=True)
 
     def check(self, skipped_in_a_row, limit):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from contracts import as_numpy
 
 import kbp
@@ -45,8 +46,12 @@ def test_factor_does_not_depend_on_the_scale(scale):
 
 
 def test_zero_matrix_has_a_zero_step():
-    zero = np.zeros((4, 3), "float32")
-    np.testing.assert_array_equal(np.asarray(rule.matrix_direction(zero)), zero)
+    zero = tf.zeros((4, 3))
+    for step in (
+        rule.matrix_direction,
+        tf.function(rule.matrix_direction, jit_compile=True),
+    ):
+        np.testing.assert_array_equal(np.asarray(step(zero)), zero)
 
 
 @pytest.mark.parametrize(
