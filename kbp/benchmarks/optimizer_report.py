@@ -79,7 +79,7 @@ def markdown_table(head: dict, results: list[dict]) -> str:
     first = next((row for row in rows if row["ours"]), rows[0])
     late = protocol["steps"] + protocol["evaluate_every"]
     lines = [
-        "| optimizer | steps to target | processor time | fewer steps than it, "
+        "| optimizer | steps to target | processor time | steps saved by "
         f"{first['optimizer']} | final accuracy | learning rate | decay |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
