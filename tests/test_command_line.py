@@ -122,7 +122,11 @@ def test_export_writes_what_is_asked_for(call, folder, tmp_path):
         (["export", "broken.keras", "x.tflite"], "cannot be loaded"),
         (["export", "nothing.keras", "x.tflite"], "no such file"),
         (["benchmark", "recipe"], "takes one recipe"),
+        (["benchmark", "step-time", "more"], "takes no more arguments"),
+        (["benchmark", "optimizers", "Adan"], "unknown optimizer 'Adan'"),
+        (["benchmark", "optimizers"], "CIFAR-10 needs a data directory"),
         (["publish", "nobody", "."], "unknown zoo entry"),
+        (["publish", "optimizers", "none.jsonl"], "none.jsonl: missing"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(

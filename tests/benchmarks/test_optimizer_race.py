@@ -3,8 +3,8 @@
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 
-import fresh
 import numpy as np
 import pytest
 
@@ -108,15 +108,14 @@ def test_best_has_the_fewest_steps_then_the_best_accuracy():
 def test_race_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     file = tmp_path / "runs" / "race.jsonl"
     ran = []
-    run = Trainer.run
 
-    def counted(self, trial):
+    def run(self, trial):
         ran.append(trial)
         if len(ran) == 3:
             raise KeyboardInterrupt
-        return run(self, trial)
+        return {**asdict(trial), "steps_to_target": None, "accuracy": 0.1}
 
-    monkeypatch.setattr(Trainer, "run", counted)
+    monkeypatch.setattr(Trainer, "run", run)
     options = {"protocol": TINY, "names": ["Adam", "HybridOptimizer"]}
     with pytest.raises(KeyboardInterrupt):
         race(file, **options)
@@ -223,17 +222,3 @@ def test_published_tables_are_their_files():
     for path in publish.pages():
         if path.is_file():
             assert publish.render_page(path.read_text()) == path.read_text()
-
-
-def test_commands_refuse_what_they_do_not_know(tmp_path):
-    for arguments, message in (
-        (["step-time", "more"], "takes no more arguments"),
-        (["optimizers", "Adan"], "unknown optimizer 'Adan'"),
-        (["optimizers", "Adam"], "CIFAR-10 needs a data directory"),
-    ):
-        result = fresh.command(
-            "-m", "kbp", "benchmark", *arguments, cwd=tmp_path, KBP_DATA=""
-        )
-        assert result.returncode == 2, result.stderr
-        assert message in result.stderr.splitlines()[-1]
-        assert not list(tmp_path.iterdir())

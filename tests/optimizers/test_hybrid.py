@@ -166,9 +166,9 @@ def test_parabola_is_minimized(matrix):
 
 def test_rosenbrock_is_minimized():
     variable = keras.Variable([-1.0, 1.0])
-    schedule = keras.optimizers.schedules.CosineDecay(0.05, 3000)
+    schedule = keras.optimizers.schedules.CosineDecay(0.05, 1000)
     optimizer = kbp.HybridOptimizer(schedule, amsgrad_decay=0.99)
-    for _ in range(3000):
+    for _ in range(1000):
         x, y = as_numpy(variable)
         gradient = [2 * (x - 1) - 400 * x * (y - x**2), 200 * (y - x**2)]
         optimizer.apply([keras.ops.array(gradient, "float32")], [variable])
@@ -182,9 +182,9 @@ def test_ill_conditioned_regression_is_solved(matrix):
     right = rng.normal(size=(8, 4))
     y = x @ right
     variable = keras.Variable(np.zeros((8, 4)))
-    schedule = keras.optimizers.schedules.CosineDecay(0.1, 1500)
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 800)
     optimizer = kbp.HybridOptimizer(schedule, matrix_steps=[matrix])
-    for _ in range(1500):
+    for _ in range(800):
         gradient = x.T @ (x @ as_numpy(variable) - y) / len(x)
         optimizer.apply([keras.ops.array(gradient, "float32")], [variable])
     loss = np.mean((x @ as_numpy(variable) - y) ** 2)
