@@ -1,6 +1,7 @@
 """HybridOptimizer: Nesterov momentum with AMSGrad's maximum."""
 
 import math
+import numbers
 from collections.abc import Callable, Sequence
 
 import keras
@@ -123,11 +124,11 @@ class HybridOptimizer(keras.optimizers.Optimizer):
             "in [0, 1]",
             lambda x: 0 <= x <= 1,
         )
-        for argument, value in (
-            ("learning_rate", learning_rate),
-            ("weight_decay", weight_decay),
-        ):
-            if isinstance(value, int | float):
+        rates = {"weight_decay": weight_decay}
+        if isinstance(learning_rate, numbers.Real):
+            rates["learning_rate"] = learning_rate
+        for argument, value in rates.items():
+            if value is not None:
                 _check(
                     argument, value, "finite and not negative", lambda x: x >= 0
                 )
@@ -256,7 +257,8 @@ class HybridOptimizer(keras.optimizers.Optimizer):
 
 
 def _check(argument, value, wanted, is_right):
-    if not (math.isfinite(value) and is_right(value)):
+    is_number = isinstance(value, numbers.Real) and math.isfinite(value)
+    if not (is_number and is_right(value)):
         raise ValueError(
             f"Argument `{argument}` must be {wanted}. "
             f"Received: {argument}={value}"

@@ -360,6 +360,8 @@ def test_fast_path_is_the_reference_path(monkeypatch):
         ({"learning_rate": -1.0}, "`learning_rate` must be finite"),
         ({"learning_rate": float("nan")}, "`learning_rate` must be finite"),
         ({"weight_decay": -0.1}, "`weight_decay` must be finite"),
+        ({"weight_decay": "little"}, "`weight_decay` must be finite"),
+        ({"beta_1": "x"}, r"`beta_1` must be in \[0, 1\)"),
         ({"amsgrad_decay": 1.1}, r"`amsgrad_decay` must be in \[0, 1\]"),
         ({"preconditioner_power": 2}, "`preconditioner_power` must be in"),
         ({"matrix_steps": "kernel"}, "`matrix_steps` must be a bool or"),
