@@ -68,8 +68,13 @@ def contestants() -> dict[str, Contestant]:
             (1e-4, 1e-2),
         ),
         "Muon": Contestant(
+            # As Keras ships it: convolution kernels, which are not 2-D, and the
+            # head take its AdamW step, with a decay of their own.
             lambda rate, decay: optimizers.Muon(
-                rate, weight_decay=decay, exclude_layers=[HEAD]
+                rate,
+                weight_decay=decay,
+                adam_weight_decay=decay,
+                exclude_layers=[HEAD],
             ),
             (1e-3, 1e-1),
         ),
@@ -93,7 +98,10 @@ def contestants() -> dict[str, Contestant]:
     ours = {
         name: Contestant(
             lambda rate, decay, options=options: HybridOptimizer(
-                rate, weight_decay=decay, **options
+                rate,
+                weight_decay=decay,
+                max_skipped_steps=10**6,  # a diverged trial is a miss
+                **options,
             ),
             (1e-3, 1e-1),
             ours=True,

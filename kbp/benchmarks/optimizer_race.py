@@ -13,6 +13,7 @@ from rich.console import Console
 from kbp.benchmarks.contestants import contestants
 from kbp.benchmarks.trial import Protocol, Trainer, Trial
 from kbp.errors import UserError, nearest
+from kbp.export.files import write_atomically
 from kbp.training.workdir import commit, machine, versions
 
 RESULTS = Path(__file__).parent / "results" / "optimizers.jsonl"
@@ -139,6 +140,11 @@ class Log:
             self._write(self.head)
         elif self.head["protocol"] != expected:
             raise UserError(f"{file}: holds a race of another protocol.")
+        else:
+            # Cuts off what a stopped process left of its last line.
+            lines = [self.head, *self.results]
+            text = "".join(json.dumps(line) + "\n" for line in lines)
+            write_atomically(self.file, text)
 
     def find(self, trial: Trial) -> dict | None:
         """Return a trial's result, if it has run."""
@@ -158,17 +164,14 @@ class Log:
 def read(file: Path) -> tuple[dict | None, list[dict]]:
     """Return the head and the results of a race's file.
 
-    A last line that a stopped process left unfinished is cut off.
+    A last line that a stopped process left unfinished does not count.
 
     Raises:
         UserError: the file is no race's.
     """
     if not file.is_file() or not file.stat().st_size:
         return None, []
-    text = file.read_text()
-    whole, newline, rest = text.rpartition("\n")
-    if rest:
-        file.write_text(whole + newline)
+    whole, _, _ = file.read_text().rpartition("\n")
     try:
         head, *results = [json.loads(line) for line in whole.splitlines()]
         head["protocol"]

@@ -42,8 +42,8 @@ CASES = {
     ],
     "25 M in 24": [(1024, 1024)] * 24,
 }
-# Their matrix products of 1024 x 1024 take seconds on a CPU.
-SMALL_ONLY = ("Muon (Keras)", "HybridOptimizer, matrix")
+# Matrix products of 1024 x 1024 take seconds on a CPU.
+SMALL_ONLY = ("HybridOptimizer, matrix",)
 
 
 def optimizers_by_name() -> dict[str, tuple[Callable, bool]]:
@@ -57,7 +57,6 @@ def optimizers_by_name() -> dict[str, tuple[Callable, bool]]:
             lambda: optimizers.SGD(momentum=0.9, nesterov=True),
             False,
         ),
-        "Muon (Keras)": (optimizers.Muon, False),
         "HybridOptimizer": (lambda: HybridOptimizer(weight_decay=0.004), False),
         "HybridOptimizer, matrix": (
             lambda: HybridOptimizer(weight_decay=0.004, matrix_steps=True),
@@ -234,7 +233,7 @@ def markdown_table(lines: list[dict]) -> str:
         f"ratio to {BASELINE} of the same round; cold: that of the turns' "
         "first steps, whose state was in no cache; copy bandwidth: "
         f"{BYTES_PER_PARAMETER} bytes for each parameter at the speed of a "
-        "copy in the same rounds. "
+        "copy, by one thread, in the same rounds. "
         f"{machine['cores']} cores ({machine['processor']}), TensorFlow "
         f"{versions['tensorflow']}, Keras {versions['keras']}, kbp at "
         f"{', '.join(commits)}.",

@@ -69,7 +69,7 @@ def add_arguments(parser):
         "--results",
         metavar="FILE",
         help="of optimizers or step-time (default: runs/optimizers.jsonl, "
-        "runs/step_time.jsonl); what it holds is not run again",
+        "runs/step_time.jsonl); trainings that it holds are not run again",
     )
     parser.add_argument(
         "--workdir",

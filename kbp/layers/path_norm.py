@@ -20,8 +20,9 @@ class PathNormBound(KernelTransform):
 
     `norm2` is the Euclidean norm of all entries; of the input `a(l-1)` it is
     the root mean square over the batch's examples, so that the bound does not
-    depend on the batch size. Under `tf.distribute` each replica bounds its own
-    part of the gradient.
+    depend on the batch size. What is bounded is the gradient that flows back:
+    not to be used with a scaled loss (`loss_scale_factor`, mixed float16), and
+    under `tf.distribute` each replica bounds its own part.
 
     Args:
         gamma: positive.

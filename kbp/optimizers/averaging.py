@@ -72,7 +72,8 @@ def refresh_batch_norm(model: keras.Model, data: Iterable) -> None:
     """Measure BatchNormalization's statistics anew, with the present weights.
 
     Moving statistics belong to the weights of the training's last steps, not
-    to averaged, pruned or edited ones.
+    to averaged, pruned or edited ones. A layer that is called twice gets the
+    statistics of its last call.
 
     Args:
         model: with BatchNormalization or without.
@@ -100,23 +101,27 @@ def refresh_batch_norm(model: keras.Model, data: Iterable) -> None:
     if not layers:
         return
     statistics = [
-        (variable, 1 - layer.momentum)
+        variable
         for layer in layers
         for variable in (layer.moving_mean, layer.moving_variance)
     ]
+    momenta = [layer.momentum for layer in layers]
     sums, batches = [0.0] * len(statistics), 0
-    for batch in data:
-        inputs = batch[0] if isinstance(batch, list | tuple) else batch
-        for variable, _ in statistics:
-            variable.assign(ops.zeros_like(variable))
-        model(inputs, training=True)
-        # From zero, an update leaves the batch's statistic times its share.
-        sums = [
-            total + ops.convert_to_numpy(variable) / share
-            for total, (variable, share) in zip(sums, statistics, strict=True)
-        ]
-        batches += 1
+    try:
+        for layer in layers:
+            layer.momentum = 0.0  # an update then leaves the batch's own
+        for batch in data:
+            inputs = batch[0] if isinstance(batch, list | tuple) else batch
+            model(inputs, training=True)
+            sums = [
+                total + ops.convert_to_numpy(variable)
+                for total, variable in zip(sums, statistics, strict=True)
+            ]
+            batches += 1
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
     if not batches:
         raise ValueError("Argument `data` must hold at least one batch.")
-    for total, (variable, _) in zip(sums, statistics, strict=True):
+    for total, variable in zip(sums, statistics, strict=True):
         variable.assign(total / batches)

@@ -47,7 +47,8 @@ class HybridOptimizer(keras.optimizers.Optimizer):
 
     Everything acts after the replicas' gradients are summed: clipping,
     accumulation, averaging and decay, so that N replicas equal one. A step
-    whose gradients are not finite (or whose squares overflow) is skipped.
+    whose gradients are not finite (or whose squares overflow) is skipped; of
+    accumulated gradients such a micro-batch's are left out.
 
     Args:
         learning_rate: float, schedule or callable.
@@ -226,12 +227,46 @@ class HybridOptimizer(keras.optimizers.Optimizer):
             )
         return self._step.describe()
 
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        """Exclude variables from weight decay, before the optimizer is built.
+
+        Unlike Keras's own, the choice is saved with the optimizer.
+
+        Args:
+            var_list: variables.
+            var_names: words; a variable whose name has one is excluded.
+
+        Raises:
+            ValueError: the optimizer is built already.
+        """
+        if self.built:
+            raise ValueError(
+                "`exclude_from_weight_decay` must be called before the "
+                "optimizer is built, that is before the first step."
+            )
+        super().exclude_from_weight_decay(var_list, var_names)
+        self._undecayed = None  # what a configuration said
+
+    def finalize_variable_values(self, var_list):
+        """Overwrite variables with their averages, if `use_ema=True`.
+
+        Keras pairs averages and variables by position, wrongly where a layer
+        was frozen since (keras 3.15); these are the optimizer's own.
+
+        Args:
+            var_list: not used.
+        """
+        if self.use_ema and self.built:
+            super().finalize_variable_values(self._trainable_variables)
+
     def save_own_variables(self, store):
-        for name, array in self._step.arrays().items():
-            store[name] = array
+        if self.built:  # before the first step there is no state
+            for name, array in self._step.arrays().items():
+                store[name] = array
 
     def load_own_variables(self, store):
-        self._step.load(store)
+        if list(store.keys()):
+            self._step.load(store)
 
     def get_config(self):
         return {

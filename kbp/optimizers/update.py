@@ -128,7 +128,9 @@ def average(weights, averages, accept, is_first, momentum, overwrite) -> None:
         before, value = map(ops.convert_to_tensor, (kept, weight))
         share = ops.cast(ops.where(is_first, 0.0, momentum), kept.dtype)
         mean = share * before + (1 - share) * value
-        kept.assign(ops.where(accept, mean, before))
+        # Before the first update it is the weight, never zero: `fit` ends with
+        # an overwriting, whatever was skipped.
+        kept.assign(ops.where(ops.logical_or(accept, is_first), mean, before))
         if overwrite is not None:
             replace = ops.logical_and(accept, overwrite)
             weight.assign(ops.where(replace, mean, value))

@@ -94,6 +94,16 @@ def test_statistics_are_those_of_the_data():
         np.testing.assert_array_equal(a, as_numpy(b))
 
 
+def test_layer_that_is_called_twice_has_its_last_calls_statistics():
+    layer = keras.layers.BatchNormalization(momentum=1.0)
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, layer(layer(inputs) + 5.0))
+    refresh_batch_norm(model, [np.array([[1.0], [3.0]])])
+    assert float(layer.moving_mean[0]) == pytest.approx(5.0)
+    assert float(layer.moving_variance[0]) == pytest.approx(1.0, abs=0.01)
+    assert layer.momentum == 1.0
+
+
 def test_what_is_missing_is_named():
     model, _ = trained(kbp.HybridOptimizer(0.1))
     with (

@@ -235,3 +235,63 @@ def test_many_skipped_steps_in_a_row_are_an_error():
         model.train_on_batch(x, np.ones((2, 1)))
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_untrained_model_is_saved_and_loaded(tmp_path):
+    model = sequential()
+    model.compile(kbp.HybridOptimizer(0.02), "mse")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    loaded.train_on_batch(X, Y)
+    assert float(loaded.optimizer.learning_rate) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"gradient_accumulation_steps": 4}, {}],
+    ids=["early", "skipped"],
+)
+def test_averages_before_the_first_update_are_the_weights(options):
+    model = sequential()
+    model.compile(kbp.HybridOptimizer(use_ema=True, **options), "mse")
+    before = model.get_weights()
+    x = X if options else np.full_like(X, np.nan)
+    model.fit(x, Y, batch_size=16, verbose=0)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_averages_stay_with_their_variables_when_layers_are_frozen():
+    model = sequential()
+    optimizer = kbp.HybridOptimizer(0.01, use_ema=True, ema_momentum=0.5)
+    model.compile(optimizer, "mse")
+    model.train_on_batch(X, Y)
+    model.layers[0].trainable = False
+    model.compile(optimizer, "mse")
+    model.train_on_batch(X, Y)
+    state = {}
+    optimizer.save_own_variables(state)
+    with kbp.optimizers.averaged_weights(model):
+        for i, weight in enumerate(model.get_weights()):
+            np.testing.assert_array_equal(weight, state[f"average_{i}"])
+
+
+def test_exclusion_from_decay_is_saved_and_can_be_chosen_anew():
+    def decayed(optimizer):
+        kernel, bias = (
+            keras.Variable([1.0], name=n) for n in ("kernel", "bias")
+        )
+        zero = keras.ops.zeros((1,))
+        optimizer.apply([zero, zero], [kernel, bias])
+        return [float(as_numpy(v)[0]) < 1 for v in (kernel, bias)]
+
+    first = kbp.HybridOptimizer(0.1, weight_decay=0.5)
+    first.exclude_from_weight_decay(var_names=["bias"])
+    assert decayed(first) == [True, False]
+    again = kbp.HybridOptimizer.from_config(first.get_config())
+    assert decayed(again) == [True, False]
+    changed = kbp.HybridOptimizer.from_config(first.get_config())
+    changed.exclude_from_weight_decay(var_names=["kernel"])
+    assert decayed(changed) == [False, True]
+    with pytest.raises(ValueError, match="before the optimizer is built"):
+        first.exclude_from_weight_decay(var_names=["kernel"])
