@@ -120,6 +120,11 @@ class Step:
             means = accumulate(
                 gradients.values(), sums, finite, accept, micro_steps
             )
+            for i, rest in enumerate(state["sums"]):
+                if i not in gradients:  # its sum is of this window alone, too
+                    value = ops.convert_to_tensor(rest)
+                    zero = ops.zeros_like(value)
+                    rest.assign(ops.where(accept, zero, value))
             gradients = dict(zip(gradients, means, strict=True))
         clips = (
             optimizer.clipnorm

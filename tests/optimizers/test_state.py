@@ -222,6 +222,18 @@ def test_bad_micro_batch_is_left_out_of_the_sum():
     assert float(as_numpy(variable)[0]) == pytest.approx(1 - 0.1 * 4 / 2)
 
 
+def test_sums_end_with_their_window():
+    variables = [keras.Variable([1.0]), keras.Variable([1.0])]
+    optimizer = kbp.HybridOptimizer(gradient_accumulation_steps=2)
+    one = keras.ops.array([1.0])
+    optimizer.apply([one, one], variables)
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        optimizer.apply([one, None], variables)
+    state = {}
+    optimizer.save_own_variables(state)
+    assert float(state["sum_0"][0]) == float(state["sum_1"][0]) == 0.0
+
+
 def test_many_skipped_steps_in_a_row_are_an_error():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile(kbp.HybridOptimizer(max_skipped_steps=3), "mse")
