@@ -141,13 +141,14 @@ class Trainer:
         part = data.evaluation_batches(
             split.take(slice(self.protocol.curve_images)), 500
         )
-        batches = data.training_batches(
-            self.train,
-            self.protocol.batch_size,
-            seed=trial.seed,
-            augment=self.augment,
+        batches = iter(
+            data.training_batches(
+                self.train,
+                self.protocol.batch_size,
+                seed=trial.seed,
+                augment=self.augment,
+            )
         )
-        batches = iter(batches)
         every = self.protocol.evaluate_every
         curve, seconds = [], []
         for _ in range(self.protocol.steps // every):

@@ -1,6 +1,6 @@
 """One step of HybridOptimizer: its variables, and the order of its parts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -116,16 +116,9 @@ class Step:
         finite = accept = ops.isfinite(norm * float(micro_steps) ** 2)
         if micro_steps > 1:
             accept = ops.equal((state["iterations"] + 1) % micro_steps, 0)
-            sums = [state["sums"][i] for i in gradients]
-            means = accumulate(
-                gradients.values(), sums, finite, accept, micro_steps
+            gradients = accumulate(
+                gradients, state["sums"], finite, accept, micro_steps
             )
-            for i, rest in enumerate(state["sums"]):
-                if i not in gradients:  # its sum is of this window alone, too
-                    value = ops.convert_to_tensor(rest)
-                    zero = ops.zeros_like(value)
-                    rest.assign(ops.where(accept, zero, value))
-            gradients = dict(zip(gradients, means, strict=True))
         clips = (
             optimizer.clipnorm
             or optimizer.global_clipnorm
@@ -219,13 +212,10 @@ class Step:
             name: ops.convert_to_numpy(variable)
             for name, variable in self.whole().items()
         }
-        for group, moments in zip(self.groups, self.moments, strict=True):
-            for name, moment in zip(
-                self.names_of_moments(group), moments, strict=True
-            ):
-                parts = group.split(ops.convert_to_numpy(moment))
-                for i, part in zip(group.indices, parts, strict=True):
-                    arrays[f"{name}_{i}"] = np.asarray(part)
+        for group, name, moment in self.grouped():
+            parts = group.split(ops.convert_to_numpy(moment))
+            for i, part in zip(group.indices, parts, strict=True):
+                arrays[f"{name}_{i}"] = np.asarray(part)
         return arrays
 
     def load(self, store: Mapping[str, np.ndarray]) -> None:
@@ -235,9 +225,8 @@ class Step:
             ValueError: it is the state of other variables or other settings.
         """
         expected = {name: a.shape for name, a in self.arrays().items()}
-        names = list(
-            store.keys()
-        )  # Keras's store can be listed in no other way
+        # Keras's store has keys, but is not iterable itself.
+        names = list(store.keys())
         given = {name: tuple(store[name].shape) for name in names}
         for name in sorted(expected.keys() | given.keys()):
             if expected.get(name) != given.get(name):
@@ -249,14 +238,16 @@ class Step:
                 )
         for name, variable in self.whole().items():
             variable.assign(np.asarray(store[name]))
+        for group, name, moment in self.grouped():
+            parts = [np.asarray(store[f"{name}_{i}"]) for i in group.indices]
+            moment.assign(group.join(parts))
+
+    def grouped(self) -> Iterator[tuple[Group, str, keras.Variable]]:
+        """Yield each variable of moments with its group and its name."""
         for group, moments in zip(self.groups, self.moments, strict=True):
-            for name, moment in zip(
-                self.names_of_moments(group), moments, strict=True
-            ):
-                arrays = [
-                    np.asarray(store[f"{name}_{i}"]) for i in group.indices
-                ]
-                moment.assign(group.join(arrays))
+            names = self.names_of_moments(group)
+            for name, moment in zip(names, moments, strict=True):
+                yield group, name, moment
 
     def whole(self) -> dict[str, keras.Variable]:
         """Return the variables that are saved as they are, by name."""

@@ -1,6 +1,6 @@
 """The parts of a step that change variables, each on one replica."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from keras import ops
 
@@ -88,25 +88,28 @@ def _mask(group, present, dtype):
     )
 
 
-def accumulate(gradients, sums, finite, due, micro_steps: int) -> list:
-    """Add gradients to running sums; empty these where an update is due.
+def accumulate(
+    gradients: Mapping, sums: Sequence, finite, due, micro_steps: int
+) -> dict:
+    """Add gradients to running sums; empty all of these when an update is due.
 
     Args:
-        gradients: of one micro-batch.
+        gradients: of one micro-batch, by the index of their sums.
         sums: the variables that hold the sums.
         finite: boolean tensor; without it the gradients are left out.
         due: boolean tensor; whether the sums are to be used now.
         micro_steps: micro-batches of an update.
 
     Returns:
-        The sums, divided by `micro_steps`.
+        The sums of what has a gradient now, divided by `micro_steps`.
     """
-    means = []
-    for gradient, total in zip(gradients, sums, strict=True):
-        before = ops.convert_to_tensor(total)
-        after = ops.where(finite, before + gradient, before)
-        total.assign(ops.where(due, ops.zeros_like(after), after))
-        means.append(after / micro_steps)
+    means = {}
+    for i, total in enumerate(sums):
+        value = ops.convert_to_tensor(total)
+        if i in gradients:
+            value = ops.where(finite, value + gradients[i], value)
+            means[i] = value / micro_steps
+        total.assign(ops.where(due, ops.zeros_like(value), value))
     return means
 
 

@@ -27,6 +27,18 @@ def random_gradients(shape, count=100, seed=0):
     return [rng.normal(size=shape) * scale for scale in scales]
 
 
+def assert_same_steps(ours, peer, gradients, *, first=0, atol=1e-6):
+    """Check two optimizers' weights after each step from the `first` on."""
+    start = np.ones(gradients[0].shape)
+    pairs = zip(
+        steps_of(ours, start, gradients, "float64"),
+        steps_of(peer, start, gradients, "float64"),
+        strict=True,
+    )
+    for a, b in list(pairs)[first:]:
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=atol)
+
+
 def test_optimizer_keeps_the_contract(tmp_path):
     check_optimizer(
         lambda **options: kbp.HybridOptimizer(0.01, **options), tmp_path
@@ -98,13 +110,7 @@ def test_without_preconditioner_it_is_nesterov_sgd():
     gradients = random_gradients((4, 3))
     ours = kbp.HybridOptimizer(0.1, preconditioner_power=0.0)
     keras_sgd = keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True)
-    start = np.ones((4, 3))
-    for a, b in zip(
-        steps_of(ours, start, gradients, "float64"),
-        steps_of(keras_sgd, start, gradients, "float64"),
-        strict=True,
-    ):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert_same_steps(ours, keras_sgd, gradients)
 
 
 def test_without_maximum_it_is_nadam_with_decoupled_decay():
@@ -113,16 +119,8 @@ def test_without_maximum_it_is_nadam_with_decoupled_decay():
     gradients = [np.zeros((4, 3))] * 500 + random_gradients((4, 3))
     ours = kbp.HybridOptimizer(0.01, amsgrad_decay=0.0, weight_decay=0.1)
     nadam = keras.optimizers.Nadam(0.01, weight_decay=0.1)
-    start = np.ones((4, 3))
-    for a, b in list(
-        zip(
-            steps_of(ours, start, gradients, "float64"),
-            steps_of(nadam, start, gradients, "float64"),
-            strict=True,
-        )
-    )[500:]:
-        # Nadam decays before the step, which is lr * wd * lr of a step off.
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-5)
+    # Nadam decays before the step, which is lr * wd * lr of a step off.
+    assert_same_steps(ours, nadam, gradients, first=500, atol=2e-5)
 
 
 def test_without_momentum_it_is_adam_with_amsgrad():
@@ -130,13 +128,7 @@ def test_without_momentum_it_is_adam_with_amsgrad():
     options = {"beta_1": 0.0, "epsilon": 1e-12}
     ours = kbp.HybridOptimizer(0.01, **options)
     adam = keras.optimizers.Adam(0.01, amsgrad=True, **options)
-    start = np.ones((4, 3))
-    for a, b in zip(
-        steps_of(ours, start, gradients, "float64"),
-        steps_of(adam, start, gradients, "float64"),
-        strict=True,
-    ):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert_same_steps(ours, adam, gradients)
 
 
 def test_moments_are_as_many_as_the_rule_needs():
