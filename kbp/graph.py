@@ -19,7 +19,8 @@ class Call:
 
     Attributes:
         operation: the layer, seen through a `TransformedLayer` around it.
-        inputs: symbolic tensors that go in.
+        arguments: positional ones that the call was given.
+        inputs: symbolic tensors that go in, also those in keywords.
         outputs: symbolic tensors that come out.
         consumers: the uses that take the outputs.
         producers: the uses that gave the inputs.
@@ -27,6 +28,7 @@ class Call:
     """
 
     operation: keras.Operation
+    arguments: tuple
     inputs: list[keras.KerasTensor]
     outputs: list[keras.KerasTensor]
     consumers: list["Call"] = field(default_factory=list, repr=False)
@@ -152,6 +154,8 @@ def copy(layer, **changes):
     """Return a new layer of the same configuration, without the weights."""
     if not isinstance(layer, keras.layers.Layer):
         return layer  # an operation has no state
+    if isinstance(layer, keras.layers.Lambda):
+        return layer  # nor has this, and Keras makes none from its function
     return type(layer).from_config({**layer.get_config(), **changes})
 
 
@@ -221,7 +225,7 @@ def calls(model: keras.Model) -> list[Call]:
             for x in tree.flatten((args, kwargs))
             if isinstance(x, keras.KerasTensor)
         ]
-        call = Call(unwrapped(operation), inputs, tree.flatten(outputs))
+        call = Call(unwrapped(operation), args, inputs, tree.flatten(outputs))
         for x in inputs:
             if id(x) in producer:
                 call.producers.append(producer[id(x)])

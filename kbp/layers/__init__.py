@@ -1,6 +1,7 @@
 """Keras layers: residual, self-masking, fusing, attending."""
 
 from kbp.layers.attention import SelfAttention
+from kbp.layers.channel_scale import ChannelScale
 from kbp.layers.composite import Composite
 from kbp.layers.dtm import DTM
 from kbp.layers.dtm_conv2d import DTMConv2D
@@ -14,6 +15,7 @@ from kbp.layers.residual import ResidualConv2D, ResidualDense
 from kbp.layers.transformed import TransformedLayer
 
 __all__ = [
+    "ChannelScale",
     "Composite",
     "DTM",
     "DTMConv2D",

@@ -34,6 +34,8 @@ class DTM(KernelTransform):
         score: `"magnitude"`, or `"signed"`, which prunes negative weights.
         granularity: `"element"`, or `"channel"`: one decision per output
             channel (the kernel's last axis), scored by the channel's mean.
+        penalty: what the mask adds to the loss in training, times the share
+            of ones that it expects, its mean.
 
     Call arguments:
         kernel: tensor of any shape.
@@ -59,6 +61,7 @@ class DTM(KernelTransform):
         threshold: float = -1.0,
         score: str = "magnitude",
         granularity: str = "element",
+        penalty: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -82,10 +85,16 @@ class DTM(KernelTransform):
                 f"Argument `granularity` must be one of {GRANULARITIES}. "
                 f"Received: granularity={granularity!r}"
             )
+        if not 0 <= penalty < math.inf:
+            raise ValueError(
+                "Argument `penalty` must not be negative, and finite. "
+                f"Received: penalty={penalty}"
+            )
         self.initial_temperature = float(temperature)
         self.initial_threshold = float(threshold)
         self.score = score
         self.granularity = granularity
+        self.penalty = float(penalty)
 
     def build(self, kernel_shape):
         self.threshold = self.add_weight(
@@ -99,6 +108,14 @@ class DTM(KernelTransform):
             initializer=keras.initializers.Constant(self.initial_temperature),
             trainable=False,
         )
+        # 1, or 0 while a schedule drives the threshold: at a high temperature
+        # its gradient is large, and a step would undo the schedule's.
+        self.threshold_gradient = self.add_weight(
+            name="threshold_gradient",
+            shape=(),
+            initializer="ones",
+            trainable=False,
+        )
 
     def scores(self, kernel):
         """Return the scores, broadcastable to the kernel."""
@@ -110,13 +127,18 @@ class DTM(KernelTransform):
 
     def mask(self, kernel, hard: bool = True):
         """Return the mask, broadcastable to the kernel."""
-        distance = self.scores(kernel) - self.threshold
+        scores, threshold = self.scores(kernel), self.threshold
         if hard:
-            return ops.cast(distance > 0, kernel.dtype)
-        return ops.sigmoid(self.temperature * distance)
+            return ops.cast(scores > threshold, kernel.dtype)
+        fixed = ops.stop_gradient(ops.convert_to_tensor(threshold))
+        threshold = fixed + self.threshold_gradient * (threshold - fixed)
+        return ops.sigmoid(self.temperature * (scores - threshold))
 
     def call(self, kernel, training=False):
-        return kernel * self.mask(kernel, hard=not training)
+        mask = self.mask(kernel, hard=not training)
+        if training and self.penalty:
+            self.add_loss(self.penalty * ops.mean(mask))
+        return kernel * mask
 
     def get_config(self):
         return {
@@ -125,4 +147,5 @@ class DTM(KernelTransform):
             "threshold": self.initial_threshold,
             "score": self.score,
             "granularity": self.granularity,
+            "penalty": self.penalty,
         }

@@ -14,7 +14,13 @@ class DTMLayer(TransformedLayer):
     """
 
     layer_class: type[keras.layers.Layer]
-    dtm_arguments = ("temperature", "threshold", "score", "granularity")
+    dtm_arguments = (
+        "temperature",
+        "threshold",
+        "score",
+        "granularity",
+        "penalty",
+    )
 
     def __init__(self, *args, path_norm_bound=None, **kwargs):
         chosen = {k: kwargs.pop(k) for k in self.dtm_arguments if k in kwargs}
@@ -51,7 +57,7 @@ class DTMDense(DTMLayer):
 
     Args:
         units: size of the output.
-        temperature, threshold, score, granularity: see `DTM`.
+        temperature, threshold, score, granularity, penalty: see `DTM`.
         path_norm_bound: `gamma` of a `PathNormBound` on the kernel's gradient,
             or `None`.
         **kwargs: of `keras.layers.Dense`.

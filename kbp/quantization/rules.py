@@ -9,7 +9,7 @@ what they move. Every other result is quantized once.
 import keras
 
 from kbp.graph import Call
-from kbp.layers import PositionEmbedding
+from kbp.layers import ChannelScale, PositionEmbedding
 
 layers = keras.layers
 
@@ -195,6 +195,8 @@ def _problem(call):
         operation, (*COMPUTING_OPERATIONS, *MOVING_OPERATIONS)
     ):
         return None
+    if isinstance(operation, ChannelScale):
+        return "take its channels out with kbp.sparsity.shrink first"
     return (
         "no 8-bit rule covers it; replace it by layers that "
         "kbp.quantization.rules names, or export the model in float32"

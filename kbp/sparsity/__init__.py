@@ -3,6 +3,7 @@
 from kbp.sparsity.apply import apply_dtm
 from kbp.sparsity.masks import hard_mask, masked_layers
 from kbp.sparsity.schedule import DTMSchedule
+from kbp.sparsity.shrink import shrink
 from kbp.sparsity.strip import fix_masks, strip
 from kbp.sparsity.summary import KernelSummary, kernel_sparsity, summary
 
@@ -14,6 +15,7 @@ __all__ = [
     "hard_mask",
     "kernel_sparsity",
     "masked_layers",
+    "shrink",
     "strip",
     "summary",
 ]

@@ -1,33 +1,58 @@
-"""Give the kernels of a model trainable masks."""
+"""Give a model trainable masks."""
 
-import difflib
+import math
 from collections.abc import Sequence
 
 import keras
+from keras import layers
 
 from kbp import graph
+from kbp.errors import nearest
 from kbp.layers import DTM, TransformedLayer
+from kbp.sparsity.cost import multiply_adds
+from kbp.sparsity.gates import add_gates
 
-PRUNABLE = (keras.layers.Dense, keras.layers.Conv2D)
+PRUNABLE = (
+    layers.Dense,
+    layers.EinsumDense,
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.DepthwiseConv2D,
+    layers.Conv2DTranspose,
+)
+COSTS = ("parameters", "multiply_adds")
 
 
 def apply_dtm(
     model: keras.Model,
     *,
+    granularity: str = "element",
     skip: Sequence[str] = (),
     protect_ends: bool = True,
+    penalty: float = 0.0,
+    cost: str = "parameters",
     **dtm,
 ) -> keras.Model:
-    """Put a `DTM` on every prunable kernel of a model.
+    """Put a `DTM` on every prunable kernel, or group of channels, of a model.
 
-    Prunable are Dense and Conv2D layers, also those inside kbp's composite
-    layers and nested models, which are unrolled.
+    Prunable are Dense, EinsumDense, Conv1D, Conv2D, DepthwiseConv2D and
+    Conv2DTranspose layers, also those inside kbp's composite layers and nested
+    models, which are unrolled.
 
     Args:
         model: a functional or built Sequential model; left as it is.
+        granularity: `"element"`: a mask on each kernel. `"channel"`: a mask on
+            each group of channels that can only go together, on a
+            `ChannelScale` behind the layer and its BatchNormalization, where
+            nothing undoes it; `shrink` takes what it prunes out of the model.
         skip: names of layers to leave dense.
         protect_ends: leave the kernels that read the model's input or give
             its output dense; they are small and the most sensitive.
+        penalty: what an all-dense model adds to the loss, more than one whose
+            masks are all zero. For thresholds that are trained; begin with a
+            `threshold` near the smallest scores then.
+        cost: what the penalty counts: `"parameters"` that are kept, or
+            `"multiply_adds"`, so that expensive layers are pruned first.
         **dtm: arguments of `kbp.layers.DTM`.
 
     Returns:
@@ -35,8 +60,9 @@ def apply_dtm(
         masks start as all ones.
 
     Raises:
-        ValueError: a name in `skip` is no layer of the model, the model's
-            graph is not known, or it has nothing to prune.
+        ValueError: an argument is out of range, a name in `skip` is no layer of
+            the model, the model's graph is not known, or it has nothing to
+            prune.
 
     Example:
     >>> import kbp
@@ -45,32 +71,90 @@ def apply_dtm(
     >>> [layer.name for layer in kbp.sparsity.masked_layers(pruned)][:2]
     ['scale0_dense', 'fusion_projection_1']
     """
+    for name, value, known in (
+        ("granularity", granularity, ("element", "channel")),
+        ("cost", cost, COSTS),
+    ):
+        if value not in known:
+            raise ValueError(
+                f"Argument `{name}` must be one of {known}. "
+                f"Received: {name}={value!r}"
+            )
     flat = graph.flatten(model)
     uses = graph.calls(flat)
-    names = [use.operation.name for use in uses]
+    names = {use.operation.name for use in uses}
     for name in skip:
         if name not in names:
-            nearest = difflib.get_close_matches(name, names, 3, 0)
             raise ValueError(
                 f"Argument `skip` names no layer of model {model.name}. "
-                f"Received: {name!r}; nearest: {', '.join(nearest)}"
+                f"Received: {name!r}{nearest(name, names)}"
             )
     dense = {*skip, *(_ends(uses) if protect_ends else ())}
-    if not any(
-        type(use.operation) in PRUNABLE and use.operation.name not in dense
-        for use in uses
-    ):
+    masks = _Masks(penalty, cost, dtm)
+    if granularity == "channel":
+        masked = add_gates(flat, dense, masks.gate)
+    else:
+        masked = _mask_kernels(flat, uses, dense, masks)
+    if masked is None:
         raise ValueError(
-            f"Model {model.name} has nothing to prune: no Dense or Conv2D "
-            "layer is left outside `skip` and (with `protect_ends`) between "
-            "its first and its last kernel."
+            f"Model {model.name} has nothing to prune: no kernel or group of "
+            "channels is left outside `skip` and (with `protect_ends`) "
+            "between its first and its last kernel."
         )
+    masks.share_penalty()
+    return masked
+
+
+class _Masks:
+    """Makes the masks of one model."""
+
+    def __init__(self, penalty, cost, arguments):
+        self.penalty, self.cost, self.arguments = penalty, cost, arguments
+        self.made: list[tuple[DTM, float, int]] = []
+
+    def kernel(self, layer, calls):
+        """Return a kernel layer with a mask."""
+        return self.wrapped(layer, calls, len(calls))
+
+    def gate(self, scale, calls):
+        """Return a gate for the channels that these uses give."""
+        sources = [
+            call.producers[0]
+            if isinstance(call.operation, layers.BatchNormalization)
+            else call
+            for call in calls
+        ]
+        return self.wrapped(scale, sources, len(calls))
+
+    def wrapped(self, layer, sources, uses):
+        mask = DTM(**self.arguments)
+        operations = {call.operation for call in sources}
+        if self.cost == "multiply_adds":
+            cost = sum(map(multiply_adds, sources))
+        else:
+            cost = sum(op.count_params() for op in operations)
+        self.made.append((mask, cost, uses))
+        return TransformedLayer(layer, [mask])
+
+    def share_penalty(self):
+        """Give each mask its share of the penalty, at each of its uses."""
+        total = math.fsum(cost for _, cost, _ in self.made)
+        for mask, cost, uses in self.made:
+            mask.penalty = self.penalty * cost / (total * uses)
+
+
+def _mask_kernels(flat, uses, dense, masks):
+    """Return the model with a mask on each prunable kernel."""
+    calls = {}
+    for use in uses:
+        if type(use.operation) in PRUNABLE and use.operation.name not in dense:
+            calls.setdefault(use.operation, []).append(use)
+    if not calls:
+        return None
 
     def masked(layer):
         new = graph.copy(layer)
-        if type(layer) in PRUNABLE and layer.name not in dense:
-            return TransformedLayer(new, [DTM(**dtm)])
-        return new
+        return masks.kernel(new, calls[layer]) if layer in calls else new
 
     return graph.replace_layers(flat, masked)
 

@@ -1,12 +1,15 @@
 """Driving DTM masks to a target sparsity while a model trains."""
 
 import math
+from pathlib import Path
 
 import keras
 import numpy as np
+from tensorboard.summary import Writer
 
 from kbp import graph
 from kbp.layers import DTM
+from kbp.sparsity.budget import BUDGETS, allocate
 from kbp.sparsity.masks import hard_mask, masked_layers
 
 
@@ -14,26 +17,36 @@ class DTMSchedule(keras.callbacks.Callback):
     """Sharpen masks and raise thresholds until a target sparsity is reached.
 
     With `p` the share of the training that is done and
-    `x = (p - begin) / (end - begin)`, clipped to [0, 1], each masked layer's
-    threshold follows the quantile of its scores that makes
+    `x = (p - begin) / (end - begin)`, clipped to [0, 1], the thresholds follow
+    the quantile of the scores that makes
 
         sparsity = target_sparsity * (1 - (1 - x)^3)
 
-    and its temperature grows geometrically from the first to the second of
-    `temperatures`. From `end` on the masks are sharp, and what is left of the
-    network adapts to them. The last threshold is set when training ends, so
-    the target is met exactly.
+    and the masks' temperature grows geometrically from the first to the second
+    of `temperatures`. From `end` on the masks are sharp, and what is left of
+    the network adapts to them. The last thresholds are set when training ends,
+    so the target is met exactly.
 
     Everything follows from `p`, so a training that is resumed with
     `initial_epoch` continues the same schedule.
 
     Args:
-        target_sparsity: share of zeros in each masked kernel, in [0, 1).
+        target_sparsity: share of zeros among all masked weights, or of masked
+            channels, in [0, 1). `None` leaves the thresholds to the training
+            and drives the temperature alone.
         begin: share of the training that stays dense.
         end: share of the training after which the target stands.
         temperatures: `tau` at `begin` and `end`, in units of 1 / (standard
             deviation of the layer's scores).
-        every: steps from one adjustment to the next.
+        budget: `"uniform"`: the same share in each layer. `"adaptive"`: the
+            smallest scores of all layers, each relative to what its layer
+            would have left (the LAMP score).
+        multiple_of: keep a multiple of so many channels, of each group of
+            channels that is masked as a whole.
+        every: steps from one adjustment to the next; by default as many as
+            make 200 adjustments.
+        log_dir: folder for TensorBoard, to which each epoch writes the
+            sparsity of each layer.
 
     Attributes:
         history: per epoch, a dict from layer name to sparsity.
@@ -47,20 +60,25 @@ class DTMSchedule(keras.callbacks.Callback):
     >>> schedule = kbp.sparsity.DTMSchedule(0.8, end=0.6)
 
     Reference:
-        The cubic ramp is from Zhu and Gupta, To Prune, or Not to Prune, 2017.
+        The cubic ramp is from Zhu and Gupta, To Prune, or Not to Prune, 2017;
+        the adaptive budget from Lee et al., Layer-Adaptive Sparsity for the
+        Magnitude-based Pruning, 2021.
     """
 
     def __init__(
         self,
-        target_sparsity: float,
+        target_sparsity: float | None,
         *,
         begin: float = 0.1,
         end: float = 0.7,
         temperatures: tuple[float, float] = (5.0, 500.0),
-        every: int = 10,
+        budget: str = "adaptive",
+        multiple_of: int = 1,
+        every: int | None = None,
+        log_dir: str | Path | None = None,
     ):
         super().__init__()
-        if not 0 <= target_sparsity < 1:
+        if target_sparsity is not None and not 0 <= target_sparsity < 1:
             raise ValueError(
                 "Argument `target_sparsity` must be in [0, 1). "
                 f"Received: target_sparsity={target_sparsity}"
@@ -75,14 +93,23 @@ class DTMSchedule(keras.callbacks.Callback):
                 "Argument `temperatures` must be two positive numbers, the "
                 f"larger last. Received: temperatures={temperatures}"
             )
-        if every < 1:
+        if budget not in BUDGETS:
             raise ValueError(
-                f"Argument `every` must be positive. Received: every={every}"
+                f"Argument `budget` must be one of {BUDGETS}. "
+                f"Received: budget={budget!r}"
             )
+        for name, value in (("every", every), ("multiple_of", multiple_of)):
+            if value is not None and value < 1:
+                raise ValueError(
+                    f"Argument `{name}` must be positive. "
+                    f"Received: {name}={value}"
+                )
         self.target_sparsity = target_sparsity
         self.begin, self.end = begin, end
         self.temperatures = temperatures
+        self.budget, self.multiple_of = budget, multiple_of
         self.every = every
+        self.log_dir = log_dir
         self.history: list[dict[str, float]] = []
 
     def on_train_begin(self, logs=None):
@@ -97,15 +124,19 @@ class DTMSchedule(keras.callbacks.Callback):
                 f"Model {self.model.name} has no DTM mask to drive. "
                 "Use kbp.sparsity.apply_dtm first."
             )
+        for _, dtm in self.masked:
+            dtm.threshold_gradient.assign(float(self.target_sparsity is None))
+        self.writer = Writer(str(self.log_dir)) if self.log_dir else None
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
         self.adjust(epoch / self.params["epochs"])
 
     def on_train_batch_begin(self, batch, logs=None):
-        steps = self.params["steps"]
-        if steps and batch and batch % self.every == 0:
-            self.adjust((self.epoch + batch / steps) / self.params["epochs"])
+        steps, epochs = self.params["steps"], self.params["epochs"]
+        every = self.every or max(1, (steps or 1) * epochs // 200)
+        if steps and batch and batch % every == 0:
+            self.adjust((self.epoch + batch / steps) / epochs)
 
     def on_epoch_end(self, epoch, logs=None):
         self.adjust((epoch + 1) / self.params["epochs"])
@@ -119,6 +150,14 @@ class DTMSchedule(keras.callbacks.Callback):
             logs["sparsity"] = float(
                 np.average(list(sparsity.values()), weights=sizes)
             )
+        if self.writer is not None:
+            for name, share in sparsity.items():
+                self.writer.add_scalar(f"sparsity/{name}", share, epoch)
+            self.writer.flush()
+
+    def on_train_end(self, logs=None):
+        if self.writer is not None:
+            self.writer.close()
 
     def adjust(self, progress: float) -> None:
         """Set thresholds and temperatures for a share of the training."""
@@ -126,21 +165,45 @@ class DTMSchedule(keras.callbacks.Callback):
             self.model.jax_state_sync()  # `fit` holds the weights elsewhere
         x = (progress - self.begin) / (self.end - self.begin)
         x = min(max(x, 0.0), 1.0)
-        sparsity = self.target_sparsity * (1 - (1 - x) ** 3)
         low, high = self.temperatures
         relative = low * (high / low) ** x
-        for layer, dtm in self.masked:
-            kernel = keras.ops.convert_to_tensor(layer.kernel)
-            scores = keras.ops.convert_to_numpy(dtm.scores(kernel)).ravel()
-            temperature = relative / max(float(scores.std()), 1e-12)
-            dtm.temperature.assign(temperature)
-            dtm.threshold.assign(_threshold(scores, sparsity, temperature))
+        scores = [
+            keras.ops.convert_to_numpy(
+                dtm.scores(keras.ops.convert_to_tensor(layer.kernel))
+            ).ravel()
+            for layer, dtm in self.masked
+        ]
+        temperatures = [relative / _unit(s) for s in scores]
+        for (_, dtm), tau in zip(self.masked, temperatures, strict=True):
+            dtm.temperature.assign(tau)
+        if self.target_sparsity is None:
+            return
+        sparsity = self.target_sparsity * (1 - (1 - x) ** 3)
+        counts = allocate(scores, sparsity, self.budget)
+        for (layer, dtm), s, tau, count in zip(
+            self.masked, scores, temperatures, counts, strict=True
+        ):
+            if len(layer.kernel.shape) == 1:  # channels
+                count = _rounded(count, s.size, self.multiple_of)
+            dtm.threshold.assign(_threshold(s, count, tau))
 
 
-def _threshold(scores, sparsity, temperature):
-    """Return the threshold at or below which a share of the scores lies."""
+def _unit(scores):
+    """Return the scores' standard deviation, more where they hardly differ."""
+    floor = 0.1 * float(np.abs(scores).mean())
+    return max(float(scores.std()), floor, 1e-12)
+
+
+def _rounded(count, size, multiple):
+    """Return how many go so that a multiple stays, all if there are fewer."""
+    stay = max(multiple, round((size - count) / multiple) * multiple)
+    return size - min(size, stay)
+
+
+def _threshold(scores, count, temperature):
+    """Return the threshold at or below which so many scores lie."""
     # One weight or channel always stays: a layer without any cuts the network.
-    count = min(round(sparsity * scores.size), scores.size - 1)
+    count = min(count, scores.size - 1)
     if count == 0:  # so far below that even the soft mask is nearly one
         return float(scores.min()) - 8.0 / temperature
     return float(np.partition(scores, count - 1)[count - 1])

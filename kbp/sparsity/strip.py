@@ -5,7 +5,8 @@ from collections.abc import Callable
 import keras
 
 from kbp import graph
-from kbp.layers import DTM, FixedMask, TransformedLayer
+from kbp.layers import DTM, ChannelScale, FixedMask, TransformedLayer
+from kbp.sparsity.gates import fold_gate
 from kbp.sparsity.masks import hard_mask, masked_layers
 
 
@@ -26,7 +27,7 @@ def strip(model: keras.Model) -> keras.Model:
     >>> plain.count_params() == model.count_params()
     True
     """
-    return _fold(model, lambda transform: None)
+    return _fold(_without_gates(graph.flatten(model)), lambda transform: None)
 
 
 def fix_masks(model: keras.Model) -> keras.Model:
@@ -39,12 +40,11 @@ def fix_masks(model: keras.Model) -> keras.Model:
         A new, uncompiled model with the same outputs at inference. Training
         it changes no mask: a pruned weight stays exactly zero.
     """
-    return _fold(model, lambda transform: FixedMask())
+    return _fold(graph.flatten(model), lambda transform: FixedMask())
 
 
 def _fold(model: keras.Model, replace_mask: Callable) -> keras.Model:
     """Multiply kernels by their masks; replace or (`None`) drop the masks."""
-    model = graph.flatten(model)
     masked = set(masked_layers(model))
     pairs = []
 
@@ -71,3 +71,28 @@ def _fold(model: keras.Model, replace_mask: Callable) -> keras.Model:
             if isinstance(transform, FixedMask):
                 transform.mask.assign(mask)
     return new_model
+
+
+def _without_gates(model: keras.Model) -> keras.Model:
+    """Fold masked `ChannelScale` layers into the layers before them."""
+    gates = {
+        layer.layer: layer
+        for layer in masked_layers(model)
+        if isinstance(layer.layer, ChannelScale)
+    }
+    before = {
+        call.producers[0].operation.name: gates[call.operation]
+        for call in graph.calls(model)
+        if call.operation in gates
+    }
+    names = {gate.name for gate in gates.values()}
+
+    def call(layer, *args, **kwargs):
+        return args[0] if layer.name in names else layer(*args, **kwargs)
+
+    plain = graph.replace_layers(model, graph.copy, call=call)
+    for name, gate in before.items():
+        factors = keras.ops.convert_to_numpy(gate.kernel) * hard_mask(gate)
+        layer = graph.unwrapped(plain.get_layer(name))
+        fold_gate(layer, factors.repeat(gate.layer.repeats))
+    return plain

@@ -8,56 +8,86 @@ from rich.console import Console
 from rich.table import Table
 
 from kbp import graph
-from kbp.layers import DTM
+from kbp.layers import DTM, ChannelScale
+from kbp.sparsity.cost import multiply_adds
 from kbp.sparsity.masks import hard_mask, masked_layers
 
 
 @dataclass(frozen=True)
 class KernelSummary:
-    """One masked kernel: its shape, what is kept, and its threshold."""
+    """One masked kernel, or group of channels.
+
+    Attributes:
+        name: of the layer.
+        shape: of the kernel; `(channels,)` for a group of channels.
+        size: number of weights or channels.
+        kept: how many the mask keeps.
+        nonzero: how many of these are not zero.
+        threshold: of the mask; `None` for a fixed one.
+        multiply_adds: of the dense layer, or of all layers that give the
+            channels, on one example.
+    """
 
     name: str
     shape: tuple[int, ...]
     size: int
     kept: int
+    nonzero: int
     threshold: float | None
+    multiply_adds: int
 
     @property
     def sparsity(self) -> float:
         """Share of zeros."""
         return 1.0 - self.kept / self.size
 
+    @property
+    def kept_multiply_adds(self) -> int:
+        """Multiply-adds with what is kept."""
+        return round(self.multiply_adds * self.kept / self.size)
+
 
 def summary(
     model: keras.Model, *, console: Console | None = None
 ) -> list[KernelSummary]:
-    """Print a table of the masked kernels of a model, and return its rows.
+    """Print a table of the masks of a model, and return its rows.
 
     Args:
         model: a model with DTM or fixed masks.
         console: rich console to print to; the standard output by default.
 
     Returns:
-        One `KernelSummary` for each masked kernel.
+        One `KernelSummary` for each mask.
     """
-    rows = [_row(layer) for layer in masked_layers(model)]
+    rows = _rows(model)
     table = Table(title=f"Masks of {model.name}")
-    table.add_column("layer")
-    for column in ("kernel", "weights", "kept", "zeros", "threshold"):
+    table.add_column("layer", overflow="fold")
+    for column in ("kernel", "kept", "non-zero", "zeros", "threshold"):
         table.add_column(column, justify="right")
+    table.add_column("multiply-adds", justify="right")
     for row in rows:
         table.add_row(
             row.name,
             "x".join(map(str, row.shape)),
-            f"{row.size:,}",
             f"{row.kept:,}",
+            f"{row.nonzero:,}",
             f"{row.sparsity:.1%}",
-            "fixed" if row.threshold is None else f"{row.threshold:.4g}",
+            "fixed" if row.threshold is None else f"{row.threshold:.3g}",
+            _share(row.kept_multiply_adds, row.multiply_adds),
         )
-    size, kept = (sum(getattr(r, k) for r in rows) for k in ("size", "kept"))
+    size, kept, nonzero, kept_cost, cost = (
+        sum(getattr(row, name) for row in rows)
+        for name in (
+            *("size", "kept", "nonzero"),
+            *("kept_multiply_adds", "multiply_adds"),
+        )
+    )
     zeros = f"{1 - kept / size:.1%}" if size else "-"
     table.add_section()
-    table.add_row("all", "", f"{size:,}", f"{kept:,}", zeros, "")
+    table.add_row(
+        *("all", "", f"{kept:,}", f"{nonzero:,}", zeros, ""),
+        _share(kept_cost, cost),
+    )
     (console or Console()).print(table)
     return rows
 
@@ -82,8 +112,29 @@ def kernel_sparsity(model: keras.Model) -> float:
     return zeros / size if size else 0.0
 
 
-def _row(layer):
+def _rows(model):
+    costs: dict[keras.Operation, int] = {}
+    flat = graph.flatten(model)
+    for call in graph.calls(flat):
+        source = call
+        if isinstance(call.operation, ChannelScale):
+            (source,) = call.producers
+            if isinstance(source.operation, keras.layers.BatchNormalization):
+                (source,) = source.producers
+        cost = costs.get(call.operation, 0)
+        costs[call.operation] = cost + multiply_adds(source)
+    return [_row(layer, costs[layer.layer]) for layer in masked_layers(flat)]
+
+
+def _share(part, whole):
+    units = ((1e9, " G"), (1e6, " M"), (1e3, " k"), (1, ""))
+    unit, name = next(u for u in units if whole >= u[0] or u[0] == 1)
+    return f"{part / unit:.3g}/{whole / unit:.3g}{name}"
+
+
+def _row(layer, cost):
     mask = hard_mask(layer)
+    values = keras.ops.convert_to_numpy(layer.kernel)
     thresholds = [
         float(t.threshold) for t in layer.transforms if isinstance(t, DTM)
     ]
@@ -92,5 +143,7 @@ def _row(layer):
         tuple(mask.shape),
         mask.size,
         int(mask.sum()),
+        int(np.count_nonzero(values * mask)),
         thresholds[0] if thresholds else None,
+        cost,
     )

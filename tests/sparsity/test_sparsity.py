@@ -5,6 +5,7 @@ import io
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from contracts import as_numpy
 from rich.console import Console
 
@@ -58,21 +59,32 @@ def test_ends_stay_dense_unless_asked():
     assert masked(skip=["scale1_dense"]) == every - ends - {"scale1_dense"}
 
 
+def zeros(model):
+    """Count the zeros and the weights of each mask."""
+    masks = [sparsity.hard_mask(x) for x in sparsity.masked_layers(model)]
+    return np.array([(np.sum(m == 0), m.size) for m in masks])
+
+
 @pytest.mark.parametrize("epochs", [1, 3, 7])
-def test_target_is_met_at_the_end(model, data, epochs):
-    pruned, callback = trained(model, data, 0.6, epochs)
-    for layer in sparsity.masked_layers(pruned):
-        size = as_numpy(layer.kernel).size
-        share = 1 - sparsity.hard_mask(layer).mean()
-        assert abs(share - 0.6) <= 0.5 / size + 1e-9
+@pytest.mark.parametrize("budget", ["adaptive", "uniform"])
+def test_target_is_met_at_the_end(model, data, epochs, budget):
+    pruned, callback = trained(model, data, 0.6, epochs, budget=budget)
+    gone, sizes = zeros(pruned).T
+    assert abs(gone.sum() - 0.6 * sizes.sum()) <= 1
+    uniform = np.abs(gone - 0.6 * sizes) <= 0.5
+    assert uniform.all() == (budget == "uniform")
     assert len(callback.history) == epochs
 
 
 def test_sparsity_never_falls_while_training(model, data):
-    _, callback = trained(model, data, 0.8, 8)
-    shares = [np.mean(list(epoch.values())) for epoch in callback.history]
+    pruned, callback = trained(model, data, 0.8, 8)
+    sizes = zeros(pruned)[:, 1]
+    shares = [
+        round(float(np.array(list(epoch.values())) @ sizes))
+        for epoch in callback.history
+    ]
     assert shares == sorted(shares)
-    assert 0.05 < shares[0] < shares[-1]
+    assert 0.05 * sizes.sum() < shares[0] < shares[-1]
 
 
 def test_target_of_zero_prunes_nothing(model, data):
@@ -147,16 +159,81 @@ def test_masks_survive_saving(model, data, tmp_path):
     )
 
 
-def test_channel_masks_remove_whole_channels(model, data):
-    pruned = compiled(sparsity.apply_dtm(model, granularity="channel"))
-    pruned.fit(
-        *data, epochs=2, verbose=0, callbacks=[sparsity.DTMSchedule(0.5)]
+def test_every_kind_of_kernel_is_masked():
+    layers = keras.layers
+    inputs = keras.Input((8, 8, 2))
+    x = layers.Conv2D(4, 3, name="first")(inputs)
+    x = layers.Conv2D(4, 3, name="conv")(x)
+    x = layers.DepthwiseConv2D(3, name="depthwise")(x)
+    x = layers.Conv2DTranspose(4, 3, name="transpose")(x)
+    x = layers.Reshape((-1, 4))(x)
+    x = layers.Conv1D(4, 3, name="sequence")(x)
+    x = layers.EinsumDense("abc,cd->abd", (None, 4), name="einsum")(x)
+    x = layers.Dense(4, name="dense")(x)
+    x = layers.GlobalAveragePooling1D()(x)
+    model = compiled(keras.Model(inputs, layers.Dense(2, name="last")(x)))
+    pruned = compiled(sparsity.apply_dtm(model))
+    assert [x.name for x in sparsity.masked_layers(pruned)] == [
+        *("conv", "depthwise", "transpose", "sequence", "einsum", "dense")
+    ]
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(16, 8, 8, 2)), rng.integers(0, 2, 16)
+    schedule = sparsity.DTMSchedule(0.5, budget="uniform")
+    pruned.fit(x, y, verbose=0, callbacks=[schedule])
+    gone, sizes = zeros(pruned).T
+    np.testing.assert_array_equal(gone, sizes // 2)
+    np.testing.assert_allclose(
+        as_numpy(sparsity.strip(pruned)(x)), as_numpy(pruned(x)), atol=1e-6
     )
-    for layer in sparsity.masked_layers(pruned):
-        mask = sparsity.hard_mask(layer)
-        channels = mask.reshape(-1, mask.shape[-1])
-        assert set(channels.mean(0)) <= {0.0, 1.0}
-        assert channels.mean() == 0.5
+
+
+def test_penalty_raises_thresholds_and_prunes_expensive_layers_first(data):
+    layers = keras.layers
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Conv2D(8, 3, padding="same", name="first")(inputs)
+    x = layers.Conv2D(8, 3, padding="same", name="expensive")(x)
+    x = layers.MaxPooling2D(4)(x)
+    x = layers.Conv2D(8, 3, padding="same", name="cheap")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, layers.Dense(4)(x))
+
+    def pruned(penalty, cost="parameters"):
+        keras.utils.set_random_seed(0)
+        masked = sparsity.apply_dtm(
+            model, penalty=penalty, cost=cost, threshold=0.0
+        )
+        # Plain steps: the size of the gradient is what counts here.
+        masked.compile(keras.optimizers.SGD(6e-5), "mse")
+        schedule = sparsity.DTMSchedule(None, temperatures=(5, 50))
+        target = np.zeros((32, 4))
+        masked.fit(data[0], target, epochs=40, verbose=0, callbacks=[schedule])
+        gone, sizes = zeros(masked).T
+        return dict(zip(("expensive", "cheap"), gone / sizes, strict=True))
+
+    without, equal = pruned(0.0), pruned(10.0)
+    costly = pruned(10.0, "multiply_adds")
+    assert sum(equal.values()) > sum(without.values()) + 0.2
+    assert costly["expensive"] > costly["cheap"] + 0.1
+    assert abs(equal["expensive"] - equal["cheap"]) < 0.1
+
+
+def test_penalty_is_the_expected_share_of_the_cost(model, data):
+    pruned = sparsity.apply_dtm(model, penalty=3.0, threshold=-100.0)
+    pruned(data[0], training=True)
+    np.testing.assert_allclose(sum(map(float, pruned.losses)), 3.0, rtol=1e-5)
+
+
+def test_tensorboard_gets_each_layers_sparsity(model, data, tmp_path):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    _, callback = trained(model, data, 0.6, 3, log_dir=tmp_path)
+    events = event_accumulator.EventAccumulator(str(tmp_path))
+    events.Reload()
+    for name in callback.history[-1]:
+        tensors = [e.tensor_proto for e in events.Tensors(f"sparsity/{name}")]
+        values = [float(tf.make_ndarray(x)) for x in tensors]
+        expected = [epoch[name] for epoch in callback.history]
+        np.testing.assert_allclose(values, expected, rtol=1e-6)
 
 
 def test_one_channel_always_stays(data):
@@ -223,6 +300,9 @@ def test_dtm_layers_strip_to_keras_layers():
 def test_unknown_layer_is_named_with_the_nearest(model):
     with pytest.raises(ValueError, match=r"'scale0_dens'.*scale0_dense"):
         sparsity.apply_dtm(model, skip=["scale0_dens"])
+    for name in ("granularity", "cost"):
+        with pytest.raises(ValueError, match=f"`{name}` must be one of"):
+            sparsity.apply_dtm(model, **{name: "row"})
 
 
 def test_model_without_anything_to_prune_is_refused():
@@ -245,6 +325,8 @@ def test_schedule_without_masks_is_refused(model, data):
         ({"target_sparsity": 0.5, "begin": 0.8}, "0 <= begin < end"),
         ({"target_sparsity": 0.5, "temperatures": (5, 1)}, "`temperatures`"),
         ({"target_sparsity": 0.5, "every": 0}, "`every` must be positive"),
+        ({"target_sparsity": 0.5, "budget": "fair"}, "`budget` must be one"),
+        ({"target_sparsity": 0.5, "multiple_of": 0}, "`multiple_of` must be"),
     ],
 )
 def test_wrong_argument_is_named(arguments, message):

@@ -1,0 +1,67 @@
+"""Scale each channel of a tensor."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class ChannelScale(keras.layers.Layer):
+    """Multiply each channel by a factor of its own.
+
+        y_c = w_c x_c
+
+    `kbp.sparsity.apply_dtm(granularity="channel")` puts it behind the
+    BatchNormalization of a convolution, with a `DTM` on `w`: a mask on the
+    convolution's kernel would be normalized away. `strip` and `shrink` fold
+    it into the layer before it.
+
+    Args:
+        repeats: neighbouring channels that share one factor, e.g. the
+            features of an attention head.
+
+    Call arguments:
+        inputs: tensor `(..., channels)`, channels divisible by `repeats`.
+
+    Returns:
+        Tensor of the inputs' shape.
+
+    Raises:
+        ValueError: `repeats` is not positive or does not divide the channels.
+
+    Example:
+    >>> import keras, kbp
+    >>> kbp.layers.ChannelScale()(keras.ops.ones((2, 5, 4))).shape
+    TensorShape([2, 5, 4])
+    """
+
+    def __init__(self, *, repeats: int = 1, **kwargs):
+        super().__init__(**kwargs)
+        if repeats < 1:
+            raise ValueError(
+                "Argument `repeats` must be positive. "
+                f"Received: repeats={repeats}"
+            )
+        self.repeats = repeats
+
+    def build(self, input_shape):
+        count, rest = divmod(input_shape[-1], self.repeats)
+        if rest:
+            raise ValueError(
+                "Argument `repeats` must divide the channels. Received: "
+                f"repeats={self.repeats}, input shape {tuple(input_shape)}"
+            )
+        self.kernel = self.add_weight(
+            name="scale", shape=(count,), initializer="ones"
+        )
+
+    def call(self, inputs):
+        kernel = self.kernel
+        if self.repeats > 1:
+            kernel = ops.repeat(kernel, self.repeats)  # (channels,)
+        return inputs * ops.cast(kernel, inputs.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "repeats": self.repeats}

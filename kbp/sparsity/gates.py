@@ -1,0 +1,274 @@
+"""One mask for all channels that can only go together.
+
+A mask on a convolution's kernel would be normalized away by the
+BatchNormalization behind it, and channels that are added together would be
+decided apart. So a `ChannelScale` with a `DTM`, a gate, stands where a group's
+channels get their last factor and offset, the same one at each such place.
+"""
+
+import collections
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from kbp import graph
+from kbp.layers import ChannelScale
+from kbp.sparsity import channel_rules as rules
+from kbp.sparsity import value_rules as values
+from kbp.sparsity import weight_rules as weights
+from kbp.sparsity.channels import Trace, size_of
+
+layers = keras.layers
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a gate stands: behind a use of a layer.
+
+    Attributes:
+        call: the use.
+        source: name of the layer whose channels they are: the convolution's
+            before a BatchNormalization.
+        labels: of the channels, each once.
+        repeats: neighbouring channels of one label.
+    """
+
+    call: graph.Call
+    source: str
+    labels: tuple[int, ...]
+    repeats: int
+
+
+def add_gates(
+    model: keras.Model, dense: Iterable[str], make: Callable
+) -> keras.Model | None:
+    """Put gates into a flat model.
+
+    Args:
+        model: a flat functional model.
+        dense: names of layers whose channels all stay.
+        make: `make(kernel_layer, calls) -> layer`, puts a mask on a
+            `ChannelScale` that stands behind these uses of layers.
+
+    Returns:
+        A new model with the same outputs, or `None` where nothing can be
+        pruned.
+    """
+    traced = rules.trace(model)
+    groups = _groups(traced, set(dense))
+    if not groups:
+        return None
+    gates, scales = {}, {}
+    for places in groups.values():
+        first = places[0]
+        scale = ChannelScale(repeats=first.repeats, name=f"{first.source}_gate")
+        gate = make(scale, [place.call for place in places])
+        for place in places:
+            gates[id(place.call)] = gate
+            scales[place.call.operation] = gate
+    calls = iter(traced.calls)
+
+    def replacement(layer):
+        if layer in scales and _activation(layer) is not None:
+            return graph.copy(layer, activation="linear")
+        return graph.copy(layer)
+
+    def call(layer, *args, **kwargs):
+        use = next(calls)
+        outputs = layer(*args, **kwargs)
+        if id(use) not in gates:
+            return outputs
+        outputs = gates[id(use)](outputs)
+        activation = _activation(use.operation)
+        if activation is None:
+            return outputs
+        name = f"{layer.name}_activation"
+        return layers.Activation(activation, name=name)(outputs)
+
+    gated = graph.replace_layers(model, replacement, call=call)
+    for places in groups.values():
+        _begin_with_magnitudes(gated, places, gates[id(places[0].call)])
+    return gated
+
+
+def fold_gate(layer: keras.Layer, factors: np.ndarray) -> None:
+    """Multiply what a layer gives, before its activation, by factors."""
+    if isinstance(layer, layers.BatchNormalization):
+        parts = [(layer.gamma, -1)]
+        parts += [(layer.beta, -1)] if layer.center else []
+    else:
+        parts = [_kernel(layer)]
+        if layer.bias is not None:
+            parts.append((layer.bias, -1))
+    for variable, axis in parts:
+        scaled = np.moveaxis(_values(variable), axis, -1) * factors
+        variable.assign(np.moveaxis(scaled, -1, axis))
+
+
+def _groups(traced: Trace, dense: set[str]) -> dict[tuple, list[Place]]:
+    """Return the places for gates by their labels."""
+    walk = _Walk(traced)
+    places = [_place(traced, call) for call in walk.places]
+    uses = collections.Counter(c.operation for c in traced.calls)
+    gated = collections.Counter(c.operation for c in walk.places)
+    never = {int(traced.labels.roots(np.array([0]))[0])}
+    for labels in (*walk.blocked, *(u[1] for u in traced.unknown)):
+        never.update(traced.labels.roots(labels).tolist())
+    for call, place in zip(walk.places, places, strict=True):
+        if place is None or uses[call.operation] != gated[call.operation]:
+            vector = traced.vector(traced.of(call.outputs[0]))
+            never.update(() if vector is None else vector[0].tolist())
+        elif {place.source, call.operation.name} & dense:
+            never.update(place.labels)
+    # A layer that adds into a group belongs to it without a place of its own.
+    for call in traced.calls:
+        if call.operation.name in dense and call.operation in traced.cuts:
+            for labels in traced.cuts[call.operation].sizes.values():
+                never.update(traced.labels.roots(labels).ravel().tolist())
+    groups: dict[tuple, list[Place]] = {}
+    for place in filter(None, places):
+        groups.setdefault(place.labels, []).append(place)
+    shared = collections.Counter(x for labels in groups for x in labels)
+    return {
+        labels: places
+        for labels, places in groups.items()
+        if len(labels) > 1
+        and not never & {*labels}
+        and all(shared[x] == 1 for x in labels)
+    }
+
+
+class _Walk:
+    """Finds where channels must become zero for their readers to lose them.
+
+    Attributes:
+        places: the uses of layers behind which a gate can make them zero.
+        blocked: labels that cannot become zero on the way to a reader.
+    """
+
+    def __init__(self, traced: Trace):
+        self.traced = traced
+        self.producer = {id(x): c for c in traced.calls for x in c.outputs}
+        self.seen, self.places, self.blocked = set(), [], []
+        for call in traced.calls:
+            if rules.rule_of(call) in (weights.kernel_layer, weights.separable):
+                self.demand(call.inputs[0])
+
+    def demand(self, tensor):
+        todo = [tensor]
+        while todo:
+            call = self.producer.get(id(todo.pop()))
+            if call is None or call in self.seen:
+                continue
+            self.seen.add(call)
+            rule = rules.rule_of(call)
+            if _is_place(call):
+                self.places.append(call)
+            elif rule in (values.elementwise, values.activation):
+                if self.loses_zero(call):
+                    self.block(call)
+                todo.extend(call.inputs)
+            elif rule is values.product:
+                largest = max(call.inputs, key=size_of)
+                todo.append(largest)
+            elif rule is values.matmul:
+                todo.append(call.inputs[1])  # the values that are attended to
+            elif rule in rules.ZERO_KEEPING:
+                todo.extend(call.inputs)
+            else:
+                self.block(call)
+
+    def loses_zero(self, call):
+        function = getattr(call.operation, "activation", call.operation)
+        return isinstance(function, layers.Softmax) or not (
+            values.keeps_zero(function, len(call.outputs[0].shape))
+        )
+
+    def block(self, call):
+        for x in call.outputs:
+            self.blocked.append(np.unique(self.traced.of(x).labels))
+
+
+def _is_place(call):
+    operation = call.operation
+    if isinstance(operation, layers.BatchNormalization):
+        return operation.scale
+    if (
+        rules.rule_of(call) is weights.depthwise
+        and operation.depth_multiplier > 1
+    ):
+        return False
+    return _kernel(operation) is not None
+
+
+def _place(traced, call):
+    """Return the place behind a call, `None` if no gate fits there."""
+    vector = traced.vector(traced.of(call.outputs[0]))
+    if vector is None:
+        return None
+    activation = _activation(call.operation)
+    if activation is not None and not values.keeps_zero(activation):
+        return None
+    labels, repeats = vector[0], 1
+    unique = list(dict.fromkeys(labels.tolist()))
+    repeats = len(labels) // len(unique)
+    if labels.tolist() != np.repeat(unique, repeats).tolist():
+        return None
+    source = call.operation.name
+    if isinstance(call.operation, layers.BatchNormalization):
+        before = call.producers[0] if call.producers else None
+        if before is not None and _kernel(before.operation) is not None:
+            source = before.operation.name
+    return Place(call, source, tuple(unique), repeats)
+
+
+def _begin_with_magnitudes(model, places, gate):
+    """Let the gate's factors be how large the channels are.
+
+    What they are more than that is left in the layers, so that the outputs
+    stay; channels that a trained network hardly uses are then the first to go.
+    """
+    operations = {place.call.operation.name for place in places}
+    found = [model.get_layer(name) for name in sorted(operations)]
+    sizes = sum(_magnitudes(graph.unwrapped(layer)) for layer in found)
+    count = gate.kernel.shape[0]
+    sizes = sizes.reshape(count, -1).mean(axis=1)
+    factors = np.maximum(sizes / max(sizes.mean(), 1e-12), 1e-3)
+    gate.kernel.assign(factors)
+    for layer in found:
+        fold_gate(
+            graph.unwrapped(layer), 1 / np.repeat(factors, places[0].repeats)
+        )
+
+
+def _magnitudes(layer):
+    """Return the size of each channel that a layer gives, of mean 1."""
+    if isinstance(layer, layers.BatchNormalization):
+        sizes = np.abs(_values(layer.gamma))
+    else:
+        variable, axis = _kernel(layer)
+        kernel = np.moveaxis(_values(variable), axis, -1)
+        sizes = np.sqrt(np.square(kernel.reshape(-1, kernel.shape[-1])).sum(0))
+    return sizes / max(sizes.mean(), 1e-12)
+
+
+def _kernel(layer):
+    """Return the variable and the axis of the channels a layer gives."""
+    if isinstance(layer, weights.DEPTHWISE):
+        return (layer.kernel, -2) if layer.depth_multiplier == 1 else None
+    if isinstance(layer, weights.SEPARABLE):
+        return layer.pointwise_kernel, -1
+    axes = weights.kernel_axes(layer)
+    return None if axes is None else (getattr(layer, axes[0]), axes[2])
+
+
+def _activation(layer):
+    """Return a kernel layer's own activation, `None` for a linear one."""
+    function = getattr(layer, "activation", keras.activations.linear)
+    return None if function is keras.activations.linear else function
+
+
+def _values(variable):
+    return keras.ops.convert_to_numpy(variable)

@@ -1,0 +1,163 @@
+"""Masks of whole groups of channels."""
+
+import keras
+import numpy as np
+import pytest
+from contracts import as_numpy
+
+import kbp
+from kbp import sparsity
+
+layers = keras.layers
+
+
+def residual_network():
+    """A stem, a block whose sum is tied to the stem, and a narrower end."""
+
+    def conv(x, filters, name):
+        x = layers.Conv2D(
+            filters, 3, padding="same", use_bias=False, name=name
+        )(x)
+        return layers.BatchNormalization(momentum=0.5, name=f"{name}_norm")(x)
+
+    inputs = keras.Input((8, 8, 3))
+    stem = layers.ReLU()(conv(inputs, 8, "stem"))
+    x = layers.ReLU()(conv(stem, 12, "inner"))
+    x = layers.ReLU()(layers.Add()([conv(x, 8, "outer"), stem]))
+    x = layers.Conv2D(16, 1, activation="silu", name="wide")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(4, name="head")(x))
+
+
+@pytest.fixture
+def model():
+    return residual_network()
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(32, 8, 8, 3)), rng.integers(0, 4, 32)
+
+
+def compiled(model):
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.1), loss)
+    return model
+
+
+def gated(model, **arguments):
+    arguments = {"protect_ends": False, **arguments}
+    return sparsity.apply_dtm(model, granularity="channel", **arguments)
+
+
+def gates(model):
+    return {x.name: x for x in sparsity.masked_layers(model)}
+
+
+def test_outputs_stay_and_a_group_has_one_gate(model, data):
+    for weight in model.weights:  # magnitudes that differ
+        rng = np.random.default_rng(len(weight.path))
+        weight.assign(rng.uniform(0.2, 1.0, weight.shape))
+    pruned = gated(model)
+    np.testing.assert_allclose(
+        as_numpy(pruned(data[0])), as_numpy(model(data[0])), rtol=1e-5
+    )
+    assert {n: x.kernel.shape for n, x in gates(pruned).items()} == {
+        "stem_gate": (8,),
+        "inner_gate": (12,),
+        "wide_gate": (16,),
+    }
+
+
+def test_gates_begin_with_the_magnitudes_of_the_channels(model):
+    gamma = np.linspace(0.5, 1.5, 12)
+    model.get_layer("inner_norm").gamma.assign(gamma)
+    gate = gates(gated(model))["inner_gate"]
+    np.testing.assert_allclose(as_numpy(gate.kernel), gamma, rtol=1e-5)
+
+
+def test_ends_and_skipped_layers_keep_their_channels(model):
+    assert set(gates(gated(model, protect_ends=True))) == {
+        *("inner_gate", "wide_gate")
+    }
+    # What is added to the stem's channels is not pruned without them.
+    assert set(gates(gated(model, skip=["outer"]))) == {
+        *("inner_gate", "wide_gate")
+    }
+    assert "inner_gate" not in gates(gated(model, skip=["inner_norm"]))
+
+
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_pruned_while_training_then_shrunk(model, data, epochs, tmp_path):
+    pruned = compiled(gated(model))
+    schedule = sparsity.DTMSchedule(0.5, budget="uniform")
+    pruned.fit(*data, epochs=epochs, verbose=0, callbacks=[schedule])
+    expected = as_numpy(pruned(data[0]))
+    plain, small = sparsity.strip(pruned), sparsity.shrink(pruned)
+    for new in (plain, small):
+        np.testing.assert_allclose(as_numpy(new(data[0])), expected, atol=1e-5)
+        assert not gates(new)
+    assert small.get_layer("inner").filters == 6
+    assert small.get_layer("wide").filters == 8
+    assert plain.get_layer("inner").filters == 12
+    pruned.save(tmp_path / "pruned.keras")
+    loaded = keras.saving.load_model(tmp_path / "pruned.keras")
+    np.testing.assert_array_equal(as_numpy(loaded(data[0])), expected)
+    again = sparsity.shrink(loaded)
+    assert again.count_params() == small.count_params()
+
+
+def test_kept_channels_are_a_multiple(model, data):
+    pruned = compiled(gated(model))
+    schedule = sparsity.DTMSchedule(0.4, multiple_of=4)
+    pruned.fit(*data, epochs=2, verbose=0, callbacks=[schedule])
+    for gate in gates(pruned).values():
+        assert sparsity.hard_mask(gate).sum() % 4 == 0
+
+
+def test_fixed_gates_never_drift(model, data):
+    pruned = compiled(gated(model))
+    schedule = sparsity.DTMSchedule(0.5)
+    pruned.fit(*data, epochs=2, verbose=0, callbacks=[schedule])
+    masks = [sparsity.hard_mask(x) for x in gates(pruned).values()]
+    fixed = compiled(sparsity.fix_masks(pruned))
+    np.testing.assert_allclose(
+        as_numpy(fixed(data[0])), as_numpy(pruned(data[0])), atol=1e-6
+    )
+    fixed.fit(*data, epochs=2, verbose=0)
+    found = [sparsity.hard_mask(x) for x in gates(fixed).values()]
+    for mask, other in zip(masks, found, strict=True):
+        np.testing.assert_array_equal(mask, other)
+    small = sparsity.shrink(fixed)
+    np.testing.assert_allclose(
+        as_numpy(small(data[0])), as_numpy(fixed(data[0])), atol=1e-5
+    )
+
+
+def test_penalty_is_the_expected_share_of_the_cost(model, data):
+    for cost in ("parameters", "multiply_adds"):
+        pruned = gated(model, penalty=2.0, cost=cost, threshold=-100.0)
+        pruned(data[0], training=True)
+        total = sum(map(float, pruned.losses))
+        np.testing.assert_allclose(total, 2.0, rtol=1e-5)
+
+
+def test_summary_counts_multiply_adds(model):
+    rows = {row.name: row for row in sparsity.summary(gated(model))}
+    assert rows["inner_gate"].multiply_adds == 64 * 9 * 8 * 12
+    assert rows["stem_gate"].multiply_adds == 64 * 9 * 8 * (3 + 12)
+    assert rows["wide_gate"].multiply_adds == 64 * 8 * 16
+
+
+def test_scale_of_repeated_channels_is_checked():
+    with pytest.raises(ValueError, match="`repeats` must be positive"):
+        kbp.layers.ChannelScale(repeats=0)
+    with pytest.raises(ValueError, match="`repeats` must divide"):
+        kbp.layers.ChannelScale(repeats=3)(np.ones((2, 4)))
+
+
+def test_nothing_to_prune_is_an_error():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
+    with pytest.raises(ValueError, match="nothing to prune"):
+        gated(model)
