@@ -186,7 +186,9 @@ def carry_weights(old, new) -> None:
     """Copy the variables of a layer to its replacement, both built."""
     sources, targets = unwrapped(old).variables, unwrapped(new).variables
     for source, target in zip(sources, targets, strict=True):
-        target.assign(source)  # weights and the states of seed generators
+        # Weights and the states of seed generators. Not the array itself: JAX
+        # frees it when one of the two models trains.
+        target.assign(keras.ops.convert_to_numpy(source))
     unwrapped(new).trainable = unwrapped(old).trainable
     for source, target in zip(transforms(old), transforms(new), strict=False):
         if type(source) is not type(target):

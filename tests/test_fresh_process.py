@@ -30,7 +30,9 @@ def test_keras_files_load_and_go_on_training(trained, tmp_path):
     np.save(tmp_path / "x.npy", x)
     pruned = kbp.sparsity.apply_dtm(model, threshold=0.1)
     quantized = kbp.quantization.quantize_aware(pruned, [x])
-    for name, m in (("pruned", pruned), ("quantized", quantized)):
+    gated = kbp.sparsity.apply_dtm(model, granularity="channel", threshold=0.9)
+    models = {"pruned": pruned, "gated": gated, "quantized": quantized}
+    for name, m in models.items():
         m.compile(kbp.HybridOptimizer(0.01), "mse")
         m.fit(x, np.ones((8, 3)), verbose=0)
         m.save(tmp_path / f"{name}.keras")
@@ -44,7 +46,7 @@ import kbp, keras
 import numpy as np
 folder = sys.argv[1]
 x = np.load(f"{folder}/x.npy")
-for name in ("pruned", "quantized"):
+for name in ("pruned", "gated", "quantized"):
     m = keras.saving.load_model(f"{folder}/{name}.keras", safe_mode=True)
     y = keras.ops.convert_to_numpy(m(x))
     np.testing.assert_array_equal(y, np.load(f"{folder}/{name}.npy"))

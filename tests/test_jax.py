@@ -18,7 +18,7 @@ import keras, kbp
 import numpy as np
 folder = sys.argv[1]
 data = np.load(f"{folder}/data.npz")
-for name in ("transformer", "pyramid"):
+for name in ("transformer", "pyramid", "gated"):
     model = keras.saving.load_model(f"{folder}/{name}.keras")
     x, y = data[f"{name}_x"], data["y"]
     before = model.predict(x, verbose=0)
@@ -30,8 +30,11 @@ for name in ("transformer", "pyramid"):
               callbacks=[schedule])
     stripped = kbp.sparsity.strip(model)
     after = stripped.predict(x, verbose=0)
+    shrunk = kbp.sparsity.shrink(model)
     np.savez(f"{folder}/{name}_jax.npz", before=before, after=after,
-             sparsity=kbp.sparsity.kernel_sparsity(stripped))
+             sparsity=kbp.sparsity.kernel_sparsity(stripped),
+             shrunk=shrunk.predict(x, verbose=0),
+             parameters=shrunk.count_params())
 """
 
 
@@ -45,11 +48,13 @@ def folder(tmp_path_factory):
     models = {
         "pyramid": kbp.models.PyramidBPNet((8, 8, 1), 3, width=8),
         "transformer": kbp.models.BPTransformer((6, 5), 3, width=8),
+        "gated": kbp.models.PyramidBPNet((8, 8, 1), 3, width=8),
     }
     for name, model in models.items():
         x = rng.random((32, *model.input_shape[1:]), "float32")
         data[f"{name}_x"] = x
-        pruned = kbp.sparsity.apply_dtm(model)
+        granularity = "channel" if name == "gated" else "element"
+        pruned = kbp.sparsity.apply_dtm(model, granularity=granularity)
         pruned.compile(
             kbp.HybridOptimizer(0.001),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -75,26 +80,30 @@ def folder(tmp_path_factory):
             before=before,
             after=as_numpy(stripped(x)),
             sparsity=kbp.sparsity.kernel_sparsity(stripped),
+            parameters=kbp.sparsity.shrink(pruned).count_params(),
         )
     np.savez(folder / "data.npz", **data)
     fresh.python(SCRIPT, folder, KERAS_BACKEND="jax")
     return folder
 
 
-@pytest.mark.parametrize("name", ["pyramid", "transformer"])
+@pytest.mark.parametrize("name", ["pyramid", "transformer", "gated"])
 def test_models_give_tensorflows_outputs(folder, name):
     ours = np.load(folder / f"{name}_tensorflow.npz")
     theirs = np.load(folder / f"{name}_jax.npz")
     np.testing.assert_allclose(theirs["before"], ours["before"], atol=1e-5)
 
 
-def test_pruning_while_training_gives_tensorflows_numbers(folder):
-    ours = np.load(folder / "pyramid_tensorflow.npz")
-    theirs = np.load(folder / "pyramid_jax.npz")
+@pytest.mark.parametrize("name", ["pyramid", "gated"])
+def test_pruning_while_training_gives_tensorflows_numbers(folder, name):
+    ours = np.load(folder / f"{name}_tensorflow.npz")
+    theirs = np.load(folder / f"{name}_jax.npz")
     # 12 steps of AMSGrad, whose first steps have the gradient's sign alone:
     # sums in another order move a weight by up to the learning rate.
     np.testing.assert_allclose(theirs["after"], ours["after"], atol=2e-2)
     assert abs(theirs["sparsity"] - ours["sparsity"]) < 0.01
+    np.testing.assert_allclose(theirs["shrunk"], theirs["after"], atol=1e-5)
+    assert theirs["parameters"] == ours["parameters"]
 
 
 OPTIMIZE = """

@@ -6,21 +6,27 @@ from contracts import check_layer
 from kbp import layers
 
 CASES = {
-    "dtm_dense": (lambda: layers.DTMDense(4, threshold=0.1), [(5,)], 1),
+    "dtm_dense": (lambda: layers.DTMDense(4, threshold=0.1), [(5,)], 2),
     "dtm_dense_signed": (
         lambda: layers.DTMDense(4, score="signed", threshold=-0.5),
         [(2, 5)],
-        1,
+        2,
     ),
     "dtm_conv2d": (
         lambda: layers.DTMConv2D(4, 3, granularity="channel", threshold=0.1),
         [(6, 6, 2)],
-        1,
+        2,
     ),
     "dtm_dense_bounded": (
         lambda: layers.DTMDense(4, threshold=0.1, path_norm_bound=0.5),
         [(5,)],
-        1,
+        2,
+    ),
+    "channel_scale": (lambda: layers.ChannelScale(), [(5, 4)], 0),
+    "channel_scale_repeated": (
+        lambda: layers.ChannelScale(repeats=2),
+        [(4,)],
+        0,
     ),
     "residual_dense_bounded": (
         lambda: layers.ResidualDense(4, activation="tanh", path_norm_bound=0.5),

@@ -118,6 +118,23 @@ def test_gradients_equal_central_differences(score):
     assert abs(slope - float(by_threshold)) < 1e-6
 
 
+def test_driven_threshold_gets_no_gradient():
+    import tensorflow as tf
+
+    kernel = tf.constant(np.random.default_rng(0).normal(size=(3, 4)))
+    dtm = built(kernel, temperature=3.0, threshold=0.4)
+    for share in (1.0, 0.0):
+        dtm.threshold_gradient.assign(share)
+        with tf.GradientTape() as tape:
+            tape.watch(kernel)
+            value = keras.ops.sum(dtm(kernel, training=True))
+        by_kernel, by_threshold = tape.gradient(
+            value, [kernel, dtm.threshold.value]
+        )
+        assert np.any(by_kernel)
+        assert (float(by_threshold) != 0) == (share == 1.0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -126,6 +143,7 @@ def test_gradients_equal_central_differences(score):
         ({"threshold": float("inf")}, "`threshold` must be finite"),
         ({"score": "size"}, "`score` must be one of"),
         ({"granularity": "row"}, "`granularity` must be one of"),
+        ({"penalty": -1.0}, "`penalty` must not be negative"),
     ],
 )
 def test_wrong_argument_is_named(arguments, message):
