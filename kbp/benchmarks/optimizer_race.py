@@ -1,22 +1,19 @@
 """Optimizers raced to a target accuracy, each tuned with the same budget."""
 
-import json
+import functools
 import math
-import multiprocessing
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
 from kbp.benchmarks.contestants import contestants
+from kbp.benchmarks.log import Log, read_race, run, worker_pool
 from kbp.benchmarks.trial import Protocol, Trainer, Trial
 from kbp.errors import UserError, nearest
-from kbp.export.files import write_atomically
-from kbp.training.workdir import commit, machine, versions
 
 RESULTS = Path(__file__).parent / "results" / "optimizers.jsonl"
+read = functools.partial(read_race, protocol=Protocol)
 
 
 def race(
@@ -59,19 +56,10 @@ def race(
             )
     Trainer(protocol, data_dir)  # missing data is said here, not by a worker
     log = Log(file, protocol)
-    with ProcessPoolExecutor(
-        workers,
-        multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(protocol, data_dir),
-    ) as pool:
-        try:
-            for name in names:
-                _run(pool, log, search(name, protocol), console)
-                _run(pool, log, finals(name, protocol, log), console)
-        finally:
-            # What was interrupted is not to wait for all that was planned.
-            pool.shutdown(wait=False, cancel_futures=True)
+    with worker_pool(workers, Trainer, protocol, data_dir) as pool:
+        for name in names:
+            run(pool, log, search(name, protocol), _describe, console)
+            run(pool, log, finals(name, protocol, log), _describe, console)
     return log.results
 
 
@@ -98,7 +86,7 @@ def search(name: str, protocol: Protocol) -> list[Trial]:
     return trials
 
 
-def finals(name: str, protocol: Protocol, log: "Log") -> list[Trial]:
+def finals(name: str, protocol: Protocol, log: Log) -> list[Trial]:
     """Return the trials at an optimizer's best point, with new seeds."""
     best = best_of([log.find(trial) for trial in search(name, protocol)])
     return [
@@ -115,104 +103,12 @@ def best_of(results: list[dict]) -> dict:
     )
 
 
-class Log:
-    """The finished trials of a race, as lines of a file.
-
-    Args:
-        file: read where it exists, begun where it does not.
-        protocol: of the race.
-
-    Raises:
-        UserError: the file is of another protocol, or no race's.
-    """
-
-    def __init__(self, file: Path, protocol: Protocol):
-        self.file = Path(file)
-        self.head, self.results = read(self.file)
-        expected = json.loads(json.dumps(asdict(protocol)))
-        if self.head is None:
-            self.head = {
-                "protocol": expected,
-                "machine": machine(),
-                "versions": versions(),
-            }
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            self._write(self.head)
-        elif self.head["protocol"] != expected:
-            raise UserError(f"{file}: holds a race of another protocol.")
-        else:
-            # Cuts off what a stopped process left of its last line.
-            lines = [self.head, *self.results]
-            text = "".join(json.dumps(line) + "\n" for line in lines)
-            write_atomically(self.file, text)
-
-    def find(self, trial: Trial) -> dict | None:
-        """Return a trial's result, if it has run."""
-        key = asdict(trial).items()
-        return next((r for r in self.results if key <= r.items()), None)
-
-    def add(self, result: dict) -> None:
-        """Append a finished trial."""
-        self.results.append(result)
-        self._write(result)
-
-    def _write(self, line):
-        with self.file.open("a") as stream:
-            stream.write(json.dumps(line) + "\n")
-
-
-def read(file: Path) -> tuple[dict | None, list[dict]]:
-    """Return the head and the results of a race's file.
-
-    A last line that a stopped process left unfinished does not count.
-
-    Raises:
-        UserError: the file is no race's.
-    """
-    if not file.is_file() or not file.stat().st_size:
-        return None, []
-    whole, _, _ = file.read_text().rpartition("\n")
-    try:
-        head, *results = [json.loads(line) for line in whole.splitlines()]
-        head["protocol"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: is no race of optimizers.") from error
-    return head, results
-
-
-def _run(pool, log, trials, console):
-    todo = [trial for trial in trials if log.find(trial) is None]
-    futures = [pool.submit(_work, trial) for trial in todo]
-    for i, future in enumerate(as_completed(futures), start=1):
-        result = future.result()
-        log.add({**result, "commit": commit()})
-        if console is not None:
-            console.print(
-                f"{i}/{len(todo)} {result['optimizer']} "
-                f"{result['learning_rate']:g} {result['weight_decay']:g} "
-                f"{result['split']} {result['seed']}: "
-                f"{result['steps_to_target']} steps, "
-                f"{result['accuracy']:.2%}",
-                highlight=False,
-            )
-
-
-_trainer = None
-
-
-def _start_worker(protocol, data_dir):
-    global _trainer
-    import tensorflow as tf
-
-    # One thread each: as fast in all as sharing them, and processor time is
-    # then a fair clock on a machine that does other work too.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    _trainer = Trainer(protocol, data_dir)
-
-
-def _work(trial):
-    return _trainer.run(trial)
+def _describe(result):
+    return (
+        f"{result['optimizer']} {result['learning_rate']:g} "
+        f"{result['weight_decay']:g} {result['split']} {result['seed']}: "
+        f"{result['steps_to_target']} steps, {result['accuracy']:.2%}"
+    )
 
 
 def _between(bounds, share):

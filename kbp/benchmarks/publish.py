@@ -1,11 +1,18 @@
 """Tables of the zoo, the cards and the README, made from results.json."""
 
+import functools
 import json
 import shutil
 from pathlib import Path
 
 from kbp import zoo
-from kbp.benchmarks import optimizer_race, optimizer_report, step_time
+from kbp.benchmarks import (
+    optimizer_race,
+    optimizer_report,
+    pruning_race,
+    pruning_report,
+    step_time,
+)
 from kbp.benchmarks.recipe_race import markdown_table, without_seed
 from kbp.errors import UserError
 from kbp.export.files import write_atomically
@@ -13,10 +20,10 @@ from kbp.training import Recipe
 
 BEGIN, END = "<!-- table: {} -->", "<!-- end of table -->"
 
-# Races whose results are one file.
+# Races of trials, whose results are one file, and their reports.
 RACES = {
-    "optimizers": optimizer_race.RESULTS,
-    "step-time": step_time.RESULTS,
+    "optimizers": (optimizer_race, optimizer_report),
+    "pruning": (pruning_race, pruning_report),
 }
 
 _CARD = """# {name}
@@ -37,7 +44,7 @@ def publish(name: str, race: Path) -> list[Path]:
     """Take the results of a race into kbp, and renew every table.
 
     Args:
-        name: the zoo entry that was raced, `"optimizers"` or `"step-time"`.
+        name: the zoo entry that was raced, one of `RACES`, or `"step-time"`.
         race: the race's folder, with `results.json`, or its file.
 
     Returns:
@@ -47,8 +54,8 @@ def publish(name: str, race: Path) -> list[Path]:
         UserError: there is no such entry, no results in the folder, or kbp
             does not run from a checkout.
     """
-    if name in RACES:
-        return _publish_file(RACES[name], Path(race))
+    if name in (*RACES, "step-time"):
+        return _publish_file(name, Path(race))
     entry = zoo.find(name)
     source = Path(race) / "results.json"
     if not source.is_file():
@@ -63,17 +70,14 @@ def publish(name: str, race: Path) -> list[Path]:
     return [target, *write_tables()]
 
 
-def _publish_file(target, source):
-    if target == optimizer_race.RESULTS:
-        head, _ = optimizer_race.read(source)
-        if head is None:
-            raise UserError(f"{source}: missing. Run the race first.")
-    elif not step_time.read(source):
+def _publish_file(name, source):
+    module, *_ = RACES.get(name, [step_time])
+    if not any(module.read(source)):
         raise UserError(f"{source}: missing. Run the race first.")
     _check_checkout()
-    if source.resolve() != target.resolve():
-        write_atomically(target, source.read_text())
-    return [target, *write_tables()]
+    if source.resolve() != module.RESULTS.resolve():
+        write_atomically(module.RESULTS, source.read_text())
+    return [module.RESULTS, *write_tables()]
 
 
 def _check_checkout():
@@ -83,13 +87,14 @@ def _check_checkout():
 
 
 def write_tables() -> list[Path]:
-    """Write the cards, the plot, and the tables of the two READMEs."""
+    """Write the cards, the plots, and the tables of the two READMEs."""
     written = []
-    head, results = optimizer_race.read(optimizer_race.RESULTS)
-    if head is not None:
-        path = optimizer_race.RESULTS.with_suffix(".svg")
-        plot = optimizer_report.plot(head, results)
-        written.append(write_atomically(path, plot))
+    for race, report in RACES.values():
+        head, results = race.read(race.RESULTS)
+        if head is not None:
+            path = race.RESULTS.with_suffix(".svg")
+            plot = report.plot(head, results)
+            written.append(write_atomically(path, plot))
     for entry in zoo.entries():
         results = results_of(entry)
         if results is not None:
@@ -128,10 +133,9 @@ def render_page(page: str) -> str:
         results = results_of(entry)
         if results is not None and BEGIN.format(entry.name) in page:
             page = insert(page, entry.name, markdown_table(results))
-    tables = {
-        "zoo": _zoo_table,
-        "optimizers": _optimizer_table,
-        "step-time": _step_time_table,
+    tables = {"zoo": _zoo_table, "step-time": _step_time_table} | {
+        name: functools.partial(_race_table, *modules)
+        for name, modules in RACES.items()
     }
     for name, table in tables.items():
         if BEGIN.format(name) in page:
@@ -153,11 +157,11 @@ def insert(page: str, name: str, table: str) -> str:
     return f"{before}{begin}\n{table}\n{END}{after}"
 
 
-def _optimizer_table():
-    head, results = optimizer_race.read(optimizer_race.RESULTS)
+def _race_table(race, report):
+    head, results = race.read(race.RESULTS)
     if head is None:
         return "No race has been published yet."
-    return optimizer_report.markdown_table(head, results)
+    return report.markdown_table(head, results)
 
 
 def _step_time_table():

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 import keras
 import numpy as np
 
-from kbp import data
 from kbp.benchmarks.contestants import HEAD, contestants
-from kbp.data import cifar10
+from kbp.benchmarks.images import Images, accuracy
 from kbp.optimizers import averaged_weights
+from kbp.training.schedule import warmup_cosine
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,17 @@ class Trial:
     split: str
 
 
-def network(width: int) -> keras.Model:
+def network(width: int, keras=keras) -> keras.Model:
     """Return a residual network with BatchNorm for 32x32 images, 10 classes.
 
     A stem of stride 2, three stages of one block (width, 2 width, 4 width
     channels; 16x16, 8x8, 4x4 pixels), global pooling, a dense head: 8 layers
     with weights along the longest path, after He et al., Deep Residual
     Learning for Image Recognition, 2016.
+
+    Args:
+        width: channels of the first stage.
+        keras: the package that makes it, Keras or tf_keras.
     """
     layers = keras.layers
 
@@ -109,15 +113,7 @@ class Trainer:
 
     def __init__(self, protocol: Protocol, data_dir: str | None):
         self.protocol = protocol
-        splits = cifar10.load(data_dir)
-        mean = splits.train.inputs.mean((0, 1, 2))
-        scale = splits.train.inputs.std((0, 1, 2))
-        self.train, *rest = (
-            data.Examples((split.inputs - mean) / scale, split.labels)
-            for split in (splits.train, splits.validation, splits.test)
-        )
-        self.splits = dict(zip(("validation", "test"), rest, strict=True))
-        self.augment = data.crop_and_flip(padding=2)
+        self.images = Images(data_dir)
 
     def run(self, trial: Trial) -> dict:
         """Train once.
@@ -136,18 +132,10 @@ class Trainer:
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
         )
-        split = self.splits[trial.split]
-        whole = data.evaluation_batches(split, 500)
-        part = data.evaluation_batches(
-            split.take(slice(self.protocol.curve_images)), 500
-        )
+        whole = self.images.splits[trial.split]
+        part = whole.take(slice(self.protocol.curve_images))
         batches = iter(
-            data.training_batches(
-                self.train,
-                self.protocol.batch_size,
-                seed=trial.seed,
-                augment=self.augment,
-            )
+            self.images.batches(self.protocol.batch_size, seed=trial.seed)
         )
         every = self.protocol.evaluate_every
         curve, seconds = [], []
@@ -158,17 +146,17 @@ class Trainer:
                 loss = model.train_on_batch(*batch)[0]
             seconds.append((time.process_time() - start) / every)
             with _as_evaluated(model, seen):
-                curve.append(_accuracy(model, part))
+                curve.append(accuracy(model, part))
             # The search asks for the steps alone; a diverged one is over.
             reached = self._steps_to_target(curve) is not None
             if not np.isfinite(loss) or (reached and trial.split != "test"):
                 break
         with _as_evaluated(model, seen):
-            accuracy = _accuracy(model, whole)
+            final = accuracy(model, whole)
         return {
             **asdict(trial),
             "curve": curve,
-            "accuracy": accuracy,
+            "accuracy": final,
             "steps_to_target": self._steps_to_target(curve),
             "seconds": float(np.median(seconds)),
         }
@@ -176,12 +164,11 @@ class Trainer:
     def _optimizer(self, trial, model):
         contestant = contestants()[trial.optimizer]
         steps = self.protocol.steps
-        warmup = round(self.protocol.warmup * steps)
-        schedule = keras.optimizers.schedules.CosineDecay(
-            0.0,
-            (steps - warmup) if contestant.scheduled else 2**31,
-            warmup_target=trial.learning_rate,
-            warmup_steps=warmup,
+        schedule = warmup_cosine(
+            trial.learning_rate,
+            # So long that the cosine stays at its top.
+            steps=steps if contestant.scheduled else 2**31,
+            warmup_steps=round(self.protocol.warmup * steps),
         )
         optimizer = contestant.create(schedule, trial.weight_decay or None)
         optimizer.exclude_from_weight_decay(
@@ -190,8 +177,8 @@ class Trainer:
         return optimizer
 
     def _steps_to_target(self, curve):
-        for i, accuracy in enumerate(curve, start=1):
-            if accuracy >= self.protocol.target:
+        for i, reached in enumerate(curve, start=1):
+            if reached >= self.protocol.target:
                 return i * self.protocol.evaluate_every
         return None
 
@@ -201,12 +188,3 @@ def _as_evaluated(model, seen):
     if model.optimizer.use_ema:
         return averaged_weights(model, seen[-4:])
     return contextlib.nullcontext()
-
-
-def _accuracy(model, batches):
-    right = total = 0
-    for x, y in batches:
-        logits = model.predict_on_batch(x)
-        right += np.sum(np.argmax(logits, axis=-1) == y.numpy())
-        total += len(logits)
-    return float(right / total)

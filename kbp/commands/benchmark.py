@@ -5,12 +5,8 @@ from pathlib import Path
 from rich.table import Table
 
 from kbp import export
-from kbp.benchmarks import (
-    optimizer_race,
-    optimizer_report,
-    recipe_race,
-    step_time,
-)
+from kbp.benchmarks import recipe_race, step_time
+from kbp.benchmarks.publish import RACES
 from kbp.commands.common import (
     add_data_dir,
     positive,
@@ -19,11 +15,14 @@ from kbp.commands.common import (
 )
 from kbp.errors import UserError
 
-HELP = "latency of .tflite files, and races: a recipe's seeds, optimizers"
+HELP = (
+    "latency of .tflite files, and races: a recipe's seeds, optimizers, pruning"
+)
 EXAMPLES = (
     "model_float32.tflite model_int8.tflite --threads 1",
     "recipe pyramid_bpnet_small.digits --seeds 5",
     "optimizers --workers 2",
+    "pruning DTM TFMOT --workers 2",
     "step-time",
 )
 
@@ -35,7 +34,7 @@ def add_arguments(parser):
         nargs="+",
         metavar="FILE.tflite",
         help="files to measure in turns, or: recipe RECIPE, or: optimizers "
-        "[NAME ...], or: step-time",
+        "[NAME ...], or: pruning [METHOD ...], or: step-time",
     )
     parser.add_argument(
         "--threads",
@@ -63,13 +62,20 @@ def add_arguments(parser):
         type=positive,
         default=1,
         metavar="N",
-        help="trainings at a time in the optimizers' race (default: 1)",
+        help="trainings at a time in the races of optimizers and of pruning "
+        "(default: 1)",
     )
     parser.add_argument(
         "--results",
         metavar="FILE",
-        help="of optimizers or step-time (default: runs/optimizers.jsonl, "
-        "runs/step_time.jsonl); trainings that it holds are not run again",
+        help="of optimizers, pruning or step-time (default: "
+        "runs/optimizers.jsonl, runs/pruning.jsonl, runs/step_time.jsonl); "
+        "trainings that it holds are not run again",
+    )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="measure the latencies of pruned networks though they are known",
     )
     parser.add_argument(
         "--workdir",
@@ -83,24 +89,29 @@ def run(options, console):
     """Run the command."""
     commands = {
         "recipe": _race,
-        "optimizers": _optimizers,
+        "optimizers": _trials,
+        "pruning": _trials,
         "step-time": _step_time,
     }
     commands.get(options.what[0], _latency)(options, console)
 
 
-def _optimizers(options, console):
-    file = Path(options.results or "runs/optimizers.jsonl")
-    optimizer_race.race(
+def _trials(options, console):
+    name, *names = options.what
+    race, report = RACES[name]
+    file = Path(options.results or f"runs/{name}.jsonl")
+    timing = {"rounds": options.rounds, "again": options.again}
+    race.race(
         file,
-        names=options.what[1:],
+        names=names,
         data_dir=options.data_dir,
         workers=options.workers,
         console=console,
+        **(timing if name == "pruning" else {}),
     )
-    head, results = optimizer_race.read(file)
-    file.with_suffix(".svg").write_text(optimizer_report.plot(head, results))
-    table = optimizer_report.markdown_table(head, results)
+    head, results = race.read(file)
+    file.with_suffix(".svg").write_text(report.plot(head, results))
+    table = report.markdown_table(head, results)
     console.print(table, markup=False, highlight=False)
 
 

@@ -8,6 +8,7 @@ HELP = "take a race's results into kbp and renew all tables"
 EXAMPLES = (
     "pyramid_bpnet_small.digits runs/pyramid_bpnet_small.digits.seeds",
     "optimizers runs/optimizers.jsonl",
+    "pruning runs/pruning.jsonl",
 )
 
 
@@ -16,7 +17,8 @@ def add_arguments(parser):
     parser.add_argument(
         "entry",
         metavar="ENTRY",
-        help="the zoo's entry that was raced, or: optimizers, step-time",
+        help="the zoo's entry that was raced, or: optimizers, pruning, "
+        "step-time",
     )
     parser.add_argument(
         "race", metavar="RACE", help="the race's folder, or its .jsonl file"

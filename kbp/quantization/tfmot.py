@@ -3,11 +3,18 @@
 import functools
 import os
 import warnings
+from types import ModuleType
+
+
+def quantizers() -> ModuleType:
+    """Return TFMOT's public module of quantizers."""
+    tfmot, _ = modules()
+    return tfmot.quantization.keras.quantizers
 
 
 @functools.cache
-def quantizers():
-    """Import TFMOT and return its public module of quantizers.
+def modules() -> tuple[ModuleType, ModuleType]:
+    """Import TFMOT and the Keras 2 that it is written for; return both.
 
     TFMOT 0.8.1 sets `TF_USE_LEGACY_KERAS` for the whole process and, where
     nobody has used `tf.keras` yet, turns it into tf_keras. Both are undone
@@ -22,8 +29,9 @@ def quantizers():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tf_keras's own deprecations
             import tensorflow_model_optimization as tfmot
+            import tf_keras
 
-            return tfmot.quantization.keras.quantizers
+            return tfmot, tf_keras
     finally:
         if before is None:
             os.environ.pop(variable, None)

@@ -1,6 +1,7 @@
 """Pruning while training: apply masks, drive them, make them permanent."""
 
 from kbp.sparsity.apply import apply_dtm
+from kbp.sparsity.budget import BUDGETS
 from kbp.sparsity.masks import hard_mask, masked_layers
 from kbp.sparsity.schedule import DTMSchedule
 from kbp.sparsity.shrink import shrink
@@ -8,6 +9,7 @@ from kbp.sparsity.strip import fix_masks, strip
 from kbp.sparsity.summary import KernelSummary, kernel_sparsity, summary
 
 __all__ = [
+    "BUDGETS",
     "DTMSchedule",
     "KernelSummary",
     "apply_dtm",

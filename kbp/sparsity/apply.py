@@ -9,6 +9,7 @@ from keras import layers
 from kbp import graph
 from kbp.errors import nearest
 from kbp.layers import DTM, TransformedLayer
+from kbp.layers.dtm import GRANULARITIES
 from kbp.sparsity.cost import multiply_adds
 from kbp.sparsity.gates import add_gates
 
@@ -72,7 +73,7 @@ def apply_dtm(
     ['scale0_dense', 'fusion_projection_1']
     """
     for name, value, known in (
-        ("granularity", granularity, ("element", "channel")),
+        ("granularity", granularity, GRANULARITIES),
         ("cost", cost, COSTS),
     ):
         if value not in known:

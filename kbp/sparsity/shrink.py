@@ -38,15 +38,13 @@ def shrink(model: keras.Model, *, multiple_of: int = 1) -> keras.Model:
             graph is not known.
 
     Example:
-    >>> import kbp
-    >>> model = kbp.models.PyramidBPNet((16, 16, 1), 10, width=16)
-    >>> masked = kbp.sparsity.apply_dtm(model, granularity="channel")
-    >>> for layer in kbp.sparsity.masked_layers(masked):  # as if trained
-    ...     layer.kernel.assign([1.0, 0.0] * (layer.kernel.shape[0] // 2))
-    ...     layer.transforms[0].threshold.assign(0.5)
-    >>> small = kbp.sparsity.shrink(masked)
-    >>> small.count_params() < 0.5 * model.count_params()
-    True
+    >>> import keras, numpy as np, kbp
+    >>> layers = [keras.Input((4,)), *map(keras.layers.Dense, (8, 2))]
+    >>> model = keras.Sequential(layers)
+    >>> kernel = np.ones((4, 8)) * (np.arange(8) < 3)  # as if pruned
+    >>> model.layers[0].set_weights([kernel, np.zeros(8)])
+    >>> kbp.sparsity.shrink(model).layers[1].units
+    3
 
     Reference:
         Groups of channels that depend on each other: Fang et al., DepGraph:

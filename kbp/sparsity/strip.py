@@ -80,6 +80,8 @@ def _without_gates(model: keras.Model) -> keras.Model:
         for layer in masked_layers(model)
         if isinstance(layer.layer, ChannelScale)
     }
+    if not gates:
+        return model
     before = {
         call.producers[0].operation.name: gates[call.operation]
         for call in graph.calls(model)

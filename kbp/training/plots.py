@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from kbp.data import Examples
 
@@ -107,6 +108,53 @@ def accuracy_by_step(
         return _svg(figure)
 
 
+def accuracy_by_level(
+    panels: dict[str, dict[str, dict[float, Sequence[float]]]],
+    *,
+    baseline: Sequence[float],
+    emphasized: Sequence[str],
+) -> str:
+    """Plot the mean accuracy of pruned networks, with standard deviations.
+
+    Args:
+        panels: for each title, each method and each share that is pruned, the
+            accuracies of several trainings.
+        baseline: those of the network that is not pruned.
+        emphasized: methods drawn in color; the others are grey.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        for axes, (title, methods) in zip(
+            figure.subplots(1, len(panels), sharey=True),
+            panels.items(),
+            strict=True,
+        ):
+            styles = itertools.cycle(("-", "--", ":", "-."))
+            for name, levels in methods.items():
+                look = (
+                    {"color": COLORS[0], "linewidth": 2.2, "zorder": 3}
+                    if name in emphasized
+                    else {"color": "#94a3b8", "linestyle": next(styles)}
+                )
+                axes.errorbar(
+                    list(levels),
+                    [np.mean(values) for values in levels.values()],
+                    [_deviation(values) for values in levels.values()],
+                    capsize=2,
+                    label=name,
+                    **look,
+                )
+            if baseline:
+                look = {"color": INK, "linewidth": 0.8, "linestyle": ":"}
+                axes.axhline(np.mean(baseline), label="dense", **look)
+            axes.set_title(f"accuracy over {title}", loc="left")
+            axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+            axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+            axes.grid(axis="y")
+            axes.legend(frameon=False)
+        return _svg(figure)
+
+
 def sparsity_by_layer(rows: Sequence[dict]) -> str | None:
     """Plot the share of zeros of each masked layer, epoch by epoch."""
     layers = [k for k in rows[0] if k.startswith("sparsity/")] if rows else []
@@ -201,6 +249,10 @@ def sample_predictions(
                 title, fontsize=8, color="#dc2626" if wrong[index] else INK
             )
         return _svg(figure)
+
+
+def _deviation(values):
+    return np.std(values, ddof=1) if len(values) > 1 else 0.0
 
 
 def _svg(figure: Figure) -> str:

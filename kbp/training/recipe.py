@@ -11,6 +11,8 @@ from pathlib import Path
 
 from kbp import models
 from kbp.errors import UserError, nearest
+from kbp.layers.dtm import GRANULARITIES
+from kbp.sparsity import BUDGETS
 from kbp.training.distribution import STRATEGIES
 
 ARCHITECTURES = {
@@ -76,12 +78,17 @@ class OptimizerRecipe:
 
 @dataclass(frozen=True)
 class SparsityRecipe:
-    """Section `[sparsity]`: DTM masks; a target of 0 leaves them out."""
+    """Section `[sparsity]`: DTM masks; a target of 0 leaves them out.
+
+    With the granularity "channel", the channels leave the network.
+    """
 
     target: float = _number(0.0, 0, below=1)
+    granularity: str = _choice("element", GRANULARITIES)
+    budget: str = _choice("adaptive", BUDGETS)
+    multiple_of: int = _number(1, 1)
     begin: float = _number(0.1, 0, below=1)
     end: float = _number(0.7, above=0, high=1)
-    every: int = _number(10, 1)
     skip: tuple[str, ...] = ()
 
 

@@ -16,6 +16,7 @@ from kbp.optimizers import HybridOptimizer
 from kbp.training import checkpoint, distribution, report
 from kbp.training.callbacks import Checkpoint, FiniteLoss, MetricsLog
 from kbp.training.recipe import Recipe
+from kbp.training.schedule import warmup_cosine
 from kbp.training.stage import Stage
 from kbp.training.task import Task
 from kbp.training.workdir import WorkDir
@@ -79,7 +80,7 @@ class Road:
         self.build()  # a wrong argument shows before anything is written
 
     def walk(self) -> None:
-        """Train, strip, quantize, export, measure, report."""
+        """Train, prune, quantize, export, measure, report."""
         start = time.perf_counter()
         splits = self.task.splits
         self.console.print(
@@ -88,13 +89,19 @@ class Road:
             f"{distribution.describe(self.strategy)}"
         )
         trained = self.train()
-        stripped = sparsity.strip(trained)
-        quantized = self.quantize(trained)
-        self.export(stripped, quantized)
-        stages = self.measure(trained, stripped, quantized)
+        section = self.recipe.sparsity
+        shrunk = bool(section.target) and section.granularity == "channel"
+        if shrunk:
+            pruned = sparsity.shrink(trained, multiple_of=section.multiple_of)
+        else:
+            pruned = sparsity.strip(trained)
+        # The masks that are left stay while it trains on.
+        quantized = self.quantize(pruned if shrunk else trained)
+        self.export(pruned, quantized)
+        stages = self.measure(trained, pruned, quantized)
         run = self.folder.run
         run["stages"] = [dataclasses.asdict(stage) for stage in stages]
-        run["kernel_sparsity"] = sparsity.kernel_sparsity(stripped)
+        run["kernel_sparsity"] = sparsity.kernel_sparsity(pruned)
         run["seconds"] = time.perf_counter() - start
         run["peak_memory_bytes"] = _peak_memory()
         report.write(self.folder, self.task, stages, self.int8_logits)
@@ -105,10 +112,13 @@ class Road:
         classes = len(self.task.splits.class_names)
         with self.strategy.scope():
             model = self.recipe.model.build(self.task.shape, classes)
-            if not self.recipe.sparsity.target:
+            section = self.recipe.sparsity
+            if not section.target:
                 return model
             try:
-                return sparsity.apply_dtm(model, skip=self.recipe.sparsity.skip)
+                return sparsity.apply_dtm(
+                    model, granularity=section.granularity, skip=section.skip
+                )
             except ValueError as error:
                 raise UserError(f"[sparsity] {error}") from error
 
@@ -120,7 +130,8 @@ class Road:
                 section.target,
                 begin=section.begin,
                 end=section.end,
-                every=section.every,
+                budget=section.budget,
+                multiple_of=section.multiple_of,
             )
         return self.fit(
             "train",
@@ -194,11 +205,8 @@ class Road:
         """Return the recipe's optimizer: linear warm-up, cosine decay."""
         section = self.recipe.optimizer
         warmup = round(section.warmup * steps)
-        schedule = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else learning_rate,
-            max(1, steps - warmup),
-            warmup_target=learning_rate if warmup else None,
-            warmup_steps=warmup,
+        schedule = warmup_cosine(
+            learning_rate, steps=steps, warmup_steps=warmup
         )
         optimizer = HybridOptimizer(
             schedule,
@@ -214,15 +222,15 @@ class Road:
         )
         return optimizer
 
-    def export(self, stripped, quantized) -> None:
+    def export(self, pruned, quantized) -> None:
         """Write the files that are deployed, and verify them."""
         path, section = self.folder.path, self.recipe.export
-        checkpoint.save(stripped, path / "model.keras")
+        checkpoint.save(pruned, path / "model.keras")
         checkpoint.save(plain(quantized), path / "model_quantized.keras")
         with self.console.status("Exporting and verifying ..."):
             if not (path / "saved_model").exists():
-                export.to_saved_model(stripped, path / "saved_model")
-            export.to_tflite(stripped, path / FLOAT_FILE)
+                export.to_saved_model(pruned, path / "saved_model")
+            export.to_tflite(pruned, path / FLOAT_FILE)
             audit = export.to_tflite(
                 quantized, path / INT8_FILE, allow_float=section.allow_float
             )
@@ -235,12 +243,12 @@ class Road:
             f"{op.name} at {op.layer}" for op in audit.float_operations
         ]
 
-    def measure(self, trained, stripped, quantized) -> list[Stage]:
+    def measure(self, trained, pruned, quantized) -> list[Stage]:
         """Return the rows of the result table."""
         path = self.folder.path
         rows = [
             self.keras_stage("trained", trained, None),
-            self.keras_stage("masked and stripped", stripped, "model.keras"),
+            self.keras_stage("pruned", pruned, "model.keras"),
             self.keras_stage(
                 "quantization-aware", quantized, "model_quantized.keras"
             ),

@@ -2,18 +2,24 @@
 
 import json
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 
-from kbp.benchmarks import optimizer_race, optimizer_report, publish, step_time
+from kbp.benchmarks import (
+    optimizer_race,
+    optimizer_report,
+    publish,
+    step_time,
+)
 from kbp.benchmarks.contestants import contestants
-from kbp.benchmarks.optimizer_race import Log, best_of, race, search
+from kbp.benchmarks.log import Log
+from kbp.benchmarks.optimizer_race import best_of, race, search
 from kbp.benchmarks.trial import Protocol, Trainer, Trial, network
-from kbp.data import Examples, Splits
 from kbp.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("images")
 
 TINY = Protocol(
     width=2,
@@ -25,29 +31,6 @@ TINY = Protocol(
     trials=2,
     seeds=2,
 )
-
-
-@pytest.fixture(autouse=True)
-def images(monkeypatch):
-    """Random images in CIFAR-10's place, and a pool in this process."""
-    rng = np.random.default_rng(0)
-    parts = [
-        Examples(
-            rng.random((count, 32, 32, 3), "float32"),
-            rng.integers(0, 10, count),
-        )
-        for count in (32, 16, 16)
-    ]
-    splits = Splits(*parts, class_names=tuple("0123456789"))
-    monkeypatch.setattr(
-        "kbp.benchmarks.trial.cifar10.load", lambda data_dir: splits
-    )
-
-    def pool(workers, context, *, initializer, initargs):
-        monkeypatch.setattr(optimizer_race, "_trainer", Trainer(*initargs))
-        return ThreadPoolExecutor(1)
-
-    monkeypatch.setattr(optimizer_race, "ProcessPoolExecutor", pool)
 
 
 @pytest.mark.parametrize(

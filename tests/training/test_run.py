@@ -66,7 +66,7 @@ def test_default_recipe_leaves_everything_behind(smoke):
     } == {path.name for path in folder.iterdir()}
     assert [stage.name for stage in stages] == [
         "trained",
-        "masked and stripped",
+        "pruned",
         "quantization-aware",
         "float32 .tflite",
         "int8 .tflite",
@@ -109,9 +109,7 @@ def test_metrics_have_a_row_for_each_epoch(tiny):
     for key in ("loss", "accuracy", "val_loss", "val_accuracy", "seconds"):
         assert all(np.isfinite(float(row[key])) for row in rows)
     assert float(rows[2]["sparsity"]) == pytest.approx(0.7, abs=0.01)
-    assert float(rows[2]["sparsity/scale0_dense"]) == pytest.approx(
-        0.7, abs=0.01
-    )
+    assert 0.5 < float(rows[2]["sparsity/scale0_dense"]) < 0.9
 
 
 def test_report_is_one_file_that_fetches_nothing(smoke):

@@ -1,0 +1,162 @@
+"""Trials of a race: run by several processes, each a line of a file."""
+
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from kbp.errors import UserError
+from kbp.export.files import write_atomically
+from kbp.training.workdir import commit, machine, versions
+
+
+class Log:
+    """The finished trials of a race, as lines of a file.
+
+    Args:
+        file: read where it exists, begun where it does not.
+        protocol: of the race, a dataclass.
+
+    Attributes:
+        head: the first line: protocol, machine and versions.
+        results: the others.
+
+    Raises:
+        UserError: the file is of another protocol, or no such race's.
+    """
+
+    def __init__(self, file: Path, protocol):
+        self.file = Path(file)
+        self.head, self.results = read_race(self.file, type(protocol))
+        expected = json.loads(json.dumps(asdict(protocol)))
+        if self.head is None:
+            self.head = {
+                "protocol": expected,
+                "machine": machine(),
+                "versions": versions(),
+            }
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self._write(self.head)
+        elif self.head["protocol"] != expected:
+            raise UserError(f"{file}: holds a race of another protocol.")
+        else:
+            # Cuts off what a stopped process left of its last line.
+            lines = [self.head, *self.results]
+            text = "".join(json.dumps(line) + "\n" for line in lines)
+            write_atomically(self.file, text)
+
+    def find(self, trial) -> dict | None:
+        """Return the result of a trial, a dataclass, if it has run."""
+        key = asdict(trial).items()
+        return next((r for r in self.results if key <= r.items()), None)
+
+    def add(self, result: dict) -> None:
+        """Append what has finished, and the commit that it ran at."""
+        result = {**result, "commit": commit()}
+        self.results.append(result)
+        self._write(result)
+
+    def _write(self, line):
+        with self.file.open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+
+def read_race(file: Path, protocol: type) -> tuple[dict | None, list[dict]]:
+    """Return the head and the results of a race's file.
+
+    A last line that a stopped process left unfinished does not count.
+
+    Args:
+        file: to read; where there is none, the head is `None`.
+        protocol: the dataclass of the race's protocol.
+
+    Raises:
+        UserError: the file is no such race's.
+    """
+    if not file.is_file() or not file.stat().st_size:
+        return None, []
+    whole, _, _ = file.read_text().rpartition("\n")
+    names = {field.name for field in dataclasses.fields(protocol)}
+    try:
+        head, *results = [json.loads(line) for line in whole.splitlines()]
+        if head["protocol"].keys() == names:
+            return head, results
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise UserError(f"{file}: is no race of this kind.")
+
+
+@contextlib.contextmanager
+def worker_pool(
+    count: int, create: Callable, *arguments
+) -> Iterator[ProcessPoolExecutor]:
+    """Yield processes of one thread, each with a trainer of its own.
+
+    Args:
+        count: how many.
+        create: `create(*arguments) -> trainer`, whose `run(trial)` returns a
+            result.
+        *arguments: of `create`.
+    """
+    with ProcessPoolExecutor(
+        count,
+        multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(create, *arguments),
+    ) as pool:
+        try:
+            yield pool
+        finally:
+            # What was interrupted is not to wait for all that was planned.
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def run(
+    pool: Executor,
+    log: Log,
+    trials: Iterable,
+    describe: Callable[[dict], str],
+    console: Console | None,
+) -> None:
+    """Run the trials that have not run, and log each as it finishes.
+
+    Args:
+        pool: of `worker_pool`.
+        log: of the race.
+        trials: dataclasses.
+        describe: `describe(result) -> line` for the console.
+        console: where progress goes.
+    """
+    todo = [trial for trial in trials if log.find(trial) is None]
+    futures = [pool.submit(_work, trial) for trial in todo]
+    for i, future in enumerate(as_completed(futures), start=1):
+        result = future.result()
+        log.add(result)
+        if console is not None:
+            console.print(
+                f"{i}/{len(todo)} {describe(result)}", highlight=False
+            )
+
+
+_trainer = None
+
+
+def _start_worker(create, *arguments):
+    global _trainer
+    import tensorflow as tf
+
+    # One thread each: as fast in all as sharing them, and processor time is
+    # then a fair clock on a machine that does other work too.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    _trainer = create(*arguments)
+
+
+def _work(trial):
+    return _trainer.run(trial)

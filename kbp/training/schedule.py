@@ -1,0 +1,22 @@
+"""The learning rate over a training."""
+
+import keras
+
+
+def warmup_cosine(
+    peak: float, *, steps: int, warmup_steps: int, keras=keras
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Return a schedule: a linear rise to `peak`, then a cosine to 0.
+
+    Args:
+        peak: the highest learning rate.
+        steps: of the training, the warm-up included.
+        warmup_steps: in which the learning rate rises from 0.
+        keras: the package that makes the schedule, Keras or tf_keras.
+    """
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup_steps else peak,
+        max(1, steps - warmup_steps),
+        warmup_target=peak if warmup_steps else None,
+        warmup_steps=warmup_steps,
+    )

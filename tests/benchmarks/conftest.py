@@ -1,0 +1,33 @@
+"""Races without CIFAR-10 and without processes."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from kbp.benchmarks import log
+from kbp.data import Examples, Splits
+
+
+@pytest.fixture
+def images(monkeypatch):
+    """Random images in CIFAR-10's place, and a pool in this process."""
+    rng = np.random.default_rng(0)
+    parts = [
+        Examples(
+            rng.random((count, 32, 32, 3), "float32"),
+            rng.integers(0, 10, count),
+        )
+        for count in (32, 16, 16)
+    ]
+    splits = Splits(*parts, class_names=tuple("0123456789"))
+    monkeypatch.setattr(
+        "kbp.benchmarks.images.cifar10.load", lambda data_dir: splits
+    )
+
+    def pool(workers, context, *, initializer, initargs):
+        create, *arguments = initargs
+        monkeypatch.setattr(log, "_trainer", create(*arguments))
+        return ThreadPoolExecutor(1)
+
+    monkeypatch.setattr(log, "ProcessPoolExecutor", pool)
