@@ -9,6 +9,7 @@ from kbp.layers.kernel_transform import KernelTransform
 
 SCORES = ("magnitude", "signed")
 GRANULARITIES = ("element", "channel")
+ESTIMATORS = ("straight_through", "exact")
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -20,10 +21,16 @@ class DTM(KernelTransform):
 
         m_ij = sigmoid(temperature * (s_ij - threshold))
 
-    with the score `s = |w|` or `s = w`. In training the mask is soft; at
-    inference it is hard, `m_ij = 1 if s_ij > threshold else 0`, which is the
-    soft mask's limit as the temperature grows. `DTMSchedule` sharpens the
-    temperature and drives the threshold to a target sparsity.
+    with the score `s = |w|` or `s = w`. At inference the mask is hard,
+    `m_ij = 1 if s_ij > threshold else 0`, which is the soft mask's limit as
+    the temperature grows. `DTMSchedule` sharpens the temperature and drives the
+    threshold to a target sparsity.
+
+    In training, the straight-through estimator uses the hard mask too, and
+    passes the gradient of the masked kernel on to all weights, so that a
+    pruned one can come back; the threshold gets the soft mask's gradient. The
+    exact estimator trains the soft mask by its own derivative, which grows with
+    the temperature.
 
     Args:
         temperature: `tau` > 0, in 1 / (unit of the weights). Larger is
@@ -34,12 +41,13 @@ class DTM(KernelTransform):
         score: `"magnitude"`, or `"signed"`, which prunes negative weights.
         granularity: `"element"`, or `"channel"`: one decision per output
             channel (the kernel's last axis), scored by the channel's mean.
+        estimator: `"straight_through"` or `"exact"`.
         penalty: what the mask adds to the loss in training, times the share
             of ones that it expects, its mean.
 
     Call arguments:
         kernel: tensor of any shape.
-        training: bool, soft mask if true.
+        training: bool, whether gradients are to reach the mask.
 
     Returns:
         The masked kernel, of the kernel's shape.
@@ -61,6 +69,7 @@ class DTM(KernelTransform):
         threshold: float = -1.0,
         score: str = "magnitude",
         granularity: str = "element",
+        estimator: str = "straight_through",
         penalty: float = 0.0,
         **kwargs,
     ):
@@ -75,16 +84,16 @@ class DTM(KernelTransform):
                 "Argument `threshold` must be finite. "
                 f"Received: threshold={threshold}"
             )
-        if score not in SCORES:
-            raise ValueError(
-                f"Argument `score` must be one of {SCORES}. "
-                f"Received: score={score!r}"
-            )
-        if granularity not in GRANULARITIES:
-            raise ValueError(
-                f"Argument `granularity` must be one of {GRANULARITIES}. "
-                f"Received: granularity={granularity!r}"
-            )
+        for name, value, known in (
+            ("score", score, SCORES),
+            ("granularity", granularity, GRANULARITIES),
+            ("estimator", estimator, ESTIMATORS),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f"Argument `{name}` must be one of {known}. "
+                    f"Received: {name}={value!r}"
+                )
         if not 0 <= penalty < math.inf:
             raise ValueError(
                 "Argument `penalty` must not be negative, and finite. "
@@ -94,6 +103,7 @@ class DTM(KernelTransform):
         self.initial_threshold = float(threshold)
         self.score = score
         self.granularity = granularity
+        self.estimator = estimator
         self.penalty = float(penalty)
 
     def build(self, kernel_shape):
@@ -135,10 +145,22 @@ class DTM(KernelTransform):
         return ops.sigmoid(self.temperature * (scores - threshold))
 
     def call(self, kernel, training=False):
-        mask = self.mask(kernel, hard=not training)
-        if training and self.penalty:
-            self.add_loss(self.penalty * ops.mean(mask))
-        return kernel * mask
+        if not training:
+            return kernel * self.mask(kernel)
+        if self.penalty:
+            expected = ops.mean(self.mask(kernel, hard=False))
+            self.add_loss(self.penalty * expected)
+        if self.estimator == "exact":
+            return kernel * self.mask(kernel, hard=False)
+        fixed = ops.stop_gradient(kernel)
+        masked = fixed * self.mask(fixed)
+        by_threshold = fixed * self.mask(fixed, hard=False)
+        # The differences are zero: they are there for their gradients.
+        return (
+            masked
+            + (kernel - fixed)
+            + (by_threshold - ops.stop_gradient(by_threshold))
+        )
 
     def get_config(self):
         return {
@@ -147,5 +169,6 @@ class DTM(KernelTransform):
             "threshold": self.initial_threshold,
             "score": self.score,
             "granularity": self.granularity,
+            "estimator": self.estimator,
             "penalty": self.penalty,
         }

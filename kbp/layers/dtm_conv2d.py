@@ -12,7 +12,8 @@ class DTMConv2D(DTMLayer):
     Args:
         filters: number of output channels.
         kernel_size: int or pair, in pixels.
-        temperature, threshold, score, granularity, penalty: see `DTM`.
+        temperature, threshold, score, granularity, estimator, penalty: see
+            `DTM`.
         path_norm_bound: `gamma` of a `PathNormBound` on the kernel's gradient,
             or `None`.
         **kwargs: of `keras.layers.Conv2D`.

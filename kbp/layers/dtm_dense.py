@@ -19,6 +19,7 @@ class DTMLayer(TransformedLayer):
         "threshold",
         "score",
         "granularity",
+        "estimator",
         "penalty",
     )
 
@@ -57,7 +58,8 @@ class DTMDense(DTMLayer):
 
     Args:
         units: size of the output.
-        temperature, threshold, score, granularity, penalty: see `DTM`.
+        temperature, threshold, score, granularity, estimator, penalty: see
+            `DTM`.
         path_norm_bound: `gamma` of a `PathNormBound` on the kernel's gradient,
             or `None`.
         **kwargs: of `keras.layers.Dense`.

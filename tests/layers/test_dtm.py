@@ -4,12 +4,14 @@ import keras
 import numpy as np
 import pytest
 import references
+import tensorflow as tf
 from contracts import as_numpy
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from kbp import layers
+from kbp.layers.dtm import ESTIMATORS
 
 KERNELS = arrays(
     np.float64,
@@ -90,11 +92,11 @@ def test_mask_follows_a_permutation_of_the_channels():
 
 @pytest.mark.parametrize("score", ["magnitude", "signed"])
 def test_gradients_equal_central_differences(score):
-    import tensorflow as tf
-
     kernel = np.random.default_rng(0).normal(size=(3, 4))
     weights = np.random.default_rng(1).normal(size=(3, 4))
-    dtm = built(kernel, temperature=3.0, threshold=0.4, score=score)
+    dtm = built(
+        kernel, temperature=3.0, threshold=0.4, score=score, estimator="exact"
+    )
 
     def loss(w):
         return keras.ops.sum(dtm(w, training=True) * weights)
@@ -118,9 +120,27 @@ def test_gradients_equal_central_differences(score):
     assert abs(slope - float(by_threshold)) < 1e-6
 
 
-def test_driven_threshold_gets_no_gradient():
-    import tensorflow as tf
+def test_straight_through_passes_all_of_the_kernels_gradient():
+    kernel = tf.constant(np.random.default_rng(0).normal(size=(3, 4)))
+    weights = np.random.default_rng(1).normal(size=(3, 4))
+    gradients = {}
+    for estimator in ESTIMATORS:
+        dtm = built(kernel, temperature=3.0, threshold=0.4, estimator=estimator)
+        with tf.GradientTape() as tape:
+            tape.watch(kernel)
+            outputs = dtm(kernel, training=True)
+            value = keras.ops.sum(outputs * weights)
+        gradients[estimator] = tape.gradient(
+            value, [kernel, dtm.threshold.value]
+        )
+        if estimator == "straight_through":  # what inference will see
+            np.testing.assert_array_equal(outputs, dtm(kernel))
+    straight, exact = gradients.values()
+    np.testing.assert_array_equal(straight[0], weights)
+    np.testing.assert_allclose(straight[1], exact[1], rtol=1e-12)
 
+
+def test_driven_threshold_gets_no_gradient():
     kernel = tf.constant(np.random.default_rng(0).normal(size=(3, 4)))
     dtm = built(kernel, temperature=3.0, threshold=0.4)
     for share in (1.0, 0.0):
@@ -143,6 +163,7 @@ def test_driven_threshold_gets_no_gradient():
         ({"threshold": float("inf")}, "`threshold` must be finite"),
         ({"score": "size"}, "`score` must be one of"),
         ({"granularity": "row"}, "`granularity` must be one of"),
+        ({"estimator": "none"}, "`estimator` must be one of"),
         ({"penalty": -1.0}, "`penalty` must not be negative"),
     ],
 )

@@ -48,6 +48,16 @@ def tiny(tmp_path_factory):
     return folder
 
 
+def test_pruned_channels_leave_the_exported_files(tmp_path):
+    settings = ("sparsity.granularity=channel", "sparsity.target=0.5")
+    stages = run(default((*TINY, *settings)), tmp_path / "channels")
+    trained, pruned, quantized, whole, small = stages
+    assert pruned.parameters < 0.7 * trained.parameters
+    assert pruned.accuracy == pytest.approx(trained.accuracy, abs=0.01)
+    assert quantized.parameters == pruned.parameters
+    assert small.parameters == whole.parameters < pruned.parameters
+
+
 def test_default_recipe_leaves_everything_behind(smoke):
     folder, stages = smoke
     assert {
