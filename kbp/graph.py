@@ -151,11 +151,21 @@ def plain(model: keras.Model) -> keras.Model:
 
 
 def copy(layer, **changes):
-    """Return a new layer of the same configuration, without the weights."""
+    """Return a new layer of the same configuration, without the weights.
+
+    Changes of a `TransformedLayer` are those of the layer inside.
+    """
     if not isinstance(layer, keras.layers.Layer):
         return layer  # an operation has no state
     if isinstance(layer, keras.layers.Lambda):
         return layer  # nor has this, and Keras makes none from its function
+    if type(layer) is TransformedLayer and changes:
+        return TransformedLayer(
+            copy(layer.layer, **changes),
+            [copy(transform) for transform in layer.transforms],
+            kernel=layer.kernel_attribute,
+            name=layer.name,
+        )
     return type(layer).from_config({**layer.get_config(), **changes})
 
 

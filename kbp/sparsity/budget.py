@@ -33,7 +33,5 @@ def _lamp(scores):
 
     The largest has 1, so no layer goes wholly before all others have.
     """
-    scores = scores.astype(np.float64)
-    scores -= min(0.0, scores.min())  # signed ones
-    squares = np.sort(np.square(scores))[::-1]
+    squares = np.sort(np.square(scores - min(0.0, scores.min())))[::-1]
     return squares / np.maximum(np.cumsum(squares), 1e-300)

@@ -60,36 +60,37 @@ def add_gates(
     groups = _groups(traced, set(dense))
     if not groups:
         return None
-    gates, scales = {}, {}
+    gates, activations = {}, {}
     for places in groups.values():
         first = places[0]
         scale = ChannelScale(repeats=first.repeats, name=f"{first.source}_gate")
         gate = make(scale, [place.call for place in places])
         for place in places:
-            gates[id(place.call)] = gate
-            scales[place.call.operation] = gate
+            operation = place.call.operation
+            gates[place.call] = gate
+            if _activation(operation) is not None:  # it goes behind the gate
+                activations[operation] = layers.Activation(
+                    _activation(operation), name=f"{operation.name}_activation"
+                )
     calls = iter(traced.calls)
 
     def replacement(layer):
-        if layer in scales and _activation(layer) is not None:
+        if graph.unwrapped(layer) in activations:
             return graph.copy(layer, activation="linear")
         return graph.copy(layer)
 
     def call(layer, *args, **kwargs):
         use = next(calls)
         outputs = layer(*args, **kwargs)
-        if id(use) not in gates:
-            return outputs
-        outputs = gates[id(use)](outputs)
-        activation = _activation(use.operation)
-        if activation is None:
-            return outputs
-        name = f"{layer.name}_activation"
-        return layers.Activation(activation, name=name)(outputs)
+        if use in gates:
+            outputs = gates[use](outputs)
+        if use.operation in activations:
+            outputs = activations[use.operation](outputs)
+        return outputs
 
     gated = graph.replace_layers(model, replacement, call=call)
     for places in groups.values():
-        _begin_with_magnitudes(gated, places, gates[id(places[0].call)])
+        _begin_with_magnitudes(gated, places, gates[places[0].call])
     return gated
 
 
@@ -232,6 +233,8 @@ def _begin_with_magnitudes(model, places, gate):
     """
     operations = {place.call.operation.name for place in places}
     found = [model.get_layer(name) for name in sorted(operations)]
+    if any(graph.transforms(layer) for layer in found):
+        return  # a mask looks at how large the weights are
     sizes = sum(_magnitudes(graph.unwrapped(layer)) for layer in found)
     count = gate.kernel.shape[0]
     sizes = sizes.reshape(count, -1).mean(axis=1)

@@ -167,12 +167,9 @@ class DTMSchedule(keras.callbacks.Callback):
         x = min(max(x, 0.0), 1.0)
         low, high = self.temperatures
         relative = low * (high / low) ** x
-        scores = [
-            keras.ops.convert_to_numpy(
-                dtm.scores(keras.ops.convert_to_tensor(layer.kernel))
-            ).ravel()
-            for layer, dtm in self.masked
-        ]
+        scores = [_scores(layer, dtm) for layer, dtm in self.masked]
+        if not all(np.isfinite(s).all() for s in scores):
+            return  # diverged, which is not the masks' to mend
         temperatures = [relative / _unit(s) for s in scores]
         for (_, dtm), tau in zip(self.masked, temperatures, strict=True):
             dtm.temperature.assign(tau)
@@ -186,6 +183,12 @@ class DTMSchedule(keras.callbacks.Callback):
             if len(layer.kernel.shape) == 1:  # channels
                 count = _rounded(count, s.size, self.multiple_of)
             dtm.threshold.assign(_threshold(s, count, tau))
+
+
+def _scores(layer, dtm):
+    """Return the scores of a mask, flat."""
+    scores = dtm.scores(keras.ops.convert_to_tensor(layer.kernel))
+    return keras.ops.convert_to_numpy(scores).ravel().astype(np.float64)
 
 
 def _unit(scores):

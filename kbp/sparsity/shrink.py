@@ -6,7 +6,6 @@ import keras
 import numpy as np
 
 from kbp import graph
-from kbp.layers import TransformedLayer
 from kbp.sparsity.channel_rules import trace
 from kbp.sparsity.channels import Cut, Trace
 from kbp.sparsity.strip import strip
@@ -122,14 +121,9 @@ class _Cutter:
             name: self.size(inner, name, labels)
             for name, labels in cut.sizes.items()
         }
-        new = graph.copy(inner, **sizes)
-        self.pairs.append((inner, new, cut))
-        if layer is inner:
-            return new
-        kept = [graph.copy(t) for t in layer.transforms]
-        return TransformedLayer(
-            new, kept, kernel=layer.kernel_attribute, name=layer.name
-        )
+        new = graph.copy(layer, **sizes)
+        self.pairs.append((inner, graph.unwrapped(new), cut))
+        return new
 
     def size(self, layer, name, labels):
         if name == "target_shape":

@@ -27,7 +27,14 @@ def strip(model: keras.Model) -> keras.Model:
     >>> plain.count_params() == model.count_params()
     True
     """
-    return _fold(_without_gates(graph.flatten(model)), lambda transform: None)
+    model = graph.flatten(model)
+    gates = {
+        layer.name
+        for layer in masked_layers(model)
+        if isinstance(layer.layer, ChannelScale)
+    }
+    # In this order: a factor on a kernel would change what its mask decides.
+    return _without(gates, _fold(model, lambda transform: None))
 
 
 def fix_masks(model: keras.Model) -> keras.Model:
@@ -73,28 +80,25 @@ def _fold(model: keras.Model, replace_mask: Callable) -> keras.Model:
     return new_model
 
 
-def _without_gates(model: keras.Model) -> keras.Model:
-    """Fold masked `ChannelScale` layers into the layers before them."""
-    gates = {
-        layer.layer: layer
-        for layer in masked_layers(model)
-        if isinstance(layer.layer, ChannelScale)
-    }
+def _without(gates: set[str], model: keras.Model) -> keras.Model:
+    """Fold `ChannelScale` layers into the layers before them."""
     if not gates:
         return model
     before = {
-        call.producers[0].operation.name: gates[call.operation]
+        call.producers[0].operation.name: call.operation
         for call in graph.calls(model)
-        if call.operation in gates
+        if call.operation.name in gates
     }
-    names = {gate.name for gate in gates.values()}
+
+    def replacement(layer):
+        return layer if layer.name in gates else graph.copy(layer)
 
     def call(layer, *args, **kwargs):
-        return args[0] if layer.name in names else layer(*args, **kwargs)
+        return args[0] if layer.name in gates else layer(*args, **kwargs)
 
-    plain = graph.replace_layers(model, graph.copy, call=call)
+    plain = graph.replace_layers(model, replacement, call=call)
     for name, gate in before.items():
-        factors = keras.ops.convert_to_numpy(gate.kernel) * hard_mask(gate)
+        factors = keras.ops.convert_to_numpy(gate.kernel)
         layer = graph.unwrapped(plain.get_layer(name))
-        fold_gate(layer, factors.repeat(gate.layer.repeats))
+        fold_gate(layer, factors.repeat(gate.repeats))
     return plain

@@ -108,6 +108,37 @@ def test_pruned_while_training_then_shrunk(model, data, epochs, tmp_path):
     assert again.count_params() == small.count_params()
 
 
+def test_masks_of_weights_and_of_channels_stand_together(model, data):
+    both = compiled(gated(sparsity.apply_dtm(model)))
+    schedule = sparsity.DTMSchedule(0.5, budget="uniform")
+    both.fit(*data, epochs=2, verbose=0, callbacks=[schedule])
+    masked = [x.name for x in sparsity.masked_layers(both)]
+    assert {"wide", "wide_gate", "inner", "inner_gate"} <= set(masked)
+    small = sparsity.shrink(both)
+    np.testing.assert_allclose(
+        as_numpy(small(data[0])), as_numpy(both(data[0])), atol=1e-5
+    )
+    assert small.count_params() < model.count_params()
+
+
+def test_shared_layer_with_an_activation_has_one_gate():
+    inputs = keras.Input((4,))
+    x = layers.Dense(6, activation="tanh", name="first")(inputs)
+    shared = layers.Dense(6, activation="tanh", name="shared")
+    x = shared(shared(x))
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    pruned = gated(model)
+    assert set(gates(pruned)) == {"first_gate"}
+    gates(pruned)["first_gate"].kernel.assign([0, 1, 0, 2, 3, 0])
+    x = np.ones((2, 4))
+    pruned.get_layer("first_gate").transforms[0].threshold.assign(0.5)
+    small = sparsity.shrink(pruned)
+    np.testing.assert_allclose(
+        as_numpy(small(x)), as_numpy(pruned(x)), atol=1e-6
+    )
+    assert small.get_layer("shared").kernel.shape == (3, 3)
+
+
 def test_kept_channels_are_a_multiple(model, data):
     pruned = compiled(gated(model))
     schedule = sparsity.DTMSchedule(0.4, multiple_of=4)
