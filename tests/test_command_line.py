@@ -125,6 +125,7 @@ def test_export_writes_what_is_asked_for(call, folder, tmp_path):
         (["benchmark", "step-time", "more"], "takes no more arguments"),
         (["benchmark", "optimizers", "Adan"], "unknown optimizer 'Adan'"),
         (["benchmark", "optimizers"], "CIFAR-10 needs a data directory"),
+        (["benchmark", "pruning", "TFMOD"], "unknown method 'TFMOD'"),
         (["publish", "nobody", "."], "unknown zoo entry"),
         (["publish", "optimizers", "none.jsonl"], "none.jsonl: missing"),
     ],

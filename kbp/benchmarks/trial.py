@@ -132,6 +132,9 @@ class Trainer:
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
         )
+        # Where the first training step builds it, Keras 3.15's ScheduleFreeAdamW
+        # begins its average, and with it the weights, at zero.
+        model.optimizer.build(model.trainable_variables)
         whole = self.images.splits[trial.split]
         part = whole.take(slice(self.protocol.curve_images))
         batches = iter(
