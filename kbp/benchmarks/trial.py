@@ -132,7 +132,7 @@ class Trainer:
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
         )
-        # Where the first training step builds it, Keras 3.15's ScheduleFreeAdamW
+        # Where a training step builds it, Keras 3.15's ScheduleFreeAdamW
         # begins its average, and with it the weights, at zero.
         model.optimizer.build(model.trainable_variables)
         whole = self.images.splits[trial.split]
