@@ -43,7 +43,7 @@ def dense(training, model):
 def dtm(training, model):
     """Prune with kbp's trainable masks."""
     masked = sparsity.apply_dtm(model)
-    training.fit(masked, _schedule(training, training.trial.level))
+    training.fit(masked, _schedule(training))
     return sparsity.strip(masked)
 
 
@@ -117,13 +117,13 @@ def one_shot(training, model):
 
 def dtm_channels(training, model):
     """Remove channels with kbp's trainable masks."""
-    protocol = training.protocol
-    share = channel_share(model, training.trial.level, protocol.multiple_of)
     masked = sparsity.apply_dtm(
         model, granularity="channel", protect_ends=False
     )
     schedule = _schedule(
-        training, share, budget="uniform", multiple_of=protocol.multiple_of
+        training,
+        measure="parameters",
+        multiple_of=training.protocol.multiple_of,
     )
     training.fit(masked, schedule)
     return sparsity.shrink(masked)
@@ -236,8 +236,11 @@ def _is_convolution(call):
     return isinstance(call.operation, keras.layers.Conv2D)
 
 
-def _schedule(training, target, **options):
+def _schedule(training, **options):
     protocol = training.protocol
     return sparsity.DTMSchedule(
-        target, begin=protocol.begin, end=protocol.end, **options
+        training.trial.level,
+        begin=protocol.begin,
+        end=protocol.end,
+        **options,
     )

@@ -53,7 +53,7 @@ class Protocol:
     curve_images: int = 2000
     warmup: float = 0.1
     learning_rate: float = 0.3
-    weight_decay: float = 2e-3
+    weight_decay: float = 3e-3
     momentum: float = 0.9
     begin: float = 0.1
     end: float = 0.7

@@ -135,6 +135,12 @@ class DTM(KernelTransform):
             scores = ops.mean(scores, axis=axes, keepdims=True)
         return scores
 
+    def size_of(self, kernel_shape) -> int:
+        """Return how many decisions there are for a kernel."""
+        if self.granularity == "channel":
+            return kernel_shape[-1]
+        return math.prod(kernel_shape)
+
     def mask(self, kernel, hard: bool = True):
         """Return the mask, broadcastable to the kernel."""
         scores, threshold = self.scores(kernel), self.threshold

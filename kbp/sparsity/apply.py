@@ -10,7 +10,7 @@ from kbp import graph
 from kbp.errors import nearest
 from kbp.layers import DTM, TransformedLayer
 from kbp.layers.dtm import GRANULARITIES
-from kbp.sparsity.cost import multiply_adds
+from kbp.sparsity.cost import COSTS, multiply_adds
 from kbp.sparsity.gates import add_gates
 
 PRUNABLE = (
@@ -21,7 +21,6 @@ PRUNABLE = (
     layers.DepthwiseConv2D,
     layers.Conv2DTranspose,
 )
-COSTS = ("parameters", "multiply_adds")
 
 
 def apply_dtm(

@@ -1,6 +1,7 @@
 """How a sparsity is shared among layers."""
 
-from collections.abc import Sequence
+import bisect
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -8,30 +9,49 @@ BUDGETS = ("adaptive", "uniform")
 
 
 def allocate(
-    scores: Sequence[np.ndarray], sparsity: float, budget: str
+    scores: Sequence[np.ndarray],
+    sparsity: float,
+    *,
+    budget: str,
+    rounded: Callable[[Sequence[int]], list[int]],
+    removed: Callable[[Sequence[int]], float],
 ) -> list[int]:
     """Return how many of each layer's weights or channels go.
 
     Args:
         scores: of each layer, flat.
-        sparsity: share of all that goes, in [0, 1).
+        sparsity: share that goes at least, in [0, 1).
         budget: `"uniform"` or `"adaptive"`.
+        rounded: what counts become before they are used.
+        removed: the share that goes with such counts.
     """
-    if budget == "uniform":
-        return [round(sparsity * s.size) for s in scores]
-    relative = [_lamp(s) for s in scores]
-    together = np.concatenate(relative)
-    count = round(sparsity * together.size)
-    if count == 0:
-        return [0] * len(scores)
-    border = np.partition(together, count - 1)[count - 1]
-    return [int(np.sum(r <= border)) for r in relative]
+    total = sum(s.size for s in scores)
+    if budget == "adaptive":
+        relative = [_lamp(s) for s in scores]
+        together = np.sort(np.concatenate(relative))
+
+    def counts(number):
+        if not number:
+            return rounded([0] * len(scores))
+        if budget == "uniform":
+            share = number / total
+            return rounded([round(share * s.size) for s in scores])
+        border = together[number - 1]
+        return rounded(
+            [int(np.searchsorted(r, border, "right")) for r in relative]
+        )
+
+    number = bisect.bisect_left(
+        range(total), sparsity, key=lambda n: removed(counts(n))
+    )
+    return counts(number)
 
 
 def _lamp(scores):
-    """Return each score's square over the sum of those not smaller.
+    """Return each score's square over the sum of those not smaller, sorted.
 
     The largest has 1, so no layer goes wholly before all others have.
     """
-    squares = np.sort(np.square(scores - min(0.0, scores.min())))[::-1]
-    return squares / np.maximum(np.cumsum(squares), 1e-300)
+    squares = np.sort(np.square(scores - min(0.0, scores.min())))
+    rest = np.cumsum(squares[::-1])[::-1]
+    return squares / np.maximum(rest, 1e-300)

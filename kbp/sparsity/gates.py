@@ -231,29 +231,33 @@ def _begin_with_magnitudes(model, places, gate):
     What they are more than that is left in the layers, so that the outputs
     stay; channels that a trained network hardly uses are then the first to go.
     """
-    operations = {place.call.operation.name for place in places}
-    found = [model.get_layer(name) for name in sorted(operations)]
-    if any(graph.transforms(layer) for layer in found):
+    first = {place.call.operation.name: place.call for place in places}
+    found = [graph.unwrapped(model.get_layer(name)) for name in first]
+    if any(graph.transforms(model.get_layer(name)) for name in first):
         return  # a mask looks at how large the weights are
-    sizes = sum(_magnitudes(graph.unwrapped(layer)) for layer in found)
-    count = gate.kernel.shape[0]
-    sizes = sizes.reshape(count, -1).mean(axis=1)
+    sizes = sum(map(_magnitudes, first.values()))
+    sizes = sizes.reshape(gate.kernel.shape[0], -1).mean(axis=1)
     factors = np.maximum(sizes / max(sizes.mean(), 1e-12), 1e-3)
     gate.kernel.assign(factors)
     for layer in found:
-        fold_gate(
-            graph.unwrapped(layer), 1 / np.repeat(factors, places[0].repeats)
-        )
+        fold_gate(layer, 1 / np.repeat(factors, places[0].repeats))
 
 
-def _magnitudes(layer):
-    """Return the size of each channel that a layer gives, of mean 1."""
+def _magnitudes(call):
+    """Return the size of each channel that a layer gives, of mean 1.
+
+    That of a BatchNormalization's factor also counts the kernel before it:
+    alone, the factors of a network that is not trained yet are all the same.
+    """
+    layer, sizes = call.operation, 1.0
     if isinstance(layer, layers.BatchNormalization):
         sizes = np.abs(_values(layer.gamma))
-    else:
+        layer = call.producers[0].operation if call.producers else None
+    if _kernel(layer) is not None:
         variable, axis = _kernel(layer)
         kernel = np.moveaxis(_values(variable), axis, -1)
-        sizes = np.sqrt(np.square(kernel.reshape(-1, kernel.shape[-1])).sum(0))
+        squares = np.square(kernel).reshape(-1, kernel.shape[-1])
+        sizes = sizes * np.sqrt(squares.sum(axis=0))
     return sizes / max(sizes.mean(), 1e-12)
 
 

@@ -10,7 +10,10 @@ from tensorboard.summary import Writer
 from kbp import graph
 from kbp.layers import DTM
 from kbp.sparsity.budget import BUDGETS, allocate
+from kbp.sparsity.cost import COSTS, Cost
 from kbp.sparsity.masks import hard_mask, masked_layers
+
+MEASURES = ("masks", *COSTS)
 
 
 class DTMSchedule(keras.callbacks.Callback):
@@ -31,9 +34,11 @@ class DTMSchedule(keras.callbacks.Callback):
     `initial_epoch` continues the same schedule.
 
     Args:
-        target_sparsity: share of zeros among all masked weights, or of masked
-            channels, in [0, 1). `None` leaves the thresholds to the training
-            and drives the temperature alone.
+        target_sparsity: share that goes, in [0, 1). `None` leaves the
+            thresholds to the training and drives the temperature alone.
+        measure: what the target is a share of: `"masks"`, all masked weights
+            or channels; `"parameters"` or `"multiply_adds"`, of the whole
+            model, as it is after `shrink`.
         begin: share of the training that stays dense.
         end: share of the training after which the target stands.
         temperatures: `tau` at `begin` and `end`, in units of 1 / (standard
@@ -69,6 +74,7 @@ class DTMSchedule(keras.callbacks.Callback):
         self,
         target_sparsity: float | None,
         *,
+        measure: str = "masks",
         begin: float = 0.1,
         end: float = 0.7,
         temperatures: tuple[float, float] = (5.0, 500.0),
@@ -93,18 +99,22 @@ class DTMSchedule(keras.callbacks.Callback):
                 "Argument `temperatures` must be two positive numbers, the "
                 f"larger last. Received: temperatures={temperatures}"
             )
-        if budget not in BUDGETS:
-            raise ValueError(
-                f"Argument `budget` must be one of {BUDGETS}. "
-                f"Received: budget={budget!r}"
-            )
+        for name, value, known in (
+            ("measure", measure, MEASURES),
+            ("budget", budget, BUDGETS),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f"Argument `{name}` must be one of {known}. "
+                    f"Received: {name}={value!r}"
+                )
         for name, value in (("every", every), ("multiple_of", multiple_of)):
             if value is not None and value < 1:
                 raise ValueError(
                     f"Argument `{name}` must be positive. "
                     f"Received: {name}={value}"
                 )
-        self.target_sparsity = target_sparsity
+        self.target_sparsity, self.measure = target_sparsity, measure
         self.begin, self.end = begin, end
         self.temperatures = temperatures
         self.budget, self.multiple_of = budget, multiple_of
@@ -124,6 +134,13 @@ class DTMSchedule(keras.callbacks.Callback):
                 f"Model {self.model.name} has no DTM mask to drive. "
                 "Use kbp.sparsity.apply_dtm first."
             )
+        self.removed = self._share_of_masks
+        if self.measure != "masks":
+            self.removed = Cost(
+                graph.flatten(self.model),
+                [layer for layer, _ in self.masked],
+                self.measure,
+            ).removed
         for _, dtm in self.masked:
             dtm.threshold_gradient.assign(float(self.target_sparsity is None))
         self.writer = Writer(str(self.log_dir)) if self.log_dir else None
@@ -176,13 +193,35 @@ class DTMSchedule(keras.callbacks.Callback):
         if self.target_sparsity is None:
             return
         sparsity = self.target_sparsity * (1 - (1 - x) ** 3)
-        counts = allocate(scores, sparsity, self.budget)
-        for (layer, dtm), s, tau, count in zip(
+        counts = allocate(
+            scores,
+            sparsity,
+            budget=self.budget,
+            rounded=self._rounded,
+            removed=self.removed,
+        )
+        for (_, dtm), s, tau, count in zip(
             self.masked, scores, temperatures, counts, strict=True
         ):
-            if len(layer.kernel.shape) == 1:  # channels
-                count = _rounded(count, s.size, self.multiple_of)
             dtm.threshold.assign(_threshold(s, count, tau))
+
+    def _rounded(self, counts):
+        """Let a multiple of channels stay, or all where there are fewer.
+
+        One weight or channel always stays: a layer without any cuts the
+        network.
+        """
+        result = []
+        for (layer, dtm), count in zip(self.masked, counts, strict=True):
+            size = dtm.size_of(layer.kernel.shape)
+            multiple = self.multiple_of if len(layer.kernel.shape) == 1 else 1
+            stay = multiple * max(1, round((size - count) / multiple))
+            result.append(size - min(size, stay))
+        return result
+
+    def _share_of_masks(self, counts):
+        sizes = [dtm.size_of(layer.kernel.shape) for layer, dtm in self.masked]
+        return sum(counts) / sum(sizes)
 
 
 def _scores(layer, dtm):
@@ -197,16 +236,15 @@ def _unit(scores):
     return max(float(scores.std()), floor, 1e-12)
 
 
-def _rounded(count, size, multiple):
-    """Return how many go so that a multiple stays, all if there are fewer."""
-    stay = max(multiple, round((size - count) / multiple) * multiple)
-    return size - min(size, stay)
-
-
 def _threshold(scores, count, temperature):
-    """Return the threshold at or below which so many scores lie."""
-    # One weight or channel always stays: a layer without any cuts the network.
-    count = min(count, scores.size - 1)
-    if count == 0:  # so far below that even the soft mask is nearly one
-        return float(scores.min()) - 8.0 / temperature
-    return float(np.partition(scores, count - 1)[count - 1])
+    """Return a threshold at or below which so many scores lie, or fewer.
+
+    Equal scores stay together: a layer whose channels are all alike, because
+    it has not trained yet, must not go whole.
+    """
+    border = np.partition(scores, count)[count]  # the least that stays
+    below = scores[scores < border]
+    if below.size:
+        return float(below.max())
+    # So far below that even the soft mask is nearly one.
+    return float(border) - 8.0 / temperature

@@ -6,7 +6,7 @@ import pytest
 from contracts import as_numpy
 
 import kbp
-from kbp import sparsity
+from kbp import graph, sparsity
 
 layers = keras.layers
 
@@ -73,8 +73,23 @@ def test_outputs_stay_and_a_group_has_one_gate(model, data):
 def test_gates_begin_with_the_magnitudes_of_the_channels(model):
     gamma = np.linspace(0.5, 1.5, 12)
     model.get_layer("inner_norm").gamma.assign(gamma)
+    norms = np.square(as_numpy(model.get_layer("inner").kernel)).sum((0, 1, 2))
+    expected = gamma * np.sqrt(norms)
     gate = gates(gated(model))["inner_gate"]
-    np.testing.assert_allclose(as_numpy(gate.kernel), gamma, rtol=1e-5)
+    np.testing.assert_allclose(
+        as_numpy(gate.kernel), expected / expected.mean(), rtol=1e-5
+    )
+
+
+def test_channels_that_are_all_alike_stay(model, data):
+    pruned = compiled(gated(model))
+    pruned.optimizer.learning_rate = 0.0
+    for gate in gates(pruned).values():
+        gate.kernel.assign(np.ones(gate.kernel.shape))
+    schedule = sparsity.DTMSchedule(0.5)
+    pruned.fit(*data, epochs=2, verbose=0, callbacks=[schedule])
+    for gate in gates(pruned).values():
+        assert sparsity.hard_mask(gate).all()
 
 
 def test_ends_and_skipped_layers_keep_their_channels(model):
@@ -145,6 +160,34 @@ def test_kept_channels_are_a_multiple(model, data):
     pruned.fit(*data, epochs=2, verbose=0, callbacks=[schedule])
     for gate in gates(pruned).values():
         assert sparsity.hard_mask(gate).sum() % 4 == 0
+
+
+@pytest.mark.parametrize("budget", ["adaptive", "uniform"])
+@pytest.mark.parametrize("target", [0.3, 0.6])
+def test_target_share_of_the_parameters_is_met(model, data, budget, target):
+    pruned = compiled(gated(model))
+    schedule = sparsity.DTMSchedule(target, measure="parameters", budget=budget)
+    pruned.fit(*data, epochs=3, verbose=0, callbacks=[schedule])
+    small = sparsity.shrink(pruned)
+    gone = 1 - small.count_params() / model.count_params()
+    assert target <= gone < target + 0.08  # a channel more
+
+
+def test_target_share_of_the_multiply_adds_is_met(model, data):
+    def multiply_adds(model):
+        return sum(map(sparsity.multiply_adds, graph.calls(model)))
+
+    pruned = compiled(gated(model))
+    schedule = sparsity.DTMSchedule(0.5, measure="multiply_adds")
+    pruned.fit(*data, epochs=3, verbose=0, callbacks=[schedule])
+    gone = 1 - multiply_adds(sparsity.shrink(pruned)) / multiply_adds(model)
+    assert 0.5 <= gone < 0.6
+    weights = compiled(sparsity.apply_dtm(model, protect_ends=False))
+    weights.fit(*data, epochs=3, verbose=0, callbacks=[schedule])
+    rows = sparsity.summary(weights)
+    kept = sum(row.kept_multiply_adds for row in rows)
+    whole = sum(row.multiply_adds for row in rows)
+    assert abs(1 - kept / whole - 0.5) < 0.005
 
 
 def test_fixed_gates_never_drift(model, data):
