@@ -1,6 +1,7 @@
 """The methods of the pruning race."""
 
 import bisect
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -115,7 +116,7 @@ def one_shot(training, model):
     return sparsity.strip(masked)
 
 
-def dtm_channels(training, model):
+def dtm_channels(training, model, budget="adaptive"):
     """Remove channels with kbp's trainable masks."""
     masked = sparsity.apply_dtm(
         model, granularity="channel", protect_ends=False
@@ -123,6 +124,7 @@ def dtm_channels(training, model):
     schedule = _schedule(
         training,
         measure="parameters",
+        budget=budget,
         multiple_of=training.protocol.multiple_of,
     )
     training.fit(masked, schedule)
@@ -145,6 +147,11 @@ METHODS = {
     "TFMOT": Method(tfmot_gradual),
     "one-shot": Method(one_shot),
     "DTM channels": Method(dtm_channels, structured=True, ours=True),
+    "DTM channels, uniform": Method(
+        functools.partial(dtm_channels, budget="uniform"),
+        structured=True,
+        ours=True,
+    ),
     "L1 channels": Method(l1_channels, structured=True),
 }
 

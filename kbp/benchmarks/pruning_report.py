@@ -172,8 +172,9 @@ def _explanation(head, results):
         f"{protocol['cut']:.0%}, and both train on. Training step: processor "
         "time of one thread relative to dense; TFMOT's is that of tf_keras, "
         "whose BatchNormalization is fused. Second table: channels that are "
-        "added together go together; L1 takes the same share of each group, "
-        "DTM what its masks decide, and both keep a multiple of "
+        'added together go together; L1 and "uniform" take the same share of '
+        "each group, DTM alone what its masks decide, and all keep a multiple "
+        "of "
         f"{protocol['multiple_of']}. int8: ranges from "
         f"{protocol['calibration_batches']} training batches, not trained "
         "further. Latency of one example by LiteRT at one thread, all files in "

@@ -58,7 +58,7 @@ class DTMSchedule(keras.callbacks.Callback):
 
     Raises:
         ValueError: an argument is out of range; at the start of training,
-            the model has no DTM mask.
+            the model has no DTM mask, or not enough to reach the target.
 
     Example:
     >>> import kbp
@@ -141,9 +141,20 @@ class DTMSchedule(keras.callbacks.Callback):
                 [layer for layer, _ in self.masked],
                 self.measure,
             ).removed
+        self._check_target()
         for _, dtm in self.masked:
             dtm.threshold_gradient.assign(float(self.target_sparsity is None))
         self.writer = Writer(str(self.log_dir)) if self.log_dir else None
+
+    def _check_target(self):
+        sizes = [dtm.size_of(layer.kernel.shape) for layer, dtm in self.masked]
+        most = self.removed(self._rounded(sizes))
+        if self.target_sparsity is not None and most < self.target_sparsity:
+            raise ValueError(
+                f"Argument `target_sparsity` is out of reach: the masks of "
+                f"model {self.model.name} can remove {most:.1%} at most. "
+                f"Received: target_sparsity={self.target_sparsity}"
+            )
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch

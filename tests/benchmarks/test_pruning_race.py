@@ -55,7 +55,7 @@ def untrained(method, level):
     [
         # What these two prune is held by tests of their own.
         pytest.param(name, marks=pytest.mark.slow)
-        if name in ("one-shot", "L1 channels")
+        if name in ("one-shot", "L1 channels", "DTM channels")
         else name
         for name in METHODS
     ],

@@ -173,6 +173,13 @@ def test_target_share_of_the_parameters_is_met(model, data, budget, target):
     assert target <= gone < target + 0.08  # a channel more
 
 
+def test_target_out_of_reach_is_refused(model, data):
+    pruned = compiled(gated(model))
+    schedule = sparsity.DTMSchedule(0.9, multiple_of=8, measure="parameters")
+    with pytest.raises(ValueError, match=r"out of reach.* can remove \d\d"):
+        pruned.fit(*data, verbose=0, callbacks=[schedule])
+
+
 def test_target_share_of_the_multiply_adds_is_met(model, data):
     def multiply_adds(model):
         return sum(map(sparsity.multiply_adds, graph.calls(model)))
