@@ -241,7 +241,9 @@ def test_one_channel_always_stays(data):
     x = kbp.layers.DTMConv2D(4, 3, granularity="channel")(inputs)
     outputs = keras.layers.GlobalAveragePooling2D()(x)
     model = compiled(keras.Model(inputs, outputs))
-    model.fit(*data, verbose=0, callbacks=[sparsity.DTMSchedule(0.95)])
+    with pytest.raises(ValueError, match=r"out of reach.* 75\.0% at most"):
+        model.fit(*data, verbose=0, callbacks=[sparsity.DTMSchedule(0.95)])
+    model.fit(*data, verbose=0, callbacks=[sparsity.DTMSchedule(0.75)])
     (layer,) = sparsity.masked_layers(model)
     assert sparsity.hard_mask(layer).mean() == 0.25
 
