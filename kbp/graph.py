@@ -49,6 +49,10 @@ def as_functional(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: the model is subclassed, or not built yet.
     """
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"Expected a Keras model. Received: {type(model).__name__}"
+        )
     if isinstance(model, keras.Sequential):
         if not model.built:
             raise ValueError(
@@ -99,7 +103,15 @@ def flatten(model: keras.Model) -> keras.Model:
         return outputs
 
     while any(is_unrolled(operation) for operation in model.operations):
-        model = rewrite(model, call=unroll)
+        try:
+            model = rewrite(model, call=unroll)
+        except ValueError as error:
+            if "names should be unique" not in str(error):
+                raise
+            raise ValueError(
+                f"Model {model.name} cannot be unrolled: layers of its nested "
+                f"models have equal names. Give each its own. {error}"
+            ) from error
     return model
 
 
@@ -157,8 +169,10 @@ def copy(layer, **changes):
     """
     if not isinstance(layer, keras.layers.Layer):
         return layer  # an operation has no state
-    if isinstance(layer, keras.layers.Lambda):
-        return layer  # nor has this, and Keras makes none from its function
+    if isinstance(layer, keras.layers.Lambda) or hasattr(layer, "adapt"):
+        # Keras makes no Lambda from its function, and what a preprocessing
+        # layer has adapted to is not in its weights. Neither is trained.
+        return layer
     if type(layer) is TransformedLayer and changes:
         return TransformedLayer(
             copy(layer.layer, **changes),
@@ -219,7 +233,7 @@ def transforms(layer) -> list:
 def in_float32(model: keras.Model) -> keras.Model:
     """Return a flat model that computes in float32, with the same weights."""
     new_model = replace_layers(model, copy)
-    for layer in new_model.layers:
+    for layer in set(new_model.layers) - set(model.layers):
         for part in {layer, unwrapped(layer)}:
             part.dtype_policy = "float32"
     return new_model

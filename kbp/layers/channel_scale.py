@@ -42,6 +42,7 @@ class ChannelScale(keras.layers.Layer):
                 f"Received: repeats={repeats}"
             )
         self.repeats = repeats
+        self.supports_masking = True
 
     def build(self, input_shape):
         count, rest = divmod(input_shape[-1], self.repeats)

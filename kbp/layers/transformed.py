@@ -55,6 +55,7 @@ class TransformedLayer(keras.layers.Wrapper):
         # Transforms see the stored kernel; the wrapped layer casts by itself.
         kwargs |= {"dtype": layer.variable_dtype, "autocast": False}
         super().__init__(layer, **kwargs)
+        self.supports_masking = layer.supports_masking
         self.transforms = list(transforms)
         self.kernel_attribute = kernel
 

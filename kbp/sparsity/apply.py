@@ -57,7 +57,8 @@ def apply_dtm(
 
     Returns:
         A new, uncompiled functional model with a copy of the weights. Its
-        masks start as all ones.
+        masks start as all ones. Before it trains on without a `DTMSchedule`,
+        `fix_masks` makes what they have decided permanent.
 
     Raises:
         ValueError: an argument is out of range, a name in `skip` is no layer of
@@ -80,6 +81,15 @@ def apply_dtm(
                 f"Argument `{name}` must be one of {known}. "
                 f"Received: {name}={value!r}"
             )
+    if not 0 <= penalty < math.inf:
+        raise ValueError(
+            "Argument `penalty` must not be negative, and finite. "
+            f"Received: penalty={penalty}"
+        )
+    if isinstance(skip, str):
+        raise ValueError(
+            f"Argument `skip` must be a list of names. Received: skip={skip!r}"
+        )
     flat = graph.flatten(model)
     uses = graph.calls(flat)
     names = {use.operation.name for use in uses}
@@ -99,7 +109,8 @@ def apply_dtm(
         raise ValueError(
             f"Model {model.name} has nothing to prune: no kernel or group of "
             "channels is left outside `skip` and (with `protect_ends`) "
-            "between its first and its last kernel."
+            "between its first and its last kernel, and clear of layers that "
+            "need all channels."
         )
     masks.share_penalty()
     return masked
@@ -118,23 +129,20 @@ class _Masks:
 
     def gate(self, scale, calls):
         """Return a gate for the channels that these uses give."""
-        sources = [
-            call.producers[0]
-            if isinstance(call.operation, layers.BatchNormalization)
-            else call
-            for call in calls
-        ]
-        return self.wrapped(scale, sources, len(calls))
+        return self.wrapped(scale, calls, len(calls))
 
     def wrapped(self, layer, sources, uses):
-        mask = DTM(**self.arguments)
+        inner = graph.unwrapped(layer)
+        mask = DTM(**{"dtype": inner.variable_dtype, **self.arguments})
         operations = {call.operation for call in sources}
         if self.cost == "multiply_adds":
             cost = sum(map(multiply_adds, sources))
         else:
             cost = sum(op.count_params() for op in operations)
         self.made.append((mask, cost, uses))
-        return TransformedLayer(layer, [mask])
+        return TransformedLayer(
+            inner, [*graph.transforms(layer), mask], name=layer.name
+        )
 
     def share_penalty(self):
         """Give each mask its share of the penalty, at each of its uses."""
@@ -153,8 +161,14 @@ def _mask_kernels(flat, uses, dense, masks):
         return None
 
     def masked(layer):
+        uses = calls.get(graph.unwrapped(layer))
+        if uses and any(isinstance(t, DTM) for t in graph.transforms(layer)):
+            raise ValueError(
+                f"Layer {layer.name} has a mask already. Use "
+                "kbp.sparsity.strip or fix_masks first."
+            )
         new = graph.copy(layer)
-        return masks.kernel(new, calls[layer]) if layer in calls else new
+        return masks.kernel(new, uses) if uses else new
 
     return graph.replace_layers(flat, masked)
 

@@ -91,6 +91,13 @@ OPERATION_RULES = {
     "Concatenate": values.concatenate,
     "Matmul": values.matmul,
 }
+OF_MANY = (
+    keep,
+    values.joined,
+    values.product,
+    values.concatenate,
+    values.matmul,
+)
 # Zeros that come in in all inputs go out as zeros.
 ZERO_KEEPING = (
     weights.channel_scale,
@@ -107,9 +114,11 @@ def trace(model: keras.Model) -> Trace:
     """Follow the channels through a flat functional model."""
     result = Trace(graph.calls(model))
     for number, call in enumerate(result.calls):
-        inputs = [result.of(x) for x in call.inputs]
+        # What is true or false is a mask of time steps.
+        inputs = [result.of(x) for x in call.inputs if x.dtype != "bool"]
         rule = rule_of(call)
-        outputs = rule(result, call, inputs) if rule else None
+        covered = rule in OF_MANY or len(inputs) == 1
+        outputs = rule(result, call, inputs) if rule and covered else None
         if outputs is None:
             outputs = _unknown(result, call, inputs)
         for x in call.outputs:

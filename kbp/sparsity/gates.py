@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+from keras import layers
 
 from kbp import graph
 from kbp.layers import ChannelScale
@@ -20,8 +21,6 @@ from kbp.sparsity import value_rules as values
 from kbp.sparsity import weight_rules as weights
 from kbp.sparsity.channels import Trace, size_of
 
-layers = keras.layers
-
 
 @dataclass(frozen=True)
 class Place:
@@ -29,14 +28,13 @@ class Place:
 
     Attributes:
         call: the use.
-        source: name of the layer whose channels they are: the convolution's
-            before a BatchNormalization.
+        source: the use whose channels they are, see `source_of`.
         labels: of the channels, each once.
         repeats: neighbouring channels of one label.
     """
 
     call: graph.Call
-    source: str
+    source: graph.Call
     labels: tuple[int, ...]
     repeats: int
 
@@ -49,28 +47,46 @@ def add_gates(
     Args:
         model: a flat functional model.
         dense: names of layers whose channels all stay.
-        make: `make(kernel_layer, calls) -> layer`, puts a mask on a
-            `ChannelScale` that stands behind these uses of layers.
+        make: `make(scale, sources) -> layer`, puts a mask on a `ChannelScale`
+            whose channels these uses of layers give.
 
     Returns:
         A new model with the same outputs, or `None` where nothing can be
         pruned.
+
+    Raises:
+        ValueError: the model has gates already.
     """
+    for layer in model.layers:
+        if isinstance(graph.unwrapped(layer), ChannelScale):
+            raise ValueError(
+                f"Model {model.name} has channels that are scaled already, by "
+                f"layer {layer.name}. Use kbp.sparsity.strip or shrink first."
+            )
+    model = _with_scales(model)
+    names = {operation.name for operation in model.operations}
     traced = rules.trace(model)
     groups = _groups(traced, set(dense))
     if not groups:
         return None
     gates, activations = {}, {}
     for places in groups.values():
-        first = places[0]
-        scale = ChannelScale(repeats=first.repeats, name=f"{first.source}_gate")
-        gate = make(scale, [place.call for place in places])
+        first = places[0].source.operation
+        scale = ChannelScale(
+            repeats=places[0].repeats,
+            name=_free(f"{first.name}_gate", names),
+            dtype=first.dtype_policy,
+        )
+        gate = make(scale, [place.source for place in places])
+        gate.trainable = any(p.source.operation.trainable for p in places)
         for place in places:
             operation = place.call.operation
             gates[place.call] = gate
             if _activation(operation) is not None:  # it goes behind the gate
                 activations[operation] = layers.Activation(
-                    _activation(operation), name=f"{operation.name}_activation"
+                    _activation(operation),
+                    name=_free(f"{operation.name}_activation", names),
+                    dtype=operation.dtype_policy,
                 )
     calls = iter(traced.calls)
 
@@ -108,6 +124,54 @@ def fold_gate(layer: keras.Layer, factors: np.ndarray) -> None:
         variable.assign(np.moveaxis(scaled, -1, axis))
 
 
+def source_of(call: graph.Call) -> graph.Call:
+    """Return the use that gives the channels behind a gate.
+
+    That of the kernel layer before a BatchNormalization, or the call itself.
+    """
+    if isinstance(call.operation, layers.BatchNormalization):
+        for before in call.producers:
+            if _kernel(before.operation) is not None:
+                return before
+    return call
+
+
+def is_foldable(call: graph.Call) -> bool:
+    """Say whether a gate behind a use of a layer can be folded into it."""
+    operation = call.operation
+    if isinstance(operation, layers.BatchNormalization):
+        return operation.scale
+    return _kernel(operation) is not None and _activation(operation) is None
+
+
+def _with_scales(model: keras.Model) -> keras.Model:
+    """Give each BatchNormalization a factor, for gates to be folded into."""
+    pairs = []
+
+    def replacement(layer):
+        if not isinstance(layer, layers.BatchNormalization) or layer.scale:
+            return layer
+        new = graph.copy(layer, scale=True)
+        pairs.append((layer, new))
+        return new
+
+    scaled = graph.rewrite(model, layer=replacement)
+    for old, new in pairs:
+        for name in ("beta", "moving_mean", "moving_variance"):
+            if getattr(old, name, None) is not None:
+                getattr(new, name).assign(_values(getattr(old, name)))
+        new.trainable = old.trainable
+    return scaled
+
+
+def _free(name: str, names: set[str]) -> str:
+    """Return a name that no layer has, and take it."""
+    while name in names:
+        name += "_"
+    names.add(name)
+    return name
+
+
 def _groups(traced: Trace, dense: set[str]) -> dict[tuple, list[Place]]:
     """Return the places for gates by their labels."""
     walk = _Walk(traced)
@@ -121,7 +185,7 @@ def _groups(traced: Trace, dense: set[str]) -> dict[tuple, list[Place]]:
         if place is None or uses[call.operation] != gated[call.operation]:
             vector = traced.vector(traced.of(call.outputs[0]))
             never.update(() if vector is None else vector[0].tolist())
-        elif {place.source, call.operation.name} & dense:
+        elif {place.source.operation.name, call.operation.name} & dense:
             never.update(place.labels)
     # A layer that adds into a group belongs to it without a place of its own.
     for call in traced.calls:
@@ -195,7 +259,7 @@ class _Walk:
 def _is_place(call):
     operation = call.operation
     if isinstance(operation, layers.BatchNormalization):
-        return operation.scale
+        return True
     if (
         rules.rule_of(call) is weights.depthwise
         and operation.depth_multiplier > 1
@@ -210,19 +274,16 @@ def _place(traced, call):
     if vector is None:
         return None
     activation = _activation(call.operation)
-    if activation is not None and not values.keeps_zero(activation):
+    if activation is not None and not (
+        values.is_elementwise(activation) and values.keeps_zero(activation)
+    ):
         return None
-    labels, repeats = vector[0], 1
+    labels = vector[0]
     unique = list(dict.fromkeys(labels.tolist()))
     repeats = len(labels) // len(unique)
     if labels.tolist() != np.repeat(unique, repeats).tolist():
         return None
-    source = call.operation.name
-    if isinstance(call.operation, layers.BatchNormalization):
-        before = call.producers[0] if call.producers else None
-        if before is not None and _kernel(before.operation) is not None:
-            source = before.operation.name
-    return Place(call, source, tuple(unique), repeats)
+    return Place(call, source_of(call), tuple(unique), repeats)
 
 
 def _begin_with_magnitudes(model, places, gate):
@@ -237,7 +298,10 @@ def _begin_with_magnitudes(model, places, gate):
         return  # a mask looks at how large the weights are
     sizes = sum(map(_magnitudes, first.values()))
     sizes = sizes.reshape(gate.kernel.shape[0], -1).mean(axis=1)
-    factors = np.maximum(sizes / max(sizes.mean(), 1e-12), 1e-3)
+    if not sizes.any():
+        return
+    # Not so small that what is left in the layers gets large.
+    factors = np.maximum(sizes / sizes.mean(), 0.1)
     gate.kernel.assign(factors)
     for layer in found:
         fold_gate(layer, 1 / np.repeat(factors, places[0].repeats))
@@ -249,10 +313,9 @@ def _magnitudes(call):
     That of a BatchNormalization's factor also counts the kernel before it:
     alone, the factors of a network that is not trained yet are all the same.
     """
-    layer, sizes = call.operation, 1.0
-    if isinstance(layer, layers.BatchNormalization):
-        sizes = np.abs(_values(layer.gamma))
-        layer = call.producers[0].operation if call.producers else None
+    layer, sizes = source_of(call).operation, 1.0
+    if isinstance(call.operation, layers.BatchNormalization):
+        sizes = np.abs(_values(call.operation.gamma))
     if _kernel(layer) is not None:
         variable, axis = _kernel(layer)
         kernel = np.moveaxis(_values(variable), axis, -1)

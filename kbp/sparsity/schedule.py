@@ -27,8 +27,9 @@ class DTMSchedule(keras.callbacks.Callback):
 
     and the masks' temperature grows geometrically from the first to the second
     of `temperatures`. From `end` on the masks are sharp, and what is left of
-    the network adapts to them. The last thresholds are set when training ends,
-    so the target is met exactly.
+    the network adapts to them. The thresholds are set once more after the last
+    epoch, so the target is met; a training that stops earlier misses it.
+    `fix_masks` makes the masks permanent, before the model trains on.
 
     Everything follows from `p`, so a training that is resumed with
     `initial_epoch` continues the same schedule.
@@ -94,7 +95,8 @@ class DTMSchedule(keras.callbacks.Callback):
                 "Arguments `begin` and `end` must satisfy 0 <= begin < end "
                 f"<= 1. Received: begin={begin}, end={end}"
             )
-        if not 0 < temperatures[0] <= temperatures[1]:
+        low, high = temperatures if np.size(temperatures) == 2 else (0, 0)
+        if not 0 < low <= high < math.inf:
             raise ValueError(
                 "Argument `temperatures` must be two positive numbers, the "
                 f"larger last. Received: temperatures={temperatures}"
@@ -109,9 +111,9 @@ class DTMSchedule(keras.callbacks.Callback):
                     f"Received: {name}={value!r}"
                 )
         for name, value in (("every", every), ("multiple_of", multiple_of)):
-            if value is not None and value < 1:
+            if value is not None and (int(value) != value or value < 1):
                 raise ValueError(
-                    f"Argument `{name}` must be positive. "
+                    f"Argument `{name}` must be a positive integer. "
                     f"Received: {name}={value}"
                 )
         self.target_sparsity, self.measure = target_sparsity, measure
@@ -133,6 +135,11 @@ class DTMSchedule(keras.callbacks.Callback):
             raise ValueError(
                 f"Model {self.model.name} has no DTM mask to drive. "
                 "Use kbp.sparsity.apply_dtm first."
+            )
+        if not self.params["steps"] and self.params["epochs"] == 1:
+            raise ValueError(
+                "One epoch of unknown length cannot be scheduled. Give `fit` "
+                "the argument `steps_per_epoch`."
             )
         self.removed = self._share_of_masks
         if self.measure != "masks":
@@ -157,13 +164,14 @@ class DTMSchedule(keras.callbacks.Callback):
             )
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
+        self.epoch, self.due = epoch, 1
         self.adjust(epoch / self.params["epochs"])
 
     def on_train_batch_begin(self, batch, logs=None):
         steps, epochs = self.params["steps"], self.params["epochs"]
-        every = self.every or max(1, (steps or 1) * epochs // 200)
-        if steps and batch and batch % every == 0:
+        if steps and batch >= self.due:  # several batches may be one call
+            every = self.every or max(1, steps * epochs // 200)
+            self.due = batch + every - batch % every
             self.adjust((self.epoch + batch / steps) / epochs)
 
     def on_epoch_end(self, epoch, logs=None):

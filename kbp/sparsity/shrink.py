@@ -49,9 +49,9 @@ def shrink(model: keras.Model, *, multiple_of: int = 1) -> keras.Model:
         Groups of channels that depend on each other: Fang et al., DepGraph:
         Towards Any Structural Pruning, 2023.
     """
-    if multiple_of < 1:
+    if int(multiple_of) != multiple_of or multiple_of < 1:
         raise ValueError(
-            "Argument `multiple_of` must be positive. "
+            "Argument `multiple_of` must be a positive integer. "
             f"Received: multiple_of={multiple_of}"
         )
     plain = strip(model)

@@ -6,7 +6,7 @@ import keras
 
 from kbp import graph
 from kbp.layers import DTM, ChannelScale, FixedMask, TransformedLayer
-from kbp.sparsity.gates import fold_gate
+from kbp.sparsity.gates import fold_gate, is_foldable
 from kbp.sparsity.masks import hard_mask, masked_layers
 
 
@@ -29,9 +29,16 @@ def strip(model: keras.Model) -> keras.Model:
     """
     model = graph.flatten(model)
     gates = {
-        layer.name
-        for layer in masked_layers(model)
-        if isinstance(layer.layer, ChannelScale)
+        call.operation.name
+        for call in graph.calls(model)
+        if isinstance(call.operation, ChannelScale)
+    }
+    # One that cannot be folded stays, with zeros.
+    gates -= {
+        call.operation.name
+        for call in graph.calls(model)
+        if isinstance(call.operation, ChannelScale)
+        and not (call.producers and _is_folded(call.producers[0]))
     }
     # In this order: a factor on a kernel would change what its mask decides.
     return _without(gates, _fold(model, lambda transform: None))
@@ -78,6 +85,10 @@ def _fold(model: keras.Model, replace_mask: Callable) -> keras.Model:
             if isinstance(transform, FixedMask):
                 transform.mask.assign(mask)
     return new_model
+
+
+def _is_folded(call):
+    return is_foldable(call) and call.successor is not None
 
 
 def _without(gates: set[str], model: keras.Model) -> keras.Model:

@@ -10,6 +10,7 @@ from rich.table import Table
 from kbp import graph
 from kbp.layers import DTM, ChannelScale
 from kbp.sparsity.cost import multiply_adds
+from kbp.sparsity.gates import source_of
 from kbp.sparsity.masks import hard_mask, masked_layers
 
 
@@ -117,10 +118,8 @@ def _rows(model):
     flat = graph.flatten(model)
     for call in graph.calls(flat):
         source = call
-        if isinstance(call.operation, ChannelScale):
-            (source,) = call.producers
-            if isinstance(source.operation, keras.layers.BatchNormalization):
-                (source,) = source.producers
+        if isinstance(call.operation, ChannelScale) and call.producers:
+            source = source_of(call.producers[0])
         cost = costs.get(call.operation, 0)
         costs[call.operation] = cost + multiply_adds(source)
     return [_row(layer, costs[layer.layer]) for layer in masked_layers(flat)]

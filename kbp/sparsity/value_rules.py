@@ -25,7 +25,16 @@ _FUNCTIONS = (
 ELEMENTWISE_ACTIVATIONS = {getattr(keras.activations, n) for n in _FUNCTIONS}
 ELEMENTWISE_OPERATIONS = {
     *(name.title().replace("_", "") for name in _FUNCTIONS),
-    *("Absolute", "Abs", "Cast", "Clip", "Exp", "Identity", "Negative"),
+    *(
+        "Absolute",
+        "Abs",
+        "Cast",
+        "Clip",
+        "ConvertToTensor",
+        "Exp",
+        "Identity",
+        "Negative",
+    ),
     *("Sqrt", "Square"),
 }
 
@@ -44,9 +53,8 @@ def keeps_zero(function, rank: int = 2) -> bool:
 def elementwise(trace, call, inputs):
     """Functions of one value."""
     (x,), operation = inputs, call.operation
-    if isinstance(operation, layers.Rescaling) and (
-        np.ndim(operation.scale) or np.ndim(operation.offset)
-    ):
+    bounds = ("scale", "offset", "x_min", "x_max")  # of Rescaling and clip
+    if any(np.ndim(getattr(operation, name, 0)) for name in bounds):
         return None
     if isinstance(operation, layers.Activation):
         operation = operation.activation
@@ -157,9 +165,9 @@ def transpose(trace, call, inputs):
     """Permute and transpose."""
     (x,), operation = inputs, call.operation
     axes = getattr(operation, "dims", None) or (operation.axes or (1,))[1:]
-    if len(axes) != len(x.shape) or 0 in axes:
+    axes = [axis % (len(x.shape) + 1) - 1 for axis in axes]
+    if sorted(axes) != list(range(len(x.shape))):
         return None
-    axes = [axis - 1 for axis in axes]
     return Channels(x.labels.transpose(axes), x.zero.transpose(axes))
 
 
@@ -167,6 +175,8 @@ def concatenate(trace, call, inputs):
     """Concatenation along any axis."""
     rank = len(inputs[0].shape)
     axis = call.operation.axis % (rank + 1) - 1
+    if axis < 0:
+        return None
     parts = [x.labels for x in inputs], [x.zero for x in inputs]
     if axis == rank - 1:
         vectors = [trace.vector(x) for x in inputs]

@@ -5,6 +5,7 @@ import numpy as np
 from keras import layers
 
 from kbp.sparsity.channels import Cut, shape_of, spread
+from kbp.sparsity.labels import KEPT
 from kbp.sparsity.value_rules import is_elementwise, keeps_zero
 
 # Attribute of the kernel, its axes of input and output channels, and the
@@ -43,8 +44,6 @@ def kernel_layer(trace, call, inputs):
     axes, vector = kernel_axes(layer), trace.vector(x)
     if axes is None or vector is None:
         return trace.keep_through(call, x)
-    if not is_elementwise(layer.activation):
-        return trace.keep_through(call, x)
     attribute, read_axis, given_axis, size = axes
     labels, zero = vector
     kernel = _values(getattr(layer, attribute))
@@ -53,10 +52,13 @@ def kernel_layer(trace, call, inputs):
     nothing = zero | ~nonzero.any(axis=1)  # (channels read,)
     trace.read(labels, nothing)
     given = trace.labels.new(kernel.shape[-1])
+    alone = is_elementwise(layer.activation)
+    if not alone:  # a softmax sees all that the layer gives
+        trace.labels.merge(given, KEPT)
     weights = {attribute: {read_axis: labels, given_axis: given}}
     zero = ~nonzero[~zero].any(axis=0)  # (channels given,)
     zero &= _bias(layer, weights, given)
-    zero &= keeps_zero(layer.activation)
+    zero &= alone and keeps_zero(layer.activation)
     trace.cut(layer, Cut(weights, {size: given}))
     return spread(given, zero, shape_of(call.outputs[0]))
 

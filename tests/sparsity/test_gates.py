@@ -231,6 +231,62 @@ def test_summary_counts_multiply_adds(model):
     assert rows["wide_gate"].multiply_adds == 64 * 8 * 16
 
 
+def test_normalization_without_a_factor_gets_one():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(8, 3, name="conv")(inputs)
+    x = layers.BatchNormalization(scale=False)(keras.ops.relu(x))
+    x = layers.Conv2D(4, 3, name="next")(x)
+    x = layers.BatchNormalization(scale=False)(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3))
+    pruned = gated(model, penalty=1.0)
+    assert len(gates(pruned)) == 2
+    np.testing.assert_allclose(
+        as_numpy(pruned(x)), as_numpy(model(x)), atol=1e-6
+    )
+
+
+def test_frozen_layers_get_frozen_gates(model):
+    for layer in model.layers[:-1]:
+        layer.trainable = False
+    assert len(gated(model).trainable_variables) == 2
+
+
+def test_gates_take_the_layers_precision(model):
+    half = keras.models.clone_model(
+        model,
+        clone_function=lambda layer: type(layer).from_config(
+            {**layer.get_config(), "dtype": "float64"}
+        ),
+    )
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3))
+    np.testing.assert_allclose(
+        as_numpy(gated(half)(x)), as_numpy(half(x)), rtol=1e-12
+    )
+
+
+def test_channels_are_not_masked_twice(model):
+    with pytest.raises(ValueError, match="scaled already"):
+        gated(gated(model))
+
+
+def test_gate_that_cannot_be_folded_stays():
+    inputs = keras.Input((4,))
+    x = layers.Dense(6, activation="relu")(inputs)
+    gate = kbp.layers.TransformedLayer(
+        kbp.layers.ChannelScale(name="mine"), [kbp.layers.DTM(threshold=0.5)]
+    )
+    model = keras.Model(inputs, layers.Dense(2)(gate(x)))
+    gate.kernel.assign([1.0, -1.0, 2.0, 0.1, -0.2, -3.0])
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    for new in (sparsity.strip(model), sparsity.shrink(model)):
+        np.testing.assert_allclose(
+            as_numpy(new(x)), as_numpy(model(x)), atol=1e-6
+        )
+    assert sparsity.shrink(model).get_layer("mine").kernel.shape == (4,)
+
+
 def test_scale_of_repeated_channels_is_checked():
     with pytest.raises(ValueError, match="`repeats` must be positive"):
         kbp.layers.ChannelScale(repeats=0)

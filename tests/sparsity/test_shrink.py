@@ -292,6 +292,79 @@ def test_what_is_not_cut_stays_right(layer):
     assert_equal(model, small)
 
 
+def zeroed(model, name, channels):
+    """Let channels of a layer give nothing."""
+    weights = [as_numpy(w).copy() for w in model.get_layer(name).weights]
+    for weight in weights:
+        weight[..., channels] = 0
+    model.get_layer(name).set_weights(weights)
+    return model
+
+
+def test_softmax_of_the_last_layer_is_no_obstacle():
+    inputs = keras.Input((4,))
+    hidden = layers.Dense(6, activation="relu", name="hidden")(inputs)
+    outputs = layers.Dense(3, activation="softmax")(hidden)
+    model = zeroed(keras.Model(inputs, outputs), "hidden", [0, 2])
+    small = sparsity.shrink(model)
+    assert_equal(model, small)
+    assert small.get_layer("hidden").units == 4
+
+
+def test_nested_models_are_cut_across_their_borders():
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            layers.Dense(6, name="outer"),
+            keras.Sequential([layers.Dense(6, activation="relu")]),
+            layers.Dense(2),
+        ]
+    )
+    small = sparsity.shrink(zeroed(model, "outer", [1, 3]))
+    assert_equal(model, small)
+    assert small.get_layer("outer").units == 4
+
+
+def test_equal_names_in_nested_models_are_named():
+    inputs = keras.Input((4,))
+    x = inputs
+    for name in ("a", "b"):
+        x = keras.Sequential([layers.Dense(4, name="twin")], name=name)(x)
+    with pytest.raises(ValueError, match=r"nested models have equal names"):
+        sparsity.shrink(keras.Model(inputs, x))
+
+
+def test_masks_of_time_steps_are_no_channels():
+    inputs = keras.Input((5,), dtype="int32")
+    x = layers.Embedding(7, 4, mask_zero=True)(inputs)
+    x = layers.Dense(6, name="hidden")(x)
+    x = layers.GlobalAveragePooling1D()(x)
+    model = zeroed(keras.Model(inputs, layers.Dense(2)(x)), "hidden", [5])
+    small = sparsity.shrink(model)
+    x = np.array([[1, 2, 3, 0, 0]])
+    np.testing.assert_allclose(
+        as_numpy(small(x)), as_numpy(model(x)), atol=1e-6
+    )
+    assert small.get_layer("hidden").units == 5
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda x: keras.ops.clip(x, np.zeros(6), np.ones(6)),
+        lambda x: keras.ops.concatenate([x, x], axis=0),
+        lambda x: keras.ops.transpose(x, (1, 0)),
+        lambda x: x[:, ::-1],
+    ],
+)
+def test_operation_without_a_rule_is_refused_by_name(operation):
+    inputs = keras.Input((4,), batch_size=6)
+    x = operation(layers.Dense(6, name="hidden")(inputs))
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    with pytest.raises(ValueError, match="cannot be shrunk: no rule"):
+        sparsity.shrink(zeroed(model, "hidden", [1]))
+
+
 def test_unknown_layer_is_refused_by_name():
     inputs = keras.Input((4,))
     hidden = layers.Dense(6, name="hidden", use_bias=False)(inputs)
@@ -321,7 +394,7 @@ def test_masked_channels_are_refused_by_quantization():
 
 def test_wrong_argument_is_named():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
-    with pytest.raises(ValueError, match="`multiple_of` must be positive"):
+    with pytest.raises(ValueError, match="`multiple_of` must be a positive"):
         sparsity.shrink(model, multiple_of=0)
     with pytest.raises(ValueError, match="is not built"):
         sparsity.shrink(keras.Sequential([layers.Dense(2)]))

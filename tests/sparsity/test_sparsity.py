@@ -307,6 +307,58 @@ def test_unknown_layer_is_named_with_the_nearest(model):
             sparsity.apply_dtm(model, **{name: "row"})
 
 
+def test_masked_model_is_not_masked_again(model, data):
+    pruned, _ = trained(model, data)
+    with pytest.raises(ValueError, match="has a mask already"):
+        sparsity.apply_dtm(pruned)
+    again = compiled(sparsity.apply_dtm(sparsity.fix_masks(pruned)))
+    again.fit(*data, verbose=0, callbacks=[sparsity.DTMSchedule(0.8)])
+    for before, after in zip(
+        sparsity.masked_layers(pruned),
+        sparsity.masked_layers(again),
+        strict=True,
+    ):
+        assert (sparsity.hard_mask(after) <= sparsity.hard_mask(before)).all()
+
+
+def test_what_a_layer_has_adapted_to_is_kept():
+    layers = keras.layers
+    normalization = layers.Normalization()
+    normalization.adapt(np.array([[3.0, 5.0], [4.0, 9.0]]))
+    inputs = keras.Input((2,))
+    x = layers.Dense(4, activation="relu")(normalization(inputs))
+    x = layers.Dense(4)(x)
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    x = np.array([[1.0, 2.0]])
+    for new in (
+        sparsity.apply_dtm(model),
+        sparsity.strip(model),
+        sparsity.shrink(model),
+    ):
+        np.testing.assert_array_equal(as_numpy(new(x)), as_numpy(model(x)))
+
+
+def test_epoch_of_unknown_length_is_refused(model, data):
+    pruned = compiled(sparsity.apply_dtm(model))
+    batches = tf.data.Dataset.from_tensors(data).filter(lambda x, y: True)
+    with pytest.raises(ValueError, match="`steps_per_epoch`"):
+        pruned.fit(
+            batches,
+            shuffle=False,
+            verbose=0,
+            callbacks=[sparsity.DTMSchedule(0.5)],
+        )
+
+
+def test_no_model_and_no_list_are_refused(model):
+    with pytest.raises(ValueError, match="Expected a Keras model"):
+        sparsity.shrink("model.keras")
+    with pytest.raises(ValueError, match="`skip` must be a list"):
+        sparsity.apply_dtm(model, skip="scale0_dense")
+    with pytest.raises(ValueError, match="`penalty` must not be negative"):
+        sparsity.apply_dtm(model, penalty=-1.0)
+
+
 def test_model_without_anything_to_prune_is_refused():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="nothing to prune"):
@@ -326,10 +378,14 @@ def test_schedule_without_masks_is_refused(model, data):
         ({"target_sparsity": -0.1}, r"`target_sparsity` must be in \[0, 1\)"),
         ({"target_sparsity": 0.5, "begin": 0.8}, "0 <= begin < end"),
         ({"target_sparsity": 0.5, "temperatures": (5, 1)}, "`temperatures`"),
-        ({"target_sparsity": 0.5, "every": 0}, "`every` must be positive"),
+        ({"target_sparsity": 0.5, "temperatures": 5}, "`temperatures`"),
+        ({"target_sparsity": 0.5, "every": 0}, "`every` must be a positive"),
         ({"target_sparsity": 0.5, "measure": "time"}, "`measure` must be one"),
         ({"target_sparsity": 0.5, "budget": "fair"}, "`budget` must be one"),
-        ({"target_sparsity": 0.5, "multiple_of": 0}, "`multiple_of` must be"),
+        (
+            {"target_sparsity": 0.5, "multiple_of": 0},
+            "`multiple_of` must be a positive",
+        ),
     ],
 )
 def test_wrong_argument_is_named(arguments, message):
