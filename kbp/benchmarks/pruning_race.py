@@ -9,7 +9,7 @@ from rich.console import Console
 from kbp import export
 from kbp.benchmarks.log import Log, read_race, run, worker_pool
 from kbp.benchmarks.pruners import METHODS
-from kbp.benchmarks.pruning_trial import Protocol, Trainer, Trial
+from kbp.benchmarks.pruning_trial import Protocol, Trainer, Trial, rebuild
 from kbp.errors import UserError, nearest
 
 RESULTS = Path(__file__).parent / "results" / "pruning.jsonl"
@@ -36,7 +36,7 @@ def race(
 
     Args:
         file: JSON lines; the first holds the protocol, machine and versions.
-            The networks lie beside it, see `folder_of`.
+            The .tflite files lie beside it, see `folder_of`.
         protocol: what all trainings have in common; by default `Protocol()`.
         names: of the methods that race now, by default all.
         data_dir: the folder that holds CIFAR-10.
@@ -50,7 +50,7 @@ def race(
 
     Raises:
         UserError: a name is unknown, the file is of another protocol, or the
-            data set or a network's file is missing.
+            data set is missing.
     """
     protocol = protocol or Protocol()
     names = list(names or METHODS)
@@ -94,21 +94,15 @@ def latencies(results: list[dict]) -> dict[str, list[float]]:
 
 
 def _time_files(log, folder, rounds, again):
-    names = [
-        file["name"]
-        for result in log.results
-        for file in result.get("files", {}).values()
-    ]
+    exported = [result for result in log.results if "files" in result]
+    names = [f["name"] for r in exported for f in r["files"].values()]
     if not names or (not again and latencies(log.results).keys() >= {*names}):
         return
-    try:
-        figures = export.benchmark(
-            [folder / name for name in names], num_threads=1, rounds=rounds
-        )
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{error} Take the race up where its networks are."
-        ) from error
+    for result in exported:
+        rebuild(result, folder)
+    figures = export.benchmark(
+        [folder / name for name in names], num_threads=1, rounds=rounds
+    )
     log.add(
         {
             "latency": {

@@ -196,7 +196,8 @@ class Trainer:
             `curve`; `step_seconds`, median processor time of a training step;
             `pruned`, the level as measured; `parameters`; `multiply_adds`; of
             dense and structured methods `files`: of each .tflite file its
-            `name`, its `bytes` and, of int8, its `accuracy`.
+            `name`, its `bytes` and, of int8, its `accuracy`; and `network`,
+            of which they can be made again.
 
         Raises:
             RuntimeError: the level was missed.
@@ -225,6 +226,7 @@ class Trainer:
         }
         if method.structured or not trial.level:
             result["files"] = self._export(trial, model)
+            result["network"] = model.to_json()
         return result
 
     def _export(self, trial, model):
@@ -235,7 +237,7 @@ class Trainer:
         )
         files = {}
         for dtype, exported in (("float32", model), ("int8", quantized)):
-            method = trial.method.replace(" ", "_")
+            method = trial.method.replace(" ", "_").replace(",", "")
             name = f"{method}-{trial.level:g}-{trial.seed}.{dtype}.tflite"
             export.to_tflite(exported, self.folder / name)
             size = (self.folder / name).stat().st_size
@@ -245,6 +247,29 @@ class Trainer:
         predicted = runner.predict(examples.inputs).argmax(axis=-1)
         files["int8"]["accuracy"] = float(np.mean(predicted == examples.labels))
         return files
+
+
+def rebuild(result: dict, folder: Path) -> None:
+    """Make a trial's .tflite files again, if one is missing.
+
+    Their weights are random, which a latency does not depend on.
+
+    Args:
+        result: of the trial.
+        folder: of the files.
+    """
+    paths = {d: folder / f["name"] for d, f in result["files"].items()}
+    if all(path.is_file() for path in paths.values()):
+        return
+    model = keras.models.model_from_json(result["network"])
+    images = np.random.default_rng(0).random((8, *model.input_shape[1:]))
+    for dtype, path in paths.items():
+        exported = (
+            quantization.quantize_aware(model, [images.astype("float32")])
+            if dtype == "int8"
+            else model
+        )
+        export.to_tflite(exported, path)
 
 
 def _zeros(model):

@@ -8,7 +8,7 @@ from keras import layers
 
 from kbp import graph
 from kbp.errors import nearest
-from kbp.layers import DTM, TransformedLayer
+from kbp.layers import DTM, FixedMask, TransformedLayer
 from kbp.layers.dtm import GRANULARITIES
 from kbp.sparsity.cost import COSTS, multiply_adds
 from kbp.sparsity.gates import add_gates
@@ -56,7 +56,8 @@ def apply_dtm(
         **dtm: arguments of `kbp.layers.DTM`.
 
     Returns:
-        A new, uncompiled functional model with a copy of the weights. Its
+        A new, uncompiled functional model with a copy of the weights. Masks
+        that it has already, as of `DTMDense`, stay what they are; the new
         masks start as all ones. Before it trains on without a `DTMSchedule`,
         `fix_masks` makes what they have decided permanent.
 
@@ -109,8 +110,8 @@ def apply_dtm(
         raise ValueError(
             f"Model {model.name} has nothing to prune: no kernel or group of "
             "channels is left outside `skip` and (with `protect_ends`) "
-            "between its first and its last kernel, and clear of layers that "
-            "need all channels."
+            "between its first and its last kernel, without a mask already, "
+            "and clear of layers that need all channels."
         )
     masks.share_penalty()
     return masked
@@ -140,9 +141,11 @@ class _Masks:
         else:
             cost = sum(op.count_params() for op in operations)
         self.made.append((mask, cost, uses))
-        return TransformedLayer(
-            inner, [*graph.transforms(layer), mask], name=layer.name
-        )
+        # Behind fixed masks, before what bounds the masked kernel's gradient.
+        others = graph.transforms(layer)
+        fixed = [t for t in others if isinstance(t, FixedMask)]
+        rest = [t for t in others if t not in fixed]
+        return TransformedLayer(inner, [*fixed, mask, *rest], name=layer.name)
 
     def share_penalty(self):
         """Give each mask its share of the penalty, at each of its uses."""
@@ -152,25 +155,26 @@ class _Masks:
 
 
 def _mask_kernels(flat, uses, dense, masks):
-    """Return the model with a mask on each prunable kernel."""
+    """Return the model with a mask on each prunable kernel without one."""
+    masked = {
+        layer.name
+        for layer in flat.layers
+        if any(isinstance(t, DTM) for t in graph.transforms(layer))
+    }
     calls = {}
     for use in uses:
-        if type(use.operation) in PRUNABLE and use.operation.name not in dense:
+        name = use.operation.name
+        if type(use.operation) in PRUNABLE and name not in {*dense, *masked}:
             calls.setdefault(use.operation, []).append(use)
     if not calls:
         return None
 
-    def masked(layer):
+    def replacement(layer):
         uses = calls.get(graph.unwrapped(layer))
-        if uses and any(isinstance(t, DTM) for t in graph.transforms(layer)):
-            raise ValueError(
-                f"Layer {layer.name} has a mask already. Use "
-                "kbp.sparsity.strip or fix_masks first."
-            )
         new = graph.copy(layer)
         return masks.kernel(new, uses) if uses else new
 
-    return graph.replace_layers(flat, masked)
+    return graph.replace_layers(flat, replacement)
 
 
 def _ends(uses):

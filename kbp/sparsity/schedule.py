@@ -149,6 +149,7 @@ class DTMSchedule(keras.callbacks.Callback):
                 self.measure,
             ).removed
         self._check_target()
+        self.progress = None
         for _, dtm in self.masked:
             dtm.threshold_gradient.assign(float(self.target_sparsity is None))
         self.writer = Writer(str(self.log_dir)) if self.log_dir else None
@@ -197,6 +198,9 @@ class DTMSchedule(keras.callbacks.Callback):
 
     def adjust(self, progress: float) -> None:
         """Set thresholds and temperatures for a share of the training."""
+        if progress == self.progress:
+            return  # an epoch begins where the last one ended
+        self.progress = progress
         if keras.config.backend() == "jax":
             self.model.jax_state_sync()  # `fit` holds the weights elsewhere
         x = (progress - self.begin) / (self.end - self.begin)

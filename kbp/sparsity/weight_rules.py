@@ -1,10 +1,9 @@
 """How layers with weights treat the channels of their inputs."""
 
-import keras
 import numpy as np
 from keras import layers
 
-from kbp.sparsity.channels import Cut, shape_of, spread
+from kbp.sparsity.channels import Cut, shape_of, spread, values_of
 from kbp.sparsity.labels import KEPT
 from kbp.sparsity.value_rules import is_elementwise, keeps_zero
 
@@ -46,7 +45,7 @@ def kernel_layer(trace, call, inputs):
         return trace.keep_through(call, x)
     attribute, read_axis, given_axis, size = axes
     labels, zero = vector
-    kernel = _values(getattr(layer, attribute))
+    kernel = values_of(getattr(layer, attribute))
     kernel = np.moveaxis(kernel, (read_axis, given_axis), (-2, -1))
     nonzero = kernel.reshape(-1, *kernel.shape[-2:]).any(axis=0)
     nothing = zero | ~nonzero.any(axis=1)  # (channels read,)
@@ -70,7 +69,7 @@ def depthwise(trace, call, inputs):
     if vector is None or not is_elementwise(layer.activation):
         return trace.keep_through(call, x)
     labels, zero = vector
-    kernel = _values(layer.kernel)  # (..., channels, multiplier)
+    kernel = values_of(layer.kernel)  # (..., channels, multiplier)
     weights = {"kernel": {-2: labels}}
     given = np.repeat(labels, kernel.shape[-1])
     nonzero = kernel.reshape(-1, *kernel.shape[-2:]).any(axis=0)
@@ -88,11 +87,11 @@ def separable(trace, call, inputs):
     if vector is None or not is_elementwise(layer.activation):
         return trace.keep_through(call, x)
     labels, zero = vector
-    kernel = _values(layer.depthwise_kernel)
+    kernel = values_of(layer.depthwise_kernel)
     read = np.repeat(labels, kernel.shape[-1])
     nonzero = kernel.reshape(-1, *kernel.shape[-2:]).any(axis=0)
     zero = (zero[:, None] | ~nonzero).ravel()
-    point = _values(layer.pointwise_kernel)
+    point = values_of(layer.pointwise_kernel)
     point = point.reshape(point.shape[-2:]) != 0
     trace.read(read, zero | ~point.any(axis=1))
     given = trace.labels.new(point.shape[-1])
@@ -113,7 +112,7 @@ def embedding(trace, call, inputs):
     given = trace.labels.new(layer.output_dim)
     cut = Cut({"embeddings": {1: given}}, {"output_dim": given})
     trace.cut(layer, cut)
-    zero = ~_values(layer.embeddings).any(axis=0)
+    zero = ~values_of(layer.embeddings).any(axis=0)
     given = trace.cuts[layer].sizes["output_dim"]
     return spread(given, zero, shape_of(call.outputs[0]))
 
@@ -125,16 +124,16 @@ def batch_norm(trace, call, inputs):
     if vector is None or layer.axis not in (-1, len(x.shape)):
         return trace.keep_through(call, x)
     labels, zero = vector
-    mean, scale = _values(layer.moving_mean), 1.0
+    mean, scale = values_of(layer.moving_mean), 1.0
     weights = {"moving_mean": {0: labels}, "moving_variance": {0: labels}}
     if layer.scale:
         weights["gamma"] = {0: labels}
-        scale = _values(layer.gamma)
+        scale = values_of(layer.gamma)
     offset = -mean * scale
     if layer.center:
         weights["beta"] = {0: labels}
-        deviation = np.sqrt(_values(layer.moving_variance) + layer.epsilon)
-        offset = offset + _values(layer.beta) * deviation
+        deviation = np.sqrt(values_of(layer.moving_variance) + layer.epsilon)
+        offset = offset + values_of(layer.beta) * deviation
     trace.cut(layer, Cut(weights))
     zero = (zero | (scale == 0)) & (offset == 0)
     return spread(labels, zero, shape_of(call.outputs[0]))
@@ -150,7 +149,7 @@ def channel_scale(trace, call, inputs):
     groups = labels.reshape(-1, layer.repeats)
     trace.labels.merge(groups, groups[:, :1])
     trace.cut(layer, Cut({"kernel": {0: groups[:, 0]}}))
-    zero = zero | (np.repeat(_values(layer.kernel), layer.repeats) == 0)
+    zero = zero | (np.repeat(values_of(layer.kernel), layer.repeats) == 0)
     return spread(labels, zero, x.shape)
 
 
@@ -162,7 +161,7 @@ def position(trace, call, inputs):
         return trace.keep_through(call, x)
     labels, zero = vector
     trace.cut(layer, Cut({"kernel": {-1: labels}}))
-    return spread(labels, zero & ~_values(layer.kernel).any(axis=0), x.shape)
+    return spread(labels, zero & ~values_of(layer.kernel).any(axis=0), x.shape)
 
 
 def _bias(layer, weights, labels):
@@ -170,8 +169,4 @@ def _bias(layer, weights, labels):
     if not layer.use_bias if hasattr(layer, "use_bias") else layer.bias is None:
         return True
     weights["bias"] = {0: labels}
-    return _values(layer.bias) == 0
-
-
-def _values(variable):
-    return keras.ops.convert_to_numpy(variable)
+    return values_of(layer.bias) == 0

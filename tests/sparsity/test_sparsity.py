@@ -309,7 +309,7 @@ def test_unknown_layer_is_named_with_the_nearest(model):
 
 def test_masked_model_is_not_masked_again(model, data):
     pruned, _ = trained(model, data)
-    with pytest.raises(ValueError, match="has a mask already"):
+    with pytest.raises(ValueError, match="without a mask already"):
         sparsity.apply_dtm(pruned)
     again = compiled(sparsity.apply_dtm(sparsity.fix_masks(pruned)))
     again.fit(*data, verbose=0, callbacks=[sparsity.DTMSchedule(0.8)])
