@@ -106,7 +106,10 @@ def random_graph(seed):
     return randomized(keras.Model(inputs, layers.Dense(3)(x)), rng)
 
 
-@pytest.mark.parametrize("start", range(0, 50, 10))
+@pytest.mark.parametrize(
+    "start",
+    [0, 10, *(pytest.param(n, marks=pytest.mark.slow) for n in (20, 30, 40))],
+)
 def test_fifty_random_graphs_keep_their_outputs(start):
     for seed in range(start, start + 10):
         rng = np.random.default_rng(seed)
