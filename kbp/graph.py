@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import keras
+import numpy as np
 from keras import tree
 
 from kbp.layers import Composite, TransformedLayer
@@ -99,7 +100,7 @@ def flatten(model: keras.Model) -> keras.Model:
             return layer(*args, **kwargs)
         outputs = layer.call(*args, **kwargs)
         if isinstance(layer, Composite):
-            _name_operations(layer, (args, kwargs), outputs)
+            name_operations(layer.name, (args, kwargs), outputs)
         return outputs
 
     while any(is_unrolled(operation) for operation in model.operations):
@@ -115,18 +116,23 @@ def flatten(model: keras.Model) -> keras.Model:
     return model
 
 
-def _name_operations(layer, inputs, outputs):
-    """Name the new operations after their layer, so that none stands twice.
+def name_operations(layer: str, inputs, outputs) -> None:
+    """Name new operations after the layer that they are of.
 
     Keras counts `reshape`, `reshape_1`, ... anew in each process, and a model
     that was loaded may hold these names already.
+
+    Args:
+        layer: name of the layer.
+        inputs: what it was called with.
+        outputs: what came out.
     """
     tensors = [
         x for x in tree.flatten(inputs) if isinstance(x, keras.KerasTensor)
     ]
     for operation in keras.Function(tensors, outputs).operations:
         if not isinstance(operation, keras.layers.Layer):
-            operation.name = layer.part(operation.name)
+            operation.name = f"{layer}_{operation.name}"
 
 
 def rewrite(
@@ -212,7 +218,7 @@ def carry_weights(old, new) -> None:
     for source, target in zip(sources, targets, strict=True):
         # Weights and the states of seed generators. Not the array itself: JAX
         # frees it when one of the two models trains.
-        target.assign(keras.ops.convert_to_numpy(source))
+        target.assign(values_of(source))
     unwrapped(new).trainable = unwrapped(old).trainable
     for source, target in zip(transforms(old), transforms(new), strict=False):
         if type(source) is not type(target):
@@ -220,14 +226,23 @@ def carry_weights(old, new) -> None:
         target.set_weights(source.get_weights())
 
 
+def values_of(variable: keras.Variable) -> np.ndarray:
+    """Return a variable's values."""
+    return keras.ops.convert_to_numpy(variable)
+
+
 def unwrapped(layer):
     """Return the layer inside a `TransformedLayer`, or the layer itself."""
-    return layer.layer if isinstance(layer, TransformedLayer) else layer
+    return layer.innermost if isinstance(layer, TransformedLayer) else layer
 
 
 def transforms(layer) -> list:
-    """Return the transforms of a layer's kernel, none if it is plain."""
-    return layer.transforms if isinstance(layer, TransformedLayer) else []
+    """Return the transforms of a layer's kernels, none if it is plain."""
+    found = []
+    while isinstance(layer, TransformedLayer):
+        found = [*layer.transforms, *found]
+        layer = layer.layer
+    return found
 
 
 def in_float32(model: keras.Model) -> keras.Model:

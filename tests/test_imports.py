@@ -13,7 +13,14 @@ ALLOWED = {
     "optimizers": {"optimizers"},
     "models": {"models", "layers"},
     "sparsity": {"sparsity", "layers", "graph", "errors"},
-    "quantization": {"quantization", "sparsity", "layers", "models", "graph"},
+    "quantization": {
+        "quantization",
+        "sparsity",
+        "layers",
+        "models",
+        "graph",
+        "errors",
+    },
     "data": {"data", "errors"},
     "export": {"export", "quantization", "sparsity", "layers", "graph"},
 }

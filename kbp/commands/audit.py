@@ -15,8 +15,9 @@ def add_arguments(parser):
     parser.add_argument(
         "--allow-float",
         nargs="*",
-        metavar="OP",
-        help="fail if another operation is float; without names: if any is",
+        metavar="NAME",
+        help="operations or layers that may be float, any other float operation "
+        "fails; without names: all",
     )
 
 
@@ -25,7 +26,7 @@ def run(options, console):
     with users_errors():
         audit = export.audit(options.path, allow_float=options.allow_float)
     table = Table(title=str(options.path))
-    for column in ("operation", "inputs", "outputs", "tensor"):
+    for column in ("operation", "inputs", "outputs", "layer"):
         table.add_column(column, overflow="fold")
     for operation in audit.operations:
         table.add_row(

@@ -19,7 +19,7 @@ HELP = (
     "latency of .tflite files, and races: a recipe's seeds, optimizers, pruning"
 )
 EXAMPLES = (
-    "model_float32.tflite model_int8.tflite --threads 1",
+    "model_float32.tflite model_int8.tflite --threads 1 2",
     "recipe pyramid_bpnet_small.digits --seeds 5",
     "optimizers --workers 2",
     "pruning DTM TFMOT --workers 2",
@@ -39,9 +39,10 @@ def add_arguments(parser):
     parser.add_argument(
         "--threads",
         type=positive,
-        default=1,
+        nargs="+",
+        default=[1],
         metavar="N",
-        help="threads of LiteRT (default: 1)",
+        help="threads of LiteRT, one or several numbers (default: 1)",
     )
     parser.add_argument(
         "--rounds",
@@ -140,17 +141,15 @@ def _latency(options, console):
         figures = export.benchmark(
             options.what, num_threads=options.threads, rounds=options.rounds
         )
-    table = Table(
-        caption=f"median and quartiles of {options.rounds} rounds at "
-        f"{options.threads} thread(s)"
-    )
+    table = Table(caption=f"median and quartiles of {options.rounds} rounds")
     table.add_column("file")
-    for column in ("size", "median", "quartiles", "speed-up"):
+    for column in ("size", "threads", "median", "quartiles", "speed-up"):
         table.add_column(column, justify="right")
     for figure in figures:
         table.add_row(
             figure.path,
-            f"{Path(figure.path).stat().st_size / 1e3:,.0f} kB",
+            f"{figure.size / 1e3:,.0f} kB",
+            str(figure.num_threads),
             f"{figure.median:.3f} ms",
             f"{figure.low:.3f} - {figure.high:.3f}",
             f"{figures[0].median / figure.median:.2f}x",

@@ -28,6 +28,11 @@ def add_arguments(parser):
         help="of a .tflite file (default: what the model was trained for)",
     )
     parser.add_argument(
+        "--input-dtype",
+        choices=export.tflite.INPUT_DTYPES,
+        help="of the inputs and outputs of an int8 file (default: int8)",
+    )
+    parser.add_argument(
         "--batch-size",
         type=positive,
         default=1,
@@ -38,8 +43,8 @@ def add_arguments(parser):
         "--allow-float",
         nargs="*",
         default=(),
-        metavar="OP",
-        help="operations that may stay float in an int8 file",
+        metavar="NAME",
+        help="operations or layers that may stay float in an int8 file",
     )
 
 
@@ -58,6 +63,7 @@ def run(options, console):
                 model,
                 out,
                 dtype=options.dtype,
+                input_dtype=options.input_dtype,
                 batch_size=options.batch_size,
                 allow_float=options.allow_float,
             )

@@ -1,5 +1,6 @@
 """Looking into a .tflite file: operations, types, sizes."""
 
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 from kbp.export.files import read_tflite
 
+_CONVERSIONS = ("DEQUANTIZE", "QUANTIZE")
 _FLOATS = ("FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16")
 _NUMPY = {
     "FLOAT32": np.float32,
     "FLOAT16": np.float16,
     "INT8": np.int8,
+    "UINT8": np.uint8,
     "INT32": np.int32,
     "INT64": np.int64,
 }
@@ -28,7 +31,8 @@ class Operation:
         name: LiteRT's name, e.g. `"CONV_2D"`.
         inputs: types of the inputs, e.g. `("INT8", "INT8", "INT32")`.
         outputs: types of the outputs.
-        layer: name of the output tensor, which begins with the Keras layer's.
+        layer: name of the Keras layer that it came from, as far as the name
+            of its output tells.
     """
 
     name: str
@@ -71,8 +75,9 @@ def audit(
 
     Args:
         model: path of the file, or its bytes.
-        allow_float: names of operations (`"SOFTMAX"`) that may be float; any
-            other float operation is then an error. `None` allows all.
+        allow_float: names of operations (`"SOFTMAX"`) or of Keras layers that
+            may be float; any other float operation is then an error. `None`
+            allows all.
 
     Raises:
         ValueError: it is no .tflite file, or a float operation is not
@@ -103,7 +108,11 @@ def audit(
 
 
 def _require_integers(result, allowed):
-    found = [op for op in result.float_operations if op.name not in allowed]
+    # A conversion stands at a float operation only, which has to be allowed.
+    names = {*allowed, *(_CONVERSIONS if allowed else ())}
+    found = [
+        op for op in result.float_operations if not names & {op.name, op.layer}
+    ]
     if found:
         listed = "; ".join(f"{op.name} at {op.layer}" for op in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
@@ -121,8 +130,26 @@ def _operation(name, operator, tensors):
         name,
         types(operator.inputs),
         types(operator.outputs),
-        tensors[operator.outputs[0]].name.decode(),
+        _layer_of(operator, tensors),
     )
+
+
+def _layer_of(operator, tensors):
+    """Return the layer in a name like `model_1/layer_1/op;model_1/...`.
+
+    Of operations that LiteRT computes as one, it is the first that is no
+    quantizer. Keras ends the name of each scope with a number. The model's
+    output may have a name without scopes, but weights stand last in the input.
+    """
+    named = [*operator.outputs, *reversed(operator.inputs)]
+    known = [tensors[i].name.decode() for i in named if i != -1]
+    tensor = next((name for name in known if "/" in name), known[0])
+    scopes = [part.split("/") for part in tensor.split(";")]
+    layers = [
+        re.sub(r"_\d+$", "", scope[min(1, len(scope) - 1)]) for scope in scopes
+    ]
+    names = [name for name in layers if not name.endswith("_quant")]
+    return (names or layers)[0]
 
 
 def _operator_name(code):

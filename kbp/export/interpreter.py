@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from kbp.export.files import read_tflite
 
@@ -14,6 +14,7 @@ class Runner:
     Args:
         path: the file; it has one input and one output.
         num_threads: threads of XNNPACK.
+        reference: run LiteRT's reference kernels instead of XNNPACK; slow.
 
     Attributes:
         output_scale: size of one integer step of the output, 0 for float.
@@ -23,9 +24,18 @@ class Runner:
         ValueError: it is no .tflite file that LiteRT runs.
     """
 
-    def __init__(self, path: str | Path, *, num_threads: int = 1):
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        num_threads: int = 1,
+        reference: bool = False,
+    ):
+        kernels = OpResolverType.BUILTIN_REF if reference else None
         self.interpreter = Interpreter(
-            model_content=read_tflite(path), num_threads=num_threads
+            model_content=read_tflite(path),
+            num_threads=num_threads,
+            experimental_op_resolver_type=kernels or OpResolverType.AUTO,
         )
         self.interpreter.allocate_tensors()
         inputs = self.interpreter.get_input_details()
@@ -64,7 +74,10 @@ class Runner:
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Return the float outputs of a float batch of any size."""
-        outputs = self.predict_raw(inputs)
+        return self.dequantize_output(self.predict_raw(inputs))
+
+    def dequantize_output(self, outputs: np.ndarray) -> np.ndarray:
+        """Return outputs in the file's type as floats."""
         if not self.output_scale:
             return outputs
         steps = outputs.astype(np.float32) - self.output_zero

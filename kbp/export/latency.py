@@ -12,9 +12,20 @@ from kbp.export.interpreter import Runner
 
 @dataclass(frozen=True)
 class Latency:
-    """Time of one call of a .tflite file, in milliseconds."""
+    """Time of one call of a .tflite file, in milliseconds.
+
+    Attributes:
+        path: of the file.
+        size: of the file, in bytes.
+        num_threads: threads of XNNPACK.
+        median: over the rounds.
+        low: the first quartile.
+        high: the third.
+        rounds: that were measured.
+    """
 
     path: str
+    size: int
     num_threads: int
     median: float
     low: float
@@ -25,7 +36,7 @@ class Latency:
 def benchmark(
     paths: Sequence[str | Path],
     *,
-    num_threads: int = 1,
+    num_threads: int | Sequence[int] = 1,
     rounds: int = 30,
     seconds: float = 0.02,
     seed: int = 0,
@@ -37,19 +48,21 @@ def benchmark(
 
     Args:
         paths: .tflite files.
-        num_threads: threads of XNNPACK.
+        num_threads: threads of XNNPACK, or several numbers of them.
         rounds: rounds to measure, after one to warm up.
         seconds: time that one file runs in one round, at least one call.
         seed: of the random inputs.
 
     Returns:
-        One `Latency` for each path; `low` and `high` are the quartiles.
+        One `Latency` for each path and number of threads, path by path.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no .tflite file that LiteRT runs.
     """
-    runners = [Runner(path, num_threads=num_threads) for path in paths]
+    threads = [num_threads] if isinstance(num_threads, int) else num_threads
+    settings = [(path, count) for path in paths for count in threads]
+    runners = [Runner(path, num_threads=count) for path, count in settings]
     inputs = [_random_input(runner, seed) for runner in runners]
     calls = []
     for runner, x in zip(runners, inputs, strict=True):
@@ -67,8 +80,12 @@ def benchmark(
     )  # (rounds, files)
     low, median, high = np.quantile(1000 * times, [0.25, 0.5, 0.75], axis=0)
     return [
-        Latency(str(path), num_threads, *map(float, figures), rounds)
-        for path, *figures in zip(paths, median, low, high, strict=True)
+        Latency(str(path), Path(path).stat().st_size, count, *figures, rounds)
+        for (path, count), figures in zip(
+            settings,
+            np.stack([median, low, high], axis=1).tolist(),
+            strict=True,
+        )
     ]
 
 

@@ -10,9 +10,10 @@ import tensorflow as tf
 from kbp import graph
 from kbp.export.audit import Audit, audit
 from kbp.export.files import write_atomically
-from kbp.quantization import fake_quantizers
+from kbp.quantization import FloatGate, fake_quantizers
 
-DTYPES = ("float32", "int8")
+DTYPES = ("float32", "float16", "int8")
+INPUT_DTYPES = ("float32", "int8", "uint8")
 
 
 def to_tflite(
@@ -20,6 +21,7 @@ def to_tflite(
     path: str | Path,
     *,
     dtype: str | None = None,
+    input_dtype: str | None = None,
     batch_size: int = 1,
     allow_float: Sequence[str] = (),
 ) -> Audit:
@@ -27,19 +29,24 @@ def to_tflite(
 
     Args:
         model: a functional or built Sequential model; of `quantize_aware` for
-            `"int8"`. One of mixed precision is exported in float32 or int8.
+            `"int8"`. One of mixed precision computes in float32 or int8.
         path: file to write; replaced whole if it exists.
-        dtype: `"int8"`: integer weights, operations, inputs and outputs;
-            `"float32"`: as the model is. By default `"int8"` if the model is
-            quantization-aware.
+        dtype: `"int8"`: integer weights and operations; `"float32"`: as the
+            model is; `"float16"`: weights of half the size, computed in
+            float32. By default `"int8"` if the model is quantization-aware.
+        input_dtype: type of float inputs and outputs, `"int8"`, `"uint8"` or
+            `"float32"`; by default `"int8"` in an int8 file. Another than
+            float32 is for int8 files alone.
         batch_size: examples in one call of the interpreter.
-        allow_float: names of operations that may stay float in an int8 file.
+        allow_float: names of LiteRT's operations or of Keras layers that may
+            stay float in an int8 file, besides the layers that
+            `quantize_aware` was told to skip.
 
     Returns:
         The audit of the file.
 
     Raises:
-        ValueError: `dtype` is unknown or does not fit the model, its input
+        ValueError: a type is unknown or does not fit the model, its input
             size is not fixed, or an operation would be float by accident; no
             file is written then.
 
@@ -54,28 +61,50 @@ def to_tflite(
     model = graph.flatten(model)
     quantized = any(True for _ in fake_quantizers(model))
     dtype = dtype or ("int8" if quantized else "float32")
-    _check(model, dtype, quantized)
-    content = _convert(graph.in_float32(model), dtype, batch_size)
-    allowed = allow_float if dtype == "int8" else None
+    input_dtype = input_dtype or ("int8" if dtype == "int8" else "float32")
+    _check(model, dtype, input_dtype, quantized)
+    if not batch_size > 0:
+        raise ValueError(
+            "Argument `batch_size` must be positive. "
+            f"Received: batch_size={batch_size}"
+        )
+    content = _convert(_prepared(model), dtype, input_dtype, batch_size)
+    allowed = None
+    if dtype == "int8":
+        gates = [x for x in model.layers if isinstance(x, FloatGate)]
+        floats = [name for gate in gates for name in (gate.name, gate.layer)]
+        allowed = [*allow_float, *floats]
+        if input_dtype == "float32":
+            allowed += ["DEQUANTIZE", "QUANTIZE"]
     result = audit(content, allow_float=allowed)
     write_atomically(path, content)
     return result
 
 
-def _check(model, dtype, quantized):
-    if dtype not in DTYPES:
+def _check(model, dtype, input_dtype, quantized):
+    for name, value, known in (
+        ("dtype", dtype, DTYPES),
+        ("input_dtype", input_dtype, INPUT_DTYPES),
+    ):
+        if value not in known:
+            raise ValueError(
+                f"Argument `{name}` must be one of {known}. "
+                f"Received: {name}={value!r}"
+            )
+    if input_dtype != "float32" and dtype != "int8":
         raise ValueError(
-            f"Argument `dtype` must be one of {DTYPES}. Received: {dtype!r}"
+            f"Argument `input_dtype` must be 'float32' in a {dtype} file. "
+            f"Received: input_dtype={input_dtype!r}"
         )
     if dtype == "int8" and not quantized:
         raise ValueError(
             f"Model {model.name} is not quantization-aware. Use "
             "kbp.quantization.quantize_aware first."
         )
-    if dtype == "float32" and quantized:
+    if dtype != "int8" and quantized:
         raise ValueError(
             f"Model {model.name} is quantization-aware: export it as int8, or "
-            "the model it was made from as float32."
+            f"the model it was made from as {dtype}."
         )
     for x in model.inputs:
         if None in x.shape[1:]:
@@ -85,7 +114,41 @@ def _check(model, dtype, quantized):
             )
 
 
-def _convert(model, dtype, batch_size):
+class _Named(keras.layers.Layer):
+    """An operation as a layer, so that the file's tensors have its name."""
+
+    def __init__(self, operation, arguments):
+        super().__init__(name=operation.name)
+        self.operation, self.arguments = operation, arguments
+
+    def call(self, tensors):
+        given = iter(tensors)
+        args, kwargs = keras.tree.map_structure(
+            lambda x: next(given) if _is_symbolic(x) else x, self.arguments
+        )
+        return self.operation(*args, **kwargs)
+
+
+def _is_symbolic(x):
+    return isinstance(x, keras.KerasTensor)
+
+
+def _prepared(model):
+    """Return a copy that computes in float32 and has no empty range."""
+    model = graph.in_float32(model)
+    for quantizer in fake_quantizers(model):
+        quantizer.widen_empty_range()
+
+    def named(operation, *args, **kwargs):
+        if isinstance(operation, keras.layers.Layer):
+            return operation(*args, **kwargs)
+        tensors = filter(_is_symbolic, keras.tree.flatten((args, kwargs)))
+        return _Named(operation, (args, kwargs))(list(tensors))
+
+    return graph.rewrite(model, call=named)
+
+
+def _convert(model, dtype, input_dtype, batch_size):
     specs = [
         tf.TensorSpec((batch_size, *x.shape[1:]), x.dtype, name=x.name)
         for x in model.inputs
@@ -100,10 +163,12 @@ def _convert(model, dtype, batch_size):
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     # No representative data set is asked for: the ranges are in the graph.
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if dtype == "int8":
+    if dtype != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.inference_input_type = tf.int8
-        converter.inference_output_type = tf.int8
+    if dtype == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    converter.inference_input_type = tf.as_dtype(input_dtype)
+    converter.inference_output_type = tf.as_dtype(input_dtype)
     with warnings.catch_warnings():
         # The converter misses statistics of the inputs; they are in the graph.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")

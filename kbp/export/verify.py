@@ -1,7 +1,7 @@
 """Comparing an exported file with the model it came from."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -21,6 +21,8 @@ class Verification:
         mean: mean absolute difference, in units.
         within_one: share of the outputs at most one unit apart (for floats:
             within 1e-3 of the largest output).
+        metrics: of each metric that was asked for, the value of the Keras
+            model and that of the file.
     """
 
     outputs: int
@@ -28,40 +30,57 @@ class Verification:
     maximum: float
     mean: float
     within_one: float
+    metrics: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def verify(
-    model: keras.Model, path: str | Path, data: Iterable
+    model: keras.Model,
+    path: str | Path,
+    data: Iterable,
+    *,
+    metrics: Sequence[keras.Metric] = (),
+    reference: bool = False,
 ) -> Verification:
     """Run a .tflite file and its Keras model on the same data.
 
     Args:
         model: the model that was exported.
         path: the file.
-        data: batches of inputs, or of tuples that begin with the inputs.
+        data: batches of inputs, or of tuples that begin with the inputs; with
+            `metrics`, of tuples of inputs and targets.
+        metrics: metrics of the task; they are reset before and after.
+        reference: run LiteRT's reference kernels instead of XNNPACK.
 
     Returns:
-        The differences of all outputs.
+        The differences of all outputs, and the metrics of both.
 
     Raises:
-        ValueError: the data are empty, or it is no .tflite file.
+        ValueError: the data are empty or have no targets for the metrics, or
+            it is no .tflite file.
         FileNotFoundError: there is no such file.
     """
-    runner = Runner(path)
-    differences = []
+    runner = Runner(path, reference=reference)
+    differences, batches = [], []
     largest = 0.0
     for batch in data:
-        inputs = batch[0] if isinstance(batch, tuple | list) else batch
-        inputs = keras.ops.convert_to_numpy(inputs)
-        expected = keras.ops.convert_to_numpy(model(inputs, training=False))
-        largest = max(largest, float(np.abs(expected).max()))
+        pair = isinstance(batch, tuple | list)
+        if metrics and not (pair and len(batch) > 1):
+            raise ValueError(
+                "The data to verify with hold no targets for the metrics."
+            )
+        inputs = keras.ops.convert_to_numpy(batch[0] if pair else batch)
+        outputs = keras.ops.convert_to_numpy(model(inputs, training=False))
+        found = runner.predict_raw(inputs)
+        if metrics:
+            batches.append((batch[1], outputs, runner.dequantize_output(found)))
+        largest = max(largest, float(np.abs(outputs).max()))
+        expected = outputs
         if runner.output_scale:
-            expected = runner.quantize_output(expected).astype(np.int32)
-        found = runner.predict_raw(inputs).astype(expected.dtype)
-        differences.append(np.abs(found - expected).ravel())
+            expected = runner.quantize_output(outputs).astype(np.int32)
+        differences.append(np.abs(found.astype(expected.dtype) - expected))
     if not differences:
         raise ValueError("The data to verify with hold no batch.")
-    gaps = np.concatenate(differences)
+    gaps = np.concatenate([x.ravel() for x in differences])
     one = 1 if runner.output_scale else 1e-3 * largest
     return Verification(
         outputs=gaps.size,
@@ -69,4 +88,20 @@ def verify(
         maximum=float(gaps.max()),
         mean=float(gaps.mean()),
         within_one=float(np.mean(gaps <= one)),
+        metrics={
+            metric.name: (
+                _value(metric, batches, 1),
+                _value(metric, batches, 2),
+            )
+            for metric in metrics
+        },
     )
+
+
+def _value(metric, batches, index):
+    metric.reset_state()
+    for batch in batches:
+        metric.update_state(batch[0], batch[index])
+    value = float(metric.result())
+    metric.reset_state()
+    return value

@@ -18,6 +18,7 @@ class TransformedLayer(keras.layers.Wrapper):
 
     Only layers without state of their own can be wrapped: what a
     BatchNormalization or Dropout updates inside the wrapper would be lost.
+    A layer with several kernels takes one wrapper around another for each.
 
     Args:
         layer: the Keras layer to wrap, e.g. `keras.layers.Dense(10)`.
@@ -62,16 +63,25 @@ class TransformedLayer(keras.layers.Wrapper):
     @property
     def kernel(self) -> keras.Variable:
         """The wrapped layer's own kernel, before any transform."""
-        return getattr(self.layer, self.kernel_attribute)
+        return getattr(self.innermost, self.kernel_attribute)
+
+    @property
+    def innermost(self) -> keras.layers.Layer:
+        """The layer inside, also of several wrappers around each other."""
+        layer = self.layer
+        while isinstance(layer, TransformedLayer):
+            layer = layer.layer
+        return layer
 
     def build(self, input_shape):
         super().build(input_shape)
-        if not hasattr(self.layer, self.kernel_attribute):
+        if not hasattr(self.innermost, self.kernel_attribute):
             raise ValueError(
                 f"Layer {self.layer.name} has no attribute "
                 f"`{self.kernel_attribute}` to transform."
             )
-        if self.layer.non_trainable_variables and self.layer.trainable:
+        inside = self.innermost
+        if inside.non_trainable_variables and inside.trainable:
             raise ValueError(
                 f"Layer {self.layer.name} updates state of its own, which a "
                 "TransformedLayer would discard. Wrap the layers inside it."
@@ -90,18 +100,25 @@ class TransformedLayer(keras.layers.Wrapper):
         return kernel
 
     def call(self, inputs, training=False):
-        kernel = self.transformed_kernel(training, inputs)
+        layer, kernels = self, {}
+        while isinstance(layer, TransformedLayer):
+            kernels[id(layer.kernel)] = layer.transformed_kernel(
+                training, inputs
+            )
+            layer = layer.layer
         # Every variable is mapped, because this scope hides an outer one: on
         # JAX, `fit` runs inside a StatelessScope of its own.
         mapping = [
-            (v, kernel if v is self.kernel else ops.convert_to_tensor(v))
-            for v in self.layer.variables
+            (v, kernels.get(id(v), ops.convert_to_tensor(v)))
+            for v in layer.variables
         ]
         with keras.StatelessScope(state_mapping=mapping):
-            return self.layer(inputs)
+            return layer(inputs)
 
     def compute_output_shape(self, input_shape):
-        return self.layer.compute_output_shape(input_shape)
+        # A user's layer may have no `compute_output_shape` of its own.
+        inputs = keras.KerasTensor(input_shape, dtype=self.compute_dtype)
+        return self.innermost.compute_output_spec(inputs).shape
 
     def get_config(self):
         return {

@@ -1,7 +1,18 @@
 """8-bit quantization-aware training; the only room that imports TFMOT."""
 
 from kbp.quantization.calibrate import calibrate, fake_quantizers
+from kbp.quantization.config import QuantizeConfig
 from kbp.quantization.fake_quantize import FakeQuantize
+from kbp.quantization.float_gate import FloatGate
+from kbp.quantization.freeze import freeze
 from kbp.quantization.quantize import quantize_aware
 
-__all__ = ["FakeQuantize", "calibrate", "fake_quantizers", "quantize_aware"]
+__all__ = [
+    "FakeQuantize",
+    "FloatGate",
+    "QuantizeConfig",
+    "calibrate",
+    "fake_quantizers",
+    "freeze",
+    "quantize_aware",
+]

@@ -7,7 +7,8 @@ from keras import ops
 from kbp.layers import KernelTransform
 from kbp.quantization import tfmot
 
-KINDS = ("input", "tensor", "kernel", "channel", "fixed")
+KINDS = ("input", "tensor", "kernel", "channel", "depthwise", "fixed")
+LEAST_RANGE = 1e-3
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -18,15 +19,17 @@ class FakeQuantize(KernelTransform):
     them to one of its public quantizers, with the 8-bit rules of its default
     scheme.
 
-    | kind        | range                                  | quantizer       |
-    | ----------- | -------------------------------------- | --------------- |
-    | `"input"`   | of all values so far, asymmetric       | `AllValues`     |
-    | `"tensor"`  | moving average, asymmetric             | `MovingAverage` |
-    | `"kernel"`  | last value, symmetric, narrow          | `LastValue`     |
-    | `"channel"` | the same for each index of last axis   | `LastValue`     |
-    | `"fixed"`   | `[minimum, maximum]`                   | `Fixed`         |
+    | kind          | range                                | quantizer       |
+    | ------------- | ------------------------------------ | --------------- |
+    | `"input"`     | of all values so far, asymmetric     | `AllValues`     |
+    | `"tensor"`    | moving average, asymmetric           | `MovingAverage` |
+    | `"kernel"`    | last value, symmetric, narrow        | `LastValue`     |
+    | `"channel"`   | the same for each index of last axis | `LastValue`     |
+    | `"depthwise"` | the same for each of last two axes   | `LastValue`     |
+    | `"fixed"`     | `[minimum, maximum]`                 | `Fixed`         |
 
-    In training the range follows the tensor; at inference it stands.
+    In training the range follows the tensor, unless the layer is not
+    trainable; at inference it stands.
 
     Args:
         kind: see the table.
@@ -86,9 +89,21 @@ class FakeQuantize(KernelTransform):
         self.quantizer = self._make_quantizer()
         # Quantizers are no Keras objects: they build upon an adapter.
         self._ranges = (
-            self.quantizer.build(input_shape, "range", _WeightAdapter(self))
+            self.quantizer.build(
+                self._view(input_shape), "range", _WeightAdapter(self)
+            )
             or {}
         )
+
+    def _view(self, shape):
+        """Return the shape that is rounded: ranges are of the last axis.
+
+        A depthwise kernel's channels are those of its last two axes. TFMOT
+        has a range for each multiplier alone; LiteRT has one for each channel.
+        """
+        if self.kind != "depthwise":
+            return tuple(shape)
+        return (1, *shape[:-2], shape[-2] * shape[-1])
 
     def _make_quantizer(self):
         quantizers = tfmot.quantizers()
@@ -110,26 +125,35 @@ class FakeQuantize(KernelTransform):
             )
         return quantizers.LastValueQuantizer(
             num_bits=8,
-            per_axis=self.kind == "channel",
+            per_axis=self._by_channel,
             symmetric=True,
             narrow_range=True,
         )
 
+    @property
+    def _by_channel(self):
+        return self.kind in ("channel", "depthwise")
+
     def call(self, inputs, training=False, follow=True):
+        view = ops.cast(inputs, "float32")
+        if self.kind == "depthwise":
+            view = ops.reshape(view, self._view(inputs.shape))
         if self.observing:
             if follow:
-                self._observed.append(self._measure(inputs))
+                self._observed.append(self._measure(view))
             return inputs
         outputs = self.quantizer(
-            ops.cast(inputs, "float32"),
-            training=bool(training and follow),
+            view,
+            training=bool(training and follow and self.trainable),
             weights={key: v.value for key, v in self._ranges.items()},
         )
+        if self.kind == "depthwise":
+            outputs = ops.reshape(outputs, inputs.shape)
         return ops.cast(outputs, inputs.dtype)
 
     def _measure(self, inputs):
         """Return the range that one tensor asks for; it contains zero."""
-        axes = tuple(range(len(inputs.shape) - (self.kind == "channel")))
+        axes = tuple(range(len(inputs.shape) - self._by_channel))
         low = ops.convert_to_numpy(ops.min(inputs, axis=axes))
         high = ops.convert_to_numpy(ops.max(inputs, axis=axes))
         if self.kind in ("input", "tensor"):
@@ -152,6 +176,19 @@ class FakeQuantize(KernelTransform):
             self._ranges["min_var"].assign(low)
             self._ranges["max_var"].assign(high)
         self._observed.clear()
+
+    def widen_empty_range(self) -> None:
+        """Give a range of zero alone, of what is dead or pruned, a width.
+
+        LiteRT's converter would divide by it and leave floats behind.
+        """
+        if self._ranges:
+            low, high = self._ranges["min_var"], self._ranges["max_var"]
+            empty = ops.convert_to_numpy(high - low) == 0
+            if empty.any():
+                high.assign(high + LEAST_RANGE * empty)
+                if self.kind not in ("input", "tensor"):
+                    low.assign(low - LEAST_RANGE * empty)
 
     def get_config(self):
         return {

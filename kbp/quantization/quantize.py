@@ -1,15 +1,19 @@
 """Quantization-aware training for functional Keras 3 models."""
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 
 from kbp import graph, sparsity
+from kbp.errors import nearest
 from kbp.layers import TransformedLayer
 from kbp.quantization import rules
 from kbp.quantization.calibrate import calibrate
+from kbp.quantization.config import QuantizeConfig
 from kbp.quantization.fake_quantize import FakeQuantize
+from kbp.quantization.float_gate import FloatGate
+from kbp.quantization.lower import lower
 
 
 def quantize_aware(
@@ -17,13 +21,17 @@ def quantize_aware(
     calibration_data: Iterable | None = None,
     *,
     calibration_batches: int = 8,
+    skip: Sequence[str | type] = (),
+    configs: Mapping[str | type, QuantizeConfig] | None = None,
 ) -> keras.Model:
     """Return a model that trains as if it ran in eight bits.
 
-    Kernels and activations pass through `FakeQuantize`, placed where LiteRT
-    rounds: see `kbp.quantization.rules`. The result is a plain functional
-    Keras 3 model, to be compiled, fitted and saved like any other. DTM masks
-    are fixed first, so what is pruned stays pruned.
+    Layers that LiteRT computes as others are replaced by those, see
+    `kbp.quantization.lower`. Then kernels and activations pass through
+    `FakeQuantize`, placed where LiteRT rounds: see `kbp.quantization.rules`.
+    The result is a plain functional Keras 3 model, to be compiled, fitted and
+    saved like any other. DTM masks are fixed first, so what is pruned stays
+    pruned.
 
     Args:
         model: a functional or built Sequential model, trained; left as it is.
@@ -32,14 +40,17 @@ def quantize_aware(
             the first training step, of activations [-6, 6], which takes about
             a thousand steps of training to forget.
         calibration_batches: batches to take from `calibration_data`.
+        skip: names or classes of layers to leave in float; what they are
+            given and what they return is rounded.
+        configs: how layers of one's own are rounded, by their name or class.
 
     Returns:
         A new, uncompiled functional model with a copy of the weights.
 
     Raises:
         ValueError: a layer is not covered (the message names it and says what
-            to do), the model's graph is not known, or the calibration data
-            are empty, of the wrong shape or not finite.
+            to do), a name is no layer's, the model's graph is not known, or
+            the calibration data are empty, of the wrong shape or not finite.
 
     Example:
     >>> import numpy as np, kbp
@@ -52,28 +63,86 @@ def quantize_aware(
     """
     if any(True for _ in sparsity.masked_layers(model)):
         model = sparsity.fix_masks(model)
-    flat = graph.flatten(model)
-    uses = graph.calls(flat)
+    model = graph.flatten(model)
+    choice = _Choice(model, skip, configs or {})
+    lowered = lower(model, choice)
+    uses = graph.calls(lowered)
     for use in uses:
-        rules.check(use)
+        if use.operation not in choice:
+            rules.check(use)
     quantized = graph.replace_layers(
-        flat, _with_fake_quantized_kernel, call=_Placement(uses)
+        lowered, choice.with_rounded_weights, call=_Placement(uses, choice)
     )
     if calibration_data is not None:
         calibrate(quantized, calibration_data, batches=calibration_batches)
     return quantized
 
 
-def _with_fake_quantized_kernel(layer):
-    """Copy a layer; its kernel, if it has one, is rounded last."""
-    kind = rules.KERNELS.get(type(graph.unwrapped(layer)))
-    if kind is None:
-        return graph.copy(layer)
-    inner = graph.copy(graph.unwrapped(layer), name=layer.name)
-    if rules.activation_of(inner) in rules.FIXED_RANGES:
-        inner.activation = keras.activations.linear  # see `_Placement`
-    kept = [graph.copy(t) for t in graph.transforms(layer)]
-    return TransformedLayer(inner, [*kept, FakeQuantize(kind)])
+class _Choice:
+    """What the user has decided of layers; it contains these layers."""
+
+    def __init__(self, model, skip, configs):
+        if isinstance(skip, str):
+            raise ValueError(
+                "Argument `skip` must be a list of names. "
+                f"Received: skip={skip!r}"
+            )
+        operations = {graph.unwrapped(o) for o in model.operations}
+        names = {operation.name for operation in operations}
+        for argument, keys in (("skip", skip), ("configs", configs)):
+            for name in keys:
+                if isinstance(name, str) and name not in names:
+                    raise ValueError(
+                        f"Argument `{argument}` names no layer of model "
+                        f"{model.name}. Received: {name!r}"
+                        f"{nearest(name, names)}"
+                    )
+        self.skip, self.configs = frozenset(skip), configs
+
+    def __contains__(self, operation):
+        return self.skips(operation) or self.config(operation) is not None
+
+    def skips(self, operation) -> bool:
+        """Say whether a layer stays in float."""
+        return bool({operation.name, type(operation)} & self.skip)
+
+    def config(self, operation) -> QuantizeConfig | None:
+        """Return the user's config of a layer."""
+        for key in (operation.name, type(operation)):
+            if key in self.configs:
+                return self.configs[key]
+        return None
+
+    def with_rounded_weights(self, layer):
+        """Copy a layer; its weights, if there are any, are rounded last."""
+        old = graph.unwrapped(layer)
+        rounded = self.rounded_weights(old)
+        if not rounded:
+            return graph.copy(layer)
+        new = graph.copy(old, name=layer.name)
+        (name, quantizer), *others = rounded
+        kept = [graph.copy(t) for t in graph.transforms(layer)]
+        new = TransformedLayer(new, [*kept, quantizer], kernel=name)
+        for name, quantizer in others:
+            new = TransformedLayer(new, [quantizer], kernel=name)
+        return new
+
+    def rounded_weights(self, layer) -> list[tuple[str, FakeQuantize]]:
+        """Return names of a layer's attributes, each with its quantizer."""
+        if self.skips(layer):
+            return []
+        config = self.config(layer)
+        if config:
+            return [
+                (_attribute_of(layer, weight), quantizer)
+                for weight, quantizer in config.get_weights_and_quantizers(
+                    layer
+                )
+            ]
+        if type(layer) in rules.KERNELS:
+            kind, name = rules.KERNELS[type(layer)]
+            return [(name, FakeQuantize(kind))]
+        return []
 
 
 class _Placement:
@@ -83,8 +152,9 @@ class _Placement:
         rounders: from a tensor's id to the quantizer that rounded it.
     """
 
-    def __init__(self, uses: list[graph.Call]):
+    def __init__(self, uses: list[graph.Call], choice: "_Choice"):
         self.uses = iter(uses)  # in the order in which layers are called
+        self.choice = choice
         self.names = collections.Counter()
         self.rounded_inputs = {}
         self.rounders: dict[int, FakeQuantize] = {}
@@ -95,28 +165,26 @@ class _Placement:
             self.round_input, (args, kwargs)
         )
         operation = use.operation
-        if rules.is_adding(operation):
-            return self.add(use, layer, args, kwargs)
+        if self.choice.skips(operation):
+            args, kwargs = self.in_float(operation, args, kwargs)
         outputs = layer(*args, **kwargs)
-        activation = rules.activation_of(operation)
-        if rules.has_fixed_range(operation):
-            return self.round_fixed(use, outputs, activation)
-        if activation in rules.FIXED_RANGES:
-            # A kernel's result is rounded before such an activation too.
-            outputs = self.round(use, outputs)
-            outputs = keras.layers.Activation(
-                activation, name=self.name(use, activation)
-            )(outputs)
-            return self.round_fixed(use, outputs, activation)
+        if operation in self.choice:
+            return self.round_as_chosen(use, outputs)
+        limits = rules.fixed_range(operation)
+        if limits:
+            return self.round_fixed(use, outputs, *limits)
+        (inputs, *_) = _tensors(args, kwargs)
         if rules.is_moving(operation):
-            return self.keep_rounder(args, kwargs, outputs)
-        if rules.is_averaging(operation):
-            return self.round_as_input(args, kwargs, outputs)
-        return self.round_unless_fused(use, outputs)
+            return self.keep_rounder(inputs, outputs)
+        if rules.is_averaging(operation) and id(inputs) in self.rounders:
+            return self.round_as_input(inputs, outputs)
+        if rules.fuses_forward(use) or rules.is_rounded_as_joined(use):
+            return outputs
+        return self.round(use, outputs)
 
     def round_input(self, x):
         """Round a tensor if it is an input of the model, once for all uses."""
-        if not isinstance(x, keras.KerasTensor):
+        if not _is_float(x):
             return x
         if isinstance(x._keras_history.operation, keras.layers.InputLayer):
             if id(x) not in self.rounded_inputs:
@@ -125,30 +193,38 @@ class _Placement:
             return self.rounded_inputs[id(x)]
         return x
 
-    def round_unless_fused(self, use, outputs):
-        if rules.fuses_forward(use) or rules.is_rounded_by_concatenate(use):
-            return outputs
-        return self.round(use, outputs)
+    def in_float(self, operation, args, kwargs):
+        """Mark what goes into a layer that stays in float."""
+        name = f"{operation.name}_float"
+        self.names[name] += 1
+        gate = FloatGate(operation.name, name=f"{name}_{self.names[name]}")
+        return keras.tree.map_structure(
+            lambda x: gate(x) if _is_float(x) else x, (args, kwargs)
+        )
 
     def round(self, use, outputs):
         return self.apply(FakeQuantize(name=self.name(use, "quant")), outputs)
 
-    def round_fixed(self, use, outputs, activation):
-        low, high = rules.FIXED_RANGES[activation]
-        name = self.name(use, f"{activation}_quant")
+    def round_fixed(self, use, outputs, low, high):
+        name = self.name(use, "quant")
         layer = FakeQuantize("fixed", minimum=low, maximum=high, name=name)
         return self.apply(layer, outputs)
 
-    def keep_rounder(self, args, kwargs, outputs):
+    def round_as_chosen(self, use, outputs):
+        config = self.choice.config(use.operation) or QuantizeConfig()
+        for quantizer in config.get_output_quantizers(use.operation):
+            quantizer.name = self.name(use, "quant")
+            outputs = self.apply(quantizer, outputs)
+        return outputs
+
+    def keep_rounder(self, inputs, outputs):
         """Remember of moved values what rounded them, if anything did yet."""
-        (inputs,) = _tensors(args, kwargs)
         if id(inputs) in self.rounders:
             self.rounders[id(outputs)] = self.rounders[id(inputs)]
         return outputs
 
-    def round_as_input(self, args, kwargs, outputs):
+    def round_as_input(self, inputs, outputs):
         """Round to the range of the input, which is not to follow."""
-        (inputs,) = _tensors(args, kwargs)
         rounder = self.rounders[id(inputs)]
         outputs = rounder(outputs, follow=False)
         self.rounders[id(outputs)] = rounder
@@ -159,22 +235,17 @@ class _Placement:
         self.rounders[id(outputs)] = layer
         return outputs
 
-    def add(self, use, layer, args, kwargs):
-        """Add tensors two by two, as LiteRT does, and round each sum."""
-        total, *terms = _tensors(args, kwargs)
-        if len(terms) < 2:
-            return self.round_unless_fused(use, layer(*args, **kwargs))
-        for index, term in enumerate(terms):
-            if index:
-                total = self.round(use, total)
-            total = keras.layers.Add(name=self.name(use, "sum"))([total, term])
-        return self.round_unless_fused(use, total)
-
     def name(self, use, suffix):
         name = f"{use.operation.name}_{suffix}"
         self.names[name] += 1
         count = self.names[name]
         return name if count == 1 else f"{name}_{count}"
+
+
+def _is_float(x):
+    return isinstance(x, keras.KerasTensor) and keras.backend.is_float_dtype(
+        x.dtype
+    )
 
 
 def _tensors(*structures):
@@ -183,3 +254,15 @@ def _tensors(*structures):
         for x in keras.tree.flatten(structures)
         if isinstance(x, keras.KerasTensor)
     ]
+
+
+def _attribute_of(layer, weight):
+    """Return the name under which a layer keeps a weight."""
+    for name, value in vars(layer).items():
+        if value is weight:
+            public = name.lstrip("_")  # Keras's kernels are properties
+            return public if hasattr(layer, public) else name
+    raise ValueError(
+        f"The QuantizeConfig of layer {layer.name} names weight "
+        f"{weight.path}, which is none of the layer's attributes."
+    )

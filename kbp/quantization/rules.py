@@ -13,35 +13,90 @@ from kbp.layers import ChannelScale, PositionEmbedding
 
 layers = keras.layers
 
-# The kernel's quantizer. Dense kernels have one range for the whole tensor,
-# because the converter refuses ranges by channel there.
+# Of each layer with a table of numbers to round: the kind of its quantizer
+# and the name of the table. The converter refuses Dense kernels with ranges by
+# channel, and transposed convolutions have one range in TFMOT as well.
 KERNELS = {
-    layers.Dense: "kernel",
-    layers.Conv2D: "channel",
-    PositionEmbedding: "kernel",
+    layers.Conv1D: ("kernel", "kernel"),
+    layers.Conv2D: ("channel", "kernel"),
+    layers.Conv2DTranspose: ("kernel", "kernel"),
+    layers.Dense: ("kernel", "kernel"),
+    layers.DepthwiseConv1D: ("kernel", "kernel"),
+    layers.DepthwiseConv2D: ("depthwise", "kernel"),
+    layers.EinsumDense: ("kernel", "kernel"),
+    layers.Embedding: ("kernel", "embeddings"),
+    PositionEmbedding: ("kernel", "kernel"),
 }
 
 # Results of new values, each rounded once.
 COMPUTING_LAYERS = (
     layers.Add,
-    layers.Concatenate,
     layers.GlobalAveragePooling1D,
     layers.GlobalAveragePooling2D,
+    layers.GlobalAveragePooling3D,
+    layers.LeakyReLU,
+    layers.Maximum,
+    layers.Minimum,
+    layers.Multiply,
+    layers.PReLU,
     layers.ReLU,
+    layers.Subtract,
 )
-COMPUTING_OPERATIONS = ("Add", "Matmul")
+COMPUTING_OPERATIONS = (
+    "Absolute",
+    "Add",
+    "Divide",
+    "Exp",
+    "Gelu",
+    "LeakyRelu",
+    "Matmul",
+    "Maximum",
+    "Mean",
+    "Minimum",
+    "Multiply",
+    "Subtract",
+    "TrueDivide",
+)
 
-# Results that are a choice or a rearrangement of the inputs' values.
+# Results that are a choice or a rearrangement of one input's values.
 MOVING_LAYERS = (
+    layers.ActivityRegularization,
+    layers.Cropping1D,
+    layers.Cropping2D,
+    layers.Cropping3D,
     layers.Dropout,
+    layers.Embedding,
     layers.Flatten,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+    layers.GlobalMaxPooling1D,
+    layers.GlobalMaxPooling2D,
+    layers.GlobalMaxPooling3D,
+    layers.Identity,
+    layers.MaxPooling1D,
     layers.MaxPooling2D,
     layers.Permute,
+    layers.RandomFlip,
+    layers.RepeatVector,
     layers.Reshape,
-    layers.UpSampling2D,
+    layers.SpatialDropout1D,
+    layers.SpatialDropout2D,
+    layers.SpatialDropout3D,
+    layers.UpSampling1D,
+    layers.ZeroPadding1D,
     layers.ZeroPadding2D,
 )
-MOVING_OPERATIONS = ("Reshape", "Resize", "Transpose")
+MOVING_OPERATIONS = (
+    "ConvertToTensor",
+    "ExpandDims",
+    "GetItem",
+    "Reshape",
+    "Squeeze",
+    "Transpose",
+)
+
+# New values, but LiteRT gives them the range of the input.
+AVERAGING_LAYERS = (layers.AveragePooling1D, layers.AveragePooling2D)
 
 # Activations whose integer kernels have a range of their own.
 FIXED_RANGES = {
@@ -49,20 +104,18 @@ FIXED_RANGES = {
     "sigmoid": (0.0, 255 / 256),
     "tanh": (-1.0, 127 / 128),
 }
-# New values, but LiteRT gives them the range of the input.
-AVERAGING_LAYERS = (layers.AveragePooling2D,)
-
-FUSED_ACTIVATIONS = ("linear", "relu")
+# The others that have an integer kernel.
+COMPUTED_ACTIVATIONS = ("exponential", "gelu", "hard_silu")
 _ACTIVATIONS = {
     getattr(keras.activations, name): name
-    for name in (*FUSED_ACTIVATIONS, *FIXED_RANGES)
+    for name in ("linear", *COMPUTED_ACTIVATIONS, *FIXED_RANGES)
 }
+
+_WITH_SCALARS = ("Add", "Multiply", "Subtract", "Divide", "TrueDivide")
 
 
 def activation_of(operation) -> str | None:
-    """Name the activation that a layer applies, `None` if no rule knows it."""
-    if isinstance(operation, layers.ReLU):
-        return "relu"
+    """Name the activation that a layer is, `None` if no rule knows it."""
     if isinstance(operation, layers.Softmax):
         return "softmax"
     function = getattr(operation, "activation", keras.activations.linear)
@@ -72,53 +125,57 @@ def activation_of(operation) -> str | None:
 
 def is_moving(operation) -> bool:
     """Say whether an operation only moves values."""
-    return (
-        isinstance(operation, MOVING_LAYERS)
-        or _is_operation(operation, MOVING_OPERATIONS)
-        or (
-            isinstance(operation, layers.Activation)
-            and activation_of(operation) == "linear"
-        )
+    if isinstance(operation, layers.UpSampling2D) or _is(operation, "Resize"):
+        return operation.interpolation == "nearest"
+    if isinstance(operation, layers.Activation):
+        return activation_of(operation) == "linear"
+    return isinstance(operation, MOVING_LAYERS) or _is(
+        operation, *MOVING_OPERATIONS
     )
 
 
 def is_averaging(operation) -> bool:
     """Say whether a result is new, but has the range of the input."""
+    if isinstance(operation, layers.UpSampling2D) or _is(operation, "Resize"):
+        return operation.interpolation == "bilinear"
     return isinstance(operation, AVERAGING_LAYERS)
 
 
-def is_relu(operation) -> bool:
-    """Say whether an operation is a ReLU that LiteRT fuses with its input."""
-    return (
-        isinstance(operation, layers.ReLU | layers.Activation)
-        and activation_of(operation) == "relu"
+def is_comparing(operation) -> bool:
+    """Say whether a result is the larger or the smaller of two."""
+    return isinstance(operation, layers.Maximum | layers.Minimum) or _is(
+        operation, "Maximum", "Minimum"
     )
 
 
-def is_adding(operation) -> bool:
-    """Say whether an operation adds whole tensors."""
-    return isinstance(operation, layers.Add) or _is_operation(
-        operation, ("Add",)
+def is_concatenating(operation) -> bool:
+    """Say whether a result holds the values of all inputs."""
+    return isinstance(operation, layers.Concatenate) or _is(
+        operation, "Concatenate"
     )
 
 
-def has_fixed_range(operation) -> bool:
-    """Say whether an operation is an activation with a range of its own."""
-    return (
-        isinstance(operation, layers.Activation | layers.Softmax)
-        and activation_of(operation) in FIXED_RANGES
-    )
+def fixed_range(operation) -> tuple[float, float] | None:
+    """Return the range of an activation that has one of its own."""
+    if isinstance(operation, layers.Activation | layers.Softmax):
+        return FIXED_RANGES.get(activation_of(operation))
+    return None
 
 
 def check(call: Call) -> None:
     """Raise a ValueError where the rules do not cover a use of a layer."""
-    operation = call.operation
     problem = _problem(call)
     if problem:
-        raise ValueError(
-            f"Layer {operation.name} ({type(operation).__name__}) cannot be "
-            f"quantized: {problem}."
-        )
+        raise refusal(call.operation, problem)
+
+
+def refusal(operation, problem: str) -> ValueError:
+    """Return the error that names a layer and what to do about it."""
+    return ValueError(
+        f"Layer {operation.name} ({type(operation).__name__}) cannot be "
+        f"quantized: {problem}; or leave it in float with "
+        f"skip=[{operation.name!r}]."
+    )
 
 
 def fuses_forward(call: Call) -> bool:
@@ -127,83 +184,117 @@ def fuses_forward(call: Call) -> bool:
         return False
     following = call.successor.operation
     if isinstance(following, layers.BatchNormalization):
-        return _is_linear_convolution(call.operation)
-    if is_relu(following):
-        return _takes_fused_relu(call.operation)
-    return False
+        return takes_normalization(call.operation)
+    return isinstance(following, layers.ReLU) and _takes_relu(call.operation)
 
 
-def is_rounded_by_concatenate(call: Call) -> bool:
-    """Say whether a result goes into a Concatenate alone, perhaps moved.
+def takes_normalization(operation) -> bool:
+    """Say whether LiteRT folds a BatchNormalization behind a layer into it."""
+    return (
+        isinstance(operation, layers.Conv2D | layers.DepthwiseConv2D)
+        and activation_of(operation) == "linear"
+    )
 
-    LiteRT demands one range for the inputs and the output of a
-    concatenation. Rounding the output alone gives all of them its range.
+
+def is_rounded_as_joined(call: Call) -> bool:
+    """Say whether a result is joined with others alone, perhaps moved first.
+
+    LiteRT demands one range for the inputs and the output of a concatenation,
+    and of a maximum. Rounding the output alone gives all of them its range.
     """
     following = call.successor
     if following is None:
         return False
     if is_moving(following.operation):
-        return is_rounded_by_concatenate(following)
-    return isinstance(following.operation, layers.Concatenate)
+        return is_rounded_as_joined(following)
+    if is_comparing(following.operation):
+        return not is_comparing(call.operation)
+    return is_concatenating(following.operation)
 
 
-def _takes_fused_relu(operation):
-    return (
-        isinstance(operation, layers.BatchNormalization)
-        or is_adding(operation)
-        or (
-            isinstance(operation, layers.Dense | layers.Conv2D)
-            and activation_of(operation) == "linear"
-        )
-    )
-
-
-def _is_linear_convolution(operation):
-    return (
-        isinstance(operation, layers.Conv2D)
-        and activation_of(operation) == "linear"
-    )
+def _takes_relu(operation):
+    """Say whether LiteRT computes a ReLU behind an operation with it."""
+    if _is(operation, "Add", "Multiply", "Subtract"):
+        return True
+    kernels = {*KERNELS} - {layers.Conv2DTranspose, layers.Embedding}
+    sums = layers.Add, layers.BatchNormalization, layers.Multiply
+    return isinstance(operation, (*kernels, *sums, layers.Subtract))
 
 
 def _problem(call):
     operation = call.operation
-    if isinstance(operation, layers.BatchNormalization):
-        if call.producers and fuses_forward(call.producers[0]):
-            return None
-        return (
-            "it must directly follow a Conv2D without activation whose result "
-            "nothing else uses; fold it into the layer before it, or move it"
-        )
-    if isinstance(operation, layers.UpSampling2D) or _is_operation(
-        operation, ("Resize",)
-    ):
-        if operation.interpolation != "nearest":
-            return "use interpolation='nearest' and a convolution behind it"
-        return None
-    if isinstance(operation, layers.ReLU):
-        plain = not operation.negative_slope and not operation.threshold
-        if not plain or operation.max_value is not None:
-            return "use a plain ReLU"
-        return None
-    if type(operation) in KERNELS or isinstance(operation, layers.Activation):
-        if activation_of(operation) is not None:
-            return None
-        allowed = ", ".join(_ACTIVATIONS.values())
-        return f"use one of Keras's activations {allowed}"
-    known = (*COMPUTING_LAYERS, *MOVING_LAYERS, *AVERAGING_LAYERS)
-    if isinstance(operation, (*known, layers.Softmax)) or _is_operation(
-        operation, (*COMPUTING_OPERATIONS, *MOVING_OPERATIONS)
-    ):
-        return None
     if isinstance(operation, ChannelScale):
         return "take its channels out with kbp.sparsity.shrink first"
+    if isinstance(operation, layers.BatchNormalization):
+        found = call.producers and fuses_forward(call.producers[0])
+        return None if found else "normalize the last axis"
+    if type(operation) in KERNELS:
+        return _problem_of_kernel(call)
+    if isinstance(operation, layers.Activation):
+        known = activation_of(operation)
+        return None if known else "no 8-bit rule covers its activation"
+    if isinstance(operation, layers.ReLU):
+        return _problem_of_relu(operation)
+    if is_moving(operation) or is_averaging(operation):
+        return None
+    if isinstance(operation, layers.UpSampling2D) or _is(operation, "Resize"):
+        return "use interpolation='nearest'"
+    if _is(operation, *_WITH_SCALARS):
+        return _problem_of_arithmetic(call)
+    if (
+        isinstance(operation, (*COMPUTING_LAYERS, layers.Softmax))
+        or is_concatenating(operation)
+        or _is(operation, *COMPUTING_OPERATIONS)
+    ):
+        return None
     return (
-        "no 8-bit rule covers it; replace it by layers that "
-        "kbp.quantization.rules names, or export the model in float32"
+        "no 8-bit rule covers it; give `configs` a QuantizeConfig of it, "
+        "replace it by layers that kbp.quantization.rules names"
     )
 
 
-def _is_operation(operation, names):
+def _problem_of_kernel(call):
+    layer = call.operation
+    if isinstance(layer, layers.Dense) and len(call.inputs[0].shape) > 4:
+        return "flatten its input to four axes or fewer"
+    if isinstance(layer, layers.Embedding) and layer.mask_zero:
+        return "use mask_zero=False"
+    if getattr(layer, "data_format", None) == "channels_first":
+        return "use data_format='channels_last'"
+    if isinstance(layer, layers.EinsumDense):
+        inputs, kernel, outputs = (
+            layer.equation.replace("->", ",").replace("...", "").split(",")
+        )
+        if {*kernel} & {*inputs} & {*outputs}:
+            return "an axis of its kernel is in both input and output"
+    return None
+
+
+def _problem_of_relu(layer):
+    if layer.negative_slope or layer.threshold:
+        return "use ReLU without threshold, or LeakyReLU"
+    if layer.max_value not in (None, 6):
+        return "use max_value=6 or None"
+    return None
+
+
+def _problem_of_arithmetic(call):
+    operation = call.operation
+    numbers = [
+        x for x in call.arguments if not isinstance(x, keras.KerasTensor)
+    ]
+    if any(getattr(x, "shape", ()) not in ((), (1,)) for x in numbers):
+        return "use a layer for an array, such as Rescaling or Dense"
+    if _is(operation, "Divide", "TrueDivide") and not (
+        len(call.arguments) == 2
+        and isinstance(call.arguments[0], keras.KerasTensor)
+        and numbers
+    ):
+        return "LiteRT divides by numbers alone"
+    return None
+
+
+def _is(operation, *names):
     return (
         not isinstance(operation, layers.Layer)
         and type(operation).__name__ in names

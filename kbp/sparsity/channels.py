@@ -142,11 +142,6 @@ def shape_of(tensor: keras.KerasTensor) -> tuple[int, ...]:
     return tuple(size or 1 for size in tensor.shape[1:])
 
 
-def values_of(variable: keras.Variable) -> np.ndarray:
-    """Return a variable's values."""
-    return keras.ops.convert_to_numpy(variable)
-
-
 def size_of(tensor: keras.KerasTensor) -> int:
     """Return the number of a tensor's values for one example."""
     return math.prod(shape_of(tensor))

@@ -19,7 +19,7 @@ from kbp.layers import ChannelScale
 from kbp.sparsity import channel_rules as rules
 from kbp.sparsity import value_rules as values
 from kbp.sparsity import weight_rules as weights
-from kbp.sparsity.channels import Trace, size_of, values_of
+from kbp.sparsity.channels import Trace, size_of
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def fold_gate(layer: keras.Layer, factors: np.ndarray) -> None:
         if layer.bias is not None:
             parts.append((layer.bias, -1))
     for variable, axis in parts:
-        scaled = np.moveaxis(values_of(variable), axis, -1) * factors
+        scaled = np.moveaxis(graph.values_of(variable), axis, -1) * factors
         variable.assign(np.moveaxis(scaled, -1, axis))
 
 
@@ -159,7 +159,7 @@ def _with_scales(model: keras.Model) -> keras.Model:
     for old, new in pairs:
         for name in ("beta", "moving_mean", "moving_variance"):
             if getattr(old, name, None) is not None:
-                getattr(new, name).assign(values_of(getattr(old, name)))
+                getattr(new, name).assign(graph.values_of(getattr(old, name)))
         new.trainable = old.trainable
     return scaled
 
@@ -315,10 +315,10 @@ def _magnitudes(call):
     """
     layer, sizes = source_of(call).operation, 1.0
     if isinstance(call.operation, layers.BatchNormalization):
-        sizes = np.abs(values_of(call.operation.gamma))
+        sizes = np.abs(graph.values_of(call.operation.gamma))
     if _kernel(layer) is not None:
         variable, axis = _kernel(layer)
-        kernel = np.moveaxis(values_of(variable), axis, -1)
+        kernel = np.moveaxis(graph.values_of(variable), axis, -1)
         squares = np.square(kernel).reshape(-1, kernel.shape[-1])
         sizes = sizes * np.sqrt(squares.sum(axis=0))
     return sizes / max(sizes.mean(), 1e-12)

@@ -3,7 +3,8 @@
 import numpy as np
 from keras import layers
 
-from kbp.sparsity.channels import Cut, shape_of, spread, values_of
+from kbp.graph import values_of
+from kbp.sparsity.channels import Cut, shape_of, spread
 from kbp.sparsity.labels import KEPT
 from kbp.sparsity.value_rules import is_elementwise, keeps_zero
 

@@ -9,9 +9,16 @@ from hypothesis import strategies as st
 from keras import layers, ops
 
 import kbp
-from kbp import export, sparsity
-from kbp.quantization import FakeQuantize, calibrate, fake_quantizers
+from kbp import export, graph, sparsity
+from kbp.quantization import (
+    FakeQuantize,
+    QuantizeConfig,
+    calibrate,
+    fake_quantizers,
+    freeze,
+)
 from kbp.quantization import quantize_aware as quantize
+from kbp.quantization.lower import lower
 
 conv = layers.Conv2D
 
@@ -24,149 +31,6 @@ def image_model(body, shape=(8, 8, 4)):
 def conv_bn_relu(x):
     x = layers.Conv2D(8, 3, padding="same", use_bias=False)(x)
     return layers.ReLU()(layers.BatchNormalization()(x))
-
-
-def residual(x):
-    hidden = layers.Conv2D(6, 3, padding="same", activation="relu")(x)
-    return kbp.layers.ResidualConv2D(6, batch_norm=True)(hidden, x)
-
-
-def fusion(x):
-    coarse = layers.MaxPooling2D()(conv(6, 3, padding="same")(x))
-    return kbp.layers.FeatureFusion(5, batch_norm=True)([x, coarse])
-
-
-def concatenation(x):
-    a, b = conv(3, 1, activation="relu")(x), conv(5, 1)(x)
-    return conv(4, 1)(layers.Concatenate()([a, b, x]))
-
-
-def shared_concatenation(x):
-    a = conv(4, 1)(x)
-    return layers.Add()([conv(8, 1)(a), layers.Concatenate()([a, x])])
-
-
-def upsampling(x):
-    x = layers.UpSampling2D(2)(conv(4, 3, padding="same")(x))
-    return conv(4, 3)(layers.ZeroPadding2D(1)(x))
-
-
-def attention(x):
-    return kbp.layers.SelfAttention(2)(kbp.layers.PositionEmbedding()(x))
-
-
-CASES = {
-    "conv": (lambda x: conv(4, 3)(x), (8, 8, 4)),
-    "conv_relu": (lambda x: conv(4, 3, activation="relu")(x), (8, 8, 4)),
-    "conv_strided": (
-        lambda x: conv(4, 3, strides=2, padding="same")(x),
-        (8, 8, 4),
-    ),
-    "conv_bn": (
-        lambda x: layers.BatchNormalization()(conv(4, 3)(x)),
-        (8, 8, 4),
-    ),
-    "conv_bn_relu": (conv_bn_relu, (8, 8, 4)),
-    "conv_activation": (
-        lambda x: layers.Activation("relu")(conv(4, 3)(x)),
-        (8, 8, 4),
-    ),
-    "dense": (lambda x: layers.Dense(4)(x), (6,)),
-    "dense_relu": (lambda x: layers.Dense(4, activation="relu")(x), (6,)),
-    "dense_on_images": (lambda x: layers.Dense(4)(x), (8, 8, 4)),
-    "dense_softmax": (lambda x: layers.Dense(4, activation="softmax")(x), (6,)),
-    "dense_sigmoid": (lambda x: layers.Dense(4, activation="sigmoid")(x), (6,)),
-    "dense_tanh": (lambda x: layers.Dense(4, activation="tanh")(x), (6,)),
-    "softmax": (lambda x: layers.Softmax()(layers.Dense(5)(x)), (6,)),
-    "add": (lambda x: layers.Add()([x, conv(4, 1)(x)]), (8, 8, 4)),
-    "add_relu": (
-        lambda x: layers.ReLU()(layers.Add()([x, conv(4, 1)(x)])),
-        (8, 8, 4),
-    ),
-    "add_three": (
-        lambda x: layers.Add()([x, conv(4, 1)(x), conv(4, 1)(x)]),
-        (8, 8, 4),
-    ),
-    "plus": (lambda x: x + conv(4, 1)(x), (8, 8, 4)),
-    "concatenate": (concatenation, (8, 8, 4)),
-    "concatenate_shared": (shared_concatenation, (8, 8, 4)),
-    "max_pooling": (
-        lambda x: layers.MaxPooling2D()(conv(4, 1)(x)),
-        (8, 8, 4),
-    ),
-    "keyword_calls": (
-        lambda x: layers.MaxPooling2D(2)(
-            inputs=layers.Add()(inputs=[x, conv(4, 1)(x)])
-        ),
-        (8, 8, 4),
-    ),
-    "average_pooling": (
-        lambda x: layers.AveragePooling2D(2)(conv(4, 1)(x)),
-        (8, 8, 4),
-    ),
-    "global_pooling": (
-        lambda x: layers.GlobalAveragePooling2D()(conv(4, 1)(x)),
-        (8, 8, 4),
-    ),
-    "global_pooling_1d": (
-        lambda x: layers.GlobalAveragePooling1D()(layers.Dense(4)(x)),
-        (6, 4),
-    ),
-    "upsampling": (upsampling, (4, 4, 4)),
-    "flatten_dropout": (
-        lambda x: layers.Dense(3)(layers.Dropout(0.5)(layers.Flatten()(x))),
-        (4, 4, 2),
-    ),
-    "reshape_permute": (
-        lambda x: layers.Dense(3)(
-            layers.Permute((2, 1))(layers.Reshape((8, 4))(x))
-        ),
-        (4, 4, 2),
-    ),
-    "residual_dense": (
-        lambda x: kbp.layers.ResidualDense(4)(layers.Dense(5)(x), x),
-        (6,),
-    ),
-    "residual_conv2d": (residual, (8, 8, 4)),
-    "fusion": (fusion, (8, 8, 4)),
-    "attention": (attention, (6, 8)),
-    "dtm_dense": (
-        lambda x: kbp.layers.DTMDense(4, threshold=0.2)(x),
-        (6,),
-    ),
-    "dtm_conv2d": (
-        lambda x: kbp.layers.DTMConv2D(4, 3, threshold=0.1)(x),
-        (8, 8, 4),
-    ),
-}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_layer_trains_and_exports_all_int8_within_one_lsb(case, tmp_path):
-    body, shape = CASES[case]
-    model = image_model(body, shape)
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(16, *shape)).astype("float32")
-    q = quantize(model, [x])
-    # Calibrated, 8 bits lose at most a few steps of 1/255 of the range.
-    expected = as_numpy(model(x))
-    gap = np.abs(as_numpy(q(x)) - expected).max()
-    assert gap < 0.04 * np.ptp(expected), gap
-    target = rng.normal(size=(16, *q.output_shape[1:])).astype("float32")
-    before = [as_numpy(v) for v in q.trainable_variables]
-    q.compile(keras.optimizers.SGD(0.01), "mse")
-    q.fit(x, target, epochs=2, verbose=0)
-    after = [as_numpy(v) for v in q.trainable_variables]
-    assert any(
-        not np.array_equal(a, b) for a, b in zip(before, after, strict=True)
-    )
-    path = tmp_path / "model.tflite"
-    audit = export.to_tflite(q, path)  # raises on a float operation
-    assert audit.operations
-    assert not audit.float_operations
-    check = export.verify(q, path, [x])
-    assert check.unit == "LSB"
-    assert check.within_one >= 0.999, check
 
 
 def test_calibrated_model_is_near_the_float_model():
@@ -383,75 +247,226 @@ def test_kernel_ranges_are_symmetric_by_channel():
     np.testing.assert_allclose(low, -expected, rtol=1e-6)
 
 
-def test_equals_tfmots_own_model_on_layers_that_it_knows():
-    """The same weights and ranges through TFMOT's model and through ours."""
-    import tensorflow_model_optimization as tfmot  # the reference itself
-    import tf_keras
+def test_skipped_layers_stay_in_float_and_are_allowed(tmp_path):
+    def body(x):
+        x = layers.LayerNormalization(name="norm")(layers.Dense(16)(x))
+        return layers.Dense(4, activation="elu", name="head")(x)
 
-    def body(k, x):
-        x = k.layers.Conv2D(4, 3, padding="same", name="conv", use_bias=False)(
-            x
+    x = np.random.default_rng(0).normal(size=(64, 6)).astype("float32")
+    model = image_model(body, (6,))
+    q = quantize(model, [x], skip=[layers.LayerNormalization, "head"])
+    q.save(tmp_path / "q.keras")
+    q = keras.saving.load_model(tmp_path / "q.keras")
+    audit = export.to_tflite(q, tmp_path / "q.tflite")
+    floats = {op.layer for op in audit.float_operations}
+    assert {"norm", "head"} <= floats
+    integers = [op.name for op in audit.operations if not op.is_float]
+    assert integers == ["FULLY_CONNECTED"]
+    assert export.verify(q, tmp_path / "q.tflite", [x]).within_one >= 0.999
+
+
+def test_float_layer_that_was_not_skipped_is_named(tmp_path):
+    x = np.ones((4, 6), "float32")
+    q = quantize(image_model(lambda x: layers.Dense(4)(x), (6,)), [x])
+    odd = keras.Model(q.input, layers.Dense(2, name="odd")(q.output))
+    with pytest.raises(ValueError, match="FULLY_CONNECTED at odd"):
+        export.to_tflite(odd, tmp_path / "q.tflite")
+    assert not list(tmp_path.iterdir())
+    allowed = export.to_tflite(odd, tmp_path / "q.tflite", allow_float=["odd"])
+    assert {op.layer for op in allowed.float_operations} >= {"odd"}
+
+
+@keras.saving.register_keras_serializable(package="test")
+class Bilinear(layers.Layer):
+    """A layer of a user's own, with two kernels."""
+
+    def build(self, shape):
+        self.left = self.add_weight(shape=(shape[-1], 3))
+        self.right = self.add_weight(shape=(3, 2))
+
+    def call(self, inputs):
+        return ops.relu(ops.matmul(ops.matmul(inputs, self.left), self.right))
+
+
+class RoundRight(QuantizeConfig):
+    def get_weights_and_quantizers(self, layer):
+        return [
+            (layer.left, FakeQuantize("channel")),
+            (layer.right, FakeQuantize("kernel")),
+        ]
+
+
+def test_layer_of_ones_own_is_rounded_as_its_config_says(tmp_path):
+    x = np.random.default_rng(0).normal(size=(8, 6)).astype("float32")
+    model = image_model(lambda x: Bilinear(name="own")(x), (6,))
+    with pytest.raises(ValueError, match=r"own.*QuantizeConfig"):
+        quantize(model)
+    for key in ("own", Bilinear):
+        q = quantize(model, [x], configs={key: RoundRight()})
+        kinds = sorted(f.kind for f in fake_quantizers(q))
+        assert kinds == ["channel", "input", "kernel", "tensor"]
+    expected = as_numpy(model(x))
+    gap = np.abs(as_numpy(q(x)) - expected).max()
+    assert 0 < gap < 0.03 * np.ptp(expected)
+    q.compile(keras.optimizers.SGD(0.01), "mse")
+    q.fit(x, np.ones((8, 2)), verbose=0)
+    q.save(tmp_path / "q.keras")
+    loaded = keras.saving.load_model(tmp_path / "q.keras")
+    np.testing.assert_array_equal(as_numpy(loaded(x)), as_numpy(q(x)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"skip": ["dens"]}, r"`skip` names no layer.*'dens'.*'dense'"),
+        ({"skip": "dense"}, r"`skip` must be a list"),
+        (
+            {"configs": {"dens": QuantizeConfig()}},
+            r"`configs` names no layer.*'dens'.*'dense'",
+        ),
+    ],
+)
+def test_wrong_choice_of_layers_is_named(arguments, message):
+    model = image_model(lambda x: layers.Dense(2, name="dense")(x), (3,))
+    with pytest.raises(ValueError, match=message):
+        quantize(model, **arguments)
+
+
+def test_frozen_ranges_and_statistics_stand_while_weights_train():
+    x = np.random.default_rng(0).normal(size=(16, 8, 8, 4)).astype("float32")
+    q = quantize(image_model(conv_bn_relu), [x])
+    freeze(q)
+    standing = [
+        *(v for f in fake_quantizers(q) for v in f.variables),
+        *(v for v in q.variables if "moving" in v.path),
+    ]
+    before = [as_numpy(v) for v in standing]
+    weights = [as_numpy(v) for v in q.trainable_variables]
+    q.compile(keras.optimizers.SGD(0.1), "mse")
+    q.fit(3 * x, np.ones((16, 8, 8, 8)), epochs=2, verbose=0)
+    for v, value in zip(standing, before, strict=True):
+        np.testing.assert_array_equal(as_numpy(v), value)
+    for v, value in zip(q.trainable_variables, weights, strict=True):
+        assert not np.array_equal(as_numpy(v), value)
+
+
+def test_dead_channels_and_tensors_are_exported_in_int8(tmp_path):
+    """Ranges of zero alone would leave floats behind."""
+
+    def body(x):
+        x = conv(4, 3, name="conv", use_bias=False)(x)
+        x = layers.BatchNormalization(name="norm")(x)
+        x = layers.DepthwiseConv2D(3, name="depthwise")(layers.ReLU()(x))
+        return layers.Dense(3)(x)
+
+    model = image_model(body)
+    kernel = as_numpy(model.get_layer("conv").kernel)
+    kernel[..., 1] = 0
+    model.get_layer("conv").kernel.assign(kernel)
+    model.get_layer("norm").gamma.assign([1.0, 1.0, 0.0, 1.0])
+    model.get_layer("norm").beta.assign([0.0, 0.0, 1.0, 0.0])
+    x = np.random.default_rng(0).normal(size=(8, 8, 8, 4)).astype("float32")
+    q = quantize(model, [x])
+    expected = as_numpy(model(x))
+    assert np.abs(as_numpy(q(x)) - expected).max() < 0.03 * np.ptp(expected)
+    path = tmp_path / "q.tflite"
+    assert not export.to_tflite(q, path).float_operations
+    assert export.verify(q, path, [x]).within_one >= 0.999
+    model.get_layer("depthwise").set_weights(
+        [np.zeros((3, 3, 4, 1)), np.zeros(4)]
+    )
+    q = quantize(model, [x])
+    assert not export.to_tflite(q, path).float_operations
+    assert export.verify(q, path, [x]).maximum == 0
+
+
+def test_folded_normalization_keeps_the_function():
+    """Wherever a normalization stands, lowering changes nothing in float."""
+
+    def body(x):
+        x = norm()(layers.Dense(5, use_bias=False)(x))
+        x = norm()(layers.Conv2DTranspose(4, 3)(layers.ReLU()(x)))
+        x = norm()(layers.DepthwiseConv2D(3)(x))
+        x = layers.Conv1D(6, 3)(layers.Reshape((64, 4))(x))
+        x = norm()(layers.ReLU()(norm()(x)))
+        x = layers.MultiHeadAttention(2, 3)(x, x)
+        return norm()(layers.Average()([x, layers.Activation("silu")(x), x]))
+
+    def norm():
+        uniform = keras.initializers.RandomUniform(0.5, 2.0)
+        return layers.BatchNormalization(
+            gamma_initializer=uniform,
+            beta_initializer=uniform,
+            moving_mean_initializer=uniform,
+            moving_variance_initializer=uniform,
         )
-        x = k.layers.BatchNormalization(name="norm")(x)
-        x = k.layers.ReLU(name="relu")(x)
-        x = k.layers.Flatten(name="flatten")(x)
-        return k.layers.Dense(3, name="dense")(x)
 
-    shape = (4, 4, 2)
-    inputs, tf_inputs = keras.Input(shape), tf_keras.Input(shape)
-    model = keras.Model(inputs, body(keras, inputs))
-    twin = tf_keras.Model(tf_inputs, body(tf_keras, tf_inputs))
-    twin.set_weights(model.get_weights())
-    reference = tfmot.quantization.keras.quantize_apply(
-        tfmot.quantization.keras.quantize_annotate_model(twin)
-    )
-    x = np.random.default_rng(0).normal(size=(8, *shape)).astype("float32")
-    ours = quantize(model)  # ranges at TFMOT's start, [-6, 6]
-    for _ in range(3):
-        expected = reference(x, training=True).numpy()
-        found = as_numpy(ours(x, training=True))
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+    model = image_model(body)
+    x = np.random.default_rng(0).normal(size=(4, 8, 8, 4)).astype("float32")
+    lowered = lower(graph.flatten(model))
+    kinds = {type(layer) for layer in lowered.layers}
+    assert not kinds & {layers.MultiHeadAttention, layers.Average}
+    expected = as_numpy(model(x))
+    # Sums in another order, in float32.
     np.testing.assert_allclose(
-        as_numpy(ours(x)), reference(x, training=False).numpy(), atol=1e-5
+        as_numpy(lowered(x)), expected, atol=2e-6 * np.abs(expected).max()
     )
+
+
+def test_replicas_agree_on_the_ranges(tmp_path):
+    """Two replicas train as one, and every copy of a range is the same."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(32, 6)).astype("float32")
+    y = rng.normal(size=(32, 3)).astype("float32")
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        q = quantize(image_model(lambda x: layers.Dense(3)(x), (6,)), [x])
+        q.compile(keras.optimizers.SGD(0.1), "mse")
+        q.fit(x, y, batch_size=16, epochs=2, verbose=0, shuffle=False)
+    for quantizer in fake_quantizers(q):
+        for variable in quantizer.variables:
+            copies = [as_numpy(v) for v in variable.value.values]
+            np.testing.assert_array_equal(*copies)
+    assert not export.to_tflite(q, tmp_path / "q.tflite").float_operations
+    assert export.verify(q, tmp_path / "q.tflite", [x]).within_one == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda x: layers.LayerNormalization(name="odd")(x),
+        lambda x: layers.Conv2D(4, 3, activation="elu", name="odd")(x),
+        lambda x: layers.Activation(lambda y: y + 1, name="odd")(x),
+        lambda x: layers.BatchNormalization(axis=1, name="odd")(x),
+        lambda x: layers.UpSampling2D(2, interpolation="area", name="odd")(x),
+        lambda x: layers.ReLU(max_value=5, name="odd")(x),
+        lambda x: layers.ReLU(negative_slope=0.1, name="odd")(x),
+        lambda x: layers.EinsumDense("abcd,bde->abce", (8, 8, 5), name="odd")(
+            x
+        ),
+        lambda x: layers.MultiHeadAttention(2, 2, name="odd")(x, x),
+        lambda x: kbp.layers.ChannelScale(name="odd")(x),
+        lambda x: layers.LSTM(4, name="odd")(layers.Reshape((8, 32))(x)),
+    ],
+)
+def test_layer_without_a_rule_is_named(body):
+    with pytest.raises(ValueError, match=r"^Layer odd\w* .* cannot be quantiz"):
+        quantize(image_model(body))
 
 
 @pytest.mark.parametrize(
     ("body", "name"),
     [
-        (lambda x: layers.LayerNormalization(name="odd")(x), "odd"),
-        (
-            lambda x: layers.Conv2D(4, 3, activation="gelu", name="odd")(x),
-            "odd",
-        ),
-        (
-            lambda x: layers.BatchNormalization(name="odd")(layers.Dense(3)(x)),
-            "odd",
-        ),
-        (
-            lambda x: layers.UpSampling2D(
-                2, interpolation="bilinear", name="odd"
-            )(x),
-            "odd",
-        ),
-        (lambda x: layers.ReLU(max_value=6, name="odd")(x), "odd"),
-        (
-            lambda x: layers.BatchNormalization(name="odd")(
-                conv(3, 1, activation="relu")(x)
-            ),
-            "odd",
-        ),
-        (
-            lambda x: layers.Dense(
-                3, activation=layers.LeakyReLU(), name="odd"
-            )(x),
-            "odd",
-        ),
-        (lambda x: ops.exp(x), "exp"),
+        (lambda x: ops.sin(x), "sin"),
+        (lambda x: 1.0 / (x + 1.0), "true_divide"),
+        (lambda x: x + np.arange(4.0), "add"),
+        (lambda x: layers.Dense(3)(x) / x[..., :3], "true_divide"),
     ],
 )
-def test_layer_without_a_rule_is_named(body, name):
-    with pytest.raises(ValueError, match=rf"Layer {name}.* cannot be quant"):
+def test_operation_without_a_rule_is_named(body, name):
+    with pytest.raises(ValueError, match=rf"^Layer {name}.* cannot be quant"):
         quantize(image_model(body))
 
 

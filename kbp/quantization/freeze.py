@@ -1,0 +1,22 @@
+"""Ranges and statistics that stand."""
+
+import keras
+
+from kbp import graph
+from kbp.quantization.calibrate import fake_quantizers
+
+
+def freeze(model: keras.Model) -> None:
+    """Keep ranges and normalizations as they are in further training.
+
+    Weights go on training, on the integers' grid as it is in the exported
+    file. Call `compile` again afterwards: Keras reads what is trainable there.
+
+    Args:
+        model: a model from `quantize_aware`, changed in place.
+    """
+    for quantizer in fake_quantizers(model):
+        quantizer.trainable = False
+    for layer in graph.flatten(model).layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
