@@ -16,8 +16,8 @@ def add_arguments(parser):
         "--allow-float",
         nargs="*",
         metavar="NAME",
-        help="operations or layers that may be float, any other float operation "
-        "fails; without names: all",
+        help="operations or layers that may be float; fail if another "
+        "operation is (without names: if any is)",
     )
 
 

@@ -6,7 +6,7 @@ one, is replaced by what it is made of: `kbp.quantization.rules` then knows
 every layer that is left, or refuses it.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 
 import keras
 from keras import layers
@@ -14,6 +14,7 @@ from keras import layers
 from kbp import graph
 from kbp.quantization import primitives, rules
 from kbp.quantization.attention import attention
+from kbp.quantization.choice import Choice
 
 _REPLACED = {
     layers.Average: primitives.average,
@@ -42,7 +43,7 @@ _ACTIVATIONS = {
 }
 
 
-def lower(model: keras.Model, skip: Container = ()) -> keras.Model:
+def lower(model: keras.Model, choice: Choice | None = None) -> keras.Model:
     """Return a flat model of layers that have 8-bit rules.
 
     BatchNormalization stands behind convolutions of images, where LiteRT's
@@ -54,7 +55,7 @@ def lower(model: keras.Model, skip: Container = ()) -> keras.Model:
 
     Args:
         model: a flat model, left as it is.
-        skip: layers to leave as they are.
+        choice: what the user has decided of layers, which stay as they are.
 
     Returns:
         A functional model of the same function; it shares the layers that stay.
@@ -63,15 +64,16 @@ def lower(model: keras.Model, skip: Container = ()) -> keras.Model:
         ValueError: a layer cannot be lowered; the message names it and says
             what to do.
     """
-    return graph.rewrite(model, call=_Lowering(graph.calls(model), skip))
+    choice = choice or Choice(model, (), {})
+    return graph.rewrite(model, call=_Lowering(graph.calls(model), choice))
 
 
 class _Lowering:
     """Calls what takes a layer's place, which is made once for all uses."""
 
-    def __init__(self, uses: list[graph.Call], skip: Container):
+    def __init__(self, uses: list[graph.Call], choice: Choice):
         self.uses = iter(uses)
-        self.skip = skip
+        self.choice = choice
         self.made: dict[keras.Operation, Callable] = {}
         operations = [use.operation for use in uses]
         self.shared = {o for o in operations if operations.count(o) > 1}
@@ -85,7 +87,7 @@ class _Lowering:
 
     def __call__(self, layer, *args, **kwargs):
         use = next(self.uses)
-        if use.operation in self.skip:
+        if use.operation in self.choice:
             return layer(*args, **kwargs)
         if use.operation not in self.made:
             self.made[use.operation] = self.make(layer, use)
@@ -134,8 +136,8 @@ class _Lowering:
     def takes(self, use):
         """Say whether LiteRT takes the normalization behind a use into it."""
         return (
-            use.operation not in self.skip
-            and rules.fuses_forward(use)
+            rules.fuses_forward(use)
+            and not self.choice.rounds(use.operation)
             and not self.folds(use)
         )
 
@@ -144,8 +146,8 @@ class _Lowering:
         norm = use.successor and use.successor.operation
         return (
             isinstance(norm, layers.BatchNormalization)
-            and norm not in self.skip
-            and use.operation not in self.skip
+            and norm not in self.choice
+            and use.operation not in self.choice
             and (
                 type(use.operation) in _FOLDING
                 or (rules.fuses_forward(use) and primitives.is_pruned(norm))

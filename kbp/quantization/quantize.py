@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import keras
 
 from kbp import graph, sparsity
-from kbp.errors import nearest
-from kbp.layers import TransformedLayer
 from kbp.quantization import rules
 from kbp.quantization.calibrate import calibrate
+from kbp.quantization.choice import Choice
 from kbp.quantization.config import QuantizeConfig
 from kbp.quantization.fake_quantize import FakeQuantize
 from kbp.quantization.float_gate import FloatGate
@@ -64,7 +63,7 @@ def quantize_aware(
     if any(True for _ in sparsity.masked_layers(model)):
         model = sparsity.fix_masks(model)
     model = graph.flatten(model)
-    choice = _Choice(model, skip, configs or {})
+    choice = Choice(model, skip, configs or {})
     lowered = lower(model, choice)
     uses = graph.calls(lowered)
     for use in uses:
@@ -78,73 +77,6 @@ def quantize_aware(
     return quantized
 
 
-class _Choice:
-    """What the user has decided of layers; it contains these layers."""
-
-    def __init__(self, model, skip, configs):
-        if isinstance(skip, str):
-            raise ValueError(
-                "Argument `skip` must be a list of names. "
-                f"Received: skip={skip!r}"
-            )
-        operations = {graph.unwrapped(o) for o in model.operations}
-        names = {operation.name for operation in operations}
-        for argument, keys in (("skip", skip), ("configs", configs)):
-            for name in keys:
-                if isinstance(name, str) and name not in names:
-                    raise ValueError(
-                        f"Argument `{argument}` names no layer of model "
-                        f"{model.name}. Received: {name!r}"
-                        f"{nearest(name, names)}"
-                    )
-        self.skip, self.configs = frozenset(skip), configs
-
-    def __contains__(self, operation):
-        return self.skips(operation) or self.config(operation) is not None
-
-    def skips(self, operation) -> bool:
-        """Say whether a layer stays in float."""
-        return bool({operation.name, type(operation)} & self.skip)
-
-    def config(self, operation) -> QuantizeConfig | None:
-        """Return the user's config of a layer."""
-        for key in (operation.name, type(operation)):
-            if key in self.configs:
-                return self.configs[key]
-        return None
-
-    def with_rounded_weights(self, layer):
-        """Copy a layer; its weights, if there are any, are rounded last."""
-        old = graph.unwrapped(layer)
-        rounded = self.rounded_weights(old)
-        if not rounded:
-            return graph.copy(layer)
-        new = graph.copy(old, name=layer.name)
-        (name, quantizer), *others = rounded
-        kept = [graph.copy(t) for t in graph.transforms(layer)]
-        new = TransformedLayer(new, [*kept, quantizer], kernel=name)
-        for name, quantizer in others:
-            new = TransformedLayer(new, [quantizer], kernel=name)
-        return new
-
-    def rounded_weights(self, layer) -> list[tuple[str, FakeQuantize]]:
-        """Return names of a layer's attributes, each with its quantizer."""
-        if self.skips(layer):
-            return []
-        config = self.config(layer)
-        if config:
-            return [
-                (_attribute_of(layer, weight), quantizer)
-                for weight, quantizer in config.get_weights_and_quantizers(
-                    layer
-                )
-            ]
-        if type(layer) in rules.KERNELS:
-            kind, name = rules.KERNELS[type(layer)]
-            return [(name, FakeQuantize(kind))]
-        return []
-
-
 class _Placement:
     """Calls each layer of the new model and rounds its result, by the rules.
 
@@ -152,7 +84,7 @@ class _Placement:
         rounders: from a tensor's id to the quantizer that rounded it.
     """
 
-    def __init__(self, uses: list[graph.Call], choice: "_Choice"):
+    def __init__(self, uses: list[graph.Call], choice: Choice):
         self.uses = iter(uses)  # in the order in which layers are called
         self.choice = choice
         self.names = collections.Counter()
@@ -254,15 +186,3 @@ def _tensors(*structures):
         for x in keras.tree.flatten(structures)
         if isinstance(x, keras.KerasTensor)
     ]
-
-
-def _attribute_of(layer, weight):
-    """Return the name under which a layer keeps a weight."""
-    for name, value in vars(layer).items():
-        if value is weight:
-            public = name.lstrip("_")  # Keras's kernels are properties
-            return public if hasattr(layer, public) else name
-    raise ValueError(
-        f"The QuantizeConfig of layer {layer.name} names weight "
-        f"{weight.path}, which is none of the layer's attributes."
-    )
