@@ -1,6 +1,6 @@
 """How a user has layers quantized."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 
@@ -17,7 +17,8 @@ class Choice:
 
     Args:
         model: a flat model.
-        skip: names or classes of layers that stay in float.
+        skip: names or classes of layers, or functions of `keras.ops`, that
+            stay in float.
         configs: from names or classes to how these layers are rounded.
 
     Raises:
@@ -27,7 +28,7 @@ class Choice:
     def __init__(
         self,
         model: keras.Model,
-        skip: Sequence[str | type],
+        skip: Sequence[str | type | Callable],
         configs: Mapping[str | type, QuantizeConfig],
     ):
         if isinstance(skip, str):
@@ -52,7 +53,15 @@ class Choice:
 
     def skips(self, operation) -> bool:
         """Say whether a layer stays in float."""
-        return bool({operation.name, type(operation)} & self.skip)
+        if {operation.name, type(operation)} & self.skip:
+            return True
+        # The operation of `keras.ops.dot_product` is a `DotProduct`.
+        kind = type(operation).__name__.lower()
+        return any(
+            getattr(keras.ops, getattr(f, "__name__", ""), None) is f
+            and f.__name__.replace("_", "") == kind
+            for f in self.skip
+        )
 
     def config(self, operation) -> QuantizeConfig | None:
         """Return the user's config of a layer."""

@@ -1,7 +1,7 @@
 """Quantization-aware training for functional Keras 3 models."""
 
 import collections
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
 
@@ -20,7 +20,7 @@ def quantize_aware(
     calibration_data: Iterable | None = None,
     *,
     calibration_batches: int = 8,
-    skip: Sequence[str | type] = (),
+    skip: Sequence[str | type | Callable] = (),
     configs: Mapping[str | type, QuantizeConfig] | None = None,
 ) -> keras.Model:
     """Return a model that trains as if it ran in eight bits.
@@ -39,8 +39,10 @@ def quantize_aware(
             the first training step, of activations [-6, 6], which takes about
             a thousand steps of training to forget.
         calibration_batches: batches to take from `calibration_data`.
-        skip: names or classes of layers to leave in float; what they are
-            given and what they return is rounded.
+        skip: names or classes of layers, or functions of `keras.ops`, to
+            leave in float. What goes in and what comes out is rounded.
+            `[keras.ops.matmul, keras.layers.Softmax]` leaves an attention's
+            products in float, which LiteRT computes faster than in integers.
         configs: how layers of one's own are rounded, by their name or class.
 
     Returns:
@@ -143,11 +145,26 @@ class _Placement:
         return self.apply(layer, outputs)
 
     def round_as_chosen(self, use, outputs):
+        if self.choice.skips(use.operation) and self.stays_float(use):
+            return outputs
         config = self.choice.config(use.operation) or QuantizeConfig()
         for quantizer in config.get_output_quantizers(use.operation):
             quantizer.name = self.name(use, "quant")
             outputs = self.apply(quantizer, outputs)
         return outputs
+
+    def stays_float(self, use):
+        """Say whether a result goes into layers that stay in float alone."""
+        if use.is_output:
+            return False
+        return all(
+            self.choice.skips(following.operation)
+            or (
+                rules.is_moving(following.operation)
+                and self.stays_float(following)
+            )
+            for following in use.consumers
+        )
 
     def keep_rounder(self, inputs, outputs):
         """Remember of moved values what rounded them, if anything did yet."""
