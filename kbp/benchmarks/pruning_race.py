@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kbp import export
+from kbp.benchmarks.latencies import are_known, measure
 from kbp.benchmarks.log import Log, read_race, run, worker_pool
 from kbp.benchmarks.pruners import METHODS
 from kbp.benchmarks.pruning_trial import Protocol, Trainer, Trial, rebuild
@@ -82,35 +82,13 @@ def trials(name: str, protocol: Protocol) -> list[Trial]:
     ]
 
 
-def latencies(results: list[dict]) -> dict[str, list[float]]:
-    """Return the last measurement of a race.
-
-    Returns:
-        For each .tflite file first quartile, median and third quartile of the
-        milliseconds of one call.
-    """
-    found = [r["latency"] for r in results if "latency" in r]
-    return found[-1] if found else {}
-
-
 def _time_files(log, folder, rounds, again):
     exported = [result for result in log.results if "files" in result]
     names = [f["name"] for r in exported for f in r["files"].values()]
-    if not names or (not again and latencies(log.results).keys() >= {*names}):
-        return
-    for result in exported:
-        rebuild(result, folder)
-    figures = export.benchmark(
-        [folder / name for name in names], num_threads=1, rounds=rounds
-    )
-    log.add(
-        {
-            "latency": {
-                name: [figure.low, figure.median, figure.high]
-                for name, figure in zip(names, figures, strict=True)
-            }
-        }
-    )
+    if names and (again or not are_known(log, names)):
+        for result in exported:
+            rebuild(result, folder)
+        measure(log, folder, names, rounds)
 
 
 def _describe(result):

@@ -2,8 +2,9 @@
 
 import statistics
 
+from kbp.benchmarks.latencies import latencies
 from kbp.benchmarks.pruners import METHODS
-from kbp.benchmarks.pruning_race import latencies, trials
+from kbp.benchmarks.pruning_race import trials
 from kbp.benchmarks.pruning_trial import Protocol
 from kbp.training.plots import accuracy_by_level
 

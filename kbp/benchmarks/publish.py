@@ -11,6 +11,8 @@ from kbp.benchmarks import (
     optimizer_report,
     pruning_race,
     pruning_report,
+    quantization_race,
+    quantization_report,
     step_time,
 )
 from kbp.benchmarks.recipe_race import markdown_table, without_seed
@@ -24,6 +26,7 @@ BEGIN, END = "<!-- table: {} -->", "<!-- end of table -->"
 RACES = {
     "optimizers": (optimizer_race, optimizer_report),
     "pruning": (pruning_race, pruning_report),
+    "quantization": (quantization_race, quantization_report),
 }
 
 _CARD = """# {name}

@@ -23,6 +23,7 @@ EXAMPLES = (
     "recipe pyramid_bpnet_small.digits --seeds 5",
     "optimizers --workers 2",
     "pruning DTM TFMOT --workers 2",
+    "quantization attention --workers 2",
     "step-time",
 )
 
@@ -63,20 +64,20 @@ def add_arguments(parser):
         type=positive,
         default=1,
         metavar="N",
-        help="trainings at a time in the races of optimizers and of pruning "
-        "(default: 1)",
+        help="trainings at a time in the races of optimizers, pruning and "
+        "quantization (default: 1)",
     )
     parser.add_argument(
         "--results",
         metavar="FILE",
-        help="of optimizers, pruning or step-time (default: "
-        "runs/optimizers.jsonl, runs/pruning.jsonl, runs/step_time.jsonl); "
-        "trainings that it holds are not run again",
+        help="of a race of trainings or of step-time (default: "
+        "runs/RACE.jsonl, runs/step_time.jsonl); trainings that it holds are "
+        "not run again",
     )
     parser.add_argument(
         "--again",
         action="store_true",
-        help="measure the latencies of pruned networks though they are known",
+        help="measure the latencies of a race's files though they are known",
     )
     parser.add_argument(
         "--workdir",
@@ -92,6 +93,7 @@ def run(options, console):
         "recipe": _race,
         "optimizers": _trials,
         "pruning": _trials,
+        "quantization": _trials,
         "step-time": _step_time,
     }
     commands.get(options.what[0], _latency)(options, console)
@@ -108,7 +110,7 @@ def _trials(options, console):
         data_dir=options.data_dir,
         workers=options.workers,
         console=console,
-        **(timing if name == "pruning" else {}),
+        **({} if name == "optimizers" else timing),
     )
     head, results = race.read(file)
     file.with_suffix(".svg").write_text(report.plot(head, results))

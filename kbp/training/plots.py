@@ -155,6 +155,48 @@ def accuracy_by_level(
         return _svg(figure)
 
 
+def accuracy_by_speed(
+    panels: dict[str, dict[str, tuple[float, Sequence[float]]]],
+    *,
+    emphasized: Sequence[str],
+) -> str:
+    """Plot accuracies of networks, with standard deviations, over their speed.
+
+    Args:
+        panels: for each title and each method how many times as fast the
+            network is, and the accuracies of several trainings.
+        emphasized: methods drawn in color; the others are grey.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 5.6), layout="constrained")
+        grid = figure.subplots(2, -(-len(panels) // 2), squeeze=False).ravel()
+        for axes in grid[len(panels) :]:
+            axes.set_axis_off()
+        for axes, (title, methods) in zip(grid, panels.items(), strict=False):
+            markers = {
+                True: itertools.cycle("oD^"),
+                False: itertools.cycle("svPX"),
+            }
+            for name, (speed, values) in methods.items():
+                ours = name in emphasized
+                axes.errorbar(
+                    speed,
+                    np.mean(values),
+                    _deviation(values),
+                    capsize=2,
+                    label=name,
+                    linestyle="none",
+                    marker=next(markers[ours]),
+                    color=COLORS[0] if ours else "#94a3b8",
+                    zorder=3 if ours else 2,
+                )
+            axes.set_title(f"{title}: accuracy over speed-up", loc="left")
+            axes.yaxis.set_major_formatter(PercentFormatter(1, 1))
+            axes.grid(axis="y")
+            axes.legend(frameon=False)
+        return _svg(figure)
+
+
 def sparsity_by_layer(rows: Sequence[dict]) -> str | None:
     """Plot the share of zeros of each masked layer, epoch by epoch."""
     layers = [k for k in rows[0] if k.startswith("sparsity/")] if rows else []
