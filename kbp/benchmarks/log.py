@@ -92,6 +92,40 @@ def read_race(file: Path, protocol: type) -> tuple[dict | None, list[dict]]:
     raise UserError(f"{file}: is no race of this kind.")
 
 
+def append_case(file: Path, line: dict) -> dict:
+    """Append what was measured of a case, and where, to a file.
+
+    Returns:
+        The line that was written.
+    """
+    line = {
+        **line,
+        "machine": machine(),
+        "versions": versions(),
+        "commit": commit(),
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as stream:
+        stream.write(json.dumps(line) + "\n")
+    return line
+
+
+def read_cases(file: Path) -> list[dict]:
+    """Return a file's newest line of each case, none if there is no file.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    if not file.is_file():
+        return []
+    try:
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        newest = {line["case"]: line for line in lines}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file}: holds no measured cases.") from error
+    return list(newest.values())
+
+
 @contextlib.contextmanager
 def worker_pool(
     count: int, create: Callable, *arguments

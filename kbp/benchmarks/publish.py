@@ -1,12 +1,13 @@
 """Tables of the zoo, the cards and the README, made from results.json."""
 
-import functools
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 from kbp import zoo
 from kbp.benchmarks import (
+    applications,
     optimizer_race,
     optimizer_report,
     pruning_race,
@@ -28,6 +29,8 @@ RACES = {
     "pruning": (pruning_race, pruning_report),
     "quantization": (quantization_race, quantization_report),
 }
+# What is measured case by case, a line each.
+CASES = {"step-time": step_time, "applications": applications}
 
 _CARD = """# {name}
 
@@ -47,7 +50,7 @@ def publish(name: str, race: Path) -> list[Path]:
     """Take the results of a race into kbp, and renew every table.
 
     Args:
-        name: the zoo entry that was raced, one of `RACES`, or `"step-time"`.
+        name: the zoo entry that was raced, or one of `RACES` or `CASES`.
         race: the race's folder, with `results.json`, or its file.
 
     Returns:
@@ -57,7 +60,7 @@ def publish(name: str, race: Path) -> list[Path]:
         UserError: there is no such entry, no results in the folder, or kbp
             does not run from a checkout.
     """
-    if name in (*RACES, "step-time"):
+    if name in (*RACES, *CASES):
         return _publish_file(name, Path(race))
     entry = zoo.find(name)
     source = Path(race) / "results.json"
@@ -74,7 +77,7 @@ def publish(name: str, race: Path) -> list[Path]:
 
 
 def _publish_file(name, source):
-    module, *_ = RACES.get(name, [step_time])
+    module = CASES[name] if name in CASES else RACES[name][0]
     if not any(module.read(source)):
         raise UserError(f"{source}: missing. Run the race first.")
     _check_checkout()
@@ -136,9 +139,10 @@ def render_page(page: str) -> str:
         results = results_of(entry)
         if results is not None and BEGIN.format(entry.name) in page:
             page = insert(page, entry.name, markdown_table(results))
-    tables = {"zoo": _zoo_table, "step-time": _step_time_table} | {
-        name: functools.partial(_race_table, *modules)
-        for name, modules in RACES.items()
+    tables = {
+        "zoo": _zoo_table,
+        **{name: partial(_case_table, CASES[name]) for name in CASES},
+        **{name: partial(_race_table, *RACES[name]) for name in RACES},
     }
     for name, table in tables.items():
         if BEGIN.format(name) in page:
@@ -167,13 +171,11 @@ def _race_table(race, report):
     return report.markdown_table(head, results)
 
 
-def _step_time_table():
-    lines = step_time.read(step_time.RESULTS)
-    return (
-        step_time.markdown_table(lines)
-        if lines
-        else ("No figures have been published yet.")
-    )
+def _case_table(module):
+    lines = module.read(module.RESULTS)
+    if not lines:
+        return "No figures have been published yet."
+    return module.markdown_table(lines)
 
 
 def _zoo_table():

@@ -125,6 +125,7 @@ def _explanation(head, results):
     protocol, machine = head["protocol"], head["machine"]
     versions = head["versions"]
     commits = sorted({str(result["commit"]) for result in results})
+    batches = protocol["calibration_batches"]
     rates = ", ".join(
         f"{name} {network.learning_rate:g}"
         for name, network in NETWORKS.items()
@@ -134,8 +135,8 @@ def _explanation(head, results):
         f"{protocol['steps']} steps of {protocol['batch_size']} images (SGD, "
         "Nesterov momentum 0.9, warm-up and cosine, peak learning rates: "
         f"{rates}); all methods of one seed start from its weights. PTQ: "
-        f"ranges from {protocol['calibration_batches']} training batches. QAT: these "
-        f"batches set kbp's ranges, then {protocol['fine_steps']} steps at "
+        f"ranges from {batches} training batches. QAT: these batches set kbp's "
+        f"ranges, then {protocol['fine_steps']} steps at "
         f"{protocol['fine_rate']:g} of the peak rate, the same for TFMOT, on a "
         "tf_keras twin, whose ranges begin where its guide has them. DTM "
         f"removes {protocol['level']:.0%} of the parameters in a training of "

@@ -1,6 +1,5 @@
 """Milliseconds of an optimizer's step, beside Keras's optimizers."""
 
-import json
 import math
 import statistics
 import time
@@ -15,11 +14,12 @@ from keras import optimizers
 from rich.console import Console
 from rich.table import Table
 
+from kbp.benchmarks.log import append_case, read_cases
 from kbp.errors import UserError, nearest
 from kbp.optimizers import HybridOptimizer
-from kbp.training.workdir import commit, machine, versions
 
 RESULTS = Path(__file__).parent / "results" / "step_time.jsonl"
+read = read_cases
 BASELINE = "Adam-AMSGrad (Keras)"
 # Read g, m, v, vmax and w, write the last four, in float32.
 BYTES_PER_PARAMETER = 36
@@ -173,39 +173,16 @@ def race(
     lines = []
     for case, shapes in CASES.items():
         figures = measure(case, rounds=rounds)
-        lines.append(
-            {
-                "case": case,
-                "parameters": sum(map(math.prod, shapes)),
-                "rounds": rounds,
-                "figures": [vars(figure) for figure in figures],
-                "machine": machine(),
-                "versions": versions(),
-                "commit": commit(),
-            }
-        )
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a") as stream:
-            stream.write(json.dumps(lines[-1]) + "\n")
+        line = {
+            "case": case,
+            "parameters": sum(map(math.prod, shapes)),
+            "rounds": rounds,
+            "figures": [vars(figure) for figure in figures],
+        }
+        lines.append(append_case(file, line))
         if console is not None:
             console.print(_table(case, figures))
     return lines
-
-
-def read(file: Path) -> list[dict]:
-    """Return a file's newest line of each case.
-
-    Raises:
-        UserError: the file holds something else.
-    """
-    if not file.is_file():
-        return []
-    try:
-        lines = [json.loads(line) for line in file.read_text().splitlines()]
-        newest = {line["case"]: line for line in lines}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: holds no times of steps.") from error
-    return list(newest.values())
 
 
 def markdown_table(lines: list[dict]) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.table import Table
 
 from kbp import export
-from kbp.benchmarks import recipe_race, step_time
-from kbp.benchmarks.publish import RACES
+from kbp.benchmarks import recipe_race
+from kbp.benchmarks.publish import CASES, RACES
 from kbp.commands.common import (
     add_data_dir,
     positive,
@@ -16,7 +16,8 @@ from kbp.commands.common import (
 from kbp.errors import UserError
 
 HELP = (
-    "latency of .tflite files, and races: a recipe's seeds, optimizers, pruning"
+    "latency of .tflite files, and races: a recipe's seeds, optimizers, "
+    "pruning, quantization"
 )
 EXAMPLES = (
     "model_float32.tflite model_int8.tflite --threads 1 2",
@@ -35,7 +36,8 @@ def add_arguments(parser):
         nargs="+",
         metavar="FILE.tflite",
         help="files to measure in turns, or: recipe RECIPE, or: optimizers "
-        "[NAME ...], or: pruning [METHOD ...], or: step-time",
+        "[NAME ...], or: pruning [METHOD ...], or: quantization "
+        "[NETWORK ...], or: applications, or: step-time",
     )
     parser.add_argument(
         "--threads",
@@ -70,9 +72,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--results",
         metavar="FILE",
-        help="of a race of trainings or of step-time (default: "
-        "runs/RACE.jsonl, runs/step_time.jsonl); trainings that it holds are "
-        "not run again",
+        help="of a race, of applications or of step-time (default: "
+        "runs/RACE.jsonl); trainings that it holds are not run again",
     )
     parser.add_argument(
         "--again",
@@ -89,14 +90,13 @@ def add_arguments(parser):
 
 def run(options, console):
     """Run the command."""
+    name = options.what[0]
     commands = {
         "recipe": _race,
-        "optimizers": _trials,
-        "pruning": _trials,
-        "quantization": _trials,
-        "step-time": _step_time,
+        **dict.fromkeys(RACES, _trials),
+        **dict.fromkeys(CASES, _cases),
     }
-    commands.get(options.what[0], _latency)(options, console)
+    commands.get(name, _latency)(options, console)
 
 
 def _trials(options, console):
@@ -118,11 +118,12 @@ def _trials(options, console):
     console.print(table, markup=False, highlight=False)
 
 
-def _step_time(options, console):
-    if len(options.what) != 1:
-        raise UserError("benchmark step-time takes no more arguments")
-    file = Path(options.results or "runs/step_time.jsonl")
-    step_time.race(file, rounds=options.rounds, console=console)
+def _cases(options, console):
+    name, *others = options.what
+    if others:
+        raise UserError(f"benchmark {name} takes no more arguments")
+    file = Path(options.results or f"runs/{name.replace('-', '_')}.jsonl")
+    CASES[name].race(file, rounds=options.rounds, console=console)
 
 
 def _race(options, console):

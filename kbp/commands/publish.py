@@ -17,8 +17,8 @@ def add_arguments(parser):
     parser.add_argument(
         "entry",
         metavar="ENTRY",
-        help="the zoo's entry that was raced, or: optimizers, pruning, "
-        "step-time",
+        help=f"the zoo's entry that was raced, or: "
+        f"{', '.join([*publish.RACES, *publish.CASES])}",
     )
     parser.add_argument(
         "race", metavar="RACE", help="the race's folder, or its .jsonl file"

@@ -169,7 +169,8 @@ def accuracy_by_speed(
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(9, 5.6), layout="constrained")
-        grid = figure.subplots(2, -(-len(panels) // 2), squeeze=False).ravel()
+        columns = max(1, -(-len(panels) // 2))
+        grid = figure.subplots(2, columns, squeeze=False).ravel()
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
         for axes, (title, methods) in zip(grid, panels.items(), strict=False):
