@@ -108,5 +108,5 @@ NETWORKS = {
     "residual": Network(residual, 0.3, 3e-3),
     "separable": Network(separable, 0.3, 3e-3),
     "depthwise": Network(depthwise, 0.3, 3e-3),
-    "attention": Network(attention, 0.05, 1e-3),
+    "attention": Network(attention, 0.03, 1e-3),
 }

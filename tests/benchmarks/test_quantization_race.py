@@ -48,7 +48,7 @@ def small(monkeypatch):
     "method",
     [
         pytest.param(name, marks=pytest.mark.slow)
-        if name in ("float32", "converter PTQ", "AI Edge PTQ")
+        if "PTQ" in name or name in ("float32", "DTM, shrink, kbp QAT")
         else name
         for name, method in METHODS.items()
         if "residual" in (method.networks or NETWORKS)
@@ -210,7 +210,7 @@ def test_table_says_what_the_race_says(tmp_path):
     "name",
     [
         name
-        if name in ("MobileNetV3Small", "encoder, float products")
+        if name == "encoder, float products"
         else pytest.param(name, marks=pytest.mark.slow)
         for name in applications.CASES
     ],

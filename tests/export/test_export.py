@@ -1,5 +1,7 @@
 """Files for inference: written whole, looked into, compared, measured."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -84,6 +86,26 @@ def test_verification_of_both_files(files, model, quantized, x):
     assert check.within_one == 1
 
 
+def test_verification_by_the_reference_kernels_and_by_metrics(
+    files, quantized, x
+):
+    labels = np.argmax(as_numpy(quantized(x)), axis=-1)
+    labels[:3] = (labels[:3] + 1) % 4  # seven of ten are right
+    metric = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    check = export.verify(
+        quantized,
+        files[1],
+        [(x[:4], labels[:4]), (x[4:], labels[4:])],
+        metrics=[metric],
+        reference=True,
+    )
+    assert check.within_one == 1
+    assert check.metrics == {"accuracy": pytest.approx((0.7, 0.7))}
+    assert float(metric.result()) == 0  # reset
+    with pytest.raises(ValueError, match="no targets"):
+        export.verify(quantized, files[1], [x], metrics=[metric])
+
+
 def test_verification_sees_a_wrong_model(files, x):
     keras.utils.set_random_seed(1)
     other = kbp.models.PyramidBPNet((8, 8, 1), 4, width=16)
@@ -102,6 +124,47 @@ def test_file_of_another_batch_size_gives_the_same(
     assert runner.predict(x).dtype == np.float32
 
 
+@pytest.mark.parametrize("input_dtype", ["uint8", "float32"])
+def test_other_input_types_give_the_same(
+    quantized, files, x, tmp_path, input_dtype
+):
+    path = tmp_path / "model.tflite"
+    audit = export.to_tflite(quantized, path, input_dtype=input_dtype)
+    runner = export.Runner(path)
+    for details in (runner.input, runner.output):
+        assert np.dtype(details["dtype"]) == input_dtype
+    np.testing.assert_allclose(
+        runner.predict(x), export.Runner(files[1]).predict(x), atol=1e-6
+    )
+    borders = {op.name for op in audit.float_operations}
+    expected = {"QUANTIZE", "DEQUANTIZE"} if input_dtype == "float32" else set()
+    assert borders == expected
+
+
+def test_float16_halves_the_file(tmp_path):
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(128)])
+    whole, half = tmp_path / "whole.tflite", tmp_path / "half.tflite"
+    export.to_tflite(model, whole)
+    export.to_tflite(model, half, dtype="float16")
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    x = np.random.default_rng(0).random((10, 64), "float32")
+    expected = as_numpy(model(x))
+    found = export.Runner(half).predict(x)
+    # 11 bits of a weight, in sums of 64.
+    assert np.abs(found - expected).max() < 0.01 * np.abs(expected).max()
+
+
+def test_operations_are_named_after_their_layers(tmp_path):
+    inputs = keras.Input((6, 8))
+    x = kbp.layers.SelfAttention(2, name="attention")(inputs)
+    x = keras.layers.Dense(3, activation="tanh", name="head_1")(x + inputs)
+    audit = export.to_tflite(keras.Model(inputs, x), tmp_path / "m.tflite")
+    names = {op.layer for op in audit.operations}
+    assert {"attention_query", "attention_softmax", "head_1"} <= names
+    product = next(op for op in audit.operations if op.name == "BATCH_MATMUL")
+    assert product.layer.startswith("attention_matmul")
+
+
 def test_inputs_beyond_the_range_saturate(files):
     runner = export.Runner(files[1])
     huge, one = (np.full((1, 8, 8, 1), v, "float32") for v in (1e6, 1.0))
@@ -111,9 +174,14 @@ def test_inputs_beyond_the_range_saturate(files):
 
 
 def test_benchmark_measures_every_file(files):
-    figures = export.benchmark(files, rounds=5, seconds=0.002)
-    assert [f.path for f in figures] == [str(p) for p in files]
+    figures = export.benchmark(
+        files, num_threads=(1, 2), rounds=5, seconds=0.002
+    )
+    assert [(f.path, f.num_threads) for f in figures] == [
+        (str(path), threads) for path in files for threads in (1, 2)
+    ]
     for figure in figures:
+        assert figure.size == Path(figure.path).stat().st_size
         assert 0 < figure.low <= figure.median <= figure.high < 1000
 
 
@@ -136,16 +204,27 @@ def test_damaged_file_is_named(files, tmp_path):
         export.audit(path)
 
 
-@pytest.mark.parametrize("dtype", ["int4", "float32"])
-def test_dtype_that_does_not_fit_is_refused(quantized, tmp_path, dtype):
-    with pytest.raises(ValueError, match=r"dtype|quantization-aware"):
-        export.to_tflite(quantized, tmp_path / "m.tflite", dtype=dtype)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "int4"}, r"`dtype` must be one of.*'int4'"),
+        ({"dtype": "float32"}, r"quantization-aware: export it as int8"),
+        ({"dtype": "float16"}, r"the model it was made from as float16"),
+        ({"input_dtype": "int16"}, r"`input_dtype` must be one of.*'int16'"),
+        ({"batch_size": 0}, r"`batch_size` must be positive.*0"),
+    ],
+)
+def test_what_does_not_fit_is_refused(quantized, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        export.to_tflite(quantized, tmp_path / "m.tflite", **options)
     assert not list(tmp_path.iterdir())
 
 
 def test_int8_of_a_float_model_says_what_to_do(model, tmp_path):
     with pytest.raises(ValueError, match=r"quantize_aware first"):
         export.to_tflite(model, tmp_path / "m.tflite", dtype="int8")
+    with pytest.raises(ValueError, match=r"must be 'float32' in a float32"):
+        export.to_tflite(model, tmp_path / "m.tflite", input_dtype="int8")
 
 
 def test_dynamic_size_is_refused(tmp_path):
