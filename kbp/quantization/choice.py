@@ -33,8 +33,7 @@ class Choice:
     ):
         if isinstance(skip, str):
             raise ValueError(
-                "Argument `skip` must be a list of names. "
-                f"Received: skip={skip!r}"
+                f"Argument `skip` must be a list. Received: skip={skip!r}"
             )
         operations = {graph.unwrapped(o) for o in model.operations}
         names = {operation.name for operation in operations}
@@ -47,20 +46,19 @@ class Choice:
                         f"{nearest(name, names)}"
                     )
         self.skip, self.configs = frozenset(skip), configs
+        self.skipped_kinds = {
+            _kind_of(x) for x in skip if not isinstance(x, str | type)
+        }
 
     def __contains__(self, operation):
         return self.skips(operation) or self.config(operation) is not None
 
     def skips(self, operation) -> bool:
         """Say whether a layer stays in float."""
-        if {operation.name, type(operation)} & self.skip:
-            return True
-        # The operation of `keras.ops.dot_product` is a `DotProduct`.
-        kind = type(operation).__name__.lower()
-        return any(
-            getattr(keras.ops, getattr(f, "__name__", ""), None) is f
-            and f.__name__.replace("_", "") == kind
-            for f in self.skip
+        kind = type(operation)
+        return (
+            bool({operation.name, kind} & self.skip)
+            or kind.__name__.lower() in self.skipped_kinds
         )
 
     def config(self, operation) -> QuantizeConfig | None:
@@ -110,6 +108,17 @@ class Choice:
             kind, name = rules.KERNELS[type(layer)]
             return [(name, FakeQuantize(kind))]
         return []
+
+
+def _kind_of(function):
+    """Return the name in small letters of a function's operation class."""
+    name = getattr(function, "__name__", "")
+    if getattr(keras.ops, name, None) is not function:
+        raise ValueError(
+            "Argument `skip` holds names and classes of layers, and functions "
+            f"of keras.ops. Received: {function!r}"
+        )
+    return name.replace("_", "")  # `keras.ops.log_softmax`: `LogSoftmax`
 
 
 def _attribute_of(layer, weight):

@@ -112,9 +112,12 @@ class _Placement:
             return self.keep_rounder(inputs, outputs)
         if rules.is_averaging(operation) and id(inputs) in self.rounders:
             return self.round_as_input(inputs, outputs)
-        if rules.fuses_forward(use) or rules.is_rounded_as_joined(use):
-            return outputs
-        return self.round(use, outputs)
+        return outputs if self.is_left_open(use) else self.round(use, outputs)
+
+    def is_left_open(self, use):
+        """Say whether what follows takes a result before it is rounded."""
+        open_ = rules.fuses_forward(use) or rules.is_rounded_as_joined(use)
+        return open_ and not self.choice.skips(use.successor.operation)
 
     def round_input(self, x):
         """Round a tensor if it is an input of the model, once for all uses."""
@@ -145,13 +148,23 @@ class _Placement:
         return self.apply(layer, outputs)
 
     def round_as_chosen(self, use, outputs):
-        if self.choice.skips(use.operation) and self.stays_float(use):
+        tensors = keras.tree.flatten(outputs)
+        config = self.choice.config(use.operation)
+        if config is not None:
+            quantizers = config.get_output_quantizers(use.operation)
+        elif self.stays_float(use):
+            quantizers = []
+        else:
+            quantizers = [FakeQuantize() for _ in tensors]
+        if not quantizers:
             return outputs
-        config = self.choice.config(use.operation) or QuantizeConfig()
-        for quantizer in config.get_output_quantizers(use.operation):
+        for quantizer in quantizers:
             quantizer.name = self.name(use, "quant")
-            outputs = self.apply(quantizer, outputs)
-        return outputs
+        rounded = [
+            self.apply(quantizer, x) if _is_float(x) else x
+            for quantizer, x in zip(quantizers, tensors, strict=True)
+        ]
+        return keras.tree.pack_sequence_as(outputs, rounded)
 
     def stays_float(self, use):
         """Say whether a result goes into layers that stay in float alone."""

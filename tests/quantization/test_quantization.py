@@ -265,6 +265,45 @@ def test_skipped_layers_stay_in_float_and_are_allowed(tmp_path):
     assert export.verify(q, tmp_path / "q.tflite", [x]).within_one >= 0.999
 
 
+@pytest.mark.parametrize(
+    "kind", [layers.ReLU, layers.BatchNormalization, layers.Concatenate]
+)
+def test_what_stands_before_a_skipped_layer_is_rounded(kind, tmp_path):
+    """What LiteRT would compute with it stays in integers."""
+
+    def body(x):
+        x = layers.BatchNormalization()(conv(4, 3, padding="same")(x))
+        y = layers.ReLU()(x)
+        return conv(3, 1)(layers.Concatenate()([conv(4, 1)(y), y]))
+
+    x = np.random.default_rng(0).normal(size=(16, 8, 8, 4)).astype("float32")
+    q = quantize(image_model(body), [x], skip=[kind])
+    audit = export.to_tflite(q, tmp_path / "q.tflite")
+    convolutions = [op for op in audit.operations if op.name == "CONV_2D"]
+    assert len(convolutions) == 3
+    assert not any(op.is_float for op in convolutions)
+    assert export.verify(q, tmp_path / "q.tflite", [x]).within_one >= 0.999
+
+
+def test_products_of_an_attention_stay_in_float(tmp_path):
+    x = np.random.default_rng(0).normal(size=(16, 6, 8)).astype("float32")
+    for attend in (
+        lambda x: kbp.layers.SelfAttention(2)(x),
+        lambda x: layers.MultiHeadAttention(2, 4, dropout=0.1)(x, x),
+    ):
+        model = image_model(attend, (6, 8))
+        q = quantize(model, [x], skip=[ops.matmul, layers.Softmax])
+        audit = export.to_tflite(q, tmp_path / "q.tflite")
+        floats = [op.name for op in audit.float_operations]
+        assert floats.count("BATCH_MATMUL") == 2
+        assert floats.count("SOFTMAX") == 1
+        # Nothing is rounded between the three: one way back.
+        assert floats.count("QUANTIZE") == 1
+        assert "FULLY_CONNECTED" not in floats
+        check = export.verify(q, tmp_path / "q.tflite", [x])
+        assert check.within_one >= 0.999
+
+
 def test_float_layer_that_was_not_skipped_is_named(tmp_path):
     x = np.ones((4, 6), "float32")
     q = quantize(image_model(lambda x: layers.Dense(4)(x), (6,)), [x])
@@ -320,6 +359,7 @@ def test_layer_of_ones_own_is_rounded_as_its_config_says(tmp_path):
     [
         ({"skip": ["dens"]}, r"`skip` names no layer.*'dens'.*'dense'"),
         ({"skip": "dense"}, r"`skip` must be a list"),
+        ({"skip": [len]}, r"functions of keras\.ops.*len"),
         (
             {"configs": {"dens": QuantizeConfig()}},
             r"`configs` names no layer.*'dens'.*'dense'",

@@ -1,0 +1,42 @@
+"""Networks that nobody has designed, in eight bits."""
+
+import numpy as np
+import pytest
+from contracts import as_numpy
+from graphs import random_graph
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kbp import export
+from kbp.quantization import quantize_aware
+
+SEEDS = st.integers(0, 10_000)
+
+
+def check(seed, folder):
+    model = random_graph(seed)
+    x = np.random.default_rng(1).normal(size=(32, 8, 8, 3)).astype("float32")
+    quantized = quantize_aware(model, [x])
+    path = folder / f"{seed}.tflite"
+    # Raises on a float operation.
+    assert not export.to_tflite(quantized, path).float_operations
+    verification = export.verify(quantized, path, [x])
+    # One step for each of some twenty operations, of which few go astray.
+    assert verification.mean < 2, (seed, verification)
+    assert verification.maximum < 20, (seed, verification)
+    expected = as_numpy(model(x))
+    gap = np.abs(as_numpy(quantized(x)) - expected).max()
+    assert gap < 0.1 * np.abs(expected).max(), (seed, gap)
+
+
+@settings(deadline=None, max_examples=4, derandomize=True)
+@given(SEEDS)
+def test_random_graphs_are_exported_in_int8(tmp_path_factory, seed):
+    check(seed, tmp_path_factory.mktemp("graph"))
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=30)
+@given(SEEDS)
+def test_more_random_graphs_are_exported_in_int8(tmp_path_factory, seed):
+    check(seed, tmp_path_factory.mktemp("graph"))
