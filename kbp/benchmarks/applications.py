@@ -13,7 +13,7 @@ from rich.console import Console
 import kbp
 from kbp import export
 from kbp.benchmarks.log import append_case, read_cases
-from kbp.quantization import quantize_aware
+from kbp.quantization import PRODUCTS, quantize_aware
 
 RESULTS = Path(__file__).parent / "results" / "applications.jsonl"
 read = read_cases
@@ -80,7 +80,7 @@ CASES = {
     },
     "encoder": Case(encoder, (layers.LayerNormalization,)),
     "encoder, float products": Case(
-        encoder, (layers.LayerNormalization, keras.ops.matmul, layers.Softmax)
+        encoder, (layers.LayerNormalization, *PRODUCTS)
     ),
 }
 

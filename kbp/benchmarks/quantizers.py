@@ -13,9 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from kbp import export
 from kbp.benchmarks.pruners import dtm_channels
 from kbp.errors import UserError
-from kbp.quantization import quantize_aware, tfmot
-
-PRODUCTS = (keras.ops.matmul, keras.layers.Softmax)
+from kbp.quantization import PRODUCTS, quantize_aware, tfmot
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from kbp.quantization.config import QuantizeConfig
 from kbp.quantization.fake_quantize import FakeQuantize
 from kbp.quantization.float_gate import FloatGate
 from kbp.quantization.freeze import freeze
-from kbp.quantization.quantize import quantize_aware
+from kbp.quantization.quantize import PRODUCTS, quantize_aware
 
 __all__ = [
+    "PRODUCTS",
     "FakeQuantize",
     "FloatGate",
     "QuantizeConfig",

@@ -14,6 +14,10 @@ from kbp.quantization.fake_quantize import FakeQuantize
 from kbp.quantization.float_gate import FloatGate
 from kbp.quantization.lower import lower
 
+# What an attention computes besides its Dense layers: `skip=PRODUCTS` leaves
+# it in float, which LiteRT runs faster than in integers.
+PRODUCTS = (keras.ops.matmul, keras.layers.Softmax)
+
 
 def quantize_aware(
     model: keras.Model,
@@ -40,9 +44,9 @@ def quantize_aware(
             a thousand steps of training to forget.
         calibration_batches: batches to take from `calibration_data`.
         skip: names or classes of layers, or functions of `keras.ops`, to
-            leave in float. What goes in and what comes out is rounded.
-            `[keras.ops.matmul, keras.layers.Softmax]` leaves an attention's
-            products in float, which LiteRT computes faster than in integers.
+            leave in float; what goes in and what comes out is rounded. With
+            `PRODUCTS`, an attention's products stay in float, which LiteRT
+            computes faster than in integers.
         configs: how layers of one's own are rounded, by their name or class.
 
     Returns:

@@ -104,11 +104,16 @@ class TrainingRecipe:
 
 @dataclass(frozen=True)
 class QuantizationRecipe:
-    """Section `[quantization]`."""
+    """Section `[quantization]`.
+
+    `float_products` leaves the products of attention layers in float32, which
+    LiteRT computes faster than in integers.
+    """
 
     epochs: int = _number(2, 1)
     learning_rate: float = _number(1e-4, above=0)
     calibration_batches: int = _number(8, 1)
+    float_products: bool = False
 
 
 @dataclass(frozen=True)

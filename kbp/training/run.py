@@ -145,12 +145,14 @@ class Road:
     def quantize(self, trained: keras.Model) -> keras.Model:
         """Train on in fake eight bits, the masks fixed."""
         section = self.recipe.quantization
+        skip = quantization.PRODUCTS if section.float_products else ()
         return self.fit(
             "quantize",
             lambda: quantization.quantize_aware(
                 trained,
                 self.task.batches("train"),
                 calibration_batches=section.calibration_batches,
+                skip=skip,
             ),
             epochs=section.epochs,
             learning_rate=section.learning_rate,
