@@ -106,7 +106,7 @@ def one_shot(training, model):
 
     masked = graph.replace_layers(model, with_mask)
     layers = list(sparsity.masked_layers(masked))
-    sizes = [np.abs(keras.ops.convert_to_numpy(x.kernel)) for x in layers]
+    sizes = [np.abs(graph.values_of(x.kernel)) for x in layers]
     threshold = np.quantile(
         np.concatenate([x.ravel() for x in sizes]), training.trial.level
     )
@@ -197,7 +197,7 @@ def without_channels(
         multiple_of: what the channels that stay are rounded to.
     """
     for group in channel_groups(model):
-        kernels = [keras.ops.convert_to_numpy(x.kernel) for x, _ in group]
+        kernels = [graph.values_of(x.kernel) for x, _ in group]
         norms = sum(np.abs(kernel).sum((0, 1, 2)) for kernel in kernels)
         count = norms.size - round(share * norms.size)
         count = max(multiple_of, multiple_of * round(count / multiple_of))

@@ -274,7 +274,7 @@ def rebuild(result: dict, folder: Path) -> None:
 
 def _zeros(model):
     """Return the share of exact zeros in the kernels that may be pruned."""
-    kernels = [keras.ops.convert_to_numpy(x.kernel) for x in prunable(model)]
+    kernels = [graph.values_of(x.kernel) for x in prunable(model)]
     return float(np.mean(np.concatenate([k.ravel() for k in kernels]) == 0))
 
 

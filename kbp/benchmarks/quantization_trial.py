@@ -132,6 +132,8 @@ class Trainer:
             training = self._training(Trial(network, "float32", seed))
             training.fit(model)
             seconds = training.seconds
+            if NETWORKS[network].finish:
+                NETWORKS[network].finish(model)
             checkpoint.save(graph.plain(model), path)
         return keras.saving.load_model(path), seconds
 

@@ -156,7 +156,7 @@ def _converter(function, model):
     return converter
 
 
-_TWINS = ("residual", "separable", "depthwise")
+_TWINS = ("residual", "separable", "unbalanced")
 METHODS = {
     "float32": Method(in_float),
     "converter PTQ": Method(converter_ptq),

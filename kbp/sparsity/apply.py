@@ -103,7 +103,7 @@ def apply_dtm(
     dense = {*skip, *(_ends(uses) if protect_ends else ())}
     masks = _Masks(penalty, cost, dtm)
     if granularity == "channel":
-        masked = add_gates(flat, dense, masks.gate)
+        masked = add_gates(flat, dense, masks.wrap)
     else:
         masked = _mask_kernels(flat, uses, dense, masks)
     if masked is None:
@@ -124,23 +124,16 @@ class _Masks:
         self.penalty, self.cost, self.arguments = penalty, cost, arguments
         self.made: list[tuple[DTM, float, int]] = []
 
-    def kernel(self, layer, calls):
-        """Return a kernel layer with a mask."""
-        return self.wrapped(layer, calls, len(calls))
-
-    def gate(self, scale, calls):
-        """Return a gate for the channels that these uses give."""
-        return self.wrapped(scale, calls, len(calls))
-
-    def wrapped(self, layer, sources, uses):
+    def wrap(self, layer, calls):
+        """Return a layer, or a gate of these uses' channels, with a mask."""
         inner = graph.unwrapped(layer)
         mask = DTM(**{"dtype": inner.variable_dtype, **self.arguments})
-        operations = {call.operation for call in sources}
         if self.cost == "multiply_adds":
-            cost = sum(map(multiply_adds, sources))
+            cost = sum(map(multiply_adds, calls))
         else:
+            operations = {call.operation for call in calls}
             cost = sum(op.count_params() for op in operations)
-        self.made.append((mask, cost, uses))
+        self.made.append((mask, cost, len(calls)))
         # Behind fixed masks, before what bounds the masked kernel's gradient.
         others = graph.transforms(layer)
         fixed = [t for t in others if isinstance(t, FixedMask)]
@@ -172,7 +165,7 @@ def _mask_kernels(flat, uses, dense, masks):
     def replacement(layer):
         uses = calls.get(graph.unwrapped(layer))
         new = graph.copy(layer)
-        return masks.kernel(new, uses) if uses else new
+        return masks.wrap(new, uses) if uses else new
 
     return graph.replace_layers(flat, replacement)
 

@@ -150,7 +150,7 @@ class _Cutter:
             id(getattr(old, name)): cut.weights[name] for name in cut.weights
         }
         for source, target in zip(old.variables, new.variables, strict=True):
-            values = keras.ops.convert_to_numpy(source)
+            values = graph.values_of(source)
             for axis, labels in axes.get(id(source), {}).items():
                 values = np.compress(self.stays[labels], values, axis)
             target.assign(values)

@@ -80,7 +80,7 @@ def _fold(model: keras.Model, replace_mask: Callable) -> keras.Model:
     for old, new in pairs:
         mask = hard_mask(old)
         kernel = getattr(graph.unwrapped(new), old.kernel_attribute)
-        kernel.assign(keras.ops.convert_to_numpy(old.kernel) * mask)
+        kernel.assign(graph.values_of(old.kernel) * mask)
         for transform in graph.transforms(new):
             if isinstance(transform, FixedMask):
                 transform.mask.assign(mask)
@@ -109,7 +109,7 @@ def _without(gates: set[str], model: keras.Model) -> keras.Model:
 
     plain = graph.replace_layers(model, replacement, call=call)
     for name, gate in before.items():
-        factors = keras.ops.convert_to_numpy(gate.kernel)
+        factors = graph.values_of(gate.kernel)
         layer = graph.unwrapped(plain.get_layer(name))
         fold_gate(layer, factors.repeat(gate.repeats))
     return plain

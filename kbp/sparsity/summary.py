@@ -105,7 +105,7 @@ def kernel_sparsity(model: keras.Model) -> float:
         for weight in graph.unwrapped(layer).weights:
             if len(weight.shape) < 2:
                 continue
-            values = keras.ops.convert_to_numpy(weight)
+            values = graph.values_of(weight)
             if masked and weight is layer.kernel:
                 values = values * hard_mask(layer)
             zeros += int(np.sum(values == 0))
@@ -133,7 +133,7 @@ def _share(part, whole):
 
 def _row(layer, cost):
     mask = hard_mask(layer)
-    values = keras.ops.convert_to_numpy(layer.kernel)
+    values = graph.values_of(layer.kernel)
     thresholds = [
         float(t.threshold) for t in layer.transforms if isinstance(t, DTM)
     ]
