@@ -99,21 +99,24 @@ class TransformedLayer(keras.layers.Wrapper):
             kernel = transform(kernel, training=training, **more)
         return kernel
 
-    def call(self, inputs, training=False):
-        layer, kernels = self, {}
+    def replacements(self, inputs, training: bool) -> dict:
+        """Return what is used for the layer's variables, by their ids."""
+        layer, found = self, {}
         while isinstance(layer, TransformedLayer):
-            kernels[id(layer.kernel)] = layer.transformed_kernel(
-                training, inputs
-            )
+            found[id(layer.kernel)] = layer.transformed_kernel(training, inputs)
             layer = layer.layer
+        return found
+
+    def call(self, inputs, training=False, **options):
+        used = self.replacements(inputs, training, **options)
         # Every variable is mapped, because this scope hides an outer one: on
         # JAX, `fit` runs inside a StatelessScope of its own.
         mapping = [
-            (v, kernels.get(id(v), ops.convert_to_tensor(v)))
-            for v in layer.variables
+            (v, used.get(id(v), ops.convert_to_tensor(v)))
+            for v in self.innermost.variables
         ]
         with keras.StatelessScope(state_mapping=mapping):
-            return layer(inputs)
+            return self.innermost(inputs)
 
     def compute_output_shape(self, input_shape):
         # A user's layer may have no `compute_output_shape` of its own.

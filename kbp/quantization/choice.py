@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import keras
+from keras import layers
 
 from kbp import graph
 from kbp.errors import nearest
 from kbp.layers import TransformedLayer
 from kbp.quantization import rules
+from kbp.quantization.bias import GridNormalization, QuantizedLayer
 from kbp.quantization.config import QuantizeConfig
 from kbp.quantization.fake_quantize import FakeQuantize
 
@@ -83,11 +85,14 @@ class Choice:
         old = graph.unwrapped(layer)
         rounded = self.rounded_weights(old)
         if not rounded:
+            if type(old) is layers.BatchNormalization and old not in self:
+                return GridNormalization.from_config(old.get_config())
             return graph.copy(layer)
         new = graph.copy(old, name=layer.name)
         (name, quantizer), *others = rounded
         kept = [graph.copy(t) for t in graph.transforms(layer)]
-        new = TransformedLayer(new, [*kept, quantizer], kernel=name)
+        kind = TransformedLayer if self.config(old) else QuantizedLayer
+        new = kind(new, [*kept, quantizer], kernel=name)
         for name, quantizer in others:
             new = TransformedLayer(new, [quantizer], kernel=name)
         return new

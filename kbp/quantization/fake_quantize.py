@@ -41,9 +41,10 @@ class FakeQuantize(KernelTransform):
         training: bool.
         follow: bool, whether the range follows this tensor in training. A
             second tensor may be rounded to the range of a first.
+        step: bool: return the step between two values instead.
 
     Returns:
-        Tensor of the same shape and dtype.
+        Tensor of the same shape and dtype; or the step, see `step`.
 
     Raises:
         ValueError: unknown kind, or a range that does not contain zero.
@@ -134,7 +135,34 @@ class FakeQuantize(KernelTransform):
     def _by_channel(self):
         return self.kind in ("channel", "depthwise")
 
-    def call(self, inputs, training=False, follow=True):
+    @property
+    def range_shape(self) -> tuple[int, ...]:
+        """The shape of the ranges, `()` or `(channels,)`."""
+        return tuple(self._ranges["min_var"].shape) if self._ranges else ()
+
+    def step(self):
+        """Return the step between two values, of the range's shape.
+
+        While ranges are observed it is zero: nothing is rounded then.
+        """
+        if self.observing:
+            return ops.zeros(self.range_shape)
+        if not self._ranges:
+            return ops.convert_to_tensor((self.maximum - self.minimum) / 255)
+        low, high = self._ranges["min_var"], self._ranges["max_var"]
+        steps = 255 if self.kind in ("input", "tensor") else 254
+        return (high - low) / steps
+
+    def compute_output_spec(
+        self, inputs, training=False, follow=True, step=False
+    ):
+        if step:
+            return keras.KerasTensor(self.range_shape, "float32")
+        return keras.KerasTensor(inputs.shape, inputs.dtype)
+
+    def call(self, inputs, training=False, follow=True, step=False):
+        if step:
+            return self.step()
         view = ops.cast(inputs, "float32")
         if self.kind == "depthwise":
             view = ops.reshape(view, self._view(inputs.shape))

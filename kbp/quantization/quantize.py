@@ -7,6 +7,7 @@ import keras
 
 from kbp import graph, sparsity
 from kbp.quantization import rules
+from kbp.quantization.bias import GridNormalization, QuantizedLayer
 from kbp.quantization.calibrate import calibrate
 from kbp.quantization.choice import Choice
 from kbp.quantization.config import QuantizeConfig
@@ -26,6 +27,7 @@ def quantize_aware(
     calibration_batches: int = 8,
     skip: Sequence[str | type | Callable] = (),
     configs: Mapping[str | type, QuantizeConfig] | None = None,
+    round_biases: bool = True,
 ) -> keras.Model:
     """Return a model that trains as if it ran in eight bits.
 
@@ -48,6 +50,8 @@ def quantize_aware(
             `PRODUCTS`, an attention's products stay in float, which LiteRT
             computes faster than in integers.
         configs: how layers of one's own are rounded, by their name or class.
+        round_biases: round biases to the steps in which the file holds them;
+            TFMOT does not.
 
     Returns:
         A new, uncompiled functional model with a copy of the weights.
@@ -76,7 +80,9 @@ def quantize_aware(
         if use.operation not in choice:
             rules.check(use)
     quantized = graph.replace_layers(
-        lowered, choice.with_rounded_weights, call=_Placement(uses, choice)
+        lowered,
+        choice.with_rounded_weights,
+        call=_Placement(uses, choice, round_biases),
     )
     if calibration_data is not None:
         calibrate(quantized, calibration_data, batches=calibration_batches)
@@ -88,11 +94,16 @@ class _Placement:
 
     Attributes:
         rounders: from a tensor's id to the quantizer that rounded it.
+        steps: from a tensor's id to the step of a bias that is added to it.
     """
 
-    def __init__(self, uses: list[graph.Call], choice: Choice):
+    def __init__(
+        self, uses: list[graph.Call], choice: Choice, round_biases: bool
+    ):
         self.uses = iter(uses)  # in the order in which layers are called
         self.choice = choice
+        self.round_biases = round_biases
+        self.steps: dict[int, keras.KerasTensor] = {}
         self.names = collections.Counter()
         self.rounded_inputs = {}
         self.rounders: dict[int, FakeQuantize] = {}
@@ -105,7 +116,13 @@ class _Placement:
         operation = use.operation
         if self.choice.skips(operation):
             args, kwargs = self.in_float(operation, args, kwargs)
-        outputs = layer(*args, **kwargs)
+        if isinstance(layer, QuantizedLayer) and self.round_biases:
+            outputs = self.call_on_grid(layer, use, *_tensors(args, kwargs))
+        elif isinstance(layer, GridNormalization):
+            (inputs,) = _tensors(args, kwargs)
+            outputs = layer(inputs, self.steps.get(id(inputs)))
+        else:
+            outputs = layer(*args, **kwargs)
         if operation in self.choice:
             return self.round_as_chosen(use, outputs)
         limits = rules.fixed_range(operation)
@@ -117,6 +134,23 @@ class _Placement:
         if rules.is_averaging(operation) and id(inputs) in self.rounders:
             return self.round_as_input(inputs, outputs)
         return outputs if self.is_left_open(use) else self.round(use, outputs)
+
+    def call_on_grid(self, layer, use, inputs):
+        """Call a layer with a kernel so that its bias is rounded.
+
+        A normalization that is folded into it gives it its bias.
+        """
+        rounder = self.rounders.get(id(inputs))
+        if rounder is None:
+            return layer(inputs)
+        step = rounder(inputs, step=True)
+        following = use.successor and use.successor.operation
+        if not isinstance(following, keras.layers.BatchNormalization):
+            return layer(inputs, step)
+        outputs = layer(inputs)
+        if not use.operation.use_bias:
+            self.steps[id(outputs)] = layer(inputs, step, step=True)
+        return outputs
 
     def is_left_open(self, use):
         """Say whether what follows takes a result before it is rounded."""

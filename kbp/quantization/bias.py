@@ -1,0 +1,101 @@
+"""Biases on the grid on which a .tflite file holds them.
+
+LiteRT keeps the bias of a convolution or a Dense layer as an integer number of
+steps, each the product of the input's step and the kernel's. Where channels are
+few or of different ranges, that is several steps of the output: a model that
+does not round its biases is not what runs.
+"""
+
+import keras
+from keras import ops
+
+from kbp.layers import TransformedLayer
+
+
+def round_to_grid(bias, step):
+    """Return a bias rounded to multiples of a step, where that is positive.
+
+    Gradients pass as if nothing had been rounded.
+
+    Args:
+        bias: tensor `(..., channels)`.
+        step: tensor `()` or `(channels,)`.
+    """
+    wide = ops.cast(bias, "float32")
+    known = step > 0
+    safe = ops.where(known, step, 1.0)
+    rounded = ops.where(known, ops.round(wide / safe) * safe, wide)
+    return bias + ops.cast(ops.stop_gradient(rounded - wide), bias.dtype)
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class QuantizedLayer(TransformedLayer):
+    """A layer whose kernel is rounded, and its bias too.
+
+    The last transform is the kernel's `FakeQuantize`.
+
+    Call arguments:
+        inputs: as the layer's inside, one tensor.
+        input_step: step of the input's range, tensor `()`; without it the bias
+            stays as it is.
+        training: bool, passed on to the transforms.
+        step: bool: return the step of the bias instead.
+
+    Returns:
+        What the layer inside returns; or the step of its bias, tensor `()` or
+        `(channels,)`.
+    """
+
+    def call(self, inputs, input_step=None, training=False, step=False):
+        if step:
+            return self._bias_step(input_step)
+        return super().call(inputs, training=training, step=input_step)
+
+    def _bias_step(self, input_step):
+        return input_step * self.transforms[-1].step()
+
+    def replacements(self, inputs, training, step=None):
+        found = super().replacements(inputs, training)
+        bias = getattr(self.innermost, "bias", None)
+        if step is not None and bias is not None:
+            found[id(bias)] = round_to_grid(
+                ops.convert_to_tensor(bias), self._bias_step(step)
+            )
+        return found
+
+    def compute_output_spec(
+        self, inputs, input_step=None, training=False, step=False
+    ):
+        if step:
+            shape = self.transforms[-1].range_shape
+            return keras.KerasTensor(shape, "float32")
+        return super().compute_output_spec(inputs)
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class GridNormalization(keras.layers.BatchNormalization):
+    """BatchNormalization that gives a convolution a bias on the file's grid.
+
+    LiteRT folds it into the convolution before it. What is added to each
+    channel at inference is rounded to multiples of that convolution's step
+    times this layer's factor.
+
+    Call arguments:
+        inputs: tensor `(..., channels)`.
+        step: step of a bias of the convolution, tensor `()` or `(channels,)`.
+        training: bool.
+    """
+
+    def call(self, inputs, step=None, training=None, mask=None):
+        outputs = super().call(inputs, training=training, mask=mask)
+        if step is None:
+            return outputs
+        factor = ops.rsqrt(self.moving_variance + self.epsilon)
+        if self.scale:
+            factor = factor * self.gamma
+        bias = -self.moving_mean * factor
+        if self.center:
+            bias = bias + self.beta
+        bias = ops.stop_gradient(bias)
+        change = round_to_grid(bias, step * ops.abs(factor)) - bias
+        return outputs + ops.cast(ops.stop_gradient(change), outputs.dtype)
