@@ -4,7 +4,7 @@ Pruning and quantization both take a model apart and put it together again.
 They do it here, with `keras.models.clone_model` as the one way to walk a graph.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import keras
@@ -135,6 +135,25 @@ def name_operations(layer: str, inputs, outputs) -> None:
             operation.name = f"{layer}_{operation.name}"
 
 
+class UniqueNames:
+    """Gives new layers names that no layer has.
+
+    Args:
+        taken: names that are.
+    """
+
+    def __init__(self, taken: Iterable[str]):
+        self.taken = set(taken)
+
+    def __call__(self, name: str) -> str:
+        unique, count = name, 1
+        while unique in self.taken:
+            count += 1
+            unique = f"{name}_{count}"
+        self.taken.add(unique)
+        return unique
+
+
 def rewrite(
     model: keras.Model,
     *,
@@ -215,15 +234,22 @@ def replace_layers(
 def carry_weights(old, new) -> None:
     """Copy the variables of a layer to its replacement, both built."""
     sources, targets = unwrapped(old).variables, unwrapped(new).variables
-    for source, target in zip(sources, targets, strict=True):
-        # Weights and the states of seed generators. Not the array itself: JAX
-        # frees it when one of the two models trains.
-        target.assign(values_of(source))
     unwrapped(new).trainable = unwrapped(old).trainable
+    for source, target in zip(sources, targets, strict=True):
+        carry(source, target)  # weights and the states of seed generators
     for source, target in zip(transforms(old), transforms(new), strict=False):
         if type(source) is not type(target):
             break
         target.set_weights(source.get_weights())
+
+
+def carry(source: keras.Variable, target: keras.Variable) -> None:
+    """Copy a variable: its values, and whether it is trained.
+
+    Not the array itself: JAX frees it when one of the two models trains.
+    """
+    target.assign(values_of(source))
+    target.trainable = source.trainable
 
 
 def values_of(variable: keras.Variable) -> np.ndarray:

@@ -84,6 +84,11 @@ def audit(
             allowed; the message names it and the layer it came from.
         FileNotFoundError: there is no such file.
     """
+    if isinstance(allow_float, str):
+        raise ValueError(
+            "Argument `allow_float` must be a list of names. "
+            f"Received: allow_float={allow_float!r}"
+        )
     content = model if isinstance(model, bytes) else read_tflite(model)
     try:
         tree = schema.ModelT.InitFromPackedBuf(content, 0)

@@ -31,13 +31,7 @@ class Runner:
         num_threads: int = 1,
         reference: bool = False,
     ):
-        kernels = OpResolverType.BUILTIN_REF if reference else None
-        self.interpreter = Interpreter(
-            model_content=read_tflite(path),
-            num_threads=num_threads,
-            experimental_op_resolver_type=kernels or OpResolverType.AUTO,
-        )
-        self.interpreter.allocate_tensors()
+        self.interpreter = allocate(read_tflite(path), num_threads, reference)
         inputs = self.interpreter.get_input_details()
         outputs = self.interpreter.get_output_details()
         if len(inputs) != 1 or len(outputs) != 1:
@@ -86,6 +80,33 @@ class Runner:
     def quantize_output(self, outputs: np.ndarray) -> np.ndarray:
         """Return float outputs in the file's integer steps."""
         return _quantize(outputs, self.output)
+
+
+def allocate(
+    content: bytes, num_threads: int = 1, reference: bool = False
+) -> Interpreter:
+    """Return an interpreter that is ready to run.
+
+    Args:
+        content: of a .tflite file.
+        num_threads: threads of XNNPACK.
+        reference: run LiteRT's reference kernels instead of XNNPACK.
+
+    Raises:
+        ValueError: LiteRT does not run the file.
+    """
+    kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
+    try:
+        interpreter = Interpreter(
+            model_content=content,
+            num_threads=num_threads,
+            experimental_op_resolver_type=kernels,
+        )
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"LiteRT does not run this file: {reason}") from error
+    return interpreter
 
 
 def _quantize(values, details):

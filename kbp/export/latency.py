@@ -58,8 +58,17 @@ def benchmark(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no .tflite file that LiteRT runs.
+        ValueError: it is no .tflite file that LiteRT runs, or an argument is
+            out of range.
     """
+    if isinstance(paths, str | Path):
+        raise ValueError(
+            f"Argument `paths` must be a list. Received: paths={paths!r}"
+        )
+    if rounds < 1:
+        raise ValueError(
+            f"Argument `rounds` must be positive. Received: rounds={rounds}"
+        )
     threads = [num_threads] if isinstance(num_threads, int) else num_threads
     settings = [(path, count) for path in paths for count in threads]
     runners = [Runner(path, num_threads=count) for path, count in settings]

@@ -1,5 +1,6 @@
 """Export to .tflite, for LiteRT."""
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ import tensorflow as tf
 from kbp import graph
 from kbp.export.audit import Audit, audit
 from kbp.export.files import write_atomically
-from kbp.quantization import FloatGate, fake_quantizers
+from kbp.export.interpreter import allocate
+from kbp.quantization import FloatGate, One, fake_quantizers
 
 DTYPES = ("float32", "float16", "int8")
 INPUT_DTYPES = ("float32", "int8", "uint8")
@@ -63,20 +65,24 @@ def to_tflite(
     dtype = dtype or ("int8" if quantized else "float32")
     input_dtype = input_dtype or ("int8" if dtype == "int8" else "float32")
     _check(model, dtype, input_dtype, quantized)
-    if not batch_size > 0:
+    if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(
-            "Argument `batch_size` must be positive. "
+            "Argument `batch_size` must be a positive whole number. "
             f"Received: batch_size={batch_size}"
         )
     content = _convert(_prepared(model), dtype, input_dtype, batch_size)
     allowed = None
     if dtype == "int8":
-        gates = [x for x in model.layers if isinstance(x, FloatGate)]
-        floats = [name for gate in gates for name in (gate.name, gate.layer)]
-        allowed = [*allow_float, *floats]
+        allowed = [*allow_float]
+        for layer in model.layers:
+            if isinstance(layer, FloatGate):
+                allowed += [layer.name, layer.layer]
+            elif isinstance(layer, One):
+                allowed.append(layer.name)
         if input_dtype == "float32":
             allowed += ["DEQUANTIZE", "QUANTIZE"]
     result = audit(content, allow_float=allowed)
+    allocate(content)  # a file that LiteRT does not run is not written
     write_atomically(path, content)
     return result
 
@@ -172,4 +178,15 @@ def _convert(model, dtype, input_dtype, batch_size):
     with warnings.catch_warnings():
         # The converter misses statistics of the inputs; they are in the graph.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")
-        return converter.convert()
+        try:
+            return converter.convert()
+        except Exception as error:
+            # Its class is no public name of TensorFlow's.
+            if type(error).__name__ != "ConverterError":
+                raise
+            reasons = re.findall(r"error: (.*)", str(error)) or [str(error)]
+            raise ValueError(
+                f"TensorFlow's converter refuses model {model.name}: "
+                f"{reasons[0]}. Replace the layer, or leave it in float with "
+                "`skip` of quantize_aware."
+            ) from error

@@ -3,7 +3,7 @@
 from kbp.quantization.calibrate import calibrate, fake_quantizers
 from kbp.quantization.config import QuantizeConfig
 from kbp.quantization.fake_quantize import FakeQuantize
-from kbp.quantization.float_gate import FloatGate
+from kbp.quantization.float_gate import FloatGate, One
 from kbp.quantization.freeze import freeze
 from kbp.quantization.quantize import PRODUCTS, quantize_aware
 
@@ -11,6 +11,7 @@ __all__ = [
     "PRODUCTS",
     "FakeQuantize",
     "FloatGate",
+    "One",
     "QuantizeConfig",
     "calibrate",
     "fake_quantizers",

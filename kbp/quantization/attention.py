@@ -8,7 +8,7 @@ from kbp import graph
 from kbp.quantization import rules
 
 
-def attention(layer: layers.MultiHeadAttention) -> Callable:
+def attention(layer: layers.MultiHeadAttention, part: Callable) -> Callable:
     """Take a MultiHeadAttention apart.
 
     The factor `1 / sqrt(key_dim)` goes into the query's kernel: between two
@@ -16,6 +16,7 @@ def attention(layer: layers.MultiHeadAttention) -> Callable:
 
     Args:
         layer: built, without masks, gate and window.
+        part: makes new layers, see `kbp.quantization.primitives`.
 
     Returns:
         What to call in its place; it holds new layers with the same weights.
@@ -27,12 +28,12 @@ def attention(layer: layers.MultiHeadAttention) -> Callable:
     if config["use_gate"] or config["sliding_window"]:
         raise rules.refusal(layer, "use no gate and no sliding window")
     time, key_time = (
-        getattr(layer, f"{part}_dense").get_build_config()["input_shape"][1]
-        for part in ("query", "key")
+        getattr(layer, f"{name}_dense").get_build_config()["input_shape"][1]
+        for name in ("query", "key")
     )
     query, key, value, output = (
-        _copy(layer, part, steps)
-        for part, steps in (
+        _projection(layer, part, name, steps)
+        for name, steps in (
             ("query", time),
             ("key", key_time),
             ("value", key_time),
@@ -41,8 +42,8 @@ def attention(layer: layers.MultiHeadAttention) -> Callable:
     )
     for weight in query.weights:
         weight.assign(weight * config["key_dim"] ** -0.5)
-    softmax = layers.Softmax(name=f"{layer.name}_softmax")
-    dropout = layers.Dropout(config["dropout"], name=f"{layer.name}_dropout")
+    softmax = part(layers.Softmax, "softmax")
+    dropout = part(layers.Dropout, "dropout", config["dropout"])
 
     def attend(query_inputs, value_inputs, key_inputs):
         q = ops.transpose(query(query_inputs), (0, 2, 1, 3))
@@ -58,20 +59,23 @@ def attention(layer: layers.MultiHeadAttention) -> Callable:
             raise rules.refusal(layer, "call it without masks and scores")
         if len(query.shape) != 3 or len(value.shape) != 3:
             raise rules.refusal(layer, "attend along one axis")
-        return attend(query, value, value if key is None else key)
+        key = value if key is None else key
+        steps = [x.shape[1] for x in (query, key, value)]
+        if steps != [time, key_time, key_time]:
+            raise rules.refusal(layer, "call it with one number of steps")
+        return attend(query, value, key)
 
     return apply
 
 
-def _copy(layer, part, time):
+def _projection(layer, part, name, time):
     """Return a new layer with the weights of one inside an attention."""
-    dense = getattr(layer, f"{part}_dense")
+    dense = getattr(layer, f"{name}_dense")
     batch, _, *inputs = dense.get_build_config()["input_shape"]
-    _, *outputs = dense.get_config()["output_shape"]
+    config = dense.get_config()
     # Keras leaves the number of steps open even where it is known.
-    new = graph.copy(
-        dense, name=f"{layer.name}_{part}", output_shape=(time, *outputs)
-    )
+    config["output_shape"] = (time, *config["output_shape"][1:])
+    new = part(layers.EinsumDense.from_config, name, config)
     new.build((batch, time, *inputs))
     graph.carry_weights(dense, new)
     return new

@@ -21,7 +21,7 @@ def round_to_grid(bias, step):
         bias: tensor `(..., channels)`.
         step: tensor `()` or `(channels,)`.
     """
-    wide = ops.cast(bias, "float32")
+    wide, step = ops.cast(bias, "float32"), ops.cast(step, "float32")
     known = step > 0
     safe = ops.where(known, step, 1.0)
     rounded = ops.where(known, ops.round(wide / safe) * safe, wide)
@@ -90,12 +90,15 @@ class GridNormalization(keras.layers.BatchNormalization):
         outputs = super().call(inputs, training=training, mask=mask)
         if step is None:
             return outputs
-        factor = ops.rsqrt(self.moving_variance + self.epsilon)
+        mean, variance, step = (
+            ops.cast(x, "float32")
+            for x in (self.moving_mean, self.moving_variance, step)
+        )
+        factor = ops.rsqrt(variance + self.epsilon)
         if self.scale:
-            factor = factor * self.gamma
-        bias = -self.moving_mean * factor
+            factor = factor * ops.cast(self.gamma, "float32")
+        bias = -mean * factor
         if self.center:
-            bias = bias + self.beta
-        bias = ops.stop_gradient(bias)
+            bias = bias + ops.cast(self.beta, "float32")
         change = round_to_grid(bias, step * ops.abs(factor)) - bias
         return outputs + ops.cast(ops.stop_gradient(change), outputs.dtype)

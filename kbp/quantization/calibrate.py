@@ -25,6 +25,11 @@ def calibrate(model: keras.Model, data: Iterable, *, batches: int = 8) -> None:
     Raises:
         ValueError: the data are empty, not finite, or do not fit the model.
     """
+    if batches < 1:
+        raise ValueError(
+            f"The batches to calibrate with must be 1 or more. Received: "
+            f"{batches}"
+        )
     quantizers = list(fake_quantizers(model))
     try:
         for quantizer in quantizers:
@@ -32,6 +37,7 @@ def calibrate(model: keras.Model, data: Iterable, *, batches: int = 8) -> None:
         count = 0
         for batch in itertools.islice(data, batches):
             inputs = batch[0] if isinstance(batch, tuple | list) else batch
+            inputs = keras.tree.map_structure(np.asarray, inputs)
             _check(model, inputs)
             model(inputs, training=False)
             count += 1
@@ -65,5 +71,7 @@ def _check(model, inputs):
             f"{expected} after the batch axis. Received: {received}"
         )
     for x in keras.tree.flatten(inputs):
-        if not np.isfinite(keras.ops.convert_to_numpy(x)).all():
+        if not x.size:
+            raise ValueError("Calibration data hold an empty batch.")
+        if not np.isfinite(x).all():
             raise ValueError("Calibration data hold NaN or infinite values.")

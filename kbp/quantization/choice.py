@@ -1,5 +1,6 @@
 """How a user has layers quantized."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 import keras
@@ -33,35 +34,45 @@ class Choice:
         skip: Sequence[str | type | Callable],
         configs: Mapping[str | type, QuantizeConfig],
     ):
-        if isinstance(skip, str):
+        if not isinstance(skip, list | tuple | set | frozenset):
             raise ValueError(
                 f"Argument `skip` must be a list. Received: skip={skip!r}"
             )
+        if not isinstance(configs, Mapping) or not all(
+            isinstance(config, QuantizeConfig) for config in configs.values()
+        ):
+            raise ValueError(
+                "Argument `configs` must be a dict from names and classes to "
+                f"objects of QuantizeConfig. Received: configs={configs!r}"
+            )
+        self.skip = frozenset(
+            x if isinstance(x, str | type) else _class_of(x) for x in skip
+        )
+        self.configs = configs
         operations = {graph.unwrapped(o) for o in model.operations}
         names = {operation.name for operation in operations}
         for argument, keys in (("skip", skip), ("configs", configs)):
-            for name in keys:
-                if isinstance(name, str) and name not in names:
+            for key in keys:
+                if isinstance(key, str) and key not in names:
                     raise ValueError(
                         f"Argument `{argument}` names no layer of model "
-                        f"{model.name}. Received: {name!r}"
-                        f"{nearest(name, names)}"
+                        f"{model.name}. Received: {key!r}{nearest(key, names)}"
                     )
-        self.skip, self.configs = frozenset(skip), configs
-        self.skipped_kinds = {
-            _kind_of(x) for x in skip if not isinstance(x, str | type)
-        }
+        for operation in operations:
+            if self.skips(operation) and (
+                rules.is_moving(operation) or rules.is_averaging(operation)
+            ):
+                raise ValueError(
+                    f"Layer {operation.name} in `skip` keeps the range of what "
+                    "it is given; LiteRT computes it in integers."
+                )
 
     def __contains__(self, operation):
         return self.skips(operation) or self.config(operation) is not None
 
     def skips(self, operation) -> bool:
         """Say whether a layer stays in float."""
-        kind = type(operation)
-        return (
-            bool({operation.name, kind} & self.skip)
-            or kind.__name__.lower() in self.skipped_kinds
-        )
+        return bool({operation.name, type(operation)} & self.skip)
 
     def config(self, operation) -> QuantizeConfig | None:
         """Return the user's config of a layer."""
@@ -115,15 +126,18 @@ class Choice:
         return []
 
 
-def _kind_of(function):
-    """Return the name in small letters of a function's operation class."""
+def _class_of(function):
+    """Return the class of a function's operations."""
     name = getattr(function, "__name__", "")
-    if getattr(keras.ops, name, None) is not function:
-        raise ValueError(
-            "Argument `skip` holds names and classes of layers, and functions "
-            f"of keras.ops. Received: {function!r}"
-        )
-    return name.replace("_", "")  # `keras.ops.log_softmax`: `LogSoftmax`
+    if getattr(keras.ops, name, None) is function:
+        tensor = keras.KerasTensor((2, 2))
+        for arguments in ((tensor,), (tensor, tensor)):
+            with contextlib.suppress(TypeError):
+                return type(function(*arguments)._keras_history.operation)
+    raise ValueError(
+        "Argument `skip` holds names and classes of layers, and functions of "
+        f"keras.ops of one or two tensors. Received: {function!r}"
+    )
 
 
 def _attribute_of(layer, weight):

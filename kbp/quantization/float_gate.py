@@ -1,6 +1,7 @@
 """The way into a layer that stays in float."""
 
 import keras
+from keras import ops
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -8,31 +9,51 @@ class FloatGate(keras.layers.Layer):
     """Pass a tensor on to a layer that is left in float on purpose.
 
     Export finds it in the model and lets that layer's operations be float. It
-    multiplies by a number that is almost one: LiteRT's converter would run
-    what stands first behind a rounded tensor in integers, a mean for instance,
-    and round where the model does not.
+    multiplies by a `One`: LiteRT's converter would otherwise compute in
+    integers what it can, with ranges that the model does not round to.
 
     Args:
         layer: name of the layer that stays in float.
 
     Call arguments:
         inputs: float tensor.
+        one: tensor `()`, of `One`.
 
     Returns:
         Tensor of the same shape.
     """
 
-    ALMOST_ONE = 1 + 2**-23  # the next number in float32
-
     def __init__(self, layer: str, **kwargs):
         super().__init__(**kwargs)
         self.layer = layer
 
-    def call(self, inputs):
-        return inputs * self.ALMOST_ONE
+    def call(self, inputs, one):
+        return inputs * one
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
         return {**super().get_config(), "layer": self.layer}
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class One(keras.layers.Layer):
+    """Return a one that LiteRT's converter cannot know to be one.
+
+    Call arguments:
+        inputs: tensor of numbers far below 1e15.
+
+    Returns:
+        Tensor `()`, exactly 1 in float32.
+    """
+
+    TINY = 1e-30  # vanishes beside 1
+
+    def call(self, inputs):
+        first = inputs[tuple([slice(0, 1)] * len(inputs.shape))]
+        value = ops.reshape(ops.cast(first, self.compute_dtype), ())
+        return 1 + self.TINY * ops.square(value)
+
+    def compute_output_shape(self, input_shape):
+        return ()

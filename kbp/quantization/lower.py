@@ -6,6 +6,7 @@ one, is replaced by what it is made of: `kbp.quantization.rules` then knows
 every layer that is left, or refuses it.
 """
 
+import functools
 from collections.abc import Callable
 
 import keras
@@ -75,13 +76,14 @@ class _Lowering:
         self.uses = iter(uses)
         self.choice = choice
         self.made: dict[keras.Operation, Callable] = {}
+        self.unique = graph.UniqueNames(use.operation.name for use in uses)
         operations = [use.operation for use in uses]
         self.shared = {o for o in operations if operations.count(o) > 1}
         # Such a normalization stays if it can behind each of its uses.
         self.apart = {
             use.operation
             for use in uses
-            if isinstance(use.operation, layers.BatchNormalization)
+            if type(use.operation) is layers.BatchNormalization
             and not any(map(self.takes, use.producers))
         }
 
@@ -90,6 +92,7 @@ class _Lowering:
         if use.operation in self.choice:
             return layer(*args, **kwargs)
         if use.operation not in self.made:
+            rules.check_inputs(use)
             self.made[use.operation] = self.make(layer, use)
         made = self.made[use.operation]
         if isinstance(made, keras.Operation):
@@ -105,47 +108,61 @@ class _Lowering:
     def make(self, layer, use):
         """Return what to call in a layer's place, perhaps itself."""
         operation = use.operation
+        part = functools.partial(self.part, operation)
         replace = _REPLACED.get(type(operation))
         if replace:
-            return replace(operation)
-        if isinstance(operation, layers.BatchNormalization):
-            return self.normalization(use)
+            return replace(operation, part)
+        if type(operation) is layers.BatchNormalization:
+            return self.normalization(use, part)
         if self.folds(use):
             return primitives.folded(layer, use.successor.operation)
         if type(operation) in rules.KERNELS and hasattr(
             operation, "activation"
         ):
-            return primitives.apart(layer)
+            return primitives.apart(layer, part)
         if type(operation) in _JOINING:
-            return primitives.two_by_two(operation)
+            return primitives.two_by_two(operation, part)
         function = _function_of(operation)
         if function is not None:
-            return primitives.activation(function, operation.name)
+            return primitives.activation(function, part, None)
         return layer
 
-    def normalization(self, use):
+    def part(self, operation, kind, suffix, *args, **options):
+        """Make a layer that is a part of another."""
+        name = operation.name
+        if suffix is not None:
+            name = self.unique(f"{name}_{suffix}")
+        policy = getattr(operation, "dtype_policy", None)
+        common = {"name": name, **({"dtype": policy} if policy else {})}
+        if isinstance(kind, type):
+            return kind(*args, **options, **common)
+        (config,) = args  # of `from_config`
+        return kind({**config, **common})
+
+    def normalization(self, use, part):
         norm = use.operation
-        if norm.axis not in (-1, len(use.inputs[0].shape) - 1):
+        if not _is_of_last_axis(norm, use.inputs[0]):
             raise rules.refusal(norm, "normalize the last axis")
         if norm not in self.apart:
             return norm
         if any(map(self.folds, use.producers)):
             return lambda inputs: inputs
-        return primitives.normalization(norm)
+        return primitives.normalization(norm, part)
 
     def takes(self, use):
         """Say whether LiteRT takes the normalization behind a use into it."""
         return (
             rules.fuses_forward(use)
             and not self.choice.rounds(use.operation)
-            and not self.folds(use)
+            and not primitives.is_pruned(use.successor.operation)
         )
 
     def folds(self, use):
         """Say whether the normalization behind a use is folded here."""
         norm = use.successor and use.successor.operation
         return (
-            isinstance(norm, layers.BatchNormalization)
+            type(norm) is layers.BatchNormalization
+            and _is_of_last_axis(norm, use.outputs[0])
             and norm not in self.choice
             and use.operation not in self.choice
             and (
@@ -157,9 +174,13 @@ class _Lowering:
         )
 
 
+def _is_of_last_axis(norm, inputs):
+    return norm.axis in (-1, len(inputs.shape) - 1)
+
+
 def _function_of(operation):
     """Return the activation that an operation is, `None` if it is none."""
-    if isinstance(operation, layers.Activation):
+    if type(operation) is layers.Activation:
         return operation.activation
     if isinstance(operation, layers.Layer):
         return None

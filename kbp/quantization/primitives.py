@@ -1,7 +1,9 @@
 """What a layer is made of where LiteRT computes it in several operations.
 
 Each function takes a built layer and returns what to call in its place, which
-holds new layers with the same weights.
+holds new layers with the same weights. It makes them with
+`part(kind, suffix, *args, **options)`, of the layer's precision and of its name
+with a suffix, `None` for the name itself.
 """
 
 import math
@@ -17,92 +19,108 @@ from kbp.quantization import rules
 named = keras.activations
 
 
-def two_by_two(layer) -> Callable:
+def two_by_two(layer, part: Callable) -> Callable:
     """Join tensors two by two, as LiteRT does."""
-    joints: dict[str, keras.layers.Layer] = {}
+    joints: list[keras.layers.Layer] = []  # the last one first
+    same = part(layers.Identity, "same")
 
     def apply(inputs):
         total, *terms = inputs
-        for index, term in enumerate(terms, 1):
-            last = index == len(terms)
-            name = layer.name if last else f"{layer.name}_{index}"
-            joint = joints.setdefault(name, type(layer)(name=name))
-            total = joint([total, term])
-        return total
+        for left in reversed(range(len(terms))):
+            while left >= len(joints):
+                suffix = f"part{len(joints)}" if joints else None
+                joints.append(part(type(layer), suffix))
+            total = joints[left]([total, terms[-left - 1]])
+        return total if terms else same(total)
 
     return apply
 
 
-def average(layer) -> Callable:
+def average(layer, part: Callable) -> Callable:
     """Add tensors and divide the sum."""
-    add = two_by_two(layers.Add(name=f"{layer.name}_sum"))
+    add = two_by_two(part(layers.Add, "sum"), part)
     return lambda inputs: add(inputs) * (1.0 / len(inputs))
 
 
-def activation(function: Callable, name: str) -> Callable:
+def activation(function: Callable, part: Callable, suffix: str | None):
     """Return an activation as a layer that has a rule, or several."""
     if function is named.relu:
-        return layers.ReLU(name=name)
+        return part(layers.ReLU, suffix)
     if function is named.relu6:
-        return layers.ReLU(6.0, name=name)
+        return part(layers.ReLU, suffix, 6.0)
     if function is named.leaky_relu:
-        return layers.LeakyReLU(0.2, name=name)
+        return part(layers.LeakyReLU, suffix, 0.2)
     if function is named.silu:
-        gate = layers.Activation("sigmoid", name=f"{name}_sigmoid")
-        product = layers.Multiply(name=name)
+        gate = part(layers.Activation, "gate", "sigmoid")
+        product = part(layers.Multiply, suffix)
         return lambda inputs: product([inputs, gate(inputs)])
     if function is named.hard_sigmoid:
-        clip = layers.ReLU(6.0, name=f"{name}_relu6")
+        clip = part(layers.ReLU, "clip", 6.0)
         return lambda inputs: clip(inputs + 3.0) * (1.0 / 6.0)
     if isinstance(function, layers.Layer):
-        return graph.copy(function, name=name)
-    return layers.Activation(function, name=name)
+        new = part(type(function).from_config, suffix, function.get_config())
+        if function.weights:
+            new.build_from_config(function.get_build_config())
+            graph.carry_weights(function, new)
+        return new
+    return part(layers.Activation, suffix, function)
 
 
-def apart(layer) -> Callable:
+def apart(layer, part: Callable) -> Callable:
     """Take the activation out of a layer with a kernel."""
     function = graph.unwrapped(layer).activation
     if function is named.linear:
         return layer
     linear = _copy(layer, activation="linear")
-    graph.carry_weights(layer, linear)
-    suffix = getattr(function, "__name__", getattr(function, "name", None))
-    activate = activation(function, f"{layer.name}_{suffix}")
+    suffix = getattr(function, "__name__", getattr(function, "name", "act"))
+    activate = activation(function, part, suffix)
     return lambda inputs: activate(linear(inputs))
 
 
-def separate(layer) -> Callable:
+def separate(layer, part: Callable) -> Callable:
     """Split a separable convolution into its two."""
+    if layer.data_format != "channels_last":
+        raise rules.refusal(layer, "use data_format='channels_last'")
     config = layer.get_config()
-    spatial = ("kernel_size", "strides", "padding", "dilation_rate")
+
+    def options(kernel, *names):
+        kept = ("regularizer", "constraint", "initializer")
+        return {
+            "trainable": layer.trainable,
+            **{name: config[name] for name in names},
+            **{f"{kernel[1]}_{k}": config[f"{kernel[0]}_{k}"] for k in kept},
+        }
+
     first, second = (
         (layers.DepthwiseConv1D, layers.Conv1D)
         if len(layer.kernel_size) == 1
         else (layers.DepthwiseConv2D, layers.Conv2D)
     )
-    common = {key: config[key] for key in ("data_format", "trainable")}
-    depthwise = first(
-        **{key: config[key] for key in spatial},
-        **common,
-        depth_multiplier=layer.depth_multiplier,
+    depthwise = part(
+        first,
+        "depthwise",
         use_bias=False,
-        name=f"{layer.name}_depthwise",
+        **options(
+            ("depthwise", "depthwise"),
+            *("kernel_size", "strides", "padding", "dilation_rate"),
+            "depth_multiplier",
+        ),
     )
-    pointwise = second(
-        layer.filters,
-        1,
-        use_bias=layer.use_bias,
-        activation=layer.activation,
-        **common,
-        name=layer.name,
+    pointwise = part(
+        second,
+        None,
+        kernel_size=1,
+        **options(("pointwise", "kernel"), "filters", "use_bias", "activation"),
+        bias_regularizer=config["bias_regularizer"],
+        bias_constraint=config["bias_constraint"],
     )
     bias = [layer.bias] if layer.use_bias else []
     _build(depthwise, layer.depthwise_kernel)
-    mix = apart(_build(pointwise, layer.pointwise_kernel, *bias))
+    mix = apart(_build(pointwise, layer.pointwise_kernel, *bias), part)
     return lambda inputs: mix(depthwise(inputs))
 
 
-def enlarge(layer) -> Callable:
+def enlarge(layer, part: Callable) -> Callable:
     """Repeat pixels by a resize, which is one operation in a .tflite file."""
     if layer.interpolation != "nearest" or layer.data_format != "channels_last":
         return layer
@@ -120,29 +138,17 @@ def enlarge(layer) -> Callable:
 
 def folded(layer, norm) -> Callable:
     """Fold a BatchNormalization into the layer before it."""
-    old = graph.unwrapped(layer)
-    scale, offset = _scale_and_offset(norm)
-    bias = graph.values_of(old.bias) * scale if old.use_bias else 0.0
     new = _copy(layer, use_bias=True)
-    for source, target in zip(
-        graph.transforms(layer), graph.transforms(new), strict=True
-    ):
-        target.set_weights(source.get_weights())  # the mask of what is pruned
-    axes = (-1,)  # of a kernel (..., in, out)
-    if isinstance(old, layers.Conv2DTranspose):
-        axes = (-1, 1)  # (..., out, in)
-    elif isinstance(old, layers.DepthwiseConv1D | layers.DepthwiseConv2D):
-        axes = old.kernel.shape[-2:]  # (..., channels, multiplier)
     inside = graph.unwrapped(new)
-    inside.kernel.assign(graph.values_of(old.kernel) * scale.reshape(axes))
-    inside.bias.assign(bias + offset)
+    scale, offset = _scale_and_offset(norm)
+    axes = (-1,)  # of a kernel (..., in, out)
+    if isinstance(inside, layers.Conv2DTranspose):
+        axes = (-1, 1)  # (..., out, in)
+    elif isinstance(inside, layers.DepthwiseConv1D | layers.DepthwiseConv2D):
+        axes = inside.kernel.shape[-2:]  # (..., channels, multiplier)
+    inside.kernel.assign(graph.values_of(inside.kernel) * scale.reshape(axes))
+    inside.bias.assign(graph.values_of(inside.bias) * scale + offset)
     return new
-
-
-def normalization(layer) -> Callable:
-    """Make a BatchNormalization affine, with its statistics as they are."""
-    scale, offset = _scale_and_offset(layer)
-    return _affine(layer, scale, offset, trainable=layer.trainable)
 
 
 def is_pruned(norm) -> bool:
@@ -150,25 +156,28 @@ def is_pruned(norm) -> bool:
     return norm.scale and not graph.values_of(norm.gamma).all()
 
 
-def rescaling(layer) -> Callable:
+def normalization(layer, part: Callable) -> Callable:
+    """Make a BatchNormalization affine, with its statistics as they are."""
+    affine = _affine(layer, part, trainable=layer.trainable)
+    return lambda inputs: affine(inputs, *_scale_and_offset(layer))
+
+
+def rescaling(layer, part: Callable) -> Callable:
     """Make a Rescaling affine."""
-
-    def apply(inputs):
-        ones = np.ones(inputs.shape[-1])
-        return _affine(layer, ones * layer.scale, ones * layer.offset)(inputs)
-
-    return apply
+    affine = _affine(layer, part)
+    return lambda inputs: affine(inputs, layer.scale, layer.offset)
 
 
-def standardization(layer) -> Callable:
+def standardization(layer, part: Callable) -> Callable:
     """Make a Normalization affine."""
     if layer.invert or np.size(layer.mean) != np.shape(layer.mean)[-1]:
-        raise rules.refusal(layer, "use axis=-1 and invert=False")
+        raise rules.refusal(layer, "use axis=-1 or None and invert=False")
     mean, variance = (
         graph.values_of(v).ravel() for v in (layer.mean, layer.variance)
     )
     scale = 1.0 / np.maximum(np.sqrt(variance), keras.config.epsilon())
-    return _affine(layer, scale, -mean * scale)
+    affine = _affine(layer, part)
+    return lambda inputs: affine(inputs, scale, -mean * scale)
 
 
 def _scale_and_offset(norm):
@@ -183,19 +192,22 @@ def _scale_and_offset(norm):
     return scale, offset - mean * scale
 
 
-def _affine(layer, scale, offset, trainable=False):
+def _affine(layer, part, trainable=False):
     """Return `scale * x + offset` of each channel, as a 1x1 convolution."""
-    convolution = layers.DepthwiseConv2D(
-        1, name=layer.name, trainable=trainable
-    )
-    _build(convolution, np.reshape(scale, (1, 1, -1, 1)), offset)
+    convolution = part(layers.DepthwiseConv2D, None, 1, trainable=trainable)
 
-    def apply(inputs):
+    def apply(inputs, scale, offset):
         *sizes, channels = inputs.shape[1:]
+        if None in sizes and len(sizes) != 2:
+            raise rules.refusal(
+                layer,
+                "give its input, and an EinsumDense before it, a fixed size",
+            )
+        if not convolution.built:
+            kernel = np.broadcast_to(scale, channels).reshape(1, 1, -1, 1)
+            _build(convolution, kernel, np.broadcast_to(offset, channels))
         if len(sizes) == 2:
             return convolution(inputs)
-        if None in sizes:
-            raise rules.refusal(layer, "give the input a fixed size")
         image = (-1, 1, math.prod(sizes), channels)
         outputs = convolution(ops.reshape(inputs, image))
         return ops.reshape(outputs, (-1, *sizes, channels))
@@ -204,15 +216,27 @@ def _affine(layer, scale, offset, trainable=False):
 
 
 def _build(layer, kernel, *weights):
-    """Build a convolution with these weights."""
+    """Build a convolution with these weights, variables or arrays."""
     layer.build((None,) * (len(kernel.shape) - 1) + (kernel.shape[-2],))
-    values = [graph.values_of(w) for w in (kernel, *weights)]
-    layer.set_weights(values)
+    for source, target in zip((kernel, *weights), layer.weights, strict=True):
+        if isinstance(source, keras.Variable):
+            graph.carry(source, target)
+        else:
+            target.assign(source)
     return layer
 
 
 def _copy(layer, **changes):
-    """Return a built layer with these changes, its weights not set."""
+    """Return a layer with these changes, its kernel, bias and transforms."""
     new = graph.copy(layer, **changes)
     new.build_from_config(layer.get_build_config())
+    old, inside = graph.unwrapped(layer), graph.unwrapped(new)
+    for name in ("kernel", "bias"):
+        variable = getattr(old, name, None)
+        if variable is not None:
+            graph.carry(variable, getattr(inside, name))
+    for source, target in zip(
+        graph.transforms(layer), graph.transforms(new), strict=True
+    ):
+        target.set_weights(source.get_weights())
     return new

@@ -1,6 +1,5 @@
 """Quantization-aware training for functional Keras 3 models."""
 
-import collections
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
@@ -8,11 +7,11 @@ import keras
 from kbp import graph, sparsity
 from kbp.quantization import rules
 from kbp.quantization.bias import GridNormalization, QuantizedLayer
-from kbp.quantization.calibrate import calibrate
+from kbp.quantization.calibrate import calibrate, fake_quantizers
 from kbp.quantization.choice import Choice
 from kbp.quantization.config import QuantizeConfig
 from kbp.quantization.fake_quantize import FakeQuantize
-from kbp.quantization.float_gate import FloatGate
+from kbp.quantization.float_gate import FloatGate, One
 from kbp.quantization.lower import lower
 
 # What an attention computes besides its Dense layers: `skip=PRODUCTS` leaves
@@ -73,7 +72,9 @@ def quantize_aware(
     if any(True for _ in sparsity.masked_layers(model)):
         model = sparsity.fix_masks(model)
     model = graph.flatten(model)
-    choice = Choice(model, skip, configs or {})
+    if any(True for _ in fake_quantizers(model)):
+        raise ValueError(f"Model {model.name} is quantization-aware already.")
+    choice = Choice(model, skip, {} if configs is None else configs)
     lowered = lower(model, choice)
     uses = graph.calls(lowered)
     for use in uses:
@@ -104,8 +105,9 @@ class _Placement:
         self.choice = choice
         self.round_biases = round_biases
         self.steps: dict[int, keras.KerasTensor] = {}
-        self.names = collections.Counter()
+        self.unique = graph.UniqueNames(use.operation.name for use in uses)
         self.rounded_inputs = {}
+        self.one = None
         self.rounders: dict[int, FakeQuantize] = {}
 
     def __call__(self, layer, *args, **kwargs):
@@ -154,8 +156,11 @@ class _Placement:
 
     def is_left_open(self, use):
         """Say whether what follows takes a result before it is rounded."""
-        open_ = rules.fuses_forward(use) or rules.is_rounded_as_joined(use)
-        return open_ and not self.choice.skips(use.successor.operation)
+        if rules.is_rounded_as_joined(use, self.choice):
+            return True
+        return rules.fuses_forward(use) and not self.choice.skips(
+            use.successor.operation
+        )
 
     def round_input(self, x):
         """Round a tensor if it is an input of the model, once for all uses."""
@@ -163,25 +168,32 @@ class _Placement:
             return x
         if isinstance(x._keras_history.operation, keras.layers.InputLayer):
             if id(x) not in self.rounded_inputs:
-                layer = FakeQuantize("input", name=f"{x.name}_quant")
+                layer = FakeQuantize(
+                    "input", name=self.unique(f"{x.name}_quant")
+                )
                 self.rounded_inputs[id(x)] = self.apply(layer, x)
             return self.rounded_inputs[id(x)]
         return x
 
     def in_float(self, operation, args, kwargs):
         """Mark what goes into a layer that stays in float."""
-        name = f"{operation.name}_float"
-        self.names[name] += 1
-        gate = FloatGate(operation.name, name=f"{name}_{self.names[name]}")
+        if self.one is None:
+            first = next(iter(_tensors(args, kwargs)))
+            self.one = One(name=self.unique("float_one"))(first)
+        name = self.unique(f"{operation.name}_float")
+        gate = FloatGate(operation.name, name=name)
         return keras.tree.map_structure(
-            lambda x: gate(x) if _is_float(x) else x, (args, kwargs)
+            lambda x: gate(x, self.one) if _is_float(x) else x, (args, kwargs)
         )
 
     def round(self, use, outputs):
-        return self.apply(FakeQuantize(name=self.name(use, "quant")), outputs)
+        return self.apply(
+            FakeQuantize(name=self.unique(f"{use.operation.name}_quant")),
+            outputs,
+        )
 
     def round_fixed(self, use, outputs, low, high):
-        name = self.name(use, "quant")
+        name = self.unique(f"{use.operation.name}_quant")
         layer = FakeQuantize("fixed", minimum=low, maximum=high, name=name)
         return self.apply(layer, outputs)
 
@@ -197,7 +209,7 @@ class _Placement:
         if not quantizers:
             return outputs
         for quantizer in quantizers:
-            quantizer.name = self.name(use, "quant")
+            quantizer.name = self.unique(f"{use.operation.name}_quant")
         rounded = [
             self.apply(quantizer, x) if _is_float(x) else x
             for quantizer, x in zip(quantizers, tensors, strict=True)
@@ -234,12 +246,6 @@ class _Placement:
         outputs = layer(inputs)
         self.rounders[id(outputs)] = layer
         return outputs
-
-    def name(self, use, suffix):
-        name = f"{use.operation.name}_{suffix}"
-        self.names[name] += 1
-        count = self.names[name]
-        return name if count == 1 else f"{name}_{count}"
 
 
 def _is_float(x):

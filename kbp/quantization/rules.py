@@ -6,6 +6,8 @@ pattern and not inside it. Operations that only move values keep the range of
 what they move. Every other result is quantized once.
 """
 
+from collections.abc import Container
+
 import keras
 
 from kbp.graph import Call
@@ -35,8 +37,6 @@ COMPUTING_LAYERS = (
     layers.GlobalAveragePooling2D,
     layers.GlobalAveragePooling3D,
     layers.LeakyReLU,
-    layers.Maximum,
-    layers.Minimum,
     layers.Multiply,
     layers.PReLU,
     layers.ReLU,
@@ -50,9 +50,7 @@ COMPUTING_OPERATIONS = (
     "Gelu",
     "LeakyRelu",
     "Matmul",
-    "Maximum",
     "Mean",
-    "Minimum",
     "Multiply",
     "Subtract",
     "TrueDivide",
@@ -95,6 +93,10 @@ MOVING_OPERATIONS = (
     "Transpose",
 )
 
+# Results of several inputs' values, to which LiteRT gives one range.
+JOINING_LAYERS = (layers.Concatenate, layers.Maximum, layers.Minimum)
+JOINING_OPERATIONS = ("Concatenate", "Maximum", "Minimum")
+
 # New values, but LiteRT gives them the range of the input.
 AVERAGING_LAYERS = (layers.AveragePooling1D, layers.AveragePooling2D)
 
@@ -111,12 +113,20 @@ _ACTIVATIONS = {
     for name in ("linear", *COMPUTED_ACTIVATIONS, *FIXED_RANGES)
 }
 
-_WITH_SCALARS = ("Add", "Multiply", "Subtract", "Divide", "TrueDivide")
+_WITH_SCALARS = (
+    "Add",
+    "Divide",
+    "Maximum",
+    "Minimum",
+    "Multiply",
+    "Subtract",
+    "TrueDivide",
+)
 
 
 def activation_of(operation) -> str | None:
     """Name the activation that a layer is, `None` if no rule knows it."""
-    if isinstance(operation, layers.Softmax):
+    if type(operation) is layers.Softmax:
         return "softmax"
     function = getattr(operation, "activation", keras.activations.linear)
     # By identity: a function of another's may have a name of Keras's.
@@ -125,39 +135,28 @@ def activation_of(operation) -> str | None:
 
 def is_moving(operation) -> bool:
     """Say whether an operation only moves values."""
-    if isinstance(operation, layers.UpSampling2D) or _is(operation, "Resize"):
+    if _is(operation, layers.UpSampling2D, "Resize"):
         return operation.interpolation == "nearest"
-    if isinstance(operation, layers.Activation):
+    if _is(operation, layers.Activation):
         return activation_of(operation) == "linear"
-    return isinstance(operation, MOVING_LAYERS) or _is(
-        operation, *MOVING_OPERATIONS
-    )
+    return _is(operation, *MOVING_LAYERS, *MOVING_OPERATIONS)
 
 
 def is_averaging(operation) -> bool:
     """Say whether a result is new, but has the range of the input."""
-    if isinstance(operation, layers.UpSampling2D) or _is(operation, "Resize"):
+    if _is(operation, layers.UpSampling2D, "Resize"):
         return operation.interpolation == "bilinear"
-    return isinstance(operation, AVERAGING_LAYERS)
+    return _is(operation, *AVERAGING_LAYERS)
 
 
-def is_comparing(operation) -> bool:
-    """Say whether a result is the larger or the smaller of two."""
-    return isinstance(operation, layers.Maximum | layers.Minimum) or _is(
-        operation, "Maximum", "Minimum"
-    )
-
-
-def is_concatenating(operation) -> bool:
-    """Say whether a result holds the values of all inputs."""
-    return isinstance(operation, layers.Concatenate) or _is(
-        operation, "Concatenate"
-    )
+def is_joining(operation) -> bool:
+    """Say whether a result has values of several inputs."""
+    return _is(operation, *JOINING_LAYERS, *JOINING_OPERATIONS)
 
 
 def fixed_range(operation) -> tuple[float, float] | None:
     """Return the range of an activation that has one of its own."""
-    if isinstance(operation, layers.Activation | layers.Softmax):
+    if _is(operation, layers.Activation, layers.Softmax):
         return FIXED_RANGES.get(activation_of(operation))
     return None
 
@@ -167,6 +166,16 @@ def check(call: Call) -> None:
     problem = _problem(call)
     if problem:
         raise refusal(call.operation, problem)
+
+
+def check_inputs(call: Call) -> None:
+    """Raise a ValueError where a layer is given numbers of a wrong type."""
+    floats = [keras.backend.is_float_dtype(x.dtype) for x in call.inputs]
+    if _is(call.operation, layers.Embedding):
+        if any(floats):
+            raise refusal(call.operation, "give its Input dtype='int32'")
+    elif not all(floats) and not is_moving(call.operation):
+        raise refusal(call.operation, "give the Input dtype='float32'")
 
 
 def refusal(operation, problem: str) -> ValueError:
@@ -183,68 +192,78 @@ def fuses_forward(call: Call) -> bool:
     if call.successor is None:
         return False
     following = call.successor.operation
-    if isinstance(following, layers.BatchNormalization):
-        return takes_normalization(call.operation)
-    return isinstance(following, layers.ReLU) and _takes_relu(call.operation)
+    if _is(following, layers.BatchNormalization):
+        return (
+            _is(call.operation, layers.Conv2D, layers.DepthwiseConv2D)
+            and activation_of(call.operation) == "linear"
+        )
+    return _is(following, layers.ReLU) and _takes_relu(call.operation)
 
 
-def takes_normalization(operation) -> bool:
-    """Say whether LiteRT folds a BatchNormalization behind a layer into it."""
-    return (
-        isinstance(operation, layers.Conv2D | layers.DepthwiseConv2D)
-        and activation_of(operation) == "linear"
-    )
-
-
-def is_rounded_as_joined(call: Call) -> bool:
+def is_rounded_as_joined(call: Call, chosen: Container) -> bool:
     """Say whether a result is joined with others alone, perhaps moved first.
 
     LiteRT demands one range for the inputs and the output of a concatenation,
-    and of a maximum. Rounding the output alone gives all of them its range.
+    and of a maximum. Rounding the output alone gives all of them its range. A
+    join's own result may have values that are rounded already, so it is never
+    left to the next one.
+
+    Args:
+        call: a use of a layer.
+        chosen: layers that the user has decided about.
     """
     following = call.successor
-    if following is None:
+    if (
+        following is None
+        or following.operation in chosen
+        or is_joining(call.operation)
+    ):
         return False
     if is_moving(following.operation):
-        return is_rounded_as_joined(following)
-    if is_comparing(following.operation):
-        return not is_comparing(call.operation)
-    return is_concatenating(following.operation)
+        return is_rounded_as_joined(following, chosen)
+    return is_joining(following.operation)
 
 
 def _takes_relu(operation):
     """Say whether LiteRT computes a ReLU behind an operation with it."""
-    if _is(operation, "Add", "Multiply", "Subtract"):
-        return True
     kernels = {*KERNELS} - {layers.Conv2DTranspose, layers.Embedding}
     sums = layers.Add, layers.BatchNormalization, layers.Multiply
-    return isinstance(operation, (*kernels, *sums, layers.Subtract))
+    return _is(
+        operation,
+        *(*kernels, *sums, layers.Subtract),
+        *("Add", "Multiply", "Subtract"),
+    )
 
 
 def _problem(call):
     operation = call.operation
     if isinstance(operation, ChannelScale):
         return "take its channels out with kbp.sparsity.shrink first"
-    if isinstance(operation, layers.BatchNormalization):
+    if any(x.dtype == "float64" for x in call.outputs):
+        return "use Python numbers, which do not make its result float64"
+    if _is(operation, layers.BatchNormalization):
         found = call.producers and fuses_forward(call.producers[0])
         return None if found else "normalize the last axis"
     if type(operation) in KERNELS:
         return _problem_of_kernel(call)
-    if isinstance(operation, layers.Activation):
+    if _is(operation, layers.Activation):
         known = activation_of(operation)
         return None if known else "no 8-bit rule covers its activation"
-    if isinstance(operation, layers.ReLU):
+    if _is(operation, layers.Softmax):
+        whole = isinstance(operation.axis, int)
+        return None if whole else "give it one axis"
+    if _is(operation, layers.ReLU):
         return _problem_of_relu(operation)
+    if _is(operation, "Resize") and operation.antialias:
+        return "use antialias=False"
     if is_moving(operation) or is_averaging(operation):
         return None
-    if isinstance(operation, layers.UpSampling2D) or _is(operation, "Resize"):
+    if _is(operation, layers.UpSampling2D, "Resize"):
         return "use interpolation='nearest'"
     if _is(operation, *_WITH_SCALARS):
         return _problem_of_arithmetic(call)
-    if (
-        isinstance(operation, (*COMPUTING_LAYERS, layers.Softmax))
-        or is_concatenating(operation)
-        or _is(operation, *COMPUTING_OPERATIONS)
+    if is_joining(operation) or _is(
+        operation, *COMPUTING_LAYERS, *COMPUTING_OPERATIONS
     ):
         return None
     return (
@@ -255,18 +274,25 @@ def _problem(call):
 
 def _problem_of_kernel(call):
     layer = call.operation
-    if isinstance(layer, layers.Dense) and len(call.inputs[0].shape) > 4:
+    if _is(layer, layers.Dense) and len(call.inputs[0].shape) > 4:
         return "flatten its input to four axes or fewer"
-    if isinstance(layer, layers.Embedding) and layer.mask_zero:
+    if _is(layer, layers.Embedding) and layer.mask_zero:
         return "use mask_zero=False"
     if getattr(layer, "data_format", None) == "channels_first":
         return "use data_format='channels_last'"
-    if isinstance(layer, layers.EinsumDense):
+    if _is(layer, layers.Conv2DTranspose) and max(layer.dilation_rate) > 1:
+        return "use dilation_rate=1"
+    if _is(layer, layers.EinsumDense):
         inputs, kernel, outputs = (
-            layer.equation.replace("->", ",").replace("...", "").split(",")
+            {*letters}
+            for letters in layer.equation.replace("->", ",")
+            .replace("...", "")
+            .split(",")
         )
-        if {*kernel} & {*inputs} & {*outputs}:
+        if kernel & inputs & outputs:
             return "an axis of its kernel is in both input and output"
+        if not kernel & inputs or inputs - kernel - outputs:
+            return "it contracts no axis of its kernel, or another one"
     return None
 
 
@@ -294,8 +320,12 @@ def _problem_of_arithmetic(call):
     return None
 
 
-def _is(operation, *names):
-    return (
-        not isinstance(operation, layers.Layer)
-        and type(operation).__name__ in names
-    )
+def _is(operation, *kinds):
+    """Say whether an operation is of a layer's class, or has a class's name.
+
+    A subclass may compute something else.
+    """
+    kind = type(operation)
+    if isinstance(operation, layers.Layer):
+        return kind in kinds
+    return kind.__name__ in kinds

@@ -197,6 +197,17 @@ def test_no_file_and_wrong_file_are_named(tmp_path):
         export.Runner(path)
 
 
+def test_wrong_arguments_are_named(files, model):
+    for call, message in (
+        (lambda: export.audit(files[0], allow_float="ADD"), "`allow_float`"),
+        (lambda: export.benchmark(files[0]), "`paths` must be a list"),
+        (lambda: export.benchmark(files, rounds=0), "`rounds` must be"),
+        (lambda: export.verify(model, files[0], [np.ones((0, 8, 8, 1))]), "no"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
 def test_damaged_file_is_named(files, tmp_path):
     path = tmp_path / "cut.tflite"
     path.write_bytes(files[0].read_bytes()[:100])
@@ -211,7 +222,7 @@ def test_damaged_file_is_named(files, tmp_path):
         ({"dtype": "float32"}, r"quantization-aware: export it as int8"),
         ({"dtype": "float16"}, r"the model it was made from as float16"),
         ({"input_dtype": "int16"}, r"`input_dtype` must be one of.*'int16'"),
-        ({"batch_size": 0}, r"`batch_size` must be positive.*0"),
+        ({"batch_size": 0}, r"`batch_size` must be a positive.*0"),
     ],
 )
 def test_what_does_not_fit_is_refused(quantized, tmp_path, options, message):

@@ -80,6 +80,7 @@ for name in (
     layer(f"conv_{name}", IMAGE, conv, 4, 3, activation=name)
 for name in ("linear", "relu", "gelu", "softmax", "sigmoid", "tanh"):
     layer(f"dense_{name}", VECTOR, layers.Dense, 4, activation=name)
+layer("dense_prelu", VECTOR, layers.Dense, 4, activation=layers.PReLU("ones"))
 layer("dense_on_images", IMAGE, layers.Dense, 4)
 layer("depthwise", IMAGE, layers.DepthwiseConv2D, 3, depth_multiplier=2)
 layer("separable", IMAGE, layers.SeparableConv2D, 6, 3, activation="relu")
