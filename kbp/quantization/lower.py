@@ -116,6 +116,8 @@ class _Lowering:
             return self.normalization(use, part)
         if self.folds(use):
             return primitives.folded(layer, use.successor.operation)
+        if self.sheds_bias(use):
+            return primitives.without_bias(layer)
         if type(operation) in rules.KERNELS and hasattr(
             operation, "activation"
         ):
@@ -144,6 +146,9 @@ class _Lowering:
         if not _is_of_last_axis(norm, use.inputs[0]):
             raise rules.refusal(norm, "normalize the last axis")
         if norm not in self.apart:
+            (producer,) = use.producers[:1]
+            if self.sheds_bias(producer):
+                return primitives.with_bias_of(norm, producer.operation)
             return norm
         if any(map(self.folds, use.producers)):
             return lambda inputs: inputs
@@ -155,6 +160,21 @@ class _Lowering:
             rules.fuses_forward(use)
             and not self.choice.rounds(use.operation)
             and not primitives.is_pruned(use.successor.operation)
+        )
+
+    def sheds_bias(self, use):
+        """Say whether the normalization behind a use takes its bias over.
+
+        One of the two biases is enough, and one can be rounded as a whole.
+        """
+        norm = use.successor and use.successor.operation
+        return (
+            type(norm) is layers.BatchNormalization
+            and self.takes(use)
+            and use.operation.use_bias
+            and norm not in self.choice
+            and use.operation not in self.choice
+            and not {norm, use.operation} & self.shared
         )
 
     def folds(self, use):

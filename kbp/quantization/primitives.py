@@ -151,6 +151,20 @@ def folded(layer, norm) -> Callable:
     return new
 
 
+def without_bias(layer):
+    """Return a convolution without its bias."""
+    return _copy(layer, use_bias=False)
+
+
+def with_bias_of(norm, layer):
+    """Return a BatchNormalization that has taken over a layer's bias."""
+    new = graph.copy(norm)
+    new.build_from_config(norm.get_build_config())
+    graph.carry_weights(norm, new)
+    new.moving_mean.assign(new.moving_mean - graph.unwrapped(layer).bias)
+    return new
+
+
 def is_pruned(norm) -> bool:
     """Say whether a BatchNormalization removes channels."""
     return norm.scale and not graph.values_of(norm.gamma).all()
@@ -232,9 +246,9 @@ def _copy(layer, **changes):
     new.build_from_config(layer.get_build_config())
     old, inside = graph.unwrapped(layer), graph.unwrapped(new)
     for name in ("kernel", "bias"):
-        variable = getattr(old, name, None)
-        if variable is not None:
-            graph.carry(variable, getattr(inside, name))
+        source, target = (getattr(x, name, None) for x in (old, inside))
+        if source is not None and target is not None:
+            graph.carry(source, target)
     for source, target in zip(
         graph.transforms(layer), graph.transforms(new), strict=True
     ):
