@@ -8,6 +8,12 @@ def as_numpy(x):
     return keras.ops.convert_to_numpy(x)
 
 
+def image_model(body, shape=(8, 8, 4)):
+    """Return the model of a function from one tensor to others."""
+    inputs = keras.Input(shape, name="input")
+    return keras.Model(inputs, body(inputs))
+
+
 def check_layer(make, *shapes, tmp_path, listed=False, state=0):
     """Hold a layer class to Keras's contract.
 
