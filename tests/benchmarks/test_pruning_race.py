@@ -13,6 +13,7 @@ from kbp.__main__ import main
 from kbp.benchmarks import optimizer_race, pruners, pruning_race, publish
 from kbp.benchmarks import pruning_report as report
 from kbp.benchmarks.images import Images
+from kbp.benchmarks.latencies import latencies
 from kbp.benchmarks.log import Log
 from kbp.benchmarks.pruners import METHODS, prunable
 from kbp.benchmarks.pruning_race import race, trials
@@ -231,7 +232,7 @@ def test_race_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     results = race(file, **options)
     assert ran == [*trials("dense", TINY), *trials("DTM", TINY)]
     assert len(ran) == 6
-    low, median, high = pruning_race.latencies(results)["2.tflite"]
+    low, median, high = latencies(results)["2.tflite"]
     assert 0 < low <= median <= high
     assert len(race(file, **options)) == len(results) == 7
     assert len(race(file, again=True, **options)) == 8

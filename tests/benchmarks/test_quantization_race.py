@@ -48,7 +48,7 @@ def small(monkeypatch):
     "method",
     [
         pytest.param(name, marks=pytest.mark.slow)
-        if "PTQ" in name or name in ("float32", "DTM, shrink, kbp QAT")
+        if name != "kbp QAT"
         else name
         for name, method in METHODS.items()
         if "residual" in (method.networks or NETWORKS)
@@ -81,6 +81,7 @@ def test_every_method_makes_a_file(method, tmp_path):
     assert trainer.trained("residual", 1)[1] == []
 
 
+@pytest.mark.slow
 def test_attention_leaves_its_products_in_float(tmp_path, monkeypatch):
     inputs = keras.Input((32, 32, 3))
     x = keras.layers.Conv2D(8, 8, 8)(inputs)
@@ -210,7 +211,7 @@ def test_table_says_what_the_race_says(tmp_path):
     "name",
     [
         name
-        if name == "encoder, float products"
+        if name == "encoder"
         else pytest.param(name, marks=pytest.mark.slow)
         for name in applications.CASES
     ],

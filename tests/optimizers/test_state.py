@@ -45,7 +45,15 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("make", [sequential, functional, nested, shared])
+@pytest.mark.parametrize(
+    "make",
+    [
+        sequential,
+        nested,
+        pytest.param(functional, marks=pytest.mark.slow),
+        pytest.param(shared, marks=pytest.mark.slow),
+    ],
+)
 def test_state_goes_on_bit_by_bit_in_a_fresh_process(make, tmp_path):
     keras.utils.set_random_seed(0)
     model = make()

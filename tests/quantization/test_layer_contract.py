@@ -279,7 +279,37 @@ def fusion(x):
     return kbp.layers.FeatureFusion(5, batch_norm=True)([x, coarse])
 
 
-@pytest.mark.parametrize("name", CASES)
+# One of each kind, and what stands for several.
+FAST = (
+    *("conv_relu", "conv_relu6", "conv_gelu", "conv_silu", "conv_hard_sigmoid"),
+    *(
+        "dense_softmax",
+        "dense_on_images",
+        "depthwise",
+        "separable",
+        "transposed",
+    ),
+    *("conv1d", "einsum", "bn", "dtm_conv2d", "prelu", "average_pooling"),
+    *(
+        "upsampling",
+        "upsampling_bilinear",
+        "add_three",
+        "maximum",
+        "concatenate",
+    ),
+    *("conv_bn_relu", "depthwise_bn_relu6", "transposed_bn", "dense_bn_relu"),
+    *("preactivation", "rescaling", "operators", "squeeze_and_excite"),
+    *("nested_model", "cross_attention", "self_attention", "residual_conv2d"),
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
+        for name in CASES
+    ],
+)
 def test_layer_trains_and_exports_all_int8_within_one_lsb(name, tmp_path):
     body, shape = CASES[name]
     inputs = keras.Input(shape, name="input")

@@ -250,7 +250,10 @@ def test_replicas_agree_on_the_ranges(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(32, 6)).astype("float32")
     y = rng.normal(size=(32, 3)).astype("float32")
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    # Two strategies of one process share the keys of their collectives.
+    strategy = tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"], tf.distribute.ReductionToOneDevice()
+    )
     with strategy.scope():
         q = quantize(image_model(lambda x: layers.Dense(3)(x), (6,)), [x])
         q.compile(keras.optimizers.SGD(0.1), "mse")

@@ -58,7 +58,11 @@ def test_fifty_random_graphs_keep_their_outputs(start):
 
 @pytest.mark.parametrize(
     ("name", "least"),
-    [("MobileNetV2", 0.5), ("ResNet50", 0.4), ("EfficientNetB0", 0.4)],
+    [
+        ("MobileNetV2", 0.5),
+        pytest.param("ResNet50", 0.4, marks=pytest.mark.slow),
+        pytest.param("EfficientNetB0", 0.4, marks=pytest.mark.slow),
+    ],
 )
 def test_networks_of_keras_applications(name, least):
     rng = np.random.default_rng(0)
