@@ -48,6 +48,7 @@ def tiny(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_pruned_channels_leave_the_exported_files(tmp_path):
     settings = ("sparsity.granularity=channel", "sparsity.target=0.5")
     stages = run(default((*TINY, *settings)), tmp_path / "channels")
@@ -177,7 +178,12 @@ def stop_after(monkeypatch, owner, name, count):
 @pytest.mark.parametrize(
     ("owner", "name", "count"),
     [
-        (callbacks.FiniteLoss, "on_train_batch_end", 25),
+        pytest.param(
+            callbacks.FiniteLoss,
+            "on_train_batch_end",
+            25,
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             callbacks.Checkpoint, "on_epoch_end", 4, marks=pytest.mark.slow
         ),
@@ -294,6 +300,7 @@ def test_strategies_by_name():
         distribution.create_strategy("mirored")
 
 
+@pytest.mark.slow
 def test_second_recipe_walks_the_road_too(tmp_path):
     entry = zoo.find("bp_transformer_small.digits")
     recipe = entry.recipe.with_settings(
