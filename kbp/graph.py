@@ -116,6 +116,13 @@ def flatten(model: keras.Model) -> keras.Model:
     return model
 
 
+def tensors_of(structure) -> list[keras.KerasTensor]:
+    """Return the symbolic tensors of a nested structure, in order."""
+    return [
+        x for x in tree.flatten(structure) if isinstance(x, keras.KerasTensor)
+    ]
+
+
 def name_operations(layer: str, inputs, outputs) -> None:
     """Name new operations after the layer that they are of.
 
@@ -127,10 +134,7 @@ def name_operations(layer: str, inputs, outputs) -> None:
         inputs: what it was called with.
         outputs: what came out.
     """
-    tensors = [
-        x for x in tree.flatten(inputs) if isinstance(x, keras.KerasTensor)
-    ]
-    for operation in keras.Function(tensors, outputs).operations:
+    for operation in keras.Function(tensors_of(inputs), outputs).operations:
         if not isinstance(operation, keras.layers.Layer):
             operation.name = f"{layer}_{operation.name}"
 
@@ -287,11 +291,7 @@ def calls(model: keras.Model) -> list[Call]:
 
     def record(operation, *args, **kwargs):
         outputs = operation(*args, **kwargs)
-        inputs = [
-            x
-            for x in tree.flatten((args, kwargs))
-            if isinstance(x, keras.KerasTensor)
-        ]
+        inputs = tensors_of((args, kwargs))
         call = Call(unwrapped(operation), args, inputs, tree.flatten(outputs))
         for x in inputs:
             if id(x) in producer:

@@ -148,8 +148,8 @@ def _prepared(model):
     def named(operation, *args, **kwargs):
         if isinstance(operation, keras.layers.Layer):
             return operation(*args, **kwargs)
-        tensors = filter(_is_symbolic, keras.tree.flatten((args, kwargs)))
-        return _Named(operation, (args, kwargs))(list(tensors))
+        tensors = graph.tensors_of((args, kwargs))
+        return _Named(operation, (args, kwargs))(tensors)
 
     return graph.rewrite(model, call=named)
 

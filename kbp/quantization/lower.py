@@ -123,7 +123,7 @@ class _Lowering:
         ):
             return primitives.apart(layer, part)
         if type(operation) in _JOINING:
-            return primitives.two_by_two(operation, part)
+            return primitives.two_by_two(type(operation), part)
         function = _function_of(operation)
         if function is not None:
             return primitives.activation(function, part, None)

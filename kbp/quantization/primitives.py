@@ -6,6 +6,7 @@ holds new layers with the same weights. It makes them with
 with a suffix, `None` for the name itself.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -19,18 +20,18 @@ from kbp.quantization import rules
 named = keras.activations
 
 
-def two_by_two(layer, part: Callable) -> Callable:
-    """Join tensors two by two, as LiteRT does."""
-    joints: list[keras.layers.Layer] = []  # the last one first
+def two_by_two(kind: type, part: Callable) -> Callable:
+    """Join tensors two by two, as LiteRT does, by layers of a class."""
     same = part(layers.Identity, "same")
+
+    @functools.cache
+    def joint(left):
+        return part(kind, f"part{left}" if left else None)
 
     def apply(inputs):
         total, *terms = inputs
-        for left in reversed(range(len(terms))):
-            while left >= len(joints):
-                suffix = f"part{len(joints)}" if joints else None
-                joints.append(part(type(layer), suffix))
-            total = joints[left]([total, terms[-left - 1]])
+        for left, term in zip(reversed(range(len(terms))), terms, strict=True):
+            total = joint(left)([total, term])
         return total if terms else same(total)
 
     return apply
@@ -38,7 +39,7 @@ def two_by_two(layer, part: Callable) -> Callable:
 
 def average(layer, part: Callable) -> Callable:
     """Add tensors and divide the sum."""
-    add = two_by_two(part(layers.Add, "sum"), part)
+    add = two_by_two(layers.Add, part)
     return lambda inputs: add(inputs) * (1.0 / len(inputs))
 
 

@@ -119,9 +119,11 @@ class _Placement:
         if self.choice.skips(operation):
             args, kwargs = self.in_float(operation, args, kwargs)
         if isinstance(layer, QuantizedLayer) and self.round_biases:
-            outputs = self.call_on_grid(layer, use, *_tensors(args, kwargs))
+            outputs = self.call_on_grid(
+                layer, use, *graph.tensors_of((args, kwargs))
+            )
         elif isinstance(layer, GridNormalization):
-            (inputs,) = _tensors(args, kwargs)
+            (inputs,) = graph.tensors_of((args, kwargs))
             outputs = layer(inputs, self.steps.get(id(inputs)))
         else:
             outputs = layer(*args, **kwargs)
@@ -130,7 +132,7 @@ class _Placement:
         limits = rules.fixed_range(operation)
         if limits:
             return self.round_fixed(use, outputs, *limits)
-        (inputs, *_) = _tensors(args, kwargs)
+        (inputs, *_) = graph.tensors_of((args, kwargs))
         if rules.is_moving(operation):
             return self.keep_rounder(inputs, outputs)
         if rules.is_averaging(operation) and id(inputs) in self.rounders:
@@ -178,7 +180,7 @@ class _Placement:
     def in_float(self, operation, args, kwargs):
         """Mark what goes into a layer that stays in float."""
         if self.one is None:
-            first = next(iter(_tensors(args, kwargs)))
+            first = next(iter(graph.tensors_of((args, kwargs))))
             self.one = One(name=self.unique("float_one"))(first)
         name = self.unique(f"{operation.name}_float")
         gate = FloatGate(operation.name, name=name)
@@ -252,11 +254,3 @@ def _is_float(x):
     return isinstance(x, keras.KerasTensor) and keras.backend.is_float_dtype(
         x.dtype
     )
-
-
-def _tensors(*structures):
-    return [
-        x
-        for x in keras.tree.flatten(structures)
-        if isinstance(x, keras.KerasTensor)
-    ]
