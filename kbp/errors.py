@@ -17,3 +17,10 @@ def nearest(name: str, names) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known: {', '.join(names)}"
+
+
+def check_known(kind: str, names, known) -> None:
+    """Raise a `UserError` that names the first name that is not known."""
+    for name in names:
+        if name not in known:
+            raise UserError(f"unknown {kind} {name!r}{nearest(name, known)}")

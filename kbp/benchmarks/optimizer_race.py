@@ -10,7 +10,7 @@ from rich.console import Console
 from kbp.benchmarks.contestants import contestants
 from kbp.benchmarks.log import Log, read_race, run, worker_pool
 from kbp.benchmarks.trial import Protocol, Trainer, Trial
-from kbp.errors import UserError, nearest
+from kbp.errors import check_known
 
 RESULTS = Path(__file__).parent / "results" / "optimizers.jsonl"
 read = functools.partial(read_race, protocol=Protocol)
@@ -49,11 +49,7 @@ def race(
     """
     protocol = protocol or Protocol()
     names = list(names or contestants())
-    for name in names:
-        if name not in contestants():
-            raise UserError(
-                f"unknown optimizer {name!r}{nearest(name, contestants())}"
-            )
+    check_known("optimizer", names, contestants())
     Trainer(protocol, data_dir)  # missing data is said here, not by a worker
     log = Log(file, protocol)
     with worker_pool(workers, Trainer, protocol, data_dir) as pool:

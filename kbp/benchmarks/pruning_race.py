@@ -10,7 +10,7 @@ from kbp.benchmarks.latencies import are_known, measure
 from kbp.benchmarks.log import Log, read_race, run, worker_pool
 from kbp.benchmarks.pruners import METHODS
 from kbp.benchmarks.pruning_trial import Protocol, Trainer, Trial, rebuild
-from kbp.errors import UserError, nearest
+from kbp.errors import check_known
 
 RESULTS = Path(__file__).parent / "results" / "pruning.jsonl"
 read = functools.partial(read_race, protocol=Protocol)
@@ -54,9 +54,7 @@ def race(
     """
     protocol = protocol or Protocol()
     names = list(names or METHODS)
-    for name in names:
-        if name not in METHODS:
-            raise UserError(f"unknown method {name!r}{nearest(name, METHODS)}")
+    check_known("method", names, METHODS)
     folder = folder_of(file)
     Trainer(protocol, data_dir, folder)  # missing data is said here
     log = Log(file, protocol)

@@ -11,7 +11,7 @@ from kbp.benchmarks.log import Log, read_race, run, worker_pool
 from kbp.benchmarks.quantization_networks import NETWORKS
 from kbp.benchmarks.quantization_trial import Protocol, Trainer, Trial
 from kbp.benchmarks.quantizers import METHODS, edge_quantizer
-from kbp.errors import UserError, nearest
+from kbp.errors import UserError, check_known
 
 RESULTS = Path(__file__).parent / "results" / "quantization.jsonl"
 read = functools.partial(read_race, protocol=Protocol)
@@ -56,11 +56,7 @@ def race(
     """
     protocol = protocol or Protocol()
     names = list(names or NETWORKS)
-    for name in names:
-        if name not in NETWORKS:
-            raise UserError(
-                f"unknown network {name!r}{nearest(name, NETWORKS)}"
-            )
+    check_known("network", names, NETWORKS)
     edge_quantizer()
     folder = folder_of(file)
     Trainer(protocol, data_dir, folder)  # missing data is said here

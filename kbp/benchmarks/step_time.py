@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kbp.benchmarks.log import append_case, read_cases
-from kbp.errors import UserError, nearest
+from kbp.errors import check_known
 from kbp.optimizers import HybridOptimizer
 
 RESULTS = Path(__file__).parent / "results" / "step_time.jsonl"
@@ -99,8 +99,7 @@ def measure(case: str, *, rounds: int = 30, seed: int = 0) -> list[Figure]:
     Raises:
         UserError: there is no such case.
     """
-    if case not in CASES:
-        raise UserError(f"unknown case {case!r}{nearest(case, CASES)}")
+    check_known("case", [case], CASES)
     rng = np.random.default_rng(seed)
     arrays = [rng.normal(size=s).astype("float32") for s in CASES[case]]
     # Read inside the step, as gradients are made there in training.

@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from kbp.export.files import read_tflite
 
-_CONVERSIONS = ("DEQUANTIZE", "QUANTIZE")
+CONVERSIONS = ("DEQUANTIZE", "QUANTIZE")
 _FLOATS = ("FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16")
 _NUMPY = {
     "FLOAT32": np.float32,
@@ -114,7 +114,7 @@ def audit(
 
 def _require_integers(result, allowed):
     # A conversion stands at a float operation only, which has to be allowed.
-    names = {*allowed, *(_CONVERSIONS if allowed else ())}
+    names = {*allowed, *(CONVERSIONS if allowed else ())}
     found = [
         op for op in result.float_operations if not names & {op.name, op.layer}
     ]

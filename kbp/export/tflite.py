@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from kbp import graph
-from kbp.export.audit import Audit, audit
+from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.files import write_atomically
 from kbp.export.interpreter import allocate
 from kbp.quantization import FloatGate, One, fake_quantizers
@@ -80,7 +80,7 @@ def to_tflite(
             elif isinstance(layer, One):
                 allowed.append(layer.name)
         if input_dtype == "float32":
-            allowed += ["DEQUANTIZE", "QUANTIZE"]
+            allowed += CONVERSIONS
     result = audit(content, allow_float=allowed)
     allocate(content)  # a file that LiteRT does not run is not written
     write_atomically(path, content)
