@@ -12,7 +12,7 @@ from rich.console import Console
 
 import kbp
 from kbp import export
-from kbp.benchmarks.log import append_case, read_cases
+from kbp.benchmarks.log import append_case, provenance, read_cases
 from kbp.quantization import PRODUCTS, quantize_aware
 
 RESULTS = Path(__file__).parent / "results" / "applications.jsonl"
@@ -153,8 +153,6 @@ def race(
 
 def markdown_table(lines: list[dict]) -> str:
     """Return lines of `race` as Markdown: a table, and how it was measured."""
-    machine, versions = lines[0]["machine"], lines[0]["versions"]
-    commits = sorted({str(line["commit"]) for line in lines})
     return "\n".join(
         [
             "| network | parameters | operations in int8 / float | one step "
@@ -169,9 +167,7 @@ def markdown_table(lines: list[dict]) -> str:
             "examples. Random deep networks amplify what one rounding changes; "
             "see the trained networks above. Latency of one example at one "
             f"thread, medians of {lines[0]['rounds']} rounds in turns. "
-            f"{machine['cores']} cores ({machine['processor']}), TensorFlow "
-            f"{versions['tensorflow']}, Keras {versions['keras']}, LiteRT "
-            f"{versions['ai-edge-litert']}, kbp at {', '.join(commits)}.",
+            + provenance(lines[0], (line["commit"] for line in lines)),
         ]
     )
 

@@ -15,6 +15,13 @@ from kbp.errors import UserError
 from kbp.export.files import write_atomically
 from kbp.training.workdir import commit, machine, versions
 
+_TITLES = {
+    "tensorflow": "TensorFlow",
+    "keras": "Keras",
+    "tensorflow-model-optimization": "TFMOT",
+    "ai-edge-litert": "LiteRT",
+}
+
 
 class Log:
     """The finished trials of a race, as lines of a file.
@@ -124,6 +131,24 @@ def read_cases(file: Path) -> list[dict]:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file}: holds no measured cases.") from error
     return list(newest.values())
+
+
+def provenance(head: dict, commits: Iterable) -> str:
+    """Return a table's last sentence: machine, versions and commits.
+
+    Args:
+        head: what holds `machine` and `versions`.
+        commits: of all results, in any order.
+    """
+    machine, versions = head["machine"], head["versions"]
+    named = [
+        f"{title} {versions[package]}" for package, title in _TITLES.items()
+    ]
+    places = ", ".join(sorted(set(map(str, commits))))
+    return (
+        f"{machine['cores']} cores ({machine['processor']}), "
+        f"{', '.join(named)}, kbp at {places}."
+    )
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import math
 import statistics
 
 from kbp.benchmarks.contestants import contestants
+from kbp.benchmarks.log import provenance
 from kbp.benchmarks.optimizer_race import best_of
 from kbp.training.plots import accuracy_by_step
 
@@ -106,8 +107,6 @@ def markdown_table(head: dict, results: list[dict]) -> str:
             f"{row['weight_decay']:g}",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    machine, versions = head["machine"], head["versions"]
-    commits = sorted({str(result["commit"]) for result in results})
     trials = sorted({row["trials"] for row in rows})
     lines += [
         "",
@@ -130,9 +129,8 @@ def markdown_table(head: dict, results: list[dict]) -> str:
         "every Keras optimizer can keep it. Compared with is the best of kbp's "
         "rows. Keras's Muon gives convolution kernels to its AdamW; "
         "ScheduleFreeAdamW is evaluated at the weights that Keras leaves in "
-        f"the model. {machine['cores']} cores "
-        f"({machine['processor']}), TensorFlow {versions['tensorflow']}, Keras "
-        f"{versions['keras']}, kbp at {', '.join(commits)}.",
+        "the model. "
+        + provenance(head, (result["commit"] for result in results)),
     ]
     return "\n".join(lines)
 

@@ -3,6 +3,7 @@
 import statistics
 
 from kbp.benchmarks.latencies import latencies
+from kbp.benchmarks.log import provenance
 from kbp.benchmarks.pruners import METHODS
 from kbp.benchmarks.pruning_race import trials
 from kbp.benchmarks.pruning_trial import Protocol
@@ -148,9 +149,7 @@ def _networks(rows):
 
 
 def _explanation(head, results):
-    protocol, machine = head["protocol"], head["machine"]
-    versions = head["versions"]
-    commits = sorted({str(result["commit"]) for result in results})
+    protocol = head["protocol"]
     return (
         f"CIFAR-10, a BatchNorm ResNet-8 of width {protocol['width']} behind a "
         f"stem of stride 2, batches of {protocol['batch_size']}, "
@@ -180,10 +179,7 @@ def _explanation(head, results):
         f"{protocol['calibration_batches']} training batches, not trained "
         "further. Latency of one example by LiteRT at one thread, all files in "
         "turns, and how many times as fast as dense in float32; medians. "
-        f"{machine['cores']} cores ({machine['processor']}), TensorFlow "
-        f"{versions['tensorflow']}, Keras {versions['keras']}, TFMOT "
-        f"{versions['tensorflow-model-optimization']}, LiteRT "
-        f"{versions['ai-edge-litert']}, kbp at {', '.join(commits)}."
+        + provenance(head, (result["commit"] for result in results))
     )
 
 

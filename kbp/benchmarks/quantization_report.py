@@ -3,6 +3,7 @@
 import statistics
 
 from kbp.benchmarks.latencies import latencies
+from kbp.benchmarks.log import provenance
 from kbp.benchmarks.quantization_networks import NETWORKS
 from kbp.benchmarks.quantization_race import trials
 from kbp.benchmarks.quantization_trial import Protocol
@@ -122,9 +123,7 @@ def _cells(row, base):
 
 
 def _explanation(head, results):
-    protocol, machine = head["protocol"], head["machine"]
-    versions = head["versions"]
-    commits = sorted({str(result["commit"]) for result in results})
+    protocol = head["protocol"]
     batches = protocol["calibration_batches"]
     rates = ", ".join(
         f"{name} {network.learning_rate:g}"
@@ -149,10 +148,7 @@ def _explanation(head, results):
         "fake-quantized Keras model's by at most one integer step, with "
         "XNNPACK and with LiteRT's reference kernels. Training step: processor "
         "time of one thread relative to the network in float with Keras. "
-        f"{machine['cores']} cores ({machine['processor']}), TensorFlow "
-        f"{versions['tensorflow']}, Keras {versions['keras']}, TFMOT "
-        f"{versions['tensorflow-model-optimization']}, LiteRT "
-        f"{versions['ai-edge-litert']}, kbp at {', '.join(commits)}."
+        + provenance(head, (result["commit"] for result in results))
     )
 
 

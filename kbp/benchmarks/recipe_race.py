@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from kbp.benchmarks.log import provenance
 from kbp.errors import UserError
 from kbp.export.files import write_atomically
 from kbp.training import Recipe, Stage
@@ -131,7 +132,6 @@ def markdown_table(results: dict) -> str:
         accuracy = stage["accuracy"]
         cells[1] = f"{accuracy['mean']:.2%} ± {accuracy['deviation']:.2%}"
         lines.append(f"| {' | '.join(cells)} |")
-    machine, versions = results["machine"], results["versions"]
     lines += [
         "",
         f"{results['runs']} runs with different seeds: accuracy is mean ± "
@@ -142,11 +142,8 @@ def markdown_table(results: dict) -> str:
         "int8 file's outputs are within 1 LSB of the fake-quantized model; "
         f"{len(results['float_operations'])} operations of it are float. A run "
         f"takes {results['seconds']:.0f} s and at most "
-        f"{results['peak_memory_bytes'] / 1e9:.1f} GB on "
-        f"{machine['cores']} cores ({machine['processor']}, TensorFlow "
-        f"{versions['tensorflow']}, Keras {versions['keras']}, LiteRT "
-        f"{versions['ai-edge-litert']}, kbp at "
-        f"{', '.join(results['commits'])}).",
+        f"{results['peak_memory_bytes'] / 1e9:.1f} GB. "
+        + provenance(results, results["commits"]),
     ]
     return "\n".join(lines)
 

@@ -14,7 +14,7 @@ from keras import optimizers
 from rich.console import Console
 from rich.table import Table
 
-from kbp.benchmarks.log import append_case, read_cases
+from kbp.benchmarks.log import append_case, provenance, read_cases
 from kbp.errors import check_known
 from kbp.optimizers import HybridOptimizer
 
@@ -200,8 +200,6 @@ def markdown_table(lines: list[dict]) -> str:
                 f"{figure['ratio']:.2f} | {figure['cold']:.2f} | "
                 f"{figure['bandwidth']:.0%} |"
             )
-    machine, versions = lines[0]["machine"], lines[0]["versions"]
-    commits = sorted({str(line["commit"]) for line in lines})
     text += [
         "",
         "The optimizer's step alone, in graph mode, median (quartiles) of "
@@ -210,9 +208,7 @@ def markdown_table(lines: list[dict]) -> str:
         "first steps, whose state was in no cache; copy bandwidth: "
         f"{BYTES_PER_PARAMETER} bytes for each parameter at the speed of a "
         "copy, by one thread, in the same rounds. "
-        f"{machine['cores']} cores ({machine['processor']}), TensorFlow "
-        f"{versions['tensorflow']}, Keras {versions['keras']}, kbp at "
-        f"{', '.join(commits)}.",
+        + provenance(lines[0], (line["commit"] for line in lines)),
     ]
     return "\n".join(text)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kbp.export.interpreter import Runner
+from kbp.layers.arguments import check_integer
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,8 @@ def benchmark(
         raise ValueError(
             f"Argument `paths` must be a list. Received: paths={paths!r}"
         )
-    if rounds < 1:
-        raise ValueError(
-            f"Argument `rounds` must be positive. Received: rounds={rounds}"
-        )
     threads = [num_threads] if isinstance(num_threads, int) else num_threads
+    check_integer(rounds=rounds)
     settings = [(path, count) for path in paths for count in threads]
     runners = [Runner(path, num_threads=count) for path, count in settings]
     inputs = [_random_input(runner, seed) for runner in runners]

@@ -12,6 +12,7 @@ from kbp import graph
 from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.files import write_atomically
 from kbp.export.interpreter import allocate
+from kbp.layers.arguments import check_integer, check_one_of
 from kbp.quantization import FloatGate, One, fake_quantizers
 
 DTYPES = ("float32", "float16", "int8")
@@ -65,11 +66,7 @@ def to_tflite(
     dtype = dtype or ("int8" if quantized else "float32")
     input_dtype = input_dtype or ("int8" if dtype == "int8" else "float32")
     _check(model, dtype, input_dtype, quantized)
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(
-            "Argument `batch_size` must be a positive whole number. "
-            f"Received: batch_size={batch_size}"
-        )
+    check_integer(batch_size=batch_size)
     content = _convert(_prepared(model), dtype, input_dtype, batch_size)
     allowed = None
     if dtype == "int8":
@@ -88,15 +85,8 @@ def to_tflite(
 
 
 def _check(model, dtype, input_dtype, quantized):
-    for name, value, known in (
-        ("dtype", dtype, DTYPES),
-        ("input_dtype", input_dtype, INPUT_DTYPES),
-    ):
-        if value not in known:
-            raise ValueError(
-                f"Argument `{name}` must be one of {known}. "
-                f"Received: {name}={value!r}"
-            )
+    check_one_of(DTYPES, dtype=dtype)
+    check_one_of(INPUT_DTYPES, input_dtype=input_dtype)
     if input_dtype != "float32" and dtype != "int8":
         raise ValueError(
             f"Argument `input_dtype` must be 'float32' in a {dtype} file. "

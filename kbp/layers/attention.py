@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kbp.layers.arguments import check_integer
 from kbp.layers.composite import Composite
 
 
@@ -41,11 +42,7 @@ class SelfAttention(Composite):
 
     def __init__(self, num_heads: int, **kwargs):
         super().__init__(**kwargs)
-        if num_heads < 1:
-            raise ValueError(
-                "Argument `num_heads` must be positive. "
-                f"Received: num_heads={num_heads}"
-            )
+        check_integer(num_heads=num_heads)
         self.num_heads = num_heads
         self.softmax = keras.layers.Softmax(
             name=self.part("softmax"), dtype=self.dtype_policy

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from kbp.layers.arguments import check_integer
+
 
 @keras.saving.register_keras_serializable(package="kbp")
 class ChannelScale(keras.layers.Layer):
@@ -36,11 +38,7 @@ class ChannelScale(keras.layers.Layer):
 
     def __init__(self, *, repeats: int = 1, **kwargs):
         super().__init__(**kwargs)
-        if repeats < 1:
-            raise ValueError(
-                "Argument `repeats` must be positive. "
-                f"Received: repeats={repeats}"
-            )
+        check_integer(repeats=repeats)
         self.repeats = repeats
         self.supports_masking = True
 

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from kbp.layers.arguments import check_one_of, check_penalty
 from kbp.layers.kernel_transform import KernelTransform
 
 SCORES = ("magnitude", "signed")
@@ -84,21 +85,10 @@ class DTM(KernelTransform):
                 "Argument `threshold` must be finite. "
                 f"Received: threshold={threshold}"
             )
-        for name, value, known in (
-            ("score", score, SCORES),
-            ("granularity", granularity, GRANULARITIES),
-            ("estimator", estimator, ESTIMATORS),
-        ):
-            if value not in known:
-                raise ValueError(
-                    f"Argument `{name}` must be one of {known}. "
-                    f"Received: {name}={value!r}"
-                )
-        if not 0 <= penalty < math.inf:
-            raise ValueError(
-                "Argument `penalty` must not be negative, and finite. "
-                f"Received: penalty={penalty}"
-            )
+        check_one_of(SCORES, score=score)
+        check_one_of(GRANULARITIES, granularity=granularity)
+        check_one_of(ESTIMATORS, estimator=estimator)
+        check_penalty(penalty)
         self.initial_temperature = float(temperature)
         self.initial_threshold = float(threshold)
         self.score = score

@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from kbp.layers import PositionEmbedding, SelfAttention
-from kbp.models.arguments import check_at_least, check_dropout
+from kbp.layers.arguments import check_dropout, check_integer
 
 
 def BPTransformer(
@@ -50,8 +50,8 @@ def BPTransformer(
     >>> model.output_shape
     (None, 10)
     """
-    check_at_least(2, num_classes=num_classes)
-    check_at_least(1, num_layers=num_layers, num_heads=num_heads, width=width)
+    check_integer(2, num_classes=num_classes)
+    check_integer(num_layers=num_layers, num_heads=num_heads, width=width)
     check_dropout(dropout)
     _check_shape(input_shape, width, num_heads)
     inputs = keras.Input(input_shape, name="sequence")

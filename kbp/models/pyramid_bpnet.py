@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from kbp.layers import FeatureFusion, ResidualConv2D
-from kbp.models.arguments import check_at_least, check_dropout
+from kbp.layers.arguments import check_dropout, check_integer
 
 
 def PyramidBPNet(
@@ -60,9 +60,9 @@ def PyramidBPNet(
     >>> model.output_shape
     (None, 10)
     """
-    check_at_least(2, num_scales=num_scales, num_classes=num_classes)
-    check_at_least(1, width=width)
-    check_at_least(0, num_blocks=num_blocks)
+    check_integer(2, num_scales=num_scales, num_classes=num_classes)
+    check_integer(width=width)
+    check_integer(0, num_blocks=num_blocks)
     check_dropout(dropout)
     _check_shape(input_shape, 2 ** (num_scales - 1))
     inputs = keras.Input(input_shape, name="image")

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from kbp.layers import KernelTransform
+from kbp.layers.arguments import check_one_of
 from kbp.quantization import tfmot
 
 KINDS = ("input", "tensor", "kernel", "channel", "depthwise", "fixed")
@@ -66,11 +67,7 @@ class FakeQuantize(KernelTransform):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if kind not in KINDS:
-            raise ValueError(
-                f"Argument `kind` must be one of {KINDS}. "
-                f"Received: kind={kind!r}"
-            )
+        check_one_of(KINDS, kind=kind)
         if kind == "fixed" and not (
             minimum is not None
             and maximum is not None

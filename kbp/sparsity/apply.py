@@ -9,6 +9,7 @@ from keras import layers
 from kbp import graph
 from kbp.errors import nearest
 from kbp.layers import DTM, FixedMask, TransformedLayer
+from kbp.layers.arguments import check_one_of, check_penalty
 from kbp.layers.dtm import GRANULARITIES
 from kbp.sparsity.cost import COSTS, multiply_adds
 from kbp.sparsity.gates import add_gates
@@ -73,20 +74,9 @@ def apply_dtm(
     >>> [layer.name for layer in kbp.sparsity.masked_layers(pruned)][:2]
     ['scale0_dense', 'fusion_projection_1']
     """
-    for name, value, known in (
-        ("granularity", granularity, GRANULARITIES),
-        ("cost", cost, COSTS),
-    ):
-        if value not in known:
-            raise ValueError(
-                f"Argument `{name}` must be one of {known}. "
-                f"Received: {name}={value!r}"
-            )
-    if not 0 <= penalty < math.inf:
-        raise ValueError(
-            "Argument `penalty` must not be negative, and finite. "
-            f"Received: penalty={penalty}"
-        )
+    check_one_of(GRANULARITIES, granularity=granularity)
+    check_one_of(COSTS, cost=cost)
+    check_penalty(penalty)
     if isinstance(skip, str):
         raise ValueError(
             f"Argument `skip` must be a list of names. Received: skip={skip!r}"

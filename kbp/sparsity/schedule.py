@@ -9,6 +9,7 @@ from tensorboard.summary import Writer
 
 from kbp import graph
 from kbp.layers import DTM
+from kbp.layers.arguments import check_integer, check_one_of
 from kbp.sparsity.budget import BUDGETS, allocate
 from kbp.sparsity.cost import COSTS, Cost
 from kbp.sparsity.masks import hard_mask, masked_layers
@@ -101,21 +102,11 @@ class DTMSchedule(keras.callbacks.Callback):
                 "Argument `temperatures` must be two positive numbers, the "
                 f"larger last. Received: temperatures={temperatures}"
             )
-        for name, value, known in (
-            ("measure", measure, MEASURES),
-            ("budget", budget, BUDGETS),
-        ):
-            if value not in known:
-                raise ValueError(
-                    f"Argument `{name}` must be one of {known}. "
-                    f"Received: {name}={value!r}"
-                )
-        for name, value in (("every", every), ("multiple_of", multiple_of)):
-            if value is not None and (int(value) != value or value < 1):
-                raise ValueError(
-                    f"Argument `{name}` must be a positive integer. "
-                    f"Received: {name}={value}"
-                )
+        check_one_of(MEASURES, measure=measure)
+        check_one_of(BUDGETS, budget=budget)
+        check_integer(multiple_of=multiple_of)
+        if every is not None:
+            check_integer(every=every)
         self.target_sparsity, self.measure = target_sparsity, measure
         self.begin, self.end = begin, end
         self.temperatures = temperatures

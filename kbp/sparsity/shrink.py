@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from kbp import graph
+from kbp.layers.arguments import check_integer
 from kbp.sparsity.channel_rules import trace
 from kbp.sparsity.channels import Cut, Trace
 from kbp.sparsity.strip import strip
@@ -49,11 +50,7 @@ def shrink(model: keras.Model, *, multiple_of: int = 1) -> keras.Model:
         Groups of channels that depend on each other: Fang et al., DepGraph:
         Towards Any Structural Pruning, 2023.
     """
-    if int(multiple_of) != multiple_of or multiple_of < 1:
-        raise ValueError(
-            "Argument `multiple_of` must be a positive integer. "
-            f"Received: multiple_of={multiple_of}"
-        )
+    check_integer(multiple_of=multiple_of)
     plain = strip(model)
     for layer in plain.layers:
         for transform in graph.transforms(layer):

@@ -222,7 +222,7 @@ def test_damaged_file_is_named(files, tmp_path):
         ({"dtype": "float32"}, r"quantization-aware: export it as int8"),
         ({"dtype": "float16"}, r"the model it was made from as float16"),
         ({"input_dtype": "int16"}, r"`input_dtype` must be one of.*'int16'"),
-        ({"batch_size": 0}, r"`batch_size` must be a positive.*0"),
+        ({"batch_size": 0}, r"`batch_size` must be a whole.*0"),
     ],
 )
 def test_what_does_not_fit_is_refused(quantized, tmp_path, options, message):

@@ -125,7 +125,7 @@ def test_attention_refuses_shapes(make, shape, message):
 
 
 def test_attention_without_heads_is_refused():
-    with pytest.raises(ValueError, match="`num_heads` must be positive"):
+    with pytest.raises(ValueError, match="`num_heads` must be a whole"):
         layers.SelfAttention(0)
 
 

@@ -288,7 +288,7 @@ def test_gate_that_cannot_be_folded_stays():
 
 
 def test_scale_of_repeated_channels_is_checked():
-    with pytest.raises(ValueError, match="`repeats` must be positive"):
+    with pytest.raises(ValueError, match="`repeats` must be a whole"):
         kbp.layers.ChannelScale(repeats=0)
     with pytest.raises(ValueError, match="`repeats` must divide"):
         kbp.layers.ChannelScale(repeats=3)(np.ones((2, 4)))

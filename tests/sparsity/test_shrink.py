@@ -338,7 +338,7 @@ def test_masked_channels_are_refused_by_quantization():
 
 def test_wrong_argument_is_named():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
-    with pytest.raises(ValueError, match="`multiple_of` must be a positive"):
+    with pytest.raises(ValueError, match="`multiple_of` must be a whole"):
         sparsity.shrink(model, multiple_of=0)
     with pytest.raises(ValueError, match="is not built"):
         sparsity.shrink(keras.Sequential([layers.Dense(2)]))

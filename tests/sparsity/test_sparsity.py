@@ -379,12 +379,12 @@ def test_schedule_without_masks_is_refused(model, data):
         ({"target_sparsity": 0.5, "begin": 0.8}, "0 <= begin < end"),
         ({"target_sparsity": 0.5, "temperatures": (5, 1)}, "`temperatures`"),
         ({"target_sparsity": 0.5, "temperatures": 5}, "`temperatures`"),
-        ({"target_sparsity": 0.5, "every": 0}, "`every` must be a positive"),
+        ({"target_sparsity": 0.5, "every": 0}, "`every` must be a whole"),
         ({"target_sparsity": 0.5, "measure": "time"}, "`measure` must be one"),
         ({"target_sparsity": 0.5, "budget": "fair"}, "`budget` must be one"),
         (
             {"target_sparsity": 0.5, "multiple_of": 0},
-            "`multiple_of` must be a positive",
+            "`multiple_of` must be a whole",
         ),
     ],
 )

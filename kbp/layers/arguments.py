@@ -1,0 +1,41 @@
+"""Checks of arguments, in Keras's words."""
+
+import math
+import numbers
+
+
+def check_one_of(known: tuple, **arguments) -> None:
+    """Raise a ValueError that names the first argument of an unknown value."""
+    for name, value in arguments.items():
+        if value not in known:
+            raise ValueError(
+                f"Argument `{name}` must be one of {known}. "
+                f"Received: {name}={value!r}"
+            )
+
+
+def check_integer(least: int = 1, **arguments) -> None:
+    """Raise a ValueError that names the first that is no integer, or less."""
+    for name, value in arguments.items():
+        if not isinstance(value, numbers.Integral) or value < least:
+            raise ValueError(
+                f"Argument `{name}` must be a whole number, {least} or more. "
+                f"Received: {name}={value!r}"
+            )
+
+
+def check_penalty(penalty: float) -> None:
+    """Raise a ValueError if a penalty is negative or not finite."""
+    if not 0 <= penalty < math.inf:
+        raise ValueError(
+            "Argument `penalty` must not be negative, and finite. "
+            f"Received: penalty={penalty}"
+        )
+
+
+def check_dropout(dropout: float) -> None:
+    """Raise a ValueError if a dropout rate is outside [0, 1)."""
+    if not 0 <= dropout < 1:
+        raise ValueError(
+            f"Argument `dropout` must be in [0, 1). Received: dropout={dropout}"
+        )
