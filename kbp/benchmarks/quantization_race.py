@@ -10,7 +10,7 @@ from kbp.benchmarks.latencies import are_known, measure
 from kbp.benchmarks.log import Log, read_race, run, worker_pool
 from kbp.benchmarks.quantization_networks import NETWORKS
 from kbp.benchmarks.quantization_trial import Protocol, Trainer, Trial
-from kbp.benchmarks.quantizers import METHODS, edge_quantizer
+from kbp.benchmarks.quantizers import FLOAT, METHODS, edge_quantizer
 from kbp.errors import UserError, check_known
 
 RESULTS = Path(__file__).parent / "results" / "quantization.jsonl"
@@ -63,7 +63,7 @@ def race(
     log = Log(file, protocol)
     with worker_pool(workers, Trainer, protocol, data_dir, folder) as pool:
         # The networks are trained first; what follows finds them.
-        for methods in (["float32"], METHODS):
+        for methods in ([FLOAT], METHODS):
             planned = [
                 trial
                 for name in names

@@ -7,10 +7,8 @@ from kbp.benchmarks.log import provenance
 from kbp.benchmarks.quantization_networks import NETWORKS
 from kbp.benchmarks.quantization_race import trials
 from kbp.benchmarks.quantization_trial import Protocol
-from kbp.benchmarks.quantizers import METHODS
+from kbp.benchmarks.quantizers import FLOAT, METHODS
 from kbp.training.plots import accuracy_by_speed
-
-FLOAT = "float32"
 
 
 def summarize(head: dict, results: list[dict]) -> dict[str, dict[str, dict]]:
@@ -133,7 +131,10 @@ def _explanation(head, results):
         "CIFAR-10. Each network is trained in float for "
         f"{protocol['steps']} steps of {protocol['batch_size']} images (SGD, "
         "Nesterov momentum 0.9, warm-up and cosine, peak learning rates: "
-        f"{rates}); all methods of one seed start from its weights. PTQ: "
+        f"{rates}); all methods of one seed start from its weights. In "
+        '"unbalanced" they are then multiplied by factors between 1/16 and 16 '
+        "for each depthwise channel and divided out of the next kernel, which "
+        "changes no result in float. PTQ: "
         f"ranges from {batches} training batches. QAT: these batches set kbp's "
         f"ranges, then {protocol['fine_steps']} steps at "
         f"{protocol['fine_rate']:g} of the peak rate, the same for TFMOT, on a "

@@ -12,7 +12,7 @@ from kbp import export, graph
 from kbp.benchmarks import pruning_trial
 from kbp.benchmarks.images import Images, accuracy
 from kbp.benchmarks.quantization_networks import NETWORKS
-from kbp.benchmarks.quantizers import METHODS, Job
+from kbp.benchmarks.quantizers import FLOAT, METHODS, Job
 from kbp.training import checkpoint
 
 
@@ -111,7 +111,7 @@ class Trainer:
             "float_operations": len(audit.float_operations),
             "accuracy": self._accuracy(path, trial.split),
             **({} if made is None else self._comparison(made, path, trial)),
-            **_step_seconds(fine.seconds or seconds),
+            **_step_seconds(seconds if trial.method == FLOAT else fine.seconds),
         }
 
     def trained(
@@ -129,7 +129,7 @@ class Trainer:
             keras.backend.clear_session()
             keras.utils.set_random_seed(seed)
             model = NETWORKS[network].build()
-            training = self._training(Trial(network, "float32", seed))
+            training = self._training(Trial(network, FLOAT, seed))
             training.fit(model)
             seconds = training.seconds
             if NETWORKS[network].finish:

@@ -107,7 +107,14 @@ def edge_quantizer():
     return quantizer, recipe
 
 
-def kbp_qat(job: Job, model=None, skip: Iterable = ()) -> keras.Model:
+def kbp_ptq(job: Job) -> keras.Model:
+    """Quantize with kbp, after training."""
+    return kbp_qat(job, train=False)
+
+
+def kbp_qat(
+    job: Job, model=None, skip: Iterable = (), train: bool = True
+) -> keras.Model:
     """Train in eight bits with kbp."""
     quantized = quantize_aware(
         job.model if model is None else model,
@@ -115,7 +122,8 @@ def kbp_qat(job: Job, model=None, skip: Iterable = ()) -> keras.Model:
         calibration_batches=len(job.calibration),
         skip=list(skip),
     )
-    job.train(quantized)
+    if train:
+        job.train(quantized)
     export.to_tflite(quantized, job.path)
     return quantized
 
@@ -156,11 +164,13 @@ def _converter(function, model):
     return converter
 
 
+FLOAT = "float32"
 _TWINS = ("residual", "separable", "unbalanced")
 METHODS = {
-    "float32": Method(in_float),
+    FLOAT: Method(in_float),
     "converter PTQ": Method(converter_ptq),
     "AI Edge PTQ": Method(edge_ptq),
+    "kbp PTQ": Method(kbp_ptq, ours=True),
     "TFMOT QAT": Method(tfmot_qat, networks=_TWINS),
     "kbp QAT": Method(kbp_qat, ours=True),
     "kbp QAT, float products": Method(

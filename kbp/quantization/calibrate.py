@@ -7,7 +7,30 @@ import keras
 import numpy as np
 
 from kbp import graph
+from kbp.layers.arguments import check_integer
 from kbp.quantization.fake_quantize import FakeQuantize
+
+
+def take(model: keras.Model, data: Iterable, batches: int) -> list:
+    """Return the inputs of the first batches of data.
+
+    Args:
+        model: what they are for.
+        data: batches of inputs, or of tuples that begin with the inputs.
+        batches: how many batches to take.
+
+    Raises:
+        ValueError: the data are empty, not finite, or do not fit the model.
+    """
+    check_integer(batches=batches)
+    taken = []
+    for batch in itertools.islice(data, batches):
+        inputs = batch[0] if isinstance(batch, tuple | list) else batch
+        taken.append(keras.tree.map_structure(np.asarray, inputs))
+        _check(model, taken[-1])
+    if not taken:
+        raise ValueError("The calibration data hold no batch.")
+    return taken
 
 
 def calibrate(model: keras.Model, data: Iterable, *, batches: int = 8) -> None:
@@ -25,24 +48,13 @@ def calibrate(model: keras.Model, data: Iterable, *, batches: int = 8) -> None:
     Raises:
         ValueError: the data are empty, not finite, or do not fit the model.
     """
-    if batches < 1:
-        raise ValueError(
-            f"The batches to calibrate with must be 1 or more. Received: "
-            f"{batches}"
-        )
+    taken = take(model, data, batches)
     quantizers = list(fake_quantizers(model))
     try:
         for quantizer in quantizers:
             quantizer.observing = True
-        count = 0
-        for batch in itertools.islice(data, batches):
-            inputs = batch[0] if isinstance(batch, tuple | list) else batch
-            inputs = keras.tree.map_structure(np.asarray, inputs)
-            _check(model, inputs)
+        for inputs in taken:
             model(inputs, training=False)
-            count += 1
-        if not count:
-            raise ValueError("The calibration data hold no batch.")
     finally:
         for quantizer in quantizers:
             quantizer.observing = False

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import keras
 
 from kbp import graph, sparsity
+from kbp.layers.arguments import check_integer
 from kbp.quantization import rules
 from kbp.quantization.bias import GridNormalization, QuantizedLayer
-from kbp.quantization.calibrate import calibrate, fake_quantizers
+from kbp.quantization.calibrate import calibrate, fake_quantizers, take
 from kbp.quantization.choice import Choice
 from kbp.quantization.config import QuantizeConfig
+from kbp.quantization.equalize import equalized
 from kbp.quantization.fake_quantize import FakeQuantize
 from kbp.quantization.float_gate import FloatGate, One
 from kbp.quantization.lower import lower
@@ -27,6 +29,7 @@ def quantize_aware(
     skip: Sequence[str | type | Callable] = (),
     configs: Mapping[str | type, QuantizeConfig] | None = None,
     round_biases: bool = True,
+    equalize: bool = True,
 ) -> keras.Model:
     """Return a model that trains as if it ran in eight bits.
 
@@ -51,6 +54,9 @@ def quantize_aware(
         configs: how layers of one's own are rounded, by their name or class.
         round_biases: round biases to the steps in which the file holds them;
             TFMOT does not.
+        equalize: with calibration data, give the channels between two layers
+            alike ranges first, which changes no result of the model in float:
+            see `kbp.quantization.equalize`. TFMOT does not.
 
     Returns:
         A new, uncompiled functional model with a copy of the weights.
@@ -69,6 +75,7 @@ def quantize_aware(
     >>> quantized.output_shape
     (None, 10)
     """
+    check_integer(calibration_batches=calibration_batches)
     if any(True for _ in sparsity.masked_layers(model)):
         model = sparsity.fix_masks(model)
     model = graph.flatten(model)
@@ -76,17 +83,23 @@ def quantize_aware(
         raise ValueError(f"Model {model.name} is quantization-aware already.")
     choice = Choice(model, skip, {} if configs is None else configs)
     lowered = lower(model, choice)
-    uses = graph.calls(lowered)
-    for use in uses:
+    for use in graph.calls(lowered):
         if use.operation not in choice:
             rules.check(use)
+    batches = []
+    if calibration_data is not None:
+        batches = take(model, calibration_data, calibration_batches)
+    if equalize:
+        lowered = equalized(lowered, choice, batches)
+    uses = graph.calls(lowered)
     quantized = graph.replace_layers(
         lowered,
         choice.with_rounded_weights,
         call=_Placement(uses, choice, round_biases),
     )
-    if calibration_data is not None:
-        calibrate(quantized, calibration_data, batches=calibration_batches)
+    if batches:
+        inputs = [(batch,) for batch in batches]
+        calibrate(quantized, inputs, batches=len(batches))
     return quantized
 
 

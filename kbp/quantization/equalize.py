@@ -1,0 +1,200 @@
+"""Channels of alike ranges, so that one range serves them all.
+
+What multiplies a channel before a ReLU can be divided out of the next kernel.
+Training leaves such factors behind, above all around depthwise convolutions,
+and a channel whose range is a hundredth of its neighbours' is left with two of
+the 256 values.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import keras
+import numpy as np
+from keras import layers
+
+from kbp import graph
+from kbp.layers import FixedMask
+from kbp.quantization.choice import Choice
+
+_WITH_CHANNELS = (
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Dense,
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+)
+# A positive factor of a channel passes through these.
+_HOMOGENEOUS = (
+    layers.Dropout,
+    layers.Identity,
+    layers.LeakyReLU,
+    layers.MaxPooling1D,
+    layers.MaxPooling2D,
+    layers.ReLU,
+    layers.ZeroPadding1D,
+    layers.ZeroPadding2D,
+)
+
+
+def equalized(
+    model: keras.Model, choice: Choice, batches: Sequence
+) -> keras.Model:
+    """Return the same function with channels of alike ranges.
+
+    Between two layers, each channel is divided by `s = sqrt(a / r)`, its
+    greatest absolute value by the greatest weight that the second layer has for
+    it, and that layer's weights are multiplied by it: both ranges become the
+    square root of their product. Factors are relative to their geometric mean
+    and rounded to powers of two, so no result changes, not in its last bit, and
+    channels within a factor of two are left alone.
+
+    Args:
+        model: a flat model of `lower`, left as it is.
+        choice: what the user has decided of layers, which stay as they are.
+        batches: inputs of the model, to measure the channels with.
+
+    Returns:
+        A model with weights of its own, or the same one if nothing was to do.
+
+    Reference:
+        Nagel et al., Data-Free Quantization Through Weight Equalization and
+        Bias Correction, 2019, with measured ranges in place of the first
+        kernel's, which say nothing of a channel that its bias moves.
+    """
+    pairs = list(_pairs(model, choice))
+    factors = _factors(model, pairs, batches)
+    if all((factor == 1).all() for factor in factors):
+        return model
+    copies = {}
+
+    def copy(layer):
+        new = graph.copy(layer)
+        copies[graph.unwrapped(layer)] = graph.unwrapped(new)
+        return new
+
+    model = graph.replace_layers(model, copy)
+    for (first, second), factor in zip(pairs, factors, strict=True):
+        _multiply_outputs(copies[first], 1 / factor)
+        kernel = copies[second].kernel
+        kernel.assign(graph.values_of(kernel) * factor[:, None])
+    return model
+
+
+def _pairs(model, choice) -> Iterator[tuple]:
+    """Yield two layers with nothing but homogeneous ones between them.
+
+    The first has a kernel, or is the BatchNormalization behind one; the second
+    has a kernel of the same channels on the last axis but one.
+    """
+    uses = graph.calls(model)
+    operations = [use.operation for use in uses]
+    free = {
+        graph.unwrapped(layer)
+        for layer in model.layers
+        if all(type(t) is FixedMask for t in graph.transforms(layer))
+    }
+
+    def is_free(layer):
+        return (
+            layer in free
+            and layer not in choice
+            and operations.count(layer) == 1
+            and not any(
+                getattr(layer, f"{weight}_constraint", None)
+                for weight in ("kernel", "depthwise", "bias", "gamma", "beta")
+            )
+        )
+
+    for use in uses:
+        if type(use.operation) not in _WITH_CHANNELS:
+            continue
+        following = use.successor
+        if following and isinstance(
+            following.operation, layers.BatchNormalization
+        ):
+            use, following = following, following.successor
+            if not use.operation.scale:
+                continue
+        first = use.operation
+        while (
+            following
+            and _is_homogeneous(following.operation)
+            and following.operation not in choice
+        ):
+            use, following = following, following.successor
+        if not following or type(following.operation) not in _WITH_CHANNELS:
+            continue
+        second = following.operation
+        if (
+            is_free(first)
+            and is_free(second)
+            and getattr(second, "groups", 1) == 1
+        ):
+            yield first, second
+
+
+def _is_homogeneous(operation):
+    return type(operation) in _HOMOGENEOUS and not (
+        type(operation) is layers.ReLU
+        and (operation.max_value is not None or operation.threshold)
+    )
+
+
+def _factors(model, pairs, batches):
+    """Return of each pair what divides its channels, powers of two."""
+    if not pairs or not batches:
+        return []
+    inside = _inputs_of([second for _, second in pairs], model)
+    values = [
+        [
+            _largest(x)
+            for x in keras.tree.flatten(inside(inputs, training=False))
+        ]
+        for inputs in batches
+    ]
+    kernels = [graph.values_of(second.kernel) for _, second in pairs]
+    return [
+        _factor(np.max(found, axis=0), _largest(np.swapaxes(kernel, -1, -2)))
+        for *found, kernel in zip(*values, kernels, strict=True)
+    ]
+
+
+def _inputs_of(chosen, model):
+    """Return a model of what goes into some layers of a model."""
+    found = {}
+
+    def record(layer, *args, **kwargs):
+        if graph.unwrapped(layer) in chosen:
+            (found[graph.unwrapped(layer)],) = graph.tensors_of((args, kwargs))
+        return layer(*args, **kwargs)
+
+    inputs = graph.rewrite(model, call=record).input
+    return keras.Model(inputs, [found[layer] for layer in chosen])
+
+
+def _largest(x):
+    """Return the greatest absolute value of each index of the last axis."""
+    x = np.abs(keras.ops.convert_to_numpy(x)).astype("float64")
+    return x.max(axis=tuple(range(x.ndim - 1)))
+
+
+def _factor(values, weights):
+    alive = (values > 0) & (weights > 0)
+    exponents = np.zeros_like(values)
+    if alive.any():
+        found = np.log2(values[alive] / weights[alive]) / 2
+        exponents[alive] = np.round(found - found.mean())
+    return 2.0**exponents
+
+
+def _multiply_outputs(layer, factor):
+    """Multiply what a layer computes of each channel."""
+    if isinstance(layer, layers.BatchNormalization):
+        weights = [layer.gamma, *([layer.beta] if layer.center else [])]
+    else:
+        weights = [layer.kernel, *([layer.bias] if layer.use_bias else [])]
+    for weight in weights:
+        values = graph.values_of(weight)
+        # A depthwise kernel's channels are those of its last two axes.
+        shape = (-1,) if values.shape[-1] == factor.size else values.shape[-2:]
+        weight.assign(values * factor.reshape(shape))
