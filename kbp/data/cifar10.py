@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kbp.data.splits import Examples, Splits
+from kbp.data.splits import Examples, Splits, folder_of
 from kbp.errors import UserError
 
 FOLDER = "cifar-10-batches-bin"
@@ -44,12 +44,7 @@ def load(
     Reference:
         Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
     """
-    if data_dir is None:
-        raise UserError(
-            "CIFAR-10 needs a data directory: give --data-dir or set KBP_DATA "
-            f"to the folder that holds {FOLDER}/."
-        )
-    folder = Path(data_dir) / FOLDER
+    folder = folder_of("CIFAR-10", FOLDER, data_dir)
     paths = [folder / name for name in (*TRAIN_FILES, "test_batch.bin")]
     for path in paths:
         if not path.is_file():

@@ -1,8 +1,11 @@
 """What every data set gives."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+from kbp.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -11,7 +14,8 @@ class Examples:
 
     Attributes:
         inputs: float32 `(examples, ...)`.
-        labels: int64 `(examples,)`.
+        labels: integers `(examples,)`, or `(examples, height, width)` for
+            masks.
     """
 
     inputs: np.ndarray
@@ -41,3 +45,17 @@ class Splits:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one example."""
         return self.train.inputs.shape[1:]
+
+
+def folder_of(title: str, name: str, data_dir: str | Path | None) -> Path:
+    """Return the folder of a data set that is read from files.
+
+    Raises:
+        UserError: there is no data directory.
+    """
+    if data_dir is None:
+        raise UserError(
+            f"{title} needs a data directory: give --data-dir or set KBP_DATA "
+            f"to the folder that holds {name}/."
+        )
+    return Path(data_dir) / name

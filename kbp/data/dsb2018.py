@@ -1,0 +1,47 @@
+"""Nuclei in fluorescence images of the 2018 Data Science Bowl."""
+
+from functools import partial
+from pathlib import Path
+
+from kbp.data import image_masks, splitting
+from kbp.data.splits import Splits, folder_of
+
+FOLDER = "dsb2018"
+CLASS_NAMES = ("background", "nucleus")
+
+
+def load(
+    data_dir: str | Path | None,
+    *,
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+) -> Splits:
+    """Load grey images of nuclei and their masks, split by hash.
+
+    Args:
+        data_dir: folder that holds `dsb2018`, with `images` and `masks`.
+        validation_fraction: share of all images.
+        test_fraction: share of all images.
+
+    Returns:
+        Images `(examples, 256, 256, 1)` in [0, 1] with labels
+        `(examples, 256, 256)`, 1 where a nucleus is.
+
+    Raises:
+        UserError: a file is missing or wrong.
+
+    Reference:
+        Caicedo et al., Nucleus segmentation across imaging experiments: the
+        2018 Data Science Bowl, Nature Methods, 2019.
+    """
+    folder = folder_of("DSB-2018", FOLDER, data_dir)
+    return image_masks.load(
+        folder / "images",
+        folder / "masks",
+        split=partial(
+            splitting.by_hash,
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
+        ),
+        class_names=CLASS_NAMES,
+    )

@@ -1,0 +1,133 @@
+"""Which examples are for training, validation and test, by their names."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kbp.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+Indices = dict[str, list[int]]
+
+
+def by_hash(
+    names: Sequence[str],
+    *,
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+) -> Indices:
+    """Split by the first byte of the SHA-256 of each name.
+
+    An example stays in its split whatever else is added or removed.
+
+    Args:
+        names: of the examples.
+        validation_fraction: of all, in steps of 1/256, rounded down like the
+            next.
+        test_fraction: of all.
+
+    Returns:
+        For each of `SPLITS` indices into `names`, ascending.
+    """
+    test = int(256 * (1 - test_fraction))
+    validation = int(256 * (1 - test_fraction - validation_fraction))
+
+    def split(name):
+        byte = hashlib.sha256(name.encode()).digest()[0]
+        if byte < validation:
+            return "train"
+        return "validation" if byte < test else "test"
+
+    return _collect([split(name) for name in names])
+
+
+def by_fold(
+    names: Sequence[str],
+    *,
+    fold: int,
+    folds: int,
+    validation_fraction: float = 0.1,
+) -> Indices:
+    """Split into folds of consecutive examples, in the order of their names.
+
+    Args:
+        names: of the examples.
+        fold: the one that is for test, from 0.
+        folds: how many there are.
+        validation_fraction: share of the others, the last of them.
+
+    Returns:
+        For each of `SPLITS` indices into `names`, ascending.
+
+    Raises:
+        UserError: there is no such fold, or fewer examples than folds.
+    """
+    if not 0 <= fold < folds:
+        raise UserError(f"fold must be 0 to {folds - 1}; received {fold}")
+    if len(names) < folds:
+        raise UserError(f"{len(names)} examples make no {folds} folds.")
+    order = sorted(range(len(names)), key=names.__getitem__)
+    begin, end = (len(names) * k // folds for k in (fold, fold + 1))
+    rest = order[:begin] + order[end:]
+    border = len(rest) - round(validation_fraction * len(rest))
+    splits = [""] * len(names)
+    for split, chosen in zip(
+        SPLITS, (rest[:border], rest[border:], order[begin:end]), strict=True
+    ):
+        for index in chosen:
+            splits[index] = split
+    return _collect(splits)
+
+
+def by_lists(names: Sequence[str], files: Mapping[str, Path]) -> Indices:
+    """Split as text files say, which hold one name in a line.
+
+    Args:
+        names: of the examples.
+        files: for each split that has one, its list.
+
+    Returns:
+        For each of `SPLITS` indices into `names`, ascending.
+
+    Raises:
+        UserError: a list cannot be read or names what is not there, or an
+            example is in two lists or in none.
+    """
+    places = {name: index for index, name in enumerate(names)}
+    splits: list[str | None] = [None] * len(names)
+    for split, file in files.items():
+        try:
+            lines = Path(file).read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{file}: cannot be read: {error}") from error
+        listed = [line.strip() for line in lines if line.strip()]
+        _refuse(file, "names what is not there", set(listed) - places.keys())
+        _refuse(
+            file,
+            "names what another list has",
+            {name for name in listed if splits[places[name]] is not None},
+        )
+        for name in listed:
+            splits[places[name]] = split
+    left = {names[i] for i, split in enumerate(splits) if split is None}
+    _refuse("the lists", "leave out", left)
+    return _collect(splits)
+
+
+def some(names) -> str:
+    """Name a few of many, and say how many there are."""
+    names = sorted(names)
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
+def _refuse(source, problem, names):
+    if names:
+        raise UserError(f"{source}: {problem}: {some(names)}")
+
+
+def _collect(splits):
+    return {
+        name: [i for i, split in enumerate(splits) if split == name]
+        for name in SPLITS
+    }
