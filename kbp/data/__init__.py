@@ -6,6 +6,7 @@ from kbp.data.batches import (
     steps_per_epoch,
     training_batches,
 )
+from kbp.data.deform import deform
 from kbp.data.splits import Examples, Splits
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Splits",
     "affine",
     "crop_and_flip",
+    "deform",
     "evaluation_batches",
     "steps_per_epoch",
     "training_batches",

@@ -23,14 +23,14 @@ def affine(
         flip: mirror every second image left to right.
 
     Returns:
-        `augment(images, seed) -> images` for `(batch, height, width,
-        channels)`, or `None` if there is nothing to do. What comes in from
-        outside is zero.
+        `augment(images, labels, seed) -> (images, labels)` for images
+        `(batch, height, width, channels)`, or `None` if there is nothing to
+        do. What comes in from outside is zero.
     """
     if not (rotation or shift or zoom or flip):
         return None
 
-    def augment(images, seed):
+    def augment(images, labels, seed):
         shape = tf.shape(images)
         height, width = (tf.cast(shape[i], tf.float32) for i in (1, 2))
         random = tf.random.stateless_uniform(
@@ -48,9 +48,10 @@ def affine(
         f = y0 - d * x0 - e * y0 + random[3] * shift * height
         zero = tf.zeros_like(a)
         transform = tf.stack([a, b, c, d, e, f, zero, zero], axis=1)
-        return keras.ops.image.affine_transform(
+        images = keras.ops.image.affine_transform(
             images, transform, interpolation="bilinear", fill_mode="constant"
         )  # (batch, height, width, channels)
+        return images, labels
 
     return augment
 
@@ -63,11 +64,11 @@ def crop_and_flip(*, padding: int) -> Callable:
             border.
 
     Returns:
-        `augment(images, seed) -> images` for `(batch, height, width,
-        channels)`.
+        `augment(images, labels, seed) -> (images, labels)` for images
+        `(batch, height, width, channels)`.
     """
 
-    def augment(images, seed):
+    def augment(images, labels, seed):
         batch, height, width, _ = (tf.shape(images)[i] for i in range(4))
         flip, down, right = tf.unstack(
             tf.random.stateless_uniform((3, batch), seed)
@@ -85,6 +86,6 @@ def crop_and_flip(*, padding: int) -> Callable:
             for random, size in ((down, height), (right, width))
         )  # (batch, height), (batch, width)
         images = tf.gather(images, rows, batch_dims=1)
-        return tf.gather(images, columns, axis=2, batch_dims=1)
+        return tf.gather(images, columns, axis=2, batch_dims=1), labels
 
     return augment

@@ -31,8 +31,8 @@ def training_batches(
         batch_size: examples in a batch, over all replicas.
         seed: of the permutations and of the augmentation.
         start_step: first batch to give.
-        augment: `augment(inputs, seed) -> inputs` on a batch, with a seed of
-            shape `(2,)` for stateless random operations.
+        augment: `augment(inputs, labels, seed) -> (inputs, labels)` on a batch,
+            with a seed of shape `(2,)` for stateless random operations.
 
     Returns:
         A data set of `(inputs, labels)`.
@@ -50,10 +50,10 @@ def training_batches(
         chosen = tf.random.experimental.index_shuffle(
             position, key, max_index=count - 1
         )
-        x = tf.gather(inputs, chosen)
-        if augment is not None:
-            x = augment(x, tf.stack([tf.constant(seed, tf.int64), step]))
-        return x, tf.gather(labels, chosen)
+        x, y = tf.gather(inputs, chosen), tf.gather(labels, chosen)
+        if augment is None:
+            return x, y
+        return augment(x, y, tf.stack([tf.constant(seed, tf.int64), step]))
 
     # 2^62 steps are as good as endless, and `range` needs an end.
     return (

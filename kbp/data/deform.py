@@ -1,0 +1,125 @@
+"""Random changes of images that their masks follow, deterministic in a seed."""
+
+import math
+from collections.abc import Callable
+
+import tensorflow as tf
+from keras import ops
+
+
+def deform(
+    *,
+    crop_size: int | None = None,
+    flip: bool = False,
+    rotation: float = 0.0,
+    zoom: float = 0.0,
+    elastic: float = 0.0,
+    intensity: float = 0.0,
+) -> Callable:
+    """Return a function that changes images and masks alike.
+
+    Both are read once, at the places where all changes of shape together take
+    each pixel from: images between pixels, masks at the nearest one. What comes
+    in from outside is the mirror image.
+
+    Args:
+        crop_size: height and width of a square somewhere in the image; by
+            default the whole image.
+        flip: mirror and turn by right angles, all eight ways alike. Images, or
+            crops, must be square.
+        rotation: largest further angle, in degrees.
+        zoom: largest relative change of size.
+        elastic: standard deviation of a smooth field of shifts, in pixels.
+        intensity: largest relative change of contrast, and largest change of
+            brightness, in parts of white.
+
+    Returns:
+        `augment(images, masks, seed) -> (images, masks)` for images
+        `(batch, height, width, channels)` in [0, 1] and integers
+        `(batch, height, width)`.
+
+    Reference:
+        Elastic fields from a coarse grid: Ronneberger et al., U-Net, 2015.
+    """
+
+    def augment(images, masks, seed):
+        seeds = tf.random.split(seed, 5)
+        whole = tf.unstack(tf.shape(images)[1:3])
+        size = (crop_size, crop_size) if crop_size else whole
+        y, x = _turned(
+            tf.shape(images)[0], size, seeds[0], rotation, zoom, flip
+        )
+        if elastic:
+            nodes = tf.random.stateless_normal(
+                (tf.shape(y)[0], 5, 5, 2), seeds[1]
+            )
+            field = elastic * tf.image.resize(nodes, size, method="bicubic")
+            y, x = y + field[..., 0], x + field[..., 1]
+        y += _centers(y, whole[0], size[0], seeds[2])
+        x += _centers(x, whole[1], size[1], seeds[3])
+        images = _read(images, y, x, order=1)
+        masks = _read(masks[..., None], y, x, order=0)[..., 0]
+        if intensity:
+            images = _change_intensity(images, intensity, seeds[4])
+        return images, masks
+
+    return augment
+
+
+def _turned(batch, size, seed, rotation, zoom, flip):
+    """Return rows and columns about the center, `(batch, *size)` each."""
+    seeds = tf.random.split(seed, 2)
+    angle, change = tf.unstack(
+        tf.random.stateless_uniform((2, batch, 1, 1), seeds[0], -1.0, 1.0)
+    )
+    angle, scale = angle * (rotation * math.pi / 180), 1 / (1 + change * zoom)
+    rows, columns = tf.meshgrid(
+        *(tf.range(tf.cast(n, tf.float32)) - _middle(n) for n in size),
+        indexing="ij",
+    )
+    if flip:
+        ways = tf.random.stateless_uniform(
+            (batch, 1, 1), seeds[1], 0, 8, tf.int32
+        )
+        angle += tf.cast(ways // 2, tf.float32) * (math.pi / 2)
+        columns *= tf.cast(1 - 2 * (ways % 2), tf.float32)
+    cosine, sine = scale * tf.cos(angle), scale * tf.sin(angle)
+    return cosine * rows - sine * columns, sine * rows + cosine * columns
+
+
+def _centers(places, whole, part, seed):
+    """Return the middle of a part that lies on whole pixels at random."""
+    random = tf.random.stateless_uniform((tf.shape(places)[0], 1, 1), seed)
+    free = tf.cast(whole - part, tf.float32)
+    return tf.floor(random * (free + 1)) + _middle(part)
+
+
+def _middle(size):
+    return (tf.cast(size, tf.float32) - 1.0) / 2.0
+
+
+def _read(values, y, x, *, order):
+    """Read `(batch, height, width, channels)` at places of each example."""
+    example = (
+        tf.zeros_like(y)
+        + tf.range(tf.cast(tf.shape(y)[0], tf.float32))[:, None, None]
+    )
+    places = tf.stack([example, y, x])
+    parts = [
+        ops.image.map_coordinates(
+            tf.cast(part, tf.float32), places, order, fill_mode="reflect"
+        )
+        for part in tf.unstack(values, axis=-1)
+    ]
+    return tf.cast(tf.stack(parts, axis=-1), values.dtype)
+
+
+def _change_intensity(images, most, seed):
+    contrast, brightness = tf.unstack(
+        tf.random.stateless_uniform(
+            (2, tf.shape(images)[0], 1, 1, 1), seed, -most, most
+        )
+    )
+    mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
+    changed = (images - mean) * (1.0 + contrast) + mean + brightness
+    return tf.clip_by_value(changed, 0.0, 1.0)

@@ -1,0 +1,134 @@
+"""Changes that masks follow."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kbp import data
+
+RNG = np.random.default_rng(0)
+ALL = {
+    "flip": True,
+    "rotation": 20.0,
+    "zoom": 0.2,
+    "elastic": 2.0,
+    "intensity": 0.2,
+}
+
+
+def deformed(images, masks, seed=(0, 0), **options):
+    augment = data.deform(**options)
+    found = augment(images, masks, tf.constant(seed, tf.int64))
+    return [x.numpy() for x in found]
+
+
+def pairs(size=(12, 12), count=64, channels=2):
+    images = RNG.random((count, *size, channels), "float32")
+    return images, RNG.integers(0, 5, (count, *size))
+
+
+def test_nothing_to_do_changes_nothing():
+    images, masks = pairs((8, 12))
+    found = deformed(images, masks)
+    np.testing.assert_allclose(found[0], images, atol=1e-6)
+    np.testing.assert_array_equal(found[1], masks)
+    assert found[1].dtype == masks.dtype
+
+
+def test_changes_are_a_function_of_the_seed():
+    images, masks = pairs()
+    once, again, other = (
+        deformed(images, masks, seed, crop_size=8, **ALL)
+        for seed in ((1, 2), (1, 2), (1, 3))
+    )
+    for first, second, third in zip(once, again, other, strict=True):
+        assert first.shape[1:3] == (8, 8)
+        np.testing.assert_array_equal(first, second)
+        assert not np.array_equal(first, third)
+
+
+def test_all_eight_ways_of_turning_come_up_exactly():
+    images, masks = pairs()
+    found_images, found_masks = deformed(images, masks, flip=True)
+    ways = [
+        lambda x, turns=turns, mirror=mirror: np.rot90(
+            x[:, ::-1] if mirror else x, turns
+        )
+        for turns in range(4)
+        for mirror in (False, True)
+    ]
+    counts = np.zeros(8, int)
+    for x, y, image, mask in zip(
+        images, masks, found_images, found_masks, strict=True
+    ):
+        fits = [np.abs(way(x) - image).max() < 1e-4 for way in ways]
+        assert sum(fits) == 1
+        np.testing.assert_array_equal(ways[np.argmax(fits)](y), mask)
+        counts += fits
+    assert counts.min() > 0
+
+
+def test_crops_are_parts_of_the_image():
+    size = (9, 14)
+    places = np.arange(9 * 14).reshape(1, *size).repeat(600, axis=0)
+    images = places[..., None].astype("float32")
+    found, masks = deformed(images, places, crop_size=5)
+    np.testing.assert_array_equal(found[..., 0], masks)
+    corners = {(m[0, 0] // 14, m[0, 0] % 14) for m in masks}
+    assert corners == {(y, x) for y in range(5) for x in range(10)}
+    rows, columns = masks // 14, masks % 14
+    assert (np.diff(rows, axis=1) == 1).all()
+    assert (np.diff(columns, axis=2) == 1).all()
+
+
+@pytest.mark.parametrize("option", ["rotation", "zoom", "elastic"])
+def test_masks_move_with_their_images(option):
+    y, x = np.mgrid[:48, :48]
+    disk = ((y - 20) ** 2 + (x - 28) ** 2 < 100).astype("int64")
+    masks = disk[None].repeat(16, axis=0)
+    images = masks[..., None].astype("float32")
+    found, moved = deformed(images, masks, **{option: ALL[option]})
+    assert not np.array_equal(moved, masks)
+    # Nearest and between: apart at the border alone, by less than a half.
+    assert np.abs(found[..., 0] - moved).max() <= 0.75
+    assert np.abs(found[..., 0] - moved).mean() < 0.02
+    assert set(np.unique(moved)) == {0, 1}
+
+
+def test_rotation_and_zoom_stay_within_their_bounds():
+    image = np.zeros((256, 33, 33, 1), "float32")
+    image[:, 16, 26] = 1  # ten pixels to the right of the center
+    masks = np.zeros((256, 33, 33), int)
+    for options, angles, lengths in (
+        ({"rotation": 30.0}, (-30, 30), (10, 10)),
+        ({"zoom": 0.3}, (0, 0), (7, 13)),
+    ):
+        found, _ = deformed(image, masks, **options)
+        weights = found[..., 0] / found.sum(axis=(1, 2, 3))[:, None, None]
+        y, x = (
+            (weights * grid).sum(axis=(1, 2))
+            for grid in np.mgrid[-16:17, -16:17]
+        )
+        angle = np.degrees(np.arctan2(y, x))
+        length = np.hypot(y, x)
+        for values, (low, high), slack in (
+            (angle, angles, 2.0),
+            (length, lengths, 0.6),
+        ):
+            assert values.min() >= low - slack
+            assert values.max() <= high + slack
+            assert np.ptp(values) >= 0.7 * (high - low)
+
+
+def test_intensity_changes_images_alone():
+    images, masks = pairs()
+    images = images * 0.2 + 0.4  # nothing is clipped
+    found, kept = deformed(images, masks, intensity=0.2)
+    np.testing.assert_array_equal(kept, masks)
+    for before, after in zip(images, found, strict=True):
+        slope, offset = np.polyfit(before.ravel(), after.ravel(), 1)
+        np.testing.assert_allclose(slope * before + offset, after, atol=1e-4)
+        assert 0.8 - 1e-3 <= slope <= 1.2 + 1e-3
+        assert abs(after.mean() - before.mean()) <= 0.2 + 1e-3
+    bright, _ = deformed(np.ones_like(images), masks, intensity=0.2)
+    assert bright.max() <= 1
