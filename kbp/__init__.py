@@ -2,8 +2,8 @@
 
 The road, step by step: `kbp.models` or a model of your own, `kbp.sparsity`,
 `kbp.HybridOptimizer`, `kbp.quantization`, `kbp.export`. Importing kbp registers
-its layers and optimizer with Keras, so that saved models load. It imports
-neither TensorFlow Model Optimization nor tf_keras.
+its layers, losses, metrics and optimizer with Keras, so that saved models load.
+It imports neither TensorFlow Model Optimization nor tf_keras.
 """
 
 import importlib
@@ -16,6 +16,8 @@ __all__ = [
     "data",
     "export",
     "layers",
+    "losses",
+    "metrics",
     "models",
     "optimizers",
     "quantization",
@@ -38,5 +40,13 @@ def __getattr__(name: str):
 # line imports that itself, without TensorFlow's start-up messages. (Python
 # sets the first argument to "-m" while it looks for the module to run.)
 if os.path.basename(sys.argv[0]) not in ("-m", "kbp"):
-    from kbp import layers, models, optimizers, quantization, sparsity
+    from kbp import (
+        layers,
+        losses,
+        metrics,
+        models,
+        optimizers,
+        quantization,
+        sparsity,
+    )
     from kbp.optimizers import HybridOptimizer

@@ -7,9 +7,18 @@ import fresh
 import pytest
 
 PACKAGE = fresh.PACKAGE
-BACKEND_NEUTRAL = ("layers", "optimizers", "models", "sparsity")
+BACKEND_NEUTRAL = (
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "sparsity",
+)
 ALLOWED = {
     "layers": {"layers"},
+    "losses": {"losses"},
+    "metrics": {"metrics", "layers"},
     "optimizers": {"optimizers"},
     "models": {"models", "layers"},
     "sparsity": {"sparsity", "layers", "graph", "errors"},

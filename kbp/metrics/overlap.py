@@ -1,0 +1,144 @@
+"""Dice coefficient and intersection over union of masks."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from kbp.layers.arguments import check_integer
+
+
+class _Overlap(keras.metrics.Metric):
+    """Counts of pixels by class, for each image or for all of them."""
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        per_image: bool = True,
+        class_ids: Sequence[int] | None = None,
+        name: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        check_integer(2, num_classes=num_classes)
+        ids = range(1, num_classes) if class_ids is None else class_ids
+        if not ids or not all(0 <= i < num_classes for i in ids):
+            raise ValueError(
+                f"Argument `class_ids` must hold classes of 0 to "
+                f"{num_classes - 1}. Received: class_ids={class_ids}"
+            )
+        self.num_classes, self.per_image = num_classes, per_image
+        self.class_ids = [*ids]
+        self.total = self._zeros("total")
+        self.weight = self._zeros("weight")
+
+    def _zeros(self, name):
+        return self.add_weight(
+            name=name, shape=(len(self.class_ids),), initializer="zeros"
+        )
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Count a batch: masks and logits, or masks and masks."""
+        if len(y_pred.shape) > len(y_true.shape):
+            y_pred = ops.argmax(y_pred, axis=-1)
+        true, found = (
+            ops.stack(
+                [ops.cast(ops.equal(y, i), "float32") for i in self.class_ids],
+                axis=-1,
+            )
+            for y in (ops.cast(y_true, "int32"), ops.cast(y_pred, "int32"))
+        )  # (batch, height, width, class_ids)
+        both, either = (
+            ops.sum(x, axis=(1, 2)) for x in (true * found, true + found)
+        )  # (batch, class_ids)
+        if self.per_image:
+            seen = ops.cast(either > 0, "float32")
+            either = self.coefficient(both, ops.maximum(either, 1.0)) * seen
+            both, either = either, seen
+        self.total.assign_add(ops.sum(both, axis=0))
+        self.weight.assign_add(ops.sum(either, axis=0))
+
+    def per_class(self):
+        """Return the coefficient of each of `class_ids`.
+
+        It is NaN if a class is nowhere, neither in masks nor in predictions.
+        """
+        if self.per_image:
+            return self.total / self.weight
+        return self.coefficient(self.total, self.weight)
+
+    def result(self):
+        """Return the mean over the classes that are somewhere."""
+        known = self.weight > 0
+        values = ops.where(known, self.per_class(), 0.0)
+        return ops.sum(values) / ops.sum(ops.cast(known, "float32"))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "per_image": self.per_image,
+            "class_ids": self.class_ids,
+        }
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class Dice(_Overlap):
+    """The Dice coefficient `2 |A and B| / (|A| + |B|)` of masks.
+
+    Args:
+        num_classes: number of classes, two or more.
+        per_image: whether it is the mean over images, of those in which a class
+            is, in the mask or in the prediction; or that of all pixels pooled,
+            where a large object counts for more.
+        class_ids: the classes that count, by default all but the first.
+        name: by default `dice`.
+
+    Call arguments:
+        y_true: integers `(batch, height, width)`.
+        y_pred: logits `(batch, height, width, classes)`, or integers like
+            `y_true`.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Example:
+    >>> import numpy as np, kbp
+    >>> dice = kbp.metrics.Dice(2)
+    >>> dice.update_state(np.array([[[0, 1, 1]]]), np.array([[[0, 0, 1]]]))
+    >>> round(float(dice.result()), 4)
+    0.6667
+
+    Reference:
+        Dice, Measures of the amount of ecologic association between species,
+        1945.
+    """
+
+    def __init__(self, num_classes: int, *, name: str = "dice", **kwargs):
+        super().__init__(num_classes, name=name, **kwargs)
+
+    def coefficient(self, both, sum_of_sizes):
+        return 2.0 * both / sum_of_sizes
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class IoU(_Overlap):
+    """The Jaccard index `|A and B| / |A or B|` of masks.
+
+    Arguments are those of `Dice`; the name is by default `iou`. Pooled, it is
+    `keras.metrics.IoU`.
+
+    Example:
+    >>> import numpy as np, kbp
+    >>> iou = kbp.metrics.IoU(2)
+    >>> iou.update_state(np.array([[[0, 1, 1]]]), np.array([[[0, 0, 1]]]))
+    >>> float(iou.result())
+    0.5
+    """
+
+    def __init__(self, num_classes: int, *, name: str = "iou", **kwargs):
+        super().__init__(num_classes, name=name, **kwargs)
+
+    def coefficient(self, both, sum_of_sizes):
+        return both / (sum_of_sizes - both)
