@@ -14,6 +14,7 @@ from kbp import zoo
 from kbp.benchmarks import publish, recipe_race
 from kbp.errors import UserError
 from kbp.training import Stage
+from kbp.training.workdir import versions
 
 
 def make_run(accuracy, seconds, resumed=False):
@@ -28,7 +29,7 @@ def make_run(accuracy, seconds, resumed=False):
         "verification": {"within_one": accuracy},
         "float_operations": [],
         "machine": {"cores": 2, "processor": "x"},
-        "versions": {"tensorflow": "1", "keras": "2", "ai-edge-litert": "3"},
+        "versions": versions(),
         "commit": "abc",
     }
 
