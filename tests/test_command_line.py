@@ -54,10 +54,10 @@ def test_evaluate_reproduces_the_runs_figures(call, folder):
     assert status == 0
     stages = json.loads((folder / "run.json").read_text())["stages"]
     for stage in stages[1:]:
-        assert f"{stage['accuracy']:.2%}" in out
+        assert f"{stage['score']:.2%}" in out
     status, out, _ = call("evaluate", folder / "model_int8.tflite")
     assert status == 0
-    assert f"{stages[-1]['accuracy']:.2%}" in out
+    assert f"{stages[-1]['score']:.2%}" in out
 
 
 def test_audit_and_benchmark_read_files(call, folder):

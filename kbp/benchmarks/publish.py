@@ -16,7 +16,7 @@ from kbp.benchmarks import (
     quantization_report,
     step_time,
 )
-from kbp.benchmarks.recipe_race import markdown_table, without_seed
+from kbp.benchmarks.recipe_race import markdown_table, spread, without_seed
 from kbp.errors import UserError
 from kbp.export.files import write_atomically
 from kbp.training import Recipe
@@ -180,9 +180,9 @@ def _case_table(module):
 
 def _zoo_table():
     lines = [
-        "| entry | accuracy, trained | accuracy, int8 | zeros | int8 file | "
+        "| entry | metric | trained | int8 | zeros | int8 file | "
         "speed-up | runs |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for entry in zoo.entries():
         results = results_of(entry)
@@ -191,8 +191,9 @@ def _zoo_table():
         first, last = results["stages"][0], results["stages"][-1]
         cells = (
             f"[{entry.name}]({entry.name}/README.md)",
-            _spread(first["accuracy"]),
-            _spread(last["accuracy"]),
+            results["metric"],
+            spread(first["score"], results["metric"]),
+            spread(last["score"], results["metric"]),
             f"{results['kernel_sparsity']:.0%}",
             f"{last['file_size']['median'] / 1e3:.0f} kB",
             f"{last['speed_up']['median']:.2f}x",
@@ -200,7 +201,3 @@ def _zoo_table():
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _spread(figure):
-    return f"{figure['mean']:.2%} ± {figure['deviation']:.2%}"

@@ -14,6 +14,7 @@ from kbp.benchmarks.log import provenance
 from kbp.errors import UserError
 from kbp.export.files import write_atomically
 from kbp.training import Recipe, Stage
+from kbp.training.stage import FORMATS
 from kbp.training.workdir import check_free, read_run
 
 RECIPE_FILE = "race_recipe.toml"
@@ -95,6 +96,7 @@ def summarize(runs: list[dict]) -> dict:
     return {
         "recipe": without_seed(first["recipe"]),
         "runs": len(runs),
+        "metric": first["metric"],
         "stages": stages,
         "kernel_sparsity": _mean(runs, "kernel_sparsity"),
         "seconds": statistics.median(
@@ -119,7 +121,8 @@ def without_seed(recipe: dict) -> dict:
 
 def markdown_table(results: dict) -> str:
     """Return the results as Markdown: a table, and what it was measured on."""
-    headings = Stage.HEADINGS
+    metric = results["metric"]
+    headings = Stage.headings(metric)
     lines = [
         f"| {' | '.join(headings)} |",
         f"| --- | {' | '.join(['---:'] * (len(headings) - 1))} |",
@@ -128,13 +131,12 @@ def markdown_table(results: dict) -> str:
     for stage in results["stages"]:
         values = {n: stage[n]["median"] for n in names if n in stage}
         row = Stage(**{n: values.get(n) for n in names}, name=stage["name"])
-        cells = list(row.cells())
-        accuracy = stage["accuracy"]
-        cells[1] = f"{accuracy['mean']:.2%} ± {accuracy['deviation']:.2%}"
+        cells = list(row.cells(metric))
+        cells[1] = spread(stage["score"], metric)
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
-        f"{results['runs']} runs with different seeds: accuracy is mean ± "
+        f"{results['runs']} runs with different seeds: {metric} is mean ± "
         "standard deviation, the rest medians; latency is that of one example "
         f"at {results['recipe']['export']['num_threads']} thread. "
         f"{results['kernel_sparsity']:.1%} of the kernel weights are zero; "
@@ -146,6 +148,13 @@ def markdown_table(results: dict) -> str:
         + provenance(results, results["commits"]),
     ]
     return "\n".join(lines)
+
+
+def spread(score: dict, metric: str) -> str:
+    """Return mean and standard deviation of several runs' scores as text."""
+    return " ± ".join(
+        FORMATS[metric].format(score[key]) for key in ("mean", "deviation")
+    )
 
 
 def _mean(runs, key):

@@ -1,13 +1,14 @@
-"""`evaluate`: test accuracy of what a run made."""
+"""`evaluate`: test score of what a run made."""
 
 from pathlib import Path
 
 from rich.table import Table
 
 from kbp.commands.common import add_data_dir, read_recipe
-from kbp.training import Task, evaluate
+from kbp.training import evaluate, make_task
+from kbp.training.stage import FORMATS
 
-HELP = "test accuracy of a run's files, or of one file"
+HELP = "test score of a run's files, or of one file"
 EXAMPLES = (
     "runs/pyramid_bpnet_small.digits",
     "model_int8.tflite --recipe my.toml",
@@ -38,12 +39,13 @@ def run(options, console):
         if options.recipe
         else evaluate.recipe_of(path)
     )
-    task = Task(recipe, options.data_dir)
+    task = make_task(recipe, options.data_dir)
     table = Table(
         caption=f"{len(task.splits.test)} test examples of {recipe.data.name}"
     )
     table.add_column("file")
-    table.add_column("accuracy", justify="right")
+    table.add_column(task.metric, justify="right")
     for file in files:
-        table.add_row(file.name, f"{evaluate.accuracy(file, task):.2%}")
+        score = FORMATS[task.metric].format(evaluate.score(file, task))
+        table.add_row(file.name, score)
     console.print(table)

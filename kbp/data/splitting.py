@@ -1,7 +1,7 @@
 """Which examples are for training, validation and test, by their names."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from kbp.errors import UserError
@@ -79,12 +79,33 @@ def by_fold(
     return _collect(splits)
 
 
-def by_lists(names: Sequence[str], files: Mapping[str, Path]) -> Indices:
+def by_folder(names: Sequence[str]) -> Indices:
+    """Split by the folders `train`, `validation` and `test`.
+
+    Args:
+        names: of the examples, which begin with their folder and a slash.
+
+    Returns:
+        For each of `SPLITS` indices into `names`, ascending.
+
+    Raises:
+        UserError: an example is in no such folder.
+    """
+    splits = [name.split("/")[0] if "/" in name else "" for name in names]
+    _refuse(
+        "the folders",
+        f"are {', '.join(SPLITS)}, but these are in none",
+        {n for n, s in zip(names, splits, strict=True) if s not in SPLITS},
+    )
+    return _collect(splits)
+
+
+def by_lists(names: Sequence[str], *, folder: str | Path) -> Indices:
     """Split as text files say, which hold one name in a line.
 
     Args:
         names: of the examples.
-        files: for each split that has one, its list.
+        folder: holds `train.txt`, `test.txt` and perhaps `validation.txt`.
 
     Returns:
         For each of `SPLITS` indices into `names`, ascending.
@@ -95,9 +116,12 @@ def by_lists(names: Sequence[str], files: Mapping[str, Path]) -> Indices:
     """
     places = {name: index for index, name in enumerate(names)}
     splits: list[str | None] = [None] * len(names)
-    for split, file in files.items():
+    for split in SPLITS:
+        file = Path(folder) / f"{split}.txt"
+        if split == "validation" and not file.exists():
+            continue
         try:
-            lines = Path(file).read_text(encoding="utf-8").split("\n")
+            lines = file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{file}: cannot be read: {error}") from error
         listed = [line.strip() for line in lines if line.strip()]

@@ -1,4 +1,4 @@
-"""Accuracy of what a run made."""
+"""Scores of what a run made."""
 
 from pathlib import Path
 
@@ -50,8 +50,8 @@ def recipe_of(path: Path) -> Recipe:
     return Recipe.parse(run["recipe"])
 
 
-def accuracy(path: Path, task: Task) -> float:
-    """Return the test accuracy of a `.keras` or `.tflite` file.
+def score(path: Path, task: Task) -> float:
+    """Return the test score of a `.keras` or `.tflite` file.
 
     Raises:
         UserError: the file is no model, or does not fit the data.
@@ -71,10 +71,10 @@ def accuracy(path: Path, task: Task) -> float:
             f"{task.shape}. Give the recipe of this model."
         )
     if path.suffix == ".tflite":
-        logits = model.predict(task.inputs("test"))
+        outputs = model.predict(task.inputs("test"))
     else:
-        logits = model.predict(task.batches("test"), verbose=0)
-    return task.accuracy(logits)
+        outputs = model.predict(task.batches("test"), verbose=0)
+    return task.score(outputs)
 
 
 def load_keras(path: Path) -> keras.Model:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from kbp.data import Examples
@@ -29,13 +30,14 @@ _STYLE = {
 }
 
 
-def learning_curves(rows: Sequence[dict]) -> str:
-    """Plot loss, accuracy and learning rate over the epochs of all stages."""
+def learning_curves(rows: Sequence[dict], metric: str) -> str:
+    """Plot loss, metric and learning rate over the epochs of all stages."""
+    key = metric.lower()
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(9, 2.9), layout="constrained")
         panels = {
             "loss": ("loss", "val_loss"),
-            "accuracy": ("accuracy", "val_accuracy"),
+            metric: (key, f"val_{key}"),
             "learning rate": ("learning_rate",),
         }
         epochs = np.arange(1, len(rows) + 1)
@@ -291,6 +293,37 @@ def sample_predictions(
             axes.set_title(
                 title, fontsize=8, color="#dc2626" if wrong[index] else INK
             )
+        return _svg(figure)
+
+
+def sample_masks(
+    examples: Examples, predicted: np.ndarray, *, count: int = 8
+) -> str:
+    """Plot test images with true and predicted outlines, the worst first."""
+    wrong = (predicted != examples.labels).mean(axis=(1, 2))
+    order = np.argsort(-wrong, kind="stable")[:count]
+    columns = 4
+    rows = -(-len(order) // columns)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 2.4 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes in grid:
+            axes.set_axis_off()
+        for axes, index in zip(grid, order, strict=False):
+            image = examples.inputs[index].squeeze()
+            axes.imshow(image, cmap="gray", vmin=0, vmax=1)
+            for masks, color in zip(
+                (examples.labels[index], predicted[index]), COLORS, strict=False
+            ):
+                levels = np.arange(masks.max()) + 0.5
+                if len(levels):
+                    axes.contour(masks, levels, colors=color, linewidths=0.7)
+            axes.set_title(f"{wrong[index]:.1%} of the pixels", fontsize=8)
+        handles = [
+            Line2D([], [], color=color, label=label)
+            for color, label in zip(COLORS, ("true", "predicted"), strict=False)
+        ]
+        figure.legend(handles=handles, loc="outside lower left", frameon=False)
         return _svg(figure)
 
 

@@ -9,120 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kbp import models
 from kbp.errors import UserError, nearest
-from kbp.layers.dtm import GRANULARITIES
-from kbp.sparsity import BUDGETS
-from kbp.training.distribution import STRATEGIES
-
-ARCHITECTURES = {
-    "pyramid_bpnet": models.PyramidBPNet,
-    "bp_transformer": models.BPTransformer,
-}
-DATA_SETS = ("digits", "cifar10")
-
-
-def _number(default, low=None, high=None, *, below=None, above=None):
-    """Declare a number with its range; `below` and `above` are exclusive."""
-    limits = {"low": low, "high": high, "below": below, "above": above}
-    return field(default=default, metadata=limits)
-
-
-def _choice(default, choices):
-    return field(default=default, metadata={"choices": choices})
-
-
-@dataclass(frozen=True)
-class ModelRecipe:
-    """Section `[model]`: an architecture and its builder's arguments."""
-
-    architecture: str = _choice("pyramid_bpnet", tuple(ARCHITECTURES))
-    arguments: dict[str, typing.Any] = field(default_factory=dict)
-
-    def build(self, input_shape, num_classes):
-        """Build the Keras model."""
-        builder = ARCHITECTURES[self.architecture]
-        try:
-            return builder(tuple(input_shape), num_classes, **self.arguments)
-        except ValueError as error:
-            raise UserError(f"[model] {error}") from error
-
-
-@dataclass(frozen=True)
-class DataRecipe:
-    """Section `[data]`."""
-
-    name: str = _choice("digits", DATA_SETS)
-    layout: str = _choice("image", ("image", "rows"))
-    image_size: int = _number(32, 8, 256)
-    validation_fraction: float = _number(0.1, 0, below=0.5)
-    test_fraction: float = _number(0.2, above=0, below=1)
-    split_seed: int = _number(0, 0, 2**32 - 1)
-    rotation: float = _number(0.0, 0, 180)
-    shift: float = _number(0.0, 0, 0.5)
-    zoom: float = _number(0.0, 0, 0.5)
-    flip: bool = False
-
-
-@dataclass(frozen=True)
-class OptimizerRecipe:
-    """Section `[optimizer]`: HybridOptimizer, warm-up, then cosine decay."""
-
-    learning_rate: float = _number(1e-3, above=0)
-    warmup: float = _number(0.1, 0, below=1)
-    weight_decay: float = _number(0.0, 0)
-    matrix_steps: bool = False
-    beta_1: float = _number(0.9, 0, below=1)
-    beta_2: float = _number(0.999, 0, below=1)
-
-
-@dataclass(frozen=True)
-class SparsityRecipe:
-    """Section `[sparsity]`: DTM masks; a target of 0 leaves them out.
-
-    With the granularity "channel", the channels leave the network.
-    """
-
-    target: float = _number(0.0, 0, below=1)
-    granularity: str = _choice("element", GRANULARITIES)
-    budget: str = _choice("adaptive", BUDGETS)
-    multiple_of: int = _number(1, 1)
-    begin: float = _number(0.1, 0, below=1)
-    end: float = _number(0.7, above=0, high=1)
-    skip: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class TrainingRecipe:
-    """Section `[training]`."""
-
-    epochs: int = _number(10, 1)
-    batch_size: int = _number(32, 1)
-    seed: int = _number(0, 0, 2**31 - 1)
-    strategy: str = _choice("auto", STRATEGIES)
-
-
-@dataclass(frozen=True)
-class QuantizationRecipe:
-    """Section `[quantization]`.
-
-    `float_products` leaves the products of attention layers in float32, which
-    LiteRT computes faster than in integers.
-    """
-
-    epochs: int = _number(2, 1)
-    learning_rate: float = _number(1e-4, above=0)
-    calibration_batches: int = _number(8, 1)
-    float_products: bool = False
-
-
-@dataclass(frozen=True)
-class ExportRecipe:
-    """Section `[export]`."""
-
-    allow_float: tuple[str, ...] = ()
-    num_threads: int = _number(1, 1, 64)
-    benchmark_rounds: int = _number(30, 1)
+from kbp.training.sections import (
+    ARCHITECTURES,
+    DATA_KINDS,
+    DataRecipe,
+    ExportRecipe,
+    ImagesRecipe,
+    LossRecipe,
+    ModelRecipe,
+    OptimizerRecipe,
+    QuantizationRecipe,
+    SparsityRecipe,
+    TrainingRecipe,
+)
 
 
 @dataclass(frozen=True)
@@ -136,13 +36,14 @@ class Recipe:
     16
     """
 
-    model: ModelRecipe = ModelRecipe()
-    data: DataRecipe = DataRecipe()
-    optimizer: OptimizerRecipe = OptimizerRecipe()
-    sparsity: SparsityRecipe = SparsityRecipe()
-    training: TrainingRecipe = TrainingRecipe()
-    quantization: QuantizationRecipe = QuantizationRecipe()
-    export: ExportRecipe = ExportRecipe()
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    data: DataRecipe = field(default_factory=ImagesRecipe)
+    loss: LossRecipe = field(default_factory=LossRecipe)
+    optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
+    sparsity: SparsityRecipe = field(default_factory=SparsityRecipe)
+    training: TrainingRecipe = field(default_factory=TrainingRecipe)
+    quantization: QuantizationRecipe = field(default_factory=QuantizationRecipe)
+    export: ExportRecipe = field(default_factory=ExportRecipe)
 
     @classmethod
     def read(cls, path: str | Path) -> "Recipe":
@@ -225,6 +126,8 @@ def _value(text):
 def _section(cls, section, values):
     if cls is ModelRecipe:
         return _model(values)
+    if cls == DataRecipe:
+        cls = _data_kind(values)
     fields = {f.name: f for f in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)
     checked = {}
@@ -237,6 +140,15 @@ def _section(cls, section, values):
         _check_range(f"{section}.{key}", value, fields[key].metadata)
         checked[key] = value
     return cls(**checked)
+
+
+def _data_kind(values):
+    kind = _typed("data.kind", values.get("kind", ImagesRecipe.kind), str)
+    if kind not in DATA_KINDS:
+        raise UserError(
+            f"data.kind: unknown {kind!r}{nearest(kind, DATA_KINDS)}"
+        )
+    return DATA_KINDS[kind]
 
 
 def _model(values):
@@ -255,7 +167,7 @@ def _model(values):
     hints = {
         name: typing.get_type_hints(builder)[name]
         for name, p in inspect.signature(builder).parameters.items()
-        if p.kind is inspect.Parameter.KEYWORD_ONLY
+        if p.kind is inspect.Parameter.KEYWORD_ONLY and name != "head"
     }
     for key, value in values.items():
         if key not in hints:
@@ -269,11 +181,10 @@ def _model(values):
 
 def _typed(key, value, hint):
     if typing.get_origin(hint) is tuple:
-        if isinstance(value, list | tuple) and all(
-            isinstance(item, str) for item in value
-        ):
-            return tuple(value)
-        raise UserError(f"{key} must be a list of strings; received {value!r}")
+        kind, _ = typing.get_args(hint)
+        if isinstance(value, list | tuple):
+            return tuple(_typed(f"an item of {key}", x, kind) for x in value)
+        raise UserError(f"{key} must be a list; received {value!r}")
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:

@@ -50,37 +50,32 @@ def result_table(stages: Sequence[Stage], run: dict) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    for heading in Stage.HEADINGS:
+    metric = run["metric"]
+    for heading in Stage.headings(metric):
         left = heading == "stage"
         table.add_column(
             heading, justify="left" if left else "right", no_wrap=True
         )
     for stage in stages:
-        table.add_row(*stage.cells())
+        table.add_row(*stage.cells(metric))
     return table
 
 
-def write(folder, task, stages: Sequence[Stage], logits: np.ndarray) -> None:
+def write(folder, task, stages: Sequence[Stage], outputs: np.ndarray) -> None:
     """Write `report.html` into a run's folder: one file, no network.
 
     Args:
         folder: the run's `WorkDir`.
         task: its `Task`.
         stages: rows of the table.
-        logits: of the int8 file, for the test examples.
+        outputs: of the int8 file, for the test examples.
     """
     rows = read_metrics(folder.path / "metrics.csv")
-    test, names = task.splits.test, task.splits.class_names
     sections = {
-        "Result": _html_table(stages),
-        "Learning curves": plots.learning_curves(rows),
+        "Result": _html_table(stages, task.metric),
+        "Learning curves": plots.learning_curves(rows, task.metric),
         "Zeros per layer": plots.sparsity_by_layer(rows),
-        "Confusion matrix of the int8 file": plots.confusion_matrix(
-            np.argmax(logits, axis=-1), test.labels, names
-        ),
-        "Predictions of the int8 file, the wrong ones first": (
-            plots.sample_predictions(test, logits, names)
-        ),
+        **task.figures(outputs),
         "Recipe": f"<pre>{html.escape(folder.recipe.to_toml().strip())}</pre>",
     }
     title = html.escape(_title(folder.run["recipe"]))
@@ -125,13 +120,13 @@ def _circumstances(run):
     )
 
 
-def _html_table(stages):
+def _html_table(stages, metric):
     def row(tag, cells):
         inside = "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells)
         return f"<tr>{inside}</tr>"
 
-    head = row("th", Stage.HEADINGS)
-    rows = "\n".join(row("td", stage.cells()) for stage in stages)
+    head = row("th", Stage.headings(metric))
+    rows = "\n".join(row("td", stage.cells(metric)) for stage in stages)
     return (
         f'<div class="scroll"><table><thead>{head}</thead>\n'
         f"<tbody>\n{rows}\n</tbody></table></div>"

@@ -18,7 +18,7 @@ from kbp.training.callbacks import Checkpoint, FiniteLoss, MetricsLog
 from kbp.training.recipe import Recipe
 from kbp.training.schedule import warmup_cosine
 from kbp.training.stage import Stage
-from kbp.training.task import Task
+from kbp.training.task import make_task
 from kbp.training.workdir import WorkDir
 
 FLOAT_FILE = "model_float32.tflite"
@@ -76,7 +76,7 @@ class Road:
         self.console = console
         self.strategy = distribution.create_strategy(recipe.training.strategy)
         distribution.check_batch_size(recipe.training.batch_size, self.strategy)
-        self.task = Task(recipe, data_dir)
+        self.task = make_task(recipe, data_dir)
         self.build()  # a wrong argument shows before anything is written
 
     def walk(self) -> None:
@@ -104,14 +104,14 @@ class Road:
         run["kernel_sparsity"] = sparsity.kernel_sparsity(pruned)
         run["seconds"] = time.perf_counter() - start
         run["peak_memory_bytes"] = _peak_memory()
-        report.write(self.folder, self.task, stages, self.int8_logits)
+        run["metric"] = self.task.metric
+        report.write(self.folder, self.task, stages, self.int8_outputs)
         self.folder.finished = True
 
     def build(self) -> keras.Model:
         """Build the recipe's model, with masks if it asks for zeros."""
-        classes = len(self.task.splits.class_names)
         with self.strategy.scope():
-            model = self.recipe.model.build(self.task.shape, classes)
+            model = self.task.build()
             section = self.recipe.sparsity
             if not section.target:
                 return model
@@ -175,7 +175,7 @@ class Road:
                         model, learning_rate, epochs * self.task.steps
                     ),
                     self.task.loss,
-                    metrics=["accuracy"],
+                    metrics=self.task.metrics(),
                 )
         done = int(model.optimizer.iterations.numpy())
         if done == epochs * self.task.steps:
@@ -264,12 +264,12 @@ class Road:
             )
         for (name, file), latency in zip(files.items(), latencies, strict=True):
             runner = export.Runner(path / file)
-            logits = runner.predict(self.task.inputs("test"))
+            outputs = runner.predict(self.task.inputs("test"))
             audit = export.audit(path / file)
             rows.append(
                 Stage(
                     name,
-                    self.task.accuracy(logits),
+                    self.task.score(outputs),
                     audit.parameters,
                     audit.nonzero,
                     audit.size,
@@ -277,12 +277,12 @@ class Road:
                     latencies[0].median / latency.median,
                 )
             )
-        self.int8_logits = logits
+        self.int8_outputs = outputs
         return rows
 
     def keras_stage(self, name, model, file) -> Stage:
         """Return the row of a Keras model."""
-        logits = model.predict(self.task.batches("test"), verbose=0)
+        outputs = model.predict(self.task.batches("test"), verbose=0)
         weights = [
             keras.ops.convert_to_numpy(weight)
             for layer in flatten(model).layers
@@ -291,7 +291,7 @@ class Road:
         ]
         return Stage(
             name,
-            self.task.accuracy(logits),
+            self.task.score(outputs),
             sum(w.size for w in weights),
             sum(int(np.count_nonzero(w)) for w in weights),
             (self.folder.path / file).stat().st_size if file else None,

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# How the score of a task is written, by the name of its metric.
+FORMATS = {"accuracy": "{:.2%}", "Dice": "{:.2%}"}
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -9,7 +12,7 @@ class Stage:
 
     Attributes:
         name: of the stage.
-        accuracy: share of the test examples that are right, in [0, 1].
+        score: of the test examples, by the metric of the run's task.
         parameters: number of weights, without those of masks and ranges.
         nonzero: how many of them are not zero.
         file_size: in bytes; `None` if the stage is no file of its own.
@@ -18,29 +21,27 @@ class Stage:
     """
 
     name: str
-    accuracy: float
+    score: float
     parameters: int
     nonzero: int
     file_size: int | None
     latency: float | None = None
     speed_up: float | None = None
 
-    HEADINGS = (
-        "stage",
-        "accuracy",
-        "parameters",
-        "non-zero",
-        "file size",
-        "latency",
-        "speed-up",
-    )
+    @staticmethod
+    def headings(metric: str) -> tuple[str, ...]:
+        """Return the headings of a table whose score is of a metric."""
+        return (
+            *("stage", metric, "parameters", "non-zero"),
+            *("file size", "latency", "speed-up"),
+        )
 
-    def cells(self) -> tuple[str, ...]:
-        """Return the row as text, in the order of `HEADINGS`."""
+    def cells(self, metric: str) -> tuple[str, ...]:
+        """Return the row as text, in the order of `headings`."""
         latency = self.latency is not None
         return (
             self.name,
-            f"{self.accuracy:.2%}",
+            FORMATS[metric].format(self.score),
             f"{self.parameters:,}",
             f"{self.nonzero:,}",
             "-"

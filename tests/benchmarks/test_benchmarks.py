@@ -21,6 +21,7 @@ def make_run(accuracy, seconds, resumed=False):
     stage = Stage("trained", accuracy, 100, 40, None)
     return {
         "recipe": {"training": {"seed": 0}, "export": {"num_threads": 1}},
+        "metric": "accuracy",
         "stages": [dataclasses.asdict(stage)],
         "kernel_sparsity": 0.5,
         "seconds": seconds,
@@ -38,8 +39,8 @@ def test_summary_gives_mean_spread_and_times_of_whole_runs():
     runs = [make_run(0.8, 10), make_run(0.9, 20), make_run(1.0, 1, True)]
     results = recipe_race.summarize(runs)
     (stage,) = results["stages"]
-    assert stage["accuracy"]["mean"] == pytest.approx(0.9)
-    assert stage["accuracy"]["deviation"] == pytest.approx(0.1)
+    assert stage["score"]["mean"] == pytest.approx(0.9)
+    assert stage["score"]["deviation"] == pytest.approx(0.1)
     assert stage["parameters"]["median"] == 100
     assert "file_size" not in stage
     assert results["seconds"] == 15  # a resumed run's time is not the whole
@@ -59,18 +60,18 @@ def test_race_sums_up_and_runs_no_seed_twice(tmp_path):
     shutil.copytree(tmp_path / "seed0", tmp_path / "seed1")
     file = tmp_path / "seed1" / "run.json"
     run = json.loads(file.read_text())
-    run["stages"][-1]["accuracy"] += 0.5
+    run["stages"][-1]["score"] += 0.5
     file.write_text(json.dumps(run))
     results = recipe_race.race(recipe, tmp_path, seeds=2, console=console)
     assert json.loads(file.read_text()) == run
     assert results == json.loads((tmp_path / "results.json").read_text())
     assert (first["runs"], results["runs"]) == (1, 2)
-    accuracy = results["stages"][-1]["accuracy"]
+    accuracy = results["stages"][-1]["score"]
     low, high = accuracy["values"]
     assert high - low == pytest.approx(0.5)
     assert accuracy["mean"] == pytest.approx(low + 0.25)
     assert accuracy["deviation"] == pytest.approx(0.5 / 2**0.5)
-    assert first["stages"][0]["accuracy"]["deviation"] == 0
+    assert first["stages"][0]["score"]["deviation"] == 0
     table = recipe_race.markdown_table(results)
     assert "2 runs with different seeds" in table
     assert f"{accuracy['mean']:.2%} ± {accuracy['deviation']:.2%}" in table

@@ -213,22 +213,29 @@ def test_wrong_folds_are_refused():
 
 
 def test_lists_say_what_is_where(tmp_path):
-    files = {"train": tmp_path / "train.txt", "test": tmp_path / "test.txt"}
-    files["train"].write_text("b\n\n a \n")
-    files["test"].write_text("c\n")
+    (tmp_path / "train.txt").write_text("b\n\n a \n")
+    (tmp_path / "test.txt").write_text("c\n")
     names = ["a", "b", "c"]
-    found = splitting.by_lists(names, files)
+    found = splitting.by_lists(names, folder=tmp_path)
     assert found == {"train": [0, 1], "validation": [], "test": [2]}
     for content, message in (
         ("c\nd\n", "test.txt: names what is not there: d"),
         ("c\na\n", "test.txt: names what another list has: a"),
         ("", "the lists: leave out: c"),
     ):
-        files["test"].write_text(content)
+        (tmp_path / "test.txt").write_text(content)
         with pytest.raises(UserError, match=re.escape(message)):
-            splitting.by_lists(names, files)
-    with pytest.raises(UserError, match=r"nowhere.*cannot be read"):
-        splitting.by_lists(names, {"test": tmp_path / "nowhere"})
+            splitting.by_lists(names, folder=tmp_path)
+    with pytest.raises(UserError, match=r"train\.txt: cannot be read"):
+        splitting.by_lists(names, folder=tmp_path / "nowhere")
+
+
+def test_folders_say_what_is_where():
+    names = ["test/a", "train/a", "train/more/b"]
+    found = splitting.by_folder(names)
+    assert found == {"train": [1, 2], "validation": [], "test": [0]}
+    with pytest.raises(UserError, match=r"in none: a, val/c"):
+        splitting.by_folder([*names, "val/c", "a"])
 
 
 @given(

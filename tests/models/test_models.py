@@ -13,6 +13,9 @@ BUILDERS = {
         (16, 16, 2), 5, num_scales=3, width=8, dropout=0.2
     ),
     "pyramid_two_scales": lambda: models.PyramidBPNet((8, 8, 1), 2, width=8),
+    "pyramid_of_pixels": lambda: models.PyramidBPNet(
+        (16, 24, 1), 3, head="segmentation", num_scales=3, width=8, dropout=0.1
+    ),
     "transformer": lambda: models.BPTransformer(
         (7, 5), 3, width=8, num_heads=2, dropout=0.2
     ),
@@ -31,7 +34,8 @@ def batch(model, size=4):
 
 def test_every_weight_learns(model):
     before = [as_numpy(v) for v in model.trainable_variables]
-    labels = np.arange(4) % model.output_shape[-1]
+    shape = (4, *model.output_shape[1:-1])
+    labels = np.arange(np.prod(shape)).reshape(shape) % model.output_shape[-1]
     model.compile(
         keras.optimizers.SGD(0.5),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),

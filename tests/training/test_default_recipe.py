@@ -20,9 +20,9 @@ def result(tmp_path_factory):
 def test_default_recipe_keeps_its_promises(result):
     folder, run = result
     trained, stripped, _, whole, small = run["stages"]
-    assert trained["accuracy"] >= 0.98
-    assert trained["accuracy"] - small["accuracy"] <= 0.005
-    assert stripped["accuracy"] == whole["accuracy"] == trained["accuracy"]
+    assert trained["score"] >= 0.98
+    assert trained["score"] - small["score"] <= 0.005
+    assert stripped["score"] == whole["score"] == trained["score"]
     assert run["kernel_sparsity"] >= 0.5
     assert small["speed_up"] >= 3
     assert run["verification"]["within_one"] >= 0.99

@@ -125,6 +125,7 @@ def test_to_toml_is_toml():
     assert set(tomllib.loads(Recipe().to_toml())) == {
         "model",
         "data",
+        "loss",
         "optimizer",
         "sparsity",
         "training",

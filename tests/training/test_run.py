@@ -54,7 +54,7 @@ def test_pruned_channels_leave_the_exported_files(tmp_path):
     stages = run(default((*TINY, *settings)), tmp_path / "channels")
     trained, pruned, quantized, whole, small = stages
     assert pruned.parameters < 0.7 * trained.parameters
-    assert pruned.accuracy == pytest.approx(trained.accuracy, abs=0.01)
+    assert pruned.score == pytest.approx(trained.score, abs=0.01)
     assert quantized.parameters == pruned.parameters
     assert small.parameters == whole.parameters < pruned.parameters
 
@@ -98,8 +98,8 @@ def test_run_says_what_it_was(smoke):
 def test_files_are_what_the_table_says(smoke):
     folder, stages = smoke
     trained, stripped, quantized, whole, small = stages
-    assert trained.accuracy == stripped.accuracy == whole.accuracy
-    assert abs(small.accuracy - quantized.accuracy) < 0.01
+    assert trained.score == stripped.score == whole.score
+    assert abs(small.score - quantized.score) < 0.01
     assert small.file_size < 0.4 * whole.file_size
     assert small.speed_up == pytest.approx(whole.latency / small.latency)
     assert stripped.nonzero < 0.5 * stripped.parameters
@@ -286,7 +286,7 @@ def test_mirrored_run_learns_as_one_device_does(tiny, tmp_path):
     )
     state = json.loads((tiny / "run.json").read_text())
     # Each replica has BatchNormalization statistics of its own half.
-    assert abs(stages[0].accuracy - state["stages"][0]["accuracy"]) < 0.1
+    assert abs(stages[0].score - state["stages"][0]["score"]) < 0.1
     assert [s.name for s in stages] == [s["name"] for s in state["stages"]]
 
 

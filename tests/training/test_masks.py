@@ -1,0 +1,108 @@
+"""The road for images with masks."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from kbp import __main__ as main
+from kbp import training
+from kbp.errors import UserError
+from kbp.training import Recipe, make_task
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Noisy bright disks, and where they are."""
+    folder = tmp_path_factory.mktemp("disks")
+    y, x = np.mgrid[:16, :16]
+    for part in ("images", "masks"):
+        (folder / part).mkdir()
+    for number in range(60):
+        row, column = RNG.integers(5, 11, 2)
+        mask = (y - row) ** 2 + (x - column) ** 2 < 16
+        image = 80 + 90 * mask + RNG.normal(0, 15, mask.shape)
+        for part, values in (("images", image), ("masks", mask * 255)):
+            picture = Image.fromarray(np.clip(values, 0, 255).astype("uint8"))
+            picture.save(folder / part / f"{number}.png")
+    return folder
+
+
+def recipe(folder, **sections):
+    own = {
+        "kind": "image_masks",
+        "images": str(folder / "images"),
+        "masks": str(folder / "masks"),
+        "class_names": ["ground", "disk"],
+        "flip": True,
+    }
+    data = {**own, **sections.pop("data", {})}
+    return Recipe.parse(
+        {
+            "model": {"width": 8},
+            "data": data,
+            "loss": {"dice_weight": 1.0},
+            "optimizer": {"learning_rate": 0.02},
+            "sparsity": {"target": 0.3},
+            "training": {"epochs": 6, "batch_size": 8},
+            "quantization": {"epochs": 1},
+            "export": {"benchmark_rounds": 1},
+            **sections,
+        }
+    )
+
+
+def test_masks_walk_the_whole_road(folder, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    stages = training.run(
+        recipe(folder), workdir, console=Console(file=io.StringIO(), width=120)
+    )
+    assert stages[0].score > 0.85
+    assert abs(stages[-1].score - stages[0].score) < 0.03
+    report = (workdir / "report.html").read_text()
+    assert "<th>Dice</th>" in report
+    assert "Masks of the int8 file" in report
+    assert main.main(["evaluate", str(workdir)]) == 0
+    out = capsys.readouterr().out
+    assert "Dice" in out
+    for stage in stages[1:]:
+        assert f"{stage.score:.2%}" in out
+
+
+def test_recipe_of_masks_is_written_and_read_again(folder):
+    written = recipe(folder, data={"mask_values": [0, 255], "elastic": 2})
+    assert written.data.elastic == 2.0
+    assert written.data.mask_values == (0, 255)
+    again = Recipe.parse(written.to_dict())
+    assert again == written
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"data": {"kind": "image_mask"}}, "data.kind: .*mean 'image_masks'"),
+        ({"data": {"mask_values": ["a"]}}, "an item of data.mask_values"),
+        ({"data": {"image_size": 3}}, "unknown key data.image_size"),
+        ({"data": {"images": ""}}, "data.images must name a folder"),
+        ({"data": {"split": "lists", "lists": "none"}}, "none/train.txt"),
+        ({"data": {"split": "folders"}}, "these are in none: 0, 1"),
+        ({"data": {"name": "dsb2018"}}, "data.images cannot be changed"),
+        ({"data": {"split": "fold", "fold": 5}}, "fold must be 0 to 4"),
+        ({"loss": {"class_weights": [1, 2, 3]}}, "class_weights must be 2"),
+        ({"loss": {"class_weights": [1, -2]}}, r"\[loss\] Argument"),
+        ({"training": {"batch_size": 64}}, "training.batch_size must be at"),
+    ],
+)
+def test_what_does_not_fit_is_named(folder, sections, message):
+    with pytest.raises(UserError, match=message):
+        make_task(recipe(folder, **sections))
+
+
+def test_models_without_the_head_are_refused(folder):
+    task = make_task(recipe(folder, model={"architecture": "bp_transformer"}))
+    with pytest.raises(UserError, match="bp_transformer has no segmentation"):
+        task.build()
