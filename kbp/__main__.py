@@ -15,6 +15,7 @@ COMMANDS = (
     "train",
     "list",
     "evaluate",
+    "predict",
     "export",
     "audit",
     "benchmark",

@@ -1,5 +1,7 @@
 """Scores of what a run made."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -56,25 +58,34 @@ def score(path: Path, task: Task) -> float:
     Raises:
         UserError: the file is no model, or does not fit the data.
     """
-    if path.suffix == ".tflite":
-        try:
-            model = Runner(path)
-            shape = tuple(map(int, model.input["shape"][1:]))
-        except ValueError as error:
-            raise UserError(f"{path}: not a .tflite model: {error}") from error
-    else:
-        model = load_keras(path)
-        shape = tuple(model.input_shape[1:])
+    predict, shape = open_model(path)
     if shape != task.shape:
         raise UserError(
             f"{path}: takes examples of shape {shape}, but the data have "
             f"{task.shape}. Give the recipe of this model."
         )
+    return task.score(predict(task.inputs("test")))
+
+
+def open_model(path: Path) -> tuple[Callable, tuple[int, ...]]:
+    """Open a `.keras` or `.tflite` file.
+
+    Returns:
+        `predict(inputs) -> outputs` of float batches, and the shape of one
+        example.
+
+    Raises:
+        UserError: the file is no model.
+    """
     if path.suffix == ".tflite":
-        outputs = model.predict(task.inputs("test"))
-    else:
-        outputs = model.predict(task.batches("test"), verbose=0)
-    return task.score(outputs)
+        try:
+            runner = Runner(path)
+        except (FileNotFoundError, ValueError) as error:
+            raise UserError(f"{path}: not a .tflite model: {error}") from error
+        return runner.predict, tuple(map(int, runner.input["shape"][1:]))
+    model = load_keras(path)
+    predict = partial(model.predict, batch_size=16, verbose=0)
+    return predict, tuple(model.input_shape[1:])
 
 
 def load_keras(path: Path) -> keras.Model:

@@ -10,7 +10,7 @@ from rich.console import Console
 from kbp import __main__ as main
 from kbp import training
 from kbp.errors import UserError
-from kbp.training import Recipe, make_task
+from kbp.training import Recipe, make_task, pixels
 
 RNG = np.random.default_rng(0)
 
@@ -56,11 +56,15 @@ def recipe(folder, **sections):
     )
 
 
-def test_masks_walk_the_whole_road(folder, tmp_path, capsys):
-    workdir = tmp_path / "run"
-    stages = training.run(
-        recipe(folder), workdir, console=Console(file=io.StringIO(), width=120)
-    )
+@pytest.fixture(scope="module")
+def finished(folder, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "run"
+    console = Console(file=io.StringIO(), width=120)
+    return workdir, training.run(recipe(folder), workdir, console=console)
+
+
+def test_masks_walk_the_whole_road(finished, capsys):
+    workdir, stages = finished
     assert stages[0].score > 0.85
     assert abs(stages[-1].score - stages[0].score) < 0.03
     report = (workdir / "report.html").read_text()
@@ -71,6 +75,73 @@ def test_masks_walk_the_whole_road(folder, tmp_path, capsys):
     assert "Dice" in out
     for stage in stages[1:]:
         assert f"{stage.score:.2%}" in out
+
+
+@pytest.mark.parametrize("file", ["", "model.keras"])
+def test_predict_labels_images_of_any_size(finished, tmp_path, file):
+    y, x = np.mgrid[:40, :23]
+    disks = ((y % 20 - 10) ** 2 + (x - 11) ** 2) < 16
+    image = np.clip(80 + 90 * disks + RNG.normal(0, 15, disks.shape), 0, 255)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(image.astype("uint8")).save(tmp_path / "in" / "two.tif")
+    small = Image.fromarray(image[:9, :9].astype("uint8"))
+    small.save(tmp_path / "small.png")
+    out = tmp_path / "out"
+    words = ["predict", finished[0] / file, tmp_path / "in"]
+    words += [tmp_path / "small.png", "--out", out, "--overlap", "8"]
+    assert main.main([*map(str, words)]) == 0
+    mask = np.asarray(Image.open(out / "two.png"))
+    assert mask.shape == (40, 23)
+    assert set(np.unique(mask)) == {0, 255}
+    both = np.sum((mask > 0) & disks)
+    assert 2 * both / (np.sum(mask > 0) + disks.sum()) > 0.8
+    overlay = np.asarray(Image.open(out / "two_overlay.png")).astype(int)
+    grey = overlay.max(axis=-1) == overlay.min(axis=-1)
+    assert not grey[mask > 0].any()
+    assert grey[mask == 0].all()
+    assert np.asarray(Image.open(out / "small.png")).shape == (9, 9)
+
+
+def test_predict_writes_nothing_if_something_is_wrong(
+    finished, folder, tmp_path, capsys
+):
+    image = folder / "images" / "0.png"
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.png").write_text("none")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "0_overlay.png").write_text("mine")
+    out = tmp_path / "out"
+    for words, message in (
+        (["nowhere.tflite", image, "--out", out], "nowhere.tflite: not a"),
+        (["nobody", image, "--out", out], "unknown zoo entry 'nobody'"),
+        ([tmp_path / "empty", image, "--out", out], "holds none of model_int8"),
+        ([finished[0], tmp_path / "no", "--out", out], "no: no such file"),
+        ([finished[0], tmp_path / "empty", "--out", out], "holds no image"),
+        ([finished[0], image, image, "--out", out], "two images would be"),
+        (
+            [finished[0], image, tmp_path / "broken.png", "--out", out],
+            "broken.png: cannot be read",
+        ),
+        (
+            [finished[0], image, "--out", out, "--overlap", "16"],
+            "--overlap must be less than 16",
+        ),
+        ([finished[0], image, "--out", tmp_path / "old"], "exists. Choose"),
+    ):
+        assert main.main(["predict", *map(str, words)]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+        assert not out.exists()
+    assert (tmp_path / "old" / "0_overlay.png").read_text() == "mine"
+
+
+def test_masks_of_several_classes_are_indexed():
+    labels = RNG.integers(0, 4, (5, 6))
+    image = Image.open(io.BytesIO(pixels.mask_as_png(labels, 4)))
+    np.testing.assert_array_equal(np.asarray(image), labels)
+    colors = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    assert len(np.unique(colors, axis=0)) == 4
 
 
 def test_recipe_of_masks_is_written_and_read_again(folder):
