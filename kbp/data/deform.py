@@ -9,6 +9,7 @@ from keras import ops
 
 def deform(
     *,
+    crop_size: int | None = None,
     flip: bool = False,
     rotation: float = 0.0,
     zoom: float = 0.0,
@@ -22,8 +23,10 @@ def deform(
     in from outside is the mirror image.
 
     Args:
-        flip: mirror and turn by right angles, all eight ways alike; images
-            must be square.
+        crop_size: height and width of a square somewhere in the image; by
+            default the whole image.
+        flip: mirror and turn by right angles, all eight ways alike. Images, or
+            crops, must be square.
         rotation: largest further angle, in degrees.
         zoom: largest relative change of size.
         elastic: standard deviation of a smooth field of shifts, in pixels.
@@ -40,24 +43,31 @@ def deform(
     """
 
     def augment(images, masks, seed):
-        seeds = tf.random.split(seed, 3)
-        batch, *size = tf.unstack(tf.shape(images)[:3])
-        y, x = _turned(batch, size, seeds[0], rotation, zoom, flip)
+        seeds = tf.random.split(seed, 5)
+        whole = tf.unstack(tf.shape(images)[1:3])
+        size = (crop_size, crop_size) if crop_size else whole
+        y, x = _turned(
+            tf.shape(images)[0], size, seeds[0], rotation, zoom, flip
+        )
         if elastic:
-            nodes = tf.random.stateless_normal((batch, 5, 5, 2), seeds[1])
+            nodes = tf.random.stateless_normal(
+                (tf.shape(y)[0], 5, 5, 2), seeds[1]
+            )
             field = elastic * tf.image.resize(nodes, size, method="bicubic")
             y, x = y + field[..., 0], x + field[..., 1]
+        y += _centers(y, whole[0], size[0], seeds[2])
+        x += _centers(x, whole[1], size[1], seeds[3])
         images = _read(images, y, x, order=1)
         masks = _read(masks[..., None], y, x, order=0)[..., 0]
         if intensity:
-            images = _change_intensity(images, intensity, seeds[2])
+            images = _change_intensity(images, intensity, seeds[4])
         return images, masks
 
     return augment
 
 
 def _turned(batch, size, seed, rotation, zoom, flip):
-    """Return where to read rows and columns, `(batch, *size)` each."""
+    """Return rows and columns about the center, `(batch, *size)` each."""
     seeds = tf.random.split(seed, 2)
     angle, change = tf.unstack(
         tf.random.stateless_uniform((2, batch, 1, 1), seeds[0], -1.0, 1.0)
@@ -74,8 +84,14 @@ def _turned(batch, size, seed, rotation, zoom, flip):
         angle += tf.cast(ways // 2, tf.float32) * (math.pi / 2)
         columns *= tf.cast(1 - 2 * (ways % 2), tf.float32)
     cosine, sine = scale * tf.cos(angle), scale * tf.sin(angle)
-    y, x = cosine * rows - sine * columns, sine * rows + cosine * columns
-    return y + _middle(size[0]), x + _middle(size[1])
+    return cosine * rows - sine * columns, sine * rows + cosine * columns
+
+
+def _centers(places, whole, part, seed):
+    """Return the middle of a part that lies on whole pixels at random."""
+    random = tf.random.stateless_uniform((tf.shape(places)[0], 1, 1), seed)
+    free = tf.cast(whole - part, tf.float32)
+    return tf.floor(random * (free + 1)) + _middle(part)
 
 
 def _middle(size):

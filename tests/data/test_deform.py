@@ -38,11 +38,11 @@ def test_nothing_to_do_changes_nothing():
 def test_changes_are_a_function_of_the_seed():
     images, masks = pairs()
     once, again, other = (
-        deformed(images, masks, seed, **ALL)
+        deformed(images, masks, seed, crop_size=8, **ALL)
         for seed in ((1, 2), (1, 2), (1, 3))
     )
     for first, second, third in zip(once, again, other, strict=True):
-        assert first.shape[1:3] == (12, 12)
+        assert first.shape[1:3] == (8, 8)
         np.testing.assert_array_equal(first, second)
         assert not np.array_equal(first, third)
 
@@ -66,6 +66,19 @@ def test_all_eight_ways_of_turning_come_up_exactly():
         np.testing.assert_array_equal(ways[np.argmax(fits)](y), mask)
         counts += fits
     assert counts.min() > 0
+
+
+def test_crops_are_parts_of_the_image():
+    size = (9, 14)
+    places = np.arange(9 * 14).reshape(1, *size).repeat(600, axis=0)
+    images = places[..., None].astype("float32")
+    found, masks = deformed(images, places, crop_size=5)
+    np.testing.assert_array_equal(found[..., 0], masks)
+    corners = {(m[0, 0] // 14, m[0, 0] % 14) for m in masks}
+    assert corners == {(y, x) for y in range(5) for x in range(10)}
+    rows, columns = masks // 14, masks % 14
+    assert (np.diff(rows, axis=1) == 1).all()
+    assert (np.diff(columns, axis=2) == 1).all()
 
 
 @pytest.mark.parametrize("option", ["rotation", "zoom", "elastic"])
