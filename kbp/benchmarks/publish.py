@@ -14,6 +14,8 @@ from kbp.benchmarks import (
     pruning_report,
     quantization_race,
     quantization_report,
+    segmentation_race,
+    segmentation_report,
     step_time,
 )
 from kbp.benchmarks.recipe_race import markdown_table, spread, without_seed
@@ -28,6 +30,7 @@ RACES = {
     "optimizers": (optimizer_race, optimizer_report),
     "pruning": (pruning_race, pruning_report),
     "quantization": (quantization_race, quantization_report),
+    "segmentation": (segmentation_race, segmentation_report),
 }
 # What is measured case by case, a line each.
 CASES = {"step-time": step_time, "applications": applications}

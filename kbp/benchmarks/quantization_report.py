@@ -8,7 +8,7 @@ from kbp.benchmarks.quantization_networks import NETWORKS
 from kbp.benchmarks.quantization_race import trials
 from kbp.benchmarks.quantization_trial import Protocol
 from kbp.benchmarks.quantizers import FLOAT, METHODS
-from kbp.training.plots import accuracy_by_speed
+from kbp.training.plots import score_over_cost
 
 
 def summarize(head: dict, results: list[dict]) -> dict[str, dict[str, dict]]:
@@ -79,7 +79,7 @@ def markdown_table(head: dict, results: list[dict]) -> str:
 def plot(head: dict, results: list[dict]) -> str:
     """Return accuracy over speed-up for each network, as SVG text."""
     rows = summarize(head, results)
-    return accuracy_by_speed(
+    return score_over_cost(
         {
             network: {
                 name: (
@@ -92,6 +92,8 @@ def plot(head: dict, results: list[dict]) -> str:
             for network, methods in rows.items()
             if "milliseconds" in methods.get(FLOAT, {})
         },
+        score="accuracy",
+        cost="speed-up",
         emphasized=[name for name, method in METHODS.items() if method.ours],
     )
 

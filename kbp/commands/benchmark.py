@@ -17,7 +17,7 @@ from kbp.errors import UserError
 
 HELP = (
     "latency of .tflite files, and races: a recipe's seeds, optimizers, "
-    "pruning, quantization"
+    "pruning, quantization, segmentation"
 )
 EXAMPLES = (
     "model_float32.tflite model_int8.tflite --threads 1 2",
@@ -25,6 +25,7 @@ EXAMPLES = (
     "optimizers --workers 2",
     "pruning DTM TFMOT --workers 2",
     "quantization attention --workers 2",
+    "segmentation --workers 2",
     "step-time",
 )
 
@@ -37,7 +38,8 @@ def add_arguments(parser):
         metavar="FILE.tflite",
         help="files to measure in turns, or: recipe RECIPE, or: optimizers "
         "[NAME ...], or: pruning [METHOD ...], or: quantization "
-        "[NETWORK ...], or: applications, or: step-time",
+        "[NETWORK ...], or: segmentation [NETWORK ...], or: applications, or: "
+        "step-time",
     )
     parser.add_argument(
         "--threads",
@@ -66,8 +68,8 @@ def add_arguments(parser):
         type=positive,
         default=1,
         metavar="N",
-        help="trainings at a time in the races of optimizers, pruning and "
-        "quantization (default: 1)",
+        help="trainings at a time in the races of optimizers, pruning, "
+        "quantization and segmentation (default: 1)",
     )
     parser.add_argument(
         "--results",

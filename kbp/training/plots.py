@@ -157,22 +157,27 @@ def accuracy_by_level(
         return _svg(figure)
 
 
-def accuracy_by_speed(
+def score_over_cost(
     panels: dict[str, dict[str, tuple[float, Sequence[float]]]],
     *,
+    score: str,
+    cost: str,
     emphasized: Sequence[str],
 ) -> str:
-    """Plot accuracies of networks, with standard deviations, over their speed.
+    """Plot scores of networks, with standard deviations, over what they cost.
 
     Args:
-        panels: for each title and each method how many times as fast the
-            network is, and the accuracies of several trainings.
+        panels: for each title and each method the cost, or its opposite, and
+            the scores of several trainings.
+        score: what the scores are.
+        cost: what the cost is.
         emphasized: methods drawn in color; the others are grey.
     """
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(9, 5.6), layout="constrained")
-        columns = max(1, -(-len(panels) // 2))
-        grid = figure.subplots(2, columns, squeeze=False).ravel()
+        rows = 1 + (len(panels) > 2)
+        figure = Figure(figsize=(9, 2.8 * rows), layout="constrained")
+        columns = max(1, -(-len(panels) // rows))
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
         for axes, (title, methods) in zip(grid, panels.items(), strict=False):
@@ -180,10 +185,10 @@ def accuracy_by_speed(
                 True: itertools.cycle("oD^"),
                 False: itertools.cycle("svPX"),
             }
-            for name, (speed, values) in methods.items():
+            for name, (place, values) in methods.items():
                 ours = name in emphasized
                 axes.errorbar(
-                    speed,
+                    place,
                     np.mean(values),
                     _deviation(values),
                     capsize=2,
@@ -193,7 +198,7 @@ def accuracy_by_speed(
                     color=COLORS[0] if ours else "#94a3b8",
                     zorder=3 if ours else 2,
                 )
-            axes.set_title(f"{title}: accuracy over speed-up", loc="left")
+            axes.set_title(f"{title}: {score} over {cost}", loc="left")
             axes.yaxis.set_major_formatter(PercentFormatter(1, 1))
             axes.grid(axis="y")
             axes.legend(frameon=False)

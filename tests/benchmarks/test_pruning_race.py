@@ -10,7 +10,7 @@ import pytest
 
 from kbp import export
 from kbp.__main__ import main
-from kbp.benchmarks import optimizer_race, pruners, pruning_race, publish
+from kbp.benchmarks import file_race, optimizer_race, pruners, publish
 from kbp.benchmarks import pruning_report as report
 from kbp.benchmarks.images import Images
 from kbp.benchmarks.latencies import latencies
@@ -206,7 +206,7 @@ def test_second_half_goes_on_where_the_first_ended():
 
 def test_race_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     file = tmp_path / "runs" / "race.jsonl"
-    folder = pruning_race.folder_of(file)
+    folder = file_race.folder_of(file)
     ran, interrupted = [], [True]
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(2)(inputs))

@@ -10,7 +10,12 @@ import pytest
 
 from kbp import export, sparsity
 from kbp.__main__ import main
-from kbp.benchmarks import applications, quantization_race, trial
+from kbp.benchmarks import (
+    applications,
+    file_race,
+    quantization_race,
+    trial,
+)
 from kbp.benchmarks import quantization_report as report
 from kbp.benchmarks.latencies import latencies
 from kbp.benchmarks.log import Log
@@ -123,7 +128,7 @@ def test_networks_have_the_layers_that_their_methods_need(name):
 
 def test_race_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     file = tmp_path / "runs" / "race.jsonl"
-    folder = quantization_race.folder_of(file)
+    folder = file_race.folder_of(file)
     monkeypatch.setattr(quantization_race, "edge_quantizer", lambda: None)
     ran, interrupted = [], [True]
     inputs = keras.Input((2,))

@@ -1,0 +1,166 @@
+"""What a race of segmentation networks says: a table and a plot."""
+
+import statistics
+
+import numpy as np
+from scipy import stats
+
+from kbp.benchmarks.latencies import latencies
+from kbp.benchmarks.log import provenance
+from kbp.benchmarks.segmentation_race import trials
+from kbp.benchmarks.segmentation_trial import FOLDS, NETWORKS, Protocol
+from kbp.training.plots import score_over_cost
+
+
+def summarize(head: dict, results: list[dict]) -> dict[str, dict[str, dict]]:
+    """Return what is known of each network on each data set.
+
+    Args:
+        head: the race's first line.
+        results: its trainings and measurements.
+
+    Returns:
+        For each data set and network of which all trainings have finished:
+        `dice` of each test image, the mean over the seeds if there are several,
+        in the same order for all networks; `int8`, the same of the int8 file;
+        means `iou` and `pooled`; `parameters`, `multiply_adds`; medians of
+        `step_seconds` and, as far as they are known, of `milliseconds` of the
+        float32 and the int8 file.
+    """
+    protocol, measured = Protocol(**head["protocol"]), latencies(results)
+    found = {
+        (r["network"], r["data"], r["seed"]): r
+        for r in results
+        if r.get("split") == "test"
+    }
+    rows = {}
+    for data in FOLDS:
+        for network in NETWORKS:
+            runs = [
+                found.get((network, data, trial.seed))
+                for trial in trials(network, protocol)
+                if trial.data == data
+            ]
+            if None not in runs:
+                row = _row(runs, FOLDS[data], measured)
+                rows.setdefault(data, {})[network] = row
+    return rows
+
+
+def _row(runs, folds, measured):
+    def by_image(lists):
+        # Each fold has images of its own, each seed the same ones.
+        return np.concatenate(lists) if folds else np.mean(lists, axis=0)
+
+    names = [[f["name"] for f in run["files"].values()] for run in runs]
+    row = {
+        "dice": by_image([run["dice"] for run in runs]),
+        "int8": by_image([run["files"]["int8"]["dice"] for run in runs]),
+        "iou": statistics.fmean(np.concatenate([run["iou"] for run in runs])),
+        "pooled": statistics.fmean(run["pooled"] for run in runs),
+        "parameters": runs[0]["parameters"],
+        "multiply_adds": runs[0]["multiply_adds"],
+        "step_seconds": statistics.median(run["step_seconds"] for run in runs),
+        "bytes": [
+            statistics.median(run["files"][dtype]["bytes"] for run in runs)
+            for dtype in ("float32", "int8")
+        ],
+    }
+    if all(name in measured for pair in names for name in pair):
+        row["milliseconds"] = [
+            statistics.median(measured[name][1] for name in column)
+            for column in zip(*names, strict=True)
+        ]
+    return row
+
+
+def markdown_table(head: dict, results: list[dict]) -> str:
+    """Return the race as Markdown: a table, and how it was run."""
+    rows = summarize(head, results)
+    if not rows:
+        return "No network has finished yet."
+    lines = [
+        "| data and network | Dice | less than the first, 95% | IoU | pooled "
+        "Dice | Dice, int8 | parameters | multiply-adds | float32 | int8 |",
+        f"| --- |{' ---: |' * 9}",
+    ]
+    for data, networks in rows.items():
+        first = next(iter(networks.values()))
+        for i, (name, row) in enumerate(networks.items()):
+            title = name if i else f"{data}: {name}"
+            bold = f"**{title}**" if NETWORKS[name].ours else title
+            cells = _cells(row, first)
+            lines.append(f"| {' | '.join([bold, *cells])} |")
+    return "\n".join([*lines, "", _explanation(head, results)])
+
+
+def plot(head: dict, results: list[dict]) -> str:
+    """Return Dice over multiply-adds for each data set, as SVG text."""
+    return score_over_cost(
+        {
+            data: {
+                name: (row["multiply_adds"] / 1e9, [np.mean(row["dice"])])
+                for name, row in networks.items()
+            }
+            for data, networks in summarize(head, results).items()
+        },
+        score="Dice",
+        cost="billion multiply-adds",
+        emphasized=[name for name, network in NETWORKS.items() if network.ours],
+    )
+
+
+def _cells(row, first):
+    less = "-"
+    if row is not first:
+        low, high = interval(first["dice"] - row["dice"])
+        less = f"{low:+.2%} to {high:+.2%}"
+    times = ["-", "-"]
+    if "milliseconds" in row and "milliseconds" in first:
+        base = row["milliseconds"][0]
+        times = [
+            f"{base:.2f} ms",
+            f"{row['milliseconds'][1]:.2f} ms "
+            f"({base / row['milliseconds'][1]:.2f}x)",
+        ]
+    return [
+        f"{np.mean(row['dice']):.2%}",
+        less,
+        f"{row['iou']:.2%}",
+        f"{row['pooled']:.2%}",
+        f"{np.mean(row['int8']):.2%}",
+        f"{row['parameters'] / 1e3:,.0f} k",
+        f"{row['multiply_adds'] / 1e6:,.0f} M",
+        *times,
+    ]
+
+
+def interval(differences: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a mean of paired differences."""
+    if np.ptp(differences) == 0:
+        return float(differences[0]), float(differences[0])
+    found = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
+    return float(found.low), float(found.high)
+
+
+def _explanation(head, results):
+    protocol = head["protocol"]
+    size = protocol["crop_size"]
+    return (
+        "All networks under one recipe: crops of "
+        f"{size}x{size} pixels, batches of {protocol['batch_size']}, "
+        f"{protocol['steps']} steps of HybridOptimizer with matrix steps and "
+        f"averaged weights (peak learning rate {protocol['learning_rate']:g}, "
+        f"decay {protocol['weight_decay']:g}, the best of U-Net 16, linear "
+        f"warm-up over {protocol['warmup']:.0%} of the steps and cosine to 0), "
+        "cross-entropy and Dice, turns, zoom, elastic fields, intensity. "
+        "Judged on whole images. dsb2018: 80 / 10 / 10 by hash, "
+        f"{protocol['seeds']} seeds; isbi2012: five folds of consecutive "
+        "slices. Dice and IoU of nuclei and of membranes: means over the test "
+        "images; pooled: of all their pixels. Less than the first: paired over "
+        "images, t-distribution. int8: ranges from "
+        f"{protocol['calibration_images']} training images, not trained "
+        "further. Multiply-adds and latency of one whole image, by LiteRT at "
+        "one thread, all files in turns; medians. "
+        + provenance(head, (result["commit"] for result in results))
+    )
