@@ -58,11 +58,6 @@ class Log:
             text = "".join(json.dumps(line) + "\n" for line in lines)
             write_atomically(self.file, text)
 
-    def find(self, trial) -> dict | None:
-        """Return the result of a trial, a dataclass, if it has run."""
-        key = asdict(trial).items()
-        return next((r for r in self.results if key <= r.items()), None)
-
     def add(self, result: dict) -> None:
         """Append what has finished, and the commit that it ran at."""
         result = {**result, "commit": commit()}
@@ -72,6 +67,30 @@ class Log:
     def _write(self, line):
         with self.file.open("a") as stream:
             stream.write(json.dumps(line) + "\n")
+
+
+def find(results: list[dict], trial) -> dict | None:
+    """Return the result of a trial, a dataclass, if it has run."""
+    key = asdict(trial).items()
+    return next((result for result in results if key <= result.items()), None)
+
+
+def complete(results: list[dict], trials: Iterable) -> dict[tuple, list[dict]]:
+    """Return the results of trials of which every seed has run.
+
+    Args:
+        results: of a race.
+        trials: dataclasses, which end with `seed` and `split`.
+
+    Returns:
+        For each combination of the other fields' values, in the trials' order,
+        the results of its seeds.
+    """
+    groups: dict[tuple, list] = {}
+    for trial in trials:
+        *key, _, _ = asdict(trial).values()
+        groups.setdefault(tuple(key), []).append(find(results, trial))
+    return {key: runs for key, runs in groups.items() if None not in runs}
 
 
 def read_race(file: Path, protocol: type) -> tuple[dict | None, list[dict]]:
@@ -192,7 +211,7 @@ def run(
         describe: `describe(result) -> line` for the console.
         console: where progress goes.
     """
-    todo = [trial for trial in trials if log.find(trial) is None]
+    todo = [trial for trial in trials if find(log.results, trial) is None]
     futures = [pool.submit(_work, trial) for trial in todo]
     for i, future in enumerate(as_completed(futures), start=1):
         result = future.result()

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from kbp.benchmarks.contestants import contestants
-from kbp.benchmarks.log import Log, read_race, run, worker_pool
+from kbp.benchmarks.log import Log, find, read_race, run, worker_pool
 from kbp.benchmarks.trial import Protocol, Trainer, Trial
 from kbp.errors import check_known
 
@@ -84,7 +84,7 @@ def search(name: str, protocol: Protocol) -> list[Trial]:
 
 def finals(name: str, protocol: Protocol, log: Log) -> list[Trial]:
     """Return the trials at an optimizer's best point, with new seeds."""
-    best = best_of([log.find(trial) for trial in search(name, protocol)])
+    best = best_of([find(log.results, t) for t in search(name, protocol)])
     return [
         Trial(name, best["learning_rate"], best["weight_decay"], seed, "test")
         for seed in range(1, protocol.seeds + 1)

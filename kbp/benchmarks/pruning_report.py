@@ -3,7 +3,7 @@
 import statistics
 
 from kbp.benchmarks.latencies import latencies
-from kbp.benchmarks.log import provenance
+from kbp.benchmarks.log import complete, provenance
 from kbp.benchmarks.pruners import METHODS
 from kbp.benchmarks.pruning_race import trials
 from kbp.benchmarks.pruning_trial import Protocol
@@ -27,21 +27,11 @@ def summarize(head: dict, results: list[dict]) -> dict[tuple, dict]:
         they were measured, and of int8 `accuracies` of the seeds.
     """
     protocol, measured = Protocol(**head["protocol"]), latencies(results)
-    found = {
-        (r["method"], r["level"], r["seed"]): r
-        for r in results
-        if r.get("split") == "test"
+    planned = [t for method in METHODS for t in trials(method, protocol)]
+    return {
+        key: _row(seeds, measured)
+        for key, seeds in complete(results, planned).items()
     }
-    rows = {}
-    for method in METHODS:
-        for trial in trials(method, protocol)[:: protocol.seeds]:
-            key = (method, trial.level)
-            seeds = [
-                found.get((*key, seed + 1)) for seed in range(protocol.seeds)
-            ]
-            if None not in seeds:
-                rows[key] = _row(seeds, measured)
-    return rows
 
 
 def _row(seeds, measured):

@@ -3,7 +3,7 @@
 import statistics
 
 from kbp.benchmarks.latencies import latencies
-from kbp.benchmarks.log import provenance
+from kbp.benchmarks.log import complete, provenance
 from kbp.benchmarks.quantization_networks import NETWORKS
 from kbp.benchmarks.quantization_race import trials
 from kbp.benchmarks.quantization_trial import Protocol
@@ -24,21 +24,10 @@ def summarize(head: dict, results: list[dict]) -> dict[str, dict[str, dict]]:
         and of `milliseconds`, as far as they are known.
     """
     protocol, measured = Protocol(**head["protocol"]), latencies(results)
-    found = {
-        (r["network"], r["method"], r["seed"]): r
-        for r in results
-        if r.get("split") == "test"
-    }
-    rows = {}
-    for network in NETWORKS:
-        for trial in trials(network, protocol)[:: protocol.seeds]:
-            key = (network, trial.method)
-            seeds = [
-                found.get((*key, seed + 1)) for seed in range(protocol.seeds)
-            ]
-            if None not in seeds:
-                row = _row(seeds, measured)
-                rows.setdefault(network, {})[trial.method] = row
+    planned = [t for network in NETWORKS for t in trials(network, protocol)]
+    rows: dict[str, dict] = {}
+    for (network, method), seeds in complete(results, planned).items():
+        rows.setdefault(network, {})[method] = _row(seeds, measured)
     return rows
 
 

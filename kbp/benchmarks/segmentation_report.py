@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from kbp.benchmarks.latencies import latencies
-from kbp.benchmarks.log import provenance
+from kbp.benchmarks.log import complete, provenance
 from kbp.benchmarks.segmentation_race import trials
 from kbp.benchmarks.segmentation_trial import FOLDS, NETWORKS, Protocol
 from kbp.training.plots import score_over_cost
@@ -28,22 +28,10 @@ def summarize(head: dict, results: list[dict]) -> dict[str, dict[str, dict]]:
         float32 and the int8 file.
     """
     protocol, measured = Protocol(**head["protocol"]), latencies(results)
-    found = {
-        (r["network"], r["data"], r["seed"]): r
-        for r in results
-        if r.get("split") == "test"
-    }
-    rows = {}
-    for data in FOLDS:
-        for network in NETWORKS:
-            runs = [
-                found.get((network, data, trial.seed))
-                for trial in trials(network, protocol)
-                if trial.data == data
-            ]
-            if None not in runs:
-                row = _row(runs, FOLDS[data], measured)
-                rows.setdefault(data, {})[network] = row
+    planned = [t for network in NETWORKS for t in trials(network, protocol)]
+    rows: dict[str, dict] = {}
+    for (network, data), runs in complete(results, planned).items():
+        rows.setdefault(data, {})[network] = _row(runs, FOLDS[data], measured)
     return rows
 
 
