@@ -1,12 +1,21 @@
 """The entries of the model zoo."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
+
 from kbp.errors import UserError, nearest
-from kbp.training import Recipe
+from kbp.export.files import write_atomically
+from kbp.training import Recipe, golden
+from kbp.training.safe import check_keras_file
 
 DEFAULT = "pyramid_bpnet_small.digits"
+MODEL, INT8 = "model.keras", "model_int8.tflite"
+FILES = (MODEL, INT8, golden.FILE)
+SUMS = "SHA256SUMS"
+MOST_BYTES = 5_000_000  # of a file
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,11 @@ class Entry:
 
     name: str
     path: Path
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the entry holds trained models."""
+        return (self.path / SUMS).is_file()
 
     @property
     def recipe(self) -> Recipe:
@@ -58,3 +72,92 @@ def find(name: str) -> Entry:
     if name not in known:
         raise UserError(f"unknown zoo entry {name!r}{nearest(name, known)}")
     return known[name]
+
+
+def load(name: str) -> keras.Model:
+    """Load an entry's trained model, after checking its file.
+
+    Size, SHA-256 and what the file asks Keras to make are checked first; then
+    Keras loads it in safe mode.
+
+    Raises:
+        UserError: there is no such entry, it has no weights, or its file is not
+            the one that was published.
+    """
+    path = file(name, MODEL)
+    check_keras_file(path, most_bytes=MOST_BYTES)
+    return keras.saving.load_model(path, safe_mode=True)
+
+
+def file(name: str, which: str = INT8) -> Path:
+    """Return the path of one of an entry's files, after checking it.
+
+    Args:
+        name: of the entry.
+        which: one of `FILES`.
+
+    Raises:
+        UserError: there is no such entry or file, or it is not the one that
+            was published.
+    """
+    entry = find(name)
+    if not entry.has_weights:
+        raise UserError(f"zoo entry {name} has no weights")
+    sums, path = _read_sums(entry.path / SUMS), entry.path / which
+    if which not in sums:
+        raise UserError(f"{path}: no such file.")
+    if not path.is_file():
+        raise UserError(f"{path}: missing.")
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise UserError(f"{path}: has {size} bytes, more than {MOST_BYTES}.")
+    if _digest(path.read_bytes()) != sums[which]:
+        raise UserError(f"{path}: is not the file that was published.")
+    return path
+
+
+def verify(name: str) -> None:
+    """Check an entry's files, and that its models still give their outputs.
+
+    Raises:
+        UserError: a file is not the one that was published, or a model gives
+            other outputs for the golden inputs.
+    """
+    golden.check(file(name, golden.FILE), load(name), file(name, INT8))
+
+
+def take(entry: Entry, run: Path) -> list[Path]:
+    """Copy the models of a run into an entry, and write their checksums.
+
+    Raises:
+        UserError: a file is missing or too large for the zoo.
+    """
+    contents = {}
+    for name in FILES:
+        path = run / name
+        if not path.is_file():
+            raise UserError(f"{path}: missing. Race into a new folder.")
+        contents[name] = path.read_bytes()
+        if len(contents[name]) > MOST_BYTES:
+            raise UserError(
+                f"{path}: has {len(contents[name])} bytes, more than "
+                f"{MOST_BYTES}."
+            )
+    contents[SUMS] = "".join(
+        f"{_digest(content)}  {name}\n" for name, content in contents.items()
+    )
+    return [
+        write_atomically(entry.path / name, content)
+        for name, content in contents.items()
+    ]
+
+
+def _read_sums(path):
+    pairs = [line.split() for line in path.read_text().splitlines()]
+    if not all(len(pair) == 2 and len(pair[0]) == 64 for pair in pairs):
+        raise UserError(f"{path}: holds no SHA-256 sums.")
+    return {name: digest for digest, name in pairs}
+
+
+def _digest(content):
+    return hashlib.sha256(content).hexdigest()

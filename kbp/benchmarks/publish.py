@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import statistics
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,12 @@ from kbp.benchmarks import (
     segmentation_report,
     step_time,
 )
-from kbp.benchmarks.recipe_race import markdown_table, spread, without_seed
+from kbp.benchmarks.recipe_race import (
+    markdown_table,
+    run_folder,
+    spread,
+    without_seed,
+)
 from kbp.errors import UserError
 from kbp.export.files import write_atomically
 from kbp.training import Recipe
@@ -48,6 +54,11 @@ Architecture: [{architecture}.py](../../kbp/models/{architecture}.py). Figures:
 `python -m kbp benchmark recipe {name}`.
 """
 
+_WEIGHTS = """
+The models here are those of the run whose int8 file has the median score:
+`kbp.zoo.load("{name}")`, `kbp.zoo.file("{name}")`.
+"""
+
 
 def publish(name: str, race: Path) -> list[Path]:
     """Take the results of a race into kbp, and renew every table.
@@ -69,14 +80,21 @@ def publish(name: str, race: Path) -> list[Path]:
     source = Path(race) / "results.json"
     if not source.is_file():
         raise UserError(f"{source}: missing. Finish the race first.")
-    raced = json.loads(source.read_text())["recipe"]
-    raced = without_seed(Recipe.parse(raced).to_dict())
+    results = json.loads(source.read_text())
+    raced = without_seed(Recipe.parse(results["recipe"]).to_dict())
     if raced != without_seed(entry.recipe.to_dict()):
         raise UserError(f"{source}: is of another recipe than {name}'s.")
     _check_checkout()
+    taken = zoo.take(entry, run_folder(Path(race), _median_seed(results)))
     target = entry.path / "results.json"
     shutil.copyfile(source, target)
-    return [target, *write_tables()]
+    return [*taken, target, *write_tables()]
+
+
+def _median_seed(results):
+    """Return the seed whose int8 file has the median score."""
+    scores = results["stages"][-1]["score"]["values"]
+    return scores.index(statistics.median_low(scores))
 
 
 def _publish_file(name, source):
@@ -128,7 +146,8 @@ def results_of(entry: zoo.Entry) -> dict | None:
 
 def render_card(entry: zoo.Entry, results: dict) -> str:
     """Return the model card of an entry."""
-    return _CARD.format(
+    card = _CARD + (_WEIGHTS if entry.has_weights else "")
+    return card.format(
         name=entry.name,
         architecture=entry.recipe.model.architecture,
         data=entry.recipe.data.name,

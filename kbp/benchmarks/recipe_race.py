@@ -52,7 +52,7 @@ def race(
         write_atomically(file, recipe.to_toml())
     elif Recipe.read(file) != recipe:
         raise UserError(f"{folder}: holds a race of another recipe.")
-    paths = [folder / f"seed{seed}" for seed in range(seeds)]
+    paths = [run_folder(folder, seed) for seed in range(seeds)]
     for seed, path in enumerate(paths):
         run = read_run(path)
         if run is None or run["status"] != "finished":
@@ -64,6 +64,11 @@ def race(
     if console is not None:
         console.print(markdown_table(results), markup=False)
     return results
+
+
+def run_folder(folder: Path, seed: int) -> Path:
+    """Return the folder of one of a race's runs."""
+    return folder / f"seed{seed}"
 
 
 def _run(recipe_file, seed, path, data_dir):

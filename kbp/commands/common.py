@@ -8,7 +8,7 @@ from pathlib import Path
 from kbp import zoo
 from kbp.errors import UserError
 from kbp.export import Audit
-from kbp.training import Recipe
+from kbp.training import Recipe, evaluate
 
 
 def read_recipe(name: str) -> tuple[Recipe, str]:
@@ -23,6 +23,22 @@ def read_recipe(name: str) -> tuple[Recipe, str]:
         short = path.parent.name if path.name == "recipe.toml" else path.stem
         return Recipe.read(path), short or "run"
     return zoo.find(name).recipe, name
+
+
+def is_entry(name: str) -> bool:
+    """Say whether a name is one of the zoo, and no file's or folder's."""
+    return not Path(name).exists() and name in {e.name for e in zoo.entries()}
+
+
+def find_models(name: str) -> list[Path]:
+    """Return the model files of a zoo entry or a run, or the file itself.
+
+    Raises:
+        UserError: there are none.
+    """
+    if is_entry(name):
+        return [zoo.file(name, which) for which in (zoo.MODEL, zoo.INT8)]
+    return evaluate.files_of(Path(name))
 
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:

@@ -4,12 +4,19 @@ from pathlib import Path
 
 from rich.table import Table
 
-from kbp.commands.common import add_data_dir, read_recipe
+from kbp import zoo
+from kbp.commands.common import (
+    add_data_dir,
+    find_models,
+    is_entry,
+    read_recipe,
+)
 from kbp.training import evaluate, make_task
 from kbp.training.stage import FORMATS
 
 HELP = "test score of a run's files, or of one file"
 EXAMPLES = (
+    "pyramid_bpnet_small.digits",
     "runs/pyramid_bpnet_small.digits",
     "model_int8.tflite --recipe my.toml",
 )
@@ -19,8 +26,8 @@ def add_arguments(parser):
     """Add the command's arguments to its parser."""
     parser.add_argument(
         "path",
-        metavar="WORKDIR_OR_FILE",
-        help="folder of a run, a .keras or a .tflite file",
+        metavar="ENTRY_OR_FILE",
+        help="a zoo entry, a run's folder, a .keras or a .tflite file",
     )
     parser.add_argument(
         "--recipe",
@@ -32,13 +39,13 @@ def add_arguments(parser):
 
 def run(options, console):
     """Run the command."""
-    path = Path(options.path)
-    files = evaluate.files_of(path)
-    recipe = (
-        read_recipe(options.recipe)[0]
-        if options.recipe
-        else evaluate.recipe_of(path)
-    )
+    files = find_models(options.path)
+    if options.recipe:
+        recipe, _ = read_recipe(options.recipe)
+    elif is_entry(options.path):
+        recipe = zoo.find(options.path).recipe
+    else:
+        recipe = evaluate.recipe_of(Path(options.path))
     task = make_task(recipe, options.data_dir)
     table = Table(
         caption=f"{len(task.splits.test)} test examples of {recipe.data.name}"

@@ -5,24 +5,34 @@ from rich.table import Table
 from kbp import zoo
 
 HELP = "list the entries of the zoo"
-EXAMPLES = ("",)
+EXAMPLES = ("", "--verify")
 
 
 def add_arguments(parser):
-    """Add nothing."""
+    """Add the command's arguments to its parser."""
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="check each entry's files, and that they give the same outputs",
+    )
 
 
 def run(options, console):
     """Run the command."""
     table = Table(title=f"Zoo in {zoo.root()}")
-    for column in ("entry", "architecture", "data", "epochs"):
+    for column in ("entry", "architecture", "data", "epochs", "weights"):
         table.add_column(column)
     for entry in zoo.entries():
         recipe = entry.recipe
+        if options.verify and entry.has_weights:
+            zoo.verify(entry.name)
         table.add_row(
             entry.name,
             recipe.model.architecture,
             recipe.data.name,
             f"{recipe.training.epochs} + {recipe.quantization.epochs}",
+            "verified"
+            if options.verify and entry.has_weights
+            else ("yes" if entry.has_weights else "-"),
         )
     console.print(table)

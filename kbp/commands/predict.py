@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from kbp import zoo
-from kbp.commands.common import positive
+from kbp.commands.common import find_models, positive
 from kbp.data import image_masks
 from kbp.errors import UserError
 from kbp.export.files import write_atomically
@@ -14,7 +13,6 @@ EXAMPLES = (
     "runs/mine slices/*.png --out masks",
     "model_int8.tflite slices --out masks --overlap 64",
 )
-_MODELS = ("model_int8.tflite", "model.keras")
 
 
 def add_arguments(parser):
@@ -41,7 +39,8 @@ def add_arguments(parser):
 
 def run(options, console):
     """Run the command."""
-    predict, shape = evaluate.open_model(_find(options.model))
+    # The last is an int8 file where there is one.
+    predict, shape = evaluate.open_model(find_models(options.model)[-1])
     if len(shape) != 3 or shape[0] != shape[1]:
         raise UserError(f"{options.model}: takes {shape}, no square images.")
     size, _, channels = shape
@@ -60,20 +59,6 @@ def run(options, console):
         write_atomically(mask, pixels.mask_as_png(labels, classes))
         write_atomically(overlay, pixels.overlay_as_png(image, labels))
         console.print(f"Written: {mask}", highlight=False)
-
-
-def _find(name):
-    path = Path(name)
-    if path.exists() or len(path.parts) > 1 or path.suffix:
-        folder = path
-    else:
-        folder = zoo.find(name).path
-    if not folder.is_dir():
-        return folder
-    for model in _MODELS:
-        if (folder / model).is_file():
-            return folder / model
-    raise UserError(f"{folder}: holds none of {', '.join(_MODELS)}.")
 
 
 def _files(names):

@@ -13,7 +13,7 @@ from kbp import export, quantization, sparsity
 from kbp.errors import UserError
 from kbp.graph import flatten, plain, unwrapped
 from kbp.optimizers import HybridOptimizer
-from kbp.training import checkpoint, distribution, report
+from kbp.training import checkpoint, distribution, golden, report
 from kbp.training.callbacks import Checkpoint, FiniteLoss, MetricsLog
 from kbp.training.recipe import Recipe
 from kbp.training.schedule import warmup_cosine
@@ -238,6 +238,9 @@ class Road:
             )
             verification = export.verify(
                 quantized, path / INT8_FILE, self.task.batches("test")
+            )
+            golden.write(
+                path, pruned, path / INT8_FILE, self.task.inputs("test")
             )
         self.folder.run["verification"] = dataclasses.asdict(verification)
         self.folder.run["int8_operations"] = len(audit.operations)

@@ -112,9 +112,12 @@ def test_predict_writes_nothing_if_something_is_wrong(
     (tmp_path / "old" / "0_overlay.png").write_text("mine")
     out = tmp_path / "out"
     for words, message in (
-        (["nowhere.tflite", image, "--out", out], "nowhere.tflite: not a"),
-        (["nobody", image, "--out", out], "unknown zoo entry 'nobody'"),
-        ([tmp_path / "empty", image, "--out", out], "holds none of model_int8"),
+        (["nowhere.tflite", image, "--out", out], "nowhere.tflite: no such"),
+        (["nobody", image, "--out", out], "nobody: no such file or folder"),
+        (
+            [tmp_path / "empty", image, "--out", out],
+            "holds none of model.keras",
+        ),
         ([finished[0], tmp_path / "no", "--out", out], "no: no such file"),
         ([finished[0], tmp_path / "empty", "--out", out], "holds no image"),
         ([finished[0], image, image, "--out", out], "two images would be"),
