@@ -73,6 +73,7 @@ def test_default_recipe_leaves_everything_behind(smoke):
         "saved_model",
         "model_float32.tflite",
         "model_int8.tflite",
+        "golden.npz",
         "report.html",
     } == {path.name for path in folder.iterdir()}
     assert [stage.name for stage in stages] == [
