@@ -131,12 +131,16 @@ def accuracy_by_level(
             panels.items(),
             strict=True,
         ):
-            styles = itertools.cycle(("-", "--", ":", "-."))
+            styles = {
+                ours: itertools.cycle(("-", "--", ":", "-."))
+                for ours in (True, False)
+            }
             for name, levels in methods.items():
+                ours = name in emphasized
                 look = (
                     {"color": COLORS[0], "linewidth": 2.2, "zorder": 3}
-                    if name in emphasized
-                    else {"color": "#94a3b8", "linestyle": next(styles)}
+                    if ours
+                    else {"color": "#94a3b8"}
                 )
                 axes.errorbar(
                     list(levels),
@@ -144,6 +148,7 @@ def accuracy_by_level(
                     [_deviation(values) for values in levels.values()],
                     capsize=2,
                     label=name,
+                    linestyle=next(styles[ours]),
                     **look,
                 )
             if baseline:
