@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import keras
@@ -13,6 +13,7 @@ from rich.console import Console
 import kbp
 from kbp import export
 from kbp.benchmarks.log import append_case, provenance, read_cases
+from kbp.errors import check_known
 from kbp.quantization import PRODUCTS, quantize_aware
 
 RESULTS = Path(__file__).parent / "results" / "applications.jsonl"
@@ -134,17 +135,25 @@ def measure(case: Case, folder: Path, *, rounds: int = 30) -> dict:
 
 
 def race(
-    file: Path, *, rounds: int = 30, console: Console | None = None
+    file: Path,
+    *,
+    names: Iterable[str] = (),
+    rounds: int = 30,
+    console: Console | None = None,
 ) -> list[dict]:
-    """Measure all networks, and append a line for each to a file.
+    """Measure networks, by default all, and append a line for each to a file.
 
     Returns:
         The lines.
+
+    Raises:
+        UserError: a name is unknown.
     """
-    lines = []
-    for name, case in CASES.items():
+    names, lines = list(names or CASES), []
+    check_known("network", names, CASES)
+    for name in names:
         with tempfile.TemporaryDirectory() as folder:
-            figures = measure(case, Path(folder), rounds=rounds)
+            figures = measure(CASES[name], Path(folder), rounds=rounds)
         lines.append(append_case(file, {"case": name, **figures}))
         if console is not None:
             console.print(_row(lines[-1]), markup=False, highlight=False)

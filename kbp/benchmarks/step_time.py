@@ -3,7 +3,7 @@
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,19 +162,27 @@ def _copy(count):
 
 
 def race(
-    file: Path, *, rounds: int = 30, console: Console | None = None
+    file: Path,
+    *,
+    names: Iterable[str] = (),
+    rounds: int = 30,
+    console: Console | None = None,
 ) -> list[dict]:
-    """Measure all cases, and append a line for each to a file.
+    """Measure cases, by default all, and append a line for each to a file.
 
     Returns:
         The lines.
+
+    Raises:
+        UserError: a name is unknown.
     """
-    lines = []
-    for case, shapes in CASES.items():
+    names, lines = list(names or CASES), []
+    check_known("case", names, CASES)
+    for case in names:
         figures = measure(case, rounds=rounds)
         line = {
             "case": case,
-            "parameters": sum(map(math.prod, shapes)),
+            "parameters": sum(map(math.prod, CASES[case])),
             "rounds": rounds,
             "figures": [vars(figure) for figure in figures],
         }

@@ -38,8 +38,8 @@ def add_arguments(parser):
         metavar="FILE.tflite",
         help="files to measure in turns, or: recipe RECIPE, or: optimizers "
         "[NAME ...], or: pruning [METHOD ...], or: quantization "
-        "[NETWORK ...], or: segmentation [NETWORK ...], or: applications, or: "
-        "step-time",
+        "[NETWORK ...], or: segmentation [NETWORK ...], or: "
+        "applications [NETWORK ...], or: step-time [CASE ...]",
     )
     parser.add_argument(
         "--threads",
@@ -121,11 +121,9 @@ def _trials(options, console):
 
 
 def _cases(options, console):
-    name, *others = options.what
-    if others:
-        raise UserError(f"benchmark {name} takes no more arguments")
+    name, *names = options.what
     file = Path(options.results or f"runs/{name.replace('-', '_')}.jsonl")
-    CASES[name].race(file, rounds=options.rounds, console=console)
+    CASES[name].race(file, names=names, rounds=options.rounds, console=console)
 
 
 def _race(options, console):

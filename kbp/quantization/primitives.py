@@ -18,6 +18,8 @@ from kbp import graph
 from kbp.quantization import rules
 
 named = keras.activations
+# Activations that are their input times another activation.
+_GATES = {named.hard_silu: named.hard_sigmoid, named.silu: named.sigmoid}
 
 
 def two_by_two(kind: type, part: Callable) -> Callable:
@@ -51,8 +53,9 @@ def activation(function: Callable, part: Callable, suffix: str | None):
         return part(layers.ReLU, suffix, 6.0)
     if function is named.leaky_relu:
         return part(layers.LeakyReLU, suffix, 0.2)
-    if function is named.silu:
-        gate = part(layers.Activation, "gate", "sigmoid")
+    if function in _GATES:
+        # LiteRT's integer HARD_SWISH takes dozens of times as long as these.
+        gate = activation(_GATES[function], part, "gate")
         product = part(layers.Multiply, suffix)
         return lambda inputs: product([inputs, gate(inputs)])
     if function is named.hard_sigmoid:

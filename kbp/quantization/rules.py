@@ -107,7 +107,7 @@ FIXED_RANGES = {
     "tanh": (-1.0, 127 / 128),
 }
 # The others that have an integer kernel.
-COMPUTED_ACTIVATIONS = ("exponential", "gelu", "hard_silu")
+COMPUTED_ACTIVATIONS = ("exponential", "gelu")
 _ACTIVATIONS = {
     getattr(keras.activations, name): name
     for name in ("linear", *COMPUTED_ACTIVATIONS, *FIXED_RANGES)

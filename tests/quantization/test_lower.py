@@ -73,6 +73,18 @@ def test_new_layers_take_names_that_are_free(tmp_path):
     export.to_tflite(q, tmp_path / "q.tflite")
 
 
+@pytest.mark.parametrize("name", ["hard_silu", "silu"])
+def test_activations_with_a_gate_are_products(name, tmp_path):
+    """LiteRT's integer HARD_SWISH is many times slower than its parts."""
+    model = image_model(layers.Activation(name))
+    x = np.random.default_rng(0).normal(size=(16, 8, 8, 4)).astype("float32")
+    q = quantize(model, [4 * x])
+    np.testing.assert_allclose(as_numpy(q(4 * x)), model(4 * x), atol=0.2)
+    names = [o.name for o in export.to_tflite(q, tmp_path / "q").operations]
+    assert names[-1] == "MUL"
+    assert "HARD_SWISH" not in names
+
+
 def test_shared_layers_are_lowered_once(tmp_path):
     norm = layers.BatchNormalization(gamma_initializer="ones")
     scale, silu = layers.Rescaling(2.0), layers.Activation("silu")
