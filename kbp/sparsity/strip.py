@@ -28,18 +28,13 @@ def strip(model: keras.Model) -> keras.Model:
     True
     """
     model = graph.flatten(model)
-    gates = {
-        call.operation.name
-        for call in graph.calls(model)
-        if isinstance(call.operation, ChannelScale)
-    }
-    # One that cannot be folded stays, with zeros.
-    gates -= {
-        call.operation.name
-        for call in graph.calls(model)
-        if isinstance(call.operation, ChannelScale)
-        and not (call.producers and _is_folded(call.producers[0]))
-    }
+    # One that cannot be folded at each of its uses stays, with zeros.
+    can_go: dict[str, bool] = {}
+    for call in graph.calls(model):
+        if isinstance(call.operation, ChannelScale):
+            name = call.operation.name
+            can_go[name] = can_go.get(name, True) and _follows_foldable(call)
+    gates = {name for name, can in can_go.items() if can}
     # In this order: a factor on a kernel would change what its mask decides.
     return _without(gates, _fold(model, lambda transform: None))
 
@@ -87,8 +82,9 @@ def _fold(model: keras.Model, replace_mask: Callable) -> keras.Model:
     return new_model
 
 
-def _is_folded(call):
-    return is_foldable(call) and call.successor is not None
+def _follows_foldable(call):
+    before = call.producers[0] if call.producers else None
+    return bool(before and is_foldable(before) and before.successor)
 
 
 def _without(gates: set[str], model: keras.Model) -> keras.Model:
