@@ -1,10 +1,12 @@
 """CIFAR-10 as the races train on it and are judged on it."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kbp import data
+from kbp import data, export
 from kbp.data import cifar10
 
 
@@ -40,6 +42,12 @@ class Images:
             start_step=start_step,
             augment=data.crop_and_flip(padding=2),
         )
+
+
+def file_accuracy(path: Path, examples: data.Examples) -> float:
+    """Return a .tflite file's accuracy."""
+    logits = export.Runner(path).predict(examples.inputs)
+    return float(np.mean(logits.argmax(axis=-1) == examples.labels))
 
 
 def accuracy(model: keras.Model, examples: data.Examples) -> float:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from kbp import export, graph, quantization
-from kbp.benchmarks.images import Images, accuracy
+from kbp.benchmarks.images import Images, accuracy, file_accuracy
 from kbp.benchmarks.pruners import METHODS, prunable
 from kbp.benchmarks.trial import network
 from kbp.sparsity.cost import multiply_adds
@@ -242,10 +242,9 @@ class Trainer:
             export.to_tflite(exported, self.folder / name)
             size = (self.folder / name).stat().st_size
             files[dtype] = {"name": name, "bytes": size}
-        examples = self.images.splits[trial.split]
-        runner = export.Runner(self.folder / files["int8"]["name"])
-        predicted = runner.predict(examples.inputs).argmax(axis=-1)
-        files["int8"]["accuracy"] = float(np.mean(predicted == examples.labels))
+        files["int8"]["accuracy"] = file_accuracy(
+            self.folder / files["int8"]["name"], self.images.splits[trial.split]
+        )
         return files
 
 

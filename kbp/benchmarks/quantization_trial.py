@@ -10,7 +10,7 @@ import numpy as np
 
 from kbp import export, graph
 from kbp.benchmarks import pruning_trial
-from kbp.benchmarks.images import Images, accuracy
+from kbp.benchmarks.images import Images, accuracy, file_accuracy
 from kbp.benchmarks.quantization_networks import NETWORKS
 from kbp.benchmarks.quantizers import FLOAT, METHODS, Job
 from kbp.training import checkpoint
@@ -109,7 +109,7 @@ class Trainer:
             "bytes": audit.size,
             "operations": len(audit.operations),
             "float_operations": len(audit.float_operations),
-            "accuracy": self._accuracy(path, trial.split),
+            "accuracy": file_accuracy(path, self.images.splits[trial.split]),
             **({} if made is None else self._comparison(made, path, trial)),
             **_step_seconds(seconds if trial.method == FLOAT else fine.seconds),
         }
@@ -163,11 +163,6 @@ class Trainer:
         batches = self.images.batches(self.protocol.batch_size, seed=seed)
         count = self.protocol.calibration_batches
         return [np.asarray(x) for x, _ in batches.take(count)]
-
-    def _accuracy(self, path, split):
-        examples = self.images.splits[split]
-        predicted = export.Runner(path).predict(examples.inputs)
-        return float(np.mean(predicted.argmax(axis=-1) == examples.labels))
 
     def _comparison(self, model, path, trial):
         examples = self.images.splits[trial.split]
