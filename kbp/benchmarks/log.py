@@ -48,8 +48,7 @@ class Log:
                 "machine": machine(),
                 "versions": versions(),
             }
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            self._write(self.head)
+            _append(self.file, self.head)
         elif self.head["protocol"] != expected:
             raise UserError(f"{file}: holds a race of another protocol.")
         else:
@@ -62,11 +61,7 @@ class Log:
         """Append what has finished, and the commit that it ran at."""
         result = {**result, "commit": commit()}
         self.results.append(result)
-        self._write(result)
-
-    def _write(self, line):
-        with self.file.open("a") as stream:
-            stream.write(json.dumps(line) + "\n")
+        _append(self.file, result)
 
 
 def find(results: list[dict], trial) -> dict | None:
@@ -130,9 +125,7 @@ def append_case(file: Path, line: dict) -> dict:
         "versions": versions(),
         "commit": commit(),
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a") as stream:
-        stream.write(json.dumps(line) + "\n")
+    _append(file, line)
     return line
 
 
@@ -150,6 +143,12 @@ def read_cases(file: Path) -> list[dict]:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file}: holds no measured cases.") from error
     return list(newest.values())
+
+
+def _append(file, line):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as stream:
+        stream.write(json.dumps(line) + "\n")
 
 
 def provenance(head: dict, commits: Iterable) -> str:
