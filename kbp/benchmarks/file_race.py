@@ -10,6 +10,11 @@ from kbp.benchmarks.log import Log, run, worker_pool
 from kbp.errors import UserError
 
 
+def exported_files(result: dict) -> list[str]:
+    """Return the names in a result's `files`, which has one of each dtype."""
+    return [exported["name"] for exported in result.get("files", {}).values()]
+
+
 def race(
     file: Path,
     protocol,
@@ -18,7 +23,7 @@ def race(
     create: Callable,
     data_dir: str | Path | None,
     describe: Callable[[dict], str],
-    files_of: Callable[[dict], list[str]],
+    files_of: Callable[[dict], list[str]] = exported_files,
     restore: Callable[[dict, Path], None] | None = None,
     workers: int = 1,
     rounds: int = 30,

@@ -48,9 +48,6 @@ def race(
         create=Trainer,
         data_dir=data_dir,
         describe=_describe,
-        files_of=lambda result: [
-            exported["name"] for exported in result.get("files", {}).values()
-        ],
         restore=rebuild,
         **options,
     )

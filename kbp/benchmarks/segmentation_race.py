@@ -54,9 +54,6 @@ def race(
         create=Trainer,
         data_dir=data_dir,
         describe=_describe,
-        files_of=lambda result: [
-            exported["name"] for exported in result.get("files", {}).values()
-        ],
         **options,
     )
 

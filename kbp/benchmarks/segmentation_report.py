@@ -49,10 +49,6 @@ def _row(runs, folds, measured):
         "parameters": runs[0]["parameters"],
         "multiply_adds": runs[0]["multiply_adds"],
         "step_seconds": statistics.median(run["step_seconds"] for run in runs),
-        "bytes": [
-            statistics.median(run["files"][dtype]["bytes"] for run in runs)
-            for dtype in ("float32", "int8")
-        ],
     }
     if all(name in measured for pair in names for name in pair):
         row["milliseconds"] = [

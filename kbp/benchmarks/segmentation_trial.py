@@ -55,7 +55,7 @@ class Trial:
 
     Attributes:
         network: name of one of `NETWORKS`.
-        data: name of one of `SETS`.
+        data: name of one of `FOLDS`.
         seed: of weights, batches and augmentation; the fold, where there are.
         split: what it is judged on, `"validation"` or `"test"`.
     """

@@ -24,15 +24,15 @@ def run(options, console):
         table.add_column(column)
     for entry in zoo.entries():
         recipe = entry.recipe
+        weights = "yes" if entry.has_weights else "-"
         if options.verify and entry.has_weights:
             zoo.verify(entry.name)
+            weights = "verified"
         table.add_row(
             entry.name,
             recipe.model.architecture,
             recipe.data.name,
             f"{recipe.training.epochs} + {recipe.quantization.epochs}",
-            "verified"
-            if options.verify and entry.has_weights
-            else ("yes" if entry.has_weights else "-"),
+            weights,
         )
     console.print(table)
