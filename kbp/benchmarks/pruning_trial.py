@@ -13,7 +13,7 @@ from kbp.benchmarks.images import Images, accuracy, file_accuracy
 from kbp.benchmarks.pruners import METHODS, prunable
 from kbp.benchmarks.trial import network
 from kbp.sparsity.cost import multiply_adds
-from kbp.training.schedule import warmup_cosine
+from kbp.training.schedule import decay_kernels_alone, warmup_cosine
 
 TOLERANCE = 0.005  # by which a trial may miss its level
 
@@ -151,9 +151,7 @@ class Training:
             nesterov=True,
             weight_decay=protocol.weight_decay or None,
         )
-        optimizer.exclude_from_weight_decay(
-            [v for v in model.trainable_variables if len(v.shape) < 2]
-        )
+        decay_kernels_alone(optimizer, model)
         optimizer.iterations.assign(step)
         return optimizer
 

@@ -16,7 +16,7 @@ from kbp.models import PyramidBPNet
 from kbp.optimizers import HybridOptimizer, refresh_batch_norm
 from kbp.quantization import quantize_aware
 from kbp.sparsity.cost import multiply_adds
-from kbp.training.schedule import warmup_cosine
+from kbp.training.schedule import decay_kernels_alone, warmup_cosine
 
 
 @dataclass(frozen=True)
@@ -164,9 +164,7 @@ class Trainer:
             use_ema=True,
             ema_momentum=mine.ema_momentum,
         )
-        optimizer.exclude_from_weight_decay(
-            [v for v in model.trainable_variables if len(v.shape) < 2]
-        )
+        decay_kernels_alone(optimizer, model)
         model.compile(optimizer, DiceCrossEntropy())
         batches = data.training_batches(
             examples,

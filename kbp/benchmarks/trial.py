@@ -10,7 +10,7 @@ import numpy as np
 from kbp.benchmarks.contestants import HEAD, contestants
 from kbp.benchmarks.images import Images, accuracy
 from kbp.optimizers import averaged_weights
-from kbp.training.schedule import warmup_cosine
+from kbp.training.schedule import decay_kernels_alone, warmup_cosine
 
 
 @dataclass(frozen=True)
@@ -174,9 +174,7 @@ class Trainer:
             warmup_steps=round(self.protocol.warmup * steps),
         )
         optimizer = contestant.create(schedule, trial.weight_decay or None)
-        optimizer.exclude_from_weight_decay(
-            [v for v in model.trainable_variables if len(v.shape) < 2]
-        )
+        decay_kernels_alone(optimizer, model)
         return optimizer
 
     def _steps_to_target(self, curve):

@@ -16,7 +16,7 @@ from kbp.optimizers import HybridOptimizer
 from kbp.training import checkpoint, distribution, golden, report
 from kbp.training.callbacks import Checkpoint, FiniteLoss, MetricsLog
 from kbp.training.recipe import Recipe
-from kbp.training.schedule import warmup_cosine
+from kbp.training.schedule import decay_kernels_alone, warmup_cosine
 from kbp.training.stage import Stage
 from kbp.training.task import make_task
 from kbp.training.workdir import WorkDir
@@ -217,11 +217,7 @@ class Road:
             matrix_steps=section.matrix_steps,
             weight_decay=section.weight_decay or None,
         )
-        # A kernel's size is the next layer's to undo; a bias, a norm's scale
-        # or a mask's threshold has a meaning of its own.
-        optimizer.exclude_from_weight_decay(
-            [v for v in model.trainable_variables if len(v.shape) < 2]
-        )
+        decay_kernels_alone(optimizer, model)
         return optimizer
 
     def export(self, pruned, quantized) -> None:

@@ -1,4 +1,4 @@
-"""The learning rate over a training."""
+"""The learning rate over a training, and what decays."""
 
 import keras
 
@@ -19,4 +19,19 @@ def warmup_cosine(
         max(1, steps - warmup_steps),
         warmup_target=peak if warmup_steps else None,
         warmup_steps=warmup_steps,
+    )
+
+
+def decay_kernels_alone(optimizer, model) -> None:
+    """Exclude all variables of less than two dimensions from weight decay.
+
+    A kernel's size is the next layer's to undo; a bias, a norm's scale or a
+    mask's threshold has a meaning of its own.
+
+    Args:
+        optimizer: of Keras or tf_keras, not built yet.
+        model: whose variables it trains.
+    """
+    optimizer.exclude_from_weight_decay(
+        [v for v in model.trainable_variables if len(v.shape) < 2]
     )
