@@ -9,11 +9,12 @@ import keras
 from kbp.errors import UserError, nearest
 from kbp.export.files import write_atomically
 from kbp.training import Recipe, golden
+from kbp.training.report import PREDICTIONS
 from kbp.training.safe import check_keras_file
 
 DEFAULT = "pyramid_bpnet_small.digits"
 MODEL, INT8 = "model.keras", "model_int8.tflite"
-FILES = (MODEL, INT8, golden.FILE)
+FILES = (MODEL, INT8, golden.FILE, PREDICTIONS)
 SUMS = "SHA256SUMS"
 MOST_BYTES = 5_000_000  # of a file
 

@@ -86,9 +86,11 @@ MOVING_LAYERS = (
 )
 MOVING_OPERATIONS = (
     "ConvertToTensor",
+    "DepthToSpace",
     "ExpandDims",
     "GetItem",
     "Reshape",
+    "SpaceToDepth",
     "Squeeze",
     "Transpose",
 )

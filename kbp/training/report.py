@@ -12,6 +12,8 @@ from kbp.training import plots
 from kbp.training.callbacks import read_metrics
 from kbp.training.stage import Stage
 
+PREDICTIONS = "predictions.svg"
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -64,6 +66,8 @@ def result_table(stages: Sequence[Stage], run: dict) -> Table:
 def write(folder, task, stages: Sequence[Stage], outputs: np.ndarray) -> None:
     """Write `report.html` into a run's folder: one file, no network.
 
+    The picture of what the int8 file predicts is a file of its own as well.
+
     Args:
         folder: the run's `WorkDir`.
         task: its `Task`.
@@ -71,11 +75,12 @@ def write(folder, task, stages: Sequence[Stage], outputs: np.ndarray) -> None:
         outputs: of the int8 file, for the test examples.
     """
     rows = read_metrics(folder.path / "metrics.csv")
+    figures = task.figures(outputs)
     sections = {
         "Result": _html_table(stages, task.metric),
         "Learning curves": plots.learning_curves(rows, task.metric),
         "Zeros per layer": plots.sparsity_by_layer(rows),
-        **task.figures(outputs),
+        **figures,
         "Recipe": f"<pre>{html.escape(folder.recipe.to_toml().strip())}</pre>",
     }
     title = html.escape(_title(folder.run["recipe"]))
@@ -86,6 +91,8 @@ def write(folder, task, stages: Sequence[Stage], outputs: np.ndarray) -> None:
             body += [f"<h2>{heading}</h2>", content]
     page = _PAGE.format(title=title, body="\n".join(body))
     write_atomically(folder.path / "report.html", page)
+    *_, predictions = figures.values()
+    write_atomically(folder.path / PREDICTIONS, predictions)
 
 
 def _title(recipe):

@@ -82,7 +82,11 @@ class Task(ABC):
 
     @abstractmethod
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
-        """Return headings and SVG texts of what the int8 file predicts."""
+        """Return headings and SVG texts, the last one of test examples.
+
+        Args:
+            outputs: of the int8 file, for the test examples.
+        """
 
     def training_batches(
         self, *, seed: int, start_step: int = 0

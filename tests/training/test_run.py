@@ -74,6 +74,7 @@ def test_default_recipe_leaves_everything_behind(smoke):
         "model_float32.tflite",
         "model_int8.tflite",
         "golden.npz",
+        "predictions.svg",
         "report.html",
     } == {path.name for path in folder.iterdir()}
     assert [stage.name for stage in stages] == [
