@@ -187,7 +187,9 @@ def test_archives_are_looked_into(made, tmp_path):
 
 def test_models_of_both_families_pass(tmp_path):
     for model in (
-        models.PyramidBPNet((8, 8, 1), 2, head="segmentation", dropout=0.1),
+        models.PyramidBPNet(
+            (8, 8, 1), 2, head="segmentation", size="small", dropout=0.1
+        ),
         models.BPTransformer((6, 4), 3, width=8, dropout=0.1),
     ):
         file = checkpoint.save(model, tmp_path / "model.keras")

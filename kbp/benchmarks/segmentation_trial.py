@@ -86,7 +86,7 @@ def _peer(build, width):
 NETWORKS = {
     "Pyramid-BPNet": Network(
         lambda shape, classes: PyramidBPNet(
-            shape, classes, head="segmentation", num_scales=4, width=12
+            shape, classes, head="segmentation", size="small"
         ),
         ours=True,
     ),

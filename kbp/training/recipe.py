@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import json
 import tomllib
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -165,7 +166,7 @@ def _model(values):
         )
     builder = ARCHITECTURES[architecture]
     hints = {
-        name: typing.get_type_hints(builder)[name]
+        name: _without_none(typing.get_type_hints(builder)[name])
         for name, p in inspect.signature(builder).parameters.items()
         if p.kind is inspect.Parameter.KEYWORD_ONLY and name != "head"
     }
@@ -177,6 +178,13 @@ def _model(values):
             )
         values[key] = _typed(f"model.{key}", value, hints[key])
     return ModelRecipe(architecture, values)
+
+
+def _without_none(hint):
+    if typing.get_origin(hint) is not types.UnionType:
+        return hint
+    (kind,) = {*typing.get_args(hint)} - {type(None)}
+    return kind
 
 
 def _typed(key, value, hint):

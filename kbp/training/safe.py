@@ -38,6 +38,7 @@ CLASSES = {
     "keras.src.models.sequential": {"Sequential"},
     "keras.src.ops.core": {"Cast"},
     "keras.src.ops.image": {"Resize"},
+    "keras.src.ops.nn": {"DepthToSpace", "SpaceToDepth"},
     "keras.src.ops.numpy": {
         *("Add", "Concatenate", "Divide", "ExpandDims", "GetItem", "Matmul"),
         *("Maximum", "Mean", "Multiply", "Reshape", "Sqrt", "Square"),

@@ -16,6 +16,9 @@ BUILDERS = {
     "pyramid_of_pixels": lambda: models.PyramidBPNet(
         (16, 24, 1), 3, head="segmentation", num_scales=3, width=8, dropout=0.1
     ),
+    "pyramid_of_patches": lambda: models.PyramidBPNet(
+        (16, 24, 1), 3, head="segmentation", size="small", width=4
+    ),
     "transformer": lambda: models.BPTransformer(
         (7, 5), 3, width=8, num_heads=2, dropout=0.2
     ),
@@ -129,6 +132,15 @@ def test_unknown_graph_is_refused():
         (lambda: models.PyramidBPNet((8, 8, 1), 3, num_scales=1), "num_scales"),
         (lambda: models.PyramidBPNet((9, 8, 1), 3), "input_shape"),
         (lambda: models.PyramidBPNet((8, 8), 3), "input_shape"),
+        (
+            lambda: models.PyramidBPNet((8, 12, 1), 3, size="small"),
+            "input_shape",
+        ),
+        (lambda: models.PyramidBPNet((8, 8, 1), 3, size="tiny"), "size"),
+        (
+            lambda: models.PyramidBPNet((8, 8, 1), 3, patch_size=0),
+            "patch_size",
+        ),
         (lambda: models.PyramidBPNet((None, 8, 1), 3), "input_shape"),
         (lambda: models.PyramidBPNet((8, 8, 1), 1), "num_classes"),
         (lambda: models.PyramidBPNet((8, 8, 1), 3, width=0), "width"),

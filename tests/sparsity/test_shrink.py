@@ -86,6 +86,9 @@ def test_networks_of_keras_applications(name, least):
     "model",
     [
         lambda: kbp.models.PyramidBPNet((8, 8, 1), 3, num_scales=3, width=8),
+        lambda: kbp.models.PyramidBPNet(
+            (8, 8, 1), 3, head="segmentation", size="small", width=8
+        ),
         lambda: kbp.models.BPTransformer((6, 5), 3, width=16, num_layers=3),
     ],
 )
