@@ -122,7 +122,7 @@ def test_metrics_have_a_row_for_each_epoch(tiny):
     for key in ("loss", "accuracy", "val_loss", "val_accuracy", "seconds"):
         assert all(np.isfinite(float(row[key])) for row in rows)
     assert float(rows[2]["sparsity"]) == pytest.approx(0.7, abs=0.01)
-    assert 0.5 < float(rows[2]["sparsity/scale0_dense"]) < 0.9
+    assert 0.5 < float(rows[2]["sparsity/scale1_block0_conv"]) < 0.9
 
 
 def test_report_is_one_file_that_fetches_nothing(smoke):
