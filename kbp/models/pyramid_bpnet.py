@@ -111,20 +111,21 @@ def PyramidBPNet(
         )(x)
         for block in range(num_blocks):
             x = residual_block(x, channels, f"scale{scale + 1}_block{block}")
-    outputs = HEADS[head]([*maps, x], num_classes, width, patch_size, dropout)
+    outputs = HEADS[head]([*maps, x], num_classes, patch_size, dropout)
     return keras.Model(inputs, outputs, name=name)
 
 
-def classify(maps, num_classes, width, patch_size, dropout):
+def classify(maps, num_classes, patch_size, dropout):
     """Join all maps at once and label their average."""
-    x = FeatureFusion(width, batch_norm=True, name="fusion")(maps)
+    channels = maps[0].shape[-1]
+    x = FeatureFusion(channels, batch_norm=True, name="fusion")(maps)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     if dropout:
         x = layers.Dropout(dropout, name="dropout")(x)
     return layers.Dense(num_classes, name="logits")(x)
 
 
-def segment(maps, num_classes, width, patch_size, dropout):
+def segment(maps, num_classes, patch_size, dropout):
     """Join the maps two by two, the coarsest first, and label each pixel.
 
     What the scales say of a pixel is added up, so that each of them learns from
@@ -145,7 +146,7 @@ def segment(maps, num_classes, width, patch_size, dropout):
     *maps, x = maps
     logits = say(x, len(maps))
     for scale, fine in reversed([*enumerate(maps)]):
-        channels = width * 2**scale
+        channels = fine.shape[-1]
         x = FeatureFusion(
             channels, batch_norm=True, name=f"scale{scale}_fusion"
         )([fine, x])
