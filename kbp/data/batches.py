@@ -4,16 +4,17 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from kbp.data.series import Windows
 from kbp.data.splits import Examples
 
 
-def steps_per_epoch(examples: Examples, batch_size: int) -> int:
+def steps_per_epoch(examples: Examples | Windows, batch_size: int) -> int:
     """Return how many whole batches an epoch holds."""
     return len(examples) // batch_size
 
 
 def training_batches(
-    examples: Examples,
+    examples: Examples | Windows,
     batch_size: int,
     *,
     seed: int,
@@ -39,7 +40,7 @@ def training_batches(
     """
     count = len(examples)
     steps = steps_per_epoch(examples, batch_size)
-    inputs, labels = tf.constant(examples.inputs), tf.constant(examples.labels)
+    lookup = examples.lookup()
 
     def batch(step):
         epoch = step // steps
@@ -50,7 +51,7 @@ def training_batches(
         chosen = tf.random.experimental.index_shuffle(
             position, key, max_index=count - 1
         )
-        x, y = tf.gather(inputs, chosen), tf.gather(labels, chosen)
+        x, y = lookup(chosen)
         if augment is None:
             return x, y
         return augment(x, y, tf.stack([tf.constant(seed, tf.int64), step]))
@@ -63,8 +64,12 @@ def training_batches(
     )
 
 
-def evaluation_batches(examples: Examples, batch_size: int) -> tf.data.Dataset:
+def evaluation_batches(
+    examples: Examples | Windows, batch_size: int
+) -> tf.data.Dataset:
     """Return the examples in order, the last batch as small as it is."""
-    return tf.data.Dataset.from_tensor_slices(
-        (examples.inputs, examples.labels)
-    ).batch(batch_size)
+    return (
+        tf.data.Dataset.range(len(examples))
+        .batch(batch_size)
+        .map(examples.lookup())
+    )

@@ -1,9 +1,11 @@
 """What every data set gives."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from kbp.errors import UserError
 
@@ -27,6 +29,14 @@ class Examples:
     def take(self, indices) -> "Examples":
         """Return the examples of some indices."""
         return Examples(self.inputs[indices], self.labels[indices])
+
+    def lookup(self) -> Callable:
+        """Return `lookup(indices) -> (inputs, labels)`, all of them tensors."""
+        inputs, labels = tf.constant(self.inputs), tf.constant(self.labels)
+        return lambda indices: (
+            tf.gather(inputs, indices),
+            tf.gather(labels, indices),
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,81 @@
+"""Windows of a series, and what follows each of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow as tf
+from numpy.lib.stride_tricks import sliding_window_view
+
+
+@dataclass(frozen=True)
+class Windows:
+    """All windows of a series; nothing is copied.
+
+    Attributes:
+        series: float32 `(rows, channels)`.
+        lookback: rows that a model sees.
+        horizon: rows after them, which it forecasts.
+    """
+
+    series: np.ndarray
+    lookback: int
+    horizon: int
+
+    def __len__(self):
+        return max(0, len(self.series) - self.lookback - self.horizon + 1)
+
+    @property
+    def inputs(self) -> np.ndarray:
+        """The rows that a model sees, `(windows, lookback, channels)`."""
+        return self._view(self.series, self.lookback)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The rows after them, `(windows, horizon, channels)`."""
+        return self._view(self.series[self.lookback :], self.horizon)
+
+    def _view(self, series, length):
+        if not len(self):
+            return np.empty((0, length, series.shape[-1]), series.dtype)
+        windows = sliding_window_view(series, length, axis=0)[: len(self)]
+        return windows.swapaxes(1, 2)  # (windows, length, channels)
+
+    def lookup(self) -> Callable:
+        """Return `lookup(indices) -> (inputs, labels)`, all of them tensors."""
+        series = tf.constant(self.series)
+        rows = tf.range(self.lookback + self.horizon, dtype=tf.int64)
+
+        def look(indices):
+            windows = tf.gather(series, indices[:, None] + rows)
+            return windows[:, : self.lookback], windows[:, self.lookback :]
+
+        return look
+
+
+@dataclass(frozen=True)
+class SeriesSplits:
+    """A series, split in time and standardized.
+
+    Attributes:
+        train: its windows lie in the first rows.
+        validation: look back into the rows before their own, like the next.
+        test: what a model is judged on.
+        names: of the channels.
+        mean: of each channel in the training rows, `(channels,)`.
+        scale: standard deviation of each channel there, `(channels,)`.
+        filled: how many values were missing and have been filled in.
+    """
+
+    train: Windows
+    validation: Windows
+    test: Windows
+    names: tuple[str, ...]
+    mean: np.ndarray
+    scale: np.ndarray
+    filled: int = field(default=0)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of what a model sees, `(lookback, channels)`."""
+        return self.train.lookback, len(self.names)
