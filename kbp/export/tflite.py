@@ -14,6 +14,7 @@ from kbp.export.files import write_atomically
 from kbp.export.interpreter import allocate
 from kbp.layers.arguments import check_integer, check_one_of
 from kbp.quantization import FloatGate, One, fake_quantizers
+from kbp.quantization.rules import UNIT_LAYERS
 
 DTYPES = ("float32", "float16", "int8")
 INPUT_DTYPES = ("float32", "int8", "uint8")
@@ -39,7 +40,8 @@ def to_tflite(
             float32. By default `"int8"` if the model is quantization-aware.
         input_dtype: type of float inputs and outputs, `"int8"`, `"uint8"` or
             `"float32"`; by default `"int8"` in an int8 file. Another than
-            float32 is for int8 files alone.
+            float32 is for int8 files alone, and not for models that take the
+            data's own units (see `WindowNormalization`).
         batch_size: examples in one call of the interpreter.
         allow_float: names of LiteRT's operations or of Keras layers that may
             stay float in an int8 file, besides the layers that
@@ -64,7 +66,9 @@ def to_tflite(
     model = graph.flatten(model)
     quantized = any(True for _ in fake_quantizers(model))
     dtype = dtype or ("int8" if quantized else "float32")
-    input_dtype = input_dtype or ("int8" if dtype == "int8" else "float32")
+    if input_dtype is None:
+        whole = dtype == "int8" and not _takes_units(model)
+        input_dtype = "int8" if whole else "float32"
     _check(model, dtype, input_dtype, quantized)
     check_integer(batch_size=batch_size)
     content = _convert(_prepared(model), dtype, input_dtype, batch_size)
@@ -92,6 +96,12 @@ def _check(model, dtype, input_dtype, quantized):
             f"Argument `input_dtype` must be 'float32' in a {dtype} file. "
             f"Received: input_dtype={input_dtype!r}"
         )
+    if input_dtype != "float32" and _takes_units(model):
+        raise ValueError(
+            f"Model {model.name} takes the data's own units, so argument "
+            "`input_dtype` must be 'float32'. "
+            f"Received: input_dtype={input_dtype!r}"
+        )
     if dtype == "int8" and not quantized:
         raise ValueError(
             f"Model {model.name} is not quantization-aware. Use "
@@ -108,6 +118,10 @@ def _check(model, dtype, input_dtype, quantized):
                 f"Input {x.name} of model {model.name} has no fixed size. "
                 f"Received: {tuple(x.shape)}"
             )
+
+
+def _takes_units(model):
+    return any(isinstance(x, UNIT_LAYERS) for x in model.operations)
 
 
 class _Named(keras.layers.Layer):

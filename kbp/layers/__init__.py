@@ -13,6 +13,8 @@ from kbp.layers.path_norm import PathNormBound
 from kbp.layers.position import PositionEmbedding
 from kbp.layers.residual import ResidualConv2D, ResidualDense
 from kbp.layers.transformed import TransformedLayer
+from kbp.layers.window_normalization import WindowNormalization
+from kbp.layers.window_statistics import WindowStatistics
 
 __all__ = [
     "ChannelScale",
@@ -29,4 +31,6 @@ __all__ = [
     "ResidualDense",
     "SelfAttention",
     "TransformedLayer",
+    "WindowNormalization",
+    "WindowStatistics",
 ]

@@ -2,5 +2,6 @@
 
 from kbp.models.bp_transformer import BPTransformer
 from kbp.models.pyramid_bpnet import PyramidBPNet
+from kbp.models.ridge import ridge, start_at_ridge
 
-__all__ = ["BPTransformer", "PyramidBPNet"]
+__all__ = ["BPTransformer", "PyramidBPNet", "ridge", "start_at_ridge"]

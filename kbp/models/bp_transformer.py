@@ -1,23 +1,38 @@
 """BP-Transformer: self-attention in a feed-forward network."""
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from kbp.layers import PositionEmbedding, SelfAttention
-from kbp.layers.arguments import check_dropout, check_integer
+from kbp.layers import (
+    PositionEmbedding,
+    SelfAttention,
+    WindowNormalization,
+    WindowStatistics,
+)
+from kbp.layers.arguments import (
+    check_dropout,
+    check_integer,
+    check_one_of,
+)
+
+HIGHWAY = "highway"
 
 
 def BPTransformer(
     input_shape: tuple[int, int],
-    num_classes: int,
+    num_outputs: int,
     *,
+    head: str = "classification",
     num_layers: int = 2,
     width: int = 64,
     num_heads: int = 4,
+    patch_size: int = 1,
     dropout: float = 0.0,
+    normalize: bool = True,
+    highway: bool = True,
     name: str = "bp_transformer",
 ) -> keras.Model:
-    """Build a BP-Transformer sequence classifier.
+    """Build a BP-Transformer, which classifies or continues sequences.
 
     Each feed-forward layer is followed by self-attention with a residual
     connection:
@@ -25,21 +40,40 @@ def BPTransformer(
         a'(l) = relu(W a(l-1) + b)
         a(l)  = MultiHead(W_Q a', W_K a', W_V a') + a'
 
-    The first layer also adds a learnable position embedding; the head averages
-    over time. There is no LayerNormalization, which 8-bit files hold in float.
+    The first layer also adds a learnable position embedding. There is no
+    LayerNormalization, which 8-bit files hold in float.
+
+    To classify, the head averages over time. To forecast, each channel is a
+    sequence of its own, with the same weights for all of them; two roads lead
+    from its window `x` to its future, and are added up:
+
+        z = (x - mean(x)) / deviation(x)
+        y = (z H + a(L) W) * deviation(x) + mean(x)
+
+    The highway `H` is linear in the whole window: `start_at_ridge` gives it the
+    best linear forecast. The attention's last kernel `W` is zero at first, a
+    gate that opens as far as attention knows better. Level and scale come from
+    the window itself, so a model takes any units and answers in them.
 
     Args:
         input_shape: `(time, features)`, both fixed.
-        num_classes: number of classes, two or more.
-        num_layers: number of feed-forward layers with attention.
+        num_outputs: number of classes, two or more; or time steps to forecast.
+        head: `"classification"`, or `"forecasting"`.
+        num_layers: number of feed-forward layers with attention; to forecast,
+            0 leaves the highway alone.
         width: features inside; divisible by `num_heads`.
         num_heads: heads of each attention.
-        dropout: rate before the last layer, in [0, 1).
+        patch_size: time steps that are one position of the sequence.
+        dropout: rate before the last layer, and to forecast also after each
+            feed-forward layer, in [0, 1).
+        normalize: forecast relative to the window's level and scale.
+        highway: forecast with the linear highway.
         name: the model's name.
 
     Returns:
         A functional model `(batch, time, features)` to logits
-        `(batch, num_classes)`.
+        `(batch, num_outputs)`, or to forecasts
+        `(batch, num_outputs, features)`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -49,35 +83,106 @@ def BPTransformer(
     >>> model = kbp.models.BPTransformer((32, 32), 10, width=32)
     >>> model.output_shape
     (None, 10)
+    >>> model = kbp.models.BPTransformer(
+    ...     (336, 7), 96, head="forecasting", patch_size=24
+    ... )
+    >>> model.output_shape
+    (None, 96, 7)
+
+    Reference:
+        Patches and channels of their own: Nie et al., A Time Series is Worth 64
+        Words, ICLR 2023. A linear map of the window: Zeng et al., Are
+        Transformers Effective for Time Series Forecasting?, AAAI 2023.
     """
-    check_integer(2, num_classes=num_classes)
-    check_integer(num_layers=num_layers, num_heads=num_heads, width=width)
+    check_one_of(("classification", "forecasting"), head=head)
+    classifies = head == "classification"
+    check_integer(2 if classifies else 1, num_outputs=num_outputs)
+    check_integer(int(classifies or not highway), num_layers=num_layers)
+    check_integer(num_heads=num_heads, width=width, patch_size=patch_size)
     check_dropout(dropout)
-    _check_shape(input_shape, width, num_heads)
+    _check_shape(input_shape, patch_size)
+    if width % num_heads:
+        raise ValueError(
+            "Argument `width` must be divisible by `num_heads`. "
+            f"Received: width={width}, num_heads={num_heads}"
+        )
+    if classifies and not (normalize and highway):
+        raise ValueError(
+            "Arguments `normalize` and `highway` are for head='forecasting'. "
+            f"Received: normalize={normalize}, highway={highway}"
+        )
     inputs = keras.Input(input_shape, name="sequence")
+    layer_sizes = (patch_size, num_layers, width, num_heads)
+    if classifies:
+        outputs = _classify(inputs, layer_sizes, num_outputs, dropout)
+        return keras.Model(inputs, outputs, name=name)
     x = inputs
+    if normalize:
+        statistics = WindowStatistics(name="statistics")(inputs)
+        x = WindowNormalization(name="normalize")(x, statistics)
+    x = _forecast(x, layer_sizes, num_outputs, dropout, highway)
+    if normalize:
+        x = WindowNormalization(invert=True, name="restore")(x, statistics)
+    return keras.Model(inputs, x, name=name)
+
+
+def _classify(x, layer_sizes, num_classes, dropout):
+    x = _attend(x, *layer_sizes)
+    x = layers.GlobalAveragePooling1D(name="pool")(x)
+    x = _drop(x, dropout, "dropout")
+    return layers.Dense(num_classes, name="logits")(x)
+
+
+def _forecast(x, layer_sizes, horizon, dropout, highway):
+    """Continue each channel by itself."""
+    _, time, channels = x.shape
+    x = layers.Permute((2, 1), name="by_channel")(x)
+    roads = []
+    if highway:
+        roads.append(layers.Dense(horizon, use_bias=False, name=HIGHWAY)(x))
+    _, num_layers, *_ = layer_sizes
+    if num_layers:
+        x = ops.reshape(x, (-1, time, 1))  # (batch * channels, time, 1)
+        x = _attend(x, *layer_sizes, dropout)
+        x = layers.Flatten(name="flatten")(x)
+        x = _drop(x, dropout, "dropout")
+        x = layers.Dense(horizon, kernel_initializer="zeros", name="forecast")(
+            x
+        )
+        roads.append(ops.reshape(x, (-1, channels, horizon)))
+    x = layers.Add(name="sum")(roads) if len(roads) > 1 else roads[0]
+    return layers.Permute((2, 1), name="by_time")(x)
+
+
+def _attend(x, patch_size, num_layers, width, num_heads, dropout=0.0):
+    """Return the last layer of attention, `(batch, positions, width)`."""
+    _, time, features = x.shape
+    if patch_size > 1:
+        shape = (time // patch_size, patch_size * features)
+        x = layers.Reshape(shape, name="patches")(x)
     for layer in range(num_layers):
         x = layers.Dense(width, activation="relu", name=f"layer{layer}_dense")(
             x
         )
         if layer == 0:
             x = PositionEmbedding(name="position")(x)
+        x = _drop(x, dropout, f"layer{layer}_dropout")
         x = SelfAttention(num_heads, name=f"layer{layer}_attention")(x)
-    x = layers.GlobalAveragePooling1D(name="pool")(x)
-    if dropout:
-        x = layers.Dropout(dropout, name="dropout")(x)
-    outputs = layers.Dense(num_classes, name="logits")(x)
-    return keras.Model(inputs, outputs, name=name)
+    return x
 
 
-def _check_shape(input_shape, width, num_heads):
+def _drop(x, rate, name):
+    return layers.Dropout(rate, name=name)(x) if rate else x
+
+
+def _check_shape(input_shape, patch_size):
     if len(input_shape) != 2 or None in input_shape:
         raise ValueError(
             "Argument `input_shape` must be (time, features), both fixed. "
             f"Received: input_shape={input_shape}"
         )
-    if width % num_heads:
+    if input_shape[0] % patch_size:
         raise ValueError(
-            "Argument `width` must be divisible by `num_heads`. "
-            f"Received: width={width}, num_heads={num_heads}"
+            "Argument `patch_size` must divide the time steps. Received: "
+            f"patch_size={patch_size}, input_shape={input_shape}"
         )

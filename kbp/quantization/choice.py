@@ -72,7 +72,9 @@ class Choice:
 
     def skips(self, operation) -> bool:
         """Say whether a layer stays in float."""
-        return bool({operation.name, type(operation)} & self.skip)
+        return isinstance(operation, rules.UNIT_LAYERS) or bool(
+            {operation.name, type(operation)} & self.skip
+        )
 
     def config(self, operation) -> QuantizeConfig | None:
         """Return the user's config of a layer."""

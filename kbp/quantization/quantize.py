@@ -50,7 +50,9 @@ def quantize_aware(
         skip: names or classes of layers, or functions of `keras.ops`, to
             leave in float; what goes in and what comes out is rounded. With
             `PRODUCTS`, an attention's products stay in float, which LiteRT
-            computes faster than in integers.
+            computes faster than in integers. `WindowStatistics` and
+            `WindowNormalization` always stay in float, with what they take
+            from outside and give to it.
         configs: how layers of one's own are rounded, by their name or class.
         round_biases: round biases to the steps in which the file holds them;
             TFMOT does not.
@@ -125,10 +127,11 @@ class _Placement:
 
     def __call__(self, layer, *args, **kwargs):
         use = next(self.uses)
-        args, kwargs = keras.tree.map_structure(
-            self.round_input, (args, kwargs)
-        )
         operation = use.operation
+        if not isinstance(operation, rules.UNIT_LAYERS):
+            args, kwargs = keras.tree.map_structure(
+                self.round_input, (args, kwargs)
+            )
         if self.choice.skips(operation):
             args, kwargs = self.in_float(operation, args, kwargs)
         if isinstance(layer, QuantizedLayer) and self.round_biases:
@@ -234,7 +237,7 @@ class _Placement:
     def stays_float(self, use):
         """Say whether a result goes into layers that stay in float alone."""
         if use.is_output:
-            return False
+            return isinstance(use.operation, rules.UNIT_LAYERS)
         return all(
             self.choice.skips(following.operation)
             or (

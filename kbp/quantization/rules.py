@@ -11,7 +11,12 @@ from collections.abc import Container
 import keras
 
 from kbp.graph import Call
-from kbp.layers import ChannelScale, PositionEmbedding
+from kbp.layers import (
+    ChannelScale,
+    PositionEmbedding,
+    WindowNormalization,
+    WindowStatistics,
+)
 
 layers = keras.layers
 
@@ -101,6 +106,10 @@ JOINING_OPERATIONS = ("Concatenate", "Maximum", "Minimum")
 
 # New values, but LiteRT gives them the range of the input.
 AVERAGING_LAYERS = (layers.AveragePooling1D, layers.AveragePooling2D)
+
+# Between the units of the data, of any range, and a network: they stay in
+# float, and with them inputs of the model that they take, and outputs.
+UNIT_LAYERS = (WindowNormalization, WindowStatistics)
 
 # Activations whose integer kernels have a range of their own.
 FIXED_RANGES = {

@@ -55,6 +55,17 @@ CASES = {
         [(5, 6)],
         0,
     ),
+    "window_statistics": (lambda: layers.WindowStatistics(), [(5, 6)], 0),
+    "window_normalization": (
+        lambda: layers.WindowNormalization(),
+        [(5, 6), (2, 6)],
+        0,
+    ),
+    "window_restoration": (
+        lambda: layers.WindowNormalization(invert=True),
+        [(5, 6), (2, 6)],
+        0,
+    ),
 }
 
 

@@ -150,11 +150,13 @@ def test_unknown_graph_is_refused():
         ),
         (lambda: models.PyramidBPNet((8, 8, 1), 3, dropout=1.0), "dropout"),
         (lambda: models.BPTransformer((None, 8), 3), "input_shape"),
-        (lambda: models.BPTransformer((8, 8), 1), "num_classes"),
+        (lambda: models.BPTransformer((8, 8), 1), "num_outputs"),
         (lambda: models.BPTransformer((8, 8), 3, num_layers=0), "num_layers"),
         (lambda: models.BPTransformer((8, 8), 3, num_heads=0), "num_heads"),
         (lambda: models.BPTransformer((8, 8), 3, width=6), "width"),
         (lambda: models.BPTransformer((8, 8), 3, dropout=-1.0), "dropout"),
+        (lambda: models.BPTransformer((8, 8), 3, patch_size=3), "patch_size"),
+        (lambda: models.BPTransformer((8, 8), 3, head="both"), "head"),
     ],
 )
 def test_wrong_argument_is_named(build, message):

@@ -1,0 +1,51 @@
+"""Normalization by the statistics of a window, and its inverse."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class WindowNormalization(keras.layers.Layer):
+    """Take a window's level and scale away, or give them back.
+
+        y = (x - mean) / deviation      inverted:   y = x * deviation + mean
+
+    A network between the two may be given any units, and answers in them.
+
+    Args:
+        invert: give level and scale back.
+
+    Call arguments:
+        inputs: tensor `(batch, time, channels)`.
+        statistics: tensor `(batch, 2, channels)`, of `WindowStatistics`.
+
+    Returns:
+        Tensor `(batch, time, channels)`.
+
+    Example:
+    >>> import keras, kbp
+    >>> x = keras.ops.reshape(keras.ops.array([1.0, 3.0, 5.0, 7.0]), (1, 4, 1))
+    >>> statistics = kbp.layers.WindowStatistics()(x)
+    >>> y = kbp.layers.WindowNormalization()(x, statistics)
+    >>> y.numpy().ravel().round(2)
+    array([-1.34, -0.45,  0.45,  1.34], dtype=float32)
+
+    Reference:
+        Kim et al., Reversible Instance Normalization for Accurate Time-Series
+        Forecasting against Distribution Shift, ICLR 2022.
+    """
+
+    def __init__(self, *, invert: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.invert = invert
+
+    def call(self, inputs, statistics):
+        mean, deviation = statistics[:, :1], statistics[:, 1:]
+        if self.invert:
+            return inputs * deviation + mean
+        return (inputs - mean) / deviation
+
+    def compute_output_shape(self, inputs_shape, statistics_shape):
+        return inputs_shape
+
+    def get_config(self):
+        return {**super().get_config(), "invert": self.invert}

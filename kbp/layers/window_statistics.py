@@ -1,0 +1,35 @@
+"""Mean and deviation of each channel of a window."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class WindowStatistics(keras.layers.Layer):
+    """Return mean and standard deviation of each channel over time.
+
+    Call arguments:
+        inputs: tensor `(batch, time, channels)`.
+
+    Returns:
+        Tensor `(batch, 2, channels)`: the means, then the deviations. That of a
+        channel that does not vary is `SMALLEST`.
+
+    Example:
+    >>> import keras, kbp
+    >>> x = keras.ops.reshape(keras.ops.array([1.0, 3.0, 5.0, 7.0]), (1, 4, 1))
+    >>> kbp.layers.WindowStatistics()(x).numpy().ravel().round(2)
+    array([4.  , 2.24], dtype=float32)
+    """
+
+    SMALLEST = 1e-20  # far below what any unit's values vary by
+
+    def call(self, inputs):
+        mean = ops.mean(inputs, axis=1, keepdims=True)
+        variance = ops.mean(ops.square(inputs - mean), axis=1, keepdims=True)
+        deviation = ops.maximum(ops.sqrt(variance), self.SMALLEST)
+        return ops.concatenate([mean, deviation], axis=1)
+
+    def compute_output_shape(self, input_shape):
+        batch, _, channels = input_shape
+        return (batch, 2, channels)

@@ -1,0 +1,114 @@
+"""The best linear forecast, in closed form."""
+
+import keras
+import numpy as np
+
+from kbp.layers.arguments import check_penalty
+from kbp.models.bp_transformer import HIGHWAY
+
+
+def start_at_ridge(
+    model: keras.Model,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    *,
+    penalty: float = 1.0,
+    memory: float = 96.0,
+    trainable: bool = False,
+) -> None:
+    """Give a forecasting model's highway the kernel of `ridge`.
+
+    Args:
+        model: of `BPTransformer`, with a highway.
+        inputs: training windows `(windows, time, channels)`.
+        labels: what follows them, `(windows, horizon, channels)`.
+        penalty: see `ridge`, like the next.
+        memory: in time steps.
+        trainable: train the kernel on; by default the rest of the model learns
+            what the linear forecast leaves.
+
+    Raises:
+        ValueError: the model has no highway, or an argument is out of range.
+
+    Example:
+    >>> import numpy as np, kbp
+    >>> series = np.sin(np.arange(200) / 5).astype("float32")
+    >>> windows = np.lib.stride_tricks.sliding_window_view(series, 24)
+    >>> inputs, labels = windows[:, :16, None], windows[:, 16:, None]
+    >>> model = kbp.models.BPTransformer((16, 1), 8, head="forecasting")
+    >>> kbp.models.start_at_ridge(model, inputs, labels, penalty=1e-6)
+    >>> error = np.abs(model.predict(inputs, verbose=0) - labels).max()
+    >>> bool(error < 0.01)
+    True
+    """
+    if HIGHWAY not in {layer.name for layer in model.layers}:
+        raise ValueError(f"Model {model.name} has no highway.")
+    highway = model.get_layer(HIGHWAY)
+    highway.kernel.assign(ridge(inputs, labels, penalty=penalty, memory=memory))
+    highway.trainable = trainable
+
+
+def ridge(
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    *,
+    penalty: float = 1.0,
+    memory: float = np.inf,
+) -> np.ndarray:
+    """Return the linear map of windows with the least squared error.
+
+    Windows count relative to their mean, and all channels as examples of one
+    map `H`, `(time, horizon)`:
+
+        min mean((z H - y)^2) + penalty * v * mean_j(p_j h_j^2)
+
+    with `z` and `y` less the mean of `z`, its variance `v`, and the penalty
+    `p_j = 1 + age_j / memory`, scaled to a mean of 1: what is long past counts
+    less unless it is shown to matter.
+
+    Args:
+        inputs: `(windows, time, channels)`.
+        labels: `(windows, horizon, channels)`.
+        penalty: relative to the windows' variance; more than 0.
+        memory: time steps after which the penalty has doubled; infinite for
+            one penalty for all.
+
+    Returns:
+        The kernel, float32.
+
+    Raises:
+        ValueError: an argument is out of range, or there are no windows.
+
+    Example:
+    >>> import numpy as np, kbp
+    >>> windows = np.random.default_rng(0).random((100, 12, 3), "float32")
+    >>> kbp.models.ridge(windows[:, :8], windows[:, 8:]).shape
+    (8, 4)
+
+    Reference:
+        Hoerl and Kennard, Ridge Regression, 1970; Toner and Darlow, An Analysis
+        of Linear Time Series Forecasting Models, ICML 2024.
+    """
+    check_penalty(penalty)
+    if not penalty or not memory > 0:
+        raise ValueError(
+            "Arguments `penalty` and `memory` must be positive. Received: "
+            f"penalty={penalty}, memory={memory}"
+        )
+    if not len(inputs):
+        raise ValueError("Argument `inputs` must hold at least one window.")
+    time, horizon = inputs.shape[1], labels.shape[1]
+    gram, cross = np.zeros((time, time)), np.zeros((time, horizon))
+    for start in range(0, len(inputs), 512):  # bounds the memory
+        part = slice(start, start + 512)
+        mean = inputs[part].mean(axis=1, keepdims=True)
+        x, y = (
+            np.moveaxis(array[part] - mean, 1, -1).reshape(-1, array.shape[1])
+            for array in (inputs, labels)
+        )
+        gram += x.T @ x
+        cross += x.T @ y
+    ages = 1 + np.arange(time)[::-1] / memory
+    strength = penalty * np.trace(gram) / time / ages.mean()
+    kernel = np.linalg.solve(gram + strength * np.diag(ages), cross)
+    return kernel.astype("float32")
