@@ -16,6 +16,7 @@ COMMANDS = (
     "list",
     "evaluate",
     "predict",
+    "forecast",
     "export",
     "audit",
     "benchmark",

@@ -14,6 +14,7 @@ from kbp.benchmarks.log import provenance
 from kbp.errors import UserError
 from kbp.export.files import write_atomically
 from kbp.training import Recipe, Stage
+from kbp.training.report import NEAR
 from kbp.training.stage import FORMATS
 from kbp.training.workdir import check_free, read_run
 
@@ -108,9 +109,10 @@ def summarize(runs: list[dict]) -> dict:
             [r["seconds"] for r in runs if not r["resumed"]] or [math.nan]
         ),
         "peak_memory_bytes": max(run["peak_memory_bytes"] for run in runs),
-        "outputs_within_one_lsb": min(
+        "outputs_within_one": min(
             run["verification"]["within_one"] for run in runs
         ),
+        "unit": first["verification"]["unit"],
         "float_operations": first["float_operations"],
         "machine": first["machine"],
         "versions": first["versions"],
@@ -145,8 +147,9 @@ def markdown_table(results: dict) -> str:
         "standard deviation, the rest medians; latency is that of one example "
         f"at {results['recipe']['export']['num_threads']} thread. "
         f"{results['kernel_sparsity']:.1%} of the kernel weights are zero; "
-        f"in each run at least {results['outputs_within_one_lsb']:.2%} of the "
-        "int8 file's outputs are within 1 LSB of the fake-quantized model; "
+        f"in each run at least {results['outputs_within_one']:.2%} of the "
+        f"int8 file's outputs are within {NEAR[results['unit']]} of the "
+        "fake-quantized model; "
         f"{len(results['float_operations'])} operations of it are float. A run "
         f"takes {results['seconds']:.0f} s and at most "
         f"{results['peak_memory_bytes'] / 1e9:.1f} GB. "

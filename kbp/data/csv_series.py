@@ -245,7 +245,7 @@ def _number(path, line, column, text):
     if not np.isfinite(value):
         raise UserError(
             f"{path}, line {line}: {text!r} in column {column!r} is no finite "
-            "number."
+            "number; say which columns hold values, and which one times."
         )
     return value
 

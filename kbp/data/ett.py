@@ -8,6 +8,7 @@ from kbp.data.splits import folder_of
 from kbp.errors import UserError
 
 FOLDER = "ETT-small"
+TIME_COLUMN = "date"
 # Rows of an hour; the "m" sets have four.
 ROWS_OF_AN_HOUR = {"etth1": 1, "etth2": 1, "ettm1": 4, "ettm2": 4}
 HOURS = 17420
@@ -52,5 +53,5 @@ def load(
         lookback=lookback,
         horizon=horizon,
         split=split,
-        time_column="date",
+        time_column=TIME_COLUMN,
     )

@@ -85,21 +85,28 @@ class SelfAttention(Composite):
         return layer
 
     def split(self, x):
+        """Return the heads as an axis of their own, if there are several."""
+        if self.num_heads == 1:
+            return x
         x = ops.reshape(x, (-1, self.time, self.num_heads, self.head_size))
         return ops.transpose(x, (0, 2, 1, 3))  # (batch, heads, time, size)
+
+    def join(self, x):
+        """Return the heads side by side, `(batch, time, features)`."""
+        if self.num_heads == 1:
+            return x
+        x = ops.transpose(x, (0, 2, 1, 3))
+        return ops.reshape(x, (-1, self.time, self.num_heads * self.head_size))
 
     def call(self, inputs):
         query, key, value = (
             self.split(layer(inputs))
             for layer in (self.query, self.key, self.value)
         )
-        key = ops.transpose(key, (0, 1, 3, 2))  # (batch, heads, size, time)
+        *others, time, size = range(len(key.shape))
+        key = ops.transpose(key, (*others, size, time))
         weights = self.softmax(ops.matmul(query, key))
-        context = ops.matmul(weights, value)
-        context = ops.transpose(context, (0, 2, 1, 3))
-        context = ops.reshape(
-            context, (-1, self.time, self.num_heads * self.head_size)
-        )  # (batch, time, features)
+        context = self.join(ops.matmul(weights, value))
         return self.add([self.output_dense(context), inputs])
 
     def compute_output_shape(self, input_shape):

@@ -14,7 +14,7 @@ from kbp.data import Examples
 
 INK, GRID = "#334155", "#e2e8f0"
 COLORS = ("#2563eb", "#ea580c", "#16a34a")
-_STYLE = {
+STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -33,7 +33,7 @@ _STYLE = {
 def learning_curves(rows: Sequence[dict], metric: str) -> str:
     """Plot loss, metric and learning rate over the epochs of all stages."""
     key = metric.lower()
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 2.9), layout="constrained")
         panels = {
             "loss": ("loss", "val_loss"),
@@ -69,7 +69,7 @@ def learning_curves(rows: Sequence[dict], metric: str) -> str:
             axes.xaxis.get_major_locator().set_params(integer=True)
             if len(keys) > 1:
                 axes.legend(frameon=False)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def accuracy_by_step(
@@ -87,7 +87,7 @@ def accuracy_by_step(
         target: a line is drawn there.
         emphasized: names drawn in color; the others are grey.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 4.2), layout="constrained")
         axes = figure.subplots()
         colors = iter(COLORS)
@@ -107,7 +107,7 @@ def accuracy_by_step(
         axes.set_xlabel("step")
         axes.grid(axis="y")
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def accuracy_by_level(
@@ -124,7 +124,7 @@ def accuracy_by_level(
         baseline: those of the network that is not pruned.
         emphasized: methods drawn in color; the others are grey.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         for axes, (title, methods) in zip(
             figure.subplots(1, len(panels), sharey=True),
@@ -159,7 +159,7 @@ def accuracy_by_level(
             axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
             axes.grid(axis="y")
             axes.legend(frameon=False)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def score_over_cost(
@@ -178,7 +178,7 @@ def score_over_cost(
         cost: what the cost is.
         emphasized: methods drawn in color; the others are grey.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         rows = 1 + (len(panels) > 2)
         figure = Figure(figsize=(9, 2.8 * rows), layout="constrained")
         columns = max(1, -(-len(panels) // rows))
@@ -207,7 +207,7 @@ def score_over_cost(
             axes.yaxis.set_major_formatter(PercentFormatter(1, 1))
             axes.grid(axis="y")
             axes.legend(frameon=False)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def sparsity_by_layer(rows: Sequence[dict]) -> str | None:
@@ -217,7 +217,7 @@ def sparsity_by_layer(rows: Sequence[dict]) -> str | None:
     if not layers:
         return None
     shares = np.array([[float(row[k]) for row in rows] for k in layers])
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         height = 0.9 + 0.22 * len(layers)
         figure = Figure(figsize=(9, height), layout="constrained")
         axes = figure.subplots()
@@ -240,7 +240,7 @@ def sparsity_by_layer(rows: Sequence[dict]) -> str | None:
         bar = figure.colorbar(image, ax=axes, pad=0.01)
         bar.set_label("share of zeros")
         bar.outline.set_visible(False)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def confusion_matrix(
@@ -249,7 +249,7 @@ def confusion_matrix(
     """Plot how often each class was taken for each."""
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (labels, predicted), 1)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 4.4), layout="constrained")
         axes = figure.subplots()
         axes.imshow(np.sqrt(counts), cmap="Blues")
@@ -271,7 +271,7 @@ def confusion_matrix(
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         axes.tick_params(length=0)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def sample_predictions(
@@ -289,7 +289,7 @@ def sample_predictions(
     confidence = shifted.max(axis=-1) / shifted.sum(axis=-1)
     columns = 8
     rows = max(1, -(-len(order) // columns))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 1.45 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in grid:
@@ -303,7 +303,7 @@ def sample_predictions(
             axes.set_title(
                 title, fontsize=8, color="#dc2626" if wrong[index] else INK
             )
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def sample_masks(
@@ -314,7 +314,7 @@ def sample_masks(
     order = np.argsort(-wrong, kind="stable")[:count]
     columns = 4
     rows = -(-len(order) // columns)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 2.4 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in grid:
@@ -334,14 +334,15 @@ def sample_masks(
             for color, label in zip(COLORS, ("true", "predicted"), strict=False)
         ]
         figure.legend(handles=handles, loc="outside lower left", frameon=False)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def _deviation(values):
     return np.std(values, ddof=1) if len(values) > 1 else 0.0
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
+    """Return a figure as SVG text."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()

@@ -16,6 +16,7 @@ from kbp.training.sections import (
     DATA_KINDS,
     DataRecipe,
     ExportRecipe,
+    HighwayRecipe,
     ImagesRecipe,
     LossRecipe,
     ModelRecipe,
@@ -40,6 +41,7 @@ class Recipe:
     model: ModelRecipe = field(default_factory=ModelRecipe)
     data: DataRecipe = field(default_factory=ImagesRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)
+    highway: HighwayRecipe = field(default_factory=HighwayRecipe)
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
     sparsity: SparsityRecipe = field(default_factory=SparsityRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)

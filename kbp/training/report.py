@@ -13,6 +13,8 @@ from kbp.training.callbacks import read_metrics
 from kbp.training.stage import Stage
 
 PREDICTIONS = "predictions.svg"
+# What `Verification.within_one` counts, by its unit.
+NEAR = {"LSB": "1 LSB", "float": "0.1% of the largest"}
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -106,9 +108,9 @@ def facts(run: dict) -> str:
     return (
         f"{run['kernel_sparsity']:.1%} of the kernel weights are zero. "
         f"int8 file: {run['int8_operations']} operations, {len(floats)} of "
-        f"them float; {check['within_one']:.2%} of its outputs within 1 "
-        f"{check['unit']} of the fake-quantized model (largest difference "
-        f"{check['maximum']:.0f}).\n"
+        f"them float; {check['within_one']:.2%} of its outputs within "
+        f"{NEAR[check['unit']]} of the fake-quantized model (largest "
+        f"difference {check['maximum']:.3g}).\n"
         f"Latency is that of one example at {threads} thread"
         f"{'s' if threads > 1 else ''}. {_circumstances(run)}"
     )

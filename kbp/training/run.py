@@ -18,7 +18,7 @@ from kbp.training.callbacks import Checkpoint, FiniteLoss, MetricsLog
 from kbp.training.recipe import Recipe
 from kbp.training.schedule import decay_kernels_alone, warmup_cosine
 from kbp.training.stage import Stage
-from kbp.training.task import make_task
+from kbp.training.tasks import make_task
 from kbp.training.workdir import WorkDir
 
 FLOAT_FILE = "model_float32.tflite"
@@ -77,16 +77,13 @@ class Road:
         self.strategy = distribution.create_strategy(recipe.training.strategy)
         distribution.check_batch_size(recipe.training.batch_size, self.strategy)
         self.task = make_task(recipe, data_dir)
-        self.build()  # a wrong argument shows before anything is written
+        self.masked(self.task.build())  # wrong arguments show at once
 
     def walk(self) -> None:
         """Train, prune, quantize, export, measure, report."""
         start = time.perf_counter()
-        splits = self.task.splits
         self.console.print(
-            f"{len(splits.train)} training, {len(splits.validation)} "
-            f"validation, {len(splits.test)} test examples; "
-            f"{distribution.describe(self.strategy)}"
+            f"{self.task.describe()}; {distribution.describe(self.strategy)}"
         )
         trained = self.train()
         section = self.recipe.sparsity
@@ -108,10 +105,9 @@ class Road:
         report.write(self.folder, self.task, stages, self.int8_outputs)
         self.folder.finished = True
 
-    def build(self) -> keras.Model:
-        """Build the recipe's model, with masks if it asks for zeros."""
+    def masked(self, model: keras.Model) -> keras.Model:
+        """Give a model masks if the recipe asks for zeros."""
         with self.strategy.scope():
-            model = self.task.build()
             section = self.recipe.sparsity
             if not section.target:
                 return model
@@ -135,7 +131,7 @@ class Road:
             )
         return self.fit(
             "train",
-            self.build,
+            lambda: self.masked(self.task.start(self.task.build())),
             epochs=self.recipe.training.epochs,
             learning_rate=self.recipe.optimizer.learning_rate,
             seed=2 * self.recipe.training.seed,
@@ -150,7 +146,7 @@ class Road:
             "quantize",
             lambda: quantization.quantize_aware(
                 trained,
-                self.task.batches("train"),
+                self.task.calibration_batches(),
                 calibration_batches=section.calibration_batches,
                 skip=skip,
             ),

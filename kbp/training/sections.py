@@ -5,6 +5,7 @@ import typing
 from dataclasses import dataclass, field
 
 from kbp import models
+from kbp.data import csv_series, ett
 from kbp.errors import UserError
 from kbp.layers.dtm import GRANULARITIES
 from kbp.sparsity import BUDGETS
@@ -33,7 +34,7 @@ class ModelRecipe:
     architecture: str = _choice("pyramid_bpnet", tuple(ARCHITECTURES))
     arguments: dict[str, typing.Any] = field(default_factory=dict)
 
-    def build(self, input_shape, num_classes, **head):
+    def build(self, input_shape, num_outputs, **head):
         """Build the Keras model, with a head other than the usual one."""
         builder = ARCHITECTURES[self.architecture]
         unknown = head.keys() - inspect.signature(builder).parameters.keys()
@@ -44,7 +45,7 @@ class ModelRecipe:
             )
         try:
             return builder(
-                tuple(input_shape), num_classes, **self.arguments, **head
+                tuple(input_shape), num_outputs, **self.arguments, **head
             )
         except ValueError as error:
             raise UserError(f"[model] {error}") from error
@@ -97,14 +98,45 @@ class ImageMasksRecipe:
     intensity: float = _number(0.0, 0, 1)
 
 
-DATA_KINDS = {"images": ImagesRecipe, "image_masks": ImageMasksRecipe}
-DataRecipe = ImagesRecipe | ImageMasksRecipe
+@dataclass(frozen=True)
+class CsvSeriesRecipe:
+    """Section `[data]` of series in a CSV file.
+
+    They are split in time: by `validation_fraction` and `test_fraction`, or at
+    `rows` or `dates`, before which training, validation and test end.
+    """
+
+    kind: str = "csv_series"
+    name: str = _choice("file", ("file", *ett.ROWS_OF_AN_HOUR))
+    file: str = ""
+    time_column: str = ""
+    columns: tuple[str, ...] = ()
+    missing: str = _choice("refuse", csv_series.MISSING)
+    lookback: int = _number(336, 1)
+    horizon: int = _number(96, 1)
+    split: str = _choice("fractions", ("fractions", "rows", "dates"))
+    validation_fraction: float = _number(0.1, 0, below=0.5)
+    test_fraction: float = _number(0.2, above=0, below=0.5)
+    rows: tuple[int, ...] = ()
+    dates: tuple[str, ...] = ()
+
+
+DATA_KINDS = {
+    "images": ImagesRecipe,
+    "image_masks": ImageMasksRecipe,
+    "csv_series": CsvSeriesRecipe,
+}
+DataRecipe = ImagesRecipe | ImageMasksRecipe | CsvSeriesRecipe
 
 
 @dataclass(frozen=True)
 class LossRecipe:
-    """Section `[loss]`: of `kbp.losses.DiceCrossEntropy`."""
+    """Section `[loss]`: `error` of forecasts, the rest of classes.
 
+    The latter is of `kbp.losses.DiceCrossEntropy`.
+    """
+
+    error: str = _choice("huber", ("huber", "mse", "mae"))
     cross_entropy_weight: float = _number(1.0, 0)
     dice_weight: float = _number(0.0, 0)
     focal_gamma: float = _number(0.0, 0)
@@ -112,6 +144,19 @@ class LossRecipe:
     false_negatives: float = _number(0.5, 0)
     smooth: float = _number(1.0, 0)
     class_weights: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class HighwayRecipe:
+    """Section `[highway]`: where a forecast's highway starts.
+
+    With a penalty of 0 it starts anywhere; else see
+    `kbp.models.start_at_ridge`.
+    """
+
+    penalty: float = _number(1.0, 0)
+    memory: float = _number(96.0, above=0)
+    trainable: bool = False
 
 
 @dataclass(frozen=True)

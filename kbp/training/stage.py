@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 # How the score of a task is written, by the name of its metric.
-FORMATS = {"accuracy": "{:.2%}", "Dice": "{:.2%}"}
+FORMATS = {"accuracy": "{:.2%}", "Dice": "{:.2%}", "MSE": "{:.4f}"}
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def make_run(accuracy, seconds, resumed=False):
         "seconds": seconds,
         "resumed": resumed,
         "peak_memory_bytes": 1e9,
-        "verification": {"within_one": accuracy},
+        "verification": {"within_one": accuracy, "unit": "LSB"},
         "float_operations": [],
         "machine": {"cores": 2, "processor": "x"},
         "versions": versions(),
@@ -44,7 +44,7 @@ def test_summary_gives_mean_spread_and_times_of_whole_runs():
     assert stage["parameters"]["median"] == 100
     assert "file_size" not in stage
     assert results["seconds"] == 15  # a resumed run's time is not the whole
-    assert results["outputs_within_one_lsb"] == 0.8
+    assert results["outputs_within_one"] == 0.8
     assert results["recipe"]["training"] == {}
     table = recipe_race.markdown_table(results)
     assert "| trained | 90.00% ± 10.00% | 100 | 40 | - | - | - |" in table
