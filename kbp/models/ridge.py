@@ -1,5 +1,7 @@
 """The best linear forecast, in closed form."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -12,16 +14,21 @@ def start_at_ridge(
     inputs: np.ndarray,
     labels: np.ndarray,
     *,
-    penalty: float = 1.0,
+    lookbacks: Sequence[int] = (),
+    penalty: float = 0.5,
     memory: float = 96.0,
     trainable: bool = False,
 ) -> None:
     """Give a forecasting model's highway the kernel of `ridge`.
 
+    Several look-backs give the mean of their forecasts, which is linear as
+    well: a short one is estimated better, a long one knows more.
+
     Args:
-        model: of `BPTransformer`, with a highway.
+        model: of `BPTransformer`, with a highway and normalization.
         inputs: training windows `(windows, time, channels)`.
         labels: what follows them, `(windows, horizon, channels)`.
+        lookbacks: of the ridges, in time steps; by default the whole window's.
         penalty: see `ridge`, like the next.
         memory: in time steps.
         trainable: train the kernel on; by default the rest of the model learns
@@ -43,16 +50,40 @@ def start_at_ridge(
     """
     if HIGHWAY not in {layer.name for layer in model.layers}:
         raise ValueError(f"Model {model.name} has no highway.")
+    time = inputs.shape[1]
+    lookbacks = lookbacks or (time,)
+    if not all(0 < lookback <= time for lookback in lookbacks):
+        raise ValueError(
+            f"Argument `lookbacks` must be whole numbers, 1 to {time}. "
+            f"Received: lookbacks={lookbacks}"
+        )
+    kernels = [
+        _lengthened(
+            ridge(inputs[:, -n:], labels, penalty=penalty, memory=memory), time
+        )
+        for n in lookbacks
+    ]
     highway = model.get_layer(HIGHWAY)
-    highway.kernel.assign(ridge(inputs, labels, penalty=penalty, memory=memory))
+    highway.kernel.assign(np.mean(kernels, axis=0))
     highway.trainable = trainable
+
+
+def _lengthened(kernel, time):
+    """Return the kernel that forecasts alike from a longer window.
+
+    A kernel is applied to what lies above the window's mean, and its forecast
+    counts from there: the longer window has another mean.
+    """
+    lookback = len(kernel)
+    own_mean = (1 - kernel.sum(axis=0)) / lookback
+    return np.pad(kernel + own_mean, ((time - lookback, 0), (0, 0)))
 
 
 def ridge(
     inputs: np.ndarray,
     labels: np.ndarray,
     *,
-    penalty: float = 1.0,
+    penalty: float = 0.5,
     memory: float = np.inf,
 ) -> np.ndarray:
     """Return the linear map of windows with the least squared error.

@@ -1,9 +1,12 @@
 """The next values of a series."""
 
+import dataclasses
+
 import keras
 import numpy as np
 
 from kbp import data, models
+from kbp.errors import UserError
 from kbp.training.forecast_plots import sample_forecasts
 from kbp.training.sections import LossRecipe
 from kbp.training.task import Task, check_unused
@@ -33,17 +36,16 @@ class Forecasting(Task):
         return self.recipe.model.build(self.shape, horizon, head="forecasting")
 
     def start(self, model):
-        section = self.recipe.highway
-        if section.penalty and self.recipe.model.arguments.get("highway", True):
+        section = dataclasses.asdict(self.recipe.highway)
+        arguments = self.recipe.model.arguments
+        if section["penalty"] and arguments.get("highway", True):
             train = self.splits.train
-            models.start_at_ridge(
-                model,
-                train.inputs,
-                train.labels,
-                penalty=section.penalty,
-                memory=section.memory,
-                trainable=section.trainable,
-            )
+            try:
+                models.start_at_ridge(
+                    model, train.inputs, train.labels, **section
+                )
+            except ValueError as error:
+                raise UserError(f"[highway] {error}") from error
         return model
 
     def metrics(self):

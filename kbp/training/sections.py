@@ -154,7 +154,8 @@ class HighwayRecipe:
     `kbp.models.start_at_ridge`.
     """
 
-    penalty: float = _number(1.0, 0)
+    lookbacks: tuple[int, ...] = ()
+    penalty: float = _number(0.5, 0)
     memory: float = _number(96.0, above=0)
     trainable: bool = False
 

@@ -80,6 +80,23 @@ def test_model_starts_at_the_linear_forecast(windows):
     assert model.get_layer("highway").trainable
 
 
+def test_several_look_backs_start_at_the_mean_of_their_forecasts(windows):
+    inputs, labels = windows
+    model = forecaster(num_layers=0)
+    models.start_at_ridge(model, inputs, labels, lookbacks=(10, TIME))
+    forecasts = []
+    for lookback in (10, TIME):
+        seen = inputs[:, -lookback:]
+        level = seen.mean(axis=1, keepdims=True)
+        kernel = models.ridge(seen, labels, memory=96.0)
+        forecasts.append(np.einsum("btc,th->bhc", seen - level, kernel) + level)
+    np.testing.assert_allclose(
+        model.predict(inputs, verbose=0), np.mean(forecasts, axis=0), atol=1e-5
+    )
+    with pytest.raises(ValueError, match=r"`lookbacks` must be .* 1 to 24"):
+        models.start_at_ridge(model, inputs, labels, lookbacks=(25,))
+
+
 def test_forecast_has_the_units_of_the_window(windows):
     model = opened(forecaster())
     inputs = windows[0][:8]
