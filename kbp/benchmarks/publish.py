@@ -9,6 +9,8 @@ from pathlib import Path
 from kbp import zoo
 from kbp.benchmarks import (
     applications,
+    forecasting_race,
+    forecasting_report,
     optimizer_race,
     optimizer_report,
     pruning_race,
@@ -37,6 +39,7 @@ RACES = {
     "pruning": (pruning_race, pruning_report),
     "quantization": (quantization_race, quantization_report),
     "segmentation": (segmentation_race, segmentation_report),
+    "forecasting": (forecasting_race, forecasting_report),
 }
 # What is measured case by case, a line each.
 CASES = {"step-time": step_time, "applications": applications}

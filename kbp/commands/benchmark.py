@@ -15,9 +15,10 @@ from kbp.commands.common import (
 )
 from kbp.errors import UserError
 
+UNTIMED = ("optimizers", "forecasting")  # races without files
 HELP = (
     "latency of .tflite files, and races: a recipe's seeds, optimizers, "
-    "pruning, quantization, segmentation"
+    "pruning, quantization, segmentation, forecasting"
 )
 EXAMPLES = (
     "model_float32.tflite model_int8.tflite --threads 1 2",
@@ -26,6 +27,7 @@ EXAMPLES = (
     "pruning DTM TFMOT --workers 2",
     "quantization attention --workers 2",
     "segmentation --workers 2",
+    "forecasting ridge BP-Transformer --workers 2",
     "step-time",
 )
 
@@ -38,8 +40,9 @@ def add_arguments(parser):
         metavar="FILE.tflite",
         help="files to measure in turns, or: recipe RECIPE, or: optimizers "
         "[NAME ...], or: pruning [METHOD ...], or: quantization "
-        "[NETWORK ...], or: segmentation [NETWORK ...], or: "
-        "applications [NETWORK ...], or: step-time [CASE ...]",
+        "[NETWORK ...], or: segmentation [NETWORK ...], or: forecasting "
+        "[METHOD ...], or: applications [NETWORK ...], or: step-time "
+        "[CASE ...]",
     )
     parser.add_argument(
         "--threads",
@@ -69,7 +72,7 @@ def add_arguments(parser):
         default=1,
         metavar="N",
         help="trainings at a time in the races of optimizers, pruning, "
-        "quantization and segmentation (default: 1)",
+        "quantization, segmentation and forecasting (default: 1)",
     )
     parser.add_argument(
         "--results",
@@ -112,7 +115,7 @@ def _trials(options, console):
         data_dir=options.data_dir,
         workers=options.workers,
         console=console,
-        **({} if name == "optimizers" else timing),
+        **({} if name in UNTIMED else timing),
     )
     head, results = race.read(file)
     file.with_suffix(".svg").write_text(report.plot(head, results))

@@ -210,6 +210,42 @@ def score_over_cost(
         return as_svg(figure)
 
 
+def error_by_horizon(
+    panels: dict[str, dict[str, dict[int, Sequence[float]]]],
+    *,
+    emphasized: Sequence[str],
+) -> str:
+    """Plot the mean error of forecasts over how far they look ahead.
+
+    Args:
+        panels: for each title, each method and each horizon, the errors of
+            several trainings.
+        emphasized: methods drawn in color; the others are grey.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9, 3.2), layout="constrained")
+        grid = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, (title, methods) in zip(grid, panels.items(), strict=True):
+            styles = itertools.cycle(("-", "--", ":", "-."))
+            for name, horizons in methods.items():
+                ours = name in emphasized
+                axes.errorbar(
+                    list(horizons),
+                    [np.mean(values) for values in horizons.values()],
+                    [_deviation(values) for values in horizons.values()],
+                    capsize=2,
+                    label=name,
+                    color=COLORS[0] if ours else "#94a3b8",
+                    linestyle="-" if ours else next(styles),
+                    zorder=3 if ours else 2,
+                )
+            axes.set_title(f"{title}: MSE over horizon", loc="left")
+            axes.grid(axis="y")
+            if methods:
+                axes.legend(frameon=False)
+        return as_svg(figure)
+
+
 def sparsity_by_layer(rows: Sequence[dict]) -> str | None:
     """Plot the share of zeros of each masked layer, epoch by epoch."""
     layers = [k for k in rows[0] if k.startswith("sparsity/")] if rows else []

@@ -10,8 +10,8 @@ from kbp.data import Examples, Splits
 
 
 @pytest.fixture
-def images(monkeypatch):
-    """Random images in CIFAR-10's place, and a pool in this process."""
+def images(monkeypatch, one_process):
+    """Random images in CIFAR-10's place."""
     rng = np.random.default_rng(0)
     parts = [
         Examples(
@@ -24,6 +24,11 @@ def images(monkeypatch):
     monkeypatch.setattr(
         "kbp.benchmarks.images.cifar10.load", lambda data_dir: splits
     )
+
+
+@pytest.fixture
+def one_process(monkeypatch):
+    """Let the races run in this process."""
 
     def pool(workers, context, *, initializer, initargs):
         create, *arguments = initargs

@@ -1,0 +1,176 @@
+"""What a race of forecasts says: two tables and a plot."""
+
+import statistics
+from collections.abc import Sequence
+
+from kbp.benchmarks.forecasting_methods import DATA, HORIZONS, METHODS
+from kbp.benchmarks.forecasting_race import finals, search
+from kbp.benchmarks.forecasting_trial import Protocol
+from kbp.benchmarks.log import find, provenance
+from kbp.training.plots import error_by_horizon
+
+# Mean squared errors as their authors give them, best look-back each, for the
+# horizons and their mean; where a cell is None, none was found.
+PUBLISHED = {
+    "etth1": {
+        "Informer": (None, None, None, None, 1.040),
+        "DLinear": (0.384, 0.443, 0.446, 0.504, 0.444),
+        "PatchTST": (0.385, 0.413, 0.440, 0.456, 0.424),
+        "CycleNet/Linear": (0.374, 0.407, 0.431, 0.451, 0.416),
+        "FITS": (0.375, 0.407, 0.430, 0.427, 0.410),
+    },
+    "etth2": {
+        "Informer": (None, None, None, None, 4.431),
+        "DLinear": (0.282, 0.350, 0.414, 0.588, 0.409),
+        "PatchTST": (0.274, 0.338, 0.367, 0.391, 0.343),
+        "CycleNet/Linear": (0.272, 0.333, 0.363, 0.416, 0.346),
+        "FITS": (0.271, 0.331, 0.354, 0.378, 0.334),
+    },
+    "ettm1": {
+        "PatchTST": (0.292, 0.330, 0.365, 0.419, 0.352),
+        "CycleNet/Linear": (0.300, 0.335, 0.368, 0.418, 0.355),
+        "FITS": (0.309, 0.338, 0.366, 0.414, 0.357),
+    },
+}
+
+
+def summarize(
+    head: dict, results: list[dict]
+) -> dict[str, dict[str, dict[int, list[dict]]]]:
+    """Return the fits that count, of each method that has finished on a set.
+
+    Args:
+        head: the race's first line.
+        results: its fits.
+
+    Returns:
+        For each data set and method, for each of its horizons the results of
+        all seeds, at the look-back and learning rate chosen on validation.
+    """
+    protocol = Protocol(**head["protocol"])
+    rows: dict[str, dict] = {data: {} for data in DATA}
+    for name in METHODS:
+        if not all(find(results, trial) for trial in search(name)):
+            continue
+        for data in DATA:
+            mine = [
+                t for t in finals(name, protocol, results) if t.data == data
+            ]
+            runs: dict[int, list] = {}
+            for trial in mine:
+                runs.setdefault(trial.horizon, []).append(find(results, trial))
+            if mine and not any(None in each for each in runs.values()):
+                rows[data][name] = runs
+    return rows
+
+
+def markdown_table(head: dict, results: list[dict]) -> str:
+    """Return the race as Markdown: a table, the ablation, and how it ran."""
+    rows = summarize(head, results)
+    lines = [
+        "| data and method | look-back | "
+        + " | ".join(map(str, HORIZONS))
+        + " | mean | MAE | parameters | seconds |",
+        f"| --- |{' ---: |' * (len(HORIZONS) + 5)}",
+    ]
+    for data, methods in rows.items():
+        whole = {k: v for k, v in methods.items() if {*v} == {*HORIZONS}}
+        for name, runs in whole.items():
+            lines.append(_line(data, name, _cells(runs)))
+        for name, cells in PUBLISHED[data].items() if whole else ():
+            shown = ["-" if x is None else f"{x:.3f}" for x in cells]
+            title = f"*{name}, published*"
+            lines.append(_line(data, title, ["-", *shown, "-", "-", "-"]))
+    if len(lines) == 2:
+        return "No method has finished yet."
+    return "\n".join(
+        [*lines, *_ablation(rows), "", _explanation(head, results)]
+    )
+
+
+def plot(head: dict, results: list[dict]) -> str:
+    """Return the mean squared errors over the horizons, as SVG text."""
+    return error_by_horizon(
+        {
+            data: {
+                name: {h: _errors(each) for h, each in runs.items()}
+                for name, runs in methods.items()
+                if {*runs} == {*HORIZONS}
+                and name not in ("repeat last", "seasonal naive", "LSTM")
+            }
+            for data, methods in summarize(head, results).items()
+        },
+        emphasized=[name for name, method in METHODS.items() if method.ours],
+    )
+
+
+def _errors(runs: Sequence[dict], key: str = "mse") -> list[float]:
+    return [run[key] for run in runs]
+
+
+def _line(data, name, cells):
+    bold = name in METHODS and METHODS[name].ours
+    title = f"**{name}**" if bold else name
+    return f"| {data}: {title} | {' | '.join(cells)} |"
+
+
+def _cells(runs):
+    """Return look-back, errors, mean, absolute error and cost as text."""
+    first = next(iter(runs.values()))[0]
+    every = list(runs.values())
+    seeds = zip(*(_errors(each) for each in every), strict=True)
+    means = [statistics.fmean(errors) for errors in seeds]
+    absolute = statistics.fmean(
+        statistics.fmean(_errors(each, "mae")) for each in every
+    )
+    most = max(each[0]["parameters"] for each in every)
+    seconds = [run["seconds"] for each in every for run in each]
+    return [
+        str(first["lookback"]),
+        *(_spread(_errors(each)) for each in every),
+        _spread(means),
+        f"{absolute:.3f}",
+        f"{most / 1e3:,.0f} k" if most else "-",
+        f"{statistics.median(seconds):.0f}",
+    ]
+
+
+def _spread(values):
+    mean = f"{statistics.fmean(values):.4f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {statistics.stdev(values):.4f}"
+
+
+def _ablation(rows):
+    """Return a table of what BP-Transformer is worth without each part."""
+    lines = []
+    for data, methods in rows.items():
+        for name, runs in methods.items():
+            (horizon, each), *_ = runs.items()
+            if METHODS[name].ours:
+                lines.append(
+                    f"| {data} {horizon}: {name} | {_spread(_errors(each))} | "
+                    f"{each[0]['parameters'] / 1e3:,.0f} k |"
+                )
+    heading = ["", "| ablation | MSE | parameters |", "| --- | ---: | ---: |"]
+    return [*heading, *lines] if lines else []
+
+
+def _explanation(head, results):
+    protocol = Protocol(**head["protocol"])
+    return (
+        "Mean squared error of standardized values over all test windows, mean "
+        f"± standard deviation of {protocol.seeds} seeds (one where nothing is "
+        "random), for horizons in rows and their mean; MAE is the mean "
+        "absolute error over the horizons; parameters are the most, seconds "
+        "the median of processor time for one fit, all choices aside. "
+        "Look-back and learning rate are chosen on validation at the shortest "
+        "horizon; BP-Transformer's look-back is six weeks of hours or three of "
+        "quarter-hours, without a choice. Trainings take at most "
+        f"{protocol.steps} steps of {protocol.batch_size} windows and keep the "
+        "weights that are best on validation. Published figures, in italics, "
+        "are their authors' or those of papers that compare with them, at "
+        "their best look-back. "
+        + provenance(head, {result["commit"] for result in results})
+    )
