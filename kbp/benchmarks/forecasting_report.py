@@ -167,7 +167,7 @@ def _explanation(head, results):
         "the median of processor time for one fit, all choices aside. "
         "Look-back and learning rate are chosen on validation at the shortest "
         "horizon; BP-Transformer's look-back is six weeks of hours or three of "
-        "quarter-hours, without a choice. Trainings take at most "
+        "quarter-hours, without a choice. Trainings take "
         f"{protocol.steps} steps of {protocol.batch_size} windows and keep the "
         "weights that are best on validation. Published figures, in italics, "
         "are their authors' or those of papers that compare with them, at "

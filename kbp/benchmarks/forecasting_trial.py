@@ -19,11 +19,10 @@ class Protocol:
 
     Attributes:
         batch_size: windows in a batch.
-        steps: most steps of a training, and the length of the schedule.
+        steps: length of a training, and of the schedule.
         every: steps between two looks at validation; the weights of the best
             look are kept, the start's included.
         look: most validation windows that one takes, at equal distances.
-        patience: looks without a better one that end a training.
         warmup: share of the steps in which the learning rate rises linearly;
             it falls to 0 along a cosine in the rest.
         weight_decay: decoupled.
@@ -35,7 +34,6 @@ class Protocol:
     steps: int = 2000
     every: int = 250
     look: int = 1000
-    patience: int = 3
     warmup: float = 0.1
     weight_decay: float = 0.01
     loss: str = "huber"
@@ -82,7 +80,7 @@ class Trainer:
         Returns:
             The trial; `validation`, the mean squared error there; `mse` and
             `mae` of all test windows; `parameters`; `seconds` of processor
-            time; and how many `steps` it trained.
+            time; and the step whose weights were `kept`.
         """
         keras.backend.clear_session()
         keras.utils.set_random_seed(trial.seed)
@@ -94,12 +92,12 @@ class Trainer:
         )
         method = METHODS[trial.method]
         start = time.process_time()
-        parameters = steps = 0
+        parameters = kept = 0
         if method.fit:
             predict = method.fit(splits, trial.data)
         else:
             model = method.build(splits, trial.data)
-            steps = self.fit(model, splits, trial)
+            kept = self.fit(model, splits, trial)
             parameters, predict = model.count_params(), model.predict_on_batch
         seconds = time.process_time() - start
         validation, _ = mean_errors(predict, splits.validation)
@@ -111,11 +109,11 @@ class Trainer:
             "mae": mae,
             "parameters": parameters,
             "seconds": seconds,
-            "steps": steps,
+            "kept": kept,
         }
 
     def fit(self, model, splits, trial) -> int:
-        """Train a model, keep its best weights; return the steps it took."""
+        """Train a model, keep its best weights; return their step."""
         mine = self.protocol
         if not model.trainable_variables:
             return 0  # a highway alone, which starts where it stays
@@ -132,18 +130,16 @@ class Trainer:
                 splits.train, mine.batch_size, seed=trial.seed
             )
         )
-        best, weights, looks = float("inf"), None, 0
         distance = -(-len(splits.validation) // mine.look)
-        for step in range(0, mine.steps + 1, mine.every):
-            error, _ = mean_errors(
-                model.predict_on_batch, splits.validation, distance
-            )
-            looks = 0 if error < best else looks + 1
-            if error < best:
-                best, weights = error, model.get_weights()
-            if looks == mine.patience or step == mine.steps:
-                break
-            for _ in range(mine.every):
+        best, weights, kept = float("inf"), None, 0
+        for step in range(mine.steps + 1):
+            if step % mine.every == 0 or step == mine.steps:
+                error, _ = mean_errors(
+                    model.predict_on_batch, splits.validation, distance
+                )
+                if error < best:
+                    best, weights, kept = error, model.get_weights(), step
+            if step < mine.steps:
                 model.train_on_batch(*next(batches))
         model.set_weights(weights)
-        return step
+        return kept

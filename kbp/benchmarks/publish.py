@@ -59,10 +59,10 @@ Architecture: [{architecture}.py](../../kbp/models/{architecture}.py). Figures:
 
 _WEIGHTS = """
 The models here are those of the run whose int8 file has the median score:
-`kbp.zoo.load("{name}")`, `kbp.zoo.file("{name}")`. What that file predicts, the
-worst test images first:
+`kbp.zoo.load("{name}")`, `kbp.zoo.file("{name}")`. What that file makes of test
+examples:
 
-![Test images and what the int8 file predicts](predictions.svg)
+![Test examples and what the int8 file makes of them](predictions.svg)
 """
 
 

@@ -31,9 +31,17 @@ def test_written_recipe_reads_back(tmp_path):
 
 @pytest.mark.parametrize("entry", zoo.entries(), ids=lambda e: e.name)
 def test_recipe_of_the_zoo_reads_and_builds(entry):
-    recipe = entry.recipe
-    shape = (32, 32, 1) if recipe.data.layout == "image" else (32, 32)
-    assert recipe.model.build(shape, 10).output_shape == (None, 10)
+    model, section = entry.recipe.model, entry.recipe.data
+    if section.kind == "csv_series":
+        shape = (section.lookback, 7)
+        built = model.build(shape, section.horizon, head="forecasting")
+        assert built.output_shape == (None, section.horizon, 7)
+    elif section.kind == "image_masks":
+        built = model.build((64, 64, 1), 2, head="segmentation")
+        assert built.output_shape == (None, 64, 64, 2)
+    else:
+        shape = (32, 32, 1) if section.layout == "image" else (32, 32)
+        assert model.build(shape, 10).output_shape == (None, 10)
     assert (entry.path / "recipe.toml").read_text().startswith("# ")
 
 
@@ -126,6 +134,7 @@ def test_to_toml_is_toml():
         "model",
         "data",
         "loss",
+        "highway",
         "optimizer",
         "sparsity",
         "training",
