@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from kbp.export.files import write_atomically
 from kbp.sparsity import DTMSchedule
@@ -39,6 +40,47 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         checkpoint.save(self.model, self.path)
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Remember the weights with the least validation loss, the start's too.
+
+    They lie in a file, so that a resumed training knows them.
+
+    Args:
+        path: the file.
+        data: validation batches.
+    """
+
+    def __init__(self, path: Path, data):
+        super().__init__()
+        self.path, self.data = path, data
+
+    def on_train_begin(self, logs=None):
+        if self.path.is_file():
+            with np.load(self.path) as kept:
+                self.least = float(kept["loss"])
+            return
+        self.least = math.inf
+        self.keep(self.model.evaluate(self.data, verbose=0, return_dict=True))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.keep({"loss": logs["val_loss"]})
+
+    def keep(self, logs):
+        if logs["loss"] < self.least:
+            self.least = logs["loss"]
+            content = io.BytesIO()
+            weights = self.model.get_weights()
+            np.savez(content, *weights, loss=np.float64(self.least))
+            write_atomically(self.path, content.getvalue())
+
+    @staticmethod
+    def restore(path: Path, model: keras.Model) -> None:
+        """Give a model the weights that a file remembers."""
+        with np.load(path) as kept:
+            count = len(kept.files) - 1
+            model.set_weights([kept[f"arr_{i}"] for i in range(count)])
 
 
 class MetricsLog(keras.callbacks.Callback):

@@ -14,7 +14,7 @@ from kbp.errors import UserError
 from kbp.graph import flatten, plain, unwrapped
 from kbp.optimizers import HybridOptimizer
 from kbp.training import checkpoint, distribution, golden, report
-from kbp.training.callbacks import Checkpoint, FiniteLoss, MetricsLog
+from kbp.training.callbacks import Checkpoint, FiniteLoss, KeepBest, MetricsLog
 from kbp.training.recipe import Recipe
 from kbp.training.schedule import decay_kernels_alone, warmup_cosine
 from kbp.training.stage import Stage
@@ -77,7 +77,19 @@ class Road:
         self.strategy = distribution.create_strategy(recipe.training.strategy)
         distribution.check_batch_size(recipe.training.batch_size, self.strategy)
         self.task = make_task(recipe, data_dir)
+        if recipe.training.keep_best:
+            self.check_keep_best()
         self.masked(self.task.build())  # wrong arguments show at once
+
+    def check_keep_best(self) -> None:
+        """Raise a UserError if there is no best, or it would not be pruned."""
+        if not len(self.task.splits.validation):
+            raise UserError("training.keep_best needs validation examples")
+        if self.recipe.sparsity.target:
+            raise UserError(
+                "training.keep_best would bring back weights from before they "
+                "were pruned; set sparsity.target to 0"
+            )
 
     def walk(self) -> None:
         """Train, prune, quantize, export, measure, report."""
@@ -158,6 +170,8 @@ class Road:
     def fit(self, stage, make, *, epochs, learning_rate, seed, schedule=None):
         """Fit a new model, or the checkpoint of this stage, to the end."""
         file = self.folder.path / "checkpoints" / f"{stage}.keras"
+        best = file.with_suffix(".best.npz")
+        keep_best = self.recipe.training.keep_best
         with self.strategy.scope():
             if file.is_file():
                 model = checkpoint.load(file)
@@ -175,28 +189,33 @@ class Road:
                 )
         done = int(model.optimizer.iterations.numpy())
         if done == epochs * self.task.steps:
+            if keep_best:
+                KeepBest.restore(best, model)
             return model
         self.console.rule(f"[bold]{stage}")
+        validation = None
+        if len(self.task.splits.validation):
+            validation = self.task.batches("validation")
         callbacks = [
             FiniteLoss(),
+            *([KeepBest(best, validation)] if keep_best else []),
             MetricsLog(self.folder.path / "metrics.csv", stage, schedule),
             keras.callbacks.TensorBoard(
                 self.folder.path / "logs" / stage, write_graph=False
             ),
             Checkpoint(file),
         ]
-        validation = len(self.task.splits.validation)
         model.fit(
             self.task.training_batches(seed=seed, start_step=done),
             epochs=epochs,
             initial_epoch=done // self.task.steps,
             steps_per_epoch=self.task.steps,
-            validation_data=(
-                self.task.batches("validation") if validation else None
-            ),
+            validation_data=validation,
             callbacks=[schedule, *callbacks] if schedule else callbacks,
             shuffle=False,  # the batches are shuffled already
         )
+        if keep_best:
+            KeepBest.restore(best, model)
         return model
 
     def optimizer(self, model, learning_rate, steps) -> HybridOptimizer:

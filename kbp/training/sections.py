@@ -190,12 +190,17 @@ class SparsityRecipe:
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """Section `[training]`."""
+    """Section `[training]`.
+
+    With `keep_best` each stage ends with the weights whose validation loss was
+    the least after an epoch, or at its start.
+    """
 
     epochs: int = _number(10, 1)
     batch_size: int = _number(32, 1)
     seed: int = _number(0, 0, 2**31 - 1)
     strategy: str = _choice("auto", STRATEGIES)
+    keep_best: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from rich.console import Console
 from kbp import __main__ as main
 from kbp import training
 from kbp.errors import UserError
-from kbp.training import Recipe, make_task
+from kbp.training import Recipe, callbacks, checkpoint, make_task
 
 ROWS = 600
 
@@ -176,3 +176,64 @@ def test_recipe_that_does_not_fit_is_refused(sections, message, file):
 def test_classes_have_no_error_of_forecasts():
     with pytest.raises(UserError, match=r"loss\.error cannot"):
         make_task(Recipe.parse({"loss": {"error": "mae"}}))
+
+
+def fitted(recipe, folder):
+    """Run a recipe and return the weights of its two trained models."""
+    console = Console(file=io.StringIO(), width=120)
+    training.run(recipe, folder, console=console, resume=folder.exists())
+    files = ("model.keras", "model_quantized.keras")
+    models = [checkpoint.load(folder / file) for file in files]
+    return [np.array(w) for model in models for w in model.weights]
+
+
+def test_best_weights_are_kept_the_starts_too(file, tmp_path, monkeypatch):
+    kept = {"epochs": 3, "batch_size": 16, "keep_best": True}
+    wild = recipe(file, training=kept, optimizer={"learning_rate": 30.0})
+    folder = tmp_path / "wild"
+    weights = fitted(wild, folder)
+    task = make_task(wild)
+    start = task.start(task.build())
+    # The gate is closed at the start, and every step of such a rate is wrong.
+    model = checkpoint.load(folder / "model.keras")
+    assert not np.any(model.get_layer("forecast").kernel)
+    windows = task.inputs("test")
+    np.testing.assert_allclose(
+        model.predict(windows, verbose=0),
+        start.predict(windows, verbose=0),
+        atol=1e-5,
+    )
+    rows = callbacks.read_metrics(folder / "metrics.csv")
+    assert all(float(row["val_loss"]) > 0.1 for row in rows[:3])
+    # A run that was stopped in the middle ends with the same weights.
+    stopped, calls = tmp_path / "stopped", []
+    save = callbacks.Checkpoint.on_epoch_end
+
+    def stop(self, epoch, logs=None):
+        save(self, epoch, logs)
+        calls.append(epoch)
+        if len(calls) in (2, 4):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(callbacks.Checkpoint, "on_epoch_end", stop)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            fitted(wild, stopped)
+    for a, b in zip(fitted(wild, stopped), weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"sparsity": {"target": 0.5}}, "sparsity.target to 0"),
+        ({"data": {"validation_fraction": 0}}, "needs validation"),
+    ],
+)
+def test_best_weights_are_not_always_known(sections, message, file, tmp_path):
+    keep = recipe(
+        file, training={"batch_size": 16, "keep_best": True}, **sections
+    )
+    with pytest.raises(UserError, match=message):
+        training.run(keep, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
