@@ -183,6 +183,15 @@ class DTMSchedule(keras.callbacks.Callback):
                 self.writer.add_scalar(f"sparsity/{name}", share, epoch)
             self.writer.flush()
 
+    def state(self) -> dict:
+        """Return what a training that goes on within an epoch must know."""
+        return {"epoch": self.epoch, "due": self.due, "progress": self.progress}
+
+    def restore(self, state: dict) -> None:
+        """Go on within an epoch, in place of `on_epoch_begin`."""
+        self.epoch, self.due = state["epoch"], state["due"]
+        self.progress = state["progress"]
+
     def on_train_end(self, logs=None):
         if self.writer is not None:
             self.writer.close()

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -11,7 +12,8 @@ import numpy as np
 
 from kbp.export.files import write_atomically
 from kbp.sparsity import DTMSchedule
-from kbp.training import checkpoint
+from kbp.training.checkpoint import Checkpoints
+from kbp.training.stopping import Stopping
 
 
 class FiniteLoss(keras.callbacks.Callback):
@@ -28,18 +30,107 @@ class FiniteLoss(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Save the whole state of the training after each epoch.
+    """Save the whole state of the training after each epoch, and at a stop.
 
     Args:
-        path: the file; see `kbp.training.checkpoint`.
+        checkpoints: where to.
+        stopping: says when the process is asked to stop.
+        steps: of an epoch.
+        others: callbacks with a `state` of their own.
     """
 
-    def __init__(self, path: Path):
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        stopping: Stopping,
+        steps: int,
+        others: Sequence[keras.callbacks.Callback] = (),
+    ):
         super().__init__()
-        self.path = path
+        self.checkpoints, self.stopping = checkpoints, stopping
+        self.steps, self.others = steps, others
+        self.logs = {}
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.stopping.unsaved = True
+        self.inside = batch + 1
+        if self.inside == self.steps:
+            # Before an evaluation counts anew.
+            self.logs = {key: float(value) for key, value in logs.items()}
+        self.stop_if_asked()
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.stop_if_asked()
 
     def on_epoch_end(self, epoch, logs=None):
-        checkpoint.save(self.model, self.path)
+        self.inside, self.logs = 0, {}
+        self.save()
+
+    def stop_if_asked(self):
+        if self.stopping.requested:
+            self.save()
+            self.stopping.leave()
+
+    def save(self):
+        within = 0 < self.inside < self.steps
+        variables = self.model.metrics_variables if within else ()
+        state = {
+            "inside": self.inside,  # steps of the epoch that is not over
+            "logs": self.logs,  # of the last step, if it was the epoch's
+            "metrics": _values(variables),
+            "callbacks": [other.state() for other in self.others],
+        }
+        self.checkpoints.save(self.model, state)
+        self.stopping.unsaved = False
+
+
+class Callbacks(keras.callbacks.CallbackList):
+    """Callbacks that go on in the middle of an epoch as if it were whole.
+
+    Args:
+        callbacks: those that `Checkpoint` was given as `others` come first.
+        model: that trains.
+        epochs: of the whole training.
+        steps: of a whole epoch.
+        state: of a checkpoint, empty at the start.
+    """
+
+    def __init__(self, callbacks, model, *, epochs, steps, state):
+        super().__init__(
+            callbacks,
+            add_history=True,
+            add_progbar=True,
+            model=model,
+            epochs=epochs,
+            steps=steps,
+            verbose=1,
+        )
+        self.state, self.inside = state, state.get("inside", 0)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self.inside:
+            super().on_epoch_begin(epoch, logs)
+            return
+        if self.state["metrics"]:
+            for variable, value in zip(
+                self.model.metrics_variables, self.state["metrics"], strict=True
+            ):
+                variable.assign(value)
+        states = self.state["callbacks"]
+        for callback, state in zip(self.callbacks, states, strict=False):
+            callback.restore(state)
+        for callback in self.callbacks[len(states) :]:
+            callback.on_epoch_begin(epoch, logs)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        super().on_train_batch_begin(batch + self.inside, logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch + self.inside, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        self.inside = 0
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -146,3 +237,11 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
             {key: value for key, value in row.items() if value != ""}
             for row in csv.DictReader(file)
         ]
+
+
+def _values(variables):
+    """Return variables as numbers and lists, exactly."""
+    return [
+        keras.ops.convert_to_numpy(variable).astype("float64").tolist()
+        for variable in variables
+    ]

@@ -1,48 +1,159 @@
 """The whole state of a training in one file, written whole."""
 
+import hashlib
 import io
+import json
+import re
 import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from kbp.export.files import replace_durably
+from kbp.export.files import write_atomically
 
-_SEEDS = "kbp_seeds.npz"
+_SEEDS, _STATE = "kbp_seeds.npz", "kbp_state.json"
+_METADATA, _CONFIG = "metadata.json", "config.json"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date of a zip archive
 
 
-def save(model: keras.Model, path: str | Path) -> Path:
+def save(
+    model: keras.Model, path: str | Path, state: dict | None = None
+) -> Path:
     """Save a model, its optimizer and the states of its seed generators.
 
-    The file is an ordinary `.keras` file with one more member, because Keras
-    leaves the states of seed generators (Dropout's, for one) out. It is written
-    beside its place and renamed there.
+    The file is an ordinary `.keras` file with more members, because Keras
+    leaves the states of seed generators (Dropout's, for one) out. It holds no
+    dates or addresses, so equal models give equal bytes.
 
     Args:
         model: a built model.
         path: file to write, ending in `.keras`; replaced whole if it exists.
+        state: what else belongs to it, as JSON has it.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.tmp.keras")
-    model.save(temporary)
-    states = io.BytesIO()
-    np.savez(states, *(v.numpy() for v in _seed_states(model)))
-    with zipfile.ZipFile(temporary, "a") as archive:
-        archive.writestr(_SEEDS, states.getvalue())
-    replace_durably(temporary, path)
-    return path
+    return write_atomically(path, _content(model, Path(path), state))
 
 
 def load(path: str | Path) -> keras.Model:
     """Load what `save` saved; training goes on bit by bit."""
+    model, _ = _load(path)
+    return model
+
+
+class Checkpoints:
+    """The last checkpoints of one stage of a training.
+
+    A file's name says its step and the SHA-256 of its bytes. It is written
+    beside its place and renamed there, so there is never a part of one; one
+    that the disk has spoilt since is passed over for the one before.
+
+    Args:
+        folder: where they lie; of other files there nothing is touched.
+        stage: name of the stage.
+        keep: how many.
+    """
+
+    def __init__(self, folder: Path, stage: str, keep: int):
+        self.folder, self.stage, self.keep = Path(folder), stage, keep
+
+    def save(self, model: keras.Model, state: dict) -> Path:
+        """Save a training, then remove what is older than the last few.
+
+        Args:
+            model: compiled and built.
+            state: what callbacks and metrics remember, as JSON has it.
+        """
+        step = int(model.optimizer.iterations.numpy())
+        content = _content(model, self.folder / "checkpoint.keras", state)
+        name = f"{self.stage}-{step:08d}-{_digest(content)}.keras"
+        path = write_atomically(self.folder / name, content)
+        for old in self._files()[self.keep :]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def load(self) -> tuple[keras.Model, dict] | None:
+        """Return the newest sound model with its state, if there is any.
+
+        What a process that was killed left half written is removed.
+        """
+        for path in self.folder.glob(f".{self.stage}-*"):
+            path.unlink()
+        for path in self._files():
+            if _digest(path.read_bytes()) == path.stem.rpartition("-")[2]:
+                return _load(path)
+        return None
+
+    def _files(self):
+        """Return the stage's checkpoints, the newest first."""
+        name = re.compile(
+            rf"{re.escape(self.stage)}-(\d{{8,}})-[0-9a-f]{{64}}\.keras"
+        )
+        found = [
+            (int(match[1]), path)
+            for path in (self.folder.iterdir() if self.folder.is_dir() else ())
+            if (match := name.fullmatch(path.name))
+        ]
+        return [path for _, path in sorted(found, reverse=True)]
+
+
+def _content(model, path, state):
+    """Return the bytes of a `.keras` file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.tmp.keras")
+    try:
+        model.save(temporary)
+        with zipfile.ZipFile(temporary) as archive:
+            members = {i.filename: archive.read(i) for i in archive.infolist()}
+    finally:
+        temporary.unlink(missing_ok=True)
+    metadata = json.loads(members[_METADATA])
+    del metadata["date_saved"]
+    members[_METADATA] = json.dumps(metadata).encode()
+    members[_CONFIG] = _without_addresses(members[_CONFIG].decode()).encode()
+    seeds = io.BytesIO()
+    np.savez(seeds, *(v.numpy() for v in _seed_states(model)))
+    members[_SEEDS] = seeds.getvalue()
+    if state is not None:
+        members[_STATE] = json.dumps(state).encode()
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), member)
+    return content.getvalue()
+
+
+def _without_addresses(config):
+    """Replace addresses of shared objects by 0, 1, ... in their order.
+
+    Types are equal by their names; once loaded, they are shared no longer.
+    """
+    numbers: dict[str, int] = {}
+
+    def number(match):
+        return f"{match[1]}{numbers.setdefault(match[2], len(numbers))}"
+
+    config = re.sub(
+        r'("class_name": "DTypePolicy", "config": {"name": "\w+"}, '
+        r'"registered_name": null), "shared_object_id": \d+',
+        r"\1",
+        config,
+    )
+    return re.sub(r'("shared_object_id": )(\d+)', number, config)
+
+
+def _load(path):
     model = keras.saving.load_model(path)
     with zipfile.ZipFile(path) as archive:
         states = np.load(io.BytesIO(archive.read(_SEEDS)))
+        known = _STATE in archive.namelist()
+        state = json.loads(archive.read(_STATE)) if known else {}
     for variable, name in zip(_seed_states(model), states, strict=True):
         variable.assign(states[name])
-    return model
+    return model, state
+
+
+def _digest(content):
+    return hashlib.sha256(content).hexdigest()
 
 
 def _seed_states(model):

@@ -193,7 +193,8 @@ class TrainingRecipe:
     """Section `[training]`.
 
     With `keep_best` each stage ends with the weights whose validation loss was
-    the least after an epoch, or at its start.
+    the least after an epoch, or at its start. Of the checkpoints of a stage
+    the last `keep_checkpoints` stay.
     """
 
     epochs: int = _number(10, 1)
@@ -201,6 +202,7 @@ class TrainingRecipe:
     seed: int = _number(0, 0, 2**31 - 1)
     strategy: str = _choice("auto", STRATEGIES)
     keep_best: bool = False
+    keep_checkpoints: int = _number(2, 1)
 
 
 @dataclass(frozen=True)

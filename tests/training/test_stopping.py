@@ -1,0 +1,207 @@
+"""Trainings that are stopped or killed go on as if nothing had been."""
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from kbp import training
+from kbp.training import Recipe, callbacks, stopping
+from kbp.training.checkpoint import Checkpoints
+
+FILES = (
+    "model.keras",
+    "model_quantized.keras",
+    "model_float32.tflite",
+    "model_int8.tflite",
+    "golden.npz",
+)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    """A forecast with masks and dropout, of 13 steps an epoch."""
+    rng = np.random.default_rng(0)
+    values = np.sin(np.arange(120) / 3) + 0.1 * rng.normal(size=120)
+    file = tmp_path_factory.mktemp("data") / "wave.csv"
+    file.write_text("\n".join(["value", *map(str, values)]) + "\n")
+    return Recipe.parse(
+        {
+            "model": {
+                "architecture": "bp_transformer",
+                "num_layers": 1,
+                "width": 8,
+                "num_heads": 1,
+                "patch_size": 4,
+                "dropout": 0.2,
+            },
+            "data": {
+                "kind": "csv_series",
+                "file": str(file),
+                "lookback": 16,
+                "horizon": 4,
+                "validation_fraction": 0.2,
+            },
+            "sparsity": {"target": 0.5},
+            "training": {"epochs": 3, "batch_size": 4},
+            "quantization": {"epochs": 2},
+            "export": {"benchmark_rounds": 1},
+        }
+    )
+
+
+def run(recipe, folder, resume=False):
+    console = Console(file=io.StringIO(), width=120)
+    training.run(recipe, folder, console=console, resume=resume)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(recipe, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "undisturbed"
+    run(recipe, folder)
+    return folder
+
+
+def check_equal(folder, other):
+    for name in FILES:
+        assert (folder / name).read_bytes() == (other / name).read_bytes(), name
+    tables = [
+        callbacks.read_metrics(f / "metrics.csv") for f in (folder, other)
+    ]
+    for row in (row for rows in tables for row in rows):
+        del row["seconds"]
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize(
+    ("hook", "count"),
+    [
+        ("on_train_batch_end", 5),  # within the first epoch
+        ("on_train_batch_end", 26),  # the last step of the second
+        # while it quantizes
+        pytest.param("on_train_batch_end", 50, marks=pytest.mark.slow),
+        ("on_test_batch_end", 2),
+    ],
+)
+def test_stop_goes_on_where_it_was(
+    hook, count, recipe, undisturbed, tmp_path, monkeypatch
+):
+    method, calls = getattr(callbacks.Checkpoint, hook), []
+
+    def asked(self, batch, logs=None):
+        calls.append(batch)
+        if len(calls) == count:
+            signal.raise_signal(signal.SIGTERM)
+        method(self, batch, logs)
+
+    monkeypatch.setattr(callbacks.Checkpoint, hook, asked)
+    with pytest.raises(SystemExit) as error:
+        run(recipe, tmp_path / "run")
+    assert error.value.code == 0
+    monkeypatch.undo()
+    run(recipe, tmp_path / "run", resume=True)
+    check_equal(tmp_path / "run", undisturbed)
+
+
+def test_stop_with_nothing_to_save_is_immediate():
+    with stopping.Stopping() as stop, pytest.raises(SystemExit) as error:
+        signal.raise_signal(signal.SIGTERM)
+    assert error.value.code == 0
+    with stopping.Stopping() as stop:
+        stop.unsaved = True
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.requested
+
+
+def start(recipe, folder):
+    """Begin or resume a run in a process of its own."""
+    file = folder.with_suffix(".toml")
+    file.write_text(recipe.to_toml())
+    code = "import sys; from kbp.__main__ import main; sys.exit(main())"
+    words = ["train", file, "--workdir", folder, "--resume"]
+    with folder.with_suffix(".log").open("w") as said:
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, words)],
+            stdout=said,
+            stderr=said,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+
+
+def wait_for(folder, pattern, process, seconds=120):
+    """Wait until a run has written something, or has ended."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        if any(folder.glob(pattern)):
+            return
+        time.sleep(0.05)
+    finish(folder, process)
+
+
+def finish(folder, process):
+    """Wait for the end, which must be a good one."""
+    status = process.wait(300)
+    assert status == 0, folder.with_suffix(".log").read_text()[-2000:]
+
+
+def test_process_that_is_asked_to_stop_exits_with_0(
+    recipe, undisturbed, tmp_path
+):
+    folder = tmp_path / "run"
+    process = start(recipe, folder)
+    wait_for(folder, "checkpoints/train-*.keras", process)
+    process.send_signal(signal.SIGTERM)
+    # Under 5 s where nothing else runs.
+    assert process.wait(30) == 0
+    finish(folder, start(recipe, folder))
+    check_equal(folder, undisturbed)
+
+
+def kill_at_random(recipe, folder, undisturbed, times):
+    """Kill a run so many times, then let it finish."""
+    rng = np.random.default_rng(times)
+    for _ in range(times):
+        process = start(recipe, folder)
+        wait_for(folder, ".lock", process)
+        time.sleep(rng.uniform(0, 10))
+        process.kill()
+        process.wait()
+    finish(folder, start(recipe, folder))
+    check_equal(folder, undisturbed)
+
+
+def test_killed_runs_lose_nothing(recipe, undisturbed, tmp_path):
+    kill_at_random(recipe, tmp_path / "run", undisturbed, 5)
+
+
+@pytest.mark.slow
+def test_hundred_kills_lose_nothing(recipe, undisturbed, tmp_path):
+    kill_at_random(recipe, tmp_path / "run", undisturbed, 100)
+
+
+def test_spoilt_checkpoint_is_passed_over(undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(undisturbed, folder)
+    kept = sorted((folder / "checkpoints").glob("quantize-*.keras"))
+    assert len(kept) == 2
+    kept[1].write_bytes(kept[1].read_bytes()[:-100])
+    foreign = folder / "checkpoints" / "mine.keras"
+    foreign.write_text("a user's")
+    half = folder / "checkpoints" / f".{kept[1].name}.x1"
+    half.write_text("half")
+    checkpoints = Checkpoints(folder / "checkpoints", "quantize", keep=2)
+    model, state = checkpoints.load()
+    assert int(model.optimizer.iterations.numpy()) == 13
+    assert state["inside"] == 0
+    assert foreign.exists()
+    assert not half.exists()
+    # Nothing sound is left.
+    kept[0].write_bytes(b"")
+    assert checkpoints.load() is None
