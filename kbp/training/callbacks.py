@@ -16,17 +16,36 @@ from kbp.training.checkpoint import Checkpoints
 from kbp.training.stopping import Stopping
 
 
-class FiniteLoss(keras.callbacks.Callback):
-    """Stop with an error, and the step, when the loss is not finite."""
+class DivergedError(FloatingPointError):
+    """Gradients were not finite too often.
+
+    Attributes:
+        step: the last of those that were skipped, from 0.
+    """
+
+    def __init__(self, step: int):
+        super().__init__(f"The gradients of step {step} are not finite.")
+        self.step = step
+
+
+class FiniteGradients(keras.callbacks.Callback):
+    """Stop a training whose gradients stay infinite or not a number.
+
+    `HybridOptimizer` skips such a step and counts it; one batch in a thousand
+    may well be so.
+
+    Args:
+        most: so many in a row are too many.
+    """
+
+    def __init__(self, most: int = 5):
+        super().__init__()
+        self.most = most
 
     def on_train_batch_end(self, batch, logs=None):
-        loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(loss):
-            step = int(self.model.optimizer.iterations.numpy())
-            raise FloatingPointError(
-                f"The loss is {loss} after step {step}. "
-                "Lower optimizer.learning_rate."
-            )
+        optimizer = self.model.optimizer
+        if optimizer.skipped_in_a_row >= self.most:
+            raise DivergedError(int(optimizer.iterations.numpy()) - 1)
 
 
 class Checkpoint(keras.callbacks.Callback):

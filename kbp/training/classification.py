@@ -75,6 +75,7 @@ def class_loss(section: LossRecipe, num_classes: int) -> keras.losses.Loss:
     if section == LossRecipe():
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     options = dataclasses.asdict(section)
+    del options["error"]
     weights = options["class_weights"]
     if weights and len(weights) != num_classes:
         raise UserError(

@@ -3,7 +3,6 @@
 import dataclasses
 import resource
 import time
-from functools import partial
 from pathlib import Path
 
 import keras
@@ -13,21 +12,11 @@ from rich.console import Console
 from kbp import export, quantization, sparsity
 from kbp.errors import UserError
 from kbp.graph import flatten, plain, unwrapped
-from kbp.optimizers import HybridOptimizer
 from kbp.training import checkpoint, distribution, golden, report
-from kbp.training.callbacks import (
-    Callbacks,
-    Checkpoint,
-    FiniteLoss,
-    KeepBest,
-    MetricsLog,
-)
-from kbp.training.checkpoint import Checkpoints
 from kbp.training.recipe import Recipe
-from kbp.training.schedule import decay_kernels_alone, warmup_cosine
 from kbp.training.stage import Stage
-from kbp.training.stopping import Stopping
 from kbp.training.tasks import make_task
+from kbp.training.trainer import Trainer
 from kbp.training.workdir import WorkDir
 
 FLOAT_FILE = "model_float32.tflite"
@@ -48,8 +37,8 @@ def run(
         recipe: what to do.
         workdir: folder for the results; see `WorkDir` for who may write.
         data_dir: folder of the data sets that are read from files.
-        resume: continue the unfinished run in `workdir` after its last whole
-            epoch, or show the finished one.
+        resume: continue the unfinished run in `workdir` from its last
+            checkpoint, or show the finished one.
         console: where progress and the result table go.
 
     Returns:
@@ -57,13 +46,14 @@ def run(
 
     Raises:
         UserError: recipe, folder or data do not fit; nothing was written.
-        FloatingPointError: the loss became infinite or NaN.
+        FloatingPointError: the gradients became infinite or NaN, and did so
+            again at a tenth of the learning rate.
     """
     console = console or Console()
     folder = WorkDir(workdir, recipe, resume=resume)
     if not folder.finished:
         road = Road(recipe, folder, data_dir, console)
-        with folder, road.stopping:
+        with folder, road.trainer.stopping:
             road.walk()
     stages = [Stage(**row) for row in folder.run["stages"]]
     console.print(report.result_table(stages, folder.run))
@@ -73,20 +63,16 @@ def run(
 
 
 class Road:
-    """The steps of a run.
-
-    Each training leaves a checkpoint behind after every epoch, and where it is
-    asked to stop, and goes on from it as if nothing had been.
-    """
+    """The steps of a run."""
 
     def __init__(self, recipe, folder, data_dir, console):
         self.recipe = recipe
         self.folder = folder
         self.console = console
-        self.stopping = Stopping()
         self.strategy = distribution.create_strategy(recipe.training.strategy)
         distribution.check_batch_size(recipe.training.batch_size, self.strategy)
         self.task = make_task(recipe, data_dir)
+        self.trainer = Trainer(self.task, folder, self.strategy, console)
         if recipe.training.keep_best:
             self.check_keep_best()
         self.masked(self.task.build())  # wrong arguments show at once
@@ -151,7 +137,7 @@ class Road:
                 budget=section.budget,
                 multiple_of=section.multiple_of,
             )
-        return self.fit(
+        return self.trainer.fit(
             "train",
             lambda: self.masked(self.task.start(self.task.build())),
             epochs=self.recipe.training.epochs,
@@ -164,7 +150,7 @@ class Road:
         """Train on in fake eight bits, the masks fixed."""
         section = self.recipe.quantization
         skip = quantization.PRODUCTS if section.float_products else ()
-        return self.fit(
+        return self.trainer.fit(
             "quantize",
             lambda: quantization.quantize_aware(
                 trained,
@@ -176,117 +162,6 @@ class Road:
             learning_rate=section.learning_rate,
             seed=2 * self.recipe.training.seed + 1,
         )
-
-    def fit(self, stage, make, *, epochs, learning_rate, seed, schedule=None):
-        """Fit a new model, or the checkpoint of this stage, to the end."""
-        folder, steps = self.folder.path / "checkpoints", self.task.steps
-        checkpoints = Checkpoints(
-            folder, stage, self.recipe.training.keep_checkpoints
-        )
-        best = folder / f"{stage}.best.npz"
-        with self.strategy.scope():
-            loaded = checkpoints.load()
-            if loaded:
-                model, state = loaded
-            else:
-                # Dropout's seeds are drawn here, also when a stage before this
-                # one came from a checkpoint and drew none.
-                keras.utils.set_random_seed(seed)
-                model, state = make(), {}
-                model.compile(
-                    self.optimizer(model, learning_rate, epochs * steps),
-                    self.task.loss,
-                    metrics=self.task.metrics(),
-                )
-        done = int(model.optimizer.iterations.numpy())
-        inside = state.get("inside", 0)
-        if done < epochs * steps or inside:
-            self.console.rule(f"[bold]{stage}")
-            self.go_on(
-                model,
-                partial(self.callbacks, stage, checkpoints, best, schedule),
-                state,
-                epochs=epochs,
-                seed=seed,
-            )
-        if self.recipe.training.keep_best:
-            KeepBest.restore(best, model)
-        return model
-
-    def callbacks(self, stage, checkpoints, best, schedule):
-        """Return what happens beside a stage's steps."""
-        own = [schedule] if schedule else []
-        keep_best = self.recipe.training.keep_best
-        return [
-            *own,
-            FiniteLoss(),
-            *([KeepBest(best, self.validation())] if keep_best else []),
-            MetricsLog(self.folder.path / "metrics.csv", stage, schedule),
-            keras.callbacks.TensorBoard(
-                self.folder.path / "logs" / stage, write_graph=False
-            ),
-            Checkpoint(checkpoints, self.stopping, self.task.steps, own),
-        ]
-
-    def validation(self):
-        """Return the validation batches, if there are any."""
-        if len(self.task.splits.validation):
-            return self.task.batches("validation")
-        return None
-
-    def go_on(self, model, make_callbacks, state, *, epochs, seed) -> None:
-        """Train a model to the end, from within an epoch if it stood there."""
-        steps, validation = self.task.steps, self.validation()
-        done = int(model.optimizer.iterations.numpy())
-        inside = state.get("inside", 0)
-        epoch = (done - inside) // steps
-
-        def watched(state):
-            # TensorBoard's callback is good for one `fit`.
-            return Callbacks(
-                make_callbacks(), model, epochs=epochs, steps=steps, state=state
-            )
-
-        def fit(first, last, steps, state):
-            model.fit(
-                self.task.training_batches(
-                    seed=seed,
-                    start_step=int(model.optimizer.iterations.numpy()),
-                ),
-                epochs=last,
-                initial_epoch=first,
-                steps_per_epoch=steps,
-                validation_data=validation,
-                callbacks=watched(state),
-                shuffle=False,  # the batches are shuffled already
-            )
-
-        if inside == steps:
-            _end_epoch(model, watched(state), epoch, validation, state["logs"])
-        elif inside:
-            # Keras makes the variables of metrics when they are first used.
-            model.test_on_batch(*next(iter(self.task.batches("train"))))
-            fit(epoch, epoch + 1, steps - inside, state)
-        epoch += bool(inside)
-        if epoch < epochs:
-            fit(epoch, epochs, steps, {})
-
-    def optimizer(self, model, learning_rate, steps) -> HybridOptimizer:
-        """Return the recipe's optimizer: linear warm-up, cosine decay."""
-        section = self.recipe.optimizer
-        warmup = round(section.warmup * steps)
-        schedule = warmup_cosine(
-            learning_rate, steps=steps, warmup_steps=warmup
-        )
-        optimizer = HybridOptimizer(
-            schedule,
-            beta_1=section.beta_1,
-            beta_2=section.beta_2,
-            matrix_steps=section.matrix_steps,
-            weight_decay=section.weight_decay or None,
-        )
-        decay_kernels_alone(optimizer, model)
-        return optimizer
 
     def export(self, pruned, quantized) -> None:
         """Write the files that are deployed, and verify them."""
@@ -363,19 +238,6 @@ class Road:
             sum(int(np.count_nonzero(w)) for w in weights),
             (self.folder.path / file).stat().st_size if file else None,
         )
-
-
-def _end_epoch(model, callbacks, epoch, validation, logs):
-    """End an epoch that was stopped behind its last step, as `fit` does."""
-    callbacks.on_train_begin()
-    callbacks.on_epoch_begin(epoch)
-    if validation is not None:
-        found = model.evaluate(
-            validation, callbacks=callbacks, return_dict=True
-        )
-        logs |= {f"val_{name}": value for name, value in found.items()}
-    callbacks.on_epoch_end(epoch, logs)
-    callbacks.on_train_end(logs)
 
 
 def _peak_memory() -> int:

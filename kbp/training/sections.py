@@ -1,6 +1,5 @@
 """The sections of a recipe, as frozen dataclasses."""
 
-import inspect
 import typing
 from dataclasses import dataclass, field
 
@@ -37,12 +36,6 @@ class ModelRecipe:
     def build(self, input_shape, num_outputs, **head):
         """Build the Keras model, with a head other than the usual one."""
         builder = ARCHITECTURES[self.architecture]
-        unknown = head.keys() - inspect.signature(builder).parameters.keys()
-        if unknown:
-            raise UserError(
-                f"model.architecture: {self.architecture} has no "
-                f"{' and '.join(head.values())} head"
-            )
         try:
             return builder(
                 tuple(input_shape), num_outputs, **self.arguments, **head

@@ -78,19 +78,20 @@ class WorkDir:
             self.run = {
                 "status": "unfinished",
                 "resumed": False,
+                "slower": {},  # stages whose learning rate was lowered
                 "recipe": self.recipe.to_dict(),
                 "versions": versions(),
                 "commit": commit(),
                 "machine": machine(),
             }
-        self._write_run()  # first: from now on the folder is this run's
+        self.save_run()  # first: from now on the folder is this run's
         write_atomically(self.path / "recipe.toml", self.recipe.to_toml())
         return self
 
     def __exit__(self, *error):
         if self.finished:
             self.run["status"] = "finished"
-            self._write_run()
+            self.save_run()
         self.lock_file.close()
 
     def _lock(self):
@@ -103,7 +104,8 @@ class WorkDir:
                 f"{self.path}: another process is running there."
             ) from error
 
-    def _write_run(self):
+    def save_run(self) -> None:
+        """Write `run.json`."""
         content = json.dumps(self.run, indent=2) + "\n"
         write_atomically(self.path / RUN_FILE, content)
 

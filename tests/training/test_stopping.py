@@ -1,6 +1,7 @@
 """Trainings that are stopped or killed go on as if nothing had been."""
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 from rich.console import Console
@@ -15,6 +17,7 @@ from rich.console import Console
 from kbp import training
 from kbp.training import Recipe, callbacks, stopping
 from kbp.training.checkpoint import Checkpoints
+from kbp.training.trainer import first_not_finite
 
 FILES = (
     "model.keras",
@@ -205,3 +208,48 @@ def test_spoilt_checkpoint_is_passed_over(undisturbed, tmp_path):
     # Nothing sound is left.
     kept[0].write_bytes(b"")
     assert checkpoints.load() is None
+
+
+def test_divergence_goes_on_at_a_tenth_of_the_learning_rate(
+    recipe, undisturbed, tmp_path, monkeypatch
+):
+    calls = []
+
+    def diverge(self, batch, logs=None):
+        calls.append(batch)
+        if len(calls) == 20:
+            raise callbacks.DivergedError(19)
+
+    guard = callbacks.FiniteGradients
+    monkeypatch.setattr(guard, "on_train_batch_end", diverge)
+    folder = tmp_path / "run"
+    run(recipe, folder)
+    assert json.loads((folder / "run.json").read_text())["slower"] == {
+        "train": 0.1
+    }
+    rows, usual = (
+        callbacks.read_metrics(f / "metrics.csv") for f in (folder, undisturbed)
+    )
+    rates = [
+        float(row["learning_rate"]) / float(other["learning_rate"])
+        for row, other in zip(rows, usual, strict=True)
+        if float(other["learning_rate"])
+    ]
+    # From the second epoch on, which began anew; the next stage is as it was.
+    assert rates[0] == pytest.approx(1)
+    assert rates[1] == pytest.approx(0.1, rel=1e-5)
+    assert rates[-1] == pytest.approx(1)
+    assert rows[0]["loss"] == usual[0]["loss"]
+
+
+def test_what_is_not_finite_is_named():
+    inputs = keras.Input((3,))
+    x = keras.layers.Dense(2, name="fine")(inputs)
+    bad = keras.layers.Dense(2, name="bad")
+    model = keras.Model(inputs, keras.layers.ReLU()(bad(x)))
+    x = np.ones((4, 3), "float32")
+    assert first_not_finite(model, (x, None)) is None
+    bad.kernel.assign(np.full((2, 2), np.inf))
+    assert first_not_finite(model, (x, None)) == "layer bad"
+    x[1, 2] = np.nan
+    assert first_not_finite(model, (x, None)) == "what the data hold"

@@ -1,0 +1,242 @@
+"""The trainings of a run, each from its last checkpoint on."""
+
+from functools import partial
+
+import keras
+import numpy as np
+
+from kbp.graph import calls, flatten
+from kbp.optimizers import HybridOptimizer
+from kbp.training.callbacks import (
+    Callbacks,
+    Checkpoint,
+    DivergedError,
+    FiniteGradients,
+    KeepBest,
+    MetricsLog,
+)
+from kbp.training.checkpoint import Checkpoints
+from kbp.training.schedule import decay_kernels_alone, warmup_cosine
+from kbp.training.stopping import Stopping
+
+
+class Trainer:
+    """Trains the stages of a run.
+
+    Each leaves a checkpoint behind after every epoch, and where it is asked to
+    stop, and goes on from it as if nothing had been.
+
+    Args:
+        task: with its data and recipe.
+        folder: the run's `WorkDir`.
+        strategy: of tf.distribute.
+        console: where progress goes.
+
+    Attributes:
+        stopping: listens to what asks the process to stop.
+    """
+
+    def __init__(self, task, folder, strategy, console):
+        self.task, self.recipe = task, task.recipe
+        self.folder, self.strategy = folder, strategy
+        self.console = console
+        self.stopping = Stopping()
+
+    def fit(self, stage, make, *, epochs, learning_rate, seed, schedule=None):
+        """Fit a new model, or the checkpoint of this stage, to the end.
+
+        Args:
+            stage: its name.
+            make: `make() -> model`, not compiled.
+            epochs: of the whole stage.
+            learning_rate: its peak.
+            seed: of weights, dropout and batches.
+            schedule: of masks, if there are any.
+
+        Raises:
+            FloatingPointError: the gradients stayed infinite or NaN, also at a
+                tenth of the learning rate.
+        """
+        folder, steps = self.folder.path / "checkpoints", self.task.steps
+        checkpoints = Checkpoints(
+            folder, stage, self.recipe.training.keep_checkpoints
+        )
+        best = folder / f"{stage}.best.npz"
+        make_callbacks = partial(
+            self.callbacks, stage, checkpoints, best, schedule
+        )
+        while True:
+            rate = learning_rate * self.folder.run["slower"].get(stage, 1.0)
+            model, state = self.stand(
+                checkpoints, make, rate, steps=epochs * steps, seed=seed
+            )
+            done = int(model.optimizer.iterations.numpy())
+            if done == epochs * steps and not state.get("inside"):
+                break
+            self.console.rule(f"[bold]{stage}")
+            try:
+                self.go_on(
+                    model, make_callbacks, state, epochs=epochs, seed=seed
+                )
+                break
+            except DivergedError as error:
+                self.slow_down(stage, model, error, seed)
+        if self.recipe.training.keep_best:
+            KeepBest.restore(best, model)
+        return model
+
+    def stand(self, checkpoints, make, learning_rate, *, steps, seed):
+        """Return the model and state to go on from, or to begin with."""
+        with self.strategy.scope():
+            loaded = checkpoints.load()
+            if loaded:
+                model, state = loaded
+            else:
+                # Dropout's seeds are drawn here, also when a stage before this
+                # one came from a checkpoint and drew none.
+                keras.utils.set_random_seed(seed)
+                model, state = make(), {}
+            optimizer = self.optimizer(model, learning_rate, steps)
+            if loaded:
+                # Its learning rate may be another since.
+                optimizer.build(model.trainable_variables)
+                for new, old in zip(
+                    optimizer.variables, model.optimizer.variables, strict=True
+                ):
+                    new.assign(old)
+            model.compile(
+                optimizer, self.task.loss, metrics=self.task.metrics()
+            )
+        return model, state
+
+    def slow_down(self, stage, model, error, seed) -> None:
+        """Let a stage go on from its last checkpoint ten times as slowly.
+
+        Once: then it is an error, which says what is not finite.
+        """
+        slower = self.folder.run["slower"]
+        if stage in slower:
+            batch = next(
+                iter(
+                    self.task.training_batches(seed=seed, start_step=error.step)
+                )
+            )
+            place = first_not_finite(model, batch) or "the loss"
+            raise FloatingPointError(
+                f"{stage}, step {error.step}: {place} is not finite, also at a "
+                "tenth of the learning rate. Lower optimizer.learning_rate, or "
+                "look at the data."
+            ) from error
+        slower[stage] = 0.1
+        self.folder.save_run()
+        self.console.print(
+            f"{error} Going on from the last checkpoint at a tenth of the "
+            "learning rate."
+        )
+
+    def callbacks(self, stage, checkpoints, best, schedule):
+        """Return what happens beside a stage's steps."""
+        own = [schedule] if schedule else []
+        keep_best = self.recipe.training.keep_best
+        return [
+            *own,
+            FiniteGradients(),
+            *([KeepBest(best, self.validation())] if keep_best else []),
+            MetricsLog(self.folder.path / "metrics.csv", stage, schedule),
+            keras.callbacks.TensorBoard(
+                self.folder.path / "logs" / stage, write_graph=False
+            ),
+            Checkpoint(checkpoints, self.stopping, self.task.steps, own),
+        ]
+
+    def validation(self):
+        """Return the validation batches, if there are any."""
+        if len(self.task.splits.validation):
+            return self.task.batches("validation")
+        return None
+
+    def go_on(self, model, make_callbacks, state, *, epochs, seed) -> None:
+        """Train a model to the end, from within an epoch if it stood there."""
+        steps, validation = self.task.steps, self.validation()
+        done = int(model.optimizer.iterations.numpy())
+        inside = state.get("inside", 0)
+        epoch = (done - inside) // steps
+
+        def watched(state):
+            # TensorBoard's callback is good for one `fit`.
+            return Callbacks(
+                make_callbacks(), model, epochs=epochs, steps=steps, state=state
+            )
+
+        def fit(first, last, steps, state):
+            model.fit(
+                self.task.training_batches(
+                    seed=seed,
+                    start_step=int(model.optimizer.iterations.numpy()),
+                ),
+                epochs=last,
+                initial_epoch=first,
+                steps_per_epoch=steps,
+                validation_data=validation,
+                callbacks=watched(state),
+                shuffle=False,  # the batches are shuffled already
+            )
+
+        if inside == steps:
+            _end_epoch(model, watched(state), epoch, validation, state["logs"])
+        elif inside:
+            # Keras makes the variables of metrics when they are first used.
+            model.test_on_batch(*next(iter(self.task.batches("train"))))
+            fit(epoch, epoch + 1, steps - inside, state)
+        epoch += bool(inside)
+        if epoch < epochs:
+            fit(epoch, epochs, steps, {})
+
+    def optimizer(self, model, learning_rate, steps) -> HybridOptimizer:
+        """Return the recipe's optimizer: linear warm-up, cosine decay."""
+        section = self.recipe.optimizer
+        warmup = round(section.warmup * steps)
+        schedule = warmup_cosine(
+            learning_rate, steps=steps, warmup_steps=warmup
+        )
+        optimizer = HybridOptimizer(
+            schedule,
+            beta_1=section.beta_1,
+            beta_2=section.beta_2,
+            matrix_steps=section.matrix_steps,
+            weight_decay=section.weight_decay or None,
+        )
+        decay_kernels_alone(optimizer, model)
+        return optimizer
+
+
+def first_not_finite(model: keras.Model, batch: tuple) -> str | None:
+    """Name the first layer that makes values of a batch that are not finite.
+
+    Args:
+        model: functional.
+        batch: inputs and labels.
+    """
+    inputs, _ = batch
+    if not np.isfinite(inputs).all():
+        return "what the data hold"
+    uses = calls(flatten(model))
+    (begin,) = uses[0].inputs  # the model's input
+    for use in uses:
+        values = keras.Model(begin, use.outputs)(inputs, training=True)
+        if not all(np.isfinite(x).all() for x in keras.tree.flatten(values)):
+            return f"layer {use.operation.name}"
+    return None
+
+
+def _end_epoch(model, callbacks, epoch, validation, logs):
+    """End an epoch that was stopped behind its last step, as `fit` does."""
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(epoch)
+    if validation is not None:
+        found = model.evaluate(
+            validation, callbacks=callbacks, return_dict=True
+        )
+        logs |= {f"val_{name}": value for name, value in found.items()}
+    callbacks.on_epoch_end(epoch, logs)
+    callbacks.on_train_end(logs)
