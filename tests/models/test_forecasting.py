@@ -125,10 +125,8 @@ def test_channels_do_not_see_each_other(windows):
 @pytest.mark.parametrize(
     "arguments",
     [
-        {},
         {"num_layers": 0},
-        {"highway": False},
-        {"normalize": False},
+        {"highway": False, "normalize": False},
         {"patch_size": 1, "dropout": 0.1},
     ],
 )

@@ -87,10 +87,11 @@ def check_equal(folder, other):
     ("hook", "count"),
     [
         ("on_train_batch_end", 5),  # within the first epoch
-        ("on_train_batch_end", 26),  # the last step of the second
+        # the last step of the second
+        pytest.param("on_train_batch_end", 26, marks=pytest.mark.slow),
         # while it quantizes
         pytest.param("on_train_batch_end", 50, marks=pytest.mark.slow),
-        ("on_test_batch_end", 2),
+        pytest.param("on_test_batch_end", 2, marks=pytest.mark.slow),
     ],
 )
 def test_stop_goes_on_where_it_was(
@@ -163,7 +164,7 @@ def test_process_that_is_asked_to_stop_exits_with_0(
     process.send_signal(signal.SIGTERM)
     # Under 5 s where nothing else runs.
     assert process.wait(30) == 0
-    finish(folder, start(recipe, folder))
+    run(recipe, folder, resume=True)
     check_equal(folder, undisturbed)
 
 
