@@ -283,6 +283,7 @@ def test_diverging_training_stops_with_its_step(tmp_path):
         run(recipe, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_mirrored_run_learns_as_one_device_does(tiny, tmp_path):
     stages = run(
         default([*TINY, "training.strategy=mirrored"]), tmp_path / "mirrored"

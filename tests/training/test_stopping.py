@@ -211,6 +211,7 @@ def test_spoilt_checkpoint_is_passed_over(undisturbed, tmp_path):
     assert checkpoints.load() is None
 
 
+@pytest.mark.slow
 def test_divergence_goes_on_at_a_tenth_of_the_learning_rate(
     recipe, undisturbed, tmp_path, monkeypatch
 ):
