@@ -11,6 +11,7 @@ from kbp import models
 from kbp.data.ett import ROWS_OF_AN_HOUR
 from kbp.data.series import SeriesSplits, Windows
 from kbp.layers import WindowNormalization, WindowStatistics
+from kbp.models.ridge import ridges
 
 WEEK, DAY = 168, 24  # in hours
 HORIZONS = (96, 192, 336, 720)  # in rows, as published
@@ -61,8 +62,7 @@ def ridge(splits: SeriesSplits, data: str) -> Callable:
     """Forecast by ridge, of the penalty that is best on validation."""
     train, validation = splits.train, splits.validation
     best = (np.inf, None)
-    for penalty in (0.01, 0.1, 1.0, 10.0):
-        kernel = models.ridge(train.inputs, train.labels, penalty=penalty)
+    for kernel in ridges(train.inputs, train.labels, (0.01, 0.1, 1.0, 10.0)):
 
         def predict(x, kernel=kernel):
             mean = x.mean(axis=1, keepdims=True)

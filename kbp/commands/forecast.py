@@ -59,7 +59,8 @@ def run(options, console):
     if len(shape) != 2:
         raise UserError(f"{options.model}: takes {shape}, no series.")
     source = Path(options.csv)
-    table = csv_series.read(source, **_reading(options))
+    reading = _reading(options)
+    table = csv_series.read(source, **reading)
     if len(table.names) != shape[1]:
         raise UserError(
             f"{source}: has {len(table.names)} columns of values, "
@@ -81,7 +82,7 @@ def run(options, console):
         if target.exists():
             raise UserError(f"{target}: exists. Choose another --out.")
     times = _times_after(table.times, len(forecast))
-    name = options.time_column or _recipe(options.model).time_column or "row"
+    name = reading["time_column"] or "row"
     contents = (
         _as_csv(name, times, table.names, forecast),
         whole_forecast(window, forecast, table.names),

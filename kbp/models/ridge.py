@@ -120,12 +120,25 @@ def ridge(
         Hoerl and Kennard, Ridge Regression, 1970; Toner and Darlow, An Analysis
         of Linear Time Series Forecasting Models, ICML 2024.
     """
-    check_penalty(penalty)
-    if not penalty or not memory > 0:
-        raise ValueError(
-            "Arguments `penalty` and `memory` must be positive. Received: "
-            f"penalty={penalty}, memory={memory}"
-        )
+    (kernel,) = ridges(inputs, labels, (penalty,), memory=memory)
+    return kernel
+
+
+def ridges(
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    penalties: Sequence[float],
+    *,
+    memory: float = np.inf,
+) -> list[np.ndarray]:
+    """Return the kernel of `ridge` for each penalty, from sums made once."""
+    for penalty in penalties:
+        check_penalty(penalty)
+        if not penalty or not memory > 0:
+            raise ValueError(
+                "Arguments `penalty` and `memory` must be positive. Received: "
+                f"penalty={penalty}, memory={memory}"
+            )
     if not len(inputs):
         raise ValueError("Argument `inputs` must hold at least one window.")
     time, horizon = inputs.shape[1], labels.shape[1]
@@ -140,6 +153,10 @@ def ridge(
         gram += x.T @ x
         cross += x.T @ y
     ages = 1 + np.arange(time)[::-1] / memory
-    strength = penalty * np.trace(gram) / time / ages.mean()
-    kernel = np.linalg.solve(gram + strength * np.diag(ages), cross)
-    return kernel.astype("float32")
+    variance = np.trace(gram) / time / ages.mean()
+    return [
+        np.linalg.solve(
+            gram + penalty * variance * np.diag(ages), cross
+        ).astype("float32")
+        for penalty in penalties
+    ]

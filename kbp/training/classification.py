@@ -1,18 +1,12 @@
 """One label for each image."""
 
-import dataclasses
-
-import keras
 import numpy as np
 import tensorflow as tf
 
 from kbp import data
-from kbp.errors import UserError
-from kbp.losses import DiceCrossEntropy
 from kbp.training import plots
 from kbp.training.recipe import Recipe
-from kbp.training.sections import LossRecipe
-from kbp.training.task import Task, check_unused
+from kbp.training.task import Task
 
 
 class Classification(Task):
@@ -25,9 +19,6 @@ class Classification(Task):
         if recipe.data.layout == "rows":
             height, width, channels = self.shape
             self.shape = (height, width * channels)
-
-    def make_loss(self, section):
-        return class_loss(section, len(self.splits.class_names))
 
     def build(self):
         classes = len(self.splits.class_names)
@@ -62,27 +53,3 @@ class Classification(Task):
 
     def _lay_out(self, inputs, labels):
         return tf.reshape(inputs, (-1, *self.shape)), labels
-
-
-def class_loss(section: LossRecipe, num_classes: int) -> keras.losses.Loss:
-    """Return the loss of logits.
-
-    Raises:
-        UserError: the class weights are not one for each class, or a value is
-            out of range.
-    """
-    check_unused("loss", section, "it is for forecasts", "error")
-    if section == LossRecipe():
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    options = dataclasses.asdict(section)
-    del options["error"]
-    weights = options["class_weights"]
-    if weights and len(weights) != num_classes:
-        raise UserError(
-            f"loss.class_weights must be {num_classes} numbers, one for each "
-            f"class; received {list(weights)}"
-        )
-    try:
-        return DiceCrossEntropy(**{**options, "class_weights": weights or None})
-    except ValueError as error:
-        raise UserError(f"[loss] {error}") from error

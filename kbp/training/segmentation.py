@@ -6,7 +6,6 @@ from kbp import data
 from kbp.errors import UserError
 from kbp.metrics import Dice
 from kbp.training import plots
-from kbp.training.classification import class_loss
 from kbp.training.recipe import Recipe
 from kbp.training.task import Task
 
@@ -24,9 +23,6 @@ class Segmentation(Task):
                 "data.flip turns images by right angles, so they must be "
                 f"square; these are of {height}x{width} pixels"
             )
-
-    def make_loss(self, section):
-        return class_loss(section, len(self.splits.class_names))
 
     def build(self):
         classes = len(self.splits.class_names)

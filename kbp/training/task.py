@@ -1,5 +1,6 @@
 """What a recipe's data section stands for: data, head, loss and metric."""
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 from kbp import data
 from kbp.data.series import SeriesSplits
 from kbp.errors import UserError
+from kbp.losses import DiceCrossEntropy
 from kbp.training.recipe import Recipe
 from kbp.training.sections import LossRecipe
 
@@ -47,9 +49,9 @@ class Task(ABC):
             )
         self.loss = self.make_loss(recipe.loss)
 
-    @abstractmethod
     def make_loss(self, section: LossRecipe) -> keras.losses.Loss:
-        """Return the loss."""
+        """Return the loss, by default of logits of classes."""
+        return class_loss(section, len(self.splits.class_names))
 
     @abstractmethod
     def build(self) -> keras.Model:
@@ -135,3 +137,27 @@ def check_unused(name: str, section, reason: str, *keys: str) -> None:
     for key in keys:
         if getattr(section, key) != getattr(usual, key):
             raise UserError(f"{name}.{key} cannot be changed: {reason}")
+
+
+def class_loss(section: LossRecipe, num_classes: int) -> keras.losses.Loss:
+    """Return the loss of logits.
+
+    Raises:
+        UserError: the class weights are not one for each class, or a value is
+            out of range.
+    """
+    check_unused("loss", section, "it is for forecasts", "error")
+    if section == LossRecipe():
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    options = dataclasses.asdict(section)
+    del options["error"]
+    weights = options["class_weights"]
+    if weights and len(weights) != num_classes:
+        raise UserError(
+            f"loss.class_weights must be {num_classes} numbers, one for each "
+            f"class; received {list(weights)}"
+        )
+    try:
+        return DiceCrossEntropy(**{**options, "class_weights": weights or None})
+    except ValueError as error:
+        raise UserError(f"[loss] {error}") from error
