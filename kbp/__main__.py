@@ -37,7 +37,7 @@ def main(
     """Run one command and return the exit status.
 
     The status is 2 if the input is wrong, with one line on standard error, 1
-    if a training diverged, and 130 if it was interrupted.
+    if a training diverged or lost a worker, and 130 if it was interrupted.
 
     Args:
         arguments: the command's name and its arguments; by default the
@@ -56,10 +56,10 @@ def main(
     options = parser.parse_args(arguments)
     try:
         options.run(options, Console())
+    except (FloatingPointError, ConnectionError) as error:
+        return _say(program, error, 1)
     except (UserError, OSError) as error:
         return _say(program, error, 2)
-    except FloatingPointError as error:
-        return _say(program, error, 1)
     except KeyboardInterrupt:
         return _say(program, "interrupted", 130)
     return 0

@@ -52,7 +52,8 @@ class One(keras.layers.Layer):
 
     def call(self, inputs):
         first = inputs[tuple([slice(0, 1)] * len(inputs.shape))]
-        value = ops.reshape(ops.cast(first, self.compute_dtype), ())
+        # The sum is 0 of an empty batch, which a replica may be given.
+        value = ops.sum(ops.cast(first, self.compute_dtype))
         return 1 + self.TINY * ops.square(value)
 
     def compute_output_shape(self, input_shape):

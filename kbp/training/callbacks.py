@@ -56,6 +56,8 @@ class Checkpoint(keras.callbacks.Callback):
         stopping: says when the process is asked to stop.
         steps: of an epoch.
         others: callbacks with a `state` of their own.
+        within: whether it stops within an epoch, too. One of several workers
+            cannot: what the metrics count lies with all of them.
     """
 
     def __init__(
@@ -64,14 +66,17 @@ class Checkpoint(keras.callbacks.Callback):
         stopping: Stopping,
         steps: int,
         others: Sequence[keras.callbacks.Callback] = (),
+        *,
+        within: bool = True,
     ):
         super().__init__()
         self.checkpoints, self.stopping = checkpoints, stopping
         self.steps, self.others = steps, others
+        self.within = within
         self.logs = {}
 
     def on_train_batch_end(self, batch, logs=None):
-        self.stopping.unsaved = True
+        self.stopping.unsaved = self.within
         self.inside = batch + 1
         if self.inside == self.steps:
             # Before an evaluation counts anew.
@@ -86,9 +91,8 @@ class Checkpoint(keras.callbacks.Callback):
         self.save()
 
     def stop_if_asked(self):
-        if self.stopping.requested:
+        if self.stopping.requested and self.within:
             self.save()
-            self.stopping.leave()
 
     def save(self):
         within = 0 < self.inside < self.steps
@@ -100,7 +104,7 @@ class Checkpoint(keras.callbacks.Callback):
             "callbacks": [other.state() for other in self.others],
         }
         self.checkpoints.save(self.model, state)
-        self.stopping.unsaved = False
+        self.stopping.saved()
 
 
 class Callbacks(keras.callbacks.CallbackList):

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -31,13 +32,44 @@ def save(
         path: file to write, ending in `.keras`; replaced whole if it exists.
         state: what else belongs to it, as JSON has it.
     """
-    return write_atomically(path, _content(model, Path(path), state))
+    return write_atomically(path, to_bytes(model, state))
 
 
 def load(path: str | Path) -> keras.Model:
     """Load what `save` saved; training goes on bit by bit."""
     model, _ = _load(path)
     return model
+
+
+def to_bytes(model: keras.Model, state: dict | None = None) -> bytes:
+    """Return what `save` would write."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        with zipfile.ZipFile(path) as archive:
+            members = {i.filename: archive.read(i) for i in archive.infolist()}
+    metadata = json.loads(members[_METADATA])
+    del metadata["date_saved"]
+    members[_METADATA] = json.dumps(metadata).encode()
+    members[_CONFIG] = _without_addresses(members[_CONFIG].decode()).encode()
+    seeds = io.BytesIO()
+    np.savez(seeds, *(v.numpy() for v in _seed_states(model)))
+    members[_SEEDS] = seeds.getvalue()
+    if state is not None:
+        members[_STATE] = json.dumps(state).encode()
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), member)
+    return content.getvalue()
+
+
+def from_bytes(content: bytes) -> tuple[keras.Model, dict]:
+    """Return the model and the state that `to_bytes` was given."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        path.write_bytes(content)
+        return _load(path)
 
 
 class Checkpoints:
@@ -64,7 +96,7 @@ class Checkpoints:
             state: what callbacks and metrics remember, as JSON has it.
         """
         step = int(model.optimizer.iterations.numpy())
-        content = _content(model, self.folder / "checkpoint.keras", state)
+        content = to_bytes(model, state)
         name = f"{self.stage}-{step:08d}-{_digest(content)}.keras"
         path = write_atomically(self.folder / name, content)
         for old in self._files()[self.keep :]:
@@ -94,32 +126,6 @@ class Checkpoints:
             if (match := name.fullmatch(path.name))
         ]
         return [path for _, path in sorted(found, reverse=True)]
-
-
-def _content(model, path, state):
-    """Return the bytes of a `.keras` file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.tmp.keras")
-    try:
-        model.save(temporary)
-        with zipfile.ZipFile(temporary) as archive:
-            members = {i.filename: archive.read(i) for i in archive.infolist()}
-    finally:
-        temporary.unlink(missing_ok=True)
-    metadata = json.loads(members[_METADATA])
-    del metadata["date_saved"]
-    members[_METADATA] = json.dumps(metadata).encode()
-    members[_CONFIG] = _without_addresses(members[_CONFIG].decode()).encode()
-    seeds = io.BytesIO()
-    np.savez(seeds, *(v.numpy() for v in _seed_states(model)))
-    members[_SEEDS] = seeds.getvalue()
-    if state is not None:
-        members[_STATE] = json.dumps(state).encode()
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, member in members.items():
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), member)
-    return content.getvalue()
 
 
 def _without_addresses(config):

@@ -1,34 +1,70 @@
-"""Strategies of tf.distribute by name."""
+"""Strategies of tf.distribute by name, and what workers tell each other."""
 
+import contextlib
 import functools
+import json
+import os
 
+import keras
 import tensorflow as tf
 
 from kbp.errors import UserError, nearest
+from kbp.training import checkpoint, mends
 
-STRATEGIES = ("auto", "one_device", "mirrored")
+_USUAL = (
+    '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", '
+    '"index": 0}}'
+)
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 
 
 def create_strategy(name: str = "auto") -> tf.distribute.Strategy:
     """Return a distribution strategy.
 
+    Several workers find each other by the environment's TF_CONFIG, a TPU by
+    its TPU_NAME. Workers must be told before TensorFlow does anything else,
+    and wait until all of them are there.
+
     Args:
         name: `"one_device"`; `"mirrored"`: one replica on each GPU, or where
-            there is none on each logical CPU; `"auto"`: mirrored with two or
-            more GPUs, one device otherwise.
+            there is none on each logical CPU; `"multi_worker"`: the same on
+            each of several machines; `"tpu"`; `"auto"`: of several workers,
+            a TPU and several GPUs the first that there is, one device
+            otherwise.
 
     Raises:
-        UserError: the name is unknown.
+        UserError: the name is unknown, or there is no such device.
     """
-    gpus = tf.config.list_logical_devices("GPU")
     if name == "auto":
-        name = "mirrored" if len(gpus) > 1 else "one_device"
+        name = _choose()
     if name == "one_device":
         return tf.distribute.get_strategy()  # TensorFlow's default
     if name == "mirrored":
-        devices = gpus or tf.config.list_logical_devices("CPU")
+        devices = _gpus() or tf.config.list_logical_devices("CPU")
         return _mirrored(tuple(device.name for device in devices))
+    if name == "multi_worker":
+        num_workers()
+        return _multi_worker()
+    if name == "tpu":
+        return _tpu()
+    if name in ("parameter_server", "ParameterServerStrategy"):
+        raise UserError(
+            "Keras 3 does not train with ParameterServerStrategy; take "
+            "strategy 'multi_worker'"
+        )
     raise UserError(f"unknown strategy {name!r}{nearest(name, STRATEGIES)}")
+
+
+def _choose():
+    if num_workers(default=1) > 1:
+        return "multi_worker"
+    if os.environ.get("TPU_NAME"):
+        return "tpu"
+    return "mirrored" if len(_gpus()) > 1 else "one_device"
+
+
+def _gpus():
+    return tf.config.list_logical_devices("GPU")
 
 
 @functools.cache
@@ -38,11 +74,123 @@ def _mirrored(devices):
     return tf.distribute.MirroredStrategy(devices)
 
 
+@functools.cache
+def _multi_worker():
+    return mends.MultiWorkerStrategy()
+
+
+@functools.cache
+def _tpu():
+    address = os.environ.get("TPU_NAME")
+    if not address:  # TensorFlow would look for one on the network
+        raise UserError(
+            "strategy 'tpu' needs TPU_NAME in the environment; on a TPU VM it "
+            "is 'local'"
+        )
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(address)
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, tf.errors.OpError) as error:
+        raise UserError(
+            f"strategy 'tpu': there is no TPU {address!r} here: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def num_workers(default: int | None = None) -> int:
+    """Return how many workers TF_CONFIG names.
+
+    Args:
+        default: what is returned where it names none.
+
+    Raises:
+        UserError: TF_CONFIG cannot be read, or names no worker while there
+            is no default.
+    """
+    names, _ = _workers()
+    if not names and default is None:
+        raise UserError(f"strategy 'multi_worker' needs TF_CONFIG: {_USUAL}")
+    return len(names) or default
+
+
+def is_chief(name: str) -> bool:
+    """Say whether this process is the one that writes.
+
+    Args:
+        name: of the strategy.
+    """
+    names, mine = _workers()
+    return (
+        name not in ("auto", "multi_worker") or mine in names[:1] or not names
+    )
+
+
+def _workers():
+    """Return the workers of TF_CONFIG, the chief first, and which is this."""
+    text = os.environ.get("TF_CONFIG") or "{}"
+    try:
+        config = json.loads(text)
+        cluster = config.get("cluster", {})
+        names = [
+            (kind, index)
+            for kind in ("chief", "worker")
+            for index, _ in enumerate(cluster.get(kind, ()))
+        ]
+        task = config.get("task", {})
+        mine = task.get("type"), task.get("index")
+        if names and mine not in names:
+            raise ValueError
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"TF_CONFIG must be {_USUAL}; received {text!r}"
+        ) from error
+    if "ps" in cluster:
+        raise UserError("TF_CONFIG: Keras 3 does not train with a 'ps'")
+    return names, mine
+
+
+def has_workers(strategy: tf.distribute.Strategy) -> bool:
+    """Say whether several processes train together."""
+    return isinstance(strategy, mends.MultiWorkerStrategy)
+
+
+@contextlib.contextmanager
+def together(strategy: tf.distribute.Strategy):
+    """Say in one line that another worker is gone.
+
+    Raises:
+        ConnectionError: one is, for which no worker can go on.
+    """
+    try:
+        yield
+    except (
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.UnavailableError,
+    ) as error:
+        if not has_workers(strategy):
+            raise
+        raise ConnectionError(
+            "another worker stopped or cannot be reached. Start all workers "
+            "again with --resume; they go on from the last epoch's end."
+        ) from error
+
+
 def describe(strategy: tf.distribute.Strategy) -> str:
-    """Say what a strategy runs on, e.g. `"one device, CPU"`."""
-    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-    replicas = strategy.num_replicas_in_sync
-    return f"{replicas} replicas, {kind}" if replicas > 1 else f"one {kind}"
+    """Say what a strategy runs on, e.g. `"one CPU"`."""
+    kind, replicas = _device(strategy), strategy.num_replicas_in_sync
+    where = f"{replicas} replicas, {kind}" if replicas > 1 else f"one {kind}"
+    if has_workers(strategy):
+        return f"{where}, {num_workers()} workers"
+    return where
+
+
+def _device(strategy):
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return "TPU"
+    return "GPU" if _gpus() else "CPU"
 
 
 def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy) -> None:
@@ -53,3 +201,85 @@ def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy) -> None:
             f"training.batch_size must be divisible by the {replicas} "
             f"replicas; received {batch_size}"
         )
+
+
+def evaluation_batch_size(
+    strategy: tf.distribute.Strategy, examples: int, batch_size: int
+) -> int:
+    """Return a batch size that leaves no replica without a part.
+
+    TensorFlow 2.21's convolutions give a wrong shape for an empty part on a
+    CPU; on other devices it does no harm.
+
+    Args:
+        strategy: that evaluates.
+        examples: how many there are in all.
+        batch_size: of all replicas, and the most.
+
+    Raises:
+        UserError: there is none.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1 or _device(strategy) != "CPU":
+        return batch_size
+    for size in range(batch_size, replicas - 1, -1):
+        rest = examples % size  # the last replica gets what is left at the end
+        if not rest or rest > size - size // replicas:
+            return size
+    raise UserError(
+        f"{examples} validation examples cannot be divided among {replicas} "
+        "replicas; change data.validation_fraction or training.batch_size"
+    )
+
+
+def prepare(
+    model: keras.Model,
+    *,
+    steps_per_execution: int = 1,
+    synchronize_batch_norm: bool = False,
+) -> None:
+    """Mend what Keras does with a compiled model under its strategy.
+
+    Args:
+        model: compiled in the strategy's scope.
+        steps_per_execution: what it was compiled with.
+        synchronize_batch_norm: whether batch normalization takes the mean and
+            variance of all replicas' parts of a batch.
+    """
+    if model.distribute_strategy.num_replicas_in_sync == 1:
+        return
+    for norm in mends.find(keras.layers.BatchNormalization, model):
+        norm.synchronized = synchronize_batch_norm
+    mends.vary_seeds(model)
+    if steps_per_execution > 1:
+        mends.execute_steps(model, steps_per_execution)
+
+
+def alone(model: keras.Model) -> keras.Model:
+    """Return a copy of a model that no strategy holds any more."""
+    for norm in mends.find(keras.layers.BatchNormalization, model):
+        norm.synchronized = False  # other backends have none of it
+    copy, _ = checkpoint.from_bytes(checkpoint.to_bytes(model))
+    return copy
+
+
+def from_chief(strategy: tf.distribute.Strategy, content: bytes) -> bytes:
+    """Return what the chief gave, at every worker.
+
+    Args:
+        strategy: all workers must be here.
+        content: counts at the chief alone.
+    """
+    if not has_workers(strategy):
+        return content
+    # Collectives take integers of 32 bits. The chief's first replica gives all
+    # of them, every other one nothing.
+    padded = content + bytes(-len(content) % 4)
+    framed = len(content).to_bytes(8, "little") + padded
+    parts = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.io.decode_raw(
+            b"" if context.replica_id_in_sync_group else framed, tf.int32
+        )
+    )
+    framed = strategy.gather(parts, axis=0).numpy().tobytes()
+    return framed[8 : 8 + int.from_bytes(framed[:8], "little")]

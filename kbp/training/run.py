@@ -2,6 +2,7 @@
 
 import dataclasses
 import resource
+import tempfile
 import time
 from pathlib import Path
 
@@ -50,6 +51,9 @@ def run(
             again at a tenth of the learning rate.
     """
     console = console or Console()
+    if not distribution.is_chief(recipe.training.strategy):
+        _help(recipe, data_dir, console)
+        return []
     folder = WorkDir(workdir, recipe, resume=resume)
     if not folder.finished:
         road = Road(recipe, folder, data_dir, console)
@@ -62,6 +66,16 @@ def run(
     return stages
 
 
+def _help(recipe, data_dir, console):
+    """Train as one of the chief's workers, and leave nothing behind."""
+    with tempfile.TemporaryDirectory(prefix="kbp-worker-") as own:
+        folder = WorkDir(Path(own) / "run", recipe, resume=False)
+        road = Road(recipe, folder, data_dir, console)
+        with folder, road.trainer.stopping:
+            road.train()
+    console.print("Trained. The results are where the chief runs.")
+
+
 class Road:
     """The steps of a run."""
 
@@ -72,10 +86,21 @@ class Road:
         self.strategy = distribution.create_strategy(recipe.training.strategy)
         distribution.check_batch_size(recipe.training.batch_size, self.strategy)
         self.task = make_task(recipe, data_dir)
+        self.check_steps()
         self.trainer = Trainer(self.task, folder, self.strategy, console)
+        self.trainer.validation()  # whose parts may not fit the replicas
         if recipe.training.keep_best:
             self.check_keep_best()
         self.masked(self.task.build())  # wrong arguments show at once
+
+    def check_steps(self) -> None:
+        """Raise a UserError if an epoch ends within an execution."""
+        together = self.recipe.training.steps_per_execution
+        if self.task.steps % together:
+            raise UserError(
+                f"training.steps_per_execution must divide the "
+                f"{self.task.steps} steps of an epoch; received {together}"
+            )
 
     def check_keep_best(self) -> None:
         """Raise a UserError if there is no best, or it would not be pruned."""
@@ -90,18 +115,7 @@ class Road:
     def walk(self) -> None:
         """Train, prune, quantize, export, measure, report."""
         start = time.perf_counter()
-        self.console.print(
-            f"{self.task.describe()}; {distribution.describe(self.strategy)}"
-        )
-        trained = self.train()
-        section = self.recipe.sparsity
-        shrunk = bool(section.target) and section.granularity == "channel"
-        if shrunk:
-            pruned = sparsity.shrink(trained, multiple_of=section.multiple_of)
-        else:
-            pruned = sparsity.strip(trained)
-        # The masks that are left stay while it trains on.
-        quantized = self.quantize(pruned if shrunk else trained)
+        trained, pruned, quantized = self.train()
         self.export(pruned, quantized)
         stages = self.measure(trained, pruned, quantized)
         run = self.folder.run
@@ -113,20 +127,38 @@ class Road:
         report.write(self.folder, self.task, stages, self.int8_outputs)
         self.folder.finished = True
 
+    def train(self) -> tuple[keras.Model, keras.Model, keras.Model]:
+        """Return the model as trained, pruned, and quantized."""
+        self.console.print(
+            f"{self.task.describe()}; {distribution.describe(self.strategy)}"
+        )
+        with distribution.together(self.strategy):
+            return self.stages()
+
+    def stages(self):
+        trained = self.fit()
+        section = self.recipe.sparsity
+        shrunk = bool(section.target) and section.granularity == "channel"
+        if shrunk:
+            pruned = sparsity.shrink(trained, multiple_of=section.multiple_of)
+        else:
+            pruned = sparsity.strip(trained)
+        # The masks that are left stay while it trains on.
+        return trained, pruned, self.quantize(pruned if shrunk else trained)
+
     def masked(self, model: keras.Model) -> keras.Model:
         """Give a model masks if the recipe asks for zeros."""
-        with self.strategy.scope():
-            section = self.recipe.sparsity
-            if not section.target:
-                return model
-            try:
-                return sparsity.apply_dtm(
-                    model, granularity=section.granularity, skip=section.skip
-                )
-            except ValueError as error:
-                raise UserError(f"[sparsity] {error}") from error
+        section = self.recipe.sparsity
+        if not section.target:
+            return model
+        try:
+            return sparsity.apply_dtm(
+                model, granularity=section.granularity, skip=section.skip
+            )
+        except ValueError as error:
+            raise UserError(f"[sparsity] {error}") from error
 
-    def train(self) -> keras.Model:
+    def fit(self) -> keras.Model:
         """Train the float model while its masks close."""
         section, schedule = self.recipe.sparsity, None
         if section.target:

@@ -187,13 +187,16 @@ class TrainingRecipe:
 
     With `keep_best` each stage ends with the weights whose validation loss was
     the least after an epoch, or at its start. Of the checkpoints of a stage
-    the last `keep_checkpoints` stay.
+    the last `keep_checkpoints` stay. The batch size is that of all replicas
+    together. `steps_per_execution` are run at once, which spares a TPU waiting.
     """
 
     epochs: int = _number(10, 1)
     batch_size: int = _number(32, 1)
     seed: int = _number(0, 0, 2**31 - 1)
     strategy: str = _choice("auto", STRATEGIES)
+    steps_per_execution: int = _number(1, 1)
+    synchronize_batch_norm: bool = False
     keep_best: bool = False
     keep_checkpoints: int = _number(2, 1)
 

@@ -94,10 +94,13 @@ class Task(ABC):
         )
         return batches.map(self._lay_out)
 
-    def batches(self, split: str) -> tf.data.Dataset:
+    def batches(
+        self, split: str, batch_size: int | None = None
+    ) -> tf.data.Dataset:
         """Return the batches of a split, in order and unchanged."""
-        examples = getattr(self.splits, split)
-        batches = data.evaluation_batches(examples, self.batch_size)
+        batches = data.evaluation_batches(
+            getattr(self.splits, split), batch_size or self.batch_size
+        )
         return batches.map(self._lay_out)
 
     def calibration_batches(self) -> tf.data.Dataset:

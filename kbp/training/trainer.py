@@ -4,9 +4,11 @@ from functools import partial
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kbp.graph import calls, flatten
 from kbp.optimizers import HybridOptimizer
+from kbp.training import checkpoint, distribution
 from kbp.training.callbacks import (
     Callbacks,
     Checkpoint,
@@ -66,10 +68,8 @@ class Trainer:
             self.callbacks, stage, checkpoints, best, schedule
         )
         while True:
-            rate = learning_rate * self.folder.run["slower"].get(stage, 1.0)
-            model, state = self.stand(
-                checkpoints, make, rate, steps=epochs * steps, seed=seed
-            )
+            model, state = self.stand(stage, checkpoints, make, seed)
+            self.compile(model, learning_rate * state["slower"], epochs)
             done = int(model.optimizer.iterations.numpy())
             if done == epochs * steps and not state.get("inside"):
                 break
@@ -83,31 +83,64 @@ class Trainer:
                 self.slow_down(stage, model, error, seed)
         if self.recipe.training.keep_best:
             KeepBest.restore(best, model)
-        return model
+        if self.strategy is tf.distribute.get_strategy():
+            return model
+        return distribution.alone(model)
 
-    def stand(self, checkpoints, make, learning_rate, *, steps, seed):
-        """Return the model and state to go on from, or to begin with."""
-        with self.strategy.scope():
+    def stand(self, stage, checkpoints, make, seed):
+        """Return the model and state to go on from, or to begin with.
+
+        Of several workers the chief loads or makes it, alone, and all of them
+        take it from there.
+        """
+
+        def found():
             loaded = checkpoints.load()
-            if loaded:
-                model, state = loaded
-            else:
+            if not loaded:
                 # Dropout's seeds are drawn here, also when a stage before this
                 # one came from a checkpoint and drew none.
                 keras.utils.set_random_seed(seed)
-                model, state = make(), {}
-            optimizer = self.optimizer(model, learning_rate, steps)
-            if loaded:
+                loaded = make(), {}
+            model, state = loaded
+            slower = self.folder.run["slower"].get(stage, 1.0)
+            return model, {**state, "slower": slower}
+
+        if self.strategy is tf.distribute.get_strategy():
+            return found()
+        chief = distribution.is_chief(self.recipe.training.strategy)
+        content = distribution.from_chief(
+            self.strategy, checkpoint.to_bytes(*found()) if chief else b""
+        )
+        with self.strategy.scope():
+            return checkpoint.from_bytes(content)
+
+    def compile(self, model, learning_rate, epochs):
+        """Give a model its optimizer, in the state of the one it had."""
+        section = self.recipe.training
+        steps_per_execution = section.steps_per_execution
+        with self.strategy.scope():
+            before = model.optimizer if model.compiled else None
+            optimizer = self.optimizer(
+                model, learning_rate, epochs * self.task.steps
+            )
+            if before:
                 # Its learning rate may be another since.
                 optimizer.build(model.trainable_variables)
                 for new, old in zip(
-                    optimizer.variables, model.optimizer.variables, strict=True
+                    optimizer.variables, before.variables, strict=True
                 ):
                     new.assign(old)
             model.compile(
-                optimizer, self.task.loss, metrics=self.task.metrics()
+                optimizer,
+                self.task.loss,
+                metrics=self.task.metrics(),
+                steps_per_execution=steps_per_execution,
             )
-        return model, state
+        distribution.prepare(
+            model,
+            steps_per_execution=steps_per_execution,
+            synchronize_batch_norm=section.synchronize_batch_norm,
+        )
 
     def slow_down(self, stage, model, error, seed) -> None:
         """Let a stage go on from its last checkpoint ten times as slowly.
@@ -146,13 +179,22 @@ class Trainer:
             keras.callbacks.TensorBoard(
                 self.folder.path / "logs" / stage, write_graph=False
             ),
-            Checkpoint(checkpoints, self.stopping, self.task.steps, own),
+            Checkpoint(
+                checkpoints,
+                self.stopping,
+                self.task.steps,
+                own,
+                within=not distribution.has_workers(self.strategy),
+            ),
         ]
 
     def validation(self):
         """Return the validation batches, if there are any."""
-        if len(self.task.splits.validation):
-            return self.task.batches("validation")
+        if count := len(self.task.splits.validation):
+            size = distribution.evaluation_batch_size(
+                self.strategy, count, self.task.batch_size
+            )
+            return self.task.batches("validation", size)
         return None
 
     def go_on(self, model, make_callbacks, state, *, epochs, seed) -> None:

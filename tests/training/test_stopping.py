@@ -12,6 +12,7 @@ import time
 import keras
 import numpy as np
 import pytest
+import workers
 from rich.console import Console
 
 from kbp import training
@@ -124,15 +125,17 @@ def test_stop_with_nothing_to_save_is_immediate():
         assert stop.requested
 
 
+COMMAND = ("-c", "import sys; from kbp.__main__ import main; sys.exit(main())")
+
+
 def start(recipe, folder):
     """Begin or resume a run in a process of its own."""
     file = folder.with_suffix(".toml")
     file.write_text(recipe.to_toml())
-    code = "import sys; from kbp.__main__ import main; sys.exit(main())"
     words = ["train", file, "--workdir", folder, "--resume"]
     with folder.with_suffix(".log").open("w") as said:
         return subprocess.Popen(
-            [sys.executable, "-c", code, *map(str, words)],
+            [sys.executable, *COMMAND, *map(str, words)],
             stdout=said,
             stderr=said,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -188,6 +191,33 @@ def test_killed_runs_lose_nothing(recipe, undisturbed, tmp_path):
 @pytest.mark.slow
 def test_hundred_kills_lose_nothing(recipe, undisturbed, tmp_path):
     kill_at_random(recipe, tmp_path / "run", undisturbed, 100)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_killed_worker_is_survived(recipe, killed, tmp_path):
+    file = tmp_path / "recipe.toml"
+    file.write_text(recipe.to_toml())
+
+    def train(name):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        words = ("train", file, "--workdir", folder / "run", "--resume")
+        return folder, workers.start(folder, *COMMAND, *words)
+
+    undisturbed, both = train("undisturbed")
+    workers.finish(undisturbed, both)
+    folder, both = train("killed")
+    while not list((folder / "run").glob("checkpoints/train-*")):
+        assert both[0].poll() is None
+    both[killed].kill()
+    both[killed].wait()
+    assert both[1 - killed].wait(30) == 1
+    said = (folder / f"{1 - killed}.log").read_text()
+    assert said.splitlines()[-1].startswith("kbp: error: another worker")
+    folder, both = train("killed")
+    workers.finish(folder, both)
+    check_equal(folder / "run", undisturbed / "run")
 
 
 def test_spoilt_checkpoint_is_passed_over(undisturbed, tmp_path):

@@ -1,0 +1,121 @@
+"""What `model.fit` of Keras 3.15 gets wrong under tf.distribute, mended.
+
+Clipping, accumulation and moving averages, which Keras does to each replica's
+own gradients or not at all (keras issue 20582), are `HybridOptimizer`'s.
+"""
+
+import keras
+import tensorflow as tf
+
+# Seeds of replicas differ by a multiple of this: 2^31 over the golden ratio.
+_SEED_STEP = 1327217885
+
+
+class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
+    """MultiWorkerMirroredStrategy under which `fit` and `evaluate` run.
+
+    Keras asks `reduce` for the mean of a whole structure, to see shapes, and
+    for the mean of scalars along their first axis (keras issue 20585).
+    """
+
+    def reduce(self, reduce_op, value, axis=None):
+        if isinstance(value, tuple | list | dict):
+            return tf.nest.map_structure(
+                lambda part: self.experimental_local_results(part)[0], value
+            )
+        local = self.experimental_local_results(value)[0]
+        return super().reduce(
+            reduce_op, value, axis if len(local.shape) else None
+        )
+
+
+def execute_steps(model: keras.Model, steps: int) -> None:
+    """Let `fit` run several steps at once under a strategy.
+
+    What Keras makes of `steps_per_execution` fails under a strategy, because
+    it carries replicas' outputs through a loop. Here the loop is around whole
+    steps, and the outputs of the last one are given. In an evaluation steps
+    stay single, since its last batches may be fewer.
+
+    Args:
+        model: compiled with `steps_per_execution=steps`.
+        steps: how many; they must divide the steps of an epoch.
+    """
+    strategy = model.distribute_strategy
+
+    def one(step):
+        @tf.function(reduce_retracing=True)
+        def run(iterator):
+            outputs = strategy.run(step, args=(next(iterator),))
+            return tf.nest.map_structure(
+                lambda value: strategy.reduce("MEAN", value, axis=None), outputs
+            )
+
+        return run
+
+    train, test = one(model.train_step), one(model.test_step)
+
+    @tf.function(reduce_retracing=True)
+    def train_function(iterator):
+        for _ in tf.range(steps - 1):
+            train(iterator)
+        return train(iterator)
+
+    def test_function(iterator):
+        outputs = test(iterator)
+        for _ in range(steps - 1):
+            try:
+                outputs = test(iterator)
+            except (StopIteration, tf.errors.OutOfRangeError):
+                break
+        return outputs
+
+    model.train_function = train_function
+    model.test_function = test_function
+
+
+def vary_seeds(model: keras.Model) -> None:
+    """Let dropout differ from replica to replica.
+
+    Under a strategy each replica has a copy of a seed's state, and Keras takes
+    the state as it is: all replicas drop the same.
+
+    Args:
+        model: whose first replica goes on as before.
+    """
+    for generator in find(keras.random.SeedGenerator, model):
+        generator.next = _ReplicaSeeds(generator)
+
+
+class _ReplicaSeeds:
+    def __init__(self, generator):
+        self.next = type(generator).next.__get__(generator)
+
+    def __call__(self, ordered=True):
+        seed = self.next(ordered)
+        context = tf.distribute.get_replica_context()
+        if context is None:  # no replica runs: Keras looks at shapes
+            return seed
+        replica = tf.cast(context.replica_id_in_sync_group, seed.dtype)
+        return seed + tf.stack([replica * _SEED_STEP, 0 * replica])
+
+
+def find(kind: type, layer: keras.layers.Layer) -> list:
+    """Return what a layer holds of a kind, in the layers inside it too."""
+    found: dict[int, object] = {}
+    seen = set()
+
+    def look(holder):
+        if id(holder) in seen:
+            return
+        seen.add(id(holder))
+        if isinstance(holder, kind):
+            found[id(holder)] = holder
+        if isinstance(holder, keras.layers.Layer):
+            holder = list(vars(holder).values())
+        if isinstance(holder, list | tuple):
+            for part in holder:
+                look(part)
+
+    look(layer)
+    return list(found.values())

@@ -1,0 +1,149 @@
+"""Strategies by name; replicas and workers together equal one device."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from workers import finish, fitted, start
+
+from kbp.errors import UserError
+from kbp.training import checkpoint, distribution, mends
+
+WORKER = Path(__file__).parents[1] / "workers.py"
+
+
+def test_two_workers_are_one_device(tmp_path):
+    workers = start(tmp_path, WORKER, tmp_path / "{}.npz")
+    weights, *rest = fitted(tf.distribute.get_strategy())
+    finish(tmp_path, workers)
+    first, second = (np.load(tmp_path / f"{i}.npz") for i in range(2))
+    for name, expected in zip(first.files, [*weights, *rest], strict=True):
+        np.testing.assert_array_equal(first[name], second[name])
+        np.testing.assert_allclose(first[name], expected, atol=1e-6, rtol=2e-6)
+
+
+@pytest.mark.slow
+def test_plain_keras_still_needs_the_mend_for_workers(tmp_path):
+    workers = start(tmp_path, WORKER, tmp_path / "{}.npz", "plain")
+    assert all(worker.wait(200) for worker in workers)
+    assert "PerReplica" in (tmp_path / "0.log").read_text()
+
+
+def test_two_replicas_are_one_device():
+    one = fitted(tf.distribute.get_strategy())
+    two = fitted(distribution.create_strategy("mirrored"))
+    for a, b in zip([*one[0], *one[1:]], [*two[0], *two[1:]], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6, rtol=2e-6)
+
+
+def test_plain_keras_still_needs_the_mend_for_several_steps(monkeypatch):
+    monkeypatch.setattr(mends, "execute_steps", lambda model, steps: None)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        fitted(distribution.create_strategy("mirrored"), steps=10)
+
+
+def test_no_replica_is_left_without_examples():
+    two = distribution.create_strategy("mirrored")
+    one = tf.distribute.get_strategy()
+    assert distribution.evaluation_batch_size(one, 97, 16) == 16
+    assert distribution.evaluation_batch_size(two, 96, 16) == 16
+    assert distribution.evaluation_batch_size(two, 97, 16) == 14  # 13 are left
+    assert distribution.evaluation_batch_size(two, 21, 4) == 3
+    assert distribution.evaluation_batch_size(two, 3, 16) == 4
+    with pytest.raises(UserError, match="1 validation examples cannot be"):
+        distribution.evaluation_batch_size(two, 1, 2)
+
+
+def test_replicas_drop_different_values():
+    strategy = distribution.create_strategy("mirrored")
+
+    def dropped(model):
+        run = tf.function(lambda x: strategy.run(model, (x,), {"training": 1}))
+        values = strategy.experimental_local_results(run(tf.ones((1, 64))))
+        return [value.numpy() for value in values]
+
+    with strategy.scope():
+        inputs = keras.Input((64,))
+        outputs = keras.layers.Dropout(0.5, seed=1)(inputs)
+        model = keras.Model(inputs, outputs)
+        model.compile("sgd", "mse")
+    first, second = dropped(model)
+    np.testing.assert_array_equal(first, second)  # Keras's own
+    content = checkpoint.to_bytes(model)
+    with strategy.scope():
+        model, _ = checkpoint.from_bytes(content)
+    distribution.prepare(model)
+    once, twice = dropped(model), dropped(model)
+    assert len({values.tobytes() for values in (*once, *twice)}) == 4
+    # Elsewhere the layer is as it was.
+    inputs = keras.Input((64,))
+    outputs = keras.layers.Dropout(0.5, seed=1)(inputs)
+    plain = keras.Model(inputs, outputs)
+    plain(tf.ones((1, 64)), training=True)
+    np.testing.assert_array_equal(
+        plain(tf.ones((1, 64)), training=True), once[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{", "TF_CONFIG must be {"),
+        ("[1]", "TF_CONFIG must be {"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}}', "TF_CONFIG must be {"),
+        (
+            '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, '
+            '"task": {"type": "worker", "index": 0}}',
+            "'ps'",
+        ),
+        (
+            '{"cluster": {"worker": ["a:1"]}, '
+            '"task": {"type": "worker", "index": 1}}',
+            "TF_CONFIG must be {",
+        ),
+        ("", "needs TF_CONFIG"),
+    ],
+)
+def test_wrong_tf_config_is_refused(config, message, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(UserError, match=message):
+        distribution.create_strategy("multi_worker")
+
+
+def test_absent_tpu_and_parameter_servers_are_refused(monkeypatch):
+    monkeypatch.delenv("TPU_NAME", raising=False)
+    with pytest.raises(UserError, match="needs TPU_NAME"):
+        distribution.create_strategy("tpu")
+    monkeypatch.setenv("TPU_NAME", "local")
+    with pytest.raises(UserError, match="no TPU 'local' here"):
+        distribution.create_strategy("auto")
+    with pytest.raises(UserError, match="does not train with Parameter"):
+        distribution.create_strategy("parameter_server")
+
+
+def test_chief_is_the_first(monkeypatch):
+    cluster = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
+    for kind, index, expected in (
+        ("chief", 0, True),
+        ("worker", 0, False),
+        ("worker", 1, False),
+    ):
+        task = {"type": kind, "index": index}
+        config = json.dumps({"cluster": cluster, "task": task})
+        monkeypatch.setenv("TF_CONFIG", config)
+        assert distribution.is_chief("auto") is expected
+        assert distribution.is_chief("one_device")
+        assert distribution.num_workers() == 3
+    monkeypatch.delenv("TF_CONFIG")
+    assert distribution.is_chief("auto")
+    assert distribution.num_workers(default=1) == 1
+
+
+def test_auto_is_one_device_here(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    strategy = distribution.create_strategy()
+    assert strategy is tf.distribute.get_strategy()
+    assert distribution.from_chief(strategy, b"abc") == b"abc"

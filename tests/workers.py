@@ -1,0 +1,120 @@
+"""Workers that train together; one of them is `workers.py FILE [plain]`."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import kbp
+from kbp import data
+from kbp.training import distribution
+
+
+def start(folder, *words, count=2):
+    """Start workers on this machine; return their processes."""
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
+    hosts = [f"localhost:{s.getsockname()[1]}" for s in sockets]
+    for each in sockets:
+        each.close()
+    processes = []
+    for index in range(count):
+        config = {
+            "cluster": {"worker": hosts},
+            "task": {"type": "worker", "index": index},
+        }
+        with (folder / f"{index}.log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, *(str(w).format(index) for w in words)],
+                stdout=log,
+                stderr=log,
+                env={
+                    **os.environ,
+                    "TF_CONFIG": json.dumps(config),
+                    "PYTHONPATH": os.pathsep.join(sys.path),
+                },
+            )
+        processes.append(process)
+    return processes
+
+
+def finish(folder, processes):
+    """Wait for workers to end well."""
+    statuses = [process.wait(200) for process in processes]
+    for index, status in enumerate(statuses):
+        said = (folder / f"{index}.log").read_text()
+        assert status == 0, said[-3000:]
+
+
+def fitted(strategy, steps=50, steps_per_execution=5):
+    """Train with everything that a strategy could get wrong.
+
+    Returns:
+        Weights, history, evaluation, and outputs.
+    """
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(97, 6, 6, 2)).astype("float32")
+    examples = data.Examples(x, rng.integers(0, 3, 97))
+    layers = keras.layers
+    with strategy.scope():
+        model = keras.Sequential(
+            [
+                keras.Input((6, 6, 2)),
+                layers.Conv2D(4, 3, use_bias=False),
+                layers.BatchNormalization(),
+                layers.ReLU(),
+                layers.Flatten(),
+                layers.Dense(5, activation="tanh"),
+                layers.Dense(3),
+            ]
+        )
+        model.compile(
+            kbp.HybridOptimizer(
+                0.003,
+                matrix_steps=True,
+                weight_decay=0.1,
+                global_clipnorm=0.05,
+                gradient_accumulation_steps=2,
+                use_ema=True,
+                ema_overwrite_frequency=5,
+            ),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            steps_per_execution=steps_per_execution,
+        )
+    distribution.prepare(
+        model,
+        steps_per_execution=steps_per_execution,
+        synchronize_batch_norm=True,
+    )
+    # 97 examples are never even parts.
+    size = distribution.evaluation_batch_size(strategy, 97, 16)
+    every = data.evaluation_batches(examples, size)
+    history = model.fit(
+        data.training_batches(examples, 16, seed=3),
+        epochs=2,
+        steps_per_epoch=steps // 2,
+        validation_data=every,
+        shuffle=False,
+        verbose=0,
+    ).history
+    return (
+        model.get_weights(),
+        np.array([history[key] for key in sorted(history)]),
+        np.array(model.evaluate(every, verbose=0)),
+        model.predict(every, verbose=0),
+    )
+
+
+if __name__ == "__main__":
+    if sys.argv[2:] == ["plain"]:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    else:
+        strategy = distribution.create_strategy("multi_worker")
+    weights, *rest = fitted(strategy)
+    np.savez(sys.argv[1], *weights, *rest)
