@@ -86,7 +86,7 @@ def load(name: str) -> keras.Model:
             the one that was published.
     """
     path = file(name, MODEL)
-    check_keras_file(path, most_bytes=MOST_BYTES)
+    check_keras_file(path, most_bytes=MOST_BYTES, entry=True)
     return keras.saving.load_model(path, safe_mode=True)
 
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from kbp.export.files import write_atomically
+from kbp.training.safe import check_keras_file
 
 _SEEDS, _STATE = "kbp_seeds.npz", "kbp_state.json"
 _METADATA, _CONFIG = "metadata.json", "config.json"
@@ -148,7 +149,8 @@ def _without_addresses(config):
 
 
 def _load(path):
-    model = keras.saving.load_model(path)
+    check_keras_file(Path(path))
+    model = keras.saving.load_model(path, safe_mode=True)
     with zipfile.ZipFile(path) as archive:
         states = np.load(io.BytesIO(archive.read(_SEEDS)))
         known = _STATE in archive.namelist()

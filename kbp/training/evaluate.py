@@ -9,6 +9,7 @@ import keras
 from kbp.errors import UserError
 from kbp.export import Runner
 from kbp.training.recipe import Recipe
+from kbp.training.safe import check_keras_file
 from kbp.training.task import Task
 from kbp.training.workdir import read_run
 
@@ -89,17 +90,19 @@ def open_model(path: Path) -> tuple[Callable, tuple[int, ...]]:
 
 
 def load_keras(path: Path) -> keras.Model:
-    """Load a `.keras` file in safe mode.
+    """Load a `.keras` file in safe mode, after looking into it.
 
     Raises:
-        UserError: the file is missing or no Keras model.
+        UserError: the file is missing, no Keras model, or could do more than
+            hold one.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file.")
     if path.suffix != ".keras":
         raise UserError(f"{path}: not a .keras file.")
+    check_keras_file(path)
     try:
-        return keras.saving.load_model(path)
+        return keras.saving.load_model(path, safe_mode=True)
     except Exception as error:  # Keras raises many kinds for a broken file
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{path}: cannot be loaded: {reason}") from error

@@ -1,14 +1,18 @@
 """Looking into a `.keras` file before Keras does.
 
-Keras's own safe mode has been broken several times (CVE-2025-1550, -8747,
--9905, -9906 and others). Of a file that may come from elsewhere, everything
-that it asks Keras to make must be known here.
+Keras's own safe mode has been broken again and again (CVE-2025-1550, -8747,
+-9905, -9906, -12058, -49655, CVE-2026-1462, ...). Everything that a file asks
+Keras to make must be known here, and its weights must lie in it.
 """
 
+import inspect
+import io
 import json
+import sys
 import zipfile
 from pathlib import Path
 
+import h5py
 import keras
 
 from kbp.errors import UserError
@@ -16,11 +20,13 @@ from kbp.errors import UserError
 MEMBERS = {
     "config.json",
     "kbp_seeds.npz",
+    "kbp_state.json",
     "metadata.json",
     "model.weights.h5",
 }
+# What an entry of the zoo is made of.
 CLASSES = {
-    "keras": {"DTypePolicy"},
+    "keras": {"DTypePolicy", "Sequential"},
     "keras.initializers": {
         *("Constant", "GlorotUniform", "HeNormal", "HeUniform"),
         *("Ones", "RandomNormal", "RandomUniform", "VarianceScaling", "Zeros"),
@@ -46,15 +52,31 @@ CLASSES = {
     },
     None: {"__keras_tensor__", "__slice__", "__tuple__"},
 }
+# What a person's own model may be made of besides: all of these modules, ...
+MODULES = (
+    *("activations", "constraints", "dtype_policies", "initializers", "layers"),
+    *("losses", "metrics", "optimizers", "optimizers.schedules"),
+    "regularizers",
+)
+# ... but for what runs code, or reads files, that lie elsewhere.
+UNSAFE = {
+    *("FlaxLayer", "JaxLayer", "Lambda", "TFSMLayer", "TorchModuleWrapper"),
+    *("IntegerLookup", "StringLookup", "TextVectorization"),
+    *("deserialize", "get", "serialize"),
+}
 OWN = "kbp>"  # registered by kbp, so its code is kbp's whatever the file says
 
 
-def check_keras_file(path: Path, *, most_bytes: int) -> None:
-    """Raise a UserError if a file holds what a zoo entry's cannot hold.
+def check_keras_file(
+    path: Path, *, most_bytes: int | None = None, entry: bool = False
+) -> None:
+    """Raise a UserError if a file could do more than hold a model.
 
     Args:
         path: a `.keras` file.
         most_bytes: how large it may be, as it is and unpacked.
+        entry: whether it may hold what the zoo's entries hold alone, and not
+            all that Keras has.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -63,32 +85,84 @@ def check_keras_file(path: Path, *, most_bytes: int) -> None:
             size = sum(m.file_size for m in members)
             if unknown:
                 raise UserError(f"{path}: holds {sorted(unknown)[0]!r}.")
-            if max(size, path.stat().st_size) > most_bytes:
+            if most_bytes and max(size, path.stat().st_size) > most_bytes:
                 raise UserError(f"{path}: has more than {most_bytes} bytes.")
             config = json.loads(archive.read("config.json"))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        if isinstance(error, UserError):
-            raise
+            weights = archive.read("model.weights.h5")
+        _check(config, path, _is_of_an_entry if entry else _is_usual)
+        _check_weights(weights, path)
+    except UserError:
+        raise
+    except (
+        *(OSError, ValueError, KeyError, TypeError, RecursionError),
+        *(NotImplementedError, RuntimeError, zipfile.BadZipFile),
+    ) as error:
         raise UserError(f"{path}: no .keras file: {error}") from error
-    _check(config, path)
 
 
-def _check(config, path):
+def _check(config, path, is_known):
     if isinstance(config, list):
         for value in config:
-            _check(value, path)
+            _check(value, path, is_known)
     elif isinstance(config, dict):
-        if "class_name" in config and not _is_known(config):
+        if "class_name" in config and not is_known(config):
             name = f"{config.get('module')}.{config['class_name']}"
-            raise UserError(f"{path}: asks for {name}, which no entry needs.")
+            if config["class_name"] == "function":
+                name = f"{config.get('module')}.{config.get('config')}"
+            raise UserError(f"{path}: asks for {name}, which no model needs.")
         for value in config.values():
-            _check(value, path)
+            _check(value, path, is_known)
 
 
-def _is_known(config):
+def _is_of_an_entry(config):
     module, name = config.get("module"), config["class_name"]
     registered = config.get("registered_name") or ""
     if registered.startswith(OWN):
         # What is not registered, Keras would look for in the module.
         return keras.saving.get_registered_object(registered) is not None
     return name in CLASSES.get(module, ())
+
+
+def _is_usual(config):
+    if _is_of_an_entry(config):
+        return True
+    module, name = config.get("module"), config["class_name"]
+    if not isinstance(module, str) or not isinstance(name, str):
+        return False
+    if module.startswith("keras.src.ops."):
+        found = getattr(sys.modules.get(module), name, None)
+        return inspect.isclass(found) and issubclass(found, keras.Operation)
+    head, _, public = module.partition(".")
+    if head != "keras" or public not in MODULES:
+        return False
+    place = keras
+    for part in public.split("."):
+        place = getattr(place, part)
+    is_kind = inspect.isclass
+    if name == "function":
+        name, is_kind = str(config.get("config")), inspect.isfunction
+    return name not in UNSAFE and is_kind(getattr(place, name, None))
+
+
+def _check_weights(content, path):
+    """Refuse weights that lie in other files, or are larger than the file."""
+    with h5py.File(io.BytesIO(content)) as file:
+        total = 0
+
+        def look(group):
+            nonlocal total
+            for name in group:
+                link = group.get(name, getlink=True)
+                if not isinstance(link, h5py.HardLink):
+                    raise UserError(f"{path}: links {name!r} to elsewhere.")
+                value = group[name]
+                if isinstance(value, h5py.Group):
+                    look(value)
+                    continue
+                if value.external or value.is_virtual:
+                    raise UserError(f"{path}: keeps {name!r} elsewhere.")
+                total += value.nbytes
+                if total > len(content):
+                    raise UserError(f"{path}: has weights that are not there.")
+
+        look(file)
