@@ -10,6 +10,7 @@ import io
 import json
 import sys
 import zipfile
+from operator import attrgetter
 from pathlib import Path
 
 import h5py
@@ -64,6 +65,7 @@ UNSAFE = {
     *("IntegerLookup", "StringLookup", "TextVectorization"),
     *("deserialize", "get", "serialize"),
 }
+PLACES = {f"keras.{m}": attrgetter(m)(keras) for m in MODULES}
 OWN = "kbp>"  # registered by kbp, so its code is kbp's whatever the file says
 
 
@@ -132,16 +134,14 @@ def _is_usual(config):
     if module.startswith("keras.src.ops."):
         found = getattr(sys.modules.get(module), name, None)
         return inspect.isclass(found) and issubclass(found, keras.Operation)
-    head, _, public = module.partition(".")
-    if head != "keras" or public not in MODULES:
-        return False
-    place = keras
-    for part in public.split("."):
-        place = getattr(place, part)
-    is_kind = inspect.isclass
+    is_kind, names = inspect.isclass, [module]
     if name == "function":
-        name, is_kind = str(config.get("config")), inspect.isfunction
-    return name not in UNSAFE and is_kind(getattr(place, name, None))
+        is_kind, name = inspect.isfunction, str(config.get("config"))
+        if module == "builtins":  # Keras looks for it in its own modules
+            names = [f"keras.{public}" for public in MODULES]
+    return name not in UNSAFE and any(
+        is_kind(getattr(PLACES.get(module), name, None)) for module in names
+    )
 
 
 def _check_weights(content, path):

@@ -226,7 +226,8 @@ def test_own_and_usual_models_pass(tmp_path):
     own = sparsity.apply_dtm(
         kbp.models.PyramidBPNet((8, 8, 1), 2, num_scales=2, width=4)
     )
-    own = quantization.quantize_aware(own, np.zeros((4, 8, 8, 1), "float32"))
+    batch = np.zeros((4, 8, 8, 1), "float32")
+    own = quantization.quantize_aware(own, [batch])
     own.compile(kbp.HybridOptimizer(), "mse")
     for model in (usual, own):
         model.save(tmp_path / "model.keras")
