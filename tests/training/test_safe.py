@@ -223,6 +223,7 @@ def test_own_and_usual_models_pass(tmp_path):
         keras.losses.Huber(),
         [keras.metrics.MeanAbsoluteError(), keras.metrics.mean_absolute_error],
     )
+    usual.train_on_batch(np.zeros((2, 8, 3)), np.zeros((2, 2)))
     own = sparsity.apply_dtm(
         kbp.models.PyramidBPNet((8, 8, 1), 2, num_scales=2, width=4)
     )
