@@ -221,7 +221,7 @@ def test_own_and_usual_models_pass(tmp_path):
             keras.optimizers.schedules.CosineDecay(0.1, 10), clipnorm=1.0
         ),
         keras.losses.Huber(),
-        [keras.metrics.MeanAbsoluteError(), keras.metrics.mean_absolute_error],
+        metrics=[keras.metrics.MeanSquaredError(), "mae"],
     )
     usual.train_on_batch(np.zeros((2, 8, 3)), np.zeros((2, 2)))
     own = sparsity.apply_dtm(
