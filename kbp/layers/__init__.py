@@ -9,6 +9,7 @@ from kbp.layers.dtm_dense import DTMDense
 from kbp.layers.fixed_mask import FixedMask
 from kbp.layers.fusion import FeatureFusion
 from kbp.layers.kernel_transform import KernelTransform
+from kbp.layers.nearest_up_sampling import NearestUpSampling2D
 from kbp.layers.path_norm import PathNormBound
 from kbp.layers.position import PositionEmbedding
 from kbp.layers.residual import ResidualConv2D, ResidualDense
@@ -25,6 +26,7 @@ __all__ = [
     "FeatureFusion",
     "FixedMask",
     "KernelTransform",
+    "NearestUpSampling2D",
     "PathNormBound",
     "PositionEmbedding",
     "ResidualConv2D",

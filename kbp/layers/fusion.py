@@ -4,9 +4,9 @@ import itertools
 from collections.abc import Callable
 
 import keras
-from keras import ops
 
 from kbp.layers.composite import Composite
+from kbp.layers.nearest_up_sampling import NearestUpSampling2D
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -70,7 +70,8 @@ class FeatureFusion(Composite):
             )
         layers = keras.layers
         policy = self.dtype_policy
-        self.projections, self.norms, self.adds = [], [], []
+        self.projections, self.norms = [], []
+        self.enlargements, self.adds = [], []
         for scale, shape in enumerate(input_shape):
             projection = layers.Conv2D(
                 self.filters,
@@ -88,12 +89,17 @@ class FeatureFusion(Composite):
                 norm.build((*shape[:-1], self.filters))
                 self.norms.append(norm)
         for scale, (fine, coarse) in enumerate(itertools.pairwise(input_shape)):
-            self.check_sizes(fine, coarse)
+            size = self.relation(fine, coarse)
+            self.enlargements.append(
+                NearestUpSampling2D(
+                    size, name=self.part(f"enlarge_{scale}"), dtype=policy
+                )
+            )
             self.adds.append(
                 layers.Add(name=self.part(f"add_{scale}"), dtype=policy)
             )
 
-    def check_sizes(self, fine, coarse):
+    def relation(self, fine, coarse):
         sizes = fine[1:3], coarse[1:3]
         pairs = list(zip(*sizes, strict=True))
         if any(None in pair or pair[0] % pair[1] for pair in pairs):
@@ -101,6 +107,7 @@ class FeatureFusion(Composite):
                 f"Layer {self.name} needs maps of fixed sizes that divide "
                 f"each other. Received sizes: {sizes[0]} and {sizes[1]}"
             )
+        return tuple(more // fewer for more, fewer in pairs)
 
     def project(self, scale, inputs):
         outputs = self.projections[scale](inputs)
@@ -110,10 +117,8 @@ class FeatureFusion(Composite):
         joined = self.project(len(inputs) - 1, inputs[-1])
         for scale in reversed(range(len(inputs) - 1)):
             fine = self.project(scale, inputs[scale])
-            # Unlike UpSampling2D, this is one operation in a .tflite file.
-            joined = ops.image.resize(
-                joined, fine.shape[1:3], interpolation="nearest"
-            )  # (batch, height_k, width_k, filters)
+            joined = self.enlargements[scale](joined)
+            # (batch, height_k, width_k, filters)
             joined = self.adds[scale]([fine, joined])
         return self.activate(joined)
 

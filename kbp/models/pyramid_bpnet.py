@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-from kbp.layers import FeatureFusion, ResidualConv2D
+from kbp.layers import FeatureFusion, NearestUpSampling2D, ResidualConv2D
 from kbp.layers.arguments import (
     check_dropout,
     check_integer,
@@ -151,7 +151,7 @@ def segment(maps, num_classes, patch_size, dropout):
             channels, batch_norm=True, name=f"scale{scale}_fusion"
         )([fine, x])
         x = conv_block(x, channels, f"scale{scale}_smooth")
-        logits = ops.image.resize(logits, x.shape[1:3], interpolation="nearest")
+        logits = NearestUpSampling2D(name=f"scale{scale}_enlarge")(logits)
         logits = layers.Add(name=f"scale{scale}_sum")([say(x, scale), logits])
     if patch_size > 1:
         logits = ops.nn.depth_to_space(logits, patch_size)

@@ -15,6 +15,7 @@ import numpy as np
 from keras import layers, ops
 
 from kbp import graph
+from kbp.layers import NearestUpSampling2D
 from kbp.quantization import rules
 
 named = keras.activations
@@ -125,17 +126,15 @@ def separate(layer, part: Callable) -> Callable:
 
 
 def enlarge(layer, part: Callable) -> Callable:
-    """Repeat pixels by a resize, which is one operation in a .tflite file."""
+    """Repeat pixels in a way that is one operation in a .tflite file."""
     if layer.interpolation != "nearest" or layer.data_format != "channels_last":
         return layer
+    made = part(NearestUpSampling2D, None, size=layer.size)
 
     def apply(inputs):
         if None in inputs.shape[1:3]:
             raise rules.refusal(layer, "give the input a fixed size")
-        size = tuple(
-            n * k for n, k in zip(inputs.shape[1:3], layer.size, strict=True)
-        )
-        return ops.image.resize(inputs, size, interpolation="nearest")
+        return made(inputs)
 
     return apply
 

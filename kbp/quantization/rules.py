@@ -13,6 +13,7 @@ import keras
 from kbp.graph import Call
 from kbp.layers import (
     ChannelScale,
+    NearestUpSampling2D,
     PositionEmbedding,
     WindowNormalization,
     WindowStatistics,
@@ -34,6 +35,8 @@ KERNELS = {
     layers.Embedding: ("kernel", "embeddings"),
     PositionEmbedding: ("kernel", "kernel"),
 }
+
+ENLARGEMENTS = layers.UpSampling2D, NearestUpSampling2D, "Resize"
 
 # Results of new values, each rounded once.
 COMPUTING_LAYERS = (
@@ -146,7 +149,7 @@ def activation_of(operation) -> str | None:
 
 def is_moving(operation) -> bool:
     """Say whether an operation only moves values."""
-    if _is(operation, layers.UpSampling2D, "Resize"):
+    if _is(operation, *ENLARGEMENTS):
         return operation.interpolation == "nearest"
     if _is(operation, layers.Activation):
         return activation_of(operation) == "linear"
@@ -155,7 +158,7 @@ def is_moving(operation) -> bool:
 
 def is_averaging(operation) -> bool:
     """Say whether a result is new, but has the range of the input."""
-    if _is(operation, layers.UpSampling2D, "Resize"):
+    if _is(operation, *ENLARGEMENTS):
         return operation.interpolation == "bilinear"
     return _is(operation, *AVERAGING_LAYERS)
 
@@ -269,7 +272,7 @@ def _problem(call):
         return "use antialias=False"
     if is_moving(operation) or is_averaging(operation):
         return None
-    if _is(operation, layers.UpSampling2D, "Resize"):
+    if _is(operation, *ENLARGEMENTS):
         return "use interpolation='nearest'"
     if _is(operation, *_WITH_SCALARS):
         return _problem_of_arithmetic(call)

@@ -13,7 +13,7 @@ import keras
 from keras import layers
 
 from kbp import graph
-from kbp.layers import ChannelScale, PositionEmbedding
+from kbp.layers import ChannelScale, NearestUpSampling2D, PositionEmbedding
 from kbp.sparsity import value_rules as values
 from kbp.sparsity import weight_rules as weights
 from kbp.sparsity.channels import Trace, compact, kept, shape_of
@@ -33,6 +33,7 @@ LAYER_RULES = {
     layers.Embedding: weights.embedding,
     layers.BatchNormalization: weights.batch_norm,
     ChannelScale: weights.channel_scale,
+    NearestUpSampling2D: values.spatial,
     PositionEmbedding: weights.position,
     layers.AlphaDropout: values.elementwise,
     layers.Dropout: values.elementwise,

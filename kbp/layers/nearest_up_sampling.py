@@ -1,0 +1,50 @@
+"""Enlarging by repetition, for every compiler."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class NearestUpSampling2D(keras.layers.UpSampling2D):
+    """Repeat each position of a feature map.
+
+    What it computes is Keras's `UpSampling2D`, but at inference it is one
+    operation in a .tflite file. In training it is none: XLA, so a TPU, has no
+    gradient for that operation (TensorFlow 2.21).
+
+    Args:
+        size: how often rows and columns are repeated, an integer or a pair.
+
+    Call arguments:
+        inputs: tensor `(batch, height, width, channels)` of fixed height and
+            width.
+        training: whether a gradient will be taken.
+
+    Returns:
+        Tensor `(batch, height * size[0], width * size[1], channels)`.
+
+    Example:
+    >>> import keras, kbp
+    >>> x = keras.ops.reshape(keras.ops.arange(2.0), (1, 1, 2, 1))
+    >>> kbp.layers.NearestUpSampling2D((1, 2))(x).numpy().ravel()
+    array([0., 0., 1., 1.], dtype=float32)
+    """
+
+    def __init__(self, size: int | tuple[int, int] = 2, **kwargs):
+        super().__init__(size, data_format="channels_last", **kwargs)
+
+    def call(self, inputs, training=None):
+        rows, columns = self.size
+        _, height, width, channels = inputs.shape
+        shape = (rows * height, columns * width)
+        if not training:
+            return ops.image.resize(inputs, shape, interpolation="nearest")
+        # Faster than two repetitions, also in the gradient.
+        x = ops.concatenate([inputs] * columns, axis=-1)
+        x = ops.tile(x, (1, 1, rows, 1))  # (.., height, rows * width, ..)
+        return ops.reshape(x, (-1, *shape, channels))
+
+    def get_config(self):
+        config = super().get_config()
+        del config["data_format"], config["interpolation"]
+        return config
