@@ -4,12 +4,12 @@ import argparse
 import importlib
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 
 from rich.console import Console
 
 from kbp.errors import UserError
+from kbp.quiet import without_messages
 
 COMMANDS = (
     "train",
@@ -19,6 +19,7 @@ COMMANDS = (
     "forecast",
     "export",
     "audit",
+    "check-tpu",
     "benchmark",
     "publish",
 )
@@ -71,22 +72,13 @@ def _load_commands():
     They come from C++, before any log level counts, and would hide the one
     line that says what is wrong. If the import fails, they show.
     """
-    with tempfile.TemporaryFile() as messages:
-        sys.stderr.flush()
-        stderr = os.dup(2)
-        os.dup2(messages.fileno(), 2)
-        try:
-            return {
-                name: importlib.import_module(f"kbp.commands.{name}")
-                for name in COMMANDS
-            }
-        except BaseException:
-            messages.seek(0)
-            os.write(stderr, messages.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+    with without_messages():
+        return {
+            name: importlib.import_module(
+                f"kbp.commands.{name.replace('-', '_')}"
+            )
+            for name in COMMANDS
+        }
 
 
 def _add(commands, name, command, words):

@@ -119,7 +119,7 @@ def test_export_writes_what_is_asked_for(call, folder, tmp_path):
         (["audit", "broken.tflite"], "not a .tflite file"),
         (["benchmark", "broken.tflite"], "not a .tflite file"),
         (["benchmark", "broken.tflite", "--threads", "0"], "must be 1 or more"),
-        (["export", "broken.keras", "x.tflite"], "cannot be loaded"),
+        (["export", "broken.keras", "x.tflite"], "no .keras file"),
         (["export", "nothing.keras", "x.tflite"], "no such file"),
         (["benchmark", "recipe"], "takes one recipe"),
         (["benchmark", "step-time", "more"], "unknown case 'more'"),

@@ -4,6 +4,7 @@ import dataclasses
 import resource
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -146,6 +147,18 @@ class Road:
         # The masks that are left stay while it trains on.
         return trained, pruned, self.quantize(pruned if shrunk else trained)
 
+    def compiled(self) -> Iterator[tuple[str, keras.Model]]:
+        """Return each stage's name and its model, compiled, not trained."""
+        recipe = self.recipe
+        model = self.masked(self.task.build())
+        rate, epochs = recipe.optimizer.learning_rate, recipe.training.epochs
+        self.trainer.compile(model, rate, epochs)
+        yield "train", model
+        section = recipe.quantization
+        model = self.quantization_aware(model)
+        self.trainer.compile(model, section.learning_rate, section.epochs)
+        yield "quantize", model
+
     def masked(self, model: keras.Model) -> keras.Model:
         """Give a model masks if the recipe asks for zeros."""
         section = self.recipe.sparsity
@@ -181,18 +194,22 @@ class Road:
     def quantize(self, trained: keras.Model) -> keras.Model:
         """Train on in fake eight bits, the masks fixed."""
         section = self.recipe.quantization
-        skip = quantization.PRODUCTS if section.float_products else ()
         return self.trainer.fit(
             "quantize",
-            lambda: quantization.quantize_aware(
-                trained,
-                self.task.calibration_batches(),
-                calibration_batches=section.calibration_batches,
-                skip=skip,
-            ),
+            lambda: self.quantization_aware(trained),
             epochs=section.epochs,
             learning_rate=section.learning_rate,
             seed=2 * self.recipe.training.seed + 1,
+        )
+
+    def quantization_aware(self, trained) -> keras.Model:
+        """Give a model fake quantization, and calibrate it."""
+        section = self.recipe.quantization
+        return quantization.quantize_aware(
+            trained,
+            self.task.calibration_batches(),
+            calibration_batches=section.calibration_batches,
+            skip=quantization.PRODUCTS if section.float_products else (),
         )
 
     def export(self, pruned, quantized) -> None:
