@@ -43,7 +43,8 @@ class Windows:
 
     def lookup(self) -> Callable:
         """Return `lookup(indices) -> (inputs, labels)`, all of them tensors."""
-        series = tf.constant(self.series)
+        with tf.device("CPU:0"):  # not in an accelerator's memory
+            series = tf.constant(self.series)
         rows = tf.range(self.lookback + self.horizon, dtype=tf.int64)
 
         def look(indices):

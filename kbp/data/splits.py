@@ -32,7 +32,8 @@ class Examples:
 
     def lookup(self) -> Callable:
         """Return `lookup(indices) -> (inputs, labels)`, all of them tensors."""
-        inputs, labels = tf.constant(self.inputs), tf.constant(self.labels)
+        with tf.device("CPU:0"):  # not in an accelerator's memory
+            inputs, labels = tf.constant(self.inputs), tf.constant(self.labels)
         return lambda indices: (
             tf.gather(inputs, indices),
             tf.gather(labels, indices),

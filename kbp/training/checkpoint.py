@@ -16,6 +16,7 @@ from kbp.training.safe import check_keras_file
 
 _SEEDS, _STATE = "kbp_seeds.npz", "kbp_state.json"
 _METADATA, _CONFIG = "metadata.json", "config.json"
+_FLOAT32 = "WindowNormalization", "WindowStatistics"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date of a zip archive
 
 
@@ -58,15 +59,26 @@ def to_bytes(model: keras.Model, state: dict | None = None) -> bytes:
     members[_SEEDS] = seeds.getvalue()
     if state is not None:
         members[_STATE] = json.dumps(state).encode()
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, member in members.items():
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), member)
-    return content.getvalue()
+    return _archive(members)
 
 
-def from_bytes(content: bytes) -> tuple[keras.Model, dict]:
-    """Return the model and the state that `to_bytes` was given."""
+def from_bytes(
+    content: bytes, precision: str | None = None
+) -> tuple[keras.Model, dict]:
+    """Return the model and the state that `to_bytes` was given.
+
+    Args:
+        content: of a `.keras` file.
+        precision: name of the policy that its layers are to compute with, but
+            for those that see values in the data's own units.
+    """
+    if precision:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = {i.filename: archive.read(i) for i in archive.infolist()}
+        config = json.loads(members[_CONFIG])
+        _set_precision(config, precision)
+        members[_CONFIG] = json.dumps(config).encode()
+        content = _archive(members)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         path.write_bytes(content)
@@ -127,6 +139,26 @@ class Checkpoints:
             if (match := name.fullmatch(path.name))
         ]
         return [path for _, path in sorted(found, reverse=True)]
+
+
+def _archive(members):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), member)
+    return content.getvalue()
+
+
+def _set_precision(config, name):
+    if isinstance(config, list):
+        for value in config:
+            _set_precision(value, name)
+    elif isinstance(config, dict):
+        if config.get("class_name") == "DTypePolicy":
+            config["config"]["name"] = name
+        elif config.get("class_name") not in _FLOAT32:
+            for value in config.values():
+                _set_precision(value, name)
 
 
 def _without_addresses(config):

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from kbp.errors import UserError, nearest
-from kbp.training import checkpoint, mends
+from kbp.training import mends
 
 _USUAL = (
     '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", '
@@ -253,14 +253,6 @@ def prepare(
     mends.vary_seeds(model)
     if steps_per_execution > 1:
         mends.execute_steps(model, steps_per_execution)
-
-
-def alone(model: keras.Model) -> keras.Model:
-    """Return a copy of a model that no strategy holds any more."""
-    for norm in mends.find(keras.layers.BatchNormalization, model):
-        norm.synchronized = False  # other backends have none of it
-    copy, _ = checkpoint.from_bytes(checkpoint.to_bytes(model))
-    return copy
 
 
 def from_chief(strategy: tf.distribute.Strategy, content: bytes) -> bytes:

@@ -149,15 +149,16 @@ class Road:
 
     def compiled(self) -> Iterator[tuple[str, keras.Model]]:
         """Return each stage's name and its model, compiled, not trained."""
-        recipe = self.recipe
-        model = self.masked(self.task.build())
-        rate, epochs = recipe.optimizer.learning_rate, recipe.training.epochs
-        self.trainer.compile(model, rate, epochs)
-        yield "train", model
-        section = recipe.quantization
-        model = self.quantization_aware(model)
-        self.trainer.compile(model, section.learning_rate, section.epochs)
-        yield "quantize", model
+        recipe, trainer = self.recipe, self.trainer
+        trained = self.masked(self.task.build())
+        rounded = self.quantization_aware(trained)
+        for stage, made, section in (
+            ("train", trained, recipe.optimizer),
+            ("quantize", rounded, recipe.quantization),
+        ):
+            model, _ = trainer.enter(stage, lambda made=made: (made, {}))
+            trainer.compile(model, section.learning_rate, epochs=1)
+            yield stage, model
 
     def masked(self, model: keras.Model) -> keras.Model:
         """Give a model masks if the recipe asks for zeros."""

@@ -188,7 +188,9 @@ class TrainingRecipe:
     With `keep_best` each stage ends with the weights whose validation loss was
     the least after an epoch, or at its start. Of the checkpoints of a stage
     the last `keep_checkpoints` stay. The batch size is that of all replicas
-    together. `steps_per_execution` are run at once, which spares a TPU waiting.
+    together. `steps_per_execution` are run at once, which spares a TPU waiting;
+    in the precision "mixed_bfloat16" it multiplies faster until the model is
+    quantized, and weights stay float32.
     """
 
     epochs: int = _number(10, 1)
@@ -197,6 +199,7 @@ class TrainingRecipe:
     strategy: str = _choice("auto", STRATEGIES)
     steps_per_execution: int = _number(1, 1)
     synchronize_batch_norm: bool = False
+    precision: str = _choice("float32", ("float32", "mixed_bfloat16"))
     keep_best: bool = False
     keep_checkpoints: int = _number(2, 1)
 

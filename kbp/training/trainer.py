@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kbp.graph import calls, flatten
 from kbp.optimizers import HybridOptimizer
-from kbp.training import checkpoint, distribution
+from kbp.training import checkpoint, distribution, mends
 from kbp.training.callbacks import (
     Callbacks,
     Checkpoint,
@@ -83,9 +83,7 @@ class Trainer:
                 self.slow_down(stage, model, error, seed)
         if self.recipe.training.keep_best:
             KeepBest.restore(best, model)
-        if self.strategy is tf.distribute.get_strategy():
-            return model
-        return distribution.alone(model)
+        return self.leave(model)
 
     def stand(self, stage, checkpoints, make, seed):
         """Return the model and state to go on from, or to begin with.
@@ -105,14 +103,39 @@ class Trainer:
             slower = self.folder.run["slower"].get(stage, 1.0)
             return model, {**state, "slower": slower}
 
-        if self.strategy is tf.distribute.get_strategy():
+        return self.enter(stage, found)
+
+    def enter(self, stage, found):
+        """Return `found()` as the strategy and the stage's precision have it.
+
+        Eight bits are rounded to in float32, whatever the precision.
+
+        Args:
+            stage: its name.
+            found: `found() -> (model, state)`, called by the chief alone.
+        """
+        section = self.recipe.training
+        precision = section.precision if stage == "train" else "float32"
+        here = self.strategy is tf.distribute.get_strategy()
+        if here and precision == "float32":
             return found()
-        chief = distribution.is_chief(self.recipe.training.strategy)
+        chief = distribution.is_chief(section.strategy)
         content = distribution.from_chief(
             self.strategy, checkpoint.to_bytes(*found()) if chief else b""
         )
         with self.strategy.scope():
-            return checkpoint.from_bytes(content)
+            return checkpoint.from_bytes(content, precision)
+
+    def leave(self, model):
+        """Return a model as it would be without strategy and in float32."""
+        here = self.strategy is tf.distribute.get_strategy()
+        if here and self.recipe.training.precision == "float32":
+            return model
+        for norm in mends.find(keras.layers.BatchNormalization, model):
+            norm.synchronized = False  # other backends have none of it
+        content = checkpoint.to_bytes(model)
+        left, _ = checkpoint.from_bytes(content, "float32")
+        return left
 
     def compile(self, model, learning_rate, epochs):
         """Give a model its optimizer, in the state of the one it had."""

@@ -13,7 +13,13 @@ from rich.console import Console
 
 from kbp import export, training, zoo
 from kbp.errors import UserError
-from kbp.training import Recipe, callbacks, checkpoint, distribution
+from kbp.training import (
+    Recipe,
+    callbacks,
+    checkpoint,
+    distribution,
+    trainer,
+)
 from kbp.training.workdir import WorkDir
 
 TINY = [
@@ -326,3 +332,20 @@ def test_run_without_masks_or_validation(tmp_path):
     assert stages[1].nonzero > 0.99 * stages[1].parameters
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Zeros per layer" not in page
+
+
+def test_precision_is_that_of_training_alone(tmp_path, monkeypatch):
+    seen, go_on = [], trainer.Trainer.go_on
+
+    def look(self, model, *arguments, **options):
+        seen.append({layer.compute_dtype for layer in model.layers})
+        go_on(self, model, *arguments, **options)
+
+    monkeypatch.setattr(trainer.Trainer, "go_on", look)
+    settings = [*TINY, "training.precision=mixed_bfloat16"]
+    stages = run(default(settings), tmp_path / "run")
+    assert "bfloat16" in seen[0]
+    assert seen[1] == {"float32"}
+    assert stages[0].score > 0.2  # it has learned
+    model = checkpoint.load(tmp_path / "run" / "model.keras")
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
