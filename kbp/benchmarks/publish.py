@@ -9,6 +9,7 @@ from pathlib import Path
 from kbp import zoo
 from kbp.benchmarks import (
     applications,
+    distribution,
     forecasting_race,
     forecasting_report,
     optimizer_race,
@@ -42,7 +43,11 @@ RACES = {
     "forecasting": (forecasting_race, forecasting_report),
 }
 # What is measured case by case, a line each.
-CASES = {"step-time": step_time, "applications": applications}
+CASES = {
+    "step-time": step_time,
+    "applications": applications,
+    "distribution": distribution,
+}
 
 _CARD = """# {name}
 

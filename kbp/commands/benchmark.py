@@ -29,6 +29,7 @@ EXAMPLES = (
     "segmentation --workers 2",
     "forecasting ridge BP-Transformer --workers 2",
     "step-time",
+    "distribution '2 workers' --rounds 10",
 )
 
 
@@ -42,7 +43,7 @@ def add_arguments(parser):
         "[NAME ...], or: pruning [METHOD ...], or: quantization "
         "[NETWORK ...], or: segmentation [NETWORK ...], or: forecasting "
         "[METHOD ...], or: applications [NETWORK ...], or: step-time "
-        "[CASE ...]",
+        "[CASE ...], or: distribution [CASE ...]",
     )
     parser.add_argument(
         "--threads",

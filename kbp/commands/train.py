@@ -41,7 +41,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--strategy",
         metavar="NAME",
-        help="auto, one_device or mirrored; sets training.strategy",
+        help="auto, one_device, mirrored, multi_worker or tpu; sets "
+        "training.strategy",
     )
     add_data_dir(parser)
     parser.add_argument(

@@ -1,0 +1,55 @@
+"""Steps a second on several devices, and soaks."""
+
+import os
+
+import pytest
+
+from kbp.benchmarks import distribution
+from kbp.errors import UserError
+from kbp.training.workdir import machine, versions
+
+LINE = {
+    "rounds": 2,
+    "machine": machine(),
+    "versions": versions(),
+    "commit": "abc",
+}
+
+
+def test_all_variants_take_their_turns():
+    figures = distribution.speeds("2 devices", 1)["figures"]
+    assert list(figures) == list(distribution.VARIANTS)
+    assert figures[distribution.KERAS]["ratio"] == 1
+    assert all(figure["median"] > 0 for figure in figures.values())
+    table = distribution.markdown_table(
+        [{**LINE, "case": "2 devices", "figures": figures}]
+    )
+    assert table.count("| 2 devices |") == len(figures)
+
+
+def test_soaks_are_summed_up():
+    values = [9, 9, 4, 4, 5, 5, 5, 5, 5, 5]
+    assert distribution.growth(values) == pytest.approx(0.25)
+    assert distribution.growth([4, 4]) == 0
+    line = {
+        **LINE,
+        "case": distribution.SOAK,
+        "steps": 12345,
+        "memory": values,
+        "files": [7] * 10,
+        "threads": [3] * 9 + [4],
+    }
+    text = distribution.markdown_table([line])
+    assert "12,345 steps" in text
+    assert "memory grows by 25.0%" in text
+    assert "(3 to 4)" in text
+    memory, files, threads = distribution._held(os.getpid())
+    assert memory > 1e7
+    assert files > 2
+    assert threads > 1
+    assert distribution._held(2**30) is None
+
+
+def test_unknown_cases_are_refused(tmp_path):
+    with pytest.raises(UserError, match="3 devices"):
+        distribution.race(tmp_path / "x.jsonl", names=["3 devices"])
