@@ -92,7 +92,13 @@ class Road:
         self.trainer.validation()  # whose parts may not fit the replicas
         if recipe.training.keep_best:
             self.check_keep_best()
-        self.masked(self.task.build())  # wrong arguments show at once
+        model = self.masked(self.task.build())  # wrong arguments show at once
+        if folder:
+            # Weights and the optimizer's three moments, in the checkpoints of
+            # both stages and one that is being written.
+            checkpoint = 4 * 4 * model.count_params()
+            kept = 2 * (recipe.training.keep_checkpoints + 1)
+            folder.check_space(kept * checkpoint + 10_000_000)
 
     def check_steps(self) -> None:
         """Raise a UserError if an epoch ends within an execution."""

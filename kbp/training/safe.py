@@ -120,8 +120,12 @@ def _is_of_an_entry(config):
     module, name = config.get("module"), config["class_name"]
     registered = config.get("registered_name") or ""
     if registered.startswith(OWN):
-        # What is not registered, Keras would look for in the module.
-        return keras.saving.get_registered_object(registered) is not None
+        # What is not registered, Keras would look for in the module; and some
+        # names of classes it takes for more than that.
+        own = registered == f"{OWN}{name}"
+        return (
+            own and keras.saving.get_registered_object(registered) is not None
+        )
     return name in CLASSES.get(module, ())
 
 

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -70,8 +71,13 @@ class WorkDir:
 
     def __enter__(self):
         """Claim the folder: it is this run's, and this process's."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock()
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: cannot be written to: {error.strerror}."
+            ) from error
         if self.run is not None:
             self.run["resumed"] = True
         else:
@@ -103,6 +109,18 @@ class WorkDir:
             raise UserError(
                 f"{self.path}: another process is running there."
             ) from error
+
+    def check_space(self, needed: int) -> None:
+        """Raise a UserError if the disk has less than so many bytes left."""
+        place = self.path.absolute()
+        while not place.exists():
+            place = place.parent
+        free = shutil.disk_usage(place).free
+        if free < needed:
+            raise UserError(
+                f"{self.path}: the disk has {free / 1e6:,.0f} MB left, and the "
+                f"run needs some {needed / 1e6:,.0f} MB."
+            )
 
     def save_run(self) -> None:
         """Write `run.json`."""

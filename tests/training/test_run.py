@@ -4,6 +4,7 @@ import csv
 import html.parser
 import io
 import json
+import types
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from kbp.training import (
     checkpoint,
     distribution,
     trainer,
+    workdir,
 )
 from kbp.training.workdir import WorkDir
 
@@ -349,3 +351,22 @@ def test_precision_is_that_of_training_alone(tmp_path, monkeypatch):
     assert stages[0].score > 0.2  # it has learned
     model = checkpoint.load(tmp_path / "run" / "model.keras")
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+
+
+def test_folder_that_cannot_be_written_is_refused(tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    message = "run: cannot be written to: Not a directory"
+    with pytest.raises(UserError, match=message):
+        run(default(TINY), tmp_path / "file" / "run")
+
+
+def test_full_disk_is_seen_before_the_first_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        workdir.shutil,
+        "disk_usage",
+        lambda path: types.SimpleNamespace(free=3_000_000),
+    )
+    message = r"the disk has 3 MB left, and the run needs some 1\d MB"
+    with pytest.raises(UserError, match=message):
+        run(default(TINY), tmp_path / "a" / "run")
+    assert not list(tmp_path.iterdir())

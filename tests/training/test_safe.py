@@ -90,6 +90,14 @@ LAYERS = {
     "StringLookup": layer(
         "keras.layers", "StringLookup", vocabulary="/etc/passwd"
     ),
+    "a type, pretended": {
+        **layer("builtins", "__typespec__", module="os", spec_name="system"),
+        "registered_name": "kbp>FeatureFusion",
+    },
+    "code, pretended": {
+        **layer("builtins", "__lambda__", code="4wA="),
+        "registered_name": "kbp>FeatureFusion",
+    },
     "TextVectorization": layer(
         "keras.layers", "TextVectorization", vocabulary="gs://a/b"
     ),
