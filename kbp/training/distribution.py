@@ -71,7 +71,7 @@ def _gpus():
 def _mirrored(devices):
     # One in a process: a second strategy's collectives would have the keys of
     # the first one's, and fail where the shapes differ (TensorFlow 2.21).
-    return tf.distribute.MirroredStrategy(devices)
+    return mends.MirroredStrategy(devices)
 
 
 @functools.cache

@@ -11,11 +11,12 @@ import tensorflow as tf
 _SEED_STEP = 1327217885
 
 
-class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
-    """MultiWorkerMirroredStrategy under which `fit` and `evaluate` run.
+class _Reducing:
+    """Answers what Keras asks `reduce` for (keras issue 20585).
 
-    Keras asks `reduce` for the mean of a whole structure, to see shapes, and
-    for the mean of scalars along their first axis (keras issue 20585).
+    That is the mean of a whole structure, to see shapes, which fails for
+    workers and for parts of unequal size; and for workers the mean of scalars
+    along their first axis.
     """
 
     def reduce(self, reduce_op, value, axis=None):
@@ -27,6 +28,14 @@ class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
         return super().reduce(
             reduce_op, value, axis if len(local.shape) else None
         )
+
+
+class MirroredStrategy(_Reducing, tf.distribute.MirroredStrategy):
+    """MirroredStrategy under which `evaluate` runs with unequal parts."""
+
+
+class MultiWorkerStrategy(_Reducing, tf.distribute.MultiWorkerMirroredStrategy):
+    """MultiWorkerMirroredStrategy under which `fit` and `evaluate` run."""
 
 
 def execute_steps(model: keras.Model, steps: int) -> None:

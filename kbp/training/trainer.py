@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kbp.export.files import write_atomically
 from kbp.graph import calls, flatten
 from kbp.optimizers import HybridOptimizer
 from kbp.training import checkpoint, distribution, mends
@@ -73,6 +74,7 @@ class Trainer:
             done = int(model.optimizer.iterations.numpy())
             if done == epochs * steps and not state.get("inside"):
                 break
+            self.share(best)
             self.console.rule(f"[bold]{stage}")
             try:
                 self.go_on(
@@ -125,6 +127,14 @@ class Trainer:
         )
         with self.strategy.scope():
             return checkpoint.from_bytes(content, precision)
+
+    def share(self, file):
+        """Give every worker the chief's file, if the chief has it."""
+        if distribution.has_workers(self.strategy):
+            content = file.read_bytes() if file.is_file() else b""
+            content = distribution.from_chief(self.strategy, content)
+            if content:
+                write_atomically(file, content)
 
     def leave(self, model):
         """Return a model as it would be without strategy and in float32."""

@@ -73,8 +73,8 @@ def undisturbed(recipe, tmp_path_factory):
     return folder
 
 
-def check_equal(folder, other):
-    for name in FILES:
+def check_equal(folder, other, files=FILES):
+    for name in files:
         assert (folder / name).read_bytes() == (other / name).read_bytes(), name
     tables = [
         callbacks.read_metrics(f / "metrics.csv") for f in (folder, other)
@@ -113,6 +113,27 @@ def test_stop_goes_on_where_it_was(
     monkeypatch.undo()
     run(recipe, tmp_path / "run", resume=True)
     check_equal(tmp_path / "run", undisturbed)
+
+
+@pytest.mark.slow
+def test_stop_of_replicas_goes_on_where_it_was(recipe, tmp_path, monkeypatch):
+    mirrored = recipe.with_settings(["training.strategy=mirrored"])
+    run(mirrored, tmp_path / "undisturbed")
+    method, calls = callbacks.Checkpoint.on_train_batch_end, []
+
+    def asked(self, batch, logs=None):
+        calls.append(batch)
+        if len(calls) == 18:
+            signal.raise_signal(signal.SIGTERM)
+        method(self, batch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Checkpoint, "on_train_batch_end", asked)
+        with pytest.raises(SystemExit):
+            run(mirrored, tmp_path / "run")
+    run(mirrored, tmp_path / "run", resume=True)
+    # Names of operations count on within this process, so bytes differ.
+    check_equal(tmp_path / "run", tmp_path / "undisturbed", ["golden.npz"])
 
 
 def test_stop_with_nothing_to_save_is_immediate():
