@@ -162,3 +162,17 @@ def test_missing_or_cut_file_is_named(cifar_folder, tmp_path):
         cifar10.load(cifar_folder.parent)
     with pytest.raises(UserError, match="KBP_DATA"):
         cifar10.load(None)
+
+
+def test_training_batches_have_fixed_shapes(examples):
+    """A TPU compiles for them once."""
+    inputs, labels = data.training_batches(examples, 4, seed=0).element_spec
+    assert inputs.shape == (4, *examples.inputs.shape[1:])
+    assert labels.shape == (4,)
+
+
+def test_examples_stay_on_the_host(examples):
+    with tf.device("CPU:1"):  # which stands for an accelerator
+        lookup = examples.lookup()
+    held = [cell.cell_contents for cell in lookup.__closure__]
+    assert all(tensor.device.endswith("CPU:0") for tensor in held)
