@@ -206,10 +206,11 @@ def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy) -> None:
 def evaluation_batch_size(
     strategy: tf.distribute.Strategy, examples: int, batch_size: int
 ) -> int:
-    """Return a batch size that leaves no replica without a part.
+    """Return a batch size whose last batch does no harm.
 
-    TensorFlow 2.21's convolutions give a wrong shape for an empty part on a
-    CPU; on other devices it does no harm.
+    On CPUs each replica gets a part of it, since TensorFlow 2.21's convolutions
+    give a wrong shape for an empty one. A TPU gets all batches of one shape if
+    there is such a size; else it pads the last by itself.
 
     Args:
         strategy: that evaluates.
@@ -220,7 +221,11 @@ def evaluation_batch_size(
         UserError: there is none.
     """
     replicas = strategy.num_replicas_in_sync
-    if replicas == 1 or _device(strategy) != "CPU":
+    device = _device(strategy)
+    if device == "TPU":
+        sizes = range(batch_size, replicas - 1, -replicas)
+        return next((n for n in sizes if not examples % n), batch_size)
+    if replicas == 1 or device == "GPU":
         return batch_size
     for size in range(batch_size, replicas - 1, -1):
         rest = examples % size  # the last replica gets what is left at the end

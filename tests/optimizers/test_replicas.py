@@ -59,6 +59,25 @@ def fitted(strategy, options, steps=50):
     return model
 
 
+@pytest.mark.parametrize("name", ["accumulation", "ema_overwrite"])
+def test_optimizers_of_keras_still_fail_there(name, monkeypatch):
+    """Keras issue 20582: as long as it stands, ours must do this itself."""
+    monkeypatch.setattr(kbp, "HybridOptimizer", keras.optimizers.Adam)
+    with pytest.raises(RuntimeError, match="merge_call"):
+        fitted(create_strategy("mirrored"), OPTIONS[name], steps=10)
+
+
+def test_optimizers_of_keras_still_clip_each_replica_alone(monkeypatch):
+    monkeypatch.setattr(kbp, "HybridOptimizer", keras.optimizers.SGD)
+    one = fitted(tf.distribute.get_strategy(), OPTIONS["global_clipnorm"])
+    two = fitted(create_strategy("mirrored"), OPTIONS["global_clipnorm"])
+    away = [
+        float(np.abs(a - b).max())
+        for a, b in zip(one.get_weights(), two.get_weights(), strict=True)
+    ]
+    assert max(away) > 1e-5
+
+
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_two_replicas_are_one_device(options):
     strategy = create_strategy("mirrored")

@@ -57,6 +57,13 @@ def test_no_replica_is_left_without_examples():
         distribution.evaluation_batch_size(two, 1, 2)
 
 
+def test_tpu_evaluates_batches_of_one_shape(monkeypatch):
+    monkeypatch.setattr(distribution, "_device", lambda strategy: "TPU")
+    two = distribution.create_strategy("mirrored")
+    assert distribution.evaluation_batch_size(two, 100, 16) == 10
+    assert distribution.evaluation_batch_size(two, 97, 16) == 16
+
+
 def test_replicas_drop_different_values():
     strategy = distribution.create_strategy("mirrored")
 

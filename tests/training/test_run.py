@@ -336,6 +336,7 @@ def test_run_without_masks_or_validation(tmp_path):
     assert "Zeros per layer" not in page
 
 
+@pytest.mark.slow
 def test_precision_is_that_of_training_alone(tmp_path, monkeypatch):
     seen, go_on = [], trainer.Trainer.go_on
 
