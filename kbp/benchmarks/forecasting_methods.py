@@ -152,8 +152,8 @@ def bp_transformer(
         "num_layers": 2,
         "width": 32 if hourly else 64,
         "num_heads": 1,
-        "patch_size": 48 if hourly else 96,
-        "dropout": 0.3,
+        "patch_size": 48,
+        "dropout": 0.3 if hourly else 0.2,
     }
     model = models.BPTransformer(
         splits.input_shape,
