@@ -11,6 +11,7 @@ from rich.console import Console
 from kbp.errors import UserError
 from kbp.quiet import without_messages
 
+WORKER_LOST = os.EX_TEMPFAIL  # 75: worth another try
 COMMANDS = (
     "train",
     "list",
@@ -38,7 +39,8 @@ def main(
     """Run one command and return the exit status.
 
     The status is 2 if the input is wrong, with one line on standard error, 1
-    if a training diverged or lost a worker, and 130 if it was interrupted.
+    if a training diverged, 75 if another worker was lost, and 130 if it was
+    interrupted.
 
     Args:
         arguments: the command's name and its arguments; by default the
@@ -57,8 +59,10 @@ def main(
     options = parser.parse_args(arguments)
     try:
         options.run(options, Console())
-    except (FloatingPointError, ConnectionError) as error:
+    except FloatingPointError as error:
         return _say(program, error, 1)
+    except ConnectionError as error:
+        return _say(program, error, WORKER_LOST)
     except (UserError, OSError) as error:
         return _say(program, error, 2)
     except KeyboardInterrupt:

@@ -38,7 +38,7 @@ CASES = {
     SOAK: (1, 1),
 }
 BATCH_SIZE, STEPS, TOGETHER = 64, 33, 8
-# 64 epochs of 157 steps.
+# 64 epochs of 161 steps.
 SOAK_SETTINGS = (
     *("data.image_size=8", "model.width=8", "model.num_scales=2"),
     *("training.batch_size=8", "training.epochs=64"),
@@ -123,8 +123,9 @@ def _measured(case, rounds):
             processes.append(process)
         statuses = [process.wait() for process in processes]
         if any(statuses):
-            log = (Path(folder) / "0.log").read_text().strip()
-            raise UserError(f"{case}: failed: {log.splitlines()[-1]}")
+            failed = next(i for i, status in enumerate(statuses) if status)
+            log = (Path(folder) / f"{failed}.log").read_text().strip()
+            raise UserError(f"{case}: failed: {log.rpartition(chr(10))[2]}")
         return json.loads((Path(folder) / "0").read_text())
 
 
@@ -259,7 +260,8 @@ def soak() -> dict:
                 steps = max(int(name.split("-")[1]) for name in names)
                 seen.append(_held(process.pid))
         if process.wait():
-            raise UserError(f"{SOAK}: {log.read_text().splitlines()[-1]}")
+            said = log.read_text().strip()
+            raise UserError(f"{SOAK}: failed: {said.rpartition(chr(10))[2]}")
     memory, files, threads = zip(*filter(None, seen), strict=True)
     return {
         "steps": steps,

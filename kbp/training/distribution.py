@@ -76,7 +76,14 @@ def _mirrored(devices):
 
 @functools.cache
 def _multi_worker():
-    return mends.MultiWorkerStrategy()
+    try:
+        return mends.MultiWorkerStrategy()
+    except tf.errors.OpError as error:
+        raise ConnectionError(
+            "not all workers of TF_CONFIG were there in time; start all of "
+            "them, the chief too, which does not begin a run that is finished "
+            "or refused"
+        ) from error
 
 
 @functools.cache
@@ -253,8 +260,9 @@ def prepare(
     """
     if model.distribute_strategy.num_replicas_in_sync == 1:
         return
-    for norm in mends.find(keras.layers.BatchNormalization, model):
-        norm.synchronized = synchronize_batch_norm
+    if synchronize_batch_norm:
+        for norm in mends.find(keras.layers.BatchNormalization, model):
+            norm.synchronized = True
     mends.vary_seeds(model)
     if steps_per_execution > 1:
         mends.execute_steps(model, steps_per_execution)

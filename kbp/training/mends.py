@@ -21,9 +21,13 @@ class _Reducing:
 
     def reduce(self, reduce_op, value, axis=None):
         if isinstance(value, tuple | list | dict):
-            return tf.nest.map_structure(
-                lambda part: self.experimental_local_results(part)[0], value
-            )
+            mean = reduce_op in ("MEAN", tf.distribute.ReduceOp.MEAN)
+            if mean and axis is None and not tf.inside_function():
+                return tf.nest.map_structure(
+                    lambda part: self.experimental_local_results(part)[0],
+                    value,
+                )
+            return super().reduce(reduce_op, value, axis)
         local = self.experimental_local_results(value)[0]
         return super().reduce(
             reduce_op, value, axis if len(local.shape) else None

@@ -76,7 +76,7 @@ def check_keras_file(
 
     Args:
         path: a `.keras` file.
-        most_bytes: how large it may be, as it is and unpacked.
+        most_bytes: how large it may be.
         entry: whether it may hold what the zoo's entries hold alone, and not
             all that Keras has.
     """
@@ -87,8 +87,11 @@ def check_keras_file(
             size = sum(m.file_size for m in members)
             if unknown:
                 raise UserError(f"{path}: holds {sorted(unknown)[0]!r}.")
-            if most_bytes and max(size, path.stat().st_size) > most_bytes:
+            held = path.stat().st_size
+            if most_bytes and held > most_bytes:
                 raise UserError(f"{path}: has more than {most_bytes} bytes.")
+            if size > held:  # Keras compresses nothing
+                raise UserError(f"{path}: unpacks to more than it is.")
             config = json.loads(archive.read("config.json"))
             weights = archive.read("model.weights.h5")
         _check(config, path, _is_of_an_entry if entry else _is_usual)
@@ -96,8 +99,8 @@ def check_keras_file(
     except UserError:
         raise
     except (
-        *(OSError, ValueError, KeyError, TypeError, RecursionError),
-        *(NotImplementedError, RuntimeError, zipfile.BadZipFile),
+        *(AttributeError, KeyError, MemoryError, OSError, RuntimeError),
+        *(TypeError, ValueError, zipfile.BadZipFile),
     ) as error:
         raise UserError(f"{path}: no .keras file: {error}") from error
 
@@ -111,7 +114,9 @@ def _check(config, path, is_known):
             name = f"{config.get('module')}.{config['class_name']}"
             if config["class_name"] == "function":
                 name = f"{config.get('module')}.{config.get('config')}"
-            raise UserError(f"{path}: asks for {name}, which no model needs.")
+            raise UserError(
+                f"{path}: asks for {name}, which is not known to be safe."
+            )
         for value in config.values():
             _check(value, path, is_known)
 
@@ -126,7 +131,13 @@ def _is_of_an_entry(config):
         return (
             own and keras.saving.get_registered_object(registered) is not None
         )
-    return name in CLASSES.get(module, ())
+    return _is_unregistered(config) and name in CLASSES.get(module, ())
+
+
+def _is_unregistered(config):
+    """Say whether Keras looks for a class by its module and name alone."""
+    registered = config.get("registered_name")
+    return registered in (None, "", config["class_name"], config.get("config"))
 
 
 def _is_usual(config):
@@ -134,6 +145,8 @@ def _is_usual(config):
         return True
     module, name = config.get("module"), config["class_name"]
     if not isinstance(module, str) or not isinstance(name, str):
+        return False
+    if not _is_unregistered(config):
         return False
     if module.startswith("keras.src.ops."):
         found = getattr(sys.modules.get(module), name, None)
@@ -151,7 +164,7 @@ def _is_usual(config):
 def _check_weights(content, path):
     """Refuse weights that lie in other files, or are larger than the file."""
     with h5py.File(io.BytesIO(content)) as file:
-        total = 0
+        total, seen = 0, set()
 
         def look(group):
             nonlocal total
@@ -160,6 +173,10 @@ def _check_weights(content, path):
                 if not isinstance(link, h5py.HardLink):
                     raise UserError(f"{path}: links {name!r} to elsewhere.")
                 value = group[name]
+                place = h5py.h5o.get_info(value.id).addr
+                if place in seen:  # else links could multiply without end
+                    raise UserError(f"{path}: links {name!r} twice.")
+                seen.add(place)
                 if isinstance(value, h5py.Group):
                     look(value)
                     continue

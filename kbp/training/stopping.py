@@ -23,6 +23,7 @@ class Stopping:
 
     def __init__(self):
         self.unsaved = self.requested = False
+        self.ended = threading.Event()
 
     def __enter__(self):
         self.listens = threading.current_thread() is threading.main_thread()
@@ -38,6 +39,7 @@ class Stopping:
         if self.listens:
             signal.set_wakeup_fd(self.fd_before)
             signal.signal(signal.SIGTERM, self.before)
+            self.ended.set()
             self.teller.close()  # which ends the thread
 
     def saved(self) -> None:
@@ -55,12 +57,8 @@ class Stopping:
         with self.told:
             while signals := self.told.recv(1):
                 if signals[0] == signal.SIGTERM:
-                    self.told.settimeout(PATIENCE)
                     break
-            try:
-                while signals and self.told.recv(1):
-                    pass
-            except TimeoutError:
-                self.requested = True
-                if not self.unsaved:
-                    os._exit(0)
+        if signals and not self.ended.wait(PATIENCE):
+            self.requested = True
+            if not self.unsaved:
+                os._exit(0)

@@ -70,11 +70,13 @@ class Trainer:
         )
         while True:
             model, state = self.stand(stage, checkpoints, make, seed)
+            self.share(best)
+            if state["slower"] != 1:
+                self.folder.run["slower"][stage] = state["slower"]
             self.compile(model, learning_rate * state["slower"], epochs)
             done = int(model.optimizer.iterations.numpy())
             if done == epochs * steps and not state.get("inside"):
                 break
-            self.share(best)
             self.console.rule(f"[bold]{stage}")
             try:
                 self.go_on(
@@ -280,6 +282,7 @@ class Trainer:
             beta_2=section.beta_2,
             matrix_steps=section.matrix_steps,
             weight_decay=section.weight_decay or None,
+            max_skipped_steps=2**31 - 1,  # `FiniteGradients` decides
         )
         decay_kernels_alone(optimizer, model)
         return optimizer

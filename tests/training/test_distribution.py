@@ -57,6 +57,15 @@ def test_no_replica_is_left_without_examples():
         distribution.evaluation_batch_size(two, 1, 2)
 
 
+def test_own_reductions_of_structures_are_tensorflow_s():
+    strategy = distribution.create_strategy("mirrored")
+    values = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(context.replica_id_in_sync_group + 1.0)
+    )
+    first, second = strategy.reduce("SUM", (values, values), axis=None)
+    assert float(first) == float(second) == 3
+
+
 def test_tpu_evaluates_batches_of_one_shape(monkeypatch):
     monkeypatch.setattr(distribution, "_device", lambda strategy: "TPU")
     two = distribution.create_strategy("mirrored")

@@ -90,6 +90,14 @@ LAYERS = {
     "StringLookup": layer(
         "keras.layers", "StringLookup", vocabulary="/etc/passwd"
     ),
+    "another's class": {
+        **layer("keras.layers", "ReLU"),
+        "registered_name": "other>Evil",
+    },
+    "a number for a name": {
+        **layer("keras.layers", "ReLU"),
+        "registered_name": 1,
+    },
     "a type, pretended": {
         **layer("builtins", "__typespec__", module="os", spec_name="system"),
         "registered_name": "kbp>FeatureFusion",
@@ -134,7 +142,24 @@ def cyclic(file):
     file["layers/again"] = file["/"]
 
 
-WEIGHTS = {f.__name__: f for f in (linked, external, virtual, huge, cyclic)}
+def doubling(file):
+    for i in range(40):
+        group = file.create_group(f"g{i}")
+        file[f"g{i}"].attrs["i"] = i
+    for i in range(39):
+        for name in "ab":
+            file[f"g{i}/{name}"] = file[f"g{i + 1}"]
+    del group
+
+
+def typed(file):
+    file["type"] = np.dtype("float32")
+
+
+WEIGHTS = {
+    f.__name__: f
+    for f in (linked, external, virtual, huge, cyclic, doubling, typed)
+}
 
 
 def write(path, members):
@@ -196,6 +221,14 @@ def test_weights_that_lie_elsewhere_are_refused(
 )
 def test_strange_members_are_refused(name, members, tmp_path, monkeypatch):
     file = write(tmp_path / "model.keras", {**members, name: "x"})
+    check_refused(file, monkeypatch)
+
+
+def test_what_unpacks_to_more_is_refused(members, tmp_path, monkeypatch):
+    file = tmp_path / "model.keras"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content + bytes(10**6))
     check_refused(file, monkeypatch)
 
 
