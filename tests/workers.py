@@ -1,9 +1,5 @@
 """Workers that train together; one of them is `workers.py FILE [plain]`."""
 
-import json
-import os
-import socket
-import subprocess
 import sys
 
 import keras
@@ -13,33 +9,6 @@ import tensorflow as tf
 import kbp
 from kbp import data
 from kbp.training import distribution
-
-
-def start(folder, *words, count=2):
-    """Start workers on this machine; return their processes."""
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
-    hosts = [f"localhost:{s.getsockname()[1]}" for s in sockets]
-    for each in sockets:
-        each.close()
-    processes = []
-    for index in range(count):
-        config = {
-            "cluster": {"worker": hosts},
-            "task": {"type": "worker", "index": index},
-        }
-        with (folder / f"{index}.log").open("w") as log:
-            process = subprocess.Popen(
-                [sys.executable, *(str(w).format(index) for w in words)],
-                stdout=log,
-                stderr=log,
-                env={
-                    **os.environ,
-                    "TF_CONFIG": json.dumps(config),
-                    "PYTHONPATH": os.pathsep.join(sys.path),
-                },
-            )
-        processes.append(process)
-    return processes
 
 
 def finish(folder, processes):

@@ -12,8 +12,7 @@ from rich.console import Console
 
 import kbp
 from kbp import export
-from kbp.benchmarks.log import append_case, provenance, read_cases
-from kbp.errors import check_known
+from kbp.benchmarks.log import measure_cases, provenance, read_cases
 from kbp.quantization import PRODUCTS, quantize_aware
 
 RESULTS = Path(__file__).parent / "results" / "applications.jsonl"
@@ -149,15 +148,16 @@ def race(
     Raises:
         UserError: a name is unknown.
     """
-    names, lines = list(names or CASES), []
-    check_known("network", names, CASES)
-    for name in names:
+
+    def measured(name):
         with tempfile.TemporaryDirectory() as folder:
-            figures = measure(CASES[name], Path(folder), rounds=rounds)
-        lines.append(append_case(file, {"case": name, **figures}))
+            return measure(CASES[name], Path(folder), rounds=rounds)
+
+    def show(line):
         if console is not None:
-            console.print(_row(lines[-1]), markup=False, highlight=False)
-    return lines
+            console.print(_row(line), markup=False, highlight=False)
+
+    return measure_cases(file, names, CASES, measured, show, kind="network")
 
 
 def markdown_table(lines: list[dict]) -> str:

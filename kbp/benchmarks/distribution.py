@@ -21,8 +21,8 @@ import tensorflow as tf
 from rich.console import Console
 
 from kbp import data
-from kbp.benchmarks.log import append_case, provenance, read_cases
-from kbp.errors import UserError, check_known
+from kbp.benchmarks.log import measure_cases, provenance, read_cases
+from kbp.errors import UserError
 from kbp.optimizers import HybridOptimizer
 from kbp.training import distribution
 
@@ -79,14 +79,15 @@ def race(
     Raises:
         UserError: a name is unknown, or a process failed.
     """
-    names, lines = list(names or CASES), []
-    check_known("case", names, CASES)
-    for case in names:
-        line = {"case": case, "rounds": rounds, **_measured(case, rounds)}
-        lines.append(append_case(file, line))
+
+    def measured(case):
+        return {"rounds": rounds, **_measured(case, rounds)}
+
+    def show(line):
         if console is not None:
-            console.print(markdown_table(lines[-1:]), markup=False)
-    return lines
+            console.print(markdown_table([line]), markup=False)
+
+    return measure_cases(file, names, CASES, measured, show)
 
 
 def _measured(case, rounds):
@@ -94,47 +95,58 @@ def _measured(case, rounds):
     if case == SOAK:
         return soak()
     _, count = CASES[case]
-    with tempfile.TemporaryDirectory() as folder:
-        hosts = _free_hosts(count)
-        processes = []
-        for index in range(count):
-            config = {
-                "cluster": {"worker": hosts},
-                "task": {"type": "worker", "index": index},
-            }
-            environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-            environment.pop("TF_CONFIG", None)
-            if count > 1:
-                environment["TF_CONFIG"] = json.dumps(config)
-            with (Path(folder) / f"{index}.log").open("w") as log:
-                words = (
-                    "-m",
-                    "kbp.benchmarks.distribution",
-                    case,
-                    rounds,
-                    f"{folder}/{index}",
-                )
-                process = subprocess.Popen(
-                    [sys.executable, *map(str, words)],
-                    env=environment,
-                    stdout=log,
-                    stderr=log,
-                )
-            processes.append(process)
-        statuses = [process.wait() for process in processes]
-        if any(statuses):
-            failed = next(i for i, status in enumerate(statuses) if status)
-            log = (Path(folder) / f"{failed}.log").read_text().strip()
-            raise UserError(f"{case}: failed: {log.rpartition(chr(10))[2]}")
-        return json.loads((Path(folder) / "0").read_text())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        words = ("-m", __name__, case, rounds, folder / "{}")
+        _finish(case, folder, start_workers(folder, words, count))
+        return json.loads((folder / "0").read_text())
 
 
-def _free_hosts(count):
+def start_workers(
+    folder: Path, words: Iterable, count: int
+) -> list[subprocess.Popen]:
+    """Start Python processes on this machine that know of each other.
+
+    Args:
+        folder: where each writes what it says, to `INDEX.log`.
+        words: of the command line, in which `{}` is the worker's index.
+        count: of the workers; one alone has no TF_CONFIG.
+
+    Returns:
+        The processes.
+    """
     sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
     hosts = [f"localhost:{each.getsockname()[1]}" for each in sockets]
     for each in sockets:
         each.close()
-    return hosts
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop("TF_CONFIG", None)
+    processes = []
+    for index in range(count):
+        if count > 1:
+            config = {
+                "cluster": {"worker": hosts},
+                "task": {"type": "worker", "index": index},
+            }
+            environment["TF_CONFIG"] = json.dumps(config)
+        with (folder / f"{index}.log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, *(str(word).format(index) for word in words)],
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        processes.append(process)
+    return processes
+
+
+def _finish(case, folder, processes):
+    """Wait for all workers; say what the first that failed said last."""
+    statuses = [process.wait() for process in processes]
+    for index, status in enumerate(statuses):
+        if status:
+            log = (folder / f"{index}.log").read_text().strip()
+            raise UserError(f"{case}: failed: {log.rpartition(chr(10))[2]}")
 
 
 def speeds(case: str, rounds: int) -> dict:
@@ -239,17 +251,14 @@ def soak() -> dict:
         `steps`, and once a second of the training, `memory` in bytes, open
         `files` and `threads`.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run = folder / "run"
         sets = [
             word for setting in SOAK_SETTINGS for word in ("--set", setting)
         ]
-        words = ("-m", "kbp", "train", "--workdir", str(run), *sets)
-        log = Path(folder) / "log"
-        with log.open("w") as output:
-            process = subprocess.Popen(
-                [sys.executable, *words], stdout=output, stderr=output
-            )
+        words = ("-m", "kbp", "train", "--workdir", run, *sets)
+        (process,) = start_workers(folder, words, 1)
         seen, steps = [], 0
         while process.poll() is None:
             time.sleep(1)
@@ -259,9 +268,7 @@ def soak() -> dict:
             if names:
                 steps = max(int(name.split("-")[1]) for name in names)
                 seen.append(_held(process.pid))
-        if process.wait():
-            said = log.read_text().strip()
-            raise UserError(f"{SOAK}: failed: {said.rpartition(chr(10))[2]}")
+        _finish(SOAK, folder, [process])
     memory, files, threads = zip(*filter(None, seen), strict=True)
     return {
         "steps": steps,

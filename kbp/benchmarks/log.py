@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kbp.errors import UserError
+from kbp.errors import UserError, check_known
 from kbp.export.files import write_atomically
 from kbp.training.workdir import commit, machine, versions
 
@@ -113,20 +113,45 @@ def read_race(file: Path, protocol: type) -> tuple[dict | None, list[dict]]:
     raise UserError(f"{file}: is no race of this kind.")
 
 
-def append_case(file: Path, line: dict) -> dict:
-    """Append what was measured of a case, and where, to a file.
+def measure_cases(
+    file: Path,
+    names: Iterable[str],
+    cases: Iterable[str],
+    measure: Callable,
+    show: Callable,
+    *,
+    kind: str = "case",
+) -> list[dict]:
+    """Measure cases one by one, and append a line for each to a file.
+
+    Args:
+        file: JSON lines.
+        names: of the cases, by default all.
+        cases: names of all that there are.
+        measure: `measure(name) -> figures`, a dict.
+        show: `show(line)`, called with each line that was written.
+        kind: what an error calls a case.
 
     Returns:
-        The line that was written.
+        The lines.
+
+    Raises:
+        UserError: a name is unknown.
     """
-    line = {
-        **line,
-        "machine": machine(),
-        "versions": versions(),
-        "commit": commit(),
-    }
-    _append(file, line)
-    return line
+    names, lines = list(names or cases), []
+    check_known(kind, names, cases)
+    for name in names:
+        line = {
+            "case": name,
+            **measure(name),
+            "machine": machine(),
+            "versions": versions(),
+            "commit": commit(),
+        }
+        _append(file, line)
+        show(line)
+        lines.append(line)
+    return lines
 
 
 def read_cases(file: Path) -> list[dict]:

@@ -51,15 +51,14 @@ CASES = {
 
 _CARD = """# {name}
 
-{architecture} on the data set `{data}`. Trained, pruned, quantized and exported
-by
+{architecture} on the data set `{data}`, from the first step to 8 bits by
 
-    python train.py {name}
+    python train.py {name}{data_dir}
 
 {table}
 
 Architecture: [{architecture}.py](../../kbp/models/{architecture}.py). Figures:
-`python -m kbp benchmark recipe {name}`.
+`python -m kbp benchmark recipe {name}{data_dir}`.
 """
 
 _WEIGHTS = """
@@ -162,6 +161,8 @@ def render_card(entry: zoo.Entry, results: dict) -> str:
         name=entry.name,
         architecture=entry.recipe.model.architecture,
         data=entry.recipe.data.name,
+        # scikit-learn brings the digits.
+        data_dir=" --data-dir DIR" * (entry.recipe.data.name != "digits"),
         table=markdown_table(results),
     )
 

@@ -14,7 +14,7 @@ from keras import optimizers
 from rich.console import Console
 from rich.table import Table
 
-from kbp.benchmarks.log import append_case, provenance, read_cases
+from kbp.benchmarks.log import measure_cases, provenance, read_cases
 from kbp.errors import check_known
 from kbp.optimizers import HybridOptimizer
 
@@ -176,20 +176,20 @@ def race(
     Raises:
         UserError: a name is unknown.
     """
-    names, lines = list(names or CASES), []
-    check_known("case", names, CASES)
-    for case in names:
-        figures = measure(case, rounds=rounds)
-        line = {
-            "case": case,
+
+    def measured(case):
+        return {
             "parameters": sum(map(math.prod, CASES[case])),
             "rounds": rounds,
-            "figures": [vars(figure) for figure in figures],
+            "figures": [vars(x) for x in measure(case, rounds=rounds)],
         }
-        lines.append(append_case(file, line))
+
+    def show(line):
         if console is not None:
-            console.print(_table(case, figures))
-    return lines
+            figures = [Figure(**figure) for figure in line["figures"]]
+            console.print(_table(line["case"], figures))
+
+    return measure_cases(file, names, CASES, measured, show)
 
 
 def markdown_table(lines: list[dict]) -> str:

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from kbp.commands.common import add_data_dir, read_recipe
+from kbp.commands.common import add_data_dir, add_settings, read_recipe
 from kbp.errors import UserError
 from kbp.training import tpu
 from kbp.training.run import Road
@@ -29,13 +29,7 @@ def add_arguments(parser):
         help="version and shape of the TPU, e.g. v5e:2x2 (default: "
         "%(default)s); each chip is a replica",
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="change one key of the recipe; may be given again",
-    )
+    add_settings(parser)
     add_data_dir(parser)
 
 

@@ -5,6 +5,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from rich.console import Console
+
 from kbp import zoo
 from kbp.errors import UserError
 from kbp.export import Audit
@@ -48,6 +50,24 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         default=os.environ.get("KBP_DATA") or None,
         help="folder of the data sets in files (default: $KBP_DATA)",
+    )
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--set`."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="change one key of the recipe; may be given again",
+    )
+
+
+def say_written(console: Console, path: Path) -> None:
+    """Say that a file was written, in one line whatever its name is."""
+    console.print(
+        f"Written: {path}", markup=False, highlight=False, soft_wrap=True
     )
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kbp import export
-from kbp.commands.common import positive, summary, users_errors
+from kbp.commands.common import positive, say_written, summary, users_errors
 from kbp.errors import UserError
 from kbp.training import evaluate
 
@@ -70,4 +70,4 @@ def run(options, console):
             console.print(summary(audit))
         else:
             export.to_saved_model(model, out)
-    console.print(f"Written: {out}")
+    say_written(console, out)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kbp import zoo
-from kbp.commands.common import find_models, is_entry
+from kbp.commands.common import find_models, is_entry, say_written
 from kbp.data import csv_series, ett
 from kbp.errors import UserError
 from kbp.export.files import write_atomically
@@ -91,7 +91,7 @@ def run(options, console):
         console.print(f"{table.filled} missing values were filled in.")
     for target, content in zip(targets, contents, strict=True):
         write_atomically(target, content)
-        console.print(f"Written: {target}", highlight=False)
+        say_written(console, target)
 
 
 def _reading(options):

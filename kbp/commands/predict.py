@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kbp.commands.common import find_models, positive
+from kbp.commands.common import find_models, positive, say_written
 from kbp.data import image_masks
 from kbp.errors import UserError
 from kbp.export.files import write_atomically
@@ -58,7 +58,7 @@ def run(options, console):
         labels, classes = pixels.label(predict, image, size, overlap=overlap)
         write_atomically(mask, pixels.mask_as_png(labels, classes))
         write_atomically(overlay, pixels.overlay_as_png(image, labels))
-        console.print(f"Written: {mask}", highlight=False)
+        say_written(console, mask)
 
 
 def _files(names):

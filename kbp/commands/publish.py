@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from kbp.benchmarks import publish
+from kbp.commands.common import say_written
 
 HELP = "take a race's results into kbp and renew all tables"
 EXAMPLES = (
@@ -28,4 +29,4 @@ def add_arguments(parser):
 def run(options, console):
     """Run the command."""
     for path in publish.publish(options.entry, Path(options.race)):
-        console.print(f"Written: {path}")
+        say_written(console, path)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kbp import training, zoo
-from kbp.commands.common import add_data_dir, read_recipe
+from kbp.commands.common import add_data_dir, add_settings, read_recipe
 
 HELP = (
     "train a recipe, prune and quantize the model while it trains, export it "
@@ -31,13 +31,7 @@ def add_arguments(parser):
         metavar="DIR",
         help="folder for everything the run makes (default: runs/RECIPE)",
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="change one key of the recipe; may be given again",
-    )
+    add_settings(parser)
     parser.add_argument(
         "--strategy",
         metavar="NAME",

@@ -19,9 +19,9 @@ class DiceCrossEntropy(keras.losses.Loss):
         TP_c = sum(p_c y_c),  FP_c = sum(p_c (1 - y_c)),
         FN_c = sum((1 - p_c) y_c)
 
-    where the sums are over all pixels of a batch and the mean of `D_c` is over
-    all classes but the first. `alpha = beta = 1/2` is the Dice coefficient,
-    others are Tversky's index; `gamma > 0` is the focal loss.
+    where the sums are over all pixels of a batch, or of each image, and the
+    mean of `D_c` is over all classes but the first. `alpha = beta = 1/2` is the
+    Dice coefficient, others are Tversky's index; `gamma > 0` is the focal loss.
 
     Args:
         dice_weight: of the second term; 0 leaves it out.
@@ -32,6 +32,9 @@ class DiceCrossEntropy(keras.losses.Loss):
         false_negatives: `beta`; more than `alpha` finds more of a rare class.
         class_weights: `w`, one for each class, by default all 1.
         smooth: `s`, in pixels; keeps an absent class from mattering.
+        per_image: sum over each image by itself, so that images count alike
+            whatever is on them, and replicas have one device's loss. The batch
+            is steadier where a class is absent from many images.
 
     Call arguments:
         y_true: integers `(batch, height, width)`; or soft labels, of the
@@ -39,8 +42,9 @@ class DiceCrossEntropy(keras.losses.Loss):
         y_pred: logits `(batch, height, width, classes)`, two classes or more.
 
     Returns:
-        Scalar. With soft labels, the first term is the Kullback-Leibler
-        divergence up to their entropy.
+        Scalar; with `per_image` one for each image before the reduction. With
+        soft labels, the first term is the Kullback-Leibler divergence up to
+        their entropy.
 
     Raises:
         ValueError: an argument is out of range.
@@ -69,6 +73,7 @@ class DiceCrossEntropy(keras.losses.Loss):
         false_negatives: float = 0.5,
         class_weights: Sequence[float] | None = None,
         smooth: float = 1.0,
+        per_image: bool = False,
         name: str = "dice_cross_entropy",
         **kwargs,
     ):
@@ -95,13 +100,14 @@ class DiceCrossEntropy(keras.losses.Loss):
                 f"none negative. Received: class_weights={class_weights}"
             )
         self.class_weights = class_weights and [*map(float, class_weights)]
+        self.per_image = bool(per_image)
 
     def call(self, y_true, y_pred):
         """Return the loss of a batch."""
         classes = y_pred.shape[-1]
         if len(y_true.shape) < len(y_pred.shape):
             y_true = ops.one_hot(ops.cast(y_true, "int32"), classes)
-        axes = tuple(range(len(y_pred.shape) - 1))
+        axes = tuple(range(int(self.per_image), len(y_pred.shape) - 1))
         y_true = ops.cast(y_true, y_pred.dtype)
         log_p = ops.log_softmax(y_pred, axis=-1)
         p, option, loss = ops.exp(log_p), self.options, 0.0
@@ -113,7 +119,7 @@ class DiceCrossEntropy(keras.losses.Loss):
                 terms *= ops.power(wrong, option["focal_gamma"])
             if self.class_weights:
                 terms *= ops.convert_to_tensor(self.class_weights, terms.dtype)
-            entropy = ops.mean(ops.sum(terms, axis=-1))
+            entropy = ops.mean(ops.sum(terms, axis=-1), axis=axes)
             loss += option["cross_entropy_weight"] * entropy
         if option["dice_weight"]:
             right = ops.sum(p * y_true, axis=axes) + option["smooth"]
@@ -123,8 +129,9 @@ class DiceCrossEntropy(keras.losses.Loss):
                 right
                 + option["false_positives"] * extra
                 + option["false_negatives"] * missing
-            )  # (classes,)
-            loss += option["dice_weight"] * (1.0 - ops.mean(overlap[1:]))
+            )  # (classes,) or (batch, classes)
+            mean = ops.mean(overlap[..., 1:], axis=-1)
+            loss += option["dice_weight"] * (1.0 - mean)
         return loss
 
     def get_config(self):
@@ -132,4 +139,5 @@ class DiceCrossEntropy(keras.losses.Loss):
             **super().get_config(),
             **self.options,
             "class_weights": self.class_weights,
+            "per_image": self.per_image,
         }

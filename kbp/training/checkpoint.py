@@ -48,8 +48,7 @@ def to_bytes(model: keras.Model, state: dict | None = None) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         model.save(path)
-        with zipfile.ZipFile(path) as archive:
-            members = {i.filename: archive.read(i) for i in archive.infolist()}
+        members = _members(path)
     metadata = json.loads(members[_METADATA])
     del metadata["date_saved"]
     members[_METADATA] = json.dumps(metadata).encode()
@@ -73,8 +72,7 @@ def from_bytes(
             for those that see values in the data's own units.
     """
     if precision:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = {i.filename: archive.read(i) for i in archive.infolist()}
+        members = _members(io.BytesIO(content))
         config = json.loads(members[_CONFIG])
         _set_precision(config, precision)
         members[_CONFIG] = json.dumps(config).encode()
@@ -139,6 +137,11 @@ class Checkpoints:
             if (match := name.fullmatch(path.name))
         ]
         return [path for _, path in sorted(found, reverse=True)]
+
+
+def _members(file):
+    with zipfile.ZipFile(file) as archive:
+        return {i.filename: archive.read(i) for i in archive.infolist()}
 
 
 def _archive(members):

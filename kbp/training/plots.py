@@ -363,7 +363,10 @@ def sample_masks(
             ):
                 levels = np.arange(masks.max()) + 0.5
                 if len(levels):
-                    axes.contour(masks, levels, colors=color, linewidths=0.7)
+                    lines = axes.contour(
+                        masks, levels, colors=color, linewidths=0.7
+                    )
+                    lines.set_rasterized(True)  # they are thousands of curves
             axes.set_title(f"{wrong[index]:.1%} of the pixels", fontsize=8)
         handles = [
             Line2D([], [], color=color, label=label)
@@ -380,6 +383,6 @@ def _deviation(values):
 def as_svg(figure: Figure) -> str:
     """Return a figure as SVG text."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    figure.savefig(buffer, format="svg", dpi=144, metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]

@@ -63,7 +63,11 @@ def run(
     stages = [Stage(**row) for row in folder.run["stages"]]
     console.print(report.result_table(stages, folder.run))
     console.print(report.facts(folder.run))
-    console.print(f"Everything is in {folder.path}/: open report.html there.")
+    console.print(
+        f"Everything is in {folder.path}/: open report.html there.",
+        markup=False,
+        soft_wrap=True,
+    )
     return stages
 
 

@@ -137,6 +137,7 @@ class LossRecipe:
     false_negatives: float = _number(0.5, 0)
     smooth: float = _number(1.0, 0)
     class_weights: tuple[float, ...] = ()
+    per_image: bool = False
 
 
 @dataclass(frozen=True)

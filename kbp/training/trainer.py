@@ -87,7 +87,7 @@ class Trainer:
                 self.slow_down(stage, model, error, seed)
         if self.recipe.training.keep_best:
             KeepBest.restore(best, model)
-        return self.leave(model)
+        return self.leave(stage, model)
 
     def stand(self, stage, checkpoints, make, seed):
         """Return the model and state to go on from, or to begin with.
@@ -109,26 +109,31 @@ class Trainer:
 
         return self.enter(stage, found)
 
+    def precision(self, stage):
+        """Name what a stage computes in: eight bits are rounded in float32."""
+        train = stage == "train"
+        return self.recipe.training.precision if train else "float32"
+
+    def stays(self, stage):
+        """Say whether a stage trains a model as it was made."""
+        here = self.strategy is tf.distribute.get_strategy()
+        return here and self.precision(stage) == "float32"
+
     def enter(self, stage, found):
         """Return `found()` as the strategy and the stage's precision have it.
-
-        Eight bits are rounded to in float32, whatever the precision.
 
         Args:
             stage: its name.
             found: `found() -> (model, state)`, called by the chief alone.
         """
-        section = self.recipe.training
-        precision = section.precision if stage == "train" else "float32"
-        here = self.strategy is tf.distribute.get_strategy()
-        if here and precision == "float32":
+        if self.stays(stage):
             return found()
-        chief = distribution.is_chief(section.strategy)
+        chief = distribution.is_chief(self.recipe.training.strategy)
         content = distribution.from_chief(
             self.strategy, checkpoint.to_bytes(*found()) if chief else b""
         )
         with self.strategy.scope():
-            return checkpoint.from_bytes(content, precision)
+            return checkpoint.from_bytes(content, self.precision(stage))
 
     def share(self, file):
         """Give every worker the chief's file, if the chief has it."""
@@ -138,10 +143,9 @@ class Trainer:
             if content:
                 write_atomically(file, content)
 
-    def leave(self, model):
+    def leave(self, stage, model):
         """Return a model as it would be without strategy and in float32."""
-        here = self.strategy is tf.distribute.get_strategy()
-        if here and self.recipe.training.precision == "float32":
+        if self.stays(stage):
             return model
         for norm in mends.find(keras.layers.BatchNormalization, model):
             norm.synchronized = False  # other backends have none of it

@@ -16,6 +16,7 @@ OPTIONS = [
     {"cross_entropy_weight": 0.0, "smooth": 0.5},
     {"focal_gamma": 2.0, "class_weights": [1, 2, 5]},
     {"false_positives": 0.3, "false_negatives": 0.7, "dice_weight": 2.0},
+    {"per_image": True, "class_weights": [1, 2, 5]},
 ]
 
 
@@ -29,8 +30,13 @@ def reference(
     false_negatives=0.5,
     class_weights=(1, 1, 1),
     smooth=1.0,
+    per_image=False,
 ):
     """Float64, from the formula."""
+    if per_image:
+        options = locals() | {"per_image": False}
+        pairs = zip(options.pop("y"), options.pop("logits"), strict=True)
+        return np.mean([reference(*pair, **options) for pair in pairs])
     p = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     terms = np.array(class_weights) * y * (1 - p) ** focal_gamma * -np.log(p)
     overlaps = []
@@ -96,6 +102,17 @@ def test_a_model_learns_a_rare_class_and_is_saved_with_it(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.loss.get_config() == loss.get_config()
+
+
+def test_images_weigh_alone_as_they_do_together():
+    loss = DiceCrossEntropy(per_image=True, dtype="float64")
+    alone = [float(loss(MASKS[i : i + 1], LOGITS[i : i + 1])) for i in range(3)]
+    weights = np.array([1.0, 0.0, 2.0])
+    np.testing.assert_allclose(
+        loss(MASKS, LOGITS, sample_weight=weights),
+        np.mean(weights * alone),
+        rtol=1e-6,
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from workers import finish, fitted, start
+from workers import finish, fitted
 
+from kbp.benchmarks.distribution import start_workers
 from kbp.errors import UserError
 from kbp.training import checkpoint, distribution, mends
 
@@ -16,7 +17,7 @@ WORKER = Path(__file__).parents[1] / "workers.py"
 
 
 def test_two_workers_are_one_device(tmp_path):
-    workers = start(tmp_path, WORKER, tmp_path / "{}.npz")
+    workers = start_workers(tmp_path, [WORKER, tmp_path / "{}.npz"], 2)
     weights, *rest = fitted(tf.distribute.get_strategy())
     finish(tmp_path, workers)
     first, second = (np.load(tmp_path / f"{i}.npz") for i in range(2))
@@ -27,7 +28,8 @@ def test_two_workers_are_one_device(tmp_path):
 
 @pytest.mark.slow
 def test_plain_keras_still_needs_the_mend_for_workers(tmp_path):
-    workers = start(tmp_path, WORKER, tmp_path / "{}.npz", "plain")
+    words = [WORKER, tmp_path / "{}.npz", "plain"]
+    workers = start_workers(tmp_path, words, 2)
     assert all(worker.wait(200) for worker in workers)
     assert "PerReplica" in (tmp_path / "0.log").read_text()
 

@@ -78,7 +78,7 @@ def test_masks_walk_the_whole_road(finished, capsys):
 
 
 @pytest.mark.parametrize("file", ["", "model.keras"])
-def test_predict_labels_images_of_any_size(finished, tmp_path, file):
+def test_predict_labels_images_of_any_size(finished, tmp_path, file, capsys):
     y, x = np.mgrid[:40, :23]
     disks = ((y % 20 - 10) ** 2 + (x - 11) ** 2) < 16
     image = np.clip(80 + 90 * disks + RNG.normal(0, 15, disks.shape), 0, 255)
@@ -86,10 +86,12 @@ def test_predict_labels_images_of_any_size(finished, tmp_path, file):
     Image.fromarray(image.astype("uint8")).save(tmp_path / "in" / "two.tif")
     small = Image.fromarray(image[:9, :9].astype("uint8"))
     small.save(tmp_path / "small.png")
-    out = tmp_path / "out"
+    out = tmp_path / f"[bold]{'long' * 30}"
     words = ["predict", finished[0] / file, tmp_path / "in"]
     words += [tmp_path / "small.png", "--out", out, "--overlap", "8"]
     assert main.main([*map(str, words)]) == 0
+    said = [f"Written: {out / name}" for name in ("two.png", "small.png")]
+    assert capsys.readouterr().out.splitlines() == said
     mask = np.asarray(Image.open(out / "two.png"))
     assert mask.shape == (40, 23)
     assert set(np.unique(mask)) == {0, 255}

@@ -12,10 +12,11 @@ import time
 import keras
 import numpy as np
 import pytest
-import workers
 from rich.console import Console
+from workers import finish as finish_workers
 
 from kbp import training
+from kbp.benchmarks.distribution import start_workers
 from kbp.training import Recipe, callbacks, stopping
 from kbp.training.checkpoint import Checkpoints
 from kbp.training.trainer import first_not_finite
@@ -224,10 +225,10 @@ def test_killed_worker_is_survived(recipe, killed, tmp_path):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         words = ("train", file, "--workdir", folder / "run", "--resume")
-        return folder, workers.start(folder, *COMMAND, *words)
+        return folder, start_workers(folder, [*COMMAND, *words], 2)
 
     undisturbed, both = train("undisturbed")
-    workers.finish(undisturbed, both)
+    finish_workers(undisturbed, both)
     folder, both = train("killed")
     while not list((folder / "run").glob("checkpoints/train-*")):
         assert both[0].poll() is None
@@ -237,7 +238,7 @@ def test_killed_worker_is_survived(recipe, killed, tmp_path):
     said = (folder / f"{1 - killed}.log").read_text()
     assert said.splitlines()[-1].startswith("kbp: error: another worker")
     folder, both = train("killed")
-    workers.finish(folder, both)
+    finish_workers(folder, both)
     check_equal(folder / "run", undisturbed / "run")
 
 
