@@ -63,6 +63,8 @@ def recipe(tmp_path_factory):
 
 
 def run(recipe, folder, resume=False):
+    # As in a process of its own: operations are numbered from the start.
+    keras.utils.clear_session(free_memory=False)
     console = Console(file=io.StringIO(), width=120)
     training.run(recipe, folder, console=console, resume=resume)
 
