@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kbp.benchmarks.latencies import are_known, measure
+from kbp.benchmarks.latencies import are_known, measure, rebuild
 from kbp.benchmarks.log import Log, run, worker_pool
 from kbp.errors import UserError
 
@@ -24,7 +24,7 @@ def race(
     data_dir: str | Path | None,
     describe: Callable[[dict], str],
     files_of: Callable[[dict], list[str]] = exported_files,
-    restore: Callable[[dict, Path], None] | None = None,
+    network: Callable | None = None,
     workers: int = 1,
     rounds: int = 30,
     again: bool = False,
@@ -45,8 +45,8 @@ def race(
         data_dir: the folder of data sets.
         describe: `describe(result) -> line` for the console.
         files_of: `files_of(result) -> names` of the files of a result.
-        restore: `restore(result, folder)` makes these files again if they are
-            missing.
+        network: `network(trainer, result) -> model`, the network of a result,
+            of which missing files are made again: see `latencies.rebuild`.
         workers: trials at a time, of one thread each.
         rounds: of the measurement of latencies.
         again: measure latencies though they are known.
@@ -60,7 +60,7 @@ def race(
             files to be timed are.
     """
     folder = folder_of(file)
-    create(protocol, data_dir, folder)  # missing data are said here
+    trainer = create(protocol, data_dir, folder)  # missing data are said here
     log = Log(file, protocol)
     with worker_pool(workers, create, protocol, data_dir, folder) as pool:
         for trials in planned:
@@ -68,8 +68,10 @@ def race(
     timed = [r for r in log.results if "latency" not in r and files_of(r)]
     names = [name for result in timed for name in files_of(result)]
     if names and (again or not are_known(log, names)):
-        for result in timed if restore else ():
-            restore(result, folder)
+        for result in timed if network else ():
+            paths = {d: folder / f["name"] for d, f in result["files"].items()}
+            if not all(path.is_file() for path in paths.values()):
+                rebuild(network(trainer, result), paths)
         for name in names:
             if not (folder / name).is_file():
                 raise UserError(

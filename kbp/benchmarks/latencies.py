@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from kbp import export
+import keras
+import numpy as np
+
+from kbp import export, quantization
 from kbp.benchmarks.log import Log
 
 
@@ -46,3 +49,22 @@ def measure(log: Log, folder: Path, names: Sequence[str], rounds: int) -> None:
             }
         }
     )
+
+
+def rebuild(model: keras.Model, paths: dict[str, Path]) -> None:
+    """Write a network's .tflite files with random weights.
+
+    A latency does not depend on the weights.
+
+    Args:
+        model: the network, not quantized.
+        paths: of the files, by dtype, `"float32"` or `"int8"`.
+    """
+    images = np.random.default_rng(0).random((8, *model.input_shape[1:]))
+    for dtype, path in paths.items():
+        exported = (
+            quantization.quantize_aware(model, [images.astype("float32")])
+            if dtype == "int8"
+            else model
+        )
+        export.to_tflite(exported, path)

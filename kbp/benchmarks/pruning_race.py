@@ -4,10 +4,12 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
+import keras
+
 from kbp.benchmarks import file_race
 from kbp.benchmarks.log import read_race
 from kbp.benchmarks.pruners import METHODS
-from kbp.benchmarks.pruning_trial import Protocol, Trainer, Trial, rebuild
+from kbp.benchmarks.pruning_trial import Protocol, Trainer, Trial
 from kbp.errors import check_known
 
 RESULTS = Path(__file__).parent / "results" / "pruning.jsonl"
@@ -48,7 +50,7 @@ def race(
         create=Trainer,
         data_dir=data_dir,
         describe=_describe,
-        restore=rebuild,
+        network=_network,
         **options,
     )
 
@@ -61,6 +63,10 @@ def trials(name: str, protocol: Protocol) -> list[Trial]:
         for level in levels
         for seed in range(1, protocol.seeds + 1)
     ]
+
+
+def _network(_, result):
+    return keras.models.model_from_json(result["network"])
 
 
 def _describe(result):

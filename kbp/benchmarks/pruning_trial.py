@@ -246,29 +246,6 @@ class Trainer:
         return files
 
 
-def rebuild(result: dict, folder: Path) -> None:
-    """Make a trial's .tflite files again, if one is missing.
-
-    Their weights are random, which a latency does not depend on.
-
-    Args:
-        result: of the trial.
-        folder: of the files.
-    """
-    paths = {d: folder / f["name"] for d, f in result["files"].items()}
-    if all(path.is_file() for path in paths.values()):
-        return
-    model = keras.models.model_from_json(result["network"])
-    images = np.random.default_rng(0).random((8, *model.input_shape[1:]))
-    for dtype, path in paths.items():
-        exported = (
-            quantization.quantize_aware(model, [images.astype("float32")])
-            if dtype == "int8"
-            else model
-        )
-        export.to_tflite(exported, path)
-
-
 def _zeros(model):
     """Return the share of exact zeros in the kernels that may be pruned."""
     kernels = [graph.values_of(x.kernel) for x in prunable(model)]

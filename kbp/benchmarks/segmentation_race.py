@@ -54,6 +54,7 @@ def race(
         create=Trainer,
         data_dir=data_dir,
         describe=_describe,
+        network=_network,
         **options,
     )
 
@@ -65,6 +66,12 @@ def trials(network: str, protocol: Protocol) -> list[Trial]:
         for data, folds in FOLDS.items()
         for seed in range(folds or protocol.seeds)
     ]
+
+
+def _network(trainer, result):
+    splits = trainer.splits(result["data"], result["seed"])
+    build, classes = NETWORKS[result["network"]].build, len(splits.class_names)
+    return build(splits.input_shape, classes)
 
 
 def _describe(result):

@@ -12,7 +12,7 @@ from kbp.benchmarks import publish
 from kbp.benchmarks import segmentation_networks as peers
 from kbp.benchmarks import segmentation_report as report
 from kbp.benchmarks.log import Log
-from kbp.benchmarks.segmentation_race import trials
+from kbp.benchmarks.segmentation_race import race, trials
 from kbp.benchmarks.segmentation_trial import (
     NETWORKS,
     Network,
@@ -48,14 +48,19 @@ def sets(monkeypatch):
         )
 
 
-@pytest.mark.usefixtures("sets")
-def test_a_trial_is_judged_on_whole_images(tmp_path, monkeypatch):
-    small = Network(
+@pytest.fixture
+def small(monkeypatch):
+    """A small Pyramid-BPNet in the race's place."""
+    network = Network(
         lambda shape, classes: models.PyramidBPNet(
             shape, classes, head="segmentation", width=8
         )
     )
-    monkeypatch.setitem(NETWORKS, "Pyramid-BPNet", small)
+    monkeypatch.setitem(NETWORKS, "Pyramid-BPNet", network)
+
+
+@pytest.mark.usefixtures("sets", "small")
+def test_a_trial_is_judged_on_whole_images(tmp_path):
     trainer = Trainer(TINY, None, tmp_path)
     result = trainer.run(Trial("Pyramid-BPNet", "isbi2012", 1))
     assert json.loads(json.dumps(result)) == result
@@ -70,6 +75,20 @@ def test_a_trial_is_judged_on_whole_images(tmp_path, monkeypatch):
         assert exported["dice"] == pytest.approx(
             result["dice"], abs=1e-3 if dtype == "float32" else 0.2
         )
+
+
+@pytest.mark.usefixtures("sets", "small")
+def test_files_of_an_earlier_day_are_made_again_to_be_timed(tmp_path):
+    file = tmp_path / "race.jsonl"
+    log = Log(file, TINY)
+    for trial in trials("Pyramid-BPNet", TINY):
+        log.add(result_of("ours", trial, [0.5]))
+    names = [f["name"] for r in log.results for f in r["files"].values()]
+    results = race(file, protocol=TINY, names=["Pyramid-BPNet"], rounds=1)
+    assert set(results[-1]["latency"]) == {*names}
+    for name in names:
+        runner = export.Runner(tmp_path / "race.files" / name)
+        assert tuple(runner.input["shape"]) == (1, 32, 32, 1)
 
 
 @pytest.mark.parametrize(
