@@ -64,6 +64,16 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_new(path: Path) -> None:
+    """Refuse to write over a file.
+
+    Raises:
+        UserError: it is there.
+    """
+    if path.exists():
+        raise UserError(f"{path}: exists. Choose another --out.")
+
+
 def say_written(console: Console, path: Path) -> None:
     """Say that a file was written, in one line whatever its name is."""
     console.print(

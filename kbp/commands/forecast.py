@@ -7,7 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from kbp import zoo
-from kbp.commands.common import find_models, is_entry, say_written
+from kbp.commands.common import (
+    check_new,
+    find_models,
+    is_entry,
+    say_written,
+)
 from kbp.data import csv_series, ett
 from kbp.errors import UserError
 from kbp.export.files import write_atomically
@@ -79,8 +84,7 @@ def run(options, console):
     folder = Path(options.out)
     targets = [folder / f"{source.stem}_forecast.{x}" for x in ("csv", "svg")]
     for target in targets:
-        if target.exists():
-            raise UserError(f"{target}: exists. Choose another --out.")
+        check_new(target)
     times = _times_after(table.times, len(forecast))
     name = reading["time_column"] or "row"
     contents = (

@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
-from kbp.commands.common import find_models, positive, say_written
+from kbp.commands.common import (
+    check_new,
+    find_models,
+    positive,
+    say_written,
+)
 from kbp.data import image_masks
 from kbp.errors import UserError
 from kbp.export.files import write_atomically
@@ -91,7 +96,6 @@ def _targets(sources, folder):
     for target in (file for pair in targets for file in pair):
         if target in seen:
             raise UserError(f"{target}: two images would be written there.")
-        if target.exists():
-            raise UserError(f"{target}: exists. Choose another --out.")
+        check_new(target)
         seen.add(target)
     return targets
