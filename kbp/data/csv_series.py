@@ -15,6 +15,7 @@ from kbp.errors import UserError, nearest
 
 MISSING = ("refuse", "previous", "interpolate")
 _EMPTY = ("", "na", "nan", "null", "none", "n/a", "?")
+_LARGEST = 1e100  # of which sums of squares are finite
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def load(
 
     Raises:
         UserError: the file is wrong, see `read`; too short for the windows of
-            a split; or a column is constant in the training rows.
+            a split; or a column is constant in the training rows, or elsewhere
+            too far from them for float32.
     """
     table = read(
         path, time_column=time_column, columns=columns, missing=missing
@@ -80,13 +82,19 @@ def load(
             )
     train = table.values[: ends[0]]
     mean, scale = train.mean(axis=0), train.std(axis=0)
-    for name, deviation in zip(table.names, scale, strict=True):
-        if not deviation:
+    with np.errstate(all="ignore"):  # the next lines look at what came out
+        values = ((table.values - mean) / scale).astype("float32")
+    for index, name in enumerate(table.names):
+        if not np.ptp(train[:, index]):
             raise UserError(
                 f"{path}: column {name!r} is constant in the training rows; "
                 "leave it out of the columns."
             )
-    values = ((table.values - mean) / scale).astype("float32")
+        if not np.isfinite(values[:, index]).all():
+            raise UserError(
+                f"{path}: column {name!r} has values too far from those of the "
+                "training rows; correct them, or leave it out of the columns."
+            )
     windows = (
         Windows(values[begin:end], lookback, horizon)
         for begin, end in zip(begins, ends, strict=True)
@@ -119,9 +127,15 @@ def read(
             may not be or have none before them.
     """
     header, rows = _lines(Path(path))
-    if time_column:
-        _place(path, header, time_column)
+    time_place = _place(path, header, time_column) if time_column else None
+    if not columns and "" in header:
+        raise UserError(
+            f"{path}: column {header.index('') + 1} has no name. Say which "
+            "columns hold values."
+        )
     columns = columns or [name for name in header if name != time_column]
+    if len({*columns}) < len(columns):
+        raise UserError(f"The columns {list(columns)} name one twice.")
     places = [_place(path, header, name) for name in columns]
     if not rows or not places:
         raise UserError(f"{path}: holds no values.")
@@ -131,16 +145,15 @@ def read(
             for line, row in rows
         ]
     )
-    times: list = list(range(len(rows)))
+    lines, times = [line for line, _ in rows], list(range(len(rows)))
+    labels: Sequence = [f"line {line}" for line in lines]
     if time_column:
-        at = _place(path, header, time_column)
-        times = [_time(path, line, row[at]) for line, row in rows]
-        values, times = _regular(
-            path, [line for line, _ in rows], values, times
-        )
+        times = _times(path, lines, [row[time_place] for _, row in rows])
+        values, times = _regular(path, lines, values, times)
+        labels = times
     gaps = np.isnan(values)
     if gaps.any():
-        values = _fill(path, values, gaps, columns, times, missing)
+        values = _fill(path, values, gaps, columns, labels, missing)
     return Table(tuple(columns), values, times, int(gaps.sum()))
 
 
@@ -169,13 +182,7 @@ def by_rows(ends: Sequence[int]) -> Callable:
     """
 
     def split(times):
-        full = (*ends, len(times))[:3]
-        if len(full) < 3 or not 0 < full[0] <= full[1] < full[2] <= len(times):
-            raise UserError(
-                "The split must be two or three rising row numbers, up to the "
-                f"{len(times)} rows there are; received {list(ends)}"
-            )
-        return full
+        return _ends(ends, len(times), ends)
 
     return split
 
@@ -199,9 +206,22 @@ def by_dates(ends: Sequence[str]) -> Callable:
                 f"The split {list(ends)} cannot be compared with the times, "
                 f"as {times[0]}: {error}"
             ) from error
-        return by_rows(rows)(times)
+        return _ends(rows, len(times), ends)
 
     return split
+
+
+def _ends(rows, count, received):
+    """Return three row numbers, the last one that of all rows if left out."""
+    full = (*rows, count) if len(rows) == 2 else tuple(rows)
+    if len(full) != 3 or not 0 < full[0] <= full[1] < full[2] <= count:
+        after = "" if rows is received else f", which lie after rows {rows}"
+        raise UserError(
+            "The split must name two or three ends, each after the one before "
+            f"and within the {count} rows there are; received "
+            f"{list(received)}{after}"
+        )
+    return full
 
 
 def _lines(path):
@@ -216,8 +236,11 @@ def _lines(path):
         raise UserError(f"{path}: is empty.")
     (_, header), *rows = lines
     header = [name.strip() for name in header]
-    if len(set(header)) < len(header):
+    named = [name for name in header if name]
+    if len({*named}) < len(named):
         raise UserError(f"{path}: two columns have one name: {header}")
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
+        raise UserError(f"{path}: its fields must be separated by commas.")
     for line, row in rows:
         if len(row) != len(header):
             raise UserError(
@@ -242,24 +265,38 @@ def _number(path, line, column, text):
         value = float(text)
     except ValueError:
         value = np.inf
-    if not np.isfinite(value):
+    if not abs(value) < _LARGEST:
         raise UserError(
             f"{path}, line {line}: {text!r} in column {column!r} is no finite "
-            "number; say which columns hold values, and which one times."
+            f"number below {_LARGEST:g}; say which columns hold values, and "
+            "which one times."
         )
     return value
 
 
-def _time(path, line, text):
-    for read_time in (datetime.fromisoformat, float):
+def _times(path, lines, texts):
+    """Return dates if all texts are dates, else numbers."""
+    furthest = 0
+    for read_time in (datetime.fromisoformat, _finite):
+        times = []
         try:
-            return read_time(text.strip())
+            for text in texts:
+                times.append(read_time(text.strip()))
         except ValueError:
-            pass
+            furthest = max(furthest, len(times))
+        else:
+            return times
     raise UserError(
-        f"{path}, line {line}: the time {text!r} is neither in ISO 8601, as "
-        "2016-07-01 00:15, nor a number."
+        f"{path}, line {lines[furthest]}: the time {texts[furthest]!r} is no "
+        "date in ISO 8601, as 2016-07-01 00:15, and no number, or not of the "
+        "kind of those before it."
     )
+
+
+def _finite(text):
+    if not abs(value := float(text)) < _LARGEST:
+        raise ValueError(text)
+    return value
 
 
 def _regular(path, lines, values, times):
@@ -269,7 +306,9 @@ def _regular(path, lines, values, times):
         none = steps[0] * 0 if steps else 0
         falling = [i for i, step in enumerate(steps) if step <= none]
     except TypeError as error:
-        raise UserError(f"{path}: its times are of two kinds.") from error
+        raise UserError(
+            f"{path}: some of its times have a time zone, others none."
+        ) from error
     if falling:
         raise UserError(
             f"{path}, line {lines[falling[0] + 1]}: the time "
@@ -287,19 +326,27 @@ def _regular(path, lines, values, times):
         raise UserError(
             f"{path}, line {lines[odd[0] + 1]}: is {steps[odd[0]]} after the "
             f"one before, not {usual} or a multiple, as {len(odd)} lines. "
-            "Without a time column, rows count as equally far apart."
+            "Where only `columns` are named, rows count as equally far apart."
         )
-    places = np.cumsum([0, *map(round, counts)])
+    counts = [round(count) for count in counts]
+    absent = sum(counts) - len(counts)
+    if absent > len(times):
+        longest = int(np.argmax(counts))
+        raise UserError(
+            f"{path}, line {lines[longest + 1]}: is {steps[longest]} after the "
+            f"one before. {absent} rows are missing, more than there are."
+        )
+    places = np.cumsum([0, *counts])
     full = np.full((places[-1] + 1, values.shape[1]), np.nan)
     full[places] = values
     return full, [times[0] + n * usual for n in range(len(full))]
 
 
-def _fill(path, values, gaps, columns, times, missing):
+def _fill(path, values, gaps, columns, labels, missing):
     row, column = (int(x[0]) for x in np.nonzero(gaps))
     where = (
         f"{gaps.sum()} values are missing, in {gaps.any(axis=1).sum()} rows, "
-        f"the first at {times[row]} in column {columns[column]!r}"
+        f"the first at {labels[row]} in column {columns[column]!r}"
     )
     if missing == "refuse":
         raise UserError(

@@ -1,7 +1,7 @@
 """Windows of a series, and what follows each of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -74,7 +74,7 @@ class SeriesSplits:
     names: tuple[str, ...]
     mean: np.ndarray
     scale: np.ndarray
-    filled: int = field(default=0)
+    filled: int = 0
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -138,14 +138,32 @@ def swapped(lines):
         (None, {"columns": ["date"]}, "line 2: '2024-01-01 00:00'.*no finite"),
         (None, {"lookback": 40}, "train split has 30 rows.* need 43"),
         (None, {"horizon": 11}, "validation split has 16 rows.* need 17"),
-        (None, {"split": csv_series.by_rows([30, 70])}, "up to the 60 rows"),
+        (None, {"split": csv_series.by_rows([30, 70])}, "within the 60 rows"),
         (None, {"split": csv_series.by_rows([30])}, "two or three"),
+        (None, {"split": csv_series.by_rows([9, 20, 40, 60])}, "two or three"),
+        (
+            None,
+            {"split": csv_series.by_dates(["2030-01-01", "2031-01-01"])},
+            r"\['2030-01-01'.* after rows \[60, 60\]",
+        ),
+        (None, {"columns": ["a", "a"]}, "name one twice"),
         (None, {"split": csv_series.by_dates(["x", "y"])}, "compared"),
         (swapped, {}, "line 5: the time.* is not after .* at 1 lines"),
         (lambda x: [*x[:9], *x[10:]], {}, "2 values are missing, in 1 rows"),
         (lambda x: [*x, "2024-01-09 00:30,1,2"], {}, "line 62: is .* not 1:00"),
         (lambda x: [*x, "soon,1,2"], {}, "line 62: the time 'soon'"),
-        (lambda x: [*x, "7,1,2"], {}, "of two kinds"),
+        (lambda x: [*x, "7,1,2"], {}, "line 62: the time '7' is .* not of the"),
+        (lambda x: [*x, "2024-01-03 12:00Z,1,2"], {}, "have a time zone"),
+        (lambda x: [*x, "9024-01-03 12:00,1,2"], {}, "62: .* more than there"),
+        (lambda x: [*x, "2024-01-03 12:00,1e308,2"], {}, "line 62: '1e308'"),
+        (lambda x: [*x, "2024-01-03 12:00,1e99,2"], {}, "'a' has values too"),
+        (lambda x: ["date;a;b", *x[1:]], {}, "separated by commas"),
+        (lambda x: ["date,,b", *x[1:]], {}, "column 2 has no name"),
+        (
+            lambda x: [x[0], *(line[:-1] + "0.1" for line in x[1:])],
+            {},
+            "'b' is constant",
+        ),
         (lambda x: [*x, "2024-01-03 12:00,inf,2"], {}, "line 62: 'inf'"),
         (lambda x: [*x, "2024-01-03 12:00,1"], {}, "line 62: has 2 fields"),
         (lambda x: [x[0]], {}, "no values"),
@@ -177,6 +195,38 @@ def test_missing_first_value_has_none_before_it(tmp_path):
         load(file)
 
 
+def test_missing_value_without_times_is_found_by_its_line(tmp_path):
+    file = write(tmp_path, ["1,2", "3,", "4,4"], header="a,b")
+    with pytest.raises(UserError, match="first at line 3 in column 'b'"):
+        csv_series.read(file)
+
+
+@pytest.mark.parametrize("unit", [1, 1000])
+@pytest.mark.parametrize("step", [600, 3600, 86400])
+def test_seconds_since_1970_are_numbers(unit, step, tmp_path):
+    times = [unit * (1704110400 + step * i) for i in range(40)]
+    file = write(tmp_path, [f"{time},1,2" for time in times])
+    assert csv_series.read(file, time_column="date").times == times
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "1e300"])
+def test_time_that_is_no_finite_number_is_named(text, tmp_path):
+    file = write(tmp_path, ["1,1,2", f"{text},1,2", "3,1,2"])
+    with pytest.raises(UserError, match=f"line 3: the time '{text}'"):
+        csv_series.read(file, time_column="date")
+
+
+def test_counter_that_looks_like_days_is_one(tmp_path):
+    rows = [f"{20240125 + i},1,2" for i in range(20)]
+    file = write(tmp_path, rows)
+    assert csv_series.read(file, time_column="date").times[0] == 20240125
+
+
+def test_column_without_a_name_may_be_left_out(tmp_path):
+    file = write(tmp_path, ["0,1,2", "1,3,5"], header=",a,b")
+    assert csv_series.read(file, columns=["a", "b"]).names == ("a", "b")
+
+
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"none\.csv: cannot be read"):
         load(tmp_path / "none.csv")
@@ -199,11 +249,22 @@ REPEAT_LAST = {
 }
 
 
-@pytest.mark.parametrize("horizon", REPEAT_LAST)
-def test_repeating_the_last_value_gives_the_published_errors(horizon):
+@pytest.fixture
+def folder():
     folder = os.environ.get("KBP_DATA")
     if not folder or not Path(folder, ett.FOLDER).is_dir():
         pytest.skip("KBP_DATA names no folder with ETT-small")
+    return folder
+
+
+def test_windows_of_quarter_hours_are_as_many_as_published(folder):
+    splits = ett.load("ettm1", folder, lookback=2016, horizon=96)
+    parts = (splits.train, splits.validation, splits.test)
+    assert tuple(map(len, parts)) == (32449, 11425, 11425)
+
+
+@pytest.mark.parametrize("horizon", REPEAT_LAST)
+def test_repeating_the_last_value_gives_the_published_errors(horizon, folder):
     test = ett.load("etth1", folder, lookback=96, horizon=horizon).test
     errors = test.labels - test.inputs[:, -1:]
     whole = len(test) // 32 * 32
