@@ -176,7 +176,7 @@ def markdown_table(lines: list[dict]) -> str:
             "examples. Random deep networks amplify what one rounding changes; "
             "see the trained networks above. Latency of one example at one "
             f"thread, medians of {lines[0]['rounds']} rounds in turns. "
-            + provenance(lines[0], (line["commit"] for line in lines)),
+            + provenance(lines[0], lines),
         ]
     )
 

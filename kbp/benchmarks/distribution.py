@@ -319,8 +319,7 @@ def markdown_table(lines: list[dict]) -> str:
         f"{KERAS} in the same round. Devices and workers share the processor's "
         "cores, so this is what distribution costs. For workers Keras runs "
         "with kbp's mend of the strategy, without which it fails; on one "
-        "device nothing is mended. "
-        + provenance(lines[0], (line["commit"] for line in lines)),
+        "device nothing is mended. " + provenance(lines[0], lines),
     ]
     for line in lines:
         if line["case"] == SOAK:

@@ -171,6 +171,5 @@ def _explanation(head, results):
         f"{protocol.steps} steps of {protocol.batch_size} windows and keep the "
         "weights that are best on validation. Published figures, in italics, "
         "are their authors' or those of papers that compare with them, at "
-        "their best look-back. "
-        + provenance(head, {result["commit"] for result in results})
+        "their best look-back. " + provenance(head, results)
     )

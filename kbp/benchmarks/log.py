@@ -58,8 +58,10 @@ class Log:
             write_atomically(self.file, text)
 
     def add(self, result: dict) -> None:
-        """Append what has finished, and the commit that it ran at."""
+        """Append what has finished, the commit and a machine not the head's."""
         result = {**result, "commit": commit()}
+        if machine() != self.head["machine"]:
+            result["machine"] = machine()
         self.results.append(result)
         _append(self.file, result)
 
@@ -176,21 +178,26 @@ def _append(file, line):
         stream.write(json.dumps(line) + "\n")
 
 
-def provenance(head: dict, commits: Iterable) -> str:
-    """Return a table's last sentence: machine, versions and commits.
+def provenance(head: dict, results: Iterable[dict]) -> str:
+    """Return a table's last sentence: machines, versions and commits.
 
     Args:
         head: what holds `machine` and `versions`.
-        commits: of all results, in any order.
+        results: each with its `commit`, and its `machine` if it is another.
     """
-    machine, versions = head["machine"], head["versions"]
+    results, versions = [*results], head["versions"]
+    machines = [
+        f"{found['machine']['cores']} cores ({found['machine']['processor']})"
+        for found in (head, *results)
+        if "machine" in found
+    ]
     named = [
         f"{title} {versions[package]}" for package, title in _TITLES.items()
     ]
-    places = ", ".join(sorted(set(map(str, commits))))
+    places = sorted({str(result["commit"]) for result in results})
     return (
-        f"{machine['cores']} cores ({machine['processor']}), "
-        f"{', '.join(named)}, kbp at {places}."
+        f"{' and '.join(dict.fromkeys(machines))}, {', '.join(named)}, kbp at "
+        f"{', '.join(places)}."
     )
 
 

@@ -129,8 +129,7 @@ def markdown_table(head: dict, results: list[dict]) -> str:
         "every Keras optimizer can keep it. Compared with is the best of kbp's "
         "rows. Keras's Muon gives convolution kernels to its AdamW; "
         "ScheduleFreeAdamW is evaluated at the weights that Keras leaves in "
-        "the model. "
-        + provenance(head, (result["commit"] for result in results)),
+        "the model. " + provenance(head, results),
     ]
     return "\n".join(lines)
 

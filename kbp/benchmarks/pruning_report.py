@@ -169,7 +169,7 @@ def _explanation(head, results):
         f"{protocol['calibration_batches']} training batches, not trained "
         "further. Latency of one example by LiteRT at one thread, all files in "
         "turns, and how many times as fast as dense in float32; medians. "
-        + provenance(head, (result["commit"] for result in results))
+        + provenance(head, results)
     )
 
 

@@ -140,7 +140,7 @@ def _explanation(head, results):
         "fake-quantized Keras model's by at most one integer step, with "
         "XNNPACK and with LiteRT's reference kernels. Training step: processor "
         "time of one thread relative to the network in float with Keras. "
-        + provenance(head, (result["commit"] for result in results))
+        + provenance(head, results)
     )
 
 

@@ -153,7 +153,7 @@ def markdown_table(results: dict) -> str:
         f"{len(results['float_operations'])} operations of it are float. A run "
         f"takes {results['seconds']:.0f} s and at most "
         f"{results['peak_memory_bytes'] / 1e9:.1f} GB. "
-        + provenance(results, results["commits"]),
+        + provenance(results, [{"commit": c} for c in results["commits"]]),
     ]
     return "\n".join(lines)
 

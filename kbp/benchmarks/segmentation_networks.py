@@ -42,8 +42,8 @@ def attention_unet(
 
     def attend(skip, gate):
         filters = max(1, skip.shape[-1] // 2)
-        x = layers.Add()([_norm(skip, filters), _norm(gate, filters)])
-        x = _norm(layers.ReLU()(x), 1)
+        x = layers.Add()([_convolve(skip, filters), _convolve(gate, filters)])
+        x = _convolve(layers.ReLU()(x), 1)
         x = layers.Activation("sigmoid")(x)  # (batch, height, width, 1)
         return layers.Multiply()([skip, x])
 
@@ -94,11 +94,11 @@ def _unet(input_shape, num_classes, width, gate):
 
 def _convolve_twice(x, filters):
     for _ in range(2):
-        x = layers.ReLU()(_norm(x, filters, 3))
+        x = layers.ReLU()(_convolve(x, filters, 3))
     return x
 
 
-def _norm(x, filters, kernel_size=1):
+def _convolve(x, filters, kernel_size=1):
     x = layers.Conv2D(
         filters,
         kernel_size,

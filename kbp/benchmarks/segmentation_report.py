@@ -8,7 +8,7 @@ from scipy import stats
 from kbp.benchmarks.latencies import latencies
 from kbp.benchmarks.log import complete, provenance
 from kbp.benchmarks.segmentation_race import trials
-from kbp.benchmarks.segmentation_trial import FOLDS, NETWORKS, Protocol
+from kbp.benchmarks.segmentation_trial import NETWORKS, Protocol
 from kbp.training.plots import score_over_cost
 
 
@@ -21,29 +21,25 @@ def summarize(head: dict, results: list[dict]) -> dict[str, dict[str, dict]]:
 
     Returns:
         For each data set and network of which all trainings have finished:
-        `dice` of each test image, the mean over the seeds if there are several,
-        in the same order for all networks; `int8`, the same of the int8 file;
-        means `iou` and `pooled`; `parameters`, `multiply_adds`; medians of
-        `step_seconds` and, as far as they are known, of `milliseconds` of the
-        float32 and the int8 file.
+        `dice` of each training, a fold's or a seed's, the mean over its test
+        images, in the same order for all networks; `int8`, the same of the int8
+        file; means `iou` and `pooled`; `parameters`, `multiply_adds`; medians
+        of `step_seconds` and, as far as they are known, of `milliseconds` of
+        the float32 and the int8 file.
     """
     protocol, measured = Protocol(**head["protocol"]), latencies(results)
     planned = [t for network in NETWORKS for t in trials(network, protocol)]
     rows: dict[str, dict] = {}
     for (network, data), runs in complete(results, planned).items():
-        rows.setdefault(data, {})[network] = _row(runs, FOLDS[data], measured)
+        rows.setdefault(data, {})[network] = _row(runs, measured)
     return rows
 
 
-def _row(runs, folds, measured):
-    def by_image(lists):
-        # Each fold has images of its own, each seed the same ones.
-        return np.concatenate(lists) if folds else np.mean(lists, axis=0)
-
+def _row(runs, measured):
     names = [[f["name"] for f in run["files"].values()] for run in runs]
     row = {
-        "dice": by_image([run["dice"] for run in runs]),
-        "int8": by_image([run["files"]["int8"]["dice"] for run in runs]),
+        "dice": np.array([np.mean(run["dice"]) for run in runs]),
+        "int8": np.array([np.mean(r["files"]["int8"]["dice"]) for r in runs]),
         "iou": statistics.fmean(np.concatenate([run["iou"] for run in runs])),
         "pooled": statistics.fmean(run["pooled"] for run in runs),
         "parameters": runs[0]["parameters"],
@@ -83,7 +79,7 @@ def plot(head: dict, results: list[dict]) -> str:
     return score_over_cost(
         {
             data: {
-                name: (row["multiply_adds"] / 1e9, [np.mean(row["dice"])])
+                name: (row["multiply_adds"] / 1e9, row["dice"])
                 for name, row in networks.items()
             }
             for data, networks in summarize(head, results).items()
@@ -108,7 +104,7 @@ def _cells(row, first):
             f"({base / row['milliseconds'][1]:.2f}x)",
         ]
     return [
-        f"{np.mean(row['dice']):.2%}",
+        f"{np.mean(row['dice']):.2%} ± {np.std(row['dice'], ddof=1):.2%}",
         less,
         f"{row['iou']:.2%}",
         f"{row['pooled']:.2%}",
@@ -142,10 +138,11 @@ def _explanation(head, results):
         "Judged on whole images. dsb2018: 80 / 10 / 10 by hash, "
         f"{protocol['seeds']} seeds; isbi2012: five folds of consecutive "
         "slices. Dice and IoU of nuclei and of membranes: means over the test "
-        "images; pooled: of all their pixels. Less than the first: paired over "
-        "images, t-distribution. int8: ranges from "
+        "images, ± the standard deviation of the trainings; pooled: of all "
+        "their pixels. Less than the first: paired over the trainings, "
+        "t-distribution. int8: ranges from "
         f"{protocol['calibration_images']} training images, not trained "
         "further. Multiply-adds and latency of one whole image, by LiteRT at "
-        "one thread, all files in turns; medians. "
-        + provenance(head, (result["commit"] for result in results))
+        "one thread, all files in turns in one measurement; medians. "
+        + provenance(head, results)
     )

@@ -216,7 +216,7 @@ def markdown_table(lines: list[dict]) -> str:
         "first steps, whose state was in no cache; copy bandwidth: "
         f"{BYTES_PER_PARAMETER} bytes for each parameter at the speed of a "
         "copy, by one thread, in the same rounds. "
-        + provenance(lines[0], (line["commit"] for line in lines)),
+        + provenance(lines[0], lines),
     ]
     return "\n".join(text)
 

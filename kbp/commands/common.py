@@ -11,6 +11,7 @@ from kbp import zoo
 from kbp.errors import UserError
 from kbp.export import Audit
 from kbp.training import Recipe, evaluate
+from kbp.training.workdir import read_run
 
 
 def read_recipe(name: str) -> tuple[Recipe, str]:
@@ -43,6 +44,19 @@ def find_models(name: str) -> list[Path]:
     return evaluate.files_of(Path(name))
 
 
+def find_recipe(name: str) -> Recipe | None:
+    """Return the recipe of a zoo entry or of a file's or folder's run, if any.
+
+    Raises:
+        UserError: the run is damaged.
+    """
+    if is_entry(name):
+        return zoo.find(name).recipe
+    path = Path(name)
+    run = read_run(path if path.is_dir() else path.parent)
+    return run and Recipe.parse(run["recipe"])
+
+
 def add_data_dir(parser: argparse.ArgumentParser) -> None:
     """Add the option `--data-dir`."""
     parser.add_argument(
@@ -65,11 +79,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def check_new(path: Path) -> None:
-    """Refuse to write over a file.
+    """Refuse to write over a file, or below one.
 
     Raises:
         UserError: it is there.
     """
+    if path.parent.exists() and not path.parent.is_dir():
+        raise UserError(f"{path.parent}: is no folder. Choose another --out.")
     if path.exists():
         raise UserError(f"{path}: exists. Choose another --out.")
 

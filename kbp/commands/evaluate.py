@@ -1,16 +1,14 @@
 """`evaluate`: test score of what a run made."""
 
-from pathlib import Path
-
 from rich.table import Table
 
-from kbp import zoo
 from kbp.commands.common import (
     add_data_dir,
     find_models,
-    is_entry,
+    find_recipe,
     read_recipe,
 )
+from kbp.errors import UserError
 from kbp.training import evaluate, make_task
 from kbp.training.stage import FORMATS
 
@@ -42,10 +40,13 @@ def run(options, console):
     files = find_models(options.path)
     if options.recipe:
         recipe, _ = read_recipe(options.recipe)
-    elif is_entry(options.path):
-        recipe = zoo.find(options.path).recipe
     else:
-        recipe = evaluate.recipe_of(Path(options.path))
+        recipe = find_recipe(options.path)
+    if not recipe:
+        raise UserError(
+            f"{options.path}: belongs to no run of kbp. Say with --recipe "
+            "whose data to test on."
+        )
     task = make_task(recipe, options.data_dir)
     table = Table(
         caption=f"{len(task.splits.test)} test examples of {recipe.data.name}"

@@ -2,15 +2,15 @@
 
 import csv
 import io
+import math
 from pathlib import Path
 
 import numpy as np
 
-from kbp import zoo
 from kbp.commands.common import (
     check_new,
     find_models,
-    is_entry,
+    find_recipe,
     say_written,
 )
 from kbp.data import csv_series, ett
@@ -41,7 +41,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--time-column",
         metavar="NAME",
-        help="column of times (default: that of the model's recipe)",
+        help="column of times, '' for none (default: that of the model's "
+        "recipe)",
     )
     parser.add_argument(
         "--columns",
@@ -60,9 +61,13 @@ def add_arguments(parser):
 def run(options, console):
     """Run the command."""
     # The last is an int8 file where there is one.
-    predict, shape = evaluate.open_model(find_models(options.model)[-1])
-    if len(shape) != 2:
-        raise UserError(f"{options.model}: takes {shape}, no series.")
+    file = find_models(options.model)[-1]
+    predict, shape, outputs = evaluate.open_model(file)
+    if not (len(shape) == len(outputs) == 2 and shape[1] == outputs[1]):
+        raise UserError(
+            f"{file}: must take rows of values and give as many values for the "
+            f"rows after them; takes {shape} and gives {outputs}"
+        )
     source = Path(options.csv)
     reading = _reading(options)
     table = csv_series.read(source, **reading)
@@ -77,18 +82,18 @@ def run(options, console):
             f"{source}: has {len(table.values)} rows; {options.model} looks "
             f"back on {shape[0]}."
         )
-    window = table.values[-shape[0] :].astype("float32")
-    forecast = predict(window[None])[0]
-    if forecast.ndim != 2 or forecast.shape[1] != shape[1]:
-        raise UserError(f"{options.model}: forecasts no series.")
+    window = table.values[-shape[0] :]
+    forecast = _forecast(predict, window)
+    if not np.isfinite(forecast).all():
+        raise UserError(f"{file}: what it forecasts is not finite.")
     folder = Path(options.out)
     targets = [folder / f"{source.stem}_forecast.{x}" for x in ("csv", "svg")]
     for target in targets:
         check_new(target)
-    times = _times_after(table.times, len(forecast))
+    times = _times_after(source, table.times, len(forecast))
     name = reading["time_column"] or "row"
     contents = (
-        _as_csv(name, times, table.names, forecast),
+        _as_csv(name, times, table.names, forecast, window.std(axis=0)),
         whole_forecast(window, forecast, table.names),
     )
     if table.filled:
@@ -98,11 +103,23 @@ def run(options, console):
         say_written(console, target)
 
 
+def _forecast(predict, window):
+    """Return what follows a window, in its units.
+
+    Models of `kbp` take any, but float32 has no room for a small variation at a
+    high level, so the window's level and scale are taken away in float64.
+    """
+    mean, scale = window.mean(axis=0), window.std(axis=0)
+    scale[scale == 0] = 1
+    relative = ((window - mean) / scale).astype("float32")
+    return predict(relative[None])[0].astype("float64") * scale + mean
+
+
 def _reading(options):
     """Return how to read the file: as told, or as the model's recipe does."""
-    section = _recipe(options.model)
+    section, times = _recipe(options.model), options.time_column
     return {
-        "time_column": options.time_column or section.time_column,
+        "time_column": section.time_column if times is None else times,
         "columns": options.columns or section.columns,
         "missing": options.missing or section.missing,
     }
@@ -110,13 +127,8 @@ def _reading(options):
 
 def _recipe(name):
     """Return the data section of a model's recipe, the usual one if none."""
-    try:
-        if is_entry(name):
-            section = zoo.find(name).recipe.data
-        else:
-            section = evaluate.recipe_of(Path(name)).data
-    except UserError:
-        return CsvSeriesRecipe()
+    recipe = find_recipe(name)
+    section = recipe.data if recipe else None
     if not isinstance(section, CsvSeriesRecipe):
         return CsvSeriesRecipe()
     if section.name != "file":
@@ -124,15 +136,22 @@ def _recipe(name):
     return section
 
 
-def _times_after(times, count):
-    step = times[-1] - times[-2] if len(times) > 1 else 1
+def _times_after(source, times, count):
+    if len(times) < 2:
+        raise UserError(f"{source}: has one row, and needs two to go on from.")
+    step = times[-1] - times[-2]
     return [times[-1] + (i + 1) * step for i in range(count)]
 
 
-def _as_csv(name, times, columns, values):
+def _as_csv(name, times, columns, values, deviations):
+    """Return rows of values, to a hundred-thousandth of their deviations."""
+    digits = [
+        max(0, 5 - math.floor(math.log10(x))) if x else 6 for x in deviations
+    ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([name, *columns])
     for time, row in zip(times, values, strict=True):
-        writer.writerow([time, *(f"{x:.7g}" for x in np.asarray(row))])
+        cells = zip(row, digits, strict=True)
+        writer.writerow([time, *(f"{x:.{n}f}" for x, n in cells)])
     return text.getvalue()

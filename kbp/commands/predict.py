@@ -45,23 +45,34 @@ def add_arguments(parser):
 def run(options, console):
     """Run the command."""
     # The last is an int8 file where there is one.
-    predict, shape = evaluate.open_model(find_models(options.model)[-1])
-    if len(shape) != 3 or shape[0] != shape[1]:
-        raise UserError(f"{options.model}: takes {shape}, no square images.")
-    size, _, channels = shape
-    overlap = options.overlap or size // 4
-    if overlap >= size:
+    file = find_models(options.model)[-1]
+    predict, shape, outputs = evaluate.open_model(file)
+    if not (
+        len(shape) == len(outputs) == 3
+        and shape[:2] == outputs[:2]
+        and shape[2] in (1, 3)
+        and 2 <= outputs[2] <= 256
+    ):
         raise UserError(
-            f"--overlap must be less than {size}, the size of the model's "
+            f"{file}: must label pixels: take images of 1 or 3 channels and "
+            "give logits of 2 to 256 classes for each pixel; takes "
+            f"{shape} and gives {outputs}"
+        )
+    *size, channels = shape
+    overlap = options.overlap or min(size) // 4
+    if overlap >= min(size):
+        raise UserError(
+            f"--overlap must be less than {min(size)}, the size of the model's "
             f"input; received {overlap}"
         )
     sources = _files(options.images)
     targets = _targets(sources, Path(options.out))
-    # All are read once before the first is written.
-    images = [image_masks.read_image(path, channels) for path in sources]
-    for image, (mask, overlay) in zip(images, targets, strict=True):
-        labels, classes = pixels.label(predict, image, size, overlap=overlap)
-        write_atomically(mask, pixels.mask_as_png(labels, classes))
+    for source in sources:  # all, before the first is written
+        image_masks.read_image(source, channels)
+    for source, (mask, overlay) in zip(sources, targets, strict=True):
+        image = image_masks.read_image(source, channels)
+        labels = pixels.label(predict, image, size, overlap=overlap)
+        write_atomically(mask, pixels.mask_as_png(labels, outputs[2]))
         write_atomically(overlay, pixels.overlay_as_png(image, labels))
         say_written(console, mask)
 
@@ -71,19 +82,12 @@ def _files(names):
     found = []
     for name in map(Path, names):
         if name.is_dir():
-            inside = [p for p in sorted(name.iterdir()) if _is_image(p)]
-            if not inside:
-                raise UserError(f"{name}: holds no image.")
-            found += inside
+            found += image_masks.image_files(name)
         elif not name.is_file():
             raise UserError(f"{name}: no such file or folder.")
         else:
             found.append(name)
     return found
-
-
-def _is_image(path):
-    return path.suffix.lower() in image_masks.SUFFIXES
 
 
 def _targets(sources, folder):
@@ -92,10 +96,14 @@ def _targets(sources, folder):
         (folder / f"{path.stem}.png", folder / f"{path.stem}_overlay.png")
         for path in sources
     ]
-    seen = set()
-    for target in (file for pair in targets for file in pair):
-        if target in seen:
-            raise UserError(f"{target}: two images would be written there.")
-        check_new(target)
-        seen.add(target)
+    seen: dict[Path, Path] = {}
+    for source, pair in zip(sources, targets, strict=True):
+        for target in pair:
+            if target in seen:
+                raise UserError(
+                    f"{target}: two images would be written there, "
+                    f"{seen[target]} and {source}."
+                )
+            check_new(target)
+            seen[target] = source
     return targets

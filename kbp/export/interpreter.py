@@ -54,17 +54,14 @@ class Runner:
 
     def predict_raw(self, inputs: np.ndarray) -> np.ndarray:
         """Return the outputs of a float batch of any size, in file's type."""
-        quantized = self.quantize_input(np.asarray(inputs))
-        size = self.input["shape"][0]
-        count = len(quantized)
-        padded = np.concatenate(
-            [quantized, np.repeat(quantized[-1:], -count % size, axis=0)]
-        )
-        outputs = [
-            self.run(padded[start : start + size]).copy()
-            for start in range(0, count, size)
-        ]
-        return np.concatenate(outputs)[:count]
+        size, outputs = self.input["shape"][0], []
+        for start in range(0, len(inputs), size):  # bounds the memory
+            part = self.quantize_input(np.asarray(inputs[start : start + size]))
+            full = np.concatenate(
+                [part, np.repeat(part[-1:], size - len(part), axis=0)]
+            )
+            outputs.append(self.run(full).copy())
+        return np.concatenate(outputs)[: len(inputs)]
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Return the float outputs of a float batch of any size."""

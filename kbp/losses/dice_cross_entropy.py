@@ -1,5 +1,6 @@
 """Cross-entropy and Dice together, for masks of rare classes."""
 
+import itertools
 from collections.abc import Sequence
 
 import keras
@@ -37,17 +38,20 @@ class DiceCrossEntropy(keras.losses.Loss):
             is steadier where a class is absent from many images.
 
     Call arguments:
-        y_true: integers `(batch, height, width)`; or soft labels, of the
-            logits' shape, whose classes sum to 1.
+        y_true: integers `(batch, height, width)` or `(..., 1)`; or soft labels,
+            of the logits' shape, whose classes sum to 1.
         y_pred: logits `(batch, height, width, classes)`, two classes or more.
+        sample_weight: `(batch,)`, where images count by themselves.
 
     Returns:
         Scalar; with `per_image` one for each image before the reduction. With
         soft labels, the first term is the Kullback-Leibler divergence up to
-        their entropy.
+        their entropy; the second is least at hard labels, so leave it out
+        (`dice_weight=0`) to learn the soft ones as they are.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range or of another shape, or
+            examples have weights but the sums are over all of them.
 
     Example:
     >>> import numpy as np, kbp
@@ -102,11 +106,37 @@ class DiceCrossEntropy(keras.losses.Loss):
         self.class_weights = class_weights and [*map(float, class_weights)]
         self.per_image = bool(per_image)
 
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """Return the loss of a batch, as Keras reduces it."""
+        shape = getattr(sample_weight, "shape", None)
+        if sample_weight is not None and not (
+            self.per_image and shape is not None and len(shape) == 1
+        ):
+            raise ValueError(
+                "Argument `sample_weight` must be a weight for each image, "
+                "with `per_image=True`. Received: "
+                f"per_image={self.per_image}, sample_weight of shape {shape}"
+            )
+        return super().__call__(y_true, y_pred, sample_weight)
+
     def call(self, y_true, y_pred):
         """Return the loss of a batch."""
         classes = y_pred.shape[-1]
+        if y_true.shape[-1] == 1 and len(y_true.shape) == len(y_pred.shape):
+            y_true = ops.squeeze(y_true, axis=-1)
         if len(y_true.shape) < len(y_pred.shape):
             y_true = ops.one_hot(ops.cast(y_true, "int32"), classes)
+        if any(
+            None not in pair and pair[0] != pair[1]
+            for pair in itertools.zip_longest(
+                y_true.shape, y_pred.shape, fillvalue=-1
+            )
+        ):
+            raise ValueError(
+                "Argument `y_true` must hold a class or the probability of "
+                "each class for every pixel of `y_pred`. Received: shapes "
+                f"{y_true.shape} and {y_pred.shape}"
+            )
         axes = tuple(range(int(self.per_image), len(y_pred.shape) - 1))
         y_true = ops.cast(y_true, y_pred.dtype)
         log_p = ops.log_softmax(y_pred, axis=-1)

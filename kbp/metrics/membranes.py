@@ -19,6 +19,9 @@ def rand_score(true_membranes: np.ndarray, membranes: np.ndarray) -> float:
     Returns:
         In [0, 1]; 1 if the cells are the same.
 
+    Raises:
+        ValueError: the masks' shapes differ, or the true one holds no cell.
+
     Reference:
         Arganda-Carreras et al., Crowdsourcing the creation of image
         segmentation algorithms for connectomics, 2015.
@@ -39,8 +42,8 @@ def information_score(
 ) -> float:
     """Return the F-score of what one division into cells says of the other.
 
-    Arguments, result and reference are those of `rand_score`: twice the mutual
-    information by the sum of the entropies.
+    Arguments, result, errors and reference are those of `rand_score`: twice
+    the mutual information by the sum of the entropies.
     """
     from sklearn.metrics import normalized_mutual_info_score
 
@@ -56,6 +59,12 @@ def _cells(true_membranes, membranes):
     """
     from scipy import ndimage
 
+    shapes = np.shape(true_membranes), np.shape(membranes)
+    if shapes[0] != shapes[1] or np.all(true_membranes):
+        raise ValueError(
+            "Arguments must be masks of one shape, the first with a pixel that "
+            f"is no membrane. Received: shapes {shapes[0]} and {shapes[1]}"
+        )
     true, found = (
         ndimage.label(np.asarray(mask) == 0)[0]
         for mask in (true_membranes, membranes)

@@ -40,8 +40,17 @@ class _Overlap(keras.metrics.Metric):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Count a batch: masks and logits, or masks and masks."""
-        if len(y_pred.shape) > len(y_true.shape):
-            y_pred = ops.argmax(y_pred, axis=-1)
+        y_true, y_pred = _classes(y_true), _classes(y_pred)
+        shapes = y_true.shape[1:], y_pred.shape[1:]
+        if any(len(s) != 2 for s in shapes) or any(
+            None not in pair and pair[0] != pair[1]
+            for pair in zip(*shapes, strict=True)
+        ):
+            raise ValueError(
+                "Arguments `y_true` and `y_pred` must be masks of one size, "
+                "(batch, height, width). Received: shapes "
+                f"{y_true.shape} and {y_pred.shape}"
+            )
         true, found = (
             ops.stack(
                 [ops.cast(ops.equal(y, i), "float32") for i in self.class_ids],
@@ -49,15 +58,18 @@ class _Overlap(keras.metrics.Metric):
             )
             for y in (ops.cast(y_true, "int32"), ops.cast(y_pred, "int32"))
         )  # (batch, height, width, class_ids)
-        both, either = (
+        value, count = (
             ops.sum(x, axis=(1, 2)) for x in (true * found, true + found)
         )  # (batch, class_ids)
         if self.per_image:
-            seen = ops.cast(either > 0, "float32")
-            either = self.coefficient(both, ops.maximum(either, 1.0)) * seen
-            both, either = either, seen
-        self.total.assign_add(ops.sum(both, axis=0))
-        self.weight.assign_add(ops.sum(either, axis=0))
+            seen = ops.cast(count > 0, "float32")
+            value = self.coefficient(value, ops.maximum(count, 1.0)) * seen
+            count = seen
+        if sample_weight is not None:
+            weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1))
+            value, count = weight * value, weight * count
+        self.total.assign_add(ops.sum(value, axis=0))
+        self.weight.assign_add(ops.sum(count, axis=0))
 
     def per_class(self):
         """Return the coefficient of each of `class_ids`.
@@ -83,6 +95,16 @@ class _Overlap(keras.metrics.Metric):
         }
 
 
+def _classes(masks):
+    """Return integers `(batch, height, width)` of masks, or of logits."""
+    masks = ops.convert_to_tensor(masks)
+    if len(masks.shape) < 4:
+        return masks
+    if masks.shape[-1] == 1:
+        return ops.squeeze(masks, axis=-1)
+    return ops.argmax(masks, axis=-1)
+
+
 @keras.saving.register_keras_serializable(package="kbp")
 class Dice(_Overlap):
     """The Dice coefficient `2 |A and B| / (|A| + |B|)` of masks.
@@ -96,12 +118,13 @@ class Dice(_Overlap):
         name: by default `dice`.
 
     Call arguments:
-        y_true: integers `(batch, height, width)`.
+        y_true: integers `(batch, height, width)` or `(..., 1)`, or one-hot.
         y_pred: logits `(batch, height, width, classes)`, or integers like
             `y_true`.
+        sample_weight: `(batch,)`, how much each image counts.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or of another shape.
 
     Example:
     >>> import numpy as np, kbp

@@ -8,10 +8,8 @@ import keras
 
 from kbp.errors import UserError
 from kbp.export import Runner
-from kbp.training.recipe import Recipe
 from kbp.training.safe import check_keras_file
 from kbp.training.task import Task
-from kbp.training.workdir import read_run
 
 _FILES = (
     "model.keras",
@@ -37,29 +35,13 @@ def files_of(path: Path) -> list[Path]:
     return files
 
 
-def recipe_of(path: Path) -> Recipe:
-    """Return the recipe of the run that a file or folder belongs to.
-
-    Raises:
-        UserError: it belongs to no run.
-    """
-    folder = path if path.is_dir() else path.parent
-    run = read_run(folder)
-    if run is None:
-        raise UserError(
-            f"{path}: belongs to no run of kbp. Say with --recipe whose data "
-            "to test on."
-        )
-    return Recipe.parse(run["recipe"])
-
-
 def score(path: Path, task: Task) -> float:
     """Return the test score of a `.keras` or `.tflite` file.
 
     Raises:
         UserError: the file is no model, or does not fit the data.
     """
-    predict, shape = open_model(path)
+    predict, shape, _ = open_model(path)
     if shape != task.shape:
         raise UserError(
             f"{path}: takes examples of shape {shape}, but the data have "
@@ -68,25 +50,36 @@ def score(path: Path, task: Task) -> float:
     return task.score(predict(task.inputs("test")))
 
 
-def open_model(path: Path) -> tuple[Callable, tuple[int, ...]]:
+def open_model(path: Path) -> tuple[Callable, tuple, tuple]:
     """Open a `.keras` or `.tflite` file.
 
     Returns:
-        `predict(inputs) -> outputs` of float batches, and the shape of one
-        example.
+        `predict(inputs) -> outputs` of float batches, and the shapes of one
+        example and of its output.
 
     Raises:
-        UserError: the file is no model.
+        UserError: the file is no model of one input and one output, both of
+            fixed shapes.
     """
     if path.suffix == ".tflite":
         try:
             runner = Runner(path)
         except (FileNotFoundError, ValueError) as error:
             raise UserError(f"{path}: not a .tflite model: {error}") from error
-        return runner.predict, tuple(map(int, runner.input["shape"][1:]))
+        shapes = [
+            tuple(map(int, details["shape"][1:]))
+            for details in (runner.input, runner.output)
+        ]
+        return runner.predict, *shapes
     model = load_keras(path)
     predict = partial(model.predict, batch_size=16, verbose=0)
-    return predict, tuple(model.input_shape[1:])
+    shapes = [x.shape[1:] for x in (*model.inputs, *model.outputs)]
+    if len(shapes) != 2 or None in (*shapes[0], *shapes[1]):
+        raise UserError(
+            f"{path}: must have one input and one output, of fixed shapes; has "
+            f"{len(model.inputs)} and {len(model.outputs)}: {shapes}"
+        )
+    return predict, *shapes
 
 
 def load_keras(path: Path) -> keras.Model:

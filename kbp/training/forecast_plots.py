@@ -36,11 +36,12 @@ def sample_forecasts(
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 2.1 * len(places)), layout="constrained")
         grid = figure.subplots(len(places), len(chosen), squeeze=False)
-        for axes, index in zip(grid[-1], chosen, strict=True):
-            axes.set_xlabel(f"a window of MSE {errors[index]:.2f}")
         for row, place in zip(grid, places, strict=True):
             for axes, index in zip(row, chosen, strict=True):
-                axes.set_title(splits.names[place], loc="left")
+                axes.set_title(
+                    f"{splits.names[place]}, MSE {errors[index]:.2f}",
+                    loc="left",
+                )
                 draw(
                     axes,
                     *(
@@ -62,6 +63,7 @@ def draw(axes, past, forecast, future=None) -> None:
         axes.plot(steps, future, color=INK, alpha=0.5, label="came")
     axes.plot(steps, forecast, color=COLORS[1], label="forecast")
     axes.grid(axis="y")
+    axes.set_xlabel("rows after the last that is known")
 
 
 def whole_forecast(

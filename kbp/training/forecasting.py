@@ -6,8 +6,10 @@ import keras
 import numpy as np
 
 from kbp import data, models
+from kbp.data.series import SeriesSplits
 from kbp.errors import UserError
 from kbp.training.forecast_plots import sample_forecasts
+from kbp.training.recipe import Recipe
 from kbp.training.sections import LossRecipe
 from kbp.training.task import Task, check_unused
 
@@ -31,21 +33,39 @@ class Forecasting(Task):
         check_unused("loss", section, "it is for classes", *keys)
         return _LOSSES[section.error]()
 
+    def __init__(self, recipe: Recipe, splits: SeriesSplits):
+        super().__init__(recipe, splits)
+        section, arguments = recipe.highway, recipe.model.arguments
+        if recipe.model.architecture != "bp_transformer":
+            raise UserError(
+                "model.architecture must be 'bp_transformer' to forecast; "
+                f"received {recipe.model.architecture!r}"
+            )
+        if not arguments.get("normalize", True):
+            raise UserError(
+                "model.normalize must be true: a file that knows standardized "
+                "values alone forecasts in no units of the data's"
+            )
+        self.has_highway = arguments.get("highway", True)
+        if not self.has_highway:
+            check_unused(
+                "highway", section, "model.highway is false", *vars(section)
+            )
+        if not all(1 <= n <= recipe.data.lookback for n in section.lookbacks):
+            raise UserError(
+                "highway.lookbacks must be rows, up to the look-back of "
+                f"{recipe.data.lookback}; received {list(section.lookbacks)}"
+            )
+
     def build(self):
         horizon = self.recipe.data.horizon
         return self.recipe.model.build(self.shape, horizon, head="forecasting")
 
     def start(self, model):
-        section = dataclasses.asdict(self.recipe.highway)
-        arguments = self.recipe.model.arguments
-        if section["penalty"] and arguments.get("highway", True):
-            train = self.splits.train
-            try:
-                models.start_at_ridge(
-                    model, train.inputs, train.labels, **section
-                )
-            except ValueError as error:
-                raise UserError(f"[highway] {error}") from error
+        section, train = self.recipe.highway, self.splits.train
+        if self.has_highway and section.penalty:
+            options = dataclasses.asdict(section)
+            models.start_at_ridge(model, train.inputs, train.labels, **options)
         return model
 
     def metrics(self):

@@ -1,41 +1,48 @@
 """Labels of an image's pixels, by a model of smaller or larger inputs."""
 
+import colorsys
 import io
 from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
+from scipy import special
 
 from kbp.data import tiles
 
-# Of classes 1, 2, ...; the first class has no color.
-COLORS = ((234, 88, 12), (37, 99, 235), (22, 163, 74), (219, 39, 119))
-
 
 def label(
-    predict: Callable, image: np.ndarray, size: int, *, overlap: int
-) -> tuple[np.ndarray, int]:
-    """Return the most probable class of each pixel, and how many there are.
+    predict: Callable,
+    image: np.ndarray,
+    size: tuple[int, int],
+    *,
+    overlap: int,
+) -> np.ndarray:
+    """Return the most probable class of each pixel.
 
     An image that is larger than the model's input is cut into tiles, whose
     probabilities are averaged where they overlap; a smaller one is continued by
     its mirror image.
 
     Args:
-        predict: `predict(batch) -> logits` of square inputs.
+        predict: `predict(batch) -> logits`.
         image: floats `(height, width, channels)`.
         size: height and width of the model's inputs, in pixels.
         overlap: of the tiles, in pixels, less than `size`.
 
     Returns:
-        Integers `(height, width)`, and the number of classes.
+        Integers `(height, width)`.
     """
-    logits = predict(tiles.cut(image, size, overlap=overlap))
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=-1, keepdims=True)
+    parts = tiles.cut(image, size, overlap=overlap)
+    probabilities = np.concatenate(
+        [
+            special.softmax(predict(parts[start : start + 16]), axis=-1)
+            for start in range(0, len(parts), 16)  # bounds the memory
+        ]
+    )
     height, width, _ = image.shape
     joined = tiles.join(probabilities, height, width, overlap=overlap)
-    return joined.argmax(axis=-1), joined.shape[-1]
+    return joined.argmax(axis=-1)
 
 
 def mask_as_png(labels: np.ndarray, num_classes: int) -> bytes:
@@ -44,7 +51,7 @@ def mask_as_png(labels: np.ndarray, num_classes: int) -> bytes:
     image = Image.fromarray(values.astype("uint8"))
     if num_classes > 2:
         image = image.convert("P")
-        colors = [(0, 0, 0), *(_color(i) for i in range(1, num_classes))]
+        colors = [_color(index) for index in range(num_classes)]
         image.putpalette([value for color in colors for value in color])
     return _png(image)
 
@@ -52,14 +59,18 @@ def mask_as_png(labels: np.ndarray, num_classes: int) -> bytes:
 def overlay_as_png(image: np.ndarray, labels: np.ndarray) -> bytes:
     """Return an image with its labelled pixels colored, as a PNG file."""
     colored = np.broadcast_to(image, (*image.shape[:2], 3)) * 255
-    for index in range(1, int(labels.max(initial=0)) + 1):
+    for index in np.unique(labels[labels > 0]):
         here = labels == index
         colored[here] = 0.6 * colored[here] + 0.4 * np.array(_color(index))
     return _png(Image.fromarray(colored.round().astype("uint8")))
 
 
 def _color(index):
-    return COLORS[(index - 1) % len(COLORS)]
+    """Return a class's color: none, orange, or a hue far from those before."""
+    golden = 0.618034  # of a turn, which never comes back
+    hue = (0.056 + golden * (index - 1)) % 1
+    color = colorsys.hsv_to_rgb(hue, 0.9, 0.92 if index else 0.0)
+    return tuple(round(255 * value) for value in color)
 
 
 def _png(image):

@@ -16,6 +16,7 @@ INK, GRID = "#334155", "#e2e8f0"
 COLORS = ("#2563eb", "#ea580c", "#16a34a")
 STYLE = {
     "font.size": 9,
+    "text.parse_math": False,  # a column may be named "US$"
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": INK,
@@ -361,10 +362,9 @@ def sample_masks(
             for masks, color in zip(
                 (examples.labels[index], predicted[index]), COLORS, strict=False
             ):
-                levels = np.arange(masks.max()) + 0.5
-                if len(levels):
+                for value in np.unique(masks[masks > 0]):
                     lines = axes.contour(
-                        masks, levels, colors=color, linewidths=0.7
+                        masks == value, [0.5], colors=color, linewidths=0.7
                     )
                     lines.set_rasterized(True)  # they are thousands of curves
             axes.set_title(f"{wrong[index]:.1%} of the pixels", fontsize=8)

@@ -32,10 +32,12 @@ def make_task(recipe: Recipe, data_dir: str | Path | None = None) -> Task:
     Raises:
         UserError: a file is missing or wrong, or the recipe does not fit it.
     """
-    if isinstance(recipe.data, ImageMasksRecipe):
-        return Segmentation(recipe, _load_masks(recipe.data, data_dir))
     if isinstance(recipe.data, CsvSeriesRecipe):
         return Forecasting(recipe, _load_series(recipe.data, data_dir))
+    highway = recipe.highway
+    check_unused("highway", highway, "it is for forecasts", *vars(highway))
+    if isinstance(recipe.data, ImageMasksRecipe):
+        return Segmentation(recipe, _load_masks(recipe.data, data_dir))
     return Classification(recipe, _load_images(recipe.data, data_dir))
 
 
@@ -71,6 +73,13 @@ def _load_masks(section, data_dir):
     for key in ("images", "masks"):
         if not getattr(section, key):
             raise UserError(f"data.{key} must name a folder")
+    own = {
+        "hash": ("test_fraction", "validation_fraction"),
+        "fold": ("fold", "folds", "validation_fraction"),
+        "folders": (),
+        "lists": ("lists",),
+    }
+    _check_split(section, own)
     splits = {
         "hash": partial(
             splitting.by_hash, test_fraction=section.test_fraction, **fractions
@@ -104,6 +113,12 @@ def _load_series(section, data_dir):
         return ett.load(section.name, data_dir, **windows)
     if not section.file:
         raise UserError("data.file must name a CSV file")
+    own = {
+        "fractions": ("validation_fraction", "test_fraction"),
+        "rows": ("rows",),
+        "dates": ("dates",),
+    }
+    _check_split(section, own)
     splits = {
         "fractions": csv_series.by_fractions(
             section.validation_fraction, section.test_fraction
@@ -118,6 +133,17 @@ def _load_series(section, data_dir):
         columns=section.columns,
         missing=section.missing,
         **windows,
+    )
+
+
+def _check_split(section, keys):
+    """Refuse the keys of other splits than the section's, which say nothing."""
+    others = {key for some in keys.values() for key in some}
+    check_unused(
+        "data",
+        section,
+        f"data.split is {section.split!r}",
+        *sorted(others.difference(keys[section.split])),
     )
 
 

@@ -115,6 +115,28 @@ def test_images_weigh_alone_as_they_do_together():
     )
 
 
+def test_masks_may_have_one_channel():
+    loss = DiceCrossEntropy()
+    assert loss(MASKS[..., None], LOGITS) == loss(MASKS, LOGITS)
+
+
+@pytest.mark.parametrize(
+    ("masks", "options", "weights", "message"),
+    [
+        (MASKS[:, :2], {}, None, r"shapes \(3, 2, 5, 3\) and \(3, 4, 5, 3\)"),
+        (MASKS[0], {}, None, "for every pixel"),
+        (np.eye(2)[MASKS % 2], {}, None, "for every pixel"),
+        (MASKS, {}, np.ones(3), "with `per_image=True`"),
+        (MASKS, {"per_image": True}, np.ones((3, 4, 5)), "for each image"),
+    ],
+)
+def test_masks_and_weights_of_other_shapes_are_refused(
+    masks, options, weights, message
+):
+    with pytest.raises(ValueError, match=message):
+        DiceCrossEntropy(**options)(masks, LOGITS, weights)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

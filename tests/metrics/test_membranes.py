@@ -49,6 +49,13 @@ def test_rand_score_counts_pairs():
     )
 
 
+@pytest.mark.parametrize("score", [rand_score, information_score])
+def test_masks_without_cells_or_of_other_shapes_are_refused(score):
+    for true in (np.ones_like(grid(4)), grid(4)[:2]):
+        with pytest.raises(ValueError, match="masks of one shape"):
+            score(true, grid(4))
+
+
 def test_information_score_is_the_definition():
     def entropy(*labels):
         _, counts = np.unique(np.stack(labels), axis=1, return_counts=True)

@@ -69,6 +69,25 @@ def test_a_class_that_is_nowhere_does_not_count():
         assert np.isnan(metric.per_class()[2])
 
 
+@pytest.mark.parametrize("per_image", [True, False])
+def test_weights_and_other_layouts_of_masks(per_image):
+    twice, weighted, others = (Dice(3, per_image=per_image) for _ in range(3))
+    order = [0, 0, 1]
+    twice.update_state(TRUE[order], FOUND[order])
+    weights = np.zeros(len(TRUE))
+    weights[:2] = 2, 1
+    weighted.update_state(TRUE, FOUND, sample_weight=weights)
+    np.testing.assert_allclose(weighted.result(), twice.result(), rtol=1e-6)
+    others.update_state(np.eye(3)[TRUE[order]], FOUND[order][..., None])
+    np.testing.assert_allclose(others.result(), twice.result(), rtol=1e-6)
+
+
+def test_masks_of_other_sizes_are_refused():
+    for true in (TRUE[:, :2], TRUE[0], TRUE[:, :, 0]):
+        with pytest.raises(ValueError, match="masks of one size"):
+            Dice(3).update_state(true, FOUND)
+
+
 def test_metrics_are_reset_and_made_again():
     metric = Dice(3, per_image=False, class_ids=[2])
     metric.update_state(TRUE, FOUND)

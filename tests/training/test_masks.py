@@ -168,6 +168,8 @@ def test_recipe_of_masks_is_written_and_read_again(folder):
         ({"data": {"split": "folders"}}, "these are in none: 0, 1"),
         ({"data": {"name": "dsb2018"}}, "data.images cannot be changed"),
         ({"data": {"split": "fold", "fold": 5}}, "fold must be 0 to 4"),
+        ({"data": {"fold": 3}}, "data.fold cannot be changed: .* is 'hash'"),
+        ({"data": {"lists": "nowhere"}}, "data.lists cannot be changed"),
         ({"loss": {"class_weights": [1, 2, 3]}}, "class_weights must be 2"),
         ({"loss": {"class_weights": [1, -2]}}, r"\[loss\] Argument"),
         ({"training": {"batch_size": 64}}, "training.batch_size must be at"),

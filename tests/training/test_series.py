@@ -162,7 +162,18 @@ def test_loss_is_the_recipes(error, file):
         ({"data": {"name": "etth1"}}, "data.file cannot be changed: etth1"),
         ({"data": {"columns": ["large", "odd"]}}, "no column 'odd'"),
         ({"data": {"lookback": 500}}, "look-back of 500"),
-        ({"data": {"split": "rows"}}, "two or three rising"),
+        ({"data": {"split": "rows"}}, "two or three ends"),
+        ({"data": {"rows": [300, 400]}}, "data.rows cannot .* is 'fractions'"),
+        (
+            {"data": {"split": "rows", "rows": [300, 400], "dates": ["x"]}},
+            "data.dates cannot be changed: data.split is 'rows'",
+        ),
+        ({"highway": {"lookbacks": [500]}}, "look-back of 48; received .500"),
+        (
+            {"model": {"highway": False}, "highway": {"trainable": True}},
+            "highway.trainable cannot be changed: model.highway is false",
+        ),
+        ({"model": {"normalize": False}}, "model.normalize must be true"),
         ({"loss": {"dice_weight": 1.0}}, "loss.dice_weight cannot be changed"),
         ({"model": {"patch_size": 7}}, "patch_size"),
         ({"training": {"batch_size": 500}}, "at most the 3"),
@@ -173,9 +184,22 @@ def test_recipe_that_does_not_fit_is_refused(sections, message, file):
         make_task(recipe(file, **sections)).build()
 
 
-def test_classes_have_no_error_of_forecasts():
-    with pytest.raises(UserError, match=r"loss\.error cannot"):
-        make_task(Recipe.parse({"loss": {"error": "mae"}}))
+def test_forecasts_need_their_architecture(file):
+    data = recipe(file).to_dict()["data"]
+    with pytest.raises(UserError, match="'bp_transformer' to forecast"):
+        make_task(Recipe.parse({"data": data}))
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"loss": {"error": "mae"}}, r"loss\.error cannot"),
+        ({"highway": {"lookbacks": [8]}}, r"highway\.lookbacks cannot"),
+    ],
+)
+def test_classes_have_no_sections_of_forecasts(sections, message):
+    with pytest.raises(UserError, match=message):
+        make_task(Recipe.parse(sections))
 
 
 WILD = {
