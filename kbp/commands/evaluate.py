@@ -10,7 +10,6 @@ from kbp.commands.common import (
 )
 from kbp.errors import UserError
 from kbp.training import evaluate, make_task
-from kbp.training.stage import FORMATS
 
 HELP = "test score of a run's files, or of one file"
 EXAMPLES = (
@@ -51,9 +50,10 @@ def run(options, console):
     table = Table(
         caption=f"{len(task.splits.test)} test examples of {recipe.data.name}"
     )
-    table.add_column("file")
-    table.add_column(task.metric, justify="right")
+    table.add_column("", no_wrap=True)
     for file in files:
-        score = FORMATS[task.metric].format(evaluate.score(file, task))
-        table.add_row(file.name, score)
+        table.add_column(file.name, justify="right")
+    found = [evaluate.scores(file, task) for file in files]
+    for name in found[0]:
+        table.add_row(name, *(scores[name] for scores in found))
     console.print(table)

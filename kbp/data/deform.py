@@ -1,6 +1,7 @@
 """Random changes of images that their masks follow, deterministic in a seed."""
 
 import math
+import numbers
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -23,26 +24,35 @@ def deform(
     in from outside is the mirror image.
 
     Args:
-        crop_size: height and width of a square somewhere in the image; by
-            default the whole image.
+        crop_size: height and width of a square somewhere in the image, in
+            pixels; by default the whole image.
         flip: mirror and turn by right angles, all eight ways alike. Images, or
             crops, must be square.
-        rotation: largest further angle, in degrees.
-        zoom: largest relative change of size.
-        elastic: standard deviation of a smooth field of shifts, in pixels.
+        rotation: largest further angle, in degrees, up to 180.
+        zoom: largest relative change of size, less than 1.
+        elastic: standard deviation of a smooth field of shifts each way, in
+            pixels: that at the nodes of a grid of five by five. Between them it
+            is less; of all pixels, the root mean square is 0.86 of it.
         intensity: largest relative change of contrast, and largest change of
-            brightness, in parts of white.
+            brightness, in parts of white; up to 1.
 
     Returns:
         `augment(images, masks, seed) -> (images, masks)` for images
         `(batch, height, width, channels)` in [0, 1] and integers
         `(batch, height, width)`.
 
+    Raises:
+        ValueError: an argument is out of its range; or, from `augment`, images
+            are smaller than the crop, not square though they are turned, or of
+            another size than the masks.
+
     Reference:
         Elastic fields from a coarse grid: Ronneberger et al., U-Net, 2015.
     """
+    _check_arguments(crop_size, rotation, zoom, elastic, intensity)
 
     def augment(images, masks, seed):
+        _check_shapes(images, masks, crop_size, flip)
         seeds = tf.random.split(seed, 5)
         whole = tf.unstack(tf.shape(images)[1:3])
         size = (crop_size, crop_size) if crop_size else whole
@@ -64,6 +74,43 @@ def deform(
         return images, masks
 
     return augment
+
+
+def _check_arguments(crop_size, rotation, zoom, elastic, intensity):
+    sized = crop_size is None or (
+        isinstance(crop_size, numbers.Integral) and crop_size >= 1
+    )
+    for name, value, fits, known in (
+        ("crop_size", crop_size, sized, "a whole number, 1 or more"),
+        ("rotation", rotation, 0 <= rotation <= 180, "in [0, 180]"),
+        ("zoom", zoom, 0 <= zoom < 1, "in [0, 1)"),
+        ("elastic", elastic, 0 <= elastic < math.inf, "in [0, inf)"),
+        ("intensity", intensity, 0 <= intensity <= 1, "in [0, 1]"),
+    ):
+        if not fits:
+            raise ValueError(
+                f"Argument `{name}` must be {known}. Received: {name}={value!r}"
+            )
+
+
+def _check_shapes(images, masks, crop_size, flip):
+    shape = tf.TensorShape(images.shape[:-1])
+    if not shape.is_compatible_with(masks.shape):
+        raise ValueError(
+            "Masks must be of their images' size. Received: images of "
+            f"{images.shape}, masks of {masks.shape}"
+        )
+    sizes = {size for size in shape[1:] if size is not None}
+    if crop_size and any(size < crop_size for size in sizes):
+        raise ValueError(
+            f"Images must not be smaller than crop_size={crop_size}. "
+            f"Received: images of {images.shape}"
+        )
+    if flip and not crop_size and len(sizes) > 1:
+        raise ValueError(
+            "With flip=True images must be square, or crop_size be given. "
+            f"Received: images of {images.shape}"
+        )
 
 
 def _turned(batch, size, seed, rotation, zoom, flip):

@@ -58,15 +58,27 @@ class Splits:
         return self.train.inputs.shape[1:]
 
 
-def folder_of(title: str, name: str, data_dir: str | Path | None) -> Path:
+def folder_of(
+    title: str, name: str, data_dir: str | Path | None, files: str = ""
+) -> Path:
     """Return the folder of a data set that is read from files.
 
+    Args:
+        title: of the data set.
+        name: of its folder.
+        data_dir: what holds the folder.
+        files: what the folder must hold, in words; if empty, the caller looks
+            whether it is there.
+
     Raises:
-        UserError: there is no data directory.
+        UserError: there is no data directory, or no such folder in it.
     """
     if data_dir is None:
         raise UserError(
             f"{title} needs a data directory: give --data-dir or set KBP_DATA "
             f"to the folder that holds {name}/."
         )
-    return Path(data_dir) / name
+    folder = Path(data_dir) / name
+    if files and not folder.is_dir():
+        raise UserError(f"{folder}: no such folder. It must hold {files}.")
+    return folder

@@ -28,6 +28,9 @@ def by_hash(
 
     Returns:
         For each of `SPLITS` indices into `names`, ascending.
+
+    Raises:
+        UserError: none is for validation, though a share was asked for.
     """
     test = int(256 * (1 - test_fraction))
     validation = int(256 * (1 - test_fraction - validation_fraction))
@@ -38,7 +41,7 @@ def by_hash(
             return "train"
         return "validation" if byte < test else "test"
 
-    return _collect([split(name) for name in names])
+    return _collect([split(name) for name in names], validation_fraction)
 
 
 def by_fold(
@@ -60,7 +63,8 @@ def by_fold(
         For each of `SPLITS` indices into `names`, ascending.
 
     Raises:
-        UserError: there is no such fold, or fewer examples than folds.
+        UserError: there is no such fold, there are fewer examples than folds,
+            or none is for validation, though a share was asked for.
     """
     if not 0 <= fold < folds:
         raise UserError(f"fold must be 0 to {folds - 1}; received {fold}")
@@ -76,7 +80,7 @@ def by_fold(
     ):
         for index in chosen:
             splits[index] = split
-    return _collect(splits)
+    return _collect(splits, validation_fraction)
 
 
 def by_folder(names: Sequence[str]) -> Indices:
@@ -105,15 +109,18 @@ def by_lists(names: Sequence[str], *, folder: str | Path) -> Indices:
 
     Args:
         names: of the examples.
-        folder: holds `train.txt`, `test.txt` and perhaps `validation.txt`.
+        folder: holds `train.txt`, `test.txt` and perhaps `validation.txt`;
+            names in them are without suffix.
 
     Returns:
         For each of `SPLITS` indices into `names`, ascending.
 
     Raises:
-        UserError: a list cannot be read or names what is not there, or an
-            example is in two lists or in none.
+        UserError: there is no folder, a list cannot be read or names what is
+            not there, or an example is in two lists or in none.
     """
+    if folder == "":
+        raise UserError("data.lists must name a folder")
     places = {name: index for index, name in enumerate(names)}
     splits: list[str | None] = [None] * len(names)
     for split in SPLITS:
@@ -125,7 +132,11 @@ def by_lists(names: Sequence[str], *, folder: str | Path) -> Indices:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{file}: cannot be read: {error}") from error
         listed = [line.strip() for line in lines if line.strip()]
-        _refuse(file, "names what is not there", set(listed) - places.keys())
+        _refuse(
+            file,
+            "names what is not there (names go without suffix)",
+            set(listed) - places.keys(),
+        )
         _refuse(
             file,
             "names what another list has",
@@ -141,8 +152,8 @@ def by_lists(names: Sequence[str], *, folder: str | Path) -> Indices:
 def some(names) -> str:
     """Name a few of many, and say how many there are."""
     names = sorted(names)
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
+    more = f", ... ({len(names)} in all)" if len(names) > 5 else ""
+    return ", ".join(map(str, names[:5])) + more
 
 
 def _refuse(source, problem, names):
@@ -150,8 +161,15 @@ def _refuse(source, problem, names):
         raise UserError(f"{source}: {problem}: {some(names)}")
 
 
-def _collect(splits):
-    return {
+def _collect(splits, validation_fraction=0):
+    found = {
         name: [i for i, split in enumerate(splits) if split == name]
         for name in SPLITS
     }
+    if validation_fraction and not found["validation"]:
+        raise UserError(
+            f"None of {len(splits)} examples is in the validation split. Give "
+            "more examples or a validation_fraction above "
+            f"{validation_fraction}, or 0 to do without."
+        )
+    return found

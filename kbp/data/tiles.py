@@ -5,27 +5,33 @@ import math
 import numpy as np
 
 
-def cut(image: np.ndarray, tile: int, *, overlap: int = 0) -> np.ndarray:
-    """Return square tiles that cover an image, row by row.
+def cut(
+    image: np.ndarray, tile: int | tuple[int, int], *, overlap: int = 0
+) -> np.ndarray:
+    """Return tiles that cover an image, row by row.
 
     They are spread evenly, so neighbours overlap by `overlap` or more. An image
     that is smaller than a tile is continued by its mirror image.
 
     Args:
         image: `(height, width, ...)`.
-        tile: their height and width, in pixels.
-        overlap: in pixels, less than `tile`.
+        tile: their height and width, in pixels; one number if they are square.
+        overlap: in pixels, less than either.
 
     Returns:
-        `(tiles, tile, tile, ...)`.
+        `(tiles, tile height, tile width, ...)`.
     """
-    missing = [max(0, tile - size) for size in image.shape[:2]]
+    tall, wide = tile = np.broadcast_to(tile, 2).tolist()
+    missing = [
+        max(0, least - size)
+        for least, size in zip(tile, image.shape[:2], strict=True)
+    ]
     rest = [(0, 0)] * (image.ndim - 2)
     image = np.pad(image, [(0, m) for m in missing] + rest, mode="symmetric")
     return np.stack(
         [
-            image[y : y + tile, x : x + tile]
-            for y, x in _corners(image.shape, tile, overlap)
+            image[y : y + tall, x : x + wide]
+            for y, x in _corners(image.shape[:2], tile, overlap)
         ]
     )
 
@@ -39,7 +45,8 @@ def join(
     border is.
 
     Args:
-        tiles: `(tiles, tile, tile, channels)`, in the order of `cut`.
+        tiles: `(tiles, tile height, tile width, channels)`, in the order of
+            `cut`.
         height: of the image, in pixels.
         width: of the image, in pixels.
         overlap: as `cut` was given.
@@ -47,21 +54,27 @@ def join(
     Returns:
         Floats `(height, width, channels)`.
     """
-    tile = tiles.shape[1]
-    shape = (max(height, tile), max(width, tile))
-    ramp = np.minimum(np.arange(1, tile + 1), np.arange(tile, 0, -1))
-    weight = np.outer(ramp, ramp)[..., None].astype("float64")
+    tall, wide = tile = tiles.shape[1:3]
+    shape = (max(height, tall), max(width, wide))
+    weight = np.outer(*map(_ramp, tile))[..., None].astype("float64")
     total = np.zeros((*shape, tiles.shape[-1]))
     weights = np.zeros((*shape, 1))
     corners = _corners(shape, tile, overlap)
     for (y, x), values in zip(corners, tiles, strict=True):
-        total[y : y + tile, x : x + tile] += weight * values
-        weights[y : y + tile, x : x + tile] += weight
+        total[y : y + tall, x : x + wide] += weight * values
+        weights[y : y + tall, x : x + wide] += weight
     return (total / weights)[:height, :width].astype(tiles.dtype)
 
 
+def _ramp(size):
+    return np.minimum(np.arange(1, size + 1), np.arange(size, 0, -1))
+
+
 def _corners(shape, tile, overlap):
-    rows, columns = (_starts(size, tile, overlap) for size in shape[:2])
+    rows, columns = (
+        _starts(size, part, overlap)
+        for size, part in zip(shape, tile, strict=True)
+    )
     return [(y, x) for y in rows for x in columns]
 
 

@@ -9,6 +9,7 @@ import keras
 from kbp.errors import UserError
 from kbp.export import Runner
 from kbp.training.safe import check_keras_file
+from kbp.training.stage import FORMATS
 from kbp.training.task import Task
 
 _FILES = (
@@ -35,8 +36,11 @@ def files_of(path: Path) -> list[Path]:
     return files
 
 
-def score(path: Path, task: Task) -> float:
-    """Return the test score of a `.keras` or `.tflite` file.
+def scores(path: Path, task: Task) -> dict[str, str]:
+    """Return the test score of a `.keras` or `.tflite` file, and its details.
+
+    Returns:
+        Names and values, as text.
 
     Raises:
         UserError: the file is no model, or does not fit the data.
@@ -47,7 +51,9 @@ def score(path: Path, task: Task) -> float:
             f"{path}: takes examples of shape {shape}, but the data have "
             f"{task.shape}. Give the recipe of this model."
         )
-    return task.score(predict(task.inputs("test")))
+    outputs = predict(task.inputs("test"))
+    score = FORMATS[task.metric].format(task.score(outputs))
+    return {task.metric: score, **task.details(outputs)}
 
 
 def open_model(path: Path) -> tuple[Callable, tuple, tuple]:

@@ -83,11 +83,18 @@ class Forecasting(Task):
         return super().describe() + note
 
     def score(self, outputs, split="test"):
+        return self.mean_of(np.square, outputs, split)
+
+    def details(self, outputs):
+        return {"MAE": f"{self.mean_of(np.abs, outputs, 'test'):.4f}"}
+
+    def mean_of(self, measure, outputs, split) -> float:
+        """Return the mean of `measure(output - label)` in float64."""
         labels = getattr(self.splits, split).labels
         parts = [slice(i, i + 256) for i in range(0, len(labels), 256)]
         return float(
             sum(
-                np.square(outputs[part] - labels[part], dtype="float64").sum()
+                measure(outputs[part] - labels[part], dtype="float64").sum()
                 for part in parts  # bounds the memory
             )
             / labels.size

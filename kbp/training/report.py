@@ -33,7 +33,7 @@ table {{ border-collapse: collapse; width: 100%;
 th, td {{ padding: .35rem .6rem; text-align: right;
   border-bottom: 1px solid #e2e8f0; white-space: nowrap; }}
 th:first-child, td:first-child {{ text-align: left; }}
-tbody tr:last-child {{ font-weight: 600; }}
+h2:first-of-type + .scroll tbody tr:last-child {{ font-weight: 600; }}
 .scroll {{ overflow-x: auto; }}
 svg {{ max-width: 100%; height: auto; }}
 pre {{ background: #f8fafc; padding: .8rem; overflow-x: auto; }}
@@ -79,9 +79,15 @@ def write(folder, task, stages: Sequence[Stage], outputs: np.ndarray) -> None:
     rows = read_metrics(folder.path / "metrics.csv")
     figures = task.figures(outputs)
     sections = {
-        "Result": _html_table(stages, task.metric),
+        "Result": _html_table(
+            Stage.headings(task.metric),
+            [stage.cells(task.metric) for stage in stages],
+        ),
         "Learning curves": plots.learning_curves(rows, task.metric),
         "Zeros per layer": plots.sparsity_by_layer(rows),
+        "Scores of the int8 file": _html_table(
+            ("score", "test"), [*task.details(outputs).items()]
+        ),
         **figures,
         "Recipe": f"<pre>{html.escape(folder.recipe.to_toml().strip())}</pre>",
     }
@@ -129,14 +135,17 @@ def _circumstances(run):
     )
 
 
-def _html_table(stages, metric):
+def _html_table(headings, rows):
+    """Return a table, or nothing if it has no rows."""
+    if not rows:
+        return ""
+
     def row(tag, cells):
         inside = "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells)
         return f"<tr>{inside}</tr>"
 
-    head = row("th", Stage.headings(metric))
-    rows = "\n".join(row("td", stage.cells(metric)) for stage in stages)
+    head, body = row("th", headings), "\n".join(row("td", r) for r in rows)
     return (
         f'<div class="scroll"><table><thead>{head}</thead>\n'
-        f"<tbody>\n{rows}\n</tbody></table></div>"
+        f"<tbody>\n{body}\n</tbody></table></div>"
     )

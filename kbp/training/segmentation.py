@@ -1,10 +1,11 @@
 """One label for each pixel."""
 
+import keras
 import numpy as np
 
 from kbp import data
 from kbp.errors import UserError
-from kbp.metrics import Dice
+from kbp.metrics import Dice, IoU, information_score, rand_score
 from kbp.training import plots
 from kbp.training.recipe import Recipe
 from kbp.training.task import Task
@@ -42,12 +43,36 @@ class Segmentation(Task):
         )
 
     def score(self, outputs, split="test"):
-        dice = Dice(len(self.splits.class_names))
+        return float(self.overlap(Dice, outputs, split).result())
+
+    def overlap(self, kind, outputs, split, per_image=True):
+        """Return a metric that has seen a split."""
+        metric = kind(len(self.splits.class_names), per_image=per_image)
         labels = getattr(self.splits, split).labels
         for start in range(0, len(labels), 16):  # bounds the memory
             part = slice(start, start + 16)
-            dice.update_state(labels[part], outputs[part])
-        return float(dice.result())
+            metric.update_state(labels[part], outputs[part])
+        return metric
+
+    def details(self, outputs):
+        found = {}
+        for kind in (Dice, IoU):
+            for per_image, mean in ((True, "images"), (False, "pixels")):
+                metric = self.overlap(kind, outputs, "test", per_image)
+                values = keras.ops.convert_to_numpy(metric.per_class())
+                pairs = zip(self.splits.class_names[1:], values, strict=True)
+                for name, value in pairs:
+                    title = f"{kind.__name__} of {name}, of the {mean}"
+                    found[title] = f"{value:.2%}"
+        if self.recipe.data.name == "isbi2012":
+            masks = [*zip(self.splits.test.labels, outputs, strict=True)]
+            for title, score in (
+                ("Rand", rand_score),
+                ("information", information_score),
+            ):
+                values = [score(y, z.argmax(axis=-1)) for y, z in masks]
+                found[f"{title} F-score of cells"] = f"{np.mean(values):.4f}"
+        return found
 
     def figures(self, outputs):
         return {

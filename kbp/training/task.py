@@ -73,6 +73,17 @@ class Task(ABC):
     def score(self, outputs: np.ndarray, split: str = "test") -> float:
         """Return the metric of a model's outputs for a split."""
 
+    def details(self, outputs: np.ndarray) -> dict[str, str]:
+        """Return what else there is to say of outputs for the test split.
+
+        Args:
+            outputs: for its examples.
+
+        Returns:
+            Names and values, as text.
+        """
+        return {}
+
     @abstractmethod
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
         """Return headings and SVG texts, the last one of test examples.

@@ -120,6 +120,40 @@ def test_rotation_and_zoom_stay_within_their_bounds():
             assert np.ptp(values) >= 0.7 * (high - low)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("crop_size", 0),
+        ("crop_size", 8.0),
+        ("rotation", -1.0),
+        ("rotation", 181.0),
+        ("zoom", 1.0),
+        ("zoom", float("nan")),
+        ("elastic", -0.5),
+        ("elastic", float("inf")),
+        ("intensity", 1.5),
+    ],
+)
+def test_arguments_out_of_range_are_refused(option, value):
+    message = f"`{option}` must be .*Received: {option}={value}"
+    with pytest.raises(ValueError, match=message):
+        data.deform(**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "masks", "message"),
+    [
+        ({"crop_size": 9}, (8, 12), "smaller than crop_size=9. .*8, 12"),
+        ({"flip": True}, (8, 12), "must be square, .*8, 12"),
+        ({}, (12, 8), "Masks must be of their images' size. .*12, 8"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(options, masks, message):
+    images, _ = pairs((8, 12), count=2)
+    with pytest.raises(ValueError, match=message):
+        deformed(images, np.zeros((2, *masks), int), **options)
+
+
 def test_intensity_changes_images_alone():
     images, masks = pairs()
     images = images * 0.2 + 0.4  # nothing is clipped

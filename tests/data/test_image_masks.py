@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import struct
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -87,7 +88,7 @@ def test_tiles_mix_images_of_different_sizes(folders):
     images, masks, *_ = folders
     save(images / "more" / "d.png", RNG.integers(0, 256, (16, 20), "uint8"))
     save(masks / "more" / "d.png", np.eye(16, 20, dtype="uint8"))
-    with pytest.raises(UserError, match=r"d\.png: is of 16x20 .*6x8.*tile"):
+    with pytest.raises(UserError, match=r"16x20 .*6x8.*Set data\.tile_size"):
         load(folders)
     with pytest.raises(UserError, match="255, which are no class's"):
         load(folders, tile_size=8)
@@ -99,8 +100,84 @@ def test_tiles_mix_images_of_different_sizes(folders):
     np.testing.assert_array_equal(splits.train.labels[1], np.eye(8))
 
 
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"]
+)
+def test_masks_of_every_mode_are_read(mode, tmp_path):
+    values = np.eye(6, 8, dtype="uint8") * 255
+    image = Image.fromarray(values)
+    if mode == "I;16":
+        image = Image.fromarray(values.astype("uint16"))
+    image.convert(mode).save(tmp_path / "a.tif")
+    read = image_masks.read_mask(tmp_path / "a.tif")
+    assert read.dtype == np.int32
+    np.testing.assert_array_equal(read > 0, values > 0)
+    assert read.max() == (1 if mode == "1" else 255)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_images_and_masks_are_turned_as_exif_says(suffix, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    values = np.zeros((16, 24), "uint8")
+    values[:8, :8] = 255
+    Image.fromarray(values).save(tmp_path / f"a{suffix}", exif=exif)
+    turned = np.rot90(values, -1)
+    image = image_masks.read_image(tmp_path / f"a{suffix}", 1)
+    np.testing.assert_allclose(image[..., 0], turned / 255, atol=1e-6)
+    mask = image_masks.read_mask(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(mask, turned)
+
+
+def test_wide_integers_are_read_if_16_bits_hold_them(folders):
+    path = folders[0] / "b.tif"
+    narrow = image_masks.read_image(path, 1)
+    save(path, (narrow[..., 0] * 65535).round().astype("int32"))
+    with Image.open(path) as wide:
+        assert wide.mode == "I"
+    np.testing.assert_array_equal(image_masks.read_image(path, 1), narrow)
+
+
+def test_large_images_are_read_up_to_the_limit_of_pillow(folders, monkeypatch):
+    path = folders[0] / "a.png"  # 48 pixels; Pillow warns of half the limit
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
+    assert image_masks.read_image(path, 1).shape == (6, 8, 1)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with pytest.raises(UserError, match=r"a\.png: cannot be read: .*exceeds"):
+        image_masks.read_image(path, 1)
+
+
+def test_hidden_files_and_litter_are_passed_over(folders):
+    images = folders[0]
+    names = ("a.png", "b.tif", "c.JPEG", "more/d.png")
+    (images / ".cache").mkdir()
+    for name in (".a.bmp", ".cache/a.png", "more/Thumbs.db", "desktop.ini"):
+        (images / name).write_bytes(b"no")
+    found = image_masks.image_files(images)
+    assert found == [images / name for name in names]
+
+
 def rename(folder, old, new):
     (folder / old).rename(folder / new)
+
+
+def replace(folder, name, image, **options):
+    (folder / "a.png").unlink()
+    image.save(folder / name, **options)
+
+
+def add_page_without_size(path):
+    """Let the first page of a TIFF file be followed by one of no tags."""
+    data = bytearray(path.read_bytes())
+    (first,) = struct.unpack_from("<I", data, 4)
+    (tags,) = struct.unpack_from("<H", data, first)
+    struct.pack_into("<I", data, first + 2 + 12 * tags, len(data))
+    path.write_bytes(data + bytes(6))
+
+
+SHAPE = Image.fromarray(np.eye(6, 8, dtype="uint8") * 255)
+FLOATS = Image.fromarray(np.eye(6, 8))
+OTHERS = "holds files that are no images"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +194,32 @@ def rename(folder, old, new):
         ),
         (
             lambda i, m: save(m / "a.png", np.full((6, 8), 7, "uint8")),
-            "a.png: has values 7, which are no class's. Known are 0, 255",
+            "a.png: has values 7, which .* Known are 0, 255; .*mask_values",
+        ),
+        (
+            lambda i, m: save(
+                m / "a.png", np.arange(7, 55, dtype="uint8").reshape(6, 8)
+            ),
+            r"values 7, 8, 9, 10, 11, \.\.\. \(48 in all\)",
+        ),
+        (
+            lambda i, m: replace(m, "a.jpg", SHAPE, quality=50),
+            r"a\.jpg: has values .* JPEG blurs values, so save masks as PNG",
+        ),
+        (
+            lambda i, m: [
+                save(m / name, np.zeros((6, 8), "uint8"))
+                for name in ("c.png", "more/d.png")
+            ],
+            "masks: no mask of the train split holds foreground",
+        ),
+        (
+            lambda i, m: save(i / "extra.bmp", np.zeros((6, 8), "uint8")),
+            f"images: {OTHERS}: extra.bmp. Known suffixes are .jpeg, .jpg",
+        ),
+        (
+            lambda i, m: save(m / "more" / "x.gif", np.zeros((6, 8), "uint8")),
+            f"masks: {OTHERS}: more/x.gif",
         ),
         (
             lambda i, m: save(
@@ -126,29 +228,40 @@ def rename(folder, old, new):
             "a.png: is of color",
         ),
         (
-            lambda i, m: (
-                Image.fromarray(np.eye(6, 8)).save(i / "a.tif")
-                or (i / "a.png").unlink()
+            lambda i, m: save(
+                m / "a.png", np.dstack([np.zeros_like(SHAPE)] * 3 + [SHAPE])
             ),
-            "a.tif: holds floats",
+            "a.png: has its shape in the opacity",
         ),
         (
-            lambda i, m: (
-                Image.fromarray(np.eye(6, 8)).save(m / "a.tif")
-                or (m / "a.png").unlink()
-            ),
-            "a.tif: holds floats",
+            lambda i, m: replace(m, "a.tif", SHAPE.convert("CMYK")),
+            "a.tif: holds CMYK colors",
         ),
         (
-            lambda i, m: [
-                Image.new("L", (8, 6)).save(
-                    i / "a.tif",
-                    save_all=True,
-                    append_images=[Image.new("L", (8, 6))],
-                ),
-                (i / "a.png").unlink(),
-            ],
+            lambda i, m: replace(
+                i, "a.tif", Image.new("LAB", (8, 6), (9, 9, 9))
+            ),
+            "a.tif: holds LAB colors",
+        ),
+        (lambda i, m: replace(i, "a.tif", FLOATS), "a.tif: holds floats"),
+        (lambda i, m: replace(m, "a.tif", FLOATS), "a.tif: holds floats"),
+        (
+            lambda i, m: replace(i, "a.tif", Image.new("I", (8, 6), 65536)),
+            "a.tif: holds values from 65536 to 65536, whose white",
+        ),
+        (
+            lambda i, m: replace(i, "a.tif", Image.new("I", (8, 6), -1)),
+            "a.tif: holds values from -1 to -1, whose white",
+        ),
+        (
+            lambda i, m: replace(
+                i, "a.tif", SHAPE, save_all=True, append_images=[SHAPE]
+            ),
             "a.tif: has 2 pages",
+        ),
+        (
+            lambda i, m: add_page_without_size(i / "b.tif"),
+            "b.tif: cannot be read: Missing dimensions",
         ),
     ],
 )
@@ -159,7 +272,38 @@ def test_what_is_wrong_is_named(folders, spoil, message):
         load(folders)
 
 
-def test_folders_and_splits_must_hold_something(folders, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"class_names": ("a",)}, "class_names must be two or more; .*'a'"),
+        ({"mask_values": (255,)}, "mask_values must .*class_names.*255"),
+        ({"mask_values": (0, 128, 255)}, "mask_values must .*class_names"),
+        ({"mask_values": (255, 255)}, "mask_values must .*class_names"),
+        ({"count": 3}, "images: holds 4 images, not 3"),
+        (
+            {"split": partial(splitting.by_hash, validation_fraction=0.001)},
+            "None of 4 examples is in the validation split. Give more",
+        ),
+        (
+            {"split": partial(splitting.by_lists, folder="")},
+            "data.lists must name a folder",
+        ),
+        (
+            {
+                "split": partial(
+                    splitting.by_hash, validation_fraction=0, test_fraction=0
+                )
+            },
+            "no image is in the test split",
+        ),
+    ],
+)
+def test_options_must_fit(folders, options, message):
+    with pytest.raises(UserError, match=message):
+        load(folders, **options)
+
+
+def test_folders_must_hold_something(folders, tmp_path):
     images, masks, *_ = folders
     (tmp_path / "empty").mkdir()
     for first, second, message in (
@@ -168,8 +312,6 @@ def test_folders_and_splits_must_hold_something(folders, tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             image_masks.load(first, second, split=FIRST)
-    with pytest.raises(UserError, match="no image is in the test split"):
-        load(folders, split=partial(splitting.by_hash, test_fraction=0))
 
 
 def test_hash_splits_by_the_first_byte():
@@ -193,12 +335,16 @@ def test_folds_cover_everything_once(count, folds, fraction):
     names = [f"{i:02d}" for i in range(count)][::-1]
     tested = []
     for fold in range(folds):
-        found = splitting.by_fold(
-            names, fold=fold, folds=folds, validation_fraction=fraction
-        )
+        test = count * (fold + 1) // folds - count * fold // folds
+        validation = round(fraction * (count - test))
+        split = partial(splitting.by_fold, names, fold=fold, folds=folds)
+        if fraction and not validation:
+            with pytest.raises(UserError, match="in the validation split"):
+                split(validation_fraction=fraction)
+        found = split(validation_fraction=fraction if validation else 0)
         assert sorted(chain(*found.values())) == list(range(count))
-        rest = count - len(found["test"])
-        assert len(found["validation"]) == round(fraction * rest)
+        assert len(found["test"]) == test
+        assert len(found["validation"]) == validation
         numbers = sorted(int(names[i]) for i in found["test"])
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
         tested += found["test"]
@@ -219,7 +365,10 @@ def test_lists_say_what_is_where(tmp_path):
     found = splitting.by_lists(names, folder=tmp_path)
     assert found == {"train": [0, 1], "validation": [], "test": [2]}
     for content, message in (
-        ("c\nd\n", "test.txt: names what is not there: d"),
+        (
+            "c\nd.png\n",
+            "names what is not there (names go without suffix): d.png",
+        ),
         ("c\na\n", "test.txt: names what another list has: a"),
         ("", "the lists: leave out: c"),
     ):
@@ -241,16 +390,30 @@ def test_folders_say_what_is_where():
 @given(
     st.integers(1, 40),
     st.integers(1, 40),
-    st.integers(2, 12),
+    st.integers(2, 12) | st.tuples(st.integers(2, 12), st.integers(2, 12)),
     st.integers(0, 11),
 )
 def test_tiles_join_to_the_image(height, width, tile, overlap):
-    overlap = min(overlap, tile - 1)
+    overlap = min(overlap, np.min(tile) - 1)
     image = np.random.default_rng(0).normal(size=(height, width, 2))
     parts = tiles.cut(image, tile, overlap=overlap)
-    assert parts.shape[1:] == (tile, tile, 2)
+    assert parts.shape[1:] == (*np.broadcast_to(tile, 2), 2)
     whole = tiles.join(parts, height, width, overlap=overlap)
     np.testing.assert_allclose(whole, image, atol=1e-12)
+
+
+@pytest.mark.parametrize("loader", [isbi2012.load, dsb2018.load])
+def test_named_sets_must_be_whole(loader, tmp_path):
+    with pytest.raises(UserError, match=r"needs a data directory: .*KBP_DATA"):
+        loader(None)
+    with pytest.raises(UserError, match=r"no such folder. It must hold images"):
+        loader(tmp_path)
+    values = np.eye(4, dtype="uint8") * 255
+    for name in ("isbi2012", "dsb2018"):
+        for part in ("images", "masks"):
+            save(tmp_path / name / part / "00.png", values)
+    with pytest.raises(UserError, match=r"holds 1 images, not (30|334)\."):
+        loader(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -270,5 +433,3 @@ def test_named_sets(loader, shape, sizes, share):
     assert tuple(map(len, parts)) == sizes
     labels = np.concatenate([part.labels for part in parts])
     assert abs(labels.mean() - share) < 0.005
-    with pytest.raises(UserError, match="KBP_DATA"):
-        loader(None)

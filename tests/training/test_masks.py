@@ -72,7 +72,9 @@ def test_masks_walk_the_whole_road(finished, capsys):
     assert "Masks of the int8 file" in report
     assert main.main(["evaluate", str(workdir)]) == 0
     out = capsys.readouterr().out
-    assert "Dice" in out
+    for name in ("Dice", "Dice of disk, of the images", "IoU of disk, of the"):
+        assert name in out
+        assert name in report
     for stage in stages[1:]:
         assert f"{stage.score:.2%}" in out
 

@@ -78,6 +78,7 @@ def test_series_walk_the_whole_road(finished, capsys):
     assert "<th>MSE</th>" in report
     assert "Forecasts of the int8 file" in report
     assert "0.1% of the largest" in report
+    assert "<td>MAE</td>" in report
     assert main.main(["evaluate", str(workdir)]) == 0
     out = capsys.readouterr().out
     for stage in stages[1:]:
