@@ -60,6 +60,14 @@ def test_entry_loads_and_is_verified(entry, made, capsys):
     assert "model_int8.tflite" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "name",
+    [entry.name for entry in zoo.entries() if entry.has_weights],
+)
+def test_published_entries_give_their_golden_outputs(name):
+    zoo.verify(name)
+
+
 def test_entry_without_weights_says_so(entry):
     (entry / zoo.SUMS).unlink()
     with pytest.raises(UserError, match=f"{NAME} has no weights"):

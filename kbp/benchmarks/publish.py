@@ -28,6 +28,7 @@ from kbp.benchmarks.recipe_race import (
     spread,
     without_seed,
 )
+from kbp.data import ett
 from kbp.errors import UserError
 from kbp.export.files import write_atomically
 from kbp.training import Recipe
@@ -57,7 +58,9 @@ _CARD = """# {name}
 
 {table}
 
-Architecture: [{architecture}.py](../../kbp/models/{architecture}.py). Figures:
+Architecture: [{architecture}.py](../../kbp/models/{architecture}.py); data,
+their source and splits: [{module}.py](../../kbp/data/{module}.py); all
+settings: [recipe.toml](recipe.toml). Figures:
 `python -m kbp benchmark recipe {name}{data_dir}`.
 """
 
@@ -157,12 +160,14 @@ def results_of(entry: zoo.Entry) -> dict | None:
 def render_card(entry: zoo.Entry, results: dict) -> str:
     """Return the model card of an entry."""
     card = _CARD + (_WEIGHTS if entry.has_weights else "")
+    data = entry.recipe.data.name
     return card.format(
         name=entry.name,
         architecture=entry.recipe.model.architecture,
-        data=entry.recipe.data.name,
+        data=data,
+        module="ett" if data in ett.ROWS_OF_AN_HOUR else data,
         # scikit-learn brings the digits.
-        data_dir=" --data-dir DIR" * (entry.recipe.data.name != "digits"),
+        data_dir=" --data-dir DIR" * (data != "digits"),
         table=markdown_table(results),
     )
 

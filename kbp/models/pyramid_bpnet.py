@@ -89,8 +89,10 @@ def PyramidBPNet(
         "num_blocks": num_blocks,
         "patch_size": patch_size,
     }
-    given = {key: value for key, value in given.items() if value is not None}
-    num_scales, width, num_blocks, patch_size = (SIZES[size] | given).values()
+    num_scales, width, num_blocks, patch_size = (
+        SIZES[size][key] if value is None else value
+        for key, value in given.items()
+    )
     check_integer(2, num_scales=num_scales, num_classes=num_classes)
     check_integer(width=width, patch_size=patch_size)
     check_integer(0, num_blocks=num_blocks)
@@ -132,7 +134,7 @@ def segment(maps, num_classes, patch_size, dropout):
     the labels directly.
     """
 
-    def say(x, scale):
+    def logits_of(x, scale):
         if dropout:
             name = f"scale{scale}_dropout"
             x = layers.SpatialDropout2D(dropout, name=name)(x)
@@ -144,7 +146,7 @@ def segment(maps, num_classes, patch_size, dropout):
         )(x)  # (batch, height_k, width_k, patch_size^2 * num_classes)
 
     *maps, x = maps
-    logits = say(x, len(maps))
+    logits = logits_of(x, len(maps))
     for scale, fine in reversed([*enumerate(maps)]):
         channels = fine.shape[-1]
         x = FeatureFusion(
@@ -152,7 +154,9 @@ def segment(maps, num_classes, patch_size, dropout):
         )([fine, x])
         x = conv_block(x, channels, f"scale{scale}_smooth")
         logits = NearestUpSampling2D(name=f"scale{scale}_enlarge")(logits)
-        logits = layers.Add(name=f"scale{scale}_sum")([say(x, scale), logits])
+        logits = layers.Add(name=f"scale{scale}_sum")(
+            [logits_of(x, scale), logits]
+        )
     if patch_size > 1:
         logits = ops.nn.depth_to_space(logits, patch_size)
     return logits

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
+from scipy import special
 
 from kbp.data import Examples
 
@@ -322,8 +323,7 @@ def sample_predictions(
     predicted = np.argmax(logits, axis=-1)
     wrong = predicted != examples.labels
     order = np.argsort(~wrong, kind="stable")[:count]
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    confidence = shifted.max(axis=-1) / shifted.sum(axis=-1)
+    confidence = special.softmax(logits, axis=-1).max(axis=-1)
     columns = 8
     rows = max(1, -(-len(order) // columns))
     with matplotlib.rc_context(STYLE):
