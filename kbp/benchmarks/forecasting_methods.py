@@ -1,5 +1,6 @@
 """BP-Transformer for long horizons, its ablations, and their peers."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -23,7 +24,8 @@ class Method:
     """A way to forecast.
 
     Attributes:
-        fit: for methods in closed form, `fit(splits, data) -> predict`.
+        fit: for methods in closed form,
+            `fit(splits, data) -> (predict, number of parameters)`.
         build: for those that are trained, `build(splits, data) -> model`.
         lookbacks: `lookbacks(data) -> candidates`, in rows.
         learning_rates: candidates; the best pair is chosen on validation.
@@ -46,19 +48,14 @@ def weeks(*counts: int) -> Callable:
     return lambda data: tuple(n * WEEK * ROWS_OF_AN_HOUR[data] for n in counts)
 
 
-def repeat_last(splits: SeriesSplits, data: str) -> Callable:
-    """Forecast the last value."""
-    return lambda x: np.repeat(x[:, -1:], splits.test.horizon, axis=1)
+def repeat(splits: SeriesSplits, data: str) -> tuple[Callable, int]:
+    """Forecast the window again and again."""
+    horizon = splits.test.horizon
+    times = -(-horizon // splits.test.lookback)
+    return lambda x: np.tile(x, (1, times, 1))[:, :horizon], 0
 
 
-def seasonal_naive(splits: SeriesSplits, data: str) -> Callable:
-    """Repeat the last day."""
-    day, horizon = DAY * ROWS_OF_AN_HOUR[data], splits.test.horizon
-    times = -(-horizon // day)
-    return lambda x: np.tile(x[:, -day:], (1, times, 1))[:, :horizon]
-
-
-def ridge(splits: SeriesSplits, data: str) -> Callable:
+def ridge(splits: SeriesSplits, data: str) -> tuple[Callable, int]:
     """Forecast by ridge, of the penalty that is best on validation."""
     train, validation = splits.train, splits.validation
     best = (np.inf, None)
@@ -71,7 +68,7 @@ def ridge(splits: SeriesSplits, data: str) -> Callable:
 
         error = mean_errors(predict, validation)[0]
         best = min(best, (error, predict), key=lambda pair: pair[0])
-    return best[1]
+    return best[1], kernel.size
 
 
 def dlinear(splits: SeriesSplits, data: str) -> keras.Model:
@@ -137,14 +134,19 @@ def patch_tst(splits: SeriesSplits, data: str) -> keras.Model:
 
 
 def bp_transformer(
-    splits: SeriesSplits, data: str, *, start: bool = True, **arguments
+    splits: SeriesSplits,
+    data: str,
+    *,
+    start: dict | None = None,
+    **arguments,
 ) -> keras.Model:
     """Return a BP-Transformer as the zoo's recipes have it.
 
     Args:
         splits: a series.
         data: its name.
-        start: begin with the ridge solution.
+        start: arguments of `start_at_ridge`, instead of the usual ones; with a
+            penalty of 0 the highway starts anywhere.
         **arguments: of the builder, instead of the usual ones.
     """
     hourly = ROWS_OF_AN_HOUR[data] == 1
@@ -161,16 +163,15 @@ def bp_transformer(
         head="forecasting",
         **usual | arguments,
     )
-    if start and (usual | arguments).get("highway", True):
-        time, train = splits.input_shape[0], splits.train
-        models.start_at_ridge(
-            model,
-            train.inputs,
-            train.labels,
-            lookbacks=(time // 2, time),
-            memory=4 * DAY * ROWS_OF_AN_HOUR[data],
-            trainable=not hourly,
-        )
+    time, train = splits.input_shape[0], splits.train
+    start = {
+        "lookbacks": (time // 2, time),
+        "penalty": 0.5,
+        "memory": 4 * DAY * ROWS_OF_AN_HOUR[data],
+        "trainable": not hourly,
+    } | (start or {})
+    if start["penalty"] and arguments.get("highway", True):
+        models.start_at_ridge(model, train.inputs, train.labels, **start)
     return model
 
 
@@ -198,12 +199,9 @@ _RATES = (3e-4, 1e-3)
 _ABLATED = (("etth1", 96), ("ettm1", 96))
 
 
-def _ablation(start=True, **arguments):
-    def build(splits, data):
-        return bp_transformer(splits, data, start=start, **arguments)
-
+def _ablation(**arguments):
     return Method(
-        build=build,
+        build=functools.partial(bp_transformer, **arguments),
         lookbacks=_own,
         learning_rates=_RATES,
         ours=True,
@@ -220,20 +218,33 @@ METHODS = {
     "BP-Transformer": Method(
         build=bp_transformer, lookbacks=_own, learning_rates=_RATES, ours=True
     ),
-    "repeat last": Method(fit=repeat_last),
-    "seasonal naive": Method(fit=seasonal_naive),
+    "BP-Transformer, look-back chosen": Method(
+        build=bp_transformer,
+        lookbacks=lambda data: weeks(
+            *((2, 4, 6) if ROWS_OF_AN_HOUR[data] == 1 else (1, 2, 3))
+        )(data),
+        learning_rates=_RATES,
+        ours=True,
+    ),
+    "repeat last": Method(fit=repeat, lookbacks=lambda data: (1,)),
+    "seasonal naive": Method(
+        fit=repeat, lookbacks=lambda data: (DAY * ROWS_OF_AN_HOUR[data],)
+    ),
     "ridge": Method(fit=ridge, lookbacks=weeks(1, 2, 3, 6)),
     "DLinear": Method(
         build=dlinear, lookbacks=weeks(2, 3), learning_rates=_RATES
     ),
     "LSTM": Method(
-        build=lstm, lookbacks=lambda data: (96,), learning_rates=_RATES
+        build=lstm, lookbacks=lambda data: (96, 336), learning_rates=_RATES
     ),
     "PatchTST-like": Method(
         build=patch_tst, lookbacks=weeks(1, 2), learning_rates=_RATES
     ),
     "without attention": _ablation(num_layers=0),
     "without highway": _ablation(highway=False),
-    "highway starts anywhere": _ablation(start=False),
     "without normalization": _ablation(normalize=False),
+    "highway starts anywhere": _ablation(start={"penalty": 0}),
+    "highway of one look-back": _ablation(start={"lookbacks": ()}),
+    "highway of one penalty for all ages": _ablation(start={"memory": np.inf}),
+    "patches half as long": _ablation(patch_size=24),
 }

@@ -92,9 +92,9 @@ class Trainer:
         )
         method = METHODS[trial.method]
         start = time.process_time()
-        parameters = kept = 0
+        kept = 0
         if method.fit:
-            predict = method.fit(splits, trial.data)
+            predict, parameters = method.fit(splits, trial.data)
         else:
             model = method.build(splits, trial.data)
             kept = self.fit(model, splits, trial)

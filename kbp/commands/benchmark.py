@@ -14,6 +14,7 @@ from kbp.commands.common import (
     users_errors,
 )
 from kbp.errors import UserError
+from kbp.export.files import write_atomically
 
 UNTIMED = ("optimizers", "forecasting")  # races without files
 HELP = (
@@ -109,6 +110,9 @@ def _trials(options, console):
     name, *names = options.what
     race, report = RACES[name]
     file = Path(options.results or f"runs/{name}.jsonl")
+    plot = file.with_suffix(".svg")
+    if plot.exists() and not file.exists():
+        raise UserError(f"{plot}: exists, and would be written over.")
     timing = {"rounds": options.rounds, "again": options.again}
     race.race(
         file,
@@ -119,7 +123,7 @@ def _trials(options, console):
         **({} if name in UNTIMED else timing),
     )
     head, results = race.read(file)
-    file.with_suffix(".svg").write_text(report.plot(head, results))
+    write_atomically(plot, report.plot(head, results))
     table = report.markdown_table(head, results)
     console.print(table, markup=False, highlight=False)
 

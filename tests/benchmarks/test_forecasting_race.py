@@ -14,6 +14,7 @@ from kbp.benchmarks.forecasting_race import best_of, finals, race, search
 from kbp.benchmarks.forecasting_trial import Protocol, Trainer, Trial
 from kbp.benchmarks.log import Log
 from kbp.data.series import SeriesSplits, Windows
+from kbp.models.ridge import ridges
 
 TINY = Protocol(batch_size=4, steps=4, every=2, seeds=2)
 
@@ -40,24 +41,44 @@ def sets(monkeypatch):
 
 
 def test_naive_forecasts_repeat_a_row_and_a_day():
-    splits = series(48, 30)
-    x = splits.test.inputs[:3]
-    last = methods.repeat_last(splits, "etth1")(x)
-    assert last.shape == (3, 30, 2)
-    np.testing.assert_array_equal(last[:, 17], x[:, -1])
-    day = methods.seasonal_naive(splits, "etth1")(x)
-    np.testing.assert_array_equal(day[:, :24], x[:, -24:])
-    np.testing.assert_array_equal(day[:, 24:], x[:, -24:-18])
+    for name, lookback in (("repeat last", 1), ("seasonal naive", 24)):
+        assert METHODS[name].lookbacks("etth1") == (lookback,)
+        splits = series(lookback, 30)
+        x = splits.test.inputs[:3]
+        predict, parameters = METHODS[name].fit(splits, "etth1")
+        found = predict(x)
+        assert found.shape == (3, 30, 2)
+        for row in range(30):
+            np.testing.assert_array_equal(found[:, row], x[:, row % lookback])
+        assert not parameters
+
+
+def forecast_by(kernel):
+    def predict(x):
+        mean = x.mean(axis=1, keepdims=True)
+        return np.einsum("btc,th->bhc", x - mean, kernel) + mean
+
+    return predict
 
 
 def test_ridge_takes_the_penalty_that_is_best_on_validation():
     splits = series(48, 6)
-    predict = methods.ridge(splits, "etth1")
+    predict, parameters = methods.ridge(splits, "etth1")
+    assert parameters == 48 * 6
     error, absolute = methods.mean_errors(predict, splits.validation)
     gaps = predict(splits.validation.inputs) - splits.validation.labels
     assert error == pytest.approx(float(np.mean(gaps**2)), rel=1e-5)
     assert absolute == pytest.approx(float(np.mean(np.abs(gaps))), rel=1e-5)
     assert error < 0.02  # noise of 0.1, and what estimating adds
+    kernels = ridges(
+        splits.train.inputs, splits.train.labels, (0.01, 0.1, 1.0, 10.0)
+    )
+    errors = [
+        methods.mean_errors(forecast_by(kernel), splits.validation)[0]
+        for kernel in kernels
+    ]
+    assert np.argmin(errors) == 1  # not the first one, or the last
+    assert error == pytest.approx(errors[1], rel=1e-6)
     few, _ = methods.mean_errors(predict, splits.validation, every=7)
     assert few == pytest.approx(float(np.mean(gaps[::7] ** 2)), rel=1e-5)
 
@@ -113,6 +134,8 @@ def test_race_chooses_on_validation_and_is_not_run_again(tmp_path, monkeypatch):
     assert [r["lookback"] for r in results[:2]] == [24, 96]
     chosen = min(results[:2], key=lambda r: r["validation"])["lookback"]
     assert best_of("ridge", "etth1", results) == (chosen, 0.0)
+    other = [{**r, "mse": -r["validation"]} for r in results]
+    assert best_of("ridge", "etth1", other) == (chosen, 0.0)
     later = [r for r in results if r["horizon"] == 12]
     assert [r["lookback"] for r in later] == [chosen]
     assert len(results) == 3  # what the search has fitted counts
@@ -134,6 +157,9 @@ def test_table_has_means_spreads_and_published_figures(tmp_path):
     rows = report.summarize(log.head, results)
     assert [*rows] == [*DATA]
     assert [*rows["etth2"]] == ["BP-Transformer", "repeat last"]
+    assert "| etth2 96: BP-Transformer |" not in report.markdown_table(
+        log.head, results
+    )
     assert [*rows["etth2"]["BP-Transformer"]] == [*HORIZONS]
     table = report.markdown_table(log.head, results)
     assert "| etth1: **BP-Transformer** | 1008 | " in table
@@ -157,6 +183,17 @@ def result_of(trial, error):
     figures = {"validation": error, "mse": error, "mae": error, "kept": 4}
     figures |= {"parameters": 5000, "seconds": 2.0, "commit": "c"}
     return {**asdict(trial), **figures}
+
+
+def test_plot_of_something_else_is_not_written_over(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.svg").write_text("mine")
+    words = ["benchmark", "forecasting", "--results", "mine.jsonl"]
+    assert main(words) == 2
+    assert "mine.svg: exists" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.svg"]
 
 
 def test_unknown_method_and_missing_data_are_said(monkeypatch, capsys):

@@ -143,6 +143,48 @@ def test_predict_writes_nothing_if_something_is_wrong(
     assert (tmp_path / "old" / "0_overlay.png").read_text() == "mine"
 
 
+def test_colored_tiles_of_three_classes_walk_the_road(tmp_path):
+    data = tmp_path / "data"
+    for part in ("train", "validation", "test"):
+        (data / "masks" / part).mkdir(parents=True)
+        (data / "images" / part).mkdir(parents=True)
+        for number in range(8 if part == "train" else 2):
+            labels = np.repeat(RNG.integers(0, 3, (3, 4)), 8, axis=0)
+            labels = np.repeat(labels, 8, axis=1)[:20]  # 20 x 32 pixels
+            image = np.eye(3)[labels] * 150 + RNG.integers(0, 90, (20, 32, 3))
+            name = f"{part}/{number}.png"
+            Image.fromarray(image.astype("uint8")).save(data / "images" / name)
+            mask = Image.fromarray((labels * 7).astype("uint8"))
+            mask.save(data / "masks" / name)
+    sections = {
+        "color": True,
+        "class_names": ["red", "green", "blue"],
+        "mask_values": [0, 7, 14],
+        "split": "folders",
+        "tile_size": 16,
+    }
+    console = Console(file=io.StringIO(), width=120)
+    folder = tmp_path / "run"
+    chosen = recipe(data, data=sections, sparsity={"target": 0.0})
+    *_, int8 = training.run(chosen, folder, console=console)
+    assert int8.score > 0.9
+    report = (folder / "report.html").read_text()
+    assert "IoU of green, of the pixels" in report
+    assert "IoU of blue, of the images" in report
+    picture = Image.open(data / "images" / "test" / "0.png")
+    picture.convert("RGBA").save(tmp_path / "opaque.png")
+    out = tmp_path / "out"
+    words = ["predict", folder, tmp_path / "opaque.png", "--out", out]
+    assert main.main([*map(str, words)]) == 0
+    mask = np.asarray(Image.open(out / "opaque.png"))
+    expected = np.asarray(Image.open(data / "masks" / "test" / "0.png")) // 7
+    assert np.mean(mask == expected) > 0.9
+    # It labels no pixels, so it is refused before anything is written.
+    words[1:] = ["pyramid_bpnet_small.digits", *words[2:-1], tmp_path / "none"]
+    assert main.main([*map(str, words)]) == 2
+    assert not (tmp_path / "none").exists()
+
+
 def test_masks_of_several_classes_are_indexed():
     labels = RNG.integers(0, 4, (5, 6))
     image = Image.open(io.BytesIO(pixels.mask_as_png(labels, 4)))
