@@ -1,5 +1,7 @@
 """BP-Transformer: self-attention in a feed-forward network."""
 
+import functools
+
 import keras
 from keras import layers, ops
 
@@ -112,38 +114,44 @@ def BPTransformer(
             f"Received: normalize={normalize}, highway={highway}"
         )
     inputs = keras.Input(input_shape, name="sequence")
-    layer_sizes = (patch_size, num_layers, width, num_heads)
+    attend = functools.partial(
+        _attend,
+        patch_size=patch_size,
+        num_layers=num_layers,
+        width=width,
+        num_heads=num_heads,
+    )
     if classifies:
-        outputs = _classify(inputs, layer_sizes, num_outputs, dropout)
+        outputs = _classify(inputs, attend, num_outputs, dropout)
         return keras.Model(inputs, outputs, name=name)
     x = inputs
     if normalize:
         statistics = WindowStatistics(name="statistics")(inputs)
         x = WindowNormalization(name="normalize")(x, statistics)
-    x = _forecast(x, layer_sizes, num_outputs, dropout, highway)
+    attend = attend if num_layers else None
+    x = _forecast(x, attend, num_outputs, dropout, highway)
     if normalize:
         x = WindowNormalization(invert=True, name="restore")(x, statistics)
     return keras.Model(inputs, x, name=name)
 
 
-def _classify(x, layer_sizes, num_classes, dropout):
-    x = _attend(x, *layer_sizes)
+def _classify(x, attend, num_classes, dropout):
+    x = attend(x)
     x = layers.GlobalAveragePooling1D(name="pool")(x)
     x = _drop(x, dropout, "dropout")
     return layers.Dense(num_classes, name="logits")(x)
 
 
-def _forecast(x, layer_sizes, horizon, dropout, highway):
+def _forecast(x, attend, horizon, dropout, highway):
     """Continue each channel by itself."""
     _, time, channels = x.shape
     x = layers.Permute((2, 1), name="by_channel")(x)
     roads = []
     if highway:
         roads.append(layers.Dense(horizon, use_bias=False, name=HIGHWAY)(x))
-    _, num_layers, *_ = layer_sizes
-    if num_layers:
+    if attend:
         x = ops.reshape(x, (-1, time, 1))  # (batch * channels, time, 1)
-        x = _attend(x, *layer_sizes, dropout)
+        x = attend(x, dropout=dropout)
         x = layers.Flatten(name="flatten")(x)
         x = _drop(x, dropout, "dropout")
         x = layers.Dense(horizon, kernel_initializer="zeros", name="forecast")(
@@ -154,7 +162,7 @@ def _forecast(x, layer_sizes, horizon, dropout, highway):
     return layers.Permute((2, 1), name="by_time")(x)
 
 
-def _attend(x, patch_size, num_layers, width, num_heads, dropout=0.0):
+def _attend(x, *, patch_size, num_layers, width, num_heads, dropout=0.0):
     """Return the last layer of attention, `(batch, positions, width)`."""
     _, time, features = x.shape
     if patch_size > 1:
