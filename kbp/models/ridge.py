@@ -25,7 +25,7 @@ def start_at_ridge(
     well: a short one is estimated better, a long one knows more.
 
     Args:
-        model: of `BPTransformer`, with a highway and normalization.
+        model: of `BPTransformer`, with a highway.
         inputs: training windows `(windows, time, channels)`.
         labels: what follows them, `(windows, horizon, channels)`.
         lookbacks: of the ridges, in time steps; by default the whole window's.

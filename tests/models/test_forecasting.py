@@ -64,9 +64,10 @@ def test_ridge_solves_the_least_squares(windows, penalty, memory):
     np.testing.assert_allclose(found, expected, atol=2e-4)
 
 
-def test_model_starts_at_the_linear_forecast(windows):
+@pytest.mark.parametrize("normalize", [True, False])
+def test_model_starts_at_the_linear_forecast(windows, normalize):
     inputs, labels = windows
-    model = forecaster()
+    model = forecaster(normalize=normalize)
     models.start_at_ridge(model, inputs, labels, penalty=0.1)
     kernel = models.ridge(inputs, labels, penalty=0.1, memory=96.0)
     level = inputs.mean(axis=1, keepdims=True)
