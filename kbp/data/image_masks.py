@@ -109,7 +109,7 @@ def image_files(folder: Path) -> list[Path]:
     if others or not files:
         held = "no image"
         if others:
-            held = f"files that are no images: {some(others)}"
+            held = f"files of other kinds: {some(others)}"
         raise UserError(
             f"{folder}: holds {held}. Known suffixes are {', '.join(SUFFIXES)}."
         )
