@@ -177,7 +177,7 @@ def add_page_without_size(path):
 
 SHAPE = Image.fromarray(np.eye(6, 8, dtype="uint8") * 255)
 FLOATS = Image.fromarray(np.eye(6, 8))
-OTHERS = "holds files that are no images"
+OTHERS = "holds files of other kinds"
 
 
 @pytest.mark.parametrize(
