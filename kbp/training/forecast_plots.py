@@ -39,7 +39,7 @@ def sample_forecasts(
         for row, place in zip(grid, places, strict=True):
             for axes, index in zip(row, chosen, strict=True):
                 axes.set_title(
-                    f"{splits.names[place]}, MSE {errors[index]:.2f}",
+                    f"{splits.names[place]}; window of MSE {errors[index]:.2f}",
                     loc="left",
                 )
                 draw(
