@@ -83,7 +83,12 @@ def run(options, console):
             f"back on {shape[0]}."
         )
     window = table.values[-shape[0] :]
-    forecast = _forecast(predict, window)
+    # Models of kbp take any units, but float32 has no room for a small variation
+    # at a high level.
+    mean = window.mean(axis=0)
+    scale = np.where(np.ptp(window, axis=0) > 0, window.std(axis=0), 1.0)
+    relative = ((window - mean) / scale).astype("float32")
+    forecast = predict(relative[None])[0].astype("float64") * scale + mean
     if not np.isfinite(forecast).all():
         raise UserError(f"{file}: what it forecasts is not finite.")
     folder = Path(options.out)
@@ -93,7 +98,7 @@ def run(options, console):
     times = _times_after(source, table.times, len(forecast))
     name = reading["time_column"] or "row"
     contents = (
-        _as_csv(name, times, table.names, forecast, window.std(axis=0)),
+        _as_csv(name, times, table.names, forecast, scale),
         whole_forecast(window, forecast, table.names),
     )
     if table.filled:
@@ -101,18 +106,6 @@ def run(options, console):
     for target, content in zip(targets, contents, strict=True):
         write_atomically(target, content)
         say_written(console, target)
-
-
-def _forecast(predict, window):
-    """Return what follows a window, in its units.
-
-    Models of `kbp` take any, but float32 has no room for a small variation at a
-    high level, so the window's level and scale are taken away in float64.
-    """
-    mean, scale = window.mean(axis=0), window.std(axis=0)
-    scale[scale == 0] = 1
-    relative = ((window - mean) / scale).astype("float32")
-    return predict(relative[None])[0].astype("float64") * scale + mean
 
 
 def _reading(options):
@@ -143,11 +136,9 @@ def _times_after(source, times, count):
     return [times[-1] + (i + 1) * step for i in range(count)]
 
 
-def _as_csv(name, times, columns, values, deviations):
-    """Return rows of values, to a hundred-thousandth of their deviations."""
-    digits = [
-        max(0, 5 - math.floor(math.log10(x))) if x else 6 for x in deviations
-    ]
+def _as_csv(name, times, columns, values, scale):
+    """Return rows of values, to a hundred-thousandth of their scale."""
+    digits = [max(0, 5 - math.floor(math.log10(x))) for x in scale]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([name, *columns])
