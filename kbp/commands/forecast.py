@@ -83,8 +83,8 @@ def run(options, console):
             f"back on {shape[0]}."
         )
     window = table.values[-shape[0] :]
-    # Models of kbp take any units, but float32 has no room for a small variation
-    # at a high level.
+    # Models of kbp take any units, but float32 has no room for a small
+    # variation at a high level.
     mean = window.mean(axis=0)
     scale = np.where(np.ptp(window, axis=0) > 0, window.std(axis=0), 1.0)
     relative = ((window - mean) / scale).astype("float32")
