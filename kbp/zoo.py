@@ -81,6 +81,12 @@ def load(name: str) -> keras.Model:
     Size, SHA-256 and what the file asks Keras to make are checked first; then
     Keras loads it in safe mode.
 
+    Args:
+        name: of the entry.
+
+    Returns:
+        The float model as it was pruned, uncompiled.
+
     Raises:
         UserError: there is no such entry, it has no weights, or its file is not
             the one that was published.
@@ -95,7 +101,10 @@ def file(name: str, which: str = INT8) -> Path:
 
     Args:
         name: of the entry.
-        which: one of `FILES`.
+        which: one of `FILES`, such as `"model_int8.tflite"`.
+
+    Returns:
+        The file's path, in the checkout or the installed package.
 
     Raises:
         UserError: there is no such entry or file, or it is not the one that
@@ -119,6 +128,9 @@ def file(name: str, which: str = INT8) -> Path:
 
 def verify(name: str) -> None:
     """Check an entry's files, and that its models still give their outputs.
+
+    Args:
+        name: of the entry.
 
     Raises:
         UserError: a file is not the one that was published, or a model gives

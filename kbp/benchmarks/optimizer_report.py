@@ -117,17 +117,17 @@ def markdown_table(head: dict, results: list[dict]) -> str:
         "(ScheduleFreeAdamW: constant). Target: "
         f"{protocol['target']:.0%} on the first {protocol['curve_images']:,} "
         f"test images, looked at every {protocol['evaluate_every']} steps. "
-        f"Learning rate and decay: best of {_list(trials)} trials for each, "
-        "the same points of the unit square over two decades of learning rate "
-        "and two and a half of the product with the decay, on validation "
-        f"images. There {protocol['seeds']} seeds: median (least - most) of "
-        "the steps, `inf` is a miss; mean ± standard deviation of the final "
+        "Learning rate and decay: the best on validation images of "
+        f"{_list(trials)} quasi-random trials for each, over two decades of "
+        "learning rate and two and a half of its product with the decay. With "
+        f"these {protocol['seeds']} seeds: median (least - most) of the "
+        "steps, `inf` is a miss; mean ± standard deviation of the final "
         "accuracy on the whole test set. Processor time is that of one thread. "
         "s.e.: difference of the mean steps in standard errors, a miss counted "
-        f'as {late}; {SIGNIFICANT} claims a difference. "averaged": '
+        f'as {late}; {SIGNIFICANT} or more is a difference. "averaged": '
         "evaluated with a moving average of the weights (momentum 0.9), as "
-        "every Keras optimizer can keep it. Compared with is the best of kbp's "
-        "rows. Keras's Muon gives convolution kernels to its AdamW; "
+        "every Keras optimizer can keep it. Steps saved are those of the best "
+        "of kbp's rows. Keras's Muon gives convolution kernels to its AdamW; "
         "ScheduleFreeAdamW is evaluated at the weights that Keras leaves in "
         "the model. " + provenance(head, results),
     ]

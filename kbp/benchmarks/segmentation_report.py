@@ -60,7 +60,7 @@ def markdown_table(head: dict, results: list[dict]) -> str:
     if not rows:
         return "No network has finished yet."
     lines = [
-        "| data and network | Dice | less than the first, 95% | IoU | pooled "
+        "| data and network | Dice | the first minus this, 95% | IoU | pooled "
         "Dice | Dice, int8 | parameters | multiply-adds | float32 | int8 |",
         f"| --- |{' ---: |' * 9}",
     ]
@@ -139,7 +139,7 @@ def _explanation(head, results):
         f"{protocol['seeds']} seeds; isbi2012: five folds of consecutive "
         "slices. Dice and IoU of nuclei and of membranes: means over the test "
         "images, ± the standard deviation of the trainings; pooled: of all "
-        "their pixels. Less than the first: paired over the trainings, "
+        "their pixels. The first minus this: paired over the trainings, "
         "t-distribution. int8: ranges from "
         f"{protocol['calibration_images']} training images, not trained "
         "further. Multiply-adds and latency of one whole image, by LiteRT at "

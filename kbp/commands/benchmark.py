@@ -18,8 +18,9 @@ from kbp.export.files import write_atomically
 
 UNTIMED = ("optimizers", "forecasting")  # races without files
 HELP = (
-    "latency of .tflite files, and races: a recipe's seeds, optimizers, "
-    "pruning, quantization, segmentation, forecasting"
+    "latency of .tflite files; races: a recipe's seeds, optimizers, pruning, "
+    "quantization, segmentation, forecasting; measurements: applications, "
+    "step-time, distribution"
 )
 EXAMPLES = (
     "model_float32.tflite model_int8.tflite --threads 1 2",
@@ -39,9 +40,9 @@ def add_arguments(parser):
     parser.add_argument(
         "what",
         nargs="+",
-        metavar="FILE.tflite",
-        help="files to measure in turns, or: recipe RECIPE, or: optimizers "
-        "[NAME ...], or: pruning [METHOD ...], or: quantization "
+        metavar="FILE_OR_RACE",
+        help=".tflite files to measure in turns, or: recipe RECIPE, or: "
+        "optimizers [NAME ...], or: pruning [METHOD ...], or: quantization "
         "[NETWORK ...], or: segmentation [NETWORK ...], or: forecasting "
         "[METHOD ...], or: applications [NETWORK ...], or: step-time "
         "[CASE ...], or: distribution [CASE ...]",
@@ -52,45 +53,45 @@ def add_arguments(parser):
         nargs="+",
         default=[1],
         metavar="N",
-        help="threads of LiteRT, one or several numbers (default: 1)",
+        help="of files: threads of LiteRT, one or several numbers (default: 1)",
     )
     parser.add_argument(
         "--rounds",
         type=positive,
         default=30,
         metavar="N",
-        help="rounds in which each file takes its turn (default: 30)",
+        help="of files, races with files and measurements: rounds in which "
+        "each takes its turn (default: 30)",
     )
     parser.add_argument(
         "--seeds",
         type=positive,
         default=5,
         metavar="N",
-        help="runs of a recipe, with training.seed 0, 1, ... (default: 5)",
+        help="of a recipe: runs, with training.seed 0, 1, ... (default: 5)",
     )
     parser.add_argument(
         "--workers",
         type=positive,
         default=1,
         metavar="N",
-        help="trainings at a time in the races of optimizers, pruning, "
-        "quantization, segmentation and forecasting (default: 1)",
+        help="of races but a recipe's: trainings at a time (default: 1)",
     )
     parser.add_argument(
         "--results",
         metavar="FILE",
-        help="of a race, of applications or of step-time (default: "
-        "runs/RACE.jsonl); trainings that it holds are not run again",
+        help="of races and measurements (default: runs/RACE.jsonl); trainings "
+        "that it holds are not run again",
     )
     parser.add_argument(
         "--again",
         action="store_true",
-        help="measure the latencies of a race's files though they are known",
+        help="of races with files: measure latencies though they are known",
     )
     parser.add_argument(
         "--workdir",
         metavar="DIR",
-        help="folder of a recipe's runs (default: runs/RECIPE.seeds)",
+        help="of a recipe: folder of its runs (default: runs/RECIPE.seeds)",
     )
     add_data_dir(parser)
 

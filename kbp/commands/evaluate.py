@@ -29,7 +29,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--recipe",
         metavar="RECIPE",
-        help="whose data to test on (default: that of the run's folder)",
+        help="whose data to test on (default: the entry's or the run's own)",
     )
     add_data_dir(parser)
 

@@ -2,8 +2,14 @@
 
 from pathlib import Path
 
-from kbp import export
-from kbp.commands.common import positive, say_written, summary, users_errors
+from kbp import export, zoo
+from kbp.commands.common import (
+    is_entry,
+    positive,
+    say_written,
+    summary,
+    users_errors,
+)
 from kbp.errors import UserError
 from kbp.training import evaluate
 
@@ -17,7 +23,9 @@ EXAMPLES = (
 def add_arguments(parser):
     """Add the command's arguments to its parser."""
     parser.add_argument(
-        "path", metavar="WORKDIR_OR_FILE", help="a run's folder, or .keras file"
+        "path",
+        metavar="ENTRY_OR_FILE",
+        help="a zoo entry, a run's folder, or a .keras file",
     )
     parser.add_argument(
         "out", metavar="OUT", help="NAME.tflite, or a folder for a SavedModel"
@@ -25,7 +33,9 @@ def add_arguments(parser):
     parser.add_argument(
         "--dtype",
         choices=export.tflite.DTYPES,
-        help="of a .tflite file (default: what the model was trained for)",
+        help="of a .tflite file (default: int8 for a quantization-aware model, "
+        "else float32); of a run's folder, int8 takes model_quantized.keras, "
+        "the others model.keras",
     )
     parser.add_argument(
         "--input-dtype",
@@ -51,7 +61,9 @@ def add_arguments(parser):
 def run(options, console):
     """Run the command."""
     source, out = Path(options.path), Path(options.out)
-    if source.is_dir():
+    if is_entry(options.path):
+        source = zoo.file(options.path, zoo.MODEL)
+    elif source.is_dir():
         quantized = options.dtype == "int8"
         source /= "model_quantized.keras" if quantized else "model.keras"
     if out.exists():

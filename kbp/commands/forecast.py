@@ -32,7 +32,8 @@ def add_arguments(parser):
     parser.add_argument(
         "model",
         metavar="ENTRY_OR_FILE",
-        help="a zoo entry, a run's folder, a .keras or a .tflite file",
+        help="a zoo entry or a run's folder, of which the int8 file is taken, "
+        "or a .keras or .tflite file",
     )
     parser.add_argument("csv", metavar="CSV", help="a CSV file with a header")
     parser.add_argument(

@@ -13,7 +13,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="check each entry's files, and that they give the same outputs",
+        help="check each entry's files, and that its models still give the "
+        "golden outputs",
     )
 
 

@@ -25,7 +25,8 @@ def add_arguments(parser):
     parser.add_argument(
         "model",
         metavar="ENTRY_OR_FILE",
-        help="a zoo entry, a run's folder, a .keras or a .tflite file",
+        help="a zoo entry or a run's folder, of which the int8 file is taken, "
+        "or a .keras or .tflite file",
     )
     parser.add_argument(
         "images", metavar="IMAGE", nargs="+", help="image files, or folders"
@@ -37,8 +38,8 @@ def add_arguments(parser):
         "--overlap",
         type=positive,
         metavar="PIXELS",
-        help="of the tiles of images that are larger than the model's input "
-        "(default: a quarter of it)",
+        help="of neighbouring tiles, where an image is larger than the "
+        "model's input (default: a quarter of that)",
     )
 
 

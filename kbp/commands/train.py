@@ -42,7 +42,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="continue the unfinished run in the folder, or show the finished",
+        help="continue the unfinished run in the folder, show the finished, "
+        "or begin if there is none",
     )
 
 

@@ -61,6 +61,10 @@ class DTM(KernelTransform):
     >>> dtm = kbp.layers.DTM(threshold=0.5)
     >>> np.asarray(dtm(np.array([[0.2, -0.9]], "float32")))
     array([[ 0. , -0.9]], dtype=float32)
+
+    Reference:
+        The straight-through estimator: Bengio et al., Estimating or Propagating
+        Gradients Through Stochastic Neurons, 2013.
     """
 
     def __init__(

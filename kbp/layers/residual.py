@@ -105,6 +105,9 @@ class ResidualDense(Residual):
     >>> hidden = keras.layers.Dense(16, activation="relu")(x)
     >>> kbp.layers.ResidualDense(8)(hidden, x).shape
     TensorShape([2, 8])
+
+    Reference:
+        He et al., Deep Residual Learning for Image Recognition, 2016.
     """
 
     def __init__(
@@ -177,6 +180,9 @@ class ResidualConv2D(Residual):
     >>> hidden = keras.layers.Conv2D(6, 3, padding="same")(x)
     >>> kbp.layers.ResidualConv2D(6, strides=2)(hidden, x).shape
     TensorShape([1, 4, 4, 6])
+
+    Reference:
+        He et al., Deep Residual Learning for Image Recognition, 2016.
     """
 
     def __init__(

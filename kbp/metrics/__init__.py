@@ -1,6 +1,6 @@
 """Metrics of masks that Keras does not have."""
 
-from kbp.metrics.membranes import information_score, rand_score
+from kbp.metrics.membranes import information_f_score, rand_f_score
 from kbp.metrics.overlap import Dice, IoU
 
-__all__ = ["Dice", "IoU", "information_score", "rand_score"]
+__all__ = ["Dice", "IoU", "information_f_score", "rand_f_score"]

@@ -9,7 +9,7 @@ before it scored.
 import numpy as np
 
 
-def rand_score(true_membranes: np.ndarray, membranes: np.ndarray) -> float:
+def rand_f_score(true_membranes: np.ndarray, membranes: np.ndarray) -> float:
     """Return the F-score of pairs of pixels that are in one cell.
 
     Args:
@@ -37,12 +37,12 @@ def rand_score(true_membranes: np.ndarray, membranes: np.ndarray) -> float:
     return float(2 * both / ((true**2).sum() + (found**2).sum()))
 
 
-def information_score(
+def information_f_score(
     true_membranes: np.ndarray, membranes: np.ndarray
 ) -> float:
     """Return the F-score of what one division into cells says of the other.
 
-    Arguments, result, errors and reference are those of `rand_score`: twice
+    Arguments, result, errors and reference are those of `rand_f_score`: twice
     the mutual information by the sum of the entropies.
     """
     from sklearn.metrics import normalized_mutual_info_score

@@ -16,26 +16,31 @@ class _Overlap(keras.metrics.Metric):
         num_classes: int,
         *,
         per_image: bool = True,
-        class_ids: Sequence[int] | None = None,
+        target_class_ids: Sequence[int] | None = None,
         name: str | None = None,
         **kwargs,
     ):
         super().__init__(name=name, **kwargs)
         check_integer(2, num_classes=num_classes)
-        ids = range(1, num_classes) if class_ids is None else class_ids
+        ids = (
+            range(1, num_classes)
+            if target_class_ids is None
+            else target_class_ids
+        )
         if not ids or not all(0 <= i < num_classes for i in ids):
             raise ValueError(
-                f"Argument `class_ids` must hold classes of 0 to "
-                f"{num_classes - 1}. Received: class_ids={class_ids}"
+                f"Argument `target_class_ids` must hold classes of 0 to "
+                f"{num_classes - 1}. Received: "
+                f"target_class_ids={target_class_ids}"
             )
         self.num_classes, self.per_image = num_classes, per_image
-        self.class_ids = [*ids]
+        self.target_class_ids = [*ids]
         self.total = self._zeros("total")
         self.weight = self._zeros("weight")
 
     def _zeros(self, name):
         return self.add_weight(
-            name=name, shape=(len(self.class_ids),), initializer="zeros"
+            name=name, shape=(len(self.target_class_ids),), initializer="zeros"
         )
 
     def update_state(self, y_true, y_pred, sample_weight=None):
@@ -53,14 +58,17 @@ class _Overlap(keras.metrics.Metric):
             )
         true, found = (
             ops.stack(
-                [ops.cast(ops.equal(y, i), "float32") for i in self.class_ids],
+                [
+                    ops.cast(ops.equal(y, i), "float32")
+                    for i in self.target_class_ids
+                ],
                 axis=-1,
             )
             for y in (ops.cast(y_true, "int32"), ops.cast(y_pred, "int32"))
-        )  # (batch, height, width, class_ids)
+        )  # (batch, height, width, target_class_ids)
         value, count = (
             ops.sum(x, axis=(1, 2)) for x in (true * found, true + found)
-        )  # (batch, class_ids)
+        )  # (batch, target_class_ids)
         if self.per_image:
             seen = ops.cast(count > 0, "float32")
             value = self.coefficient(value, ops.maximum(count, 1.0)) * seen
@@ -72,7 +80,7 @@ class _Overlap(keras.metrics.Metric):
         self.weight.assign_add(ops.sum(count, axis=0))
 
     def per_class(self):
-        """Return the coefficient of each of `class_ids`.
+        """Return the coefficient of each of `target_class_ids`.
 
         It is NaN if a class is nowhere, neither in masks nor in predictions.
         """
@@ -91,7 +99,7 @@ class _Overlap(keras.metrics.Metric):
             **super().get_config(),
             "num_classes": self.num_classes,
             "per_image": self.per_image,
-            "class_ids": self.class_ids,
+            "target_class_ids": self.target_class_ids,
         }
 
 
@@ -114,7 +122,7 @@ class Dice(_Overlap):
         per_image: whether it is the mean over images, of those in which a class
             is, in the mask or in the prediction; or that of all pixels pooled,
             where a large object counts for more.
-        class_ids: the classes that count, by default all but the first.
+        target_class_ids: the classes that count, by default all but the first.
         name: by default `dice`.
 
     Call arguments:

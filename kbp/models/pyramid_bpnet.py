@@ -80,6 +80,10 @@ def PyramidBPNet(
     >>> model = kbp.models.PyramidBPNet((32, 32, 3), 10, num_scales=3)
     >>> model.output_shape
     (None, 10)
+
+    Reference:
+        Maps of several scales that are fused: Lin et al., Feature Pyramid
+        Networks, 2017; labels at full size: Ronneberger et al., U-Net, 2015.
     """
     check_one_of(tuple(HEADS), head=head)
     check_one_of(tuple(SIZES), size=size)

@@ -93,7 +93,8 @@ class HybridOptimizer(keras.optimizers.Optimizer):
     Reference:
         Dozat, Incorporating Nesterov Momentum into Adam, 2016; Reddi et al.,
         On the Convergence of Adam and Beyond, 2018; Jordan et al., Muon, 2024;
-        Liu et al., Muon is Scalable for LLM Training, 2025 (the factor).
+        Liu et al., Muon is Scalable for LLM Training, 2025 (the factor); Amsel
+        et al., The Polar Express, 2025 (the iteration).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""8-bit quantization-aware training; the only room that imports TFMOT."""
+"""8-bit quantization-aware training; but for races, what imports TFMOT."""
 
 from kbp.quantization.calibrate import calibrate, fake_quantizers
 from kbp.quantization.config import QuantizeConfig

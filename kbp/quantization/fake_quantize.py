@@ -56,6 +56,10 @@ class FakeQuantize(KernelTransform):
     >>> halves = FakeQuantize("fixed", minimum=0.0, maximum=127.5)
     >>> np.asarray(halves(np.array([0.3, 7.1, 300.0], "float32")))
     array([  0.5,   7. , 127.5], dtype=float32)
+
+    Reference:
+        Jacob et al., Quantization and Training of Neural Networks for Efficient
+        Integer-Arithmetic-Only Inference, 2018.
     """
 
     def __init__(

@@ -76,6 +76,10 @@ def quantize_aware(
     >>> quantized = quantize_aware(model, [images])
     >>> quantized.output_shape
     (None, 10)
+
+    Reference:
+        Jacob et al., Quantization and Training of Neural Networks for Efficient
+        Integer-Arithmetic-Only Inference, 2018.
     """
     check_integer(calibration_batches=calibration_batches)
     if any(True for _ in sparsity.masked_layers(model)):

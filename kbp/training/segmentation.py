@@ -5,7 +5,7 @@ import numpy as np
 
 from kbp import data
 from kbp.errors import UserError
-from kbp.metrics import Dice, IoU, information_score, rand_score
+from kbp.metrics import Dice, IoU, information_f_score, rand_f_score
 from kbp.training import plots
 from kbp.training.recipe import Recipe
 from kbp.training.task import Task
@@ -67,8 +67,8 @@ class Segmentation(Task):
         if self.recipe.data.name == "isbi2012":
             masks = [*zip(self.splits.test.labels, outputs, strict=True)]
             for title, score in (
-                ("Rand", rand_score),
-                ("information", information_score),
+                ("Rand", rand_f_score),
+                ("information", information_f_score),
             ):
                 values = [score(y, z.argmax(axis=-1)) for y, z in masks]
                 found[f"{title} F-score of cells"] = f"{np.mean(values):.4f}"

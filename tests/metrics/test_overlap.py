@@ -23,11 +23,11 @@ def coefficient(kind, true, found):
 
 
 @pytest.mark.parametrize("kind", [Dice, IoU])
-@pytest.mark.parametrize("class_ids", [None, [2], [0, 1]])
-def test_values_are_the_definitions(kind, class_ids):
-    ids = class_ids or [1, 2]
+@pytest.mark.parametrize("target_class_ids", [None, [2], [0, 1]])
+def test_values_are_the_definitions(kind, target_class_ids):
+    ids = target_class_ids or [1, 2]
     for per_image in (True, False):
-        metric = kind(3, per_image=per_image, class_ids=class_ids)
+        metric = kind(3, per_image=per_image, target_class_ids=target_class_ids)
         metric.update_state(TRUE[:4], FOUND[:4])
         metric.update_state(TRUE[4:], 9.0 * np.eye(3)[FOUND[4:]])  # logits
         expected = []
@@ -89,7 +89,7 @@ def test_masks_of_other_sizes_are_refused():
 
 
 def test_metrics_are_reset_and_made_again():
-    metric = Dice(3, per_image=False, class_ids=[2])
+    metric = Dice(3, per_image=False, target_class_ids=[2])
     metric.update_state(TRUE, FOUND)
     copy = Dice.from_config(metric.get_config())
     copy.update_state(TRUE, FOUND)
@@ -104,8 +104,14 @@ def test_metrics_are_reset_and_made_again():
     ("options", "message"),
     [
         ({"num_classes": 1}, "`num_classes` must be"),
-        ({"num_classes": 2, "class_ids": [2]}, "`class_ids` must hold"),
-        ({"num_classes": 2, "class_ids": []}, "`class_ids` must hold"),
+        (
+            {"num_classes": 2, "target_class_ids": [2]},
+            "`target_class_ids` must hold",
+        ),
+        (
+            {"num_classes": 2, "target_class_ids": []},
+            "`target_class_ids` must hold",
+        ),
     ],
 )
 def test_wrong_argument_is_named(options, message):
