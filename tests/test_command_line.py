@@ -80,6 +80,10 @@ def test_export_writes_what_is_asked_for(call, folder, tmp_path):
     status, _, err = call("export", folder, out)
     assert status == 2
     assert "exists" in err
+    half = tmp_path / "half.tflite"
+    words = ("bp_transformer_small.digits", half, "--dtype", "float16")
+    assert call("export", *words)[0] == 0
+    assert half.is_file()
     saved = tmp_path / "saved"
     assert call("export", folder / "model.keras", saved)[0] == 0
     assert (saved / "saved_model.pb").is_file()
