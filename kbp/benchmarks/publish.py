@@ -28,11 +28,18 @@ from kbp.benchmarks.recipe_race import (
     spread,
     without_seed,
 )
-from kbp.data import ett
+from kbp.data import ett, isbi2012
 from kbp.errors import UserError
 from kbp.export.files import write_atomically
 from kbp.training import Recipe
+from kbp.training.evaluate import open_model
 
+# What models of a kind of data take, and what they give.
+_MEANINGS = {
+    "images": ("images in [0, 1]", "logits"),
+    "image_masks": ("images in [0, 1]", "logits of each pixel"),
+    "csv_series": ("rows of values in any units", "the rows after them"),
+}
 BEGIN, END = "<!-- table: {} -->", "<!-- end of table -->"
 
 # Races of trials, whose results are one file, and their reports.
@@ -52,7 +59,7 @@ CASES = {
 
 _CARD = """# {name}
 
-{architecture} on the data set `{data}`, from the first step to 8 bits by
+{architecture} on the data set `{data}`{fold}, from the first step to 8 bits by
 
     python train.py {name}{data_dir}
 
@@ -65,9 +72,11 @@ settings: [recipe.toml](recipe.toml). Figures:
 """
 
 _WEIGHTS = """
-The models here are those of the run whose int8 file has the median score:
-`kbp.zoo.load("{name}")`, `kbp.zoo.file("{name}")`. What that file makes of test
-examples:
+The models here are those of the run whose int8 file has the median score. The
+Keras model `kbp.zoo.load("{name}")` and the int8 file
+`kbp.zoo.file("{name}")`
+turn {takes} `{inputs}`
+into {gives} `{outputs}`. What the file makes of test examples:
 
 ![Test examples and what the int8 file makes of them](predictions.svg)
 """
@@ -159,17 +168,37 @@ def results_of(entry: zoo.Entry) -> dict | None:
 
 def render_card(entry: zoo.Entry, results: dict) -> str:
     """Return the model card of an entry."""
-    card = _CARD + (_WEIGHTS if entry.has_weights else "")
-    data = entry.recipe.data.name
+    card, shapes = _CARD, {}
+    section = entry.recipe.data
+    if entry.has_weights:
+        card += _WEIGHTS
+        _, inputs, outputs = open_model(zoo.file(entry.name))
+        takes, gives = _MEANINGS[section.kind]
+        shapes = {
+            "takes": takes,
+            "inputs": _shape(inputs),
+            "gives": gives,
+            "outputs": _shape(outputs),
+        }
+    data = section.name
+    fold = ""
+    if data == "isbi2012":
+        fold = f", fold {section.fold} of {isbi2012.FOLDS}"
     return card.format(
+        **shapes,
         name=entry.name,
         architecture=entry.recipe.model.architecture,
         data=data,
+        fold=fold,
         module="ett" if data in ett.ROWS_OF_AN_HOUR else data,
         # scikit-learn brings the digits.
         data_dir=" --data-dir DIR" * (data != "digits"),
         table=markdown_table(results),
     )
+
+
+def _shape(sizes):
+    return f"({', '.join(['batch', *map(str, sizes)])})"
 
 
 def render_page(page: str) -> str:
