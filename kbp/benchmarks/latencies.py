@@ -24,6 +24,17 @@ def latencies(results: list[dict]) -> dict[str, list[float]]:
     return found[-1] if found else {}
 
 
+def processor(head: dict, results: list[dict]) -> str:
+    """Return what a race's last measurement was made on.
+
+    Args:
+        head: of a `Log`.
+        results: of the same.
+    """
+    timed = [head, *(r for r in results if "latency" in r)]
+    return timed[-1].get("machine", head["machine"])["processor"]
+
+
 def are_known(log: Log, names: Sequence[str]) -> bool:
     """Say whether the last measurement has figures of all these files."""
     return latencies(log.results).keys() >= {*names}

@@ -5,7 +5,7 @@ import statistics
 import numpy as np
 from scipy import stats
 
-from kbp.benchmarks.latencies import latencies
+from kbp.benchmarks.latencies import latencies, processor
 from kbp.benchmarks.log import complete, provenance
 from kbp.benchmarks.segmentation_race import trials
 from kbp.benchmarks.segmentation_trial import NETWORKS, Protocol
@@ -143,6 +143,6 @@ def _explanation(head, results):
         "t-distribution. int8: ranges from "
         f"{protocol['calibration_images']} training images, not trained "
         "further. Multiply-adds and latency of one whole image, by LiteRT at "
-        "one thread, all files in turns in one measurement; medians. "
-        + provenance(head, results)
+        "one thread, all files in turns in one measurement on "
+        f"{processor(head, results)}; medians. " + provenance(head, results)
     )

@@ -11,6 +11,7 @@ from kbp.__main__ import main
 from kbp.benchmarks import publish
 from kbp.benchmarks import segmentation_networks as peers
 from kbp.benchmarks import segmentation_report as report
+from kbp.benchmarks.latencies import processor
 from kbp.benchmarks.log import Log, provenance
 from kbp.benchmarks.segmentation_race import race, trials
 from kbp.benchmarks.segmentation_trial import (
@@ -163,9 +164,15 @@ def test_other_machines_are_named(tmp_path, monkeypatch):
     log = Log(tmp_path / "race.jsonl", TINY)
     log.add({"n": 2})
     assert [r.get("machine") for r in log.results] == [None, other]
+    assert processor(log.head, log.results) == name_of(first)
+    log.add({"latency": {}})
+    assert processor(log.head, log.results) == "Other"
     said = provenance(log.head, log.results)
-    name = first.head["machine"]["processor"]
-    assert f"cores ({name}) and 64 cores (Other), " in said
+    assert f"cores ({name_of(first)}) and 64 cores (Other), " in said
+
+
+def name_of(log):
+    return log.head["machine"]["processor"]
 
 
 def test_interval_is_students():
