@@ -262,16 +262,13 @@ def _number(path, line, column, text):
     if text.strip().lower() in _EMPTY:
         return np.nan
     try:
-        value = float(text)
-    except ValueError:
-        value = np.inf
-    if not abs(value) < _LARGEST:
+        return _finite(text)
+    except ValueError as error:
         raise UserError(
             f"{path}, line {line}: {text!r} in column {column!r} is no finite "
             f"number below {_LARGEST:g}; say which columns hold values, and "
             "which one times."
-        )
-    return value
+        ) from error
 
 
 def _times(path, lines, texts):

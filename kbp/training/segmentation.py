@@ -55,22 +55,22 @@ class Segmentation(Task):
         return metric
 
     def details(self, outputs):
-        found = {}
+        found, masks = {}, outputs.argmax(axis=-1)  # once for all scores
         for kind in (Dice, IoU):
             for per_image, mean in ((True, "images"), (False, "pixels")):
-                metric = self.overlap(kind, outputs, "test", per_image)
+                metric = self.overlap(kind, masks, "test", per_image)
                 values = keras.ops.convert_to_numpy(metric.per_class())
                 pairs = zip(self.splits.class_names[1:], values, strict=True)
                 for name, value in pairs:
                     title = f"{kind.__name__} of {name}, of the {mean}"
                     found[title] = f"{value:.2%}"
         if self.recipe.data.name == "isbi2012":
-            masks = [*zip(self.splits.test.labels, outputs, strict=True)]
+            pairs = [*zip(self.splits.test.labels, masks, strict=True)]
             for title, score in (
                 ("Rand", rand_f_score),
                 ("information", information_f_score),
             ):
-                values = [score(y, z.argmax(axis=-1)) for y, z in masks]
+                values = [score(true, mask) for true, mask in pairs]
                 found[f"{title} F-score of cells"] = f"{np.mean(values):.4f}"
         return found
 
