@@ -2,7 +2,6 @@
 
 import math
 import numbers
-from collections.abc import Sequence
 
 
 def check_one_of(known: tuple, **arguments) -> None:
@@ -40,11 +39,3 @@ def check_dropout(dropout: float) -> None:
         raise ValueError(
             f"Argument `dropout` must be in [0, 1). Received: dropout={dropout}"
         )
-
-
-def same_shape(one: Sequence, other: Sequence) -> bool:
-    """Say whether two shapes are the same, as far as they are known."""
-    return len(one) == len(other) and all(
-        None in pair or pair[0] == pair[1]
-        for pair in zip(one, other, strict=True)
-    )

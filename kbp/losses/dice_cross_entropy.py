@@ -1,11 +1,10 @@
 """Cross-entropy and Dice together, for masks of rare classes."""
 
+import itertools
 from collections.abc import Sequence
 
 import keras
 from keras import ops
-
-from kbp.layers.arguments import same_shape
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -127,7 +126,12 @@ class DiceCrossEntropy(keras.losses.Loss):
             y_true = ops.squeeze(y_true, axis=-1)
         if len(y_true.shape) < len(y_pred.shape):
             y_true = ops.one_hot(ops.cast(y_true, "int32"), classes)
-        if not same_shape(y_true.shape, y_pred.shape):
+        if any(
+            None not in pair and pair[0] != pair[1]
+            for pair in itertools.zip_longest(
+                y_true.shape, y_pred.shape, fillvalue=-1
+            )
+        ):
             raise ValueError(
                 "Argument `y_true` must hold a class or the probability of "
                 "each class for every pixel of `y_pred`. Received: shapes "

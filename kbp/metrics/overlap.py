@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from kbp.layers.arguments import check_integer, same_shape
+from kbp.layers.arguments import check_integer
 
 
 class _Overlap(keras.metrics.Metric):
@@ -47,7 +47,10 @@ class _Overlap(keras.metrics.Metric):
         """Count a batch: masks and logits, or masks and masks."""
         y_true, y_pred = _classes(y_true), _classes(y_pred)
         shapes = y_true.shape[1:], y_pred.shape[1:]
-        if len(shapes[0]) != 2 or not same_shape(*shapes):
+        if any(len(s) != 2 for s in shapes) or any(
+            None not in pair and pair[0] != pair[1]
+            for pair in zip(*shapes, strict=True)
+        ):
             raise ValueError(
                 "Arguments `y_true` and `y_pred` must be masks of one size, "
                 "(batch, height, width). Received: shapes "
