@@ -115,7 +115,7 @@ def patch_tst(splits: SeriesSplits, data: str) -> keras.Model:
     inputs = keras.Input(splits.input_shape)
     statistics = WindowStatistics()(inputs)
     x = WindowNormalization()(inputs, statistics)
-    x = ops.reshape(layers.Permute((2, 1))(x), (-1, time, 1))
+    x = ops.reshape(x, (-1, time, 1))
     x = layers.Conv1D(width, 16, strides=8)(x)  # patches, embedded
     places = layers.Embedding(x.shape[1], width)(ops.arange(x.shape[1])[None])
     x = layers.Dropout(rate)(x + places)
@@ -128,7 +128,6 @@ def patch_tst(splits: SeriesSplits, data: str) -> keras.Model:
     x = layers.Dropout(rate)(layers.Flatten()(x))
     x = layers.Dense(splits.test.horizon)(x)
     x = ops.reshape(x, (-1, channels, splits.test.horizon))
-    x = layers.Permute((2, 1))(x)
     x = WindowNormalization(invert=True)(x, statistics)
     return keras.Model(inputs, x)
 

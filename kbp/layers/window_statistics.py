@@ -12,7 +12,7 @@ class WindowStatistics(keras.layers.Layer):
         inputs: tensor `(batch, time, channels)`.
 
     Returns:
-        Tensor `(batch, 2, channels)`: the means, then the deviations. That of a
+        Tensor `(batch, channels, 2)`: the means, then the deviations. That of a
         channel that does not vary is `SMALLEST`.
 
     Example:
@@ -25,11 +25,12 @@ class WindowStatistics(keras.layers.Layer):
     SMALLEST = 1e-20  # far below what any unit's values vary by
 
     def call(self, inputs):
-        mean = ops.mean(inputs, axis=1, keepdims=True)
-        variance = ops.mean(ops.square(inputs - mean), axis=1, keepdims=True)
+        x = ops.transpose(inputs, (0, 2, 1))
+        mean = ops.mean(x, axis=-1, keepdims=True)
+        variance = ops.mean(ops.square(x - mean), axis=-1, keepdims=True)
         deviation = ops.maximum(ops.sqrt(variance), self.SMALLEST)
-        return ops.concatenate([mean, deviation], axis=1)
+        return ops.concatenate([mean, deviation], axis=-1)
 
     def compute_output_shape(self, input_shape):
         batch, _, channels = input_shape
-        return (batch, 2, channels)
+        return (batch, channels, 2)

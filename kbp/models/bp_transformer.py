@@ -124,14 +124,16 @@ def BPTransformer(
     if classifies:
         outputs = _classify(inputs, attend, num_outputs, dropout)
         return keras.Model(inputs, outputs, name=name)
-    x = inputs
+    attend = attend if num_layers else None
     if normalize:
         statistics = WindowStatistics(name="statistics")(inputs)
-        x = WindowNormalization(name="normalize")(x, statistics)
-    attend = attend if num_layers else None
-    x = _forecast(x, attend, num_outputs, dropout, highway)
-    if normalize:
+        x = WindowNormalization(name="normalize")(inputs, statistics)
+        x = _forecast(x, attend, num_outputs, dropout, highway)
         x = WindowNormalization(invert=True, name="restore")(x, statistics)
+    else:
+        x = layers.Permute((2, 1), name="by_channel")(inputs)
+        x = _forecast(x, attend, num_outputs, dropout, highway)
+        x = layers.Permute((2, 1), name="by_time")(x)
     return keras.Model(inputs, x, name=name)
 
 
@@ -143,9 +145,8 @@ def _classify(x, attend, num_classes, dropout):
 
 
 def _forecast(x, attend, horizon, dropout, highway):
-    """Continue each channel by itself."""
-    _, time, channels = x.shape
-    x = layers.Permute((2, 1), name="by_channel")(x)
+    """Continue each channel by itself, `(batch, channels, time)`."""
+    _, channels, time = x.shape
     roads = []
     if highway:
         roads.append(layers.Dense(horizon, use_bias=False, name=HIGHWAY)(x))
@@ -158,8 +159,7 @@ def _forecast(x, attend, horizon, dropout, highway):
             x
         )
         roads.append(ops.reshape(x, (-1, channels, horizon)))
-    x = layers.Add(name="sum")(roads) if len(roads) > 1 else roads[0]
-    return layers.Permute((2, 1), name="by_time")(x)
+    return layers.Add(name="sum")(roads) if len(roads) > 1 else roads[0]
 
 
 def _attend(x, *, patch_size, num_layers, width, num_heads, dropout=0.0):

@@ -8,16 +8,17 @@ from keras import ops
 class FloatGate(keras.layers.Layer):
     """Pass a tensor on to a layer that is left in float on purpose.
 
-    Export finds it in the model and lets that layer's operations be float. It
-    multiplies by a `One`: LiteRT's converter would otherwise compute in
-    integers what it can, with ranges that the model does not round to.
+    Export finds it in the model and lets that layer's operations be float. If
+    all that goes in is rounded, one tensor is multiplied by a `One`: LiteRT's
+    converter would otherwise compute in integers what it can, with ranges that
+    the model does not round to.
 
     Args:
         layer: name of the layer that stays in float.
 
     Call arguments:
         inputs: float tensor.
-        one: tensor `()`, of `One`.
+        one: tensor `()`, of `One`; without it, the gate only marks the layer.
 
     Returns:
         Tensor of the same shape.
@@ -27,11 +28,11 @@ class FloatGate(keras.layers.Layer):
         super().__init__(**kwargs)
         self.layer = layer
 
-    def call(self, inputs, one):
-        return inputs * one
+    def call(self, inputs, one=None):
+        return inputs if one is None else inputs * one
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
+    def compute_output_shape(self, inputs_shape, one_shape=None):
+        return inputs_shape
 
     def get_config(self):
         return {**super().get_config(), "layer": self.layer}

@@ -113,7 +113,8 @@ class _Placement:
     """Calls each layer of the new model and rounds its result, by the rules.
 
     Attributes:
-        rounders: from a tensor's id to the quantizer that rounded it.
+        rounders: from a tensor's id to the quantizer that rounded it, or None
+            where the converter knows a range by itself. The others are float.
         steps: from a tensor's id to the step of a bias that is added to it.
     """
 
@@ -127,7 +128,7 @@ class _Placement:
         self.unique = graph.UniqueNames(use.operation.name for use in uses)
         self.rounded_inputs = {}
         self.one = None
-        self.rounders: dict[int, FakeQuantize] = {}
+        self.rounders: dict[int, FakeQuantize | None] = {}
 
     def __call__(self, layer, *args, **kwargs):
         use = next(self.uses)
@@ -155,7 +156,7 @@ class _Placement:
         (inputs, *_) = graph.tensors_of((args, kwargs))
         if rules.is_moving(operation):
             return self.keep_rounder(inputs, outputs)
-        if rules.is_averaging(operation) and id(inputs) in self.rounders:
+        if rules.is_averaging(operation) and self.rounders.get(id(inputs)):
             return self.round_as_input(inputs, outputs)
         return outputs if self.is_left_open(use) else self.round(use, outputs)
 
@@ -199,13 +200,20 @@ class _Placement:
 
     def in_float(self, operation, args, kwargs):
         """Mark what goes into a layer that stays in float."""
-        if self.one is None:
-            first = next(iter(graph.tensors_of((args, kwargs))))
-            self.one = One(name=self.unique("float_one"))(first)
+        tensors = [x for x in graph.tensors_of((args, kwargs)) if _is_float(x)]
+        if not tensors:
+            return args, kwargs
+        first = tensors[0]
         name = self.unique(f"{operation.name}_float")
         gate = FloatGate(operation.name, name=name)
+        if all(id(x) in self.rounders for x in tensors):
+            if self.one is None:
+                self.one = One(name=self.unique("float_one"))(first)
+            gated = gate(first, self.one)
+        else:
+            gated = gate(first)
         return keras.tree.map_structure(
-            lambda x: gate(x, self.one) if _is_float(x) else x, (args, kwargs)
+            lambda x: gated if x is first else x, (args, kwargs)
         )
 
     def round(self, use, outputs):
@@ -229,6 +237,8 @@ class _Placement:
         else:
             quantizers = [FakeQuantize() for _ in tensors]
         if not quantizers:
+            if rules.fixed_range(use.operation):
+                self.rounders[id(outputs)] = None
             return outputs
         for quantizer in quantizers:
             quantizer.name = self.unique(f"{use.operation.name}_quant")

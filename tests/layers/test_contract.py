@@ -58,12 +58,12 @@ CASES = {
     "window_statistics": (lambda: layers.WindowStatistics(), [(5, 6)], 0),
     "window_normalization": (
         lambda: layers.WindowNormalization(),
-        [(5, 6), (2, 6)],
+        [(5, 6), (6, 2)],
         0,
     ),
     "window_restoration": (
         lambda: layers.WindowNormalization(invert=True),
-        [(5, 6), (2, 6)],
+        [(5, 6), (5, 2)],
         0,
     ),
 }

@@ -15,7 +15,7 @@ def windows():
 
 def test_statistics_are_mean_and_deviation_over_time(windows):
     found = as_numpy(WindowStatistics()(windows.astype("f4")))
-    expected = np.stack([windows.mean(axis=1), windows.std(axis=1)], axis=1)
+    expected = np.stack([windows.mean(axis=1), windows.std(axis=1)], axis=-1)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -25,7 +25,9 @@ def test_normalization_and_its_inverse_are_the_formulas(windows):
     y = WindowNormalization()(x, statistics)
     mean, deviation = windows.mean(axis=1), windows.std(axis=1)
     expected = (windows - mean[:, None]) / deviation[:, None]
-    np.testing.assert_allclose(as_numpy(y), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        as_numpy(y), expected.transpose(0, 2, 1), atol=1e-5
+    )
     back = WindowNormalization(invert=True)(y, statistics)
     np.testing.assert_allclose(as_numpy(back), x, rtol=1e-5, atol=1e-5)
 
