@@ -28,7 +28,8 @@ class Method:
             `fit(splits, data) -> (predict, number of parameters)`.
         build: for those that are trained, `build(splits, data) -> model`.
         lookbacks: `lookbacks(data) -> candidates`, in rows.
-        learning_rates: candidates; the best pair is chosen on validation.
+        learning_rates: candidates; the best pair is chosen on validation. At
+            0 nothing is trained, and a model has no attention.
         ours: whether it is kbp's.
         cases: pairs of data set and horizon that it is raced on.
     """
@@ -41,11 +42,6 @@ class Method:
     cases: tuple[tuple[str, int], ...] = tuple(
         (data, horizon) for data in DATA for horizon in HORIZONS
     )
-
-
-def weeks(*counts: int) -> Callable:
-    """Return a function from a data set's name to rows of so many weeks."""
-    return lambda data: tuple(n * WEEK * ROWS_OF_AN_HOUR[data] for n in counts)
 
 
 def repeat(splits: SeriesSplits, data: str) -> tuple[Callable, int]:
@@ -141,6 +137,8 @@ def bp_transformer(
 ) -> keras.Model:
     """Return a BP-Transformer as the zoo's recipes have it.
 
+    The highway sees the whole window, attention the last week, day by day.
+
     Args:
         splits: a series.
         data: its name.
@@ -148,13 +146,18 @@ def bp_transformer(
             penalty of 0 the highway starts anywhere.
         **arguments: of the builder, instead of the usual ones.
     """
-    hourly = ROWS_OF_AN_HOUR[data] == 1
+    time, train, rows = (
+        splits.input_shape[0],
+        splits.train,
+        ROWS_OF_AN_HOUR[data],
+    )
     usual = {
         "num_layers": 2,
-        "width": 32 if hourly else 64,
+        "width": 32 if rows == 1 else 64,
         "num_heads": 1,
-        "patch_size": 48,
-        "dropout": 0.3 if hourly else 0.2,
+        "patch_size": DAY * rows,
+        "attention_lookback": WEEK * rows,
+        "dropout": 0.3 if rows == 1 else 0.2,
     }
     model = models.BPTransformer(
         splits.input_shape,
@@ -162,12 +165,10 @@ def bp_transformer(
         head="forecasting",
         **usual | arguments,
     )
-    time, train = splits.input_shape[0], splits.train
     start = {
         "lookbacks": (time // 2, time),
         "penalty": 0.5,
-        "memory": 4 * DAY * ROWS_OF_AN_HOUR[data],
-        "trainable": not hourly,
+        "memory": 4 * DAY * rows,
     } | (start or {})
     if start["penalty"] and arguments.get("highway", True):
         models.start_at_ridge(model, train.inputs, train.labels, **start)
@@ -195,55 +196,73 @@ def mean_errors(
 
 
 _RATES = (3e-4, 1e-3)
-_ABLATED = (("etth1", 96), ("ettm1", 96))
 
 
-def _ablation(**arguments):
+def _weeks(*counts, quarters=None):
+    """Return a function from a set's name to rows of so many weeks.
+
+    Args:
+        *counts: where an hour is a row.
+        quarters: where it is four; by default the same.
+    """
+
+    def rows(data):
+        n = ROWS_OF_AN_HOUR[data]
+        return tuple(n * WEEK * c for c in (quarters if n > 1 else counts))
+
+    quarters = quarters or counts
+    return rows
+
+
+_own = _weeks(6, quarters=(3,))
+
+
+def _ablation(rates=(0.0, *_RATES), **arguments):
     return Method(
         build=functools.partial(bp_transformer, **arguments),
         lookbacks=_own,
-        learning_rates=_RATES,
+        learning_rates=rates,
         ours=True,
-        cases=_ABLATED,
+        cases=(("etth1", 96), ("ettm1", 96)),
     )
-
-
-def _own(data):
-    """Return six weeks, or three where an hour has four rows."""
-    return weeks(6 if ROWS_OF_AN_HOUR[data] == 1 else 3)(data)
 
 
 METHODS = {
     "BP-Transformer": Method(
-        build=bp_transformer, lookbacks=_own, learning_rates=_RATES, ours=True
+        build=bp_transformer,
+        lookbacks=_own,
+        learning_rates=(0.0, *_RATES),
+        ours=True,
     ),
     "BP-Transformer, look-back chosen": Method(
         build=bp_transformer,
-        lookbacks=lambda data: weeks(
-            *((2, 4, 6) if ROWS_OF_AN_HOUR[data] == 1 else (1, 2, 3))
-        )(data),
-        learning_rates=_RATES,
+        lookbacks=_weeks(2, 4, 6, quarters=(1, 2, 3)),
+        learning_rates=(0.0, *_RATES),
         ours=True,
     ),
     "repeat last": Method(fit=repeat, lookbacks=lambda data: (1,)),
     "seasonal naive": Method(
         fit=repeat, lookbacks=lambda data: (DAY * ROWS_OF_AN_HOUR[data],)
     ),
-    "ridge": Method(fit=ridge, lookbacks=weeks(1, 2, 3, 6)),
+    "ridge": Method(fit=ridge, lookbacks=_weeks(1, 2, 3, 6)),
     "DLinear": Method(
-        build=dlinear, lookbacks=weeks(2, 3), learning_rates=_RATES
+        build=dlinear, lookbacks=_weeks(2, 3), learning_rates=_RATES
     ),
     "LSTM": Method(
         build=lstm, lookbacks=lambda data: (96, 336), learning_rates=_RATES
     ),
     "PatchTST-like": Method(
-        build=patch_tst, lookbacks=weeks(1, 2), learning_rates=_RATES
+        build=patch_tst,
+        lookbacks=lambda data: (336, 512),
+        learning_rates=_RATES,
     ),
-    "without attention": _ablation(num_layers=0),
-    "without highway": _ablation(highway=False),
+    "without attention": _ablation((0.0,)),
+    "with attention": _ablation(_RATES),
+    "without highway": _ablation(_RATES, highway=False),
     "without normalization": _ablation(normalize=False),
-    "highway starts anywhere": _ablation(start={"penalty": 0}),
+    "highway starts anywhere": _ablation(_RATES, start={"penalty": 0}),
+    "highway trained on": _ablation(_RATES, start={"trainable": True}),
     "highway of one look-back": _ablation(start={"lookbacks": ()}),
     "highway of one penalty for all ages": _ablation(start={"memory": np.inf}),
-    "patches half as long": _ablation(patch_size=24),
+    "attention to the whole window": _ablation(_RATES, attention_lookback=None),
 }

@@ -81,13 +81,14 @@ def finals(name: str, protocol: Protocol, results: list[dict]) -> list[Trial]:
         results: which hold those of the search.
     """
     method = METHODS[name]
-    seeds = protocol.seeds if method.build else 1
-    chosen = {data: best_of(name, data, results) for data, _ in method.cases}
-    return [
-        Trial(name, data, horizon, *chosen[data], seed)
-        for data, horizon in method.cases
-        for seed in range(seeds)
-    ]
+    trials = []
+    for data, horizon in method.cases:
+        lookback, rate = best_of(name, data, results)
+        trials += [
+            Trial(name, data, horizon, lookback, rate, seed)
+            for seed in range(protocol.seeds if rate else 1)
+        ]
+    return trials
 
 
 def best_of(name: str, data: str, results: list[dict]) -> tuple[int, float]:
@@ -98,7 +99,10 @@ def best_of(name: str, data: str, results: list[dict]) -> tuple[int, float]:
         (lookback,), (rate,) = method.lookbacks(data), method.learning_rates
         return lookback, rate
     found = [find(results, trial) for trial in tried]
-    best = min(found, key=lambda result: result["validation"])
+    # Weights that stay as they start are no better than those not trained.
+    best = min(
+        found, key=lambda r: (round(r["validation"], 6), r["learning_rate"])
+    )
     return best["lookback"], best["learning_rate"]
 
 

@@ -49,7 +49,7 @@ class Trial:
         data: one of `DATA`.
         horizon: rows to forecast.
         lookback: rows to see.
-        learning_rate: its peak, 0 in closed form.
+        learning_rate: its peak, 0 where nothing is trained.
         seed: of weights and batches.
     """
 
@@ -96,7 +96,8 @@ class Trainer:
         if method.fit:
             predict, parameters = method.fit(splits, trial.data)
         else:
-            model = method.build(splits, trial.data)
+            still = {} if trial.learning_rate else {"num_layers": 0}
+            model = method.build(splits, trial.data, **still)
             kept = self.fit(model, splits, trial)
             parameters, predict = model.count_params(), model.predict_on_batch
         seconds = time.process_time() - start
@@ -115,8 +116,8 @@ class Trainer:
     def fit(self, model, splits, trial) -> int:
         """Train a model, keep its best weights; return their step."""
         mine = self.protocol
-        if not model.trainable_variables:
-            return 0  # a highway alone, which starts where it stays
+        if not trial.learning_rate:
+            return 0
         schedule = warmup_cosine(
             trial.learning_rate,
             steps=mine.steps,

@@ -29,6 +29,7 @@ def BPTransformer(
     width: int = 64,
     num_heads: int = 4,
     patch_size: int = 1,
+    attention_lookback: int | None = None,
     dropout: float = 0.0,
     normalize: bool = True,
     highway: bool = True,
@@ -66,6 +67,9 @@ def BPTransformer(
         width: features inside; divisible by `num_heads`.
         num_heads: heads of each attention.
         patch_size: time steps that are one position of the sequence.
+        attention_lookback: to forecast, how many time steps attention sees,
+            the latest; by default the whole window, as the highway does. A
+            multiple of `patch_size`.
         dropout: rate before the last layer, and to forecast also after each
             feed-forward layer, in [0, 1).
         normalize: forecast relative to the window's level and scale.
@@ -102,16 +106,18 @@ def BPTransformer(
     check_integer(int(classifies or not highway), num_layers=num_layers)
     check_integer(num_heads=num_heads, width=width, patch_size=patch_size)
     check_dropout(dropout)
-    _check_shape(input_shape, patch_size)
+    lookback = attention_lookback
+    _check_shape(input_shape, lookback, patch_size)
     if width % num_heads:
         raise ValueError(
             "Argument `width` must be divisible by `num_heads`. "
             f"Received: width={width}, num_heads={num_heads}"
         )
-    if classifies and not (normalize and highway):
+    if classifies and not (normalize and highway and lookback is None):
         raise ValueError(
-            "Arguments `normalize` and `highway` are for head='forecasting'. "
-            f"Received: normalize={normalize}, highway={highway}"
+            "Arguments `normalize`, `highway` and `attention_lookback` are for "
+            f"head='forecasting'. Received: normalize={normalize}, "
+            f"highway={highway}, attention_lookback={lookback}"
         )
     inputs = keras.Input(input_shape, name="sequence")
     attend = functools.partial(
@@ -124,15 +130,22 @@ def BPTransformer(
     if classifies:
         outputs = _classify(inputs, attend, num_outputs, dropout)
         return keras.Model(inputs, outputs, name=name)
-    attend = attend if num_layers else None
+    forecast = functools.partial(
+        _forecast,
+        attend=attend if num_layers else None,
+        lookback=lookback or input_shape[0],
+        horizon=num_outputs,
+        dropout=dropout,
+        highway=highway,
+    )
     if normalize:
         statistics = WindowStatistics(name="statistics")(inputs)
         x = WindowNormalization(name="normalize")(inputs, statistics)
-        x = _forecast(x, attend, num_outputs, dropout, highway)
+        x = forecast(x)
         x = WindowNormalization(invert=True, name="restore")(x, statistics)
     else:
         x = layers.Permute((2, 1), name="by_channel")(inputs)
-        x = _forecast(x, attend, num_outputs, dropout, highway)
+        x = forecast(x)
         x = layers.Permute((2, 1), name="by_time")(x)
     return keras.Model(inputs, x, name=name)
 
@@ -144,14 +157,15 @@ def _classify(x, attend, num_classes, dropout):
     return layers.Dense(num_classes, name="logits")(x)
 
 
-def _forecast(x, attend, horizon, dropout, highway):
+def _forecast(x, *, attend, lookback, horizon, dropout, highway):
     """Continue each channel by itself, `(batch, channels, time)`."""
-    _, channels, time = x.shape
+    channels = x.shape[1]
     roads = []
     if highway:
         roads.append(layers.Dense(horizon, use_bias=False, name=HIGHWAY)(x))
     if attend:
-        x = ops.reshape(x, (-1, time, 1))  # (batch * channels, time, 1)
+        # (batch * channels, lookback, 1)
+        x = ops.reshape(x[:, :, -lookback:], (-1, lookback, 1))
         x = attend(x, dropout=dropout)
         x = layers.Flatten(name="flatten")(x)
         x = _drop(x, dropout, "dropout")
@@ -183,14 +197,22 @@ def _drop(x, rate, name):
     return layers.Dropout(rate, name=name)(x) if rate else x
 
 
-def _check_shape(input_shape, patch_size):
+def _check_shape(input_shape, lookback, patch_size):
     if len(input_shape) != 2 or None in input_shape:
         raise ValueError(
             "Argument `input_shape` must be (time, features), both fixed. "
             f"Received: input_shape={input_shape}"
         )
-    if input_shape[0] % patch_size:
+    time = input_shape[0]
+    if lookback is not None:
+        check_integer(attention_lookback=lookback)
+        if lookback > time:
+            raise ValueError(
+                "Argument `attention_lookback` must be at most the window's "
+                f"{time} time steps. Received: attention_lookback={lookback}"
+            )
+    if (lookback or time) % patch_size:
         raise ValueError(
-            "Argument `patch_size` must divide the time steps. Received: "
-            f"patch_size={patch_size}, input_shape={input_shape}"
+            "Argument `patch_size` must divide the time steps that attention "
+            f"sees, {lookback or time}. Received: patch_size={patch_size}"
         )

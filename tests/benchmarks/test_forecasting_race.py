@@ -102,15 +102,15 @@ def test_dlinear_is_two_linear_maps_of_trend_and_rest():
 @pytest.mark.parametrize("name", [n for n in METHODS if METHODS[n].build])
 def test_networks_forecast_all_channels(name):
     data, _ = METHODS[name].cases[0]
-    splits = series(96, 6)
+    splits = series(168, 6)
     model = METHODS[name].build(splits, data)
     assert model.output_shape == (None, 6, 2)
-    assert model.input_shape == (None, 96, 2)
+    assert model.input_shape == (None, 168, 2)
 
 
 @pytest.mark.usefixtures("sets")
 def test_a_trial_keeps_its_best_weights_the_start_included():
-    trial = Trial("BP-Transformer", "etth1", 6, 96, 1e-4, 0)
+    trial = Trial("BP-Transformer", "etth1", 6, 168, 1e-4, 0)
     result = Trainer(replace(TINY, steps=2), None).run(trial)
     assert json.loads(json.dumps(result)) == result
     wild = Trainer(TINY, None).run(replace(trial, learning_rate=10.0))
@@ -118,7 +118,10 @@ def test_a_trial_keeps_its_best_weights_the_start_included():
     assert start["kept"] == wild["kept"] == 0
     assert wild["mse"] == pytest.approx(start["mse"], rel=1e-6)
     assert result["mse"] < 0.02
-    assert result["parameters"] > 96 * 6
+    assert result["parameters"] > 168 * 6
+    linear = Trainer(TINY, None).run(replace(trial, learning_rate=0.0))
+    assert linear["parameters"] == 168 * 6
+    assert linear["mse"] == pytest.approx(start["mse"], rel=1e-6)
 
 
 @pytest.mark.usefixtures("sets", "one_process")
@@ -144,12 +147,27 @@ def test_race_chooses_on_validation_and_is_not_run_again(tmp_path, monkeypatch):
     assert file.read_text() == text
 
 
+def test_training_that_keeps_the_start_is_no_better_than_none():
+    figures = {1e-3: 0.40000001, 3e-4: 0.4, 0.0: 0.40000002}
+    results = [
+        result_of(trial, figures[trial.learning_rate])
+        for trial in search("BP-Transformer")
+    ]
+    assert best_of("BP-Transformer", "etth1", results) == (1008, 0.0)
+    trials = finals("BP-Transformer", TINY, results)
+    assert {trial.seed for trial in trials} == {0}  # nothing is random
+    results[1]["validation"] -= 1e-3
+    _, chosen = best_of("BP-Transformer", "etth1", results)
+    assert chosen == results[1]["learning_rate"]
+    assert len(finals("BP-Transformer", TINY, results)) == len(trials) + 4
+
+
 def test_table_has_means_spreads_and_published_figures(tmp_path):
     log = Log(tmp_path / "race.jsonl", TINY)
     results = []
     for name in ("BP-Transformer", "repeat last", "without highway"):
         for rank, trial in enumerate(search(name)):
-            results.append(result_of(trial, 0.5 + 0.01 * rank))
+            results.append(result_of(trial, 0.5 - 0.01 * rank))
         for trial in finals(name, TINY, results):
             if trial not in [Trial(**key(r)) for r in results]:
                 error = 0.3 + 0.02 * trial.seed + trial.horizon / 1000

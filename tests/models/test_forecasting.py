@@ -123,6 +123,23 @@ def test_channels_do_not_see_each_other(windows):
     np.testing.assert_allclose(swapped, before[..., [2, 1, 0]], atol=1e-5)
 
 
+def test_attention_sees_the_latest_time_steps_and_the_highway_all(windows):
+    inputs = windows[0][:4].copy()
+    forecasts = []
+    for highway in (False, True):
+        model = opened(
+            forecaster(attention_lookback=8, highway=highway, normalize=False)
+        )
+        before = model.predict(inputs, verbose=0)
+        changed = inputs.copy()
+        changed[:, : TIME - 8] += 1
+        after = model.predict(changed, verbose=0)
+        forecasts.append(np.array_equal(before, after))
+        changed[:, TIME - 8] += 1
+        assert not np.allclose(after, model.predict(changed, verbose=0))
+    assert forecasts == [True, False]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -213,10 +230,12 @@ def test_int8_file_takes_any_units(windows, skip, tmp_path):
     [
         (lambda: forecaster(dropout=1.0), "dropout"),
         (lambda: forecaster(patch_size=5), "patch_size"),
+        (lambda: forecaster(attention_lookback=6), "patch_size"),
+        (lambda: forecaster(attention_lookback=28), "attention_lookback.* 24"),
         (lambda: forecaster(num_layers=0, highway=False), "num_layers"),
         (
             lambda: models.BPTransformer((8, 8), 3, highway=False),
-            "Arguments `normalize` and `highway`",
+            "Arguments `normalize`, `highway`",
         ),
         (
             lambda: models.start_at_ridge(
