@@ -83,7 +83,8 @@ def write(folder, task, stages: Sequence[Stage], outputs: np.ndarray) -> None:
             Stage.headings(task.metric),
             [stage.cells(task.metric) for stage in stages],
         ),
-        "Learning curves": plots.learning_curves(rows, task.metric),
+        # Nothing may have been trained.
+        "Learning curves": rows and plots.learning_curves(rows, task.metric),
         "Zeros per layer": plots.sparsity_by_layer(rows),
         "Scores of the int8 file": _html_table(
             ("score", "test"), [*task.details(outputs).items()]

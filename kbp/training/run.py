@@ -96,6 +96,11 @@ class Road:
         self.trainer.validation()  # whose parts may not fit the replicas
         if recipe.training.keep_best:
             self.check_keep_best()
+        if recipe.sparsity.target and not recipe.training.epochs:
+            raise UserError(
+                "training.epochs must be at least 1 for masks to close; "
+                "set sparsity.target to 0"
+            )
         model = self.masked(self.task.build())  # wrong arguments show at once
         if folder:
             # Weights and the optimizer's three moments, in the checkpoints of

@@ -186,15 +186,16 @@ class SparsityRecipe:
 class TrainingRecipe:
     """Section `[training]`.
 
-    With `keep_best` each stage ends with the weights whose validation loss was
-    the least after an epoch, or at its start. Of the checkpoints of a stage
-    the last `keep_checkpoints` stay. The batch size is that of all replicas
-    together. `steps_per_execution` are run at once, which spares a TPU waiting;
-    in the precision "mixed_bfloat16" it multiplies faster until the model is
-    quantized, and weights stay float32.
+    After 0 epochs the model is what it starts as, such as a forecast in closed
+    form. With `keep_best` each stage ends with the weights whose validation
+    loss was the least after an epoch, or at its start. Of the checkpoints of a
+    stage the last `keep_checkpoints` stay. The batch size is that of all
+    replicas together. `steps_per_execution` are run at once, which spares a TPU
+    waiting; in the precision "mixed_bfloat16" it multiplies faster until the
+    model is quantized, and weights stay float32.
     """
 
-    epochs: int = _number(10, 1)
+    epochs: int = _number(10, 0)
     batch_size: int = _number(32, 1)
     seed: int = _number(0, 0, 2**31 - 1)
     strategy: str = _choice("auto", STRATEGIES)
@@ -209,11 +210,12 @@ class TrainingRecipe:
 class QuantizationRecipe:
     """Section `[quantization]`.
 
-    `float_products` leaves the products of attention layers in float32, which
-    LiteRT computes faster than in integers.
+    After 0 epochs the ranges are those of the calibration, and the weights as
+    they were. `float_products` leaves the products of attention layers in
+    float32, which LiteRT computes faster than in integers.
     """
 
-    epochs: int = _number(2, 1)
+    epochs: int = _number(2, 0)
     learning_rate: float = _number(1e-4, above=0)
     calibration_batches: int = _number(8, 1)
     float_products: bool = False

@@ -85,7 +85,7 @@ class Trainer:
                 break
             except DivergedError as error:
                 self.slow_down(stage, model, error, seed)
-        if self.recipe.training.keep_best:
+        if self.recipe.training.keep_best and epochs:
             KeepBest.restore(best, model)
         return self.leave(stage, model)
 

@@ -78,7 +78,7 @@ def test_setting_changes_a_builders_argument():
         ),
         ({"model": {"architecture": []}}, "architecture must be of type str"),
         ({"data": {"split_seed": 2**33}}, "split_seed must be at most"),
-        ({"training": {"epochs": 0}}, "training.epochs must be at least 1"),
+        ({"training": {"epochs": -1}}, "training.epochs must be at least 0"),
         ({"training": {"epochs": 2.5}}, "training.epochs must be of type int"),
         ({"training": {"epochs": True}}, "training.epochs must be of type int"),
         ({"training": {"strategy": "tpus"}}, "training.strategy: unknown"),

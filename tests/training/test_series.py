@@ -237,6 +237,29 @@ def test_best_weights_are_kept_the_starts_too(file, tmp_path):
     assert all(float(row["val_loss"]) > 0.1 for row in rows[:2])
 
 
+def test_without_epochs_a_model_is_what_it_starts_as(file, tmp_path):
+    still = recipe(
+        file,
+        training={"epochs": 0, "batch_size": 16, "keep_best": True},
+        quantization={"epochs": 0},
+    )
+    folder = tmp_path / "run"
+    fitted(still, folder)
+    task = make_task(still)
+    windows = task.inputs("test")
+    np.testing.assert_allclose(
+        checkpoint.load(folder / "model.keras").predict(windows, verbose=0),
+        task.start(task.build()).predict(windows, verbose=0),
+        atol=1e-5,
+    )
+    report = (folder / "report.html").read_text()
+    assert "Forecasts of the int8 file" in report
+    assert "Learning curves" not in report
+    masked = recipe(file, training={"epochs": 0}, sparsity={"target": 0.5})
+    with pytest.raises(UserError, match=r"training\.epochs must be at least 1"):
+        training.run(masked, tmp_path / "masked")
+
+
 @pytest.mark.slow
 def test_best_weights_survive_a_stop(file, tmp_path, monkeypatch):
     wild = recipe(file, **WILD)
