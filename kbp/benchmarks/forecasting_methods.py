@@ -167,10 +167,9 @@ def bp_transformer(
     )
     start = {
         "lookbacks": (time // 2, time),
-        "penalty": 0.5,
         "memory": 4 * DAY * rows,
     } | (start or {})
-    if start["penalty"] and arguments.get("highway", True):
+    if start.get("penalty", 1) and arguments.get("highway", True):
         models.start_at_ridge(model, train.inputs, train.labels, **start)
     return model
 

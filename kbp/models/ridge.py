@@ -15,7 +15,7 @@ def start_at_ridge(
     labels: np.ndarray,
     *,
     lookbacks: Sequence[int] = (),
-    penalty: float = 0.5,
+    penalty: float = 1.0,
     memory: float = 96.0,
     trainable: bool = False,
 ) -> None:
@@ -83,7 +83,7 @@ def ridge(
     inputs: np.ndarray,
     labels: np.ndarray,
     *,
-    penalty: float = 0.5,
+    penalty: float = 1.0,
     memory: float = np.inf,
 ) -> np.ndarray:
     """Return the linear map of windows with the least squared error.

@@ -149,7 +149,7 @@ class HighwayRecipe:
     """
 
     lookbacks: tuple[int, ...] = ()
-    penalty: float = _number(0.5, 0)
+    penalty: float = _number(1.0, 0)
     memory: float = _number(96.0, above=0)
     trainable: bool = False
 
