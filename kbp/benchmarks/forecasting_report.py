@@ -70,17 +70,18 @@ def markdown_table(head: dict, results: list[dict]) -> str:
     lines = [
         "| data and method | look-back | "
         + " | ".join(map(str, HORIZONS))
-        + " | mean | parameters | seconds |",
-        f"| --- |{' ---: |' * (len(HORIZONS) + 4)}",
+        + " | mean | published | parameters | seconds |",
+        f"| --- |{' ---: |' * (len(HORIZONS) + 5)}",
     ]
     for data, methods in rows.items():
         whole = {k: v for k, v in methods.items() if {*v} == {*HORIZONS}}
+        published = {n: _published(data, n) for n in PUBLISHED[data]}
         for name, runs in whole.items():
-            lines.append(_line(data, name, _cells(runs)))
-        for name, cells in PUBLISHED[data].items() if whole else ():
-            shown = ["-" if x is None else f"{x:.3f}" for x in cells]
-            title = f"*{name}, published*"
-            lines.append(_line(data, title, ["-", *shown, "-", "-"]))
+            known = published.pop(name.removesuffix("-like"), "-")
+            lines.append(_line(data, name, _cells(runs, known)))
+        for name, known in published.items() if whole else ():
+            cells = ["-"] * (len(HORIZONS) + 2)
+            lines.append(_line(data, name, [*cells, known, "-", "-"]))
     if len(lines) == 2:
         return "No method has finished yet."
     more = [*_absolute(rows), *_ablation(rows)]
@@ -113,7 +114,15 @@ def _line(data, name, cells):
     return f"| {data}: {title} | {' | '.join(cells)} |"
 
 
-def _cells(runs):
+def _published(data, name):
+    """Return what was published of a method as text."""
+    *cells, mean = (
+        "-" if x is None else f"{x:.3f}" for x in PUBLISHED[data][name]
+    )
+    return f"{' / '.join(cells)}, mean {mean}"
+
+
+def _cells(runs, published):
     """Return look-back, errors, their mean and cost as text."""
     first = next(iter(runs.values()))[0]
     every = list(runs.values())
@@ -125,6 +134,7 @@ def _cells(runs):
         str(first["lookback"]),
         *(_spread(_errors(each)) for each in every),
         _spread(means),
+        published,
         f"{most / 1e3:,.0f} k" if most else "-",
         f"{statistics.median(seconds):.0f}",
     ]
@@ -188,9 +198,9 @@ def _explanation(head, results):
         "may take, it is its linear highway without attention. Its look-back, "
         "six weeks of hours or three of quarter-hours, comes from pilots that "
         "saw test windows, like its widths and what attention sees. Trainings "
-        "take "
-        f"{protocol.steps} steps of {protocol.batch_size} windows and keep the "
-        "weights that are best on validation. Published figures, in italics, "
-        "are their authors' or those of papers that compare with them, at "
-        "their best look-back. " + provenance(head, results)
+        f"take {protocol.steps} steps of {protocol.batch_size} windows and keep the "
+        "weights that are best on validation. Published: for the same "
+        "horizons and their mean, by the authors or papers that compare with "
+        "them, at their best look-back; PatchTST itself, not what is like it. "
+        + provenance(head, results)
     )

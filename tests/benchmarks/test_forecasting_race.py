@@ -182,7 +182,10 @@ def test_table_has_means_spreads_and_published_figures(tmp_path):
     table = report.markdown_table(log.head, results)
     assert "| etth1: **BP-Transformer** | 1008 | " in table
     assert " 1.0300 ± 0.0141 |" in table  # of 720: 1.02 and 1.04
-    assert "| etth2: *FITS, published* | - | 0.271 | " in table
+    published = "0.271 / 0.331 / 0.354 / 0.378, mean 0.334"
+    empty = "- | " * 6
+    assert f"| etth2: FITS | {empty}{published} | - | - |" in table
+    assert "| etth2: repeat last | 1 | " in table
     assert "| etth1 96: without highway | " in table
     assert "LSTM" not in table.split("| ablation")[0].split("±")[-1]
     assert "BP-Transformer" in report.plot(log.head, results)
