@@ -198,9 +198,9 @@ def _explanation(head, results):
         "may take, it is its linear highway without attention. Its look-back, "
         "six weeks of hours or three of quarter-hours, comes from pilots that "
         "saw test windows, like its widths and what attention sees. Trainings "
-        f"take {protocol.steps} steps of {protocol.batch_size} windows and keep the "
-        "weights that are best on validation. Published: for the same "
+        f"take {protocol.steps} steps of {protocol.batch_size} windows and "
+        "keep the weights that are best on validation. Published: for the same "
         "horizons and their mean, by the authors or papers that compare with "
-        "them, at their best look-back; PatchTST itself, not what is like it. "
-        + provenance(head, results)
+        "them, at their best look-back; of PatchTST itself, not of what is "
+        "like it. " + provenance(head, results)
     )
