@@ -21,7 +21,8 @@ def add_arguments(parser):
 def run(options, console):
     """Run the command."""
     table = Table(title=f"Zoo in {zoo.root()}")
-    for column in ("entry", "architecture", "data", "epochs", "weights"):
+    table.add_column("entry", overflow="fold")  # whole, to be copied
+    for column in ("data", "epochs", "weights"):
         table.add_column(column)
     for entry in zoo.entries():
         recipe = entry.recipe
@@ -31,7 +32,6 @@ def run(options, console):
             weights = "verified"
         table.add_row(
             entry.name,
-            recipe.model.architecture,
             recipe.data.name,
             f"{recipe.training.epochs} + {recipe.quantization.epochs}",
             weights,
