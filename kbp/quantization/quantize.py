@@ -113,8 +113,8 @@ class _Placement:
     """Calls each layer of the new model and rounds its result, by the rules.
 
     Attributes:
-        rounders: from a tensor's id to the quantizer that rounded it, or None
-            where the converter knows a range by itself. The others are float.
+        rounders: from a tensor's id to the quantizer that rounded it.
+        floats: ids of tensors that the converter can know no range of.
         steps: from a tensor's id to the step of a bias that is added to it.
     """
 
@@ -128,12 +128,19 @@ class _Placement:
         self.unique = graph.UniqueNames(use.operation.name for use in uses)
         self.rounded_inputs = {}
         self.one = None
-        self.rounders: dict[int, FakeQuantize | None] = {}
+        self.rounders: dict[int, FakeQuantize] = {}
+        self.floats: set[int] = set()
 
     def __call__(self, layer, *args, **kwargs):
         use = next(self.uses)
         operation = use.operation
-        if not isinstance(operation, rules.UNIT_LAYERS):
+        if isinstance(operation, rules.UNIT_LAYERS):
+            self.floats |= {
+                id(x)
+                for x in graph.tensors_of((args, kwargs))
+                if _is_model_input(x)
+            }
+        else:
             args, kwargs = keras.tree.map_structure(
                 self.round_input, (args, kwargs)
             )
@@ -156,7 +163,7 @@ class _Placement:
         (inputs, *_) = graph.tensors_of((args, kwargs))
         if rules.is_moving(operation):
             return self.keep_rounder(inputs, outputs)
-        if rules.is_averaging(operation) and self.rounders.get(id(inputs)):
+        if rules.is_averaging(operation) and id(inputs) in self.rounders:
             return self.round_as_input(inputs, outputs)
         return outputs if self.is_left_open(use) else self.round(use, outputs)
 
@@ -189,7 +196,7 @@ class _Placement:
         """Round a tensor if it is an input of the model, once for all uses."""
         if not _is_float(x):
             return x
-        if isinstance(x._keras_history.operation, keras.layers.InputLayer):
+        if _is_model_input(x):
             if id(x) not in self.rounded_inputs:
                 layer = FakeQuantize(
                     "input", name=self.unique(f"{x.name}_quant")
@@ -199,21 +206,23 @@ class _Placement:
         return x
 
     def in_float(self, operation, args, kwargs):
-        """Mark what goes into a layer that stays in float."""
+        """Mark what goes into a layer that stays in float.
+
+        What the converter may know a range of passes the gate.
+        """
         tensors = [x for x in graph.tensors_of((args, kwargs)) if _is_float(x)]
-        if not tensors:
-            return args, kwargs
-        first = tensors[0]
+        ranged = [x for x in tensors if id(x) not in self.floats]
+        if rules.is_float_by_one_input(operation):
+            ranged = ranged[:1] if len(ranged) == len(tensors) else []
+        if ranged and self.one is None:
+            self.one = One(name=self.unique("float_one"))(ranged[0])
         name = self.unique(f"{operation.name}_float")
         gate = FloatGate(operation.name, name=name)
-        if all(id(x) in self.rounders for x in tensors):
-            if self.one is None:
-                self.one = One(name=self.unique("float_one"))(first)
-            gated = gate(first, self.one)
-        else:
-            gated = gate(first)
+        gated = {id(x): gate(x, self.one) for x in ranged}
+        if tensors and not ranged:
+            gated = {id(tensors[0]): gate(tensors[0])}
         return keras.tree.map_structure(
-            lambda x: gated if x is first else x, (args, kwargs)
+            lambda x: gated.get(id(x), x), (args, kwargs)
         )
 
     def round(self, use, outputs):
@@ -237,8 +246,8 @@ class _Placement:
         else:
             quantizers = [FakeQuantize() for _ in tensors]
         if not quantizers:
-            if rules.fixed_range(use.operation):
-                self.rounders[id(outputs)] = None
+            if rules.has_open_range(use.operation):
+                self.floats.add(id(outputs))
             return outputs
         for quantizer in quantizers:
             quantizer.name = self.unique(f"{use.operation.name}_quant")
@@ -263,6 +272,8 @@ class _Placement:
 
     def keep_rounder(self, inputs, outputs):
         """Remember of moved values what rounded them, if anything did yet."""
+        if id(inputs) in self.floats:
+            self.floats.add(id(outputs))
         if id(inputs) in self.rounders:
             self.rounders[id(outputs)] = self.rounders[id(inputs)]
         return outputs
@@ -278,6 +289,10 @@ class _Placement:
         outputs = layer(inputs)
         self.rounders[id(outputs)] = layer
         return outputs
+
+
+def _is_model_input(x):
+    return isinstance(x._keras_history.operation, keras.layers.InputLayer)
 
 
 def _is_float(x):

@@ -175,6 +175,19 @@ def fixed_range(operation) -> tuple[float, float] | None:
     return None
 
 
+def has_open_range(operation) -> bool:
+    """Say whether LiteRT's converter can know no range of a float result."""
+    return isinstance(operation, UNIT_LAYERS) or _is(operation, "Matmul")
+
+
+def is_float_by_one_input(operation) -> bool:
+    """Say whether one float input keeps all of a layer in float.
+
+    Within other layers, what reads only the others could become integers.
+    """
+    return has_open_range(operation) or _is(operation, layers.Softmax)
+
+
 def check(call: Call) -> None:
     """Raise a ValueError where the rules do not cover a use of a layer."""
     problem = _problem(call)

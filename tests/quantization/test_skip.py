@@ -80,6 +80,49 @@ def test_what_stands_before_a_skipped_layer_is_rounded(kind, tmp_path):
     assert export.verify(q, tmp_path / "q.tflite", [x]).within_one >= 0.99
 
 
+@keras.saving.register_keras_serializable(package="kbp_tests")
+class Gated(layers.Layer):
+    def call(self, inputs):
+        x, gate = inputs
+        return x * keras.ops.sigmoid(gate)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "inside"),
+    [(layers.Attention, "BATCH_MATMUL"), (Gated, "LOGISTIC")],
+)
+def test_all_of_a_skipped_layer_is_float(kind, inside, tmp_path):
+    """Also what within it reads its second input alone."""
+
+    def body(x):
+        x = kind(name="odd")([layers.Dense(8)(x), layers.Dense(8)(x)])
+        return layers.Dense(3)(x)
+
+    x = np.random.default_rng(0).normal(size=(16, 6, 8)).astype("float32")
+    q = quantize(image_model(body, (6, 8)), [x], skip=[kind])
+    audit = export.to_tflite(q, tmp_path / "q.tflite")
+    found = [op for op in audit.operations if op.name == inside]
+    assert found
+    assert all(op.is_float for op in found)
+    assert export.verify(q, tmp_path / "q.tflite", [x]).within_one >= 0.999
+
+
+def test_skipped_operations_stay_in_float(tmp_path):
+    def body(x):
+        a, b = layers.Dense(6)(x), layers.Dense(8)(x)
+        return layers.Dense(3)(keras.ops.matmul(keras.ops.softmax(a), b))
+
+    x = np.random.default_rng(0).normal(size=(16, 6, 8)).astype("float32")
+    skip = [keras.ops.softmax, keras.ops.matmul]
+    q = quantize(image_model(body, (6, 8)), [x], skip=skip)
+    audit = export.to_tflite(q, tmp_path / "q.tflite")
+    floats = [op.name for op in audit.float_operations]
+    assert {"SOFTMAX", "BATCH_MATMUL"} <= {*floats}
+
+
 def test_products_of_an_attention_stay_in_float(tmp_path):
     x = np.random.default_rng(0).normal(size=(16, 6, 8)).astype("float32")
     for attend in (
