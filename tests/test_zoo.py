@@ -1,5 +1,6 @@
 """Entries with weights."""
 
+import functools
 import io
 import json
 import shutil
@@ -109,6 +110,27 @@ def test_models_that_give_other_outputs_are_found(entry, made, name):
     zoo.take(zoo.find(NAME), entry)
     with pytest.raises(UserError, match=f"{name} model's outputs are 3"):
         zoo.verify(NAME)
+
+
+def test_forecasts_of_another_file_are_found(tmp_path):
+    folder = zoo.find("bp_transformer_small.etth1_96").path
+    with np.load(folder / golden.FILE) as file:
+        arrays = dict(file)
+    largest = np.abs(arrays["int8"]).max()
+    for share, is_right in ((0.005, True), (0.02, False)):
+        other = {**arrays, "int8": arrays["int8"] + share * largest}
+        np.savez(tmp_path / golden.FILE, **other)
+        check = functools.partial(
+            golden.check,
+            tmp_path / golden.FILE,
+            zoo.load("bp_transformer_small.etth1_96"),
+            folder / zoo.INT8,
+        )
+        if is_right:
+            check()
+        else:
+            with pytest.raises(UserError, match="int8 model's outputs are"):
+                check()
 
 
 def test_nothing_is_taken_if_something_is_missing_or_large(

@@ -27,15 +27,16 @@ class Method:
         fit: for methods in closed form,
             `fit(splits, data) -> (predict, number of parameters)`.
         build: for those that are trained, `build(splits, data) -> model`.
+        untrained: the same where the learning rate is 0.
         lookbacks: `lookbacks(data) -> candidates`, in rows.
-        learning_rates: candidates; the best pair is chosen on validation. At
-            0 nothing is trained, and a model has no attention.
+        learning_rates: candidates; the best pair is chosen on validation.
         ours: whether it is kbp's.
         cases: pairs of data set and horizon that it is raced on.
     """
 
     fit: Callable | None = None
     build: Callable | None = None
+    untrained: Callable | None = None
     lookbacks: Callable = field(default=lambda data: (336,))
     learning_rates: tuple[float, ...] = (0.0,)
     ours: bool = False
@@ -146,18 +147,15 @@ def bp_transformer(
             penalty of 0 the highway starts anywhere.
         **arguments: of the builder, instead of the usual ones.
     """
-    time, train, rows = (
-        splits.input_shape[0],
-        splits.train,
-        ROWS_OF_AN_HOUR[data],
-    )
+    time, _ = splits.input_shape
+    hour, train = ROWS_OF_AN_HOUR[data], splits.train
     usual = {
         "num_layers": 2,
-        "width": 32 if rows == 1 else 64,
+        "width": 32 if hour == 1 else 64,
         "num_heads": 1,
-        "patch_size": DAY * rows,
-        "attention_lookback": WEEK * rows,
-        "dropout": 0.3 if rows == 1 else 0.2,
+        "patch_size": DAY * hour,
+        "attention_lookback": WEEK * hour,
+        "dropout": 0.3 if hour == 1 else 0.2,
     }
     model = models.BPTransformer(
         splits.input_shape,
@@ -167,9 +165,9 @@ def bp_transformer(
     )
     start = {
         "lookbacks": (time // 2, time),
-        "memory": 4 * DAY * rows,
+        "memory": 4 * DAY * hour,
     } | (start or {})
-    if start.get("penalty", 1) and arguments.get("highway", True):
+    if start.get("penalty") != 0 and arguments.get("highway", True):
         models.start_at_ridge(model, train.inputs, train.labels, **start)
     return model
 
@@ -197,55 +195,50 @@ def mean_errors(
 _RATES = (3e-4, 1e-3)
 
 
-def _weeks(*counts, quarters=None):
-    """Return a function from a set's name to rows of so many weeks.
+def _weeks(of_hours, of_quarter_hours):
+    """Return a function from a set's name to so many weeks, in rows."""
 
-    Args:
-        *counts: where an hour is a row.
-        quarters: where it is four; by default the same.
-    """
+    def lookbacks(data):
+        hour = ROWS_OF_AN_HOUR[data]
+        weeks = of_hours if hour == 1 else of_quarter_hours
+        return tuple(n * WEEK * hour for n in weeks)
 
-    def rows(data):
-        n = ROWS_OF_AN_HOUR[data]
-        return tuple(n * WEEK * c for c in (quarters if n > 1 else counts))
-
-    quarters = quarters or counts
-    return rows
+    return lookbacks
 
 
-_own = _weeks(6, quarters=(3,))
+_OWN = _weeks((6,), (3,))
+_ALL = Method.cases
+_ABLATED = (("etth1", 96), ("ettm1", 96))
 
 
-def _ablation(rates=(0.0, *_RATES), **arguments):
+def _ours(
+    rates=(0.0, *_RATES),
+    lookbacks=_OWN,
+    cases=_ABLATED,
+    **arguments,
+):
     return Method(
         build=functools.partial(bp_transformer, **arguments),
-        lookbacks=_own,
+        untrained=functools.partial(bp_transformer, num_layers=0, **arguments),
+        lookbacks=lookbacks,
         learning_rates=rates,
         ours=True,
-        cases=(("etth1", 96), ("ettm1", 96)),
+        cases=cases,
     )
 
 
 METHODS = {
-    "BP-Transformer": Method(
-        build=bp_transformer,
-        lookbacks=_own,
-        learning_rates=(0.0, *_RATES),
-        ours=True,
-    ),
-    "BP-Transformer, look-back chosen": Method(
-        build=bp_transformer,
-        lookbacks=_weeks(2, 4, 6, quarters=(1, 2, 3)),
-        learning_rates=(0.0, *_RATES),
-        ours=True,
+    "BP-Transformer": _ours(cases=_ALL),
+    "BP-Transformer, look-back chosen": _ours(
+        lookbacks=_weeks((2, 4, 6), (1, 2, 3)), cases=_ALL
     ),
     "repeat last": Method(fit=repeat, lookbacks=lambda data: (1,)),
     "seasonal naive": Method(
         fit=repeat, lookbacks=lambda data: (DAY * ROWS_OF_AN_HOUR[data],)
     ),
-    "ridge": Method(fit=ridge, lookbacks=_weeks(1, 2, 3, 6)),
+    "ridge": Method(fit=ridge, lookbacks=_weeks((1, 2, 3, 6), (1, 2, 3, 6))),
     "DLinear": Method(
-        build=dlinear, lookbacks=_weeks(2, 3), learning_rates=_RATES
+        build=dlinear, lookbacks=_weeks((2, 3), (2, 3)), learning_rates=_RATES
     ),
     "LSTM": Method(
         build=lstm, lookbacks=lambda data: (96, 336), learning_rates=_RATES
@@ -255,13 +248,13 @@ METHODS = {
         lookbacks=lambda data: (336, 512),
         learning_rates=_RATES,
     ),
-    "without attention": _ablation((0.0,)),
-    "with attention": _ablation(_RATES),
-    "without highway": _ablation(_RATES, highway=False),
-    "without normalization": _ablation(normalize=False),
-    "highway starts anywhere": _ablation(_RATES, start={"penalty": 0}),
-    "highway trained on": _ablation(_RATES, start={"trainable": True}),
-    "highway of one look-back": _ablation(start={"lookbacks": ()}),
-    "highway of one penalty for all ages": _ablation(start={"memory": np.inf}),
-    "attention to the whole window": _ablation(_RATES, attention_lookback=None),
+    "without attention": _ours((0.0,)),
+    "with attention": _ours(_RATES),
+    "without highway": _ours(_RATES, highway=False),
+    "without normalization": _ours(normalize=False),
+    "highway starts anywhere": _ours(_RATES, start={"penalty": 0}),
+    "highway trained on": _ours(_RATES, start={"trainable": True}),
+    "highway of one look-back": _ours(start={"lookbacks": ()}),
+    "highway of one penalty for all ages": _ours(start={"memory": np.inf}),
+    "attention to the whole window": _ours(_RATES, attention_lookback=None),
 }

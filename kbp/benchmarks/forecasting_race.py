@@ -99,10 +99,10 @@ def best_of(name: str, data: str, results: list[dict]) -> tuple[int, float]:
         (lookback,), (rate,) = method.lookbacks(data), method.learning_rates
         return lookback, rate
     found = [find(results, trial) for trial in tried]
-    # Weights that stay as they start are no better than those not trained.
-    best = min(
-        found, key=lambda r: (round(r["validation"], 6), r["learning_rate"])
-    )
+    if 0.0 in method.learning_rates:
+        # A training that keeps its start is no better than none.
+        found = [r for r in found if r["kept"] or not r["learning_rate"]]
+    best = min(found, key=lambda result: result["validation"])
     return best["lookback"], best["learning_rate"]
 
 

@@ -78,7 +78,8 @@ def markdown_table(head: dict, results: list[dict]) -> str:
         published = {n: _published(data, n) for n in PUBLISHED[data]}
         for name, runs in whole.items():
             known = published.pop(name.removesuffix("-like"), "-")
-            lines.append(_line(data, name, _cells(runs, known)))
+            note = "" if _is_trained(runs) else ", highway alone"
+            lines.append(_line(data, name, _cells(runs, known), note))
         for name, known in published.items() if whole else ():
             cells = ["-"] * (len(HORIZONS) + 2)
             lines.append(_line(data, name, [*cells, known, "-", "-"]))
@@ -108,9 +109,9 @@ def _errors(runs: Sequence[dict], key: str = "mse") -> list[float]:
     return [run[key] for run in runs]
 
 
-def _line(data, name, cells):
+def _line(data, name, cells, note=""):
     bold = name in METHODS and METHODS[name].ours
-    title = f"**{name}**" if bold else name
+    title = f"**{name}**{note}" if bold else name
     return f"| {data}: {title} | {' | '.join(cells)} |"
 
 
@@ -120,6 +121,10 @@ def _published(data, name):
         "-" if x is None else f"{x:.3f}" for x in PUBLISHED[data][name]
     )
     return f"{' / '.join(cells)}, mean {mean}"
+
+
+def _is_trained(runs):
+    return all(run["learning_rate"] for each in runs.values() for run in each)
 
 
 def _cells(runs, published):
@@ -194,10 +199,11 @@ def _explanation(head, results):
         "random), for horizons in rows and their mean; parameters are the "
         "most, seconds the median of processor time for one fit, all choices "
         "aside. Look-back and learning rate are chosen on validation at the "
-        "shortest horizon; at a learning rate of 0, which only BP-Transformer "
-        "may take, it is its linear highway without attention. Its look-back, "
-        "six weeks of hours or three of quarter-hours, comes from pilots that "
-        "saw test windows, like its widths and what attention sees. Trainings "
+        "shortest horizon, and whether BP-Transformer is trained: if not, it "
+        "is its linear highway alone. BP-Transformer's look-back, six weeks of "
+        "hours or three of quarter-hours, comes from pilots that saw test "
+        "windows, like its highway's two look-backs, their penalty and memory, "
+        "its widths and what attention sees. Trainings "
         f"take {protocol.steps} steps of {protocol.batch_size} windows and "
         "keep the weights that are best on validation. Published: for the same "
         "horizons and their mean, by the authors or papers that compare with "

@@ -96,8 +96,8 @@ class Trainer:
         if method.fit:
             predict, parameters = method.fit(splits, trial.data)
         else:
-            still = {} if trial.learning_rate else {"num_layers": 0}
-            model = method.build(splits, trial.data, **still)
+            build = method.build if trial.learning_rate else method.untrained
+            model = build(splits, trial.data)
             kept = self.fit(model, splits, trial)
             parameters, predict = model.count_params(), model.predict_on_batch
         seconds = time.process_time() - start

@@ -72,6 +72,8 @@ def run(options, console):
             "-" if share is None else f"{share:.2%}",
             "-" if seconds is None else f"{1e3 * seconds:.3f} ms",
         )
+    if not table.row_count:
+        raise UserError(f"{name} trains nothing: both its epochs are 0")
     console.print(table)
     console.print(
         "The time is that of the arithmetic in bfloat16 or of the memory "

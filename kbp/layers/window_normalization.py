@@ -12,7 +12,7 @@ class WindowNormalization(keras.layers.Layer):
 
     A network between the two may be given any units, and answers in them. It
     works channel by channel: a channel's values lie side by side, where level
-    and scale are taken away five times as fast in a `.tflite` file.
+    and scale are taken away faster in a `.tflite` file.
 
     Args:
         invert: give level and scale back.

@@ -106,18 +106,20 @@ def BPTransformer(
     check_integer(int(classifies or not highway), num_layers=num_layers)
     check_integer(num_heads=num_heads, width=width, patch_size=patch_size)
     check_dropout(dropout)
-    lookback = attention_lookback
-    _check_shape(input_shape, lookback, patch_size)
+    _check_shape(input_shape)
+    lookback = _lookback(attention_lookback, input_shape[0], patch_size)
     if width % num_heads:
         raise ValueError(
             "Argument `width` must be divisible by `num_heads`. "
             f"Received: width={width}, num_heads={num_heads}"
         )
-    if classifies and not (normalize and highway and lookback is None):
+    if classifies and not (
+        normalize and highway and attention_lookback is None
+    ):
         raise ValueError(
             "Arguments `normalize`, `highway` and `attention_lookback` are for "
             f"head='forecasting'. Received: normalize={normalize}, "
-            f"highway={highway}, attention_lookback={lookback}"
+            f"highway={highway}, attention_lookback={attention_lookback}"
         )
     inputs = keras.Input(input_shape, name="sequence")
     attend = functools.partial(
@@ -133,7 +135,7 @@ def BPTransformer(
     forecast = functools.partial(
         _forecast,
         attend=attend if num_layers else None,
-        lookback=lookback or input_shape[0],
+        lookback=lookback,
         horizon=num_outputs,
         dropout=dropout,
         highway=highway,
@@ -164,8 +166,9 @@ def _forecast(x, *, attend, lookback, horizon, dropout, highway):
     if highway:
         roads.append(layers.Dense(horizon, use_bias=False, name=HIGHWAY)(x))
     if attend:
-        # (batch * channels, lookback, 1)
-        x = ops.reshape(x[:, :, -lookback:], (-1, lookback, 1))
+        if lookback < x.shape[-1]:
+            x = x[:, :, -lookback:]
+        x = ops.reshape(x, (-1, lookback, 1))  # (batch * channels, time, 1)
         x = attend(x, dropout=dropout)
         x = layers.Flatten(name="flatten")(x)
         x = _drop(x, dropout, "dropout")
@@ -197,22 +200,27 @@ def _drop(x, rate, name):
     return layers.Dropout(rate, name=name)(x) if rate else x
 
 
-def _check_shape(input_shape, lookback, patch_size):
+def _check_shape(input_shape):
     if len(input_shape) != 2 or None in input_shape:
         raise ValueError(
             "Argument `input_shape` must be (time, features), both fixed. "
             f"Received: input_shape={input_shape}"
         )
-    time = input_shape[0]
-    if lookback is not None:
-        check_integer(attention_lookback=lookback)
-        if lookback > time:
+
+
+def _lookback(given, time, patch_size):
+    """Return how many time steps attention sees."""
+    if given is not None:
+        check_integer(attention_lookback=given)
+        if given > time:
             raise ValueError(
                 "Argument `attention_lookback` must be at most the window's "
-                f"{time} time steps. Received: attention_lookback={lookback}"
+                f"{time} time steps. Received: attention_lookback={given}"
             )
-    if (lookback or time) % patch_size:
+    lookback = given or time
+    if lookback % patch_size:
         raise ValueError(
             "Argument `patch_size` must divide the time steps that attention "
-            f"sees, {lookback or time}. Received: patch_size={patch_size}"
+            f"sees, {lookback}. Received: patch_size={patch_size}"
         )
+    return lookback

@@ -43,7 +43,7 @@ def learning_curves(rows: Sequence[dict], metric: str) -> str:
             "learning rate": ("learning_rate",),
         }
         epochs = np.arange(1, len(rows) + 1)
-        border = sum(row["stage"] == rows[0]["stage"] for row in rows) + 0.5
+        border = sum(row["stage"] == "train" for row in rows) + 0.5
         for axes, (title, keys) in zip(
             figure.subplots(1, 3), panels.items(), strict=True
         ):

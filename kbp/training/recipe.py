@@ -86,6 +86,11 @@ class Recipe:
                 "sparsity.begin must be less than sparsity.end; received "
                 f"{recipe.sparsity.begin} and {recipe.sparsity.end}"
             )
+        if recipe.sparsity.target and not recipe.training.epochs:
+            raise UserError(
+                "training.epochs must be at least 1 for masks to close, or "
+                "sparsity.target 0"
+            )
         return recipe
 
     def with_settings(self, settings: Sequence[str]) -> "Recipe":

@@ -83,7 +83,7 @@ def write(folder, task, stages: Sequence[Stage], outputs: np.ndarray) -> None:
             Stage.headings(task.metric),
             [stage.cells(task.metric) for stage in stages],
         ),
-        # Nothing may have been trained.
+        # Without epochs there are no rows.
         "Learning curves": rows and plots.learning_curves(rows, task.metric),
         "Zeros per layer": plots.sparsity_by_layer(rows),
         "Scores of the int8 file": _html_table(

@@ -96,11 +96,6 @@ class Road:
         self.trainer.validation()  # whose parts may not fit the replicas
         if recipe.training.keep_best:
             self.check_keep_best()
-        if recipe.sparsity.target and not recipe.training.epochs:
-            raise UserError(
-                "training.epochs must be at least 1 for masks to close; "
-                "set sparsity.target to 0"
-            )
         model = self.masked(self.task.build())  # wrong arguments show at once
         if folder:
             # Weights and the optimizer's three moments, in the checkpoints of
@@ -163,14 +158,21 @@ class Road:
         return trained, pruned, self.quantize(pruned if shrunk else trained)
 
     def compiled(self) -> Iterator[tuple[str, keras.Model]]:
-        """Return each stage's name and its model, compiled, not trained."""
+        """Return each stage with epochs: its name and its model, compiled."""
         recipe, trainer = self.recipe, self.trainer
         trained = self.masked(self.task.build())
         rounded = self.quantization_aware(trained)
-        for stage, made, section in (
-            ("train", trained, recipe.optimizer),
-            ("quantize", rounded, recipe.quantization),
+        for stage, made, section, epochs in (
+            ("train", trained, recipe.optimizer, recipe.training.epochs),
+            (
+                "quantize",
+                rounded,
+                recipe.quantization,
+                recipe.quantization.epochs,
+            ),
         ):
+            if not epochs:
+                continue
             model, _ = trainer.enter(stage, lambda made=made: (made, {}))
             trainer.compile(model, section.learning_rate, epochs=1)
             yield stage, model

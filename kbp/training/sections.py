@@ -210,8 +210,8 @@ class TrainingRecipe:
 class QuantizationRecipe:
     """Section `[quantization]`.
 
-    After 0 epochs the ranges are those of the calibration, and the weights as
-    they were. `float_products` leaves the products of attention layers in
+    After 0 epochs nothing is trained on, and the ranges are those of the
+    calibration. `float_products` leaves the products of attention layers in
     float32, which LiteRT computes faster than in integers.
     """
 

@@ -51,7 +51,7 @@ class Trainer:
         Args:
             stage: its name.
             make: `make() -> model`, not compiled.
-            epochs: of the whole stage.
+            epochs: of the whole stage; none if nothing can be trained.
             learning_rate: its peak.
             seed: of weights, dropout and batches.
             schedule: of masks, if there are any.
@@ -70,6 +70,8 @@ class Trainer:
         )
         while True:
             model, state = self.stand(stage, checkpoints, make, seed)
+            if not model.trainable_variables:
+                epochs = 0
             self.share(best)
             if state["slower"] != 1:
                 self.folder.run["slower"][stage] = state["slower"]

@@ -125,7 +125,7 @@ def test_channels_do_not_see_each_other(windows):
 
 def test_attention_sees_the_latest_time_steps_and_the_highway_all(windows):
     inputs = windows[0][:4].copy()
-    forecasts = []
+    unmoved = []
     for highway in (False, True):
         model = opened(
             forecaster(attention_lookback=8, highway=highway, normalize=False)
@@ -134,10 +134,10 @@ def test_attention_sees_the_latest_time_steps_and_the_highway_all(windows):
         changed = inputs.copy()
         changed[:, : TIME - 8] += 1
         after = model.predict(changed, verbose=0)
-        forecasts.append(np.array_equal(before, after))
+        unmoved.append(np.array_equal(before, after))
         changed[:, TIME - 8] += 1
         assert not np.allclose(after, model.predict(changed, verbose=0))
-    assert forecasts == [True, False]
+    assert unmoved == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,11 @@ def test_int8_file_takes_any_units(windows, skip, tmp_path):
         (lambda: forecaster(num_layers=0, highway=False), "num_layers"),
         (
             lambda: models.BPTransformer((8, 8), 3, highway=False),
-            "Arguments `normalize`, `highway`",
+            "`highway` and `attention_lookback` are for head='forecasting'",
+        ),
+        (
+            lambda: models.BPTransformer((8, 8), 3, attention_lookback=4),
+            "`highway` and `attention_lookback` are for head='forecasting'",
         ),
         (
             lambda: models.start_at_ridge(

@@ -177,6 +177,8 @@ def test_loss_is_the_recipes(error, file):
         ({"model": {"normalize": False}}, "model.normalize must be true"),
         ({"loss": {"dice_weight": 1.0}}, "loss.dice_weight cannot be changed"),
         ({"model": {"patch_size": 7}}, "patch_size"),
+        ({"model": {"attention_lookback": 96}}, "most the window's 48"),
+        ({"model": {"attention_lookback": 12}}, "sees, 12.*patch_size=8"),
         ({"training": {"batch_size": 500}}, "at most the 3"),
     ],
 )
@@ -237,27 +239,41 @@ def test_best_weights_are_kept_the_starts_too(file, tmp_path):
     assert all(float(row["val_loss"]) > 0.1 for row in rows[:2])
 
 
-def test_without_epochs_a_model_is_what_it_starts_as(file, tmp_path):
+@pytest.mark.parametrize(
+    ("layers", "epochs"),
+    [(1, 0), (0, 2)],  # nothing is to be trained, or nothing can be
+)
+def test_what_is_not_trained_is_what_it_starts_as(
+    layers, epochs, file, tmp_path
+):
     still = recipe(
         file,
-        training={"epochs": 0, "batch_size": 16, "keep_best": True},
-        quantization={"epochs": 0},
+        model={"num_layers": layers},
+        training={"epochs": epochs, "batch_size": 16, "keep_best": True},
+        quantization={"epochs": epochs},
     )
     folder = tmp_path / "run"
-    fitted(still, folder)
+    weights = fitted(still, folder)
     task = make_task(still)
     windows = task.inputs("test")
+    start = task.start(task.build()).predict(windows, verbose=0)
+    model = checkpoint.load(folder / "model.keras")
     np.testing.assert_allclose(
-        checkpoint.load(folder / "model.keras").predict(windows, verbose=0),
-        task.start(task.build()).predict(windows, verbose=0),
-        atol=1e-5,
+        model.predict(windows, verbose=0), start, atol=1e-5
     )
+    rounded = checkpoint.load(folder / "model_quantized.keras")
+    gaps = (rounded.predict(windows, verbose=0) - start) / windows.std((0, 1))
+    assert 0 < np.sqrt(np.mean(gaps**2)) < 0.03
     report = (folder / "report.html").read_text()
     assert "Forecasts of the int8 file" in report
     assert "Learning curves" not in report
-    masked = recipe(file, training={"epochs": 0}, sparsity={"target": 0.5})
+    for old, new in zip(weights, fitted(still, folder), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_masks_need_epochs(file):
     with pytest.raises(UserError, match=r"training\.epochs must be at least 1"):
-        training.run(masked, tmp_path / "masked")
+        recipe(file, training={"epochs": 0}, sparsity={"target": 0.5})
 
 
 @pytest.mark.slow
