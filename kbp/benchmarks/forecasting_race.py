@@ -86,7 +86,7 @@ def finals(name: str, protocol: Protocol, results: list[dict]) -> list[Trial]:
         lookback, rate = best_of(name, data, results)
         trials += [
             Trial(name, data, horizon, lookback, rate, seed)
-            for seed in range(protocol.seeds if rate else 1)
+            for seed in range((method.seeds or protocol.seeds) if rate else 1)
         ]
     return trials
 

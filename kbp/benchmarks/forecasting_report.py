@@ -195,11 +195,12 @@ def _explanation(head, results):
     protocol = Protocol(**head["protocol"])
     return (
         "Mean squared error of standardized values over all test windows, mean "
-        f"± standard deviation of {protocol.seeds} seeds (one where nothing is "
-        "random), for horizons in rows and their mean; parameters are the "
-        "most, seconds the median of processor time for one fit, all choices "
-        "aside. Look-back and learning rate are chosen on validation at the "
-        "shortest horizon, and whether BP-Transformer is trained: if not, it "
+        f"± standard deviation of {protocol.seeds} seeds (of BP-Transformer "
+        f"{METHODS['BP-Transformer'].seeds}, one where nothing is random), for "
+        "horizons in rows and their mean; parameters are the most, seconds the "
+        "median of processor time for one fit, all choices aside. "
+        "Look-back and learning rate are chosen on validation at the shortest "
+        "horizon, and whether BP-Transformer is trained: if not, it "
         "is its linear highway alone. BP-Transformer's look-back, six weeks of "
         "hours or three of quarter-hours, comes from pilots that saw test "
         "windows, like its highway's two look-backs, their penalty and memory, "
