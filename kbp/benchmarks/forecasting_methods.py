@@ -234,7 +234,7 @@ def _ours(
 METHODS = {
     "BP-Transformer": _ours(cases=_ALL, seeds=5),
     "BP-Transformer, look-back chosen": _ours(
-        lookbacks=_weeks((2, 4, 6), (1, 2, 3)), cases=_ALL
+        lookbacks=_weeks((1, 2, 3, 6), (1, 2, 3)), cases=_ALL
     ),
     "repeat last": Method(fit=repeat, lookbacks=lambda data: (1,)),
     "seasonal naive": Method(
