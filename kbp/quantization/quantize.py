@@ -134,13 +134,7 @@ class _Placement:
     def __call__(self, layer, *args, **kwargs):
         use = next(self.uses)
         operation = use.operation
-        if isinstance(operation, rules.UNIT_LAYERS):
-            self.floats |= {
-                id(x)
-                for x in graph.tensors_of((args, kwargs))
-                if _is_model_input(x)
-            }
-        else:
+        if not isinstance(operation, rules.UNIT_LAYERS):
             args, kwargs = keras.tree.map_structure(
                 self.round_input, (args, kwargs)
             )
@@ -211,7 +205,11 @@ class _Placement:
         What the converter may know a range of passes the gate.
         """
         tensors = [x for x in graph.tensors_of((args, kwargs)) if _is_float(x)]
-        ranged = [x for x in tensors if id(x) not in self.floats]
+        ranged = [
+            x
+            for x in tensors
+            if id(x) not in self.floats and not _is_model_input(x)
+        ]
         if rules.is_float_by_one_input(operation):
             ranged = ranged[:1] if len(ranged) == len(tensors) else []
         if ranged and self.one is None:

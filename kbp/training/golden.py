@@ -12,9 +12,7 @@ from kbp.export.files import write_atomically
 
 FILE = "golden.npz"
 TOLERANCES = {"keras": 1e-4, "int8": 1.0}  # of logits, and of integer steps
-FLOAT_TOLERANCE = (
-    0.01  # of the largest, where the int8 file's outputs are float
-)
+FLOAT_TOLERANCE = 0.01  # of the largest, of int8 files with float outputs
 _MOST_VALUES = 300_000  # of the inputs, which keeps the file small
 
 
