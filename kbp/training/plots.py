@@ -225,26 +225,31 @@ def error_by_horizon(
         emphasized: methods drawn in color; the others are grey.
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9, 3.2), layout="constrained")
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
+        colors = itertools.cycle(COLORS)
+        styles = itertools.cycle(("-", "--", ":", "-."))
+        looks: dict[str, dict] = {}  # of a method, the same in all panels
         for axes, (title, methods) in zip(grid, panels.items(), strict=True):
-            styles = itertools.cycle(("-", "--", ":", "-."))
             for name, horizons in methods.items():
-                ours = name in emphasized
+                label = None if name in looks else name  # once in the legend
+                if label:
+                    looks[name] = (
+                        {"color": next(colors), "zorder": 3}
+                        if name in emphasized
+                        else {"color": "#94a3b8", "linestyle": next(styles)}
+                    )
                 axes.errorbar(
                     list(horizons),
                     [np.mean(values) for values in horizons.values()],
                     [_deviation(values) for values in horizons.values()],
                     capsize=2,
-                    label=name,
-                    color=COLORS[0] if ours else "#94a3b8",
-                    linestyle="-" if ours else next(styles),
-                    zorder=3 if ours else 2,
+                    label=label,
+                    **looks[name],
                 )
             axes.set_title(f"{title}: MSE over horizon", loc="left")
             axes.grid(axis="y")
-            if methods:
-                axes.legend(frameon=False)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
         return as_svg(figure)
 
 
