@@ -249,7 +249,8 @@ def error_by_horizon(
                 )
             axes.set_title(f"{title}: MSE over horizon", loc="left")
             axes.grid(axis="y")
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        if looks:
+            figure.legend(loc="outside lower center", ncols=3, frameon=False)
         return as_svg(figure)
 
 

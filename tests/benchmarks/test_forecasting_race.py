@@ -195,6 +195,7 @@ def test_table_has_means_spreads_and_published_figures(tmp_path):
     rows = report.summarize(log.head, results[1:])
     assert "BP-Transformer" not in rows["etth1"]
     assert report.markdown_table(log.head, []) == "No method has finished yet."
+    assert "etth1" in report.plot(log.head, [])  # and nothing warns
 
 
 def key(result):
