@@ -54,7 +54,9 @@ class Runner:
 
     def predict_raw(self, inputs: np.ndarray) -> np.ndarray:
         """Return the outputs of a float batch of any size, in file's type."""
-        size, outputs = self.input["shape"][0], []
+        size = self.input["shape"][0]
+        empty = np.empty((0, *self.output["shape"][1:]), self.output["dtype"])
+        outputs = [empty]
         for start in range(0, len(inputs), size):  # bounds the memory
             part = self.quantize_input(np.asarray(inputs[start : start + size]))
             full = np.concatenate(

@@ -69,6 +69,9 @@ def verify(
                 "The data to verify with hold no targets for the metrics."
             )
         inputs = keras.ops.convert_to_numpy(batch[0] if pair else batch)
+        # Some processors' convolutions take an empty batch, others do not.
+        if not len(inputs):
+            continue
         outputs = keras.ops.convert_to_numpy(model(inputs, training=False))
         found = runner.predict_raw(inputs)
         if metrics:
@@ -78,7 +81,7 @@ def verify(
         if runner.output_scale:
             expected = runner.quantize_output(outputs).astype(np.int32)
         differences.append(np.abs(found.astype(expected.dtype) - expected))
-    if not any(x.size for x in differences):
+    if not differences:
         raise ValueError("The data to verify with hold no batch.")
     gaps = np.concatenate([x.ravel() for x in differences])
     one = 1 if runner.output_scale else 1e-3 * largest

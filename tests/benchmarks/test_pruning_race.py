@@ -258,7 +258,7 @@ def test_wrong_name_and_file_are_named(tmp_path, capsys, monkeypatch):
         Log(file, other)
         with pytest.raises(UserError, match="is no race of this kind"):
             publish.publish(name, file)
-    with pytest.raises(UserError, match="missing"):
+    with pytest.raises(UserError, match=r"none\.jsonl: missing"):
         publish.publish("pruning", tmp_path / "none.jsonl")
 
 

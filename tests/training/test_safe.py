@@ -179,7 +179,7 @@ def check_refused(path, monkeypatch):
             safe.check_keras_file(path, entry=entry)
         assert "\n" not in str(error.value)
     for load in (evaluate.load_keras, checkpoint.load):
-        with pytest.raises(UserError):
+        with pytest.raises(UserError, match=path.name):
             load(path)
 
 
@@ -295,6 +295,6 @@ def test_own_and_usual_models_pass(tmp_path):
 def test_hostile_recipes_are_refused(text, tmp_path):
     file = tmp_path / "recipe.toml"
     file.write_text(text)
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UserError, match=r"recipe\.toml") as error:
         Recipe.read(file)
     assert "\n" not in str(error.value)
