@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from kbp._utils.stderr import suppress_stderr
 from kbp.errors import UserError
-from kbp.quiet import without_messages
 
 WORKER_LOST = os.EX_TEMPFAIL  # 75: worth another try
 COMMANDS = (
@@ -76,7 +76,7 @@ def _load_commands():
     They come from C++, before any log level counts, and would hide the one
     line that says what is wrong. If the import fails, they show.
     """
-    with without_messages():
+    with suppress_stderr():
         return {
             name: importlib.import_module(
                 f"kbp.commands.{name.replace('-', '_')}"

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import keras
 
+from kbp._utils.files import write_atomically
 from kbp.errors import UserError, nearest
-from kbp.export.files import write_atomically
-from kbp.training import Recipe, golden
-from kbp.training.report import PREDICTIONS
-from kbp.training.safe import check_keras_file
+from kbp.inference import golden
+from kbp.inference.safe import check_keras_file
+from kbp.recipes import Recipe
+from kbp.reports.report import PREDICTIONS
 
 DEFAULT = "pyramid_bpnet_small.digits"
 MODEL, INT8 = "model.keras", "model_int8.tflite"

@@ -15,25 +15,32 @@ BACKEND_NEUTRAL = (
     "optimizers",
     "sparsity",
 )
+BASE = {"_utils", "errors", "_compat"}
+# Each room with those below it that it may import.
 ALLOWED = {
-    "layers": {"layers"},
-    "losses": {"losses"},
-    "metrics": {"metrics", "layers"},
-    "optimizers": {"optimizers"},
-    "models": {"models", "layers"},
-    "sparsity": {"sparsity", "layers", "graph", "errors"},
-    "quantization": {
-        "quantization",
-        "sparsity",
-        "layers",
-        "models",
-        "graph",
-        "errors",
-    },
-    "data": {"data", "errors"},
-    "export": {"export", "quantization", "sparsity", "layers", "graph"},
+    "errors": set(),
+    "_utils": {"errors"},
+    "_compat": set(),
+    "layers": set(),
+    "losses": set(),
+    "metrics": {"layers"},
+    "optimizers": set(),
+    "models": {"layers"},
+    "graph": {"layers"},
+    "sparsity": {"layers", "graph"},
+    "quantization": {"sparsity", "layers", "models", "graph"},
+    "export": {"quantization", "sparsity", "layers", "graph"},
+    "data": set(),
+    "inference": {"data", "export", "graph"},
 }
-NEAR_TRAINING = {"training", "benchmarks", "commands", "__main__", "zoo"}
+ABOVE = {"tasks", "recipes", "reports", "training", "benchmarks", "commands"}
+NEVER = {
+    "inference": {"training"},
+    "reports": {"training"},
+    "tasks": {"training"},
+    "recipes": {"training"},
+    "training": {"commands"},
+}
 
 
 def modules():
@@ -62,9 +69,24 @@ def test_rooms_import_only_what_stands_before_them():
             name.split(".")[1] for name in imported(tree) if name[:4] == "kbp."
         }
         if room in ALLOWED:
-            assert rooms <= ALLOWED[room], path
-        if room not in {*NEAR_TRAINING, "__init__"}:
-            assert not rooms & NEAR_TRAINING, path
+            assert rooms <= {room, *BASE, *ALLOWED[room]}, path
+        else:
+            assert room in {*ABOVE, "zoo", "__init__", "__main__"}, path
+        assert not rooms & NEVER.get(room, set()), path
+        if room not in ("commands", "benchmarks"):
+            assert "benchmarks" not in rooms, path
+        if room not in ("commands", "__main__"):
+            assert "commands" not in rooms, path
+
+
+def test_private_names_of_others_stay_in_one_module():
+    for path, tree in modules():
+        if path.parts[0] == "_compat.py":
+            continue
+        for name in imported(tree):
+            first, *rest = name.split(".")
+            private = first != "kbp" and any(x[0] == "_" for x in rest)
+            assert not private, (path, name)
 
 
 def test_backend_neutral_rooms_do_not_import_tensorflow():

@@ -17,7 +17,7 @@ def test_code_runs(tmp_path, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     few = Examples(rng.random((64, 32, 32, 1), "f4"), rng.integers(0, 10, 64))
     splits = Splits(few, few, few, class_names=tuple("0123456789"))
-    monkeypatch.setattr("kbp.data.digits.load", lambda: splits)
+    monkeypatch.setattr("kbp.data.datasets.digits.load", lambda: splits)
     with warnings.catch_warnings():
         # Keras 3.15 says so of every tf.data.Dataset that fit is given.
         warnings.filterwarnings("ignore", "`shuffle=True` was passed")

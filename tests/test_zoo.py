@@ -14,9 +14,11 @@ from contracts import as_numpy
 from kbp import export, models, zoo
 from kbp.__main__ import main
 from kbp.errors import UserError
+from kbp.inference import golden
+from kbp.inference.safe import check_keras_file
 from kbp.quantization import quantize_aware
-from kbp.training import Recipe, checkpoint, golden
-from kbp.training.safe import check_keras_file
+from kbp.recipes import Recipe
+from kbp.training import checkpoint
 
 NAME = "pyramid_bpnet_tiny.digits"
 

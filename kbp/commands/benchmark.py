@@ -5,8 +5,9 @@ from pathlib import Path
 from rich.table import Table
 
 from kbp import export
-from kbp.benchmarks import recipe_race
-from kbp.benchmarks.publish import CASES, RACES
+from kbp._utils.files import write_atomically
+from kbp.benchmarks.core.publish import CASES, RACES
+from kbp.benchmarks.recipe import race as recipe_race
 from kbp.commands.common import (
     add_data_dir,
     positive,
@@ -14,7 +15,6 @@ from kbp.commands.common import (
     users_errors,
 )
 from kbp.errors import UserError
-from kbp.export.files import write_atomically
 
 UNTIMED = ("optimizers", "forecasting")  # races without files
 HELP = (

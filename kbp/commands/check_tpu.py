@@ -4,8 +4,8 @@ from rich.table import Table
 
 from kbp.commands.common import add_data_dir, add_settings, read_recipe
 from kbp.errors import UserError
-from kbp.training import tpu
-from kbp.training.run import Road
+from kbp.training.distribution import tpu
+from kbp.training.pipeline import Road
 
 HELP = (
     "compile the training steps of a recipe with the compiler of a TPU, on "

@@ -10,7 +10,8 @@ from rich.console import Console
 from kbp import zoo
 from kbp.errors import UserError
 from kbp.export import Audit
-from kbp.training import Recipe, evaluate
+from kbp.inference import loading
+from kbp.recipes import Recipe
 from kbp.training.workdir import read_run
 
 
@@ -41,7 +42,7 @@ def find_models(name: str) -> list[Path]:
     """
     if is_entry(name):
         return [zoo.file(name, which) for which in (zoo.MODEL, zoo.INT8)]
-    return evaluate.files_of(Path(name))
+    return loading.files_of(Path(name))
 
 
 def find_recipe(name: str) -> Recipe | None:

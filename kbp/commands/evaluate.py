@@ -9,7 +9,8 @@ from kbp.commands.common import (
     read_recipe,
 )
 from kbp.errors import UserError
-from kbp.training import evaluate, make_task
+from kbp.tasks import make_task
+from kbp.tasks.scoring import scores
 
 HELP = "test score of a run's files, or of one file"
 EXAMPLES = (
@@ -53,7 +54,7 @@ def run(options, console):
     table.add_column("", no_wrap=True)
     for file in files:
         table.add_column(file.name, justify="right")
-    found = [evaluate.scores(file, task) for file in files]
+    found = [scores(file, task) for file in files]
     for name in found[0]:
-        table.add_row(name, *(scores[name] for scores in found))
+        table.add_row(name, *(values[name] for values in found))
     console.print(table)

@@ -11,7 +11,7 @@ from kbp.commands.common import (
     users_errors,
 )
 from kbp.errors import UserError
-from kbp.training import evaluate
+from kbp.inference import loading
 
 HELP = "write a .keras model as .tflite or SavedModel"
 EXAMPLES = (
@@ -68,7 +68,7 @@ def run(options, console):
         source /= "model_quantized.keras" if quantized else "model.keras"
     if out.exists():
         raise UserError(f"{out}: exists. Choose another name.")
-    model = evaluate.load_keras(source)
+    model = loading.load_keras(source)
     with users_errors():
         if out.suffix == ".tflite":
             audit = export.to_tflite(

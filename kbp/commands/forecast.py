@@ -7,18 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from kbp.commands.common import (
-    check_new,
-    find_models,
-    find_recipe,
-    say_written,
-)
-from kbp.data import csv_series, ett
+from kbp._utils.files import write_atomically
+from kbp.commands.common import check_new, find_models, find_recipe, say_written
+from kbp.data.datasets import ett
+from kbp.data.formats import csv_series
 from kbp.errors import UserError
-from kbp.export.files import write_atomically
-from kbp.training import evaluate
-from kbp.training.forecast_plots import whole_forecast
-from kbp.training.sections import CsvSeriesRecipe
+from kbp.inference import loading
+from kbp.recipes.sections import CsvSeriesRecipe
+from kbp.reports.forecast_figures import whole_forecast
 
 HELP = "forecast what follows a CSV file's rows, in its own units"
 EXAMPLES = (
@@ -63,7 +59,7 @@ def run(options, console):
     """Run the command."""
     # The last is an int8 file where there is one.
     file = find_models(options.model)[-1]
-    predict, shape, outputs = evaluate.open_model(file)
+    predict, shape, outputs = loading.open_model(file)
     if not (len(shape) == len(outputs) == 2 and shape[1] == outputs[1]):
         raise UserError(
             f"{file}: must take rows of values and give as many values for the "

@@ -2,16 +2,11 @@
 
 from pathlib import Path
 
-from kbp.commands.common import (
-    check_new,
-    find_models,
-    positive,
-    say_written,
-)
-from kbp.data import image_masks
+from kbp._utils.files import write_atomically
+from kbp.commands.common import check_new, find_models, positive, say_written
+from kbp.data.formats import image_masks
 from kbp.errors import UserError
-from kbp.export.files import write_atomically
-from kbp.training import evaluate, pixels
+from kbp.inference import loading, pixels
 
 HELP = "label the pixels of images: masks and overlays"
 EXAMPLES = (
@@ -47,7 +42,7 @@ def run(options, console):
     """Run the command."""
     # The last is an int8 file where there is one.
     file = find_models(options.model)[-1]
-    predict, shape, outputs = evaluate.open_model(file)
+    predict, shape, outputs = loading.open_model(file)
     if not (
         len(shape) == len(outputs) == 3
         and shape[:2] == outputs[:2]

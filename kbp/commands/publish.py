@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kbp.benchmarks import publish
+from kbp.benchmarks.core import publish
 from kbp.commands.common import say_written
 
 HELP = "take a race's results into kbp and renew all tables"

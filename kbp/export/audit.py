@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kbp.export.files import read_tflite
+from kbp.export.interpreter import read_tflite
 
 CONVERSIONS = ("DEQUANTIZE", "QUANTIZE")
 _FLOATS = ("FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16")

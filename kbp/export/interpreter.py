@@ -5,8 +5,6 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from kbp.export.files import read_tflite
-
 
 class Runner:
     """A .tflite file as a function from float batches to float batches.
@@ -79,6 +77,22 @@ class Runner:
     def quantize_output(self, outputs: np.ndarray) -> np.ndarray:
         """Return float outputs in the file's integer steps."""
         return _quantize(outputs, self.output)
+
+
+def read_tflite(path: str | Path) -> bytes:
+    """Return the content of a .tflite file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no .tflite file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file.")
+    content = path.read_bytes()
+    if content[4:8] != b"TFL3":
+        raise ValueError(f"{path}: not a .tflite file.")
+    return content
 
 
 def allocate(

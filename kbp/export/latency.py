@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kbp._utils.arguments import check_integer
 from kbp.export.interpreter import Runner
-from kbp.layers.arguments import check_integer
 
 
 @dataclass(frozen=True)

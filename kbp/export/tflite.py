@@ -9,12 +9,12 @@ import keras
 import tensorflow as tf
 
 from kbp import graph
+from kbp._utils.arguments import check_integer, check_one_of
+from kbp._utils.files import write_atomically
 from kbp.export.audit import CONVERSIONS, Audit, audit
-from kbp.export.files import write_atomically
 from kbp.export.interpreter import allocate
-from kbp.layers.arguments import check_integer, check_one_of
 from kbp.quantization import FloatGate, One, fake_quantizers
-from kbp.quantization.rules import UNIT_LAYERS
+from kbp.quantization.placement.rules import UNIT_LAYERS
 
 DTYPES = ("float32", "float16", "int8")
 INPUT_DTYPES = ("float32", "int8", "uint8")

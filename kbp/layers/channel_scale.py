@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kbp.layers.arguments import check_integer
+from kbp._utils.arguments import check_integer
 
 
 @keras.saving.register_keras_serializable(package="kbp")

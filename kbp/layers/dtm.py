@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from kbp.layers.arguments import check_one_of, check_penalty
+from kbp._utils.arguments import check_one_of, check_penalty
 from kbp.layers.kernel_transform import KernelTransform
 
 SCORES = ("magnitude", "signed")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from kbp.layers.arguments import check_integer
+from kbp._utils.arguments import check_integer
 
 
 class _Overlap(keras.metrics.Metric):

@@ -5,16 +5,12 @@ import functools
 import keras
 from keras import layers, ops
 
+from kbp._utils.arguments import check_dropout, check_integer, check_one_of
 from kbp.layers import (
     PositionEmbedding,
     SelfAttention,
     WindowNormalization,
     WindowStatistics,
-)
-from kbp.layers.arguments import (
-    check_dropout,
-    check_integer,
-    check_one_of,
 )
 
 HIGHWAY = "highway"

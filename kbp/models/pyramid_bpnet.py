@@ -3,12 +3,8 @@
 import keras
 from keras import layers, ops
 
+from kbp._utils.arguments import check_dropout, check_integer, check_one_of
 from kbp.layers import FeatureFusion, NearestUpSampling2D, ResidualConv2D
-from kbp.layers.arguments import (
-    check_dropout,
-    check_integer,
-    check_one_of,
-)
 
 # What `size` stands for; "plain" is the definition and no more.
 SIZES = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from kbp.layers.arguments import check_penalty
+from kbp._utils.arguments import check_penalty
 from kbp.models.bp_transformer import HIGHWAY
 
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kbp.optimizers import execution, rule
+from kbp.optimizers import execution, math
 from kbp.optimizers.groups import Group, Route, make_groups
 from kbp.optimizers.update import accumulate, average, make_update
 
@@ -137,7 +137,7 @@ class Step:
     def update(self, gradients, joined, learning_rate, accept, state):
         """Update the weights and moments of all groups."""
         optimizer, weights = self.optimizer, state["weights"]
-        factors = rule.corrections(
+        factors = math.corrections(
             ops.cast(state["counts"]["updates"] + 1, "float32"),
             optimizer.beta_1,
             optimizer.beta_2,

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from kbp.optimizers.rule import polar_factor
+from kbp.optimizers.math import polar_factor
 
 
 @keras.saving.register_keras_serializable(package="kbp")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from keras import ops
 
-from kbp.optimizers import rule
+from kbp.optimizers import math
 from kbp.optimizers.groups import Group
 
 
@@ -23,7 +23,7 @@ def make_update(
         each group `gradients` holds a tensor in its shape, `weights` the list
         of its variables and `moments` that of its moments; `present` the
         indices of all variables that have a gradient, `scalars` the learning
-        rate and `rule.corrections`. Without `accept`, a boolean tensor,
+        rate and `math.corrections`. Without `accept`, a boolean tensor,
         everything stays as it is.
     """
     beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
@@ -58,14 +58,14 @@ def make_update(
         new = [m + (gradient - m) * (move * (1 - beta_1))]
         step = along * new[0] + ahead * gradient
         if group.matrix:
-            step = rule.matrix_direction(step)
+            step = math.matrix_direction(step)
         elif power:
             v, *maximum = second
             new.append(v + (ops.square(gradient) - v) * (move * (1 - beta_2)))
             if retain:
                 kept = maximum[0] * (1 - move * (1 - retain))
                 new.append(ops.maximum(kept, new[1]))
-            step = rule.precondition(step, new[-1], unbias, epsilon, power)
+            step = math.precondition(step, new[-1], unbias, epsilon, power)
         for moment, value in zip(moments, new, strict=True):
             moment.assign(value)
         for i, weight, part in zip(

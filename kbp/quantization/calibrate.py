@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from kbp import graph
-from kbp.layers.arguments import check_integer
+from kbp._utils.arguments import check_integer
 from kbp.quantization.fake_quantize import FakeQuantize
 
 

@@ -14,7 +14,7 @@ from keras import layers
 
 from kbp import graph
 from kbp.layers import FixedMask
-from kbp.quantization.choice import Choice
+from kbp.quantization.policy import Choice
 
 _WITH_CHANNELS = (
     layers.Conv1D,
@@ -68,7 +68,7 @@ def equalized(
     copies = {}
 
     def copy(layer):
-        new = graph.copy(layer)
+        new = graph.clone_layer(layer)
         copies[graph.unwrapped(layer)] = graph.unwrapped(new)
         return new
 
@@ -86,7 +86,7 @@ def _pairs(model, choice) -> Iterator[tuple]:
     The first has a kernel, or is the BatchNormalization behind one; the second
     has a kernel of the same channels on the last axis but one.
     """
-    uses = graph.calls(model)
+    uses = graph.nodes(model)
     operations = [use.operation for use in uses]
     free = {
         graph.unwrapped(layer)

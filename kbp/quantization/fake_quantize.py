@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kbp._utils.arguments import check_one_of
 from kbp.layers import KernelTransform
-from kbp.layers.arguments import check_one_of
 from kbp.quantization import tfmot
 
 KINDS = ("input", "tensor", "kernel", "channel", "depthwise", "fixed")

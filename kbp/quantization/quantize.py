@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import keras
 
 from kbp import graph, sparsity
-from kbp.layers.arguments import check_integer
-from kbp.quantization import rules
+from kbp._utils.arguments import check_integer
 from kbp.quantization.bias import GridNormalization, QuantizedLayer
 from kbp.quantization.calibrate import calibrate, fake_quantizers, take
-from kbp.quantization.choice import Choice
 from kbp.quantization.config import QuantizeConfig
 from kbp.quantization.equalize import equalized
 from kbp.quantization.fake_quantize import FakeQuantize
 from kbp.quantization.float_gate import FloatGate, One
-from kbp.quantization.lower import lower
+from kbp.quantization.lowering.lower import lower
+from kbp.quantization.placement import rules
+from kbp.quantization.policy import Choice
 
 # What an attention computes besides its Dense layers: `skip=PRODUCTS` leaves
 # it in float, which LiteRT runs faster than in integers.
@@ -34,11 +34,11 @@ def quantize_aware(
     """Return a model that trains as if it ran in eight bits.
 
     Layers that LiteRT computes as others are replaced by those, see
-    `kbp.quantization.lower`. Then kernels and activations pass through
-    `FakeQuantize`, placed where LiteRT rounds: see `kbp.quantization.rules`.
-    The result is a plain functional Keras 3 model, to be compiled, fitted and
-    saved like any other. DTM masks are fixed first, so what is pruned stays
-    pruned.
+    `kbp.quantization.lowering.lower`. Then kernels and activations pass through
+    `FakeQuantize`, placed where LiteRT rounds: see
+    `kbp.quantization.placement.rules`. The result is a plain functional Keras 3
+    model, to be compiled, fitted and saved like any other. DTM masks are fixed
+    first, so what is pruned stays pruned.
 
     Args:
         model: a functional or built Sequential model, trained; left as it is.
@@ -89,7 +89,7 @@ def quantize_aware(
         raise ValueError(f"Model {model.name} is quantization-aware already.")
     choice = Choice(model, skip, {} if configs is None else configs)
     lowered = lower(model, choice)
-    for use in graph.calls(lowered):
+    for use in graph.nodes(lowered):
         if use.operation not in choice:
             rules.check(use)
     batches = []
@@ -97,7 +97,7 @@ def quantize_aware(
         batches = take(model, calibration_data, calibration_batches)
     if equalize:
         lowered = equalized(lowered, choice, batches)
-    uses = graph.calls(lowered)
+    uses = graph.nodes(lowered)
     quantized = graph.replace_layers(
         lowered,
         choice.with_rounded_weights,
@@ -119,7 +119,7 @@ class _Placement:
     """
 
     def __init__(
-        self, uses: list[graph.Call], choice: Choice, round_biases: bool
+        self, uses: list[graph.Node], choice: Choice, round_biases: bool
     ):
         self.uses = iter(uses)  # in the order in which layers are called
         self.choice = choice

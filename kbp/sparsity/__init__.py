@@ -2,7 +2,7 @@
 
 from kbp.sparsity.apply import apply_dtm
 from kbp.sparsity.budget import BUDGETS
-from kbp.sparsity.cost import multiply_adds
+from kbp.sparsity.channels.cost import multiply_adds
 from kbp.sparsity.masks import hard_mask, masked_layers
 from kbp.sparsity.schedule import DTMSchedule
 from kbp.sparsity.shrink import shrink

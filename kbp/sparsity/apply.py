@@ -7,11 +7,11 @@ import keras
 from keras import layers
 
 from kbp import graph
+from kbp._utils.arguments import check_one_of, check_penalty
 from kbp.errors import nearest
 from kbp.layers import DTM, FixedMask, TransformedLayer
-from kbp.layers.arguments import check_one_of, check_penalty
 from kbp.layers.dtm import GRANULARITIES
-from kbp.sparsity.cost import COSTS, multiply_adds
+from kbp.sparsity.channels.cost import COSTS, multiply_adds
 from kbp.sparsity.gates import add_gates
 
 PRUNABLE = (
@@ -82,7 +82,7 @@ def apply_dtm(
             f"Argument `skip` must be a list of names. Received: skip={skip!r}"
         )
     flat = graph.flatten(model)
-    uses = graph.calls(flat)
+    uses = graph.nodes(flat)
     names = {use.operation.name for use in uses}
     for name in skip:
         if name not in names:
@@ -154,7 +154,7 @@ def _mask_kernels(flat, uses, dense, masks):
 
     def replacement(layer):
         uses = calls.get(graph.unwrapped(layer))
-        new = graph.copy(layer)
+        new = graph.clone_layer(layer)
         return masks.wrap(new, uses) if uses else new
 
     return graph.replace_layers(flat, replacement)

@@ -16,10 +16,10 @@ from keras import layers
 
 from kbp import graph
 from kbp.layers import ChannelScale
-from kbp.sparsity import channel_rules as rules
-from kbp.sparsity import value_rules as values
-from kbp.sparsity import weight_rules as weights
-from kbp.sparsity.channels import Trace, size_of
+from kbp.sparsity.channels import rules as rules
+from kbp.sparsity.channels import value_rules as values
+from kbp.sparsity.channels import weight_rules as weights
+from kbp.sparsity.channels.tracing import Trace, size_of
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Place:
         repeats: neighbouring channels of one label.
     """
 
-    call: graph.Call
-    source: graph.Call
+    call: graph.Node
+    source: graph.Node
     labels: tuple[int, ...]
     repeats: int
 
@@ -92,8 +92,8 @@ def add_gates(
 
     def replacement(layer):
         if graph.unwrapped(layer) in activations:
-            return graph.copy(layer, activation="linear")
-        return graph.copy(layer)
+            return graph.clone_layer(layer, activation="linear")
+        return graph.clone_layer(layer)
 
     def call(layer, *args, **kwargs):
         use = next(calls)
@@ -124,7 +124,7 @@ def fold_gate(layer: keras.Layer, factors: np.ndarray) -> None:
         variable.assign(np.moveaxis(scaled, -1, axis))
 
 
-def source_of(call: graph.Call) -> graph.Call:
+def source_of(call: graph.Node) -> graph.Node:
     """Return the use that gives the channels behind a gate.
 
     That of the kernel layer before a BatchNormalization, or the call itself.
@@ -136,7 +136,7 @@ def source_of(call: graph.Call) -> graph.Call:
     return call
 
 
-def is_foldable(call: graph.Call) -> bool:
+def is_foldable(call: graph.Node) -> bool:
     """Say whether a gate behind a use of a layer can be folded into it."""
     operation = call.operation
     if isinstance(operation, layers.BatchNormalization):
@@ -151,7 +151,7 @@ def _with_scales(model: keras.Model) -> keras.Model:
     def replacement(layer):
         if not isinstance(layer, layers.BatchNormalization) or layer.scale:
             return layer
-        new = graph.copy(layer, scale=True)
+        new = graph.clone_layer(layer, scale=True)
         pairs.append((layer, new))
         return new
 

@@ -8,10 +8,10 @@ import numpy as np
 from tensorboard.summary import Writer
 
 from kbp import graph
+from kbp._utils.arguments import check_integer, check_one_of
 from kbp.layers import DTM
-from kbp.layers.arguments import check_integer, check_one_of
 from kbp.sparsity.budget import BUDGETS, allocate
-from kbp.sparsity.cost import COSTS, Cost
+from kbp.sparsity.channels.cost import COSTS, Cost
 from kbp.sparsity.masks import hard_mask, masked_layers
 
 MEASURES = ("masks", *COSTS)

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from kbp import graph
-from kbp.layers.arguments import check_integer
-from kbp.sparsity.channel_rules import trace
-from kbp.sparsity.channels import Cut, Trace
+from kbp._utils.arguments import check_integer
+from kbp.sparsity.channels.rules import trace
+from kbp.sparsity.channels.tracing import Cut, Trace
 from kbp.sparsity.strip import strip
 
 
@@ -118,7 +118,7 @@ class _Cutter:
             name: self.size(inner, name, labels)
             for name, labels in cut.sizes.items()
         }
-        new = graph.copy(layer, **sizes)
+        new = graph.clone_layer(layer, **sizes)
         self.pairs.append((inner, graph.unwrapped(new), cut))
         return new
 

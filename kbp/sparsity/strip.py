@@ -30,7 +30,7 @@ def strip(model: keras.Model) -> keras.Model:
     model = graph.flatten(model)
     # One that cannot be folded at each of its uses stays, with zeros.
     can_go: dict[str, bool] = {}
-    for call in graph.calls(model):
+    for call in graph.nodes(model):
         if isinstance(call.operation, ChannelScale):
             name = call.operation.name
             can_go[name] = can_go.get(name, True) and _follows_foldable(call)
@@ -59,13 +59,15 @@ def _fold(model: keras.Model, replace_mask: Callable) -> keras.Model:
 
     def folded(layer):
         if layer not in masked:
-            return graph.copy(layer)
+            return graph.clone_layer(layer)
         kept = [
-            replace_mask(t) if isinstance(t, DTM | FixedMask) else graph.copy(t)
+            replace_mask(t)
+            if isinstance(t, DTM | FixedMask)
+            else graph.clone_layer(t)
             for t in layer.transforms
         ]
         kept = [t for t in kept if t is not None]
-        new = graph.copy(layer.layer, name=layer.name)
+        new = graph.clone_layer(layer.layer, name=layer.name)
         if kept:
             new = TransformedLayer(new, kept, kernel=layer.kernel_attribute)
         pairs.append((layer, new))
@@ -93,12 +95,12 @@ def _without(gates: set[str], model: keras.Model) -> keras.Model:
         return model
     before = {
         call.producers[0].operation.name: call.operation
-        for call in graph.calls(model)
+        for call in graph.nodes(model)
         if call.operation.name in gates
     }
 
     def replacement(layer):
-        return layer if layer.name in gates else graph.copy(layer)
+        return layer if layer.name in gates else graph.clone_layer(layer)
 
     def call(layer, *args, **kwargs):
         return args[0] if layer.name in gates else layer(*args, **kwargs)

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from kbp import graph
 from kbp.layers import DTM, ChannelScale
-from kbp.sparsity.cost import multiply_adds
+from kbp.sparsity.channels.cost import multiply_adds
 from kbp.sparsity.gates import source_of
 from kbp.sparsity.masks import hard_mask, masked_layers
 
@@ -116,7 +116,7 @@ def kernel_sparsity(model: keras.Model) -> float:
 def _rows(model):
     costs: dict[keras.Operation, int] = {}
     flat = graph.flatten(model)
-    for call in graph.calls(flat):
+    for call in graph.nodes(flat):
         source = call
         if isinstance(call.operation, ChannelScale) and call.producers:
             source = source_of(call.producers[0])

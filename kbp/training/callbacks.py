@@ -10,7 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kbp.export.files import write_atomically
+from kbp._utils.files import write_atomically
+from kbp.reports.metrics_file import read_metrics
 from kbp.sparsity import DTMSchedule
 from kbp.training.checkpoint import Checkpoints
 from kbp.training.stopping import Stopping
@@ -249,17 +250,6 @@ class MetricsLog(keras.callbacks.Callback):
         writer.writeheader()
         writer.writerows(self.rows)
         write_atomically(self.path, text.getvalue())
-
-
-def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a metrics file, without the empty cells."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return [
-            {key: value for key, value in row.items() if value != ""}
-            for row in csv.DictReader(file)
-        ]
 
 
 def _values(variables):

@@ -11,8 +11,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kbp.export.files import write_atomically
-from kbp.training.safe import check_keras_file
+from kbp._utils.files import write_atomically
+from kbp.inference.safe import check_keras_file
 
 _SEEDS, _STATE = "kbp_seeds.npz", "kbp_state.json"
 _METADATA, _CONFIG = "metadata.json", "config.json"

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kbp.export.files import write_atomically
-from kbp.graph import calls, flatten
+from kbp._utils.files import write_atomically
+from kbp.graph import flatten, nodes
 from kbp.optimizers import HybridOptimizer
-from kbp.training import checkpoint, distribution, mends
+from kbp.training import checkpoint, distribution
 from kbp.training.callbacks import (
     Callbacks,
     Checkpoint,
@@ -19,7 +19,8 @@ from kbp.training.callbacks import (
     MetricsLog,
 )
 from kbp.training.checkpoint import Checkpoints
-from kbp.training.schedule import decay_kernels_alone, warmup_cosine
+from kbp.training.distribution import keras_workarounds
+from kbp.training.schedules import decay_kernels_alone, warmup_cosine
 from kbp.training.stopping import Stopping
 
 
@@ -149,7 +150,9 @@ class Trainer:
         """Return a model as it would be without strategy and in float32."""
         if self.stays(stage):
             return model
-        for norm in mends.find(keras.layers.BatchNormalization, model):
+        for norm in keras_workarounds.find(
+            keras.layers.BatchNormalization, model
+        ):
             norm.synchronized = False  # other backends have none of it
         content = checkpoint.to_bytes(model)
         left, _ = checkpoint.from_bytes(content, "float32")
@@ -304,7 +307,7 @@ def first_not_finite(model: keras.Model, batch: tuple) -> str | None:
     inputs, _ = batch
     if not np.isfinite(inputs).all():
         return "what the data hold"
-    uses = calls(flatten(model))
+    uses = nodes(flatten(model))
     (begin,) = uses[0].inputs  # the model's input
     for use in uses:
         values = keras.Model(begin, use.outputs)(inputs, training=True)

@@ -1,26 +1,15 @@
 """The folder that a run owns."""
 
 import fcntl
-import importlib.metadata
 import json
-import os
-import platform
 import shutil
-import subprocess
 from pathlib import Path
 
-import kbp
+from kbp._utils.files import write_atomically
+from kbp._utils.machine import commit, machine, versions
 from kbp.errors import UserError
-from kbp.export.files import write_atomically
-from kbp.training.recipe import Recipe
+from kbp.recipes.recipe import Recipe
 
-PACKAGES = (
-    "tensorflow",
-    "keras",
-    "tensorflow-model-optimization",
-    "ai-edge-litert",
-    "numpy",
-)
 RUN_FILE = "run.json"
 
 
@@ -161,51 +150,6 @@ def read_run(path: Path) -> dict | None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file}: not a run of kbp: {error}") from error
     raise UserError(f"{file}: not a run of kbp: unknown status")
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {
-        "kbp": kbp.__version__,
-        "python": platform.python_version(),
-        **found,
-    }
-
-
-def commit() -> str | None:
-    """Return the commit of the checkout that kbp runs from, if it is one.
-
-    A plus sign says that the checkout has changes.
-    """
-
-    def git(*arguments):
-        return subprocess.run(
-            ["git", "-C", Path(kbp.__file__).parent, *arguments],
-            capture_output=True,
-            check=True,
-            text=True,
-        ).stdout.strip()
-
-    try:
-        if not git("ls-files", "__init__.py"):
-            return None  # an installation inside another project's checkout
-        revision = git("rev-parse", "--short=12", "HEAD")
-        return revision + ("+" if git("status", "--porcelain") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def machine() -> dict[str, str | int]:
-    """Return what a speed depends on."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [x.split(":")[1] for x in lines if x.startswith("model name")]
-        model = names[0].strip() if names else model
-    except OSError:
-        pass
-    return {"processor": model, "cores": os.cpu_count() or 1}
 
 
 def _changed_keys(old, recipe):

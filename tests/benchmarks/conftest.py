@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from kbp.benchmarks import log
+from kbp.benchmarks.core import log
 from kbp.data import Examples, Splits
 
 
@@ -22,7 +22,7 @@ def images(monkeypatch, one_process):
     ]
     splits = Splits(*parts, class_names=tuple("0123456789"))
     monkeypatch.setattr(
-        "kbp.benchmarks.images.cifar10.load", lambda data_dir: splits
+        "kbp.benchmarks.core.images.cifar10.load", lambda data_dir: splits
     )
 
 

@@ -11,10 +11,11 @@ import quick
 from rich.console import Console
 
 from kbp import zoo
-from kbp.benchmarks import publish, recipe_race
+from kbp._utils.machine import versions
+from kbp.benchmarks.core import publish
+from kbp.benchmarks.recipe import race as recipe_race
 from kbp.errors import UserError
-from kbp.training import Stage
-from kbp.training.workdir import versions
+from kbp.reports.stage import Stage
 
 
 def make_run(accuracy, seconds, resumed=False):

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from kbp.benchmarks import distribution
+from kbp._utils.machine import machine, versions
+from kbp.benchmarks.measurements import distribution
 from kbp.errors import UserError
-from kbp.training.workdir import machine, versions
 
 LINE = {
     "rounds": 2,

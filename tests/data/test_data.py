@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from kbp import data
-from kbp.data import Examples, cifar10, digits
+from kbp.data import Examples
+from kbp.data.datasets import cifar10, digits
 from kbp.errors import UserError
 
 SEED = tf.constant([0, 0], tf.int64)

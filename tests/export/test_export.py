@@ -9,7 +9,7 @@ from contracts import as_numpy
 
 import kbp
 from kbp import export
-from kbp.export.files import write_atomically
+from kbp._utils.files import write_atomically
 from kbp.quantization import quantize_aware
 
 

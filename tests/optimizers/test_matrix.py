@@ -7,7 +7,7 @@ import tensorflow as tf
 from contracts import as_numpy
 
 import kbp
-from kbp.optimizers import rule
+from kbp.optimizers import math
 
 # Of orthogonalize, for singular values above 0.002 of the Frobenius norm.
 BAND = (0.87, 1.13)
@@ -26,11 +26,11 @@ def test_factor_is_nearly_orthogonal(shape):
     s = np.geomspace(0.01, 1, rank)
     matrix = (u * s @ v.T).astype("float32")
     assert s.min() / np.linalg.norm(s) > 0.002
-    values = singular_values(rule.orthogonalize(matrix))
+    values = singular_values(math.orthogonalize(matrix))
     assert BAND[0] <= values.min() <= values.max() <= BAND[1]
     # The nearest one, not any: same singular vectors.
     np.testing.assert_allclose(
-        np.asarray(rule.polar_factor(matrix)), u @ v.T, atol=2e-4
+        np.asarray(math.polar_factor(matrix)), u @ v.T, atol=2e-4
     )
 
 
@@ -38,8 +38,8 @@ def test_factor_is_nearly_orthogonal(shape):
 def test_factor_does_not_depend_on_the_scale(scale):
     matrix = np.random.default_rng(0).normal(size=(12, 5)).astype("float32")
     np.testing.assert_allclose(
-        np.asarray(rule.orthogonalize(matrix * np.float32(scale))),
-        np.asarray(rule.orthogonalize(matrix)),
+        np.asarray(math.orthogonalize(matrix * np.float32(scale))),
+        np.asarray(math.orthogonalize(matrix)),
         rtol=0,
         atol=2e-4,  # float32 rounding of the input, times the slope at zero
     )
@@ -48,8 +48,8 @@ def test_factor_does_not_depend_on_the_scale(scale):
 def test_zero_matrix_has_a_zero_step():
     zero = tf.zeros((4, 3))
     for step in (
-        rule.matrix_direction,
-        tf.function(rule.matrix_direction, jit_compile=True),
+        math.matrix_direction,
+        tf.function(math.matrix_direction, jit_compile=True),
     ):
         np.testing.assert_array_equal(np.asarray(step(zero)), zero)
 
@@ -59,7 +59,7 @@ def test_zero_matrix_has_a_zero_step():
 )
 def test_step_has_the_root_mean_square_of_an_elementwise_one(shape):
     rng = np.random.default_rng(0)
-    step = rule.matrix_direction(rng.normal(size=shape).astype("float32"))
+    step = math.matrix_direction(rng.normal(size=shape).astype("float32"))
     assert step.shape == shape
     size = np.sqrt(np.mean(np.asarray(step) ** 2))
     assert 0.2 * BAND[0] <= size <= 0.2 * BAND[1]

@@ -8,9 +8,9 @@ from keras import layers
 
 from kbp import export, sparsity
 from kbp.quantization import quantize_aware
-from kbp.quantization.choice import Choice
 from kbp.quantization.equalize import equalized
-from kbp.quantization.lower import lower
+from kbp.quantization.lowering.lower import lower
+from kbp.quantization.policy import Choice
 
 IMAGES = np.random.default_rng(0).normal(size=(8, 6, 6, 3)).astype("float32")
 FACTORS = [32, 1, 1 / 4, 1 / 32]  # of four channels

@@ -10,12 +10,7 @@ from keras import layers
 
 import kbp
 from kbp import export, sparsity
-from kbp.quantization import (
-    FakeQuantize,
-    calibrate,
-    fake_quantizers,
-    freeze,
-)
+from kbp.quantization import FakeQuantize, calibrate, fake_quantizers, freeze
 from kbp.quantization import quantize_aware as quantize
 
 conv = layers.Conv2D

@@ -7,9 +7,7 @@ from contracts import image_model
 from keras import layers, ops
 
 import kbp
-from kbp.quantization import (
-    FakeQuantize,
-)
+from kbp.quantization import FakeQuantize
 from kbp.quantization import quantize_aware as quantize
 
 conv = layers.Conv2D

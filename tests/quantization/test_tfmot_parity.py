@@ -8,12 +8,7 @@ from ai_edge_litert.interpreter import Interpreter
 from contracts import as_numpy
 
 from kbp import export
-from kbp.quantization import (
-    FakeQuantize,
-    QuantizeConfig,
-    quantize_aware,
-    tfmot,
-)
+from kbp.quantization import FakeQuantize, QuantizeConfig, quantize_aware, tfmot
 
 
 def conv_bn_relu(k, x):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import kbp
-from kbp.export import files
+from kbp._utils import files
 from kbp.training.checkpoint import Checkpoints
 
 

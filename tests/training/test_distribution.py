@@ -9,9 +9,10 @@ import pytest
 import tensorflow as tf
 from workers import finish, fitted
 
-from kbp.benchmarks.distribution import start_workers
+from kbp.benchmarks.measurements.distribution import start_workers
 from kbp.errors import UserError
-from kbp.training import checkpoint, distribution, mends
+from kbp.training import checkpoint, distribution
+from kbp.training.distribution import keras_workarounds
 
 WORKER = Path(__file__).parents[1] / "workers.py"
 
@@ -42,7 +43,9 @@ def test_two_replicas_are_one_device():
 
 
 def test_plain_keras_still_needs_the_mend_for_several_steps(monkeypatch):
-    monkeypatch.setattr(mends, "execute_steps", lambda model, steps: None)
+    monkeypatch.setattr(
+        keras_workarounds, "execute_steps", lambda model, steps: None
+    )
     with pytest.raises(tf.errors.InvalidArgumentError):
         fitted(distribution.create_strategy("mirrored"), steps=10)
 

@@ -16,8 +16,9 @@ from rich.console import Console
 from workers import finish as finish_workers
 
 from kbp import training
-from kbp.benchmarks.distribution import start_workers
-from kbp.training import Recipe, callbacks, stopping
+from kbp.benchmarks.measurements.distribution import start_workers
+from kbp.recipes import Recipe
+from kbp.training import callbacks, stopping
 from kbp.training.checkpoint import Checkpoints
 from kbp.training.trainer import first_not_finite
 

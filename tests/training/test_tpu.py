@@ -12,8 +12,9 @@ from rich.console import Console
 from kbp import zoo
 from kbp.__main__ import main
 from kbp.errors import UserError
-from kbp.training import Recipe, tpu
-from kbp.training.run import Road
+from kbp.recipes import Recipe
+from kbp.training.distribution import tpu
+from kbp.training.pipeline import Road
 
 pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("libtpu"), reason="libtpu is not installed"

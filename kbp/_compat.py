@@ -1,0 +1,38 @@
+"""The one module that uses private names of other packages."""
+
+from kbp.errors import UserError
+
+
+def compile_hlo(device, hlo: bytes):
+    """Compile a serialized HLO module for a device of JAX.
+
+    JAX has no public way to compile what another framework has made.
+
+    Args:
+        device: of `jax.experimental.topologies`.
+        hlo: a serialized module.
+
+    Returns:
+        JAX's executable, with `cost_analysis` and `get_compiled_memory_stats`.
+
+    Raises:
+        UserError: the compiler refuses it, for want of memory perhaps.
+    """
+    from jax._src.interpreters import mlir
+    from jax._src.lib import _jax, xla_client
+    from jax._src.lib.mlir import ir
+
+    with mlir.make_ir_context():
+        text = str(ir.Module.parse(_jax.mlir.hlo_to_stablehlo(hlo)))
+        # A copy keeps two results apart, which a barrier does as well, and
+        # StableHLO has none.
+        text = text.replace("mhlo.copy ", "stablehlo.optimization_barrier ")
+        module = ir.Module.parse(text)
+        try:
+            return device.client.compile(
+                module, _jax.DeviceList((device,)), xla_client.CompileOptions()
+            )
+        except _jax.JaxRuntimeError as error:
+            raise UserError(
+                f"it does not compile: {str(error).splitlines()[0]}"
+            ) from error

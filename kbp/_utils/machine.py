@@ -1,0 +1,62 @@
+"""What a measured figure depends on: versions, commit, machine."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import kbp
+
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "tensorflow-model-optimization",
+    "ai-edge-litert",
+    "numpy",
+)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {
+        "kbp": kbp.__version__,
+        "python": platform.python_version(),
+        **found,
+    }
+
+
+def commit() -> str | None:
+    """Return the commit of the checkout that kbp runs from, if it is one.
+
+    A plus sign says that the checkout has changes.
+    """
+
+    def git(*arguments):
+        return subprocess.run(
+            ["git", "-C", Path(kbp.__file__).parent, *arguments],
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout.strip()
+
+    try:
+        if not git("ls-files", "__init__.py"):
+            return None  # an installation inside another project's checkout
+        revision = git("rev-parse", "--short=12", "HEAD")
+        return revision + ("+" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def machine() -> dict[str, str | int]:
+    """Return what a speed depends on."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [x.split(":")[1] for x in lines if x.startswith("model name")]
+        model = names[0].strip() if names else model
+    except OSError:
+        pass
+    return {"processor": model, "cores": os.cpu_count() or 1}

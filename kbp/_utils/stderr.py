@@ -1,0 +1,24 @@
+"""Messages of C++, which no log level stops."""
+
+import contextlib
+import os
+import sys
+import tempfile
+
+
+@contextlib.contextmanager
+def suppress_stderr():
+    """Keep what is written to standard error; show it if something fails."""
+    with tempfile.TemporaryFile() as messages:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(messages.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            messages.seek(0)
+            os.write(stderr, messages.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -1,0 +1,195 @@
+"""Figures of races, as SVG text."""
+
+import itertools
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from kbp.reports.style import COLORS, INK, STYLE, as_svg
+
+
+def accuracy_by_step(
+    curves: dict[str, Sequence[Sequence[float]]],
+    *,
+    every: int,
+    target: float,
+    emphasized: Sequence[str],
+) -> str:
+    """Plot the median accuracy of several trainings of each optimizer.
+
+    Args:
+        curves: for each name, the accuracies of each training.
+        every: steps between two of them.
+        target: a line is drawn there.
+        emphasized: names drawn in color; the others are grey.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9, 4.2), layout="constrained")
+        axes = figure.subplots()
+        colors = iter(COLORS)
+        styles = itertools.cycle(("-", "--", ":", "-."))
+        for name, runs in curves.items():
+            length = min(map(len, runs))
+            median = np.median([run[:length] for run in runs], axis=0)
+            steps = every * np.arange(1, length + 1)
+            look = (
+                {"color": next(colors), "linewidth": 2.2, "zorder": 3}
+                if name in emphasized
+                else {"color": "#94a3b8", "linestyle": next(styles)}
+            )
+            axes.plot(steps, median, label=name, **look)
+        axes.axhline(target, color=INK, linewidth=0.8, linestyle=":")
+        axes.set_title("accuracy, median of the seeds", loc="left")
+        axes.set_xlabel("step")
+        axes.grid(axis="y")
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        return as_svg(figure)
+
+
+def accuracy_by_level(
+    panels: dict[str, dict[str, dict[float, Sequence[float]]]],
+    *,
+    baseline: Sequence[float],
+    emphasized: Sequence[str],
+) -> str:
+    """Plot the mean accuracy of pruned networks, with standard deviations.
+
+    Args:
+        panels: for each title, each method and each share that is pruned, the
+            accuracies of several trainings.
+        baseline: those of the network that is not pruned.
+        emphasized: methods drawn in color; the others are grey.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        for axes, (title, methods) in zip(
+            figure.subplots(1, len(panels), sharey=True),
+            panels.items(),
+            strict=True,
+        ):
+            styles = {
+                ours: itertools.cycle(("-", "--", ":", "-."))
+                for ours in (True, False)
+            }
+            for name, levels in methods.items():
+                ours = name in emphasized
+                look = (
+                    {"color": COLORS[0], "linewidth": 2.2, "zorder": 3}
+                    if ours
+                    else {"color": "#94a3b8"}
+                )
+                axes.errorbar(
+                    list(levels),
+                    [np.mean(values) for values in levels.values()],
+                    [_deviation(values) for values in levels.values()],
+                    capsize=2,
+                    label=name,
+                    linestyle=next(styles[ours]),
+                    **look,
+                )
+            if baseline:
+                look = {"color": INK, "linewidth": 0.8, "linestyle": ":"}
+                axes.axhline(np.mean(baseline), label="dense", **look)
+            axes.set_title(f"accuracy over {title}", loc="left")
+            axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+            axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+            axes.grid(axis="y")
+            axes.legend(frameon=False)
+        return as_svg(figure)
+
+
+def score_over_cost(
+    panels: dict[str, dict[str, tuple[float, Sequence[float]]]],
+    *,
+    score: str,
+    cost: str,
+    emphasized: Sequence[str],
+) -> str:
+    """Plot scores of networks, with standard deviations, over what they cost.
+
+    Args:
+        panels: for each title and each method the cost, or its opposite, and
+            the scores of several trainings.
+        score: what the scores are.
+        cost: what the cost is.
+        emphasized: methods drawn in color; the others are grey.
+    """
+    with matplotlib.rc_context(STYLE):
+        rows = 1 + (len(panels) > 2)
+        figure = Figure(figsize=(9, 2.8 * rows), layout="constrained")
+        columns = max(1, -(-len(panels) // rows))
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes in grid[len(panels) :]:
+            axes.set_axis_off()
+        for axes, (title, methods) in zip(grid, panels.items(), strict=False):
+            markers = {
+                True: itertools.cycle("oD^"),
+                False: itertools.cycle("svPX"),
+            }
+            for name, (place, values) in methods.items():
+                ours = name in emphasized
+                axes.errorbar(
+                    place,
+                    np.mean(values),
+                    _deviation(values),
+                    capsize=2,
+                    label=name,
+                    linestyle="none",
+                    marker=next(markers[ours]),
+                    color=COLORS[0] if ours else "#94a3b8",
+                    zorder=3 if ours else 2,
+                )
+            axes.set_title(f"{title}: {score} over {cost}", loc="left")
+            axes.yaxis.set_major_formatter(PercentFormatter(1, 1))
+            axes.grid(axis="y")
+            axes.legend(frameon=False)
+        return as_svg(figure)
+
+
+def error_by_horizon(
+    panels: dict[str, dict[str, dict[int, Sequence[float]]]],
+    *,
+    emphasized: Sequence[str],
+) -> str:
+    """Plot the mean error of forecasts over how far they look ahead.
+
+    Args:
+        panels: for each title, each method and each horizon, the errors of
+            several trainings.
+        emphasized: methods drawn in color; the others are grey.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        grid = figure.subplots(1, len(panels), squeeze=False)[0]
+        colors = itertools.cycle(COLORS)
+        styles = itertools.cycle(("-", "--", ":", "-."))
+        looks: dict[str, dict] = {}  # of a method, the same in all panels
+        for axes, (title, methods) in zip(grid, panels.items(), strict=True):
+            for name, horizons in methods.items():
+                label = None if name in looks else name  # once in the legend
+                if label:
+                    looks[name] = (
+                        {"color": next(colors), "zorder": 3}
+                        if name in emphasized
+                        else {"color": "#94a3b8", "linestyle": next(styles)}
+                    )
+                axes.errorbar(
+                    list(horizons),
+                    [np.mean(values) for values in horizons.values()],
+                    [_deviation(values) for values in horizons.values()],
+                    capsize=2,
+                    label=label,
+                    **looks[name],
+                )
+            axes.set_title(f"{title}: MSE over horizon", loc="left")
+            axes.grid(axis="y")
+        if looks:
+            figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        return as_svg(figure)
+
+
+def _deviation(values):
+    return np.std(values, ddof=1) if len(values) > 1 else 0.0

@@ -1,0 +1,1 @@
+"""Forecasts of long horizons, raced under one protocol."""

@@ -1,0 +1,1 @@
+"""Optimizers raced to a target accuracy."""

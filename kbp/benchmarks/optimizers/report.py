@@ -1,0 +1,154 @@
+"""What a race of optimizers says: a table and a plot."""
+
+import math
+import statistics
+
+from kbp.benchmarks.core.figures import accuracy_by_step
+from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.optimizers.contestants import contestants
+from kbp.benchmarks.optimizers.race import best_of
+
+# Of a difference in means, in standard errors; what AlgoPerf's and
+# modded-nanogpt's rules ask for.
+SIGNIFICANT = 3.09
+
+
+def summarize(head: dict, results: list[dict]) -> list[dict]:
+    """Return a row for each optimizer that has finished, fewest steps first.
+
+    Args:
+        head: the race's first line.
+        results: its trainings.
+
+    Returns:
+        For each optimizer its name, whether it is kbp's, its best point, how
+        many trials it had, and of the trainings there: `steps` to the target,
+        `inf` for a miss, in each; their median; the processor's seconds to the
+        target at the median; the accuracies.
+    """
+    protocol, rows = head["protocol"], []
+    for name, contestant in contestants().items():
+        own = [r for r in results if r["optimizer"] == name]
+        searched = [r for r in own if r["split"] == "validation"]
+        finals = [r for r in own if r["split"] == "test"]
+        if len(finals) < protocol["seeds"]:
+            continue
+        best = best_of(searched)
+        steps = [r["steps_to_target"] or math.inf for r in finals]
+        median = statistics.median(steps)
+        rows.append(
+            {
+                "optimizer": name,
+                "ours": contestant.ours,
+                "learning_rate": best["learning_rate"],
+                "weight_decay": best["weight_decay"],
+                "trials": len(searched),
+                "steps": steps,
+                "median": median,
+                "seconds": median
+                * statistics.median(r["seconds"] for r in finals),
+                "accuracies": [r["accuracy"] for r in finals],
+                "curves": [r["curve"] for r in finals],
+            }
+        )
+    return sorted(
+        rows, key=lambda r: (r["median"], -statistics.fmean(r["accuracies"]))
+    )
+
+
+def standard_errors(ours: dict, peer: dict, late: int) -> float:
+    """Return by how many standard errors one row needs fewer steps.
+
+    Args:
+        ours: a row of `summarize`.
+        peer: another.
+        late: what a miss counts as; it is at least that.
+    """
+    a, b = ([min(s, late) for s in row["steps"]] for row in (ours, peer))
+    spread = math.sqrt((statistics.variance(a) + statistics.variance(b)) / 2)
+    difference = statistics.fmean(b) - statistics.fmean(a)
+    if spread == 0:
+        return math.copysign(math.inf, difference) if difference else 0.0
+    return difference / (spread * math.sqrt(1 / len(a) + 1 / len(b)))
+
+
+def markdown_table(head: dict, results: list[dict]) -> str:
+    """Return the race as Markdown: a table, and how it was run."""
+    protocol = head["protocol"]
+    rows = summarize(head, results)
+    if not rows:
+        return "No optimizer has finished yet."
+    first = next((row for row in rows if row["ours"]), rows[0])
+    late = protocol["steps"] + protocol["evaluate_every"]
+    lines = [
+        "| optimizer | steps to target | processor time | steps saved by "
+        f"{first['optimizer']} | final accuracy | learning rate | decay |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        if row is first:
+            fewer = "-"
+        else:
+            errors = standard_errors(first, row, late)
+            ours, theirs = (min(r["median"], late) for r in (first, row))
+            least = "at least " if row["median"] > late else ""
+            sure = "" if abs(errors) >= SIGNIFICANT else " (not significant)"
+            fewer = f"{least}{1 - ours / theirs:.0%}, {errors:.1f} s.e.{sure}"
+        mean = statistics.fmean(row["accuracies"])
+        deviation = statistics.stdev(row["accuracies"])
+        cells = (
+            f"**{row['optimizer']}**" if row["ours"] else row["optimizer"],
+            f"{_steps(row['median'])} ({_steps(min(row['steps']))} - "
+            f"{_steps(max(row['steps']))})",
+            "-" if math.isinf(row["seconds"]) else f"{row['seconds']:.0f} s",
+            fewer,
+            f"{mean:.2%} ± {deviation:.2%}",
+            f"{row['learning_rate']:g}",
+            f"{row['weight_decay']:g}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    trials = sorted({row["trials"] for row in rows})
+    lines += [
+        "",
+        f"CIFAR-10, a BatchNorm ResNet-8 of width {protocol['width']} behind a "
+        f"stem of stride 2, batches of {protocol['batch_size']}, "
+        f"{protocol['steps']} steps, flips and shifts, linear warm-up over "
+        f"{protocol['warmup']:.0%} of the steps and cosine to 0 "
+        "(ScheduleFreeAdamW: constant). Target: "
+        f"{protocol['target']:.0%} on the first {protocol['curve_images']:,} "
+        f"test images, looked at every {protocol['evaluate_every']} steps. "
+        "Learning rate and decay: the best on validation images of "
+        f"{_list(trials)} quasi-random trials for each, over two decades of "
+        "learning rate and two and a half of its product with the decay. With "
+        f"these {protocol['seeds']} seeds: median (least - most) of the "
+        "steps, `inf` is a miss; mean ± standard deviation of the final "
+        "accuracy on the whole test set. Processor time is that of one thread. "
+        "s.e.: difference of the mean steps in standard errors, a miss counted "
+        f'as {late}; {SIGNIFICANT} or more is a difference. "averaged": '
+        "evaluated with a moving average of the weights (momentum 0.9), as "
+        "every Keras optimizer can keep it. Steps saved are those of the best "
+        "of kbp's rows. Keras's Muon gives convolution kernels to its AdamW; "
+        "ScheduleFreeAdamW is evaluated at the weights that Keras leaves in "
+        "the model. " + provenance(head, results),
+    ]
+    return "\n".join(lines)
+
+
+def plot(head: dict, results: list[dict]) -> str:
+    """Return the accuracy over the steps of all optimizers, as SVG text."""
+    protocol = head["protocol"]
+    rows = summarize(head, results)
+    return accuracy_by_step(
+        {row["optimizer"]: row["curves"] for row in rows},
+        every=protocol["evaluate_every"],
+        target=protocol["target"],
+        emphasized=[row["optimizer"] for row in rows if row["ours"]],
+    )
+
+
+def _steps(steps):
+    return "inf" if math.isinf(steps) else f"{steps:g}"
+
+
+def _list(numbers):
+    return " or ".join(map(str, numbers))

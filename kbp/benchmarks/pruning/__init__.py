@@ -1,0 +1,1 @@
+"""Ways to prune, raced on one network."""

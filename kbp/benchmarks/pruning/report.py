@@ -1,0 +1,196 @@
+"""What a race of pruning methods says: two tables and a plot."""
+
+import statistics
+
+from kbp.benchmarks.core.figures import accuracy_by_level
+from kbp.benchmarks.core.latencies import latencies
+from kbp.benchmarks.core.log import complete, provenance
+from kbp.benchmarks.pruning.methods import METHODS
+from kbp.benchmarks.pruning.race import trials
+from kbp.benchmarks.pruning.trial import Protocol
+
+DENSE = ("dense", 0.0)
+
+
+def summarize(head: dict, results: list[dict]) -> dict[tuple, dict]:
+    """Return what is known of each method at each level.
+
+    Args:
+        head: the race's first line.
+        results: its trainings and measurements.
+
+    Returns:
+        For each pair of method and level of which all seeds have finished:
+        `accuracies` of the seeds; medians of `pruned`, `parameters`,
+        `multiply_adds` and `step_seconds`; of dense and structured methods
+        `float32` and `int8`, with medians of `bytes`, of `milliseconds` if
+        they were measured, and of int8 `accuracies` of the seeds.
+    """
+    protocol, measured = Protocol(**head["protocol"]), latencies(results)
+    planned = [t for method in METHODS for t in trials(method, protocol)]
+    return {
+        key: _row(seeds, measured)
+        for key, seeds in complete(results, planned).items()
+    }
+
+
+def _row(seeds, measured):
+    row = {"accuracies": [r["accuracy"] for r in seeds]}
+    for key in ("pruned", "parameters", "multiply_adds", "step_seconds"):
+        row[key] = statistics.median(r[key] for r in seeds)
+    for dtype in ("float32", "int8") if "files" in seeds[0] else ():
+        files = [r["files"][dtype] for r in seeds]
+        row[dtype] = {"bytes": statistics.median(f["bytes"] for f in files)}
+        if all(f["name"] in measured for f in files):
+            row[dtype]["milliseconds"] = statistics.median(
+                measured[f["name"]][1] for f in files
+            )
+        if dtype == "int8":
+            row[dtype]["accuracies"] = [f["accuracy"] for f in files]
+    return row
+
+
+def markdown_table(head: dict, results: list[dict]) -> str:
+    """Return the race as Markdown: two tables, and how it was run."""
+    rows = summarize(head, results)
+    if not rows:
+        return "No method has finished yet."
+    return "\n".join(
+        [
+            *_accuracies(head["protocol"], rows),
+            "",
+            *_networks(rows),
+            "",
+            _explanation(head, results),
+        ]
+    )
+
+
+def plot(head: dict, results: list[dict]) -> str:
+    """Return the accuracy over what is pruned, as SVG text."""
+    rows = summarize(head, results)
+    panels = {
+        "zeros among the weights": False,
+        "parameters gone": True,
+    }
+    return accuracy_by_level(
+        {
+            title: {
+                name: {
+                    row["pruned"]: row["accuracies"]
+                    for (method, _), row in rows.items()
+                    if method == name
+                }
+                for name, method in METHODS.items()
+                if method.structured == structured and name != DENSE[0]
+            }
+            for title, structured in panels.items()
+        },
+        baseline=rows[DENSE]["accuracies"] if DENSE in rows else (),
+        emphasized=[name for name, method in METHODS.items() if method.ours],
+    )
+
+
+def _accuracies(protocol, rows):
+    """Return a table with a row for each method, a column for each level."""
+    levels = (0.0, *protocol["levels"])
+    cells = ["method", *(f"{level:.0%}" for level in levels), "training step"]
+    lines = _header(cells)
+    for name in METHODS:
+        own = [rows.get((name, level)) for level in levels]
+        if not any(own):
+            continue
+        step = "-"
+        if DENSE in rows:
+            seconds = [row["step_seconds"] for row in own if row]
+            base = rows[DENSE]["step_seconds"]
+            step = f"{statistics.median(seconds) / base:.2f}x"
+        spreads = [_spread(row["accuracies"]) if row else "-" for row in own]
+        lines.append(_line([_name(name), *spreads, step]))
+    return lines
+
+
+def _networks(rows):
+    """Return a table with a row for each smaller network."""
+    lines = _header(
+        [
+            *("network", "level", "parameters gone", "multiply-adds"),
+            *("accuracy", "accuracy, int8", "float32", "int8"),
+            *("float32 file", "int8 file"),
+        ]
+    )
+    base = rows.get(DENSE, {}).get("float32", {}).get("milliseconds")
+    for (name, level), row in rows.items():
+        if "int8" not in row:
+            continue
+        files = row["float32"], row["int8"]
+        cells = [
+            _name(name),
+            f"{level:.0%}",
+            f"{row['pruned']:.1%}",
+            f"{row['multiply_adds'] / 1e6:.2f} M",
+            _spread(row["accuracies"]),
+            _spread(row["int8"]["accuracies"]),
+            *(_latency(file.get("milliseconds"), base) for file in files),
+            *(f"{file['bytes'] / 1e3:,.0f} kB" for file in files),
+        ]
+        lines.append(_line(cells))
+    return lines
+
+
+def _explanation(head, results):
+    protocol = head["protocol"]
+    return (
+        f"CIFAR-10, a BatchNorm ResNet-8 of width {protocol['width']} behind a "
+        f"stem of stride 2, batches of {protocol['batch_size']}, "
+        f"{protocol['steps']} steps for each method, pruning included, flips "
+        "and shifts; SGD with Nesterov momentum "
+        f"{protocol['momentum']:g}, peak learning rate "
+        f"{protocol['learning_rate']:g} and decoupled weight decay "
+        f"{protocol['weight_decay']:g} (both chosen for the dense network), "
+        f"linear warm-up over {protocol['warmup']:.0%} of the steps and cosine "
+        f"to 0. {protocol['seeds']} seeds; all methods of one seed start at "
+        "the same weights and see the same batches. Accuracy: mean ± standard "
+        "deviation on the whole test set. First table: the level is the share "
+        "of exact zeros in all kernels but the first and the last (DTM, TFMOT, "
+        "one-shot), or of the whole network's parameters that are gone "
+        "(channels). DTM and TFMOT prune gradually between "
+        f"{protocol['begin']:.0%} and {protocol['end']:.0%} of the steps, "
+        f"TFMOT every {protocol['tfmot_frequency']} steps, on a tf_keras twin; "
+        "one-shot removes the smallest weights of all these kernels, L1 the "
+        "channels of the least L1 norm, at "
+        f"{protocol['cut']:.0%}, and both train on. Training step: processor "
+        "time of one thread relative to dense; TFMOT's is that of tf_keras, "
+        "whose BatchNormalization is fused. Second table: channels that are "
+        'added together go together; L1 and "uniform" take the same share of '
+        "each group, DTM alone what its masks decide, and all keep a multiple "
+        "of "
+        f"{protocol['multiple_of']}. int8: ranges from "
+        f"{protocol['calibration_batches']} training batches, not trained "
+        "further. Latency of one example by LiteRT at one thread, all files in "
+        "turns, and how many times as fast as dense in float32; medians. "
+        + provenance(head, results)
+    )
+
+
+def _header(cells):
+    return [_line(cells), _line(["---", *["---:"] * (len(cells) - 1)])]
+
+
+def _line(cells):
+    return f"| {' | '.join(cells)} |"
+
+
+def _name(name):
+    return f"**{name}**" if METHODS[name].ours else name
+
+
+def _spread(values):
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.fmean(values):.2%} ± {deviation:.2%}"
+
+
+def _latency(milliseconds, base):
+    if milliseconds is None or base is None:
+        return "-"
+    return f"{milliseconds:.3f} ms ({base / milliseconds:.2f}x)"

@@ -1,0 +1,1 @@
+"""Ways to eight bits, raced on the same trained networks."""

@@ -1,0 +1,1 @@
+"""A recipe run with several seeds."""

@@ -1,0 +1,1 @@
+"""Networks that label pixels, raced under one recipe."""

@@ -1,0 +1,1 @@
+"""Reading a person's own files."""

@@ -1,0 +1,159 @@
+"""Rebuilding functional models layer by layer.
+
+Pruning and quantization both take a model apart and put it together again.
+They do it here, with `keras.models.clone_model` as the one way to walk a graph.
+"""
+
+from collections.abc import Callable, Iterable
+
+import keras
+from keras import tree
+
+from kbp.layers import Composite
+
+
+def as_functional(model: keras.Model) -> keras.Model:
+    """Return a functional view of a functional or Sequential model.
+
+    Raises:
+        ValueError: the model is subclassed, or not built yet.
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"Expected a Keras model. Received: {type(model).__name__}"
+        )
+    if isinstance(model, keras.Sequential):
+        if not model.built:
+            raise ValueError(
+                f"Model {model.name} is not built. Give it an `Input` or call "
+                "it on a batch first."
+            )
+        (inputs,), (outputs,) = model.inputs, model.outputs
+        return keras.Model(inputs, outputs, name=model.name)
+    if not is_functional(model):
+        raise ValueError(
+            f"Model {model.name} is neither functional nor Sequential, so its "
+            f"graph is not known. Received: {type(model).__name__}"
+        )
+    return model
+
+
+def is_functional(layer) -> bool:
+    """Say whether a layer is a model with a known graph."""
+    return isinstance(layer, keras.Model) and hasattr(layer, "operations")
+
+
+def flatten(model: keras.Model) -> keras.Model:
+    """Unroll composite layers and nested models into primitive layers.
+
+    Args:
+        model: a functional or built Sequential model.
+
+    Returns:
+        A functional model that shares every layer and weight with `model`.
+
+    Raises:
+        ValueError: the model is subclassed, or not built yet.
+    """
+    model = as_functional(model)
+
+    def is_unrolled(operation):
+        return isinstance(
+            operation, Composite | keras.Sequential
+        ) or is_functional(operation)
+
+    def unroll(layer, *args, **kwargs):
+        # `call` leaves the nodes of the layers inside, `__call__` one node.
+        if not is_unrolled(layer):
+            return layer(*args, **kwargs)
+        outputs = layer.call(*args, **kwargs)
+        if isinstance(layer, Composite):
+            name_operations(layer.name, (args, kwargs), outputs)
+        return outputs
+
+    while any(is_unrolled(operation) for operation in model.operations):
+        try:
+            model = rewrite(model, call=unroll)
+        except ValueError as error:
+            if "names should be unique" not in str(error):
+                raise
+            raise ValueError(
+                f"Model {model.name} cannot be unrolled: layers of its nested "
+                f"models have equal names. Give each its own. {error}"
+            ) from error
+    return model
+
+
+def tensors_of(structure) -> list[keras.KerasTensor]:
+    """Return the symbolic tensors of a nested structure, in order."""
+    return [
+        x for x in tree.flatten(structure) if isinstance(x, keras.KerasTensor)
+    ]
+
+
+def name_operations(layer: str, inputs, outputs) -> None:
+    """Name new operations after the layer that they are of.
+
+    Keras counts `reshape`, `reshape_1`, ... anew in each process, and a model
+    that was loaded may hold these names already.
+
+    Args:
+        layer: name of the layer.
+        inputs: what it was called with.
+        outputs: what came out.
+    """
+    for operation in keras.Function(tensors_of(inputs), outputs).operations:
+        if not isinstance(operation, keras.layers.Layer):
+            operation.name = f"{layer}_{operation.name}"
+
+
+class UniqueNames:
+    """Gives new layers names that no layer has.
+
+    Args:
+        taken: names that are.
+    """
+
+    def __init__(self, taken: Iterable[str]):
+        self.taken = set(taken)
+
+    def __call__(self, name: str) -> str:
+        unique, count = name, 1
+        while unique in self.taken:
+            count += 1
+            unique = f"{name}_{count}"
+        self.taken.add(unique)
+        return unique
+
+
+def rewrite(
+    model: keras.Model,
+    *,
+    layer: Callable | None = None,
+    call: Callable | None = None,
+) -> keras.Model:
+    """Rebuild a functional model, layer by layer.
+
+    Args:
+        model: a functional model.
+        layer: `layer(old) -> new`, once for each layer and operation; by
+            default each is used again as it is, weights included.
+        call: `call(new, *args, **kwargs) -> outputs`, once for each use.
+
+    Returns:
+        The new functional model, not compiled.
+    """
+    # Keras would hand the old model's losses and optimizer to the new one.
+    return keras.models.clone_model(
+        plain(model),
+        clone_function=layer or (lambda old: old),
+        call_function=call,
+    )
+
+
+def plain(model: keras.Model) -> keras.Model:
+    """Return a functional model without what `compile` gave it.
+
+    Layers and weights are shared; saved, it leaves the optimizer out.
+    """
+    return keras.Model(model.input, model.output, name=model.name)

@@ -1,0 +1,1 @@
+"""Opening models safely, and running them on images of any size."""

@@ -1,0 +1,85 @@
+"""Opening model files, after looking into them."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import keras
+
+from kbp.errors import UserError
+from kbp.export import Runner
+from kbp.inference.safe import check_keras_file
+
+_FILES = (
+    "model.keras",
+    "model_quantized.keras",
+    "model_float32.tflite",
+    "model_int8.tflite",
+)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the model files of a run's folder, or the file itself.
+
+    Raises:
+        UserError: there is no such file or folder, or it holds no model.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"{path}: no such file or folder.")
+    files = [path / name for name in _FILES if (path / name).is_file()]
+    if not files:
+        raise UserError(f"{path}: holds none of {', '.join(_FILES)}.")
+    return files
+
+
+def open_model(path: Path) -> tuple[Callable, tuple, tuple]:
+    """Open a `.keras` or `.tflite` file.
+
+    Returns:
+        `predict(inputs) -> outputs` of float batches, and the shapes of one
+        example and of its output.
+
+    Raises:
+        UserError: the file is no model of one input and one output, both of
+            fixed shapes.
+    """
+    if path.suffix == ".tflite":
+        try:
+            runner = Runner(path)
+        except (FileNotFoundError, ValueError) as error:
+            raise UserError(f"{path}: not a .tflite model: {error}") from error
+        shapes = [
+            tuple(map(int, details["shape"][1:]))
+            for details in (runner.input, runner.output)
+        ]
+        return runner.predict, *shapes
+    model = load_keras(path)
+    predict = partial(model.predict, batch_size=16, verbose=0)
+    shapes = [x.shape[1:] for x in (*model.inputs, *model.outputs)]
+    if len(shapes) != 2 or None in (*shapes[0], *shapes[1]):
+        raise UserError(
+            f"{path}: must have one input and one output, of fixed shapes; has "
+            f"{len(model.inputs)} and {len(model.outputs)}: {shapes}"
+        )
+    return predict, *shapes
+
+
+def load_keras(path: Path) -> keras.Model:
+    """Load a `.keras` file in safe mode, after looking into it.
+
+    Raises:
+        UserError: the file is missing, no Keras model, or could do more than
+            hold one.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file.")
+    if path.suffix != ".keras":
+        raise UserError(f"{path}: not a .keras file.")
+    check_keras_file(path)
+    try:
+        return keras.saving.load_model(path, safe_mode=True)
+    except Exception as error:  # Keras raises many kinds for a broken file
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{path}: cannot be loaded: {reason}") from error

@@ -1,0 +1,1 @@
+"""Replacing layers by those that have 8-bit rules."""

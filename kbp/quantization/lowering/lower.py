@@ -1,0 +1,208 @@
+"""Models in terms of the layers that have 8-bit rules.
+
+LiteRT's integer operations are fewer than Keras's layers. Before quantizers are
+placed, each layer that LiteRT computes as several operations, or as another
+one, is replaced by what it is made of: `kbp.quantization.placement.rules` then
+knows every layer that is left, or refuses it.
+"""
+
+import functools
+from collections.abc import Callable
+
+import keras
+from keras import layers
+
+from kbp import graph
+from kbp.quantization.lowering import primitives
+from kbp.quantization.lowering.attention import attention
+from kbp.quantization.placement import rules
+from kbp.quantization.policy import Choice
+
+_REPLACED = {
+    layers.Average: primitives.average,
+    layers.MultiHeadAttention: attention,
+    layers.Normalization: primitives.standardization,
+    layers.Rescaling: primitives.rescaling,
+    layers.SeparableConv1D: primitives.separate,
+    layers.SeparableConv2D: primitives.separate,
+    layers.UpSampling2D: primitives.enlarge,
+}
+_JOINING = (layers.Add, layers.Maximum, layers.Minimum, layers.Multiply)
+_FOLDING = (
+    layers.Conv1D,
+    layers.Conv2DTranspose,
+    layers.Dense,
+    layers.DepthwiseConv1D,
+)
+_ACTIVATIONS = {
+    "HardSigmoid": keras.activations.hard_sigmoid,
+    "HardSilu": keras.activations.hard_silu,
+    "Relu": keras.activations.relu,
+    "Relu6": keras.activations.relu6,
+    "Sigmoid": keras.activations.sigmoid,
+    "Silu": keras.activations.silu,
+    "Tanh": keras.activations.tanh,
+}
+
+
+def lower(model: keras.Model, choice: Choice | None = None) -> keras.Model:
+    """Return a flat model of layers that have 8-bit rules.
+
+    BatchNormalization stands behind convolutions of images, where LiteRT's
+    converter folds it. Behind layers whose kernels have one range it is folded
+    here, and anywhere else it becomes a 1x1 depthwise convolution, both with
+    its statistics as they are now. It is folded as well where it removes
+    channels, because a kernel of zero times a factor has a range, and a kernel
+    times a factor of zero has none.
+
+    Args:
+        model: a flat model, left as it is.
+        choice: what the user has decided of layers, which stay as they are.
+
+    Returns:
+        A functional model of the same function; it shares the layers that stay.
+
+    Raises:
+        ValueError: a layer cannot be lowered; the message names it and says
+            what to do.
+    """
+    choice = choice or Choice(model, (), {})
+    return graph.rewrite(model, call=_Lowering(graph.nodes(model), choice))
+
+
+class _Lowering:
+    """Calls what takes a layer's place, which is made once for all uses."""
+
+    def __init__(self, uses: list[graph.Node], choice: Choice):
+        self.uses = iter(uses)
+        self.choice = choice
+        self.made: dict[keras.Operation, Callable] = {}
+        self.unique = graph.UniqueNames(use.operation.name for use in uses)
+        operations = [use.operation for use in uses]
+        self.shared = {o for o in operations if operations.count(o) > 1}
+        # Such a normalization stays if it can behind each of its uses.
+        self.apart = {
+            use.operation
+            for use in uses
+            if type(use.operation) is layers.BatchNormalization
+            and not any(map(self.takes, use.producers))
+        }
+
+    def __call__(self, layer, *args, **kwargs):
+        use = next(self.uses)
+        if use.operation in self.choice:
+            return layer(*args, **kwargs)
+        if use.operation not in self.made:
+            rules.check_inputs(use)
+            self.made[use.operation] = self.make(layer, use)
+        made = self.made[use.operation]
+        if isinstance(made, keras.Operation):
+            return made(*args, **kwargs)
+        options = {k: v for k, v in kwargs.items() if v is not None}
+        options.pop("training", None)
+        if any(key.endswith("mask") for key in options):
+            raise rules.refusal(use.operation, "call it without a mask")
+        outputs = made(*args, **options)
+        graph.name_operations(use.operation.name, (args, kwargs), outputs)
+        return outputs
+
+    def make(self, layer, use):
+        """Return what to call in a layer's place, perhaps itself."""
+        operation = use.operation
+        part = functools.partial(self.part, operation)
+        replace = _REPLACED.get(type(operation))
+        if replace:
+            return replace(operation, part)
+        if type(operation) is layers.BatchNormalization:
+            return self.normalization(use, part)
+        if self.folds(use):
+            return primitives.folded(layer, use.successor.operation)
+        if self.sheds_bias(use):
+            return primitives.without_bias(layer)
+        if type(operation) in rules.KERNELS and hasattr(
+            operation, "activation"
+        ):
+            return primitives.apart(layer, part)
+        if type(operation) in _JOINING:
+            return primitives.two_by_two(type(operation), part)
+        function = _function_of(operation)
+        if function is not None:
+            return primitives.activation(function, part, None)
+        return layer
+
+    def part(self, operation, kind, suffix, *args, **options):
+        """Make a layer that is a part of another."""
+        name = operation.name
+        if suffix is not None:
+            name = self.unique(f"{name}_{suffix}")
+        policy = getattr(operation, "dtype_policy", None)
+        common = {"name": name, **({"dtype": policy} if policy else {})}
+        if isinstance(kind, type):
+            return kind(*args, **options, **common)
+        (config,) = args  # of `from_config`
+        return kind({**config, **common})
+
+    def normalization(self, use, part):
+        norm = use.operation
+        if not _is_of_last_axis(norm, use.inputs[0]):
+            raise rules.refusal(norm, "normalize the last axis")
+        if norm not in self.apart:
+            (producer,) = use.producers[:1]
+            if self.sheds_bias(producer):
+                return primitives.with_bias_of(norm, producer.operation)
+            return norm
+        if any(map(self.folds, use.producers)):
+            return lambda inputs: inputs
+        return primitives.normalization(norm, part)
+
+    def takes(self, use):
+        """Say whether LiteRT takes the normalization behind a use into it."""
+        return (
+            rules.fuses_forward(use)
+            and not self.choice.rounds(use.operation)
+            and not primitives.is_pruned(use.successor.operation)
+        )
+
+    def sheds_bias(self, use):
+        """Say whether the normalization behind a use takes its bias over.
+
+        One of the two biases is enough, and one can be rounded as a whole.
+        """
+        norm = use.successor and use.successor.operation
+        return (
+            type(norm) is layers.BatchNormalization
+            and self.takes(use)
+            and use.operation.use_bias
+            and norm not in self.choice
+            and use.operation not in self.choice
+            and not {norm, use.operation} & self.shared
+        )
+
+    def folds(self, use):
+        """Say whether the normalization behind a use is folded here."""
+        norm = use.successor and use.successor.operation
+        return (
+            type(norm) is layers.BatchNormalization
+            and _is_of_last_axis(norm, use.outputs[0])
+            and norm not in self.choice
+            and use.operation not in self.choice
+            and (
+                type(use.operation) in _FOLDING
+                or (rules.fuses_forward(use) and primitives.is_pruned(norm))
+            )
+            and use.operation.activation is keras.activations.linear
+            and not {norm, use.operation} & self.shared
+        )
+
+
+def _is_of_last_axis(norm, inputs):
+    return norm.axis in (-1, len(inputs.shape) - 1)
+
+
+def _function_of(operation):
+    """Return the activation that an operation is, `None` if it is none."""
+    if type(operation) is layers.Activation:
+        return operation.activation
+    if isinstance(operation, layers.Layer):
+        return None
+    return _ACTIVATIONS.get(type(operation).__name__)

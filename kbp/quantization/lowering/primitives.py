@@ -1,0 +1,259 @@
+"""What a layer is made of where LiteRT computes it in several operations.
+
+Each function takes a built layer and returns what to call in its place, which
+holds new layers with the same weights. It makes them with
+`part(kind, suffix, *args, **options)`, of the layer's precision and of its name
+with a suffix, `None` for the name itself.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from kbp import graph
+from kbp.layers import NearestUpSampling2D
+from kbp.quantization.placement import rules
+
+named = keras.activations
+# Activations that are their input times another activation.
+_GATES = {named.hard_silu: named.hard_sigmoid, named.silu: named.sigmoid}
+
+
+def two_by_two(kind: type, part: Callable) -> Callable:
+    """Join tensors two by two, as LiteRT does, by layers of a class."""
+    same = part(layers.Identity, "same")
+
+    @functools.cache
+    def joint(left):
+        return part(kind, f"part{left}" if left else None)
+
+    def apply(inputs):
+        total, *terms = inputs
+        for left, term in zip(reversed(range(len(terms))), terms, strict=True):
+            total = joint(left)([total, term])
+        return total if terms else same(total)
+
+    return apply
+
+
+def average(layer, part: Callable) -> Callable:
+    """Add tensors and divide the sum."""
+    add = two_by_two(layers.Add, part)
+    return lambda inputs: add(inputs) * (1.0 / len(inputs))
+
+
+def activation(function: Callable, part: Callable, suffix: str | None):
+    """Return an activation as a layer that has a rule, or several."""
+    if function is named.relu:
+        return part(layers.ReLU, suffix)
+    if function is named.relu6:
+        return part(layers.ReLU, suffix, 6.0)
+    if function is named.leaky_relu:
+        return part(layers.LeakyReLU, suffix, 0.2)
+    if function in _GATES:
+        # LiteRT's integer HARD_SWISH takes dozens of times as long as these.
+        gate = activation(_GATES[function], part, "gate")
+        product = part(layers.Multiply, suffix)
+        return lambda inputs: product([inputs, gate(inputs)])
+    if function is named.hard_sigmoid:
+        clip = part(layers.ReLU, "clip", 6.0)
+        return lambda inputs: clip(inputs + 3.0) * (1.0 / 6.0)
+    if isinstance(function, layers.Layer):
+        new = part(type(function).from_config, suffix, function.get_config())
+        if function.weights:
+            new.build_from_config(function.get_build_config())
+            graph.copy_weights(function, new)
+        return new
+    return part(layers.Activation, suffix, function)
+
+
+def apart(layer, part: Callable) -> Callable:
+    """Take the activation out of a layer with a kernel."""
+    function = graph.unwrapped(layer).activation
+    if function is named.linear:
+        return layer
+    linear = _copy(layer, activation="linear")
+    suffix = getattr(function, "__name__", getattr(function, "name", "act"))
+    activate = activation(function, part, suffix)
+    return lambda inputs: activate(linear(inputs))
+
+
+def separate(layer, part: Callable) -> Callable:
+    """Split a separable convolution into its two."""
+    if layer.data_format != "channels_last":
+        raise rules.refusal(layer, "use data_format='channels_last'")
+    config = layer.get_config()
+
+    def options(kernel, *names):
+        kept = ("regularizer", "constraint", "initializer")
+        return {
+            "trainable": layer.trainable,
+            **{name: config[name] for name in names},
+            **{f"{kernel[1]}_{k}": config[f"{kernel[0]}_{k}"] for k in kept},
+        }
+
+    first, second = (
+        (layers.DepthwiseConv1D, layers.Conv1D)
+        if len(layer.kernel_size) == 1
+        else (layers.DepthwiseConv2D, layers.Conv2D)
+    )
+    depthwise = part(
+        first,
+        "depthwise",
+        use_bias=False,
+        **options(
+            ("depthwise", "depthwise"),
+            *("kernel_size", "strides", "padding", "dilation_rate"),
+            "depth_multiplier",
+        ),
+    )
+    pointwise = part(
+        second,
+        None,
+        kernel_size=1,
+        **options(("pointwise", "kernel"), "filters", "use_bias", "activation"),
+        bias_regularizer=config["bias_regularizer"],
+        bias_constraint=config["bias_constraint"],
+    )
+    bias = [layer.bias] if layer.use_bias else []
+    _build(depthwise, layer.depthwise_kernel)
+    mix = apart(_build(pointwise, layer.pointwise_kernel, *bias), part)
+    return lambda inputs: mix(depthwise(inputs))
+
+
+def enlarge(layer, part: Callable) -> Callable:
+    """Repeat pixels in a way that is one operation in a .tflite file."""
+    if layer.interpolation != "nearest" or layer.data_format != "channels_last":
+        return layer
+    made = part(NearestUpSampling2D, None, size=layer.size)
+
+    def apply(inputs):
+        if None in inputs.shape[1:3]:
+            raise rules.refusal(layer, "give the input a fixed size")
+        return made(inputs)
+
+    return apply
+
+
+def folded(layer, norm) -> Callable:
+    """Fold a BatchNormalization into the layer before it."""
+    new = _copy(layer, use_bias=True)
+    inside = graph.unwrapped(new)
+    scale, offset = _scale_and_offset(norm)
+    axes = (-1,)  # of a kernel (..., in, out)
+    if isinstance(inside, layers.Conv2DTranspose):
+        axes = (-1, 1)  # (..., out, in)
+    elif isinstance(inside, layers.DepthwiseConv1D | layers.DepthwiseConv2D):
+        axes = inside.kernel.shape[-2:]  # (..., channels, multiplier)
+    inside.kernel.assign(graph.values_of(inside.kernel) * scale.reshape(axes))
+    inside.bias.assign(graph.values_of(inside.bias) * scale + offset)
+    return new
+
+
+def without_bias(layer):
+    """Return a convolution without its bias."""
+    return _copy(layer, use_bias=False)
+
+
+def with_bias_of(norm, layer):
+    """Return a BatchNormalization that has taken over a layer's bias."""
+    new = graph.clone_layer(norm)
+    new.build_from_config(norm.get_build_config())
+    graph.copy_weights(norm, new)
+    new.moving_mean.assign(new.moving_mean - graph.unwrapped(layer).bias)
+    return new
+
+
+def is_pruned(norm) -> bool:
+    """Say whether a BatchNormalization removes channels."""
+    return norm.scale and not graph.values_of(norm.gamma).all()
+
+
+def normalization(layer, part: Callable) -> Callable:
+    """Make a BatchNormalization affine, with its statistics as they are."""
+    affine = _affine(layer, part, trainable=layer.trainable)
+    return lambda inputs: affine(inputs, *_scale_and_offset(layer))
+
+
+def rescaling(layer, part: Callable) -> Callable:
+    """Make a Rescaling affine."""
+    affine = _affine(layer, part)
+    return lambda inputs: affine(inputs, layer.scale, layer.offset)
+
+
+def standardization(layer, part: Callable) -> Callable:
+    """Make a Normalization affine."""
+    if layer.invert or np.size(layer.mean) != np.shape(layer.mean)[-1]:
+        raise rules.refusal(layer, "use axis=-1 or None and invert=False")
+    mean, variance = (
+        graph.values_of(v).ravel() for v in (layer.mean, layer.variance)
+    )
+    scale = 1.0 / np.maximum(np.sqrt(variance), keras.config.epsilon())
+    affine = _affine(layer, part)
+    return lambda inputs: affine(inputs, scale, -mean * scale)
+
+
+def _scale_and_offset(norm):
+    """Return what a BatchNormalization computes of each channel."""
+    mean, variance = map(
+        graph.values_of, (norm.moving_mean, norm.moving_variance)
+    )
+    scale = 1.0 / np.sqrt(variance + norm.epsilon)
+    if norm.scale:
+        scale = scale * graph.values_of(norm.gamma)
+    offset = graph.values_of(norm.beta) if norm.center else 0.0
+    return scale, offset - mean * scale
+
+
+def _affine(layer, part, trainable=False):
+    """Return `scale * x + offset` of each channel, as a 1x1 convolution."""
+    convolution = part(layers.DepthwiseConv2D, None, 1, trainable=trainable)
+
+    def apply(inputs, scale, offset):
+        *sizes, channels = inputs.shape[1:]
+        if None in sizes and len(sizes) != 2:
+            raise rules.refusal(
+                layer,
+                "give its input, and an EinsumDense before it, a fixed size",
+            )
+        if not convolution.built:
+            kernel = np.broadcast_to(scale, channels).reshape(1, 1, -1, 1)
+            _build(convolution, kernel, np.broadcast_to(offset, channels))
+        if len(sizes) == 2:
+            return convolution(inputs)
+        image = (-1, 1, math.prod(sizes), channels)
+        outputs = convolution(ops.reshape(inputs, image))
+        return ops.reshape(outputs, (-1, *sizes, channels))
+
+    return apply
+
+
+def _build(layer, kernel, *weights):
+    """Build a convolution with these weights, variables or arrays."""
+    layer.build((None,) * (len(kernel.shape) - 1) + (kernel.shape[-2],))
+    for source, target in zip((kernel, *weights), layer.weights, strict=True):
+        if isinstance(source, keras.Variable):
+            graph.copy_variable(source, target)
+        else:
+            target.assign(source)
+    return layer
+
+
+def _copy(layer, **changes):
+    """Return a layer with these changes, its kernel, bias and transforms."""
+    new = graph.clone_layer(layer, **changes)
+    new.build_from_config(layer.get_build_config())
+    old, inside = graph.unwrapped(layer), graph.unwrapped(new)
+    for name in ("kernel", "bias"):
+        source, target = (getattr(x, name, None) for x in (old, inside))
+        if source is not None and target is not None:
+            graph.copy_variable(source, target)
+    for source, target in zip(
+        graph.transforms(layer), graph.transforms(new), strict=True
+    ):
+        target.set_weights(source.get_weights())
+    return new

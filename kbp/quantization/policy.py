@@ -1,0 +1,154 @@
+"""How a user has layers quantized."""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+from keras import layers
+
+from kbp import graph
+from kbp.errors import nearest
+from kbp.layers import TransformedLayer
+from kbp.quantization.bias import GridNormalization, QuantizedLayer
+from kbp.quantization.config import QuantizeConfig
+from kbp.quantization.fake_quantize import FakeQuantize
+from kbp.quantization.placement import rules
+
+
+class Choice:
+    """What the user has decided of layers; it contains these layers.
+
+    Args:
+        model: a flat model.
+        skip: names or classes of layers, or functions of `keras.ops`, that
+            stay in float.
+        configs: from names or classes to how these layers are rounded.
+
+    Raises:
+        ValueError: a name is no layer's.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        skip: Sequence[str | type | Callable],
+        configs: Mapping[str | type, QuantizeConfig],
+    ):
+        if not isinstance(skip, list | tuple | set | frozenset):
+            raise ValueError(
+                f"Argument `skip` must be a list. Received: skip={skip!r}"
+            )
+        if not isinstance(configs, Mapping) or not all(
+            isinstance(config, QuantizeConfig) for config in configs.values()
+        ):
+            raise ValueError(
+                "Argument `configs` must be a dict from names and classes to "
+                f"objects of QuantizeConfig. Received: configs={configs!r}"
+            )
+        self.skip = frozenset(
+            x if isinstance(x, str | type) else _class_of(x) for x in skip
+        )
+        self.configs = configs
+        operations = {graph.unwrapped(o) for o in model.operations}
+        names = {operation.name for operation in operations}
+        for argument, keys in (("skip", skip), ("configs", configs)):
+            for key in keys:
+                if isinstance(key, str) and key not in names:
+                    raise ValueError(
+                        f"Argument `{argument}` names no layer of model "
+                        f"{model.name}. Received: {key!r}{nearest(key, names)}"
+                    )
+        for operation in operations:
+            if self.skips(operation) and (
+                rules.is_moving(operation) or rules.is_averaging(operation)
+            ):
+                raise ValueError(
+                    f"Layer {operation.name} in `skip` keeps the range of what "
+                    "it is given; LiteRT computes it in integers."
+                )
+
+    def __contains__(self, operation):
+        return self.skips(operation) or self.config(operation) is not None
+
+    def skips(self, operation) -> bool:
+        """Say whether a layer stays in float."""
+        return isinstance(operation, rules.UNIT_LAYERS) or bool(
+            {operation.name, type(operation)} & self.skip
+        )
+
+    def config(self, operation) -> QuantizeConfig | None:
+        """Return the user's config of a layer."""
+        for key in (operation.name, type(operation)):
+            if key in self.configs:
+                return self.configs[key]
+        return None
+
+    def rounds(self, operation) -> bool:
+        """Say whether nothing can be computed with a layer's result unrounded.
+
+        So it is unless the user's config leaves the result open.
+        """
+        config = self.config(operation)
+        return self.skips(operation) or bool(
+            config and config.get_output_quantizers(operation)
+        )
+
+    def with_rounded_weights(self, layer):
+        """Copy a layer; its weights, if there are any, are rounded last."""
+        old = graph.unwrapped(layer)
+        rounded = self.rounded_weights(old)
+        if not rounded:
+            if type(old) is layers.BatchNormalization and old not in self:
+                return GridNormalization.from_config(old.get_config())
+            return graph.clone_layer(layer)
+        new = graph.clone_layer(old, name=layer.name)
+        (name, quantizer), *others = rounded
+        kept = [graph.clone_layer(t) for t in graph.transforms(layer)]
+        kind = TransformedLayer if self.config(old) else QuantizedLayer
+        new = kind(new, [*kept, quantizer], kernel=name)
+        for name, quantizer in others:
+            new = TransformedLayer(new, [quantizer], kernel=name)
+        return new
+
+    def rounded_weights(self, layer) -> list[tuple[str, FakeQuantize]]:
+        """Return names of a layer's attributes, each with its quantizer."""
+        if self.skips(layer):
+            return []
+        config = self.config(layer)
+        if config:
+            return [
+                (_attribute_of(layer, weight), quantizer)
+                for weight, quantizer in config.get_weights_and_quantizers(
+                    layer
+                )
+            ]
+        if type(layer) in rules.KERNELS:
+            kind, name = rules.KERNELS[type(layer)]
+            return [(name, FakeQuantize(kind))]
+        return []
+
+
+def _class_of(function):
+    """Return the class of a function's operations."""
+    name = getattr(function, "__name__", "")
+    if getattr(keras.ops, name, None) is function:
+        tensor = keras.KerasTensor((2, 2))
+        for arguments in ((tensor,), (tensor, tensor)):
+            with contextlib.suppress(TypeError):
+                return type(function(*arguments)._keras_history.operation)
+    raise ValueError(
+        "Argument `skip` holds names and classes of layers, and functions of "
+        f"keras.ops of one or two tensors. Received: {function!r}"
+    )
+
+
+def _attribute_of(layer, weight):
+    """Return the name under which a layer keeps a weight."""
+    for name, value in vars(layer).items():
+        if value is weight:
+            public = name.lstrip("_")  # Keras's kernels are properties
+            return public if hasattr(layer, public) else name
+    raise ValueError(
+        f"The QuantizeConfig of layer {layer.name} names weight "
+        f"{weight.path}, which is none of the layer's attributes."
+    )

@@ -1,0 +1,151 @@
+"""The result of a run, for a terminal and for a browser."""
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from kbp._utils.files import write_atomically
+from kbp.reports.metrics_file import read_metrics
+from kbp.reports.stage import Stage
+
+PREDICTIONS = "predictions.svg"
+# What `Verification.within_one` counts, by its unit.
+NEAR = {"LSB": "1 LSB", "float": "0.1% of the largest"}
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; color: #334155;
+  max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
+h1 {{ font-size: 1.5rem; margin-bottom: 0; }}
+h2 {{ font-size: 1.1rem; margin: 2rem 0 .5rem; }}
+p {{ margin: .3rem 0; }}
+table {{ border-collapse: collapse; width: 100%;
+  font-variant-numeric: tabular-nums; }}
+th, td {{ padding: .35rem .6rem; text-align: right;
+  border-bottom: 1px solid #e2e8f0; white-space: nowrap; }}
+th:first-child, td:first-child {{ text-align: left; }}
+h2:first-of-type + .scroll tbody tr:last-child {{ font-weight: 600; }}
+.scroll {{ overflow-x: auto; }}
+svg {{ max-width: 100%; height: auto; }}
+pre {{ background: #f8fafc; padding: .8rem; overflow-x: auto; }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def result_table(stages: Sequence[Stage], run: dict) -> Table:
+    """Return the stages of a run as a rich table."""
+    table = Table(
+        title=_title(run["recipe"]),
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    metric = run["metric"]
+    for heading in Stage.headings(metric):
+        left = heading == "stage"
+        table.add_column(
+            heading, justify="left" if left else "right", no_wrap=True
+        )
+    for stage in stages:
+        table.add_row(*stage.cells(metric))
+    return table
+
+
+def write(folder, task, stages: Sequence[Stage], outputs: np.ndarray) -> None:
+    """Write `report.html` into a run's folder: one file, no network.
+
+    The picture of what the int8 file predicts is a file of its own as well.
+
+    Args:
+        folder: the run's `WorkDir`.
+        task: its `Task`.
+        stages: rows of the table.
+        outputs: of the int8 file, for the test examples.
+    """
+    rows = read_metrics(folder.path / "metrics.csv")
+    figures = task.figures(outputs)
+    sections = {
+        "Result": _html_table(
+            Stage.headings(task.metric),
+            [stage.cells(task.metric) for stage in stages],
+        ),
+        # Without epochs there are no rows.
+        "Learning curves": rows and figures.learning_curves(rows, task.metric),
+        "Zeros per layer": figures.sparsity_by_layer(rows),
+        "Scores of the int8 file": _html_table(
+            ("score", "test"), [*task.details(outputs).items()]
+        ),
+        **figures,
+        "Recipe": f"<pre>{html.escape(folder.recipe.to_toml().strip())}</pre>",
+    }
+    title = html.escape(_title(folder.run["recipe"]))
+    said = html.escape(facts(folder.run)).replace("\n", "<br>")
+    body = [f"<h1>{title}</h1>", f"<p>{said}</p>"]
+    for heading, content in sections.items():
+        if content:
+            body += [f"<h2>{heading}</h2>", content]
+    page = _PAGE.format(title=title, body="\n".join(body))
+    write_atomically(folder.path / "report.html", page)
+    *_, predictions = figures.values()
+    write_atomically(folder.path / PREDICTIONS, predictions)
+
+
+def _title(recipe):
+    return f"{recipe['model']['architecture']} on {recipe['data']['name']}"
+
+
+def facts(run: dict) -> str:
+    """Return what else there is to say of a run, in two lines."""
+    check, floats = run["verification"], run["float_operations"]
+    threads = run["recipe"]["export"]["num_threads"]
+    return (
+        f"{run['kernel_sparsity']:.1%} of the kernel weights are zero. "
+        f"int8 file: {run['int8_operations']} operations, {len(floats)} of "
+        f"them float; {check['within_one']:.2%} of its outputs within "
+        f"{NEAR[check['unit']]} of the fake-quantized model (largest "
+        f"difference {check['maximum']:.3g}).\n"
+        f"Latency is that of one example at {threads} thread"
+        f"{'s' if threads > 1 else ''}. {_circumstances(run)}"
+    )
+
+
+def _circumstances(run):
+    versions, machine = run["versions"], run["machine"]
+    resumed = " after it was resumed" if run["resumed"] else ""
+    commit = f" at {run['commit']}" if run["commit"] else ""
+    return (
+        f"The run took {run['seconds']:.0f} s{resumed} and "
+        f"{run['peak_memory_bytes'] / 1e9:.1f} GB on {machine['cores']} cores "
+        f"({machine['processor']}), with TensorFlow {versions['tensorflow']}, "
+        f"Keras {versions['keras']}, LiteRT {versions['ai-edge-litert']}, "
+        f"kbp {versions['kbp']}{commit}."
+    )
+
+
+def _html_table(headings, rows):
+    """Return a table, or nothing if it has no rows."""
+    if not rows:
+        return ""
+
+    def row(tag, cells):
+        inside = "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells)
+        return f"<tr>{inside}</tr>"
+
+    head, body = row("th", headings), "\n".join(row("td", r) for r in rows)
+    return (
+        f'<div class="scroll"><table><thead>{head}</thead>\n'
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    )

@@ -1,0 +1,1 @@
+"""Which channels depend on each other, and what they cost."""

@@ -1,0 +1,6 @@
+"""Tasks: what a model learns from a data set, and how it is judged."""
+
+from kbp.tasks.loading import make_task
+from kbp.tasks.task import Task
+
+__all__ = ["Task", "make_task"]

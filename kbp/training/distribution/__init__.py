@@ -1,0 +1,29 @@
+"""Training on several devices and machines, and what that needs."""
+
+from kbp.training.distribution.strategies import (
+    STRATEGIES,
+    check_batch_size,
+    create_strategy,
+    describe,
+    evaluation_batch_size,
+    from_chief,
+    has_workers,
+    is_chief,
+    num_workers,
+    prepare,
+    together,
+)
+
+__all__ = [
+    "STRATEGIES",
+    "check_batch_size",
+    "create_strategy",
+    "describe",
+    "evaluation_batch_size",
+    "from_chief",
+    "has_workers",
+    "is_chief",
+    "num_workers",
+    "prepare",
+    "together",
+]

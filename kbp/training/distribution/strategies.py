@@ -1,0 +1,292 @@
+"""Strategies of tf.distribute by name, and what workers tell each other."""
+
+import contextlib
+import functools
+import json
+import os
+
+import keras
+import tensorflow as tf
+
+from kbp.errors import UserError, nearest
+from kbp.recipes.sections import STRATEGIES
+from kbp.training.distribution import keras_workarounds
+
+_USUAL = (
+    '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", '
+    '"index": 0}}'
+)
+
+
+def create_strategy(name: str = "auto") -> tf.distribute.Strategy:
+    """Return a distribution strategy.
+
+    Several workers find each other by the environment's TF_CONFIG, a TPU by
+    its TPU_NAME. Workers must be told before TensorFlow does anything else,
+    and wait until all of them are there.
+
+    Args:
+        name: `"one_device"`; `"mirrored"`: one replica on each GPU, or where
+            there is none on each logical CPU; `"multi_worker"`: the same on
+            each of several machines; `"tpu"`; `"auto"`: of several workers,
+            a TPU and several GPUs the first that there is, one device
+            otherwise.
+
+    Raises:
+        UserError: the name is unknown, or there is no such device.
+    """
+    if name == "auto":
+        name = _choose()
+    if name == "one_device":
+        return tf.distribute.get_strategy()  # TensorFlow's default
+    if name == "mirrored":
+        devices = _gpus() or tf.config.list_logical_devices("CPU")
+        return _mirrored(tuple(device.name for device in devices))
+    if name == "multi_worker":
+        num_workers()
+        return _multi_worker()
+    if name == "tpu":
+        return _tpu()
+    if name in ("parameter_server", "ParameterServerStrategy"):
+        raise UserError(
+            "Keras 3 does not train with ParameterServerStrategy; take "
+            "strategy 'multi_worker'"
+        )
+    raise UserError(f"unknown strategy {name!r}{nearest(name, STRATEGIES)}")
+
+
+def _choose():
+    if num_workers(default=1) > 1:
+        return "multi_worker"
+    if os.environ.get("TPU_NAME"):
+        return "tpu"
+    return "mirrored" if len(_gpus()) > 1 else "one_device"
+
+
+def _gpus():
+    return tf.config.list_logical_devices("GPU")
+
+
+@functools.cache
+def _mirrored(devices):
+    # One in a process: a second strategy's collectives would have the keys of
+    # the first one's, and fail where the shapes differ (TensorFlow 2.21).
+    return keras_workarounds.MirroredStrategy(devices)
+
+
+@functools.cache
+def _multi_worker():
+    try:
+        return keras_workarounds.MultiWorkerStrategy()
+    except tf.errors.OpError as error:
+        raise ConnectionError(
+            "not all workers of TF_CONFIG were there in time; start all of "
+            "them, the chief too, which does not begin a run that is finished "
+            "or refused"
+        ) from error
+
+
+@functools.cache
+def _tpu():
+    address = os.environ.get("TPU_NAME")
+    if not address:  # TensorFlow would look for one on the network
+        raise UserError(
+            "strategy 'tpu' needs TPU_NAME in the environment; on a TPU VM it "
+            "is 'local'"
+        )
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(address)
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, tf.errors.OpError) as error:
+        raise UserError(
+            f"strategy 'tpu': there is no TPU {address!r} here: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def num_workers(default: int | None = None) -> int:
+    """Return how many workers TF_CONFIG names.
+
+    Args:
+        default: what is returned where it names none.
+
+    Raises:
+        UserError: TF_CONFIG cannot be read, or names no worker while there
+            is no default.
+    """
+    names, _ = _workers()
+    if not names and default is None:
+        raise UserError(f"strategy 'multi_worker' needs TF_CONFIG: {_USUAL}")
+    return len(names) or default
+
+
+def is_chief(name: str) -> bool:
+    """Say whether this process is the one that writes.
+
+    Args:
+        name: of the strategy.
+    """
+    names, mine = _workers()
+    return (
+        name not in ("auto", "multi_worker") or mine in names[:1] or not names
+    )
+
+
+def _workers():
+    """Return the workers of TF_CONFIG, the chief first, and which is this."""
+    text = os.environ.get("TF_CONFIG") or "{}"
+    try:
+        config = json.loads(text)
+        cluster = config.get("cluster", {})
+        names = [
+            (kind, index)
+            for kind in ("chief", "worker")
+            for index, _ in enumerate(cluster.get(kind, ()))
+        ]
+        task = config.get("task", {})
+        mine = task.get("type"), task.get("index")
+        if names and mine not in names:
+            raise ValueError
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"TF_CONFIG must be {_USUAL}; received {text!r}"
+        ) from error
+    if "ps" in cluster:
+        raise UserError("TF_CONFIG: Keras 3 does not train with a 'ps'")
+    return names, mine
+
+
+def has_workers(strategy: tf.distribute.Strategy) -> bool:
+    """Say whether several processes train together."""
+    return isinstance(strategy, keras_workarounds.MultiWorkerStrategy)
+
+
+@contextlib.contextmanager
+def together(strategy: tf.distribute.Strategy):
+    """Say in one line that another worker is gone.
+
+    Raises:
+        ConnectionError: one is, for which no worker can go on.
+    """
+    try:
+        yield
+    except (
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.UnavailableError,
+    ) as error:
+        if not has_workers(strategy):
+            raise
+        raise ConnectionError(
+            "another worker stopped or cannot be reached. Start all workers "
+            "again with --resume; they go on from the last epoch's end."
+        ) from error
+
+
+def describe(strategy: tf.distribute.Strategy) -> str:
+    """Say what a strategy runs on, e.g. `"one CPU"`."""
+    kind, replicas = _device(strategy), strategy.num_replicas_in_sync
+    where = f"{replicas} replicas, {kind}" if replicas > 1 else f"one {kind}"
+    if has_workers(strategy):
+        return f"{where}, {num_workers()} workers"
+    return where
+
+
+def _device(strategy):
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return "TPU"
+    return "GPU" if _gpus() else "CPU"
+
+
+def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy) -> None:
+    """Raise a UserError if replicas would get batches of different sizes."""
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise UserError(
+            f"training.batch_size must be divisible by the {replicas} "
+            f"replicas; received {batch_size}"
+        )
+
+
+def evaluation_batch_size(
+    strategy: tf.distribute.Strategy, examples: int, batch_size: int
+) -> int:
+    """Return a batch size whose last batch does no harm.
+
+    On CPUs each replica gets a part of it, since TensorFlow 2.21's convolutions
+    give a wrong shape for an empty one. A TPU gets all batches of one shape if
+    there is such a size; else it pads the last by itself.
+
+    Args:
+        strategy: that evaluates.
+        examples: how many there are in all.
+        batch_size: of all replicas, and the most.
+
+    Raises:
+        UserError: there is none.
+    """
+    replicas = strategy.num_replicas_in_sync
+    device = _device(strategy)
+    if device == "TPU":
+        sizes = range(batch_size, replicas - 1, -replicas)
+        return next((n for n in sizes if not examples % n), batch_size)
+    if replicas == 1 or device == "GPU":
+        return batch_size
+    for size in range(batch_size, replicas - 1, -1):
+        rest = examples % size  # the last replica gets what is left at the end
+        if not rest or rest > size - size // replicas:
+            return size
+    raise UserError(
+        f"{examples} validation examples cannot be divided among {replicas} "
+        "replicas; change data.validation_fraction or training.batch_size"
+    )
+
+
+def prepare(
+    model: keras.Model,
+    *,
+    steps_per_execution: int = 1,
+    synchronize_batch_norm: bool = False,
+) -> None:
+    """Mend what Keras does with a compiled model under its strategy.
+
+    Args:
+        model: compiled in the strategy's scope.
+        steps_per_execution: what it was compiled with.
+        synchronize_batch_norm: whether batch normalization takes the mean and
+            variance of all replicas' parts of a batch.
+    """
+    if model.distribute_strategy.num_replicas_in_sync == 1:
+        return
+    if synchronize_batch_norm:
+        for norm in keras_workarounds.find(
+            keras.layers.BatchNormalization, model
+        ):
+            norm.synchronized = True
+    keras_workarounds.vary_seeds(model)
+    if steps_per_execution > 1:
+        keras_workarounds.execute_steps(model, steps_per_execution)
+
+
+def from_chief(strategy: tf.distribute.Strategy, content: bytes) -> bytes:
+    """Return what the chief gave, at every worker.
+
+    Args:
+        strategy: all workers must be here.
+        content: counts at the chief alone.
+    """
+    if not has_workers(strategy):
+        return content
+    # Collectives take integers of 32 bits. The chief's first replica gives all
+    # of them, every other one nothing.
+    padded = content + bytes(-len(content) % 4)
+    framed = len(content).to_bytes(8, "little") + padded
+    parts = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.io.decode_raw(
+            b"" if context.replica_id_in_sync_group else framed, tf.int32
+        )
+    )
+    framed = strategy.gather(parts, axis=0).numpy().tobytes()
+    return framed[8 : 8 + int.from_bytes(framed[:8], "little")]

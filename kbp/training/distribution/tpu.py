@@ -1,0 +1,130 @@
+"""Compiling a training step for a TPU without one.
+
+TensorFlow's own CPU package cannot compile for a TPU, but it can give the
+step's HLO, and libtpu's compiler, which JAX knows how to call, takes it. This
+file alone uses what JAX does not document.
+"""
+
+import importlib.util
+import os
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+from kbp._compat import compile_hlo
+from kbp._utils.stderr import suppress_stderr
+from kbp.errors import UserError
+
+DEFAULT_TOPOLOGY = "v5e:2x2"
+# Bytes of memory, floating point operations and bytes a second of a chip, as
+# Google Cloud's documentation of TPU versions states them.
+CHIPS = {
+    "TPU v4": (32 * 2**30, 275e12, 1228e9),
+    "TPU v5": (95 * 2**30, 459e12, 2765e9),
+    "TPU v5 lite": (16 * 2**30, 197e12, 819e9),
+    "TPU v6 lite": (32 * 2**30, 918e12, 1640e9),
+}
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the compiler says of one replica's step.
+
+    Attributes:
+        flops: floating point operations.
+        bytes_accessed: of the chip's memory.
+        memory: largest number of bytes in use.
+        chip: kind of TPU.
+    """
+
+    flops: float
+    bytes_accessed: float
+    memory: int
+    chip: str
+
+    @property
+    def memory_share(self) -> float | None:
+        """Share of the chip's memory, if its size is known."""
+        known = CHIPS.get(self.chip)
+        return self.memory / known[0] if known else None
+
+    @property
+    def seconds(self) -> float | None:
+        """Least time of a step: what its arithmetic or its memory takes."""
+        known = CHIPS.get(self.chip)
+        if not known:
+            return None
+        _, speed, bandwidth = known
+        return max(self.flops / speed, self.bytes_accessed / bandwidth)
+
+
+def devices(topology: str) -> list:
+    """Return the devices of a TPU topology, e.g. `"v5e:2x2"`.
+
+    Raises:
+        UserError: jax or libtpu is missing, or knows no such topology.
+    """
+    if not all(map(importlib.util.find_spec, ("jax", "libtpu"))):
+        raise UserError(
+            "check-tpu needs jax and libtpu: pip install 'kbp[tpu-check]'"
+        )
+    # Else libtpu would ask a server on the network what machine this is.
+    os.environ["TPU_SKIP_MDS_QUERY"] = "1"
+    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    from jax.experimental import topologies
+
+    try:
+        with suppress_stderr():
+            found = topologies.get_topology_desc(
+                platform="tpu", topology_name=topology
+            )
+    except Exception as error:  # of several kinds, none of them public
+        raise UserError(
+            f"topology {topology!r}: {str(error).splitlines()[0]}"
+        ) from error
+    return list(found.devices)
+
+
+def lowered(model: keras.Model, batch: tuple) -> bytes:
+    """Return the HLO of a compiled model's training step.
+
+    Args:
+        model: compiled; it is trained for a step.
+        batch: inputs and labels, of one replica.
+
+    Raises:
+        UserError: the step holds what XLA cannot compile.
+    """
+    model.train_on_batch(*batch)  # makes what variables there are
+    step = tf.function(lambda *batch: model.train_step(batch), jit_compile=True)
+    try:
+        return step.experimental_get_compiler_ir(*batch)(stage="hlo_serialized")
+    except (ValueError, tf.errors.OpError) as error:
+        raise UserError(
+            f"XLA cannot compile it: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def compile_for(device, hlo: bytes) -> Compiled:
+    """Compile HLO for a TPU.
+
+    Args:
+        device: one of `devices`.
+        hlo: a serialized module.
+
+    Raises:
+        UserError: the compiler refuses it, for want of memory perhaps.
+    """
+    made = compile_hlo(device, hlo)
+    costs, memory = made.cost_analysis(), made.get_compiled_memory_stats()
+    used = (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.generated_code_size_in_bytes
+        - memory.alias_size_in_bytes
+    )
+    return Compiled(
+        costs["flops"], costs["bytes accessed"], used, device.device_kind
+    )

@@ -1,0 +1,143 @@
+"""Recipes: read strictly, changed by settings, written and read back."""
+
+import tomllib
+
+import pytest
+
+from kbp import zoo
+from kbp.errors import UserError
+from kbp.recipes import Recipe
+
+
+def test_sections_and_defaults():
+    recipe = Recipe.parse({"model": {"width": 16}, "data": {"shift": 0}})
+    assert recipe.model.arguments == {"width": 16}
+    assert recipe.model.architecture == "pyramid_bpnet"
+    assert recipe.data.shift == 0.0
+    assert isinstance(recipe.data.shift, float)
+
+
+def test_written_recipe_reads_back(tmp_path):
+    recipe = Recipe.parse(
+        {
+            "model": {"architecture": "bp_transformer", "num_heads": 2},
+            "sparsity": {"target": 0.5, "skip": ["a", 'b "quoted"']},
+        }
+    )
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe.to_toml())
+    assert Recipe.read(path) == recipe
+
+
+@pytest.mark.parametrize("entry", zoo.entries(), ids=lambda e: e.name)
+def test_recipe_of_the_zoo_reads_and_builds(entry):
+    model, section = entry.recipe.model, entry.recipe.data
+    if section.kind == "csv_series":
+        shape = (section.lookback, 7)
+        built = model.build(shape, section.horizon, head="forecasting")
+        assert built.output_shape == (None, section.horizon, 7)
+    elif section.kind == "image_masks":
+        built = model.build((64, 64, 1), 2, head="segmentation")
+        assert built.output_shape == (None, 64, 64, 2)
+    else:
+        shape = (32, 32, 1) if section.layout == "image" else (32, 32)
+        assert model.build(shape, 10).output_shape == (None, 10)
+    assert (entry.path / "recipe.toml").read_text().startswith("# ")
+
+
+@pytest.mark.parametrize(
+    ("setting", "section", "key", "value"),
+    [
+        ("training.epochs=3", "training", "epochs", 3),
+        ("optimizer.learning_rate=1e-2", "optimizer", "learning_rate", 0.01),
+        ("training.strategy=mirrored", "training", "strategy", "mirrored"),
+        ('data.layout="rows"', "data", "layout", "rows"),
+        ("data.flip=true", "data", "flip", True),
+        ('sparsity.skip=["a", "b"]', "sparsity", "skip", ("a", "b")),
+    ],
+)
+def test_setting_changes_one_key(setting, section, key, value):
+    recipe = Recipe().with_settings([setting])
+    assert getattr(getattr(recipe, section), key) == value
+
+
+def test_setting_changes_a_builders_argument():
+    recipe = Recipe().with_settings(["model.num_scales=4"])
+    assert recipe.model.arguments["num_scales"] == 4
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"trainin": {}}, r"unknown section \[trainin\]; did you mean 'train"),
+        ({"training": {"epoch": 3}}, "training.epoch; did you mean 'epochs'"),
+        ({"model": {"widht": 3}}, "model.widht; did you mean 'width'"),
+        (
+            {"model": {"architecture": "pyramid"}},
+            "architecture: unknown 'pyramid'; did you mean 'pyramid_bpnet'",
+        ),
+        ({"model": {"architecture": []}}, "architecture must be of type str"),
+        ({"data": {"split_seed": 2**33}}, "split_seed must be at most"),
+        ({"training": {"epochs": -1}}, "training.epochs must be at least 0"),
+        ({"training": {"epochs": 2.5}}, "training.epochs must be of type int"),
+        ({"training": {"epochs": True}}, "training.epochs must be of type int"),
+        ({"training": {"strategy": "tpus"}}, "training.strategy: unknown"),
+        ({"data": {"name": "mnist"}}, "data.name: unknown 'mnist'; known: "),
+        ({"data": {"test_fraction": 0}}, "test_fraction must be more than 0"),
+        ({"data": {"test_fraction": 1}}, "test_fraction must be less than 1"),
+        (
+            {"optimizer": {"learning_rate": float("nan")}},
+            "learning_rate must be more than 0",
+        ),
+        (
+            {"optimizer": {"learning_rate": float("inf")}},
+            "learning_rate must be finite",
+        ),
+        ({"sparsity": {"skip": "a"}}, "sparsity.skip must be a list"),
+        ({"sparsity": {"begin": 0.9}}, "begin must be less than sparsity.end"),
+        ({"model": {"width": "wide"}}, "model.width must be of type int"),
+        ({"training": 3}, "must be a section"),
+    ],
+)
+def test_wrong_recipe_is_named(sections, message):
+    with pytest.raises(UserError, match=message) as caught:
+        Recipe.parse(sections)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", ["epochs=3", "training.epochs", "=", "a.b"])
+def test_malformed_setting_is_named(setting):
+    with pytest.raises(UserError, match=r"form section\.key=value"):
+        Recipe().with_settings([setting])
+
+
+def test_file_errors_name_the_file(tmp_path):
+    with pytest.raises(UserError, match=r"none\.toml: cannot be read"):
+        Recipe.read(tmp_path / "none.toml")
+    path = tmp_path / "broken.toml"
+    path.write_text("[training\nepochs = 3")
+    with pytest.raises(UserError, match=r"broken\.toml: not valid TOML"):
+        Recipe.read(path)
+    path.write_text("[training]\nepochs = -1")
+    with pytest.raises(UserError, match=r"broken\.toml: training\.epochs"):
+        Recipe.read(path)
+
+
+def test_range_of_a_builder_is_the_users_error():
+    recipe = Recipe.parse({"model": {"num_scales": 1}})
+    with pytest.raises(UserError, match=r"\[model\] Argument `num_scales`"):
+        recipe.model.build((32, 32, 1), 10)
+
+
+def test_to_toml_is_toml():
+    assert set(tomllib.loads(Recipe().to_toml())) == {
+        "model",
+        "data",
+        "loss",
+        "highway",
+        "optimizer",
+        "sparsity",
+        "training",
+        "quantization",
+        "export",
+    }
