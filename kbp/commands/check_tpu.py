@@ -5,7 +5,7 @@ from rich.table import Table
 from kbp.commands.common import add_data_dir, add_settings, read_recipe
 from kbp.errors import UserError
 from kbp.training.distribution import tpu
-from kbp.training.pipeline import Road
+from kbp.training.pipeline import Pipeline
 
 HELP = (
     "compile the training steps of a recipe with the compiler of a TPU, on "
@@ -52,15 +52,15 @@ def run(options, console):
             "training.steps_per_execution=1",
         ]
     )
-    road = Road(recipe, None, options.data_dir, console)
+    pipeline = Pipeline(recipe, None, options.data_dir, console)
     table = Table(
         *("stage", "compiles", "GFLOP a step", "memory", "of the chip's"),
         "step at least",
         title=f"{name} on {options.topology}, {devices[0].device_kind}: one of "
         f"{len(devices)} replicas",
     )
-    for stage, model in road.compiled():
-        batch = next(iter(road.task.training_batches(seed=0)))
+    for stage, model in pipeline.compiled():
+        batch = next(iter(pipeline.task.training_batches(seed=0)))
         with console.status(f"Compiling {stage} ..."):
             found = tpu.compile_for(devices[0], tpu.lowered(model, batch))
         share, seconds = found.memory_share, found.seconds

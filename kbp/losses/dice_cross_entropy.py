@@ -29,8 +29,8 @@ class DiceCrossEntropy(keras.losses.Loss):
         cross_entropy_weight: of the first term; 0 leaves it out.
         focal_gamma: `gamma`, 0 or more: how much less a pixel counts that is
             right already.
-        false_positives: `alpha`.
-        false_negatives: `beta`; more than `alpha` finds more of a rare class.
+        alpha: `alpha`.
+        beta: `beta`; more than `alpha` finds more of a rare class.
         class_weights: `w`, one for each class, by default all 1.
         smooth: `s`, in pixels; keeps an absent class from mattering.
         per_image: sum over each image by itself, so that images count alike
@@ -73,8 +73,8 @@ class DiceCrossEntropy(keras.losses.Loss):
         dice_weight: float = 1.0,
         cross_entropy_weight: float = 1.0,
         focal_gamma: float = 0.0,
-        false_positives: float = 0.5,
-        false_negatives: float = 0.5,
+        alpha: float = 0.5,
+        beta: float = 0.5,
         class_weights: Sequence[float] | None = None,
         smooth: float = 1.0,
         per_image: bool = False,
@@ -86,8 +86,8 @@ class DiceCrossEntropy(keras.losses.Loss):
             "dice_weight": dice_weight,
             "cross_entropy_weight": cross_entropy_weight,
             "focal_gamma": focal_gamma,
-            "false_positives": false_positives,
-            "false_negatives": false_negatives,
+            "alpha": alpha,
+            "beta": beta,
             "smooth": smooth,
         }
         for option, value in self.options.items():
@@ -156,9 +156,7 @@ class DiceCrossEntropy(keras.losses.Loss):
             extra = ops.sum(p * (1.0 - y_true), axis=axes)
             missing = ops.sum((1.0 - p) * y_true, axis=axes)
             overlap = right / (
-                right
-                + option["false_positives"] * extra
-                + option["false_negatives"] * missing
+                right + option["alpha"] * extra + option["beta"] * missing
             )  # (classes,) or (batch, classes)
             mean = ops.mean(overlap[..., 1:], axis=-1)
             loss += option["dice_weight"] * (1.0 - mean)

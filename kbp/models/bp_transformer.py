@@ -13,7 +13,7 @@ from kbp.layers import (
     WindowStatistics,
 )
 
-HIGHWAY = "highway"
+LINEAR_SKIP = "linear_skip"
 
 
 def BPTransformer(
@@ -28,7 +28,7 @@ def BPTransformer(
     attention_lookback: int | None = None,
     dropout: float = 0.0,
     normalize: bool = True,
-    highway: bool = True,
+    linear_skip: bool = True,
     name: str = "bp_transformer",
 ) -> keras.Model:
     """Build a BP-Transformer, which classifies or continues sequences.
@@ -49,7 +49,7 @@ def BPTransformer(
         z = (x - mean(x)) / deviation(x)
         y = (z H + a(L) W) * deviation(x) + mean(x)
 
-    The highway `H` is linear in the whole window: `start_at_ridge` gives it the
+    The linear skip `H` sees the whole window: `start_at_ridge` gives it the
     best linear forecast. The attention's last kernel `W` is zero at first, a
     gate that opens as far as attention knows better. Level and scale come from
     the window itself, so a model takes any units and answers in them.
@@ -59,17 +59,17 @@ def BPTransformer(
         num_outputs: number of classes, two or more; or time steps to forecast.
         head: `"classification"`, or `"forecasting"`.
         num_layers: number of feed-forward layers with attention; to forecast,
-            0 leaves the highway alone.
+            0 leaves the linear skip alone.
         width: features inside; divisible by `num_heads`.
         num_heads: heads of each attention.
         patch_size: time steps that are one position of the sequence.
         attention_lookback: to forecast, how many time steps attention sees,
-            the latest; by default the whole window, as the highway does. A
+            the latest; by default the whole window, as the linear skip does. A
             multiple of `patch_size`.
         dropout: rate before the last layer, and to forecast also after each
             feed-forward layer, in [0, 1).
         normalize: forecast relative to the window's level and scale.
-        highway: forecast with the linear highway.
+        linear_skip: forecast with the linear skip.
         name: the model's name.
 
     Returns:
@@ -99,7 +99,7 @@ def BPTransformer(
     check_one_of(("classification", "forecasting"), head=head)
     classifies = head == "classification"
     check_integer(2 if classifies else 1, num_outputs=num_outputs)
-    check_integer(int(classifies or not highway), num_layers=num_layers)
+    check_integer(int(classifies or not linear_skip), num_layers=num_layers)
     check_integer(num_heads=num_heads, width=width, patch_size=patch_size)
     check_dropout(dropout)
     _check_shape(input_shape)
@@ -110,12 +110,13 @@ def BPTransformer(
             f"Received: width={width}, num_heads={num_heads}"
         )
     if classifies and not (
-        normalize and highway and attention_lookback is None
+        normalize and linear_skip and attention_lookback is None
     ):
         raise ValueError(
-            "Arguments `normalize`, `highway` and `attention_lookback` are for "
-            f"head='forecasting'. Received: normalize={normalize}, "
-            f"highway={highway}, attention_lookback={attention_lookback}"
+            "Arguments `normalize`, `linear_skip` and `attention_lookback` are "
+            f"for head='forecasting'. Received: normalize={normalize}, "
+            f"linear_skip={linear_skip}, "
+            f"attention_lookback={attention_lookback}"
         )
     inputs = keras.Input(input_shape, name="sequence")
     attend = functools.partial(
@@ -134,7 +135,7 @@ def BPTransformer(
         lookback=lookback,
         horizon=num_outputs,
         dropout=dropout,
-        highway=highway,
+        linear_skip=linear_skip,
     )
     if normalize:
         statistics = WindowStatistics(name="statistics")(inputs)
@@ -155,12 +156,12 @@ def _classify(x, attend, num_classes, dropout):
     return layers.Dense(num_classes, name="logits")(x)
 
 
-def _forecast(x, *, attend, lookback, horizon, dropout, highway):
+def _forecast(x, *, attend, lookback, horizon, dropout, linear_skip):
     """Continue each channel by itself, `(batch, channels, time)`."""
     channels = x.shape[1]
     roads = []
-    if highway:
-        roads.append(layers.Dense(horizon, use_bias=False, name=HIGHWAY)(x))
+    if linear_skip:
+        roads.append(layers.Dense(horizon, use_bias=False, name=LINEAR_SKIP)(x))
     if attend:
         if lookback < x.shape[-1]:
             x = x[:, :, -lookback:]

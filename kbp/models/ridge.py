@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from kbp._utils.arguments import check_penalty
-from kbp.models.bp_transformer import HIGHWAY
+from kbp.models.bp_transformer import LINEAR_SKIP
 
 
 def start_at_ridge(
@@ -19,13 +19,13 @@ def start_at_ridge(
     memory: float = 96.0,
     trainable: bool = False,
 ) -> None:
-    """Give a forecasting model's highway the kernel of `ridge`.
+    """Give a forecasting model's linear skip the kernel of `ridge`.
 
     Several look-backs give the mean of their forecasts, which is linear as
     well: a short one is estimated better, a long one knows more.
 
     Args:
-        model: of `BPTransformer`, with a highway.
+        model: of `BPTransformer`, with a linear skip.
         inputs: training windows `(windows, time, channels)`.
         labels: what follows them, `(windows, horizon, channels)`.
         lookbacks: of the ridges, in time steps; by default the whole window's.
@@ -35,7 +35,8 @@ def start_at_ridge(
             what the linear forecast leaves.
 
     Raises:
-        ValueError: the model has no highway, or an argument is out of range.
+        ValueError: the model has no linear skip, or an argument is out of
+            range.
 
     Example:
     >>> import numpy as np, kbp
@@ -48,8 +49,8 @@ def start_at_ridge(
     >>> bool(error < 0.01)
     True
     """
-    if HIGHWAY not in {layer.name for layer in model.layers}:
-        raise ValueError(f"Model {model.name} has no highway.")
+    if LINEAR_SKIP not in {layer.name for layer in model.layers}:
+        raise ValueError(f"Model {model.name} has no linear skip.")
     time = inputs.shape[1]
     lookbacks = lookbacks or (time,)
     if not all(0 < lookback <= time for lookback in lookbacks):
@@ -63,9 +64,9 @@ def start_at_ridge(
         )
         for n in lookbacks
     ]
-    highway = model.get_layer(HIGHWAY)
-    highway.kernel.assign(np.mean(kernels, axis=0))
-    highway.trainable = trainable
+    linear_skip = model.get_layer(LINEAR_SKIP)
+    linear_skip.kernel.assign(np.mean(kernels, axis=0))
+    linear_skip.trainable = trainable
 
 
 def _lengthened(kernel, time):

@@ -5,10 +5,10 @@ from kbp.quantization.config import QuantizeConfig
 from kbp.quantization.fake_quantize import FakeQuantize
 from kbp.quantization.float_gate import FloatGate, One
 from kbp.quantization.freeze import freeze
-from kbp.quantization.quantize import PRODUCTS, quantize_aware
+from kbp.quantization.quantize import ATTENTION_OPS, quantize_aware
 
 __all__ = [
-    "PRODUCTS",
+    "ATTENTION_OPS",
     "FakeQuantize",
     "FloatGate",
     "One",

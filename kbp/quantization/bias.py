@@ -1,9 +1,9 @@
 """Biases on the grid on which a .tflite file holds them.
 
-LiteRT keeps the bias of a convolution or a Dense layer as an integer number of
-steps, each the product of the input's step and the kernel's. Where channels are
-few or of different ranges, that is several steps of the output: a model that
-does not round its biases is not what runs.
+LiteRT keeps the bias of a convolution or a Dense layer as an integer multiple
+of the product of the input's scale and the kernel's. Where channels are few or
+of different ranges, that is several steps of the output: a model that does not
+round its biases is not what runs.
 """
 
 import keras
@@ -12,18 +12,18 @@ from keras import ops
 from kbp.layers import TransformedLayer
 
 
-def round_to_grid(bias, step):
-    """Return a bias rounded to multiples of a step, where that is positive.
+def round_to_grid(bias, scale):
+    """Return a bias rounded to multiples of a scale, where that is positive.
 
     Gradients pass as if nothing had been rounded.
 
     Args:
         bias: tensor `(..., channels)`.
-        step: tensor `()` or `(channels,)`.
+        scale: tensor `()` or `(channels,)`.
     """
-    wide, step = ops.cast(bias, "float32"), ops.cast(step, "float32")
-    known = step > 0
-    safe = ops.where(known, step, 1.0)
+    wide, scale = ops.cast(bias, "float32"), ops.cast(scale, "float32")
+    known = scale > 0
+    safe = ops.where(known, scale, 1.0)
     rounded = ops.where(known, ops.round(wide / safe) * safe, wide)
     return bias + ops.cast(ops.stop_gradient(rounded - wide), bias.dtype)
 
@@ -36,37 +36,39 @@ class QuantizedLayer(TransformedLayer):
 
     Call arguments:
         inputs: as the layer's inside, one tensor.
-        input_step: step of the input's range, tensor `()`; without it the bias
+        input_scale: of the input's range, tensor `()`; without it the bias
             stays as it is.
         training: bool, passed on to the transforms.
-        step: bool: return the step of the bias instead.
+        return_scale: bool, return the scale of the bias instead.
 
     Returns:
-        What the layer inside returns; or the step of its bias, tensor `()` or
+        What the layer inside returns; or the scale of its bias, tensor `()` or
         `(channels,)`.
     """
 
-    def call(self, inputs, input_step=None, training=False, step=False):
-        if step:
-            return self._bias_step(input_step)
-        return super().call(inputs, training=training, step=input_step)
+    def call(
+        self, inputs, input_scale=None, training=False, return_scale=False
+    ):
+        if return_scale:
+            return self._bias_scale(input_scale)
+        return super().call(inputs, training=training, input_scale=input_scale)
 
-    def _bias_step(self, input_step):
-        return input_step * self.transforms[-1].step()
+    def _bias_scale(self, input_scale):
+        return input_scale * self.transforms[-1].scale()
 
-    def replacements(self, inputs, training, step=None):
+    def replacements(self, inputs, training, input_scale=None):
         found = super().replacements(inputs, training)
         bias = getattr(self.innermost, "bias", None)
-        if step is not None and bias is not None:
+        if input_scale is not None and bias is not None:
             found[id(bias)] = round_to_grid(
-                ops.convert_to_tensor(bias), self._bias_step(step)
+                ops.convert_to_tensor(bias), self._bias_scale(input_scale)
             )
         return found
 
     def compute_output_spec(
-        self, inputs, input_step=None, training=False, step=False
+        self, inputs, input_scale=None, training=False, return_scale=False
     ):
-        if step:
+        if return_scale:
             shape = self.transforms[-1].range_shape
             return keras.KerasTensor(shape, "float32")
         return super().compute_output_spec(inputs)
@@ -77,22 +79,22 @@ class GridNormalization(keras.layers.BatchNormalization):
     """BatchNormalization that gives a convolution a bias on the file's grid.
 
     LiteRT folds it into the convolution before it. What is added to each
-    channel at inference is rounded to multiples of that convolution's step
-    times this layer's factor.
+    channel at inference is rounded to multiples of the scale of that
+    convolution's bias times this layer's factor.
 
     Call arguments:
         inputs: tensor `(..., channels)`.
-        step: step of a bias of the convolution, tensor `()` or `(channels,)`.
+        bias_scale: of a bias of the convolution, tensor `()` or `(channels,)`.
         training: bool.
     """
 
-    def call(self, inputs, step=None, training=None, mask=None):
+    def call(self, inputs, bias_scale=None, training=None, mask=None):
         outputs = super().call(inputs, training=training, mask=mask)
-        if step is None:
+        if bias_scale is None:
             return outputs
-        mean, variance, step = (
+        mean, variance, bias_scale = (
             ops.cast(x, "float32")
-            for x in (self.moving_mean, self.moving_variance, step)
+            for x in (self.moving_mean, self.moving_variance, bias_scale)
         )
         factor = ops.rsqrt(variance + self.epsilon)
         if self.scale:
@@ -100,5 +102,5 @@ class GridNormalization(keras.layers.BatchNormalization):
         bias = -mean * factor
         if self.center:
             bias = bias + ops.cast(self.beta, "float32")
-        change = round_to_grid(bias, step * ops.abs(factor)) - bias
+        change = round_to_grid(bias, bias_scale * ops.abs(factor)) - bias
         return outputs + ops.cast(ops.stop_gradient(change), outputs.dtype)

@@ -14,7 +14,7 @@ from keras import layers
 
 from kbp import graph
 from kbp.layers import FixedMask
-from kbp.quantization.policy import Choice
+from kbp.quantization.policy import QuantizationPolicy
 
 _WITH_CHANNELS = (
     layers.Conv1D,
@@ -37,7 +37,7 @@ _HOMOGENEOUS = (
 
 
 def equalized(
-    model: keras.Model, choice: Choice, batches: Sequence
+    model: keras.Model, policy: QuantizationPolicy, batches: Sequence
 ) -> keras.Model:
     """Return the same function with channels of alike ranges.
 
@@ -50,7 +50,7 @@ def equalized(
 
     Args:
         model: a flat model of `lower`, left as it is.
-        choice: what the user has decided of layers, which stay as they are.
+        policy: what the user has decided of layers, which stay as they are.
         batches: inputs of the model, to measure the channels with.
 
     Returns:
@@ -61,7 +61,7 @@ def equalized(
         Bias Correction, 2019, with measured ranges in place of the first
         kernel's, which say nothing of a channel that its bias moves.
     """
-    pairs = list(_pairs(model, choice))
+    pairs = list(_pairs(model, policy))
     factors = _factors(model, pairs, batches)
     if all((factor == 1).all() for factor in factors):
         return model
@@ -80,7 +80,7 @@ def equalized(
     return model
 
 
-def _pairs(model, choice) -> Iterator[tuple]:
+def _pairs(model, policy) -> Iterator[tuple]:
     """Yield two layers with nothing but homogeneous ones between them.
 
     The first has a kernel, or is the BatchNormalization behind one; the second
@@ -97,7 +97,7 @@ def _pairs(model, choice) -> Iterator[tuple]:
     def is_free(layer):
         return (
             layer in free
-            and layer not in choice
+            and layer not in policy
             and operations.count(layer) == 1
             and not any(
                 getattr(layer, f"{weight}_constraint", None)
@@ -119,7 +119,7 @@ def _pairs(model, choice) -> Iterator[tuple]:
         while (
             following
             and _is_homogeneous(following.operation)
-            and following.operation not in choice
+            and following.operation not in policy
         ):
             use, following = following, following.successor
         if not following or type(following.operation) not in _WITH_CHANNELS:

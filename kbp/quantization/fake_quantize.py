@@ -40,12 +40,12 @@ class FakeQuantize(KernelTransform):
     Call arguments:
         inputs: float tensor; computed in float32 whatever the policy.
         training: bool.
-        follow: bool, whether the range follows this tensor in training. A
+        update_range: bool, whether this tensor moves the range in training. A
             second tensor may be rounded to the range of a first.
-        step: bool: return the step between two values instead.
+        return_scale: bool, return the scale, the step between two values.
 
     Returns:
-        Tensor of the same shape and dtype; or the step, see `step`.
+        Tensor of the same shape and dtype; or the scale, see `scale`.
 
     Raises:
         ValueError: unknown kind, or a range that does not contain zero.
@@ -141,8 +141,8 @@ class FakeQuantize(KernelTransform):
         """The shape of the ranges, `()` or `(channels,)`."""
         return tuple(self._ranges["min_var"].shape) if self._ranges else ()
 
-    def step(self):
-        """Return the step between two values, of the range's shape.
+    def scale(self):
+        """Return the scale, the step between two values, of the range's shape.
 
         While ranges are observed it is zero: nothing is rounded then.
         """
@@ -155,25 +155,27 @@ class FakeQuantize(KernelTransform):
         return (high - low) / steps
 
     def compute_output_spec(
-        self, inputs, training=False, follow=True, step=False
+        self, inputs, training=False, update_range=True, return_scale=False
     ):
-        if step:
+        if return_scale:
             return keras.KerasTensor(self.range_shape, "float32")
         return keras.KerasTensor(inputs.shape, inputs.dtype)
 
-    def call(self, inputs, training=False, follow=True, step=False):
-        if step:
-            return self.step()
+    def call(
+        self, inputs, training=False, update_range=True, return_scale=False
+    ):
+        if return_scale:
+            return self.scale()
         view = ops.cast(inputs, "float32")
         if self.kind == "depthwise":
             view = ops.reshape(view, self._view(inputs.shape))
         if self.observing:
-            if follow:
+            if update_range:
                 self._observed.append(self._measure(view))
             return inputs
         outputs = self.quantizer(
             view,
-            training=bool(training and follow and self.trainable),
+            training=bool(training and update_range and self.trainable),
             weights={key: v.value for key, v in self._ranges.items()},
         )
         if self.kind == "depthwise":

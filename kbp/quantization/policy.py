@@ -15,7 +15,7 @@ from kbp.quantization.fake_quantize import FakeQuantize
 from kbp.quantization.placement import rules
 
 
-class Choice:
+class QuantizationPolicy:
     """What the user has decided of layers; it contains these layers.
 
     Args:

@@ -6,19 +6,17 @@ import keras
 
 from kbp import graph, sparsity
 from kbp._utils.arguments import check_integer
-from kbp.quantization.bias import GridNormalization, QuantizedLayer
 from kbp.quantization.calibrate import calibrate, fake_quantizers, take
 from kbp.quantization.config import QuantizeConfig
 from kbp.quantization.equalize import equalized
-from kbp.quantization.fake_quantize import FakeQuantize
-from kbp.quantization.float_gate import FloatGate, One
 from kbp.quantization.lowering.lower import lower
 from kbp.quantization.placement import rules
-from kbp.quantization.policy import Choice
+from kbp.quantization.placement.placement import Placement
+from kbp.quantization.policy import QuantizationPolicy
 
-# What an attention computes besides its Dense layers: `skip=PRODUCTS` leaves
-# it in float, which LiteRT runs faster than in integers.
-PRODUCTS = (keras.ops.matmul, keras.layers.Softmax)
+# What an attention computes besides its Dense layers. `skip=ATTENTION_OPS`
+# leaves it in float, which LiteRT runs faster than in integers.
+ATTENTION_OPS = (keras.ops.matmul, keras.layers.Softmax)
 
 
 def quantize_aware(
@@ -49,7 +47,7 @@ def quantize_aware(
         calibration_batches: batches to take from `calibration_data`.
         skip: names or classes of layers, or functions of `keras.ops`, to
             leave in float; what goes in and what comes out is rounded. With
-            `PRODUCTS`, an attention's products stay in float, which LiteRT
+            `ATTENTION_OPS`, an attention's products stay in float, which LiteRT
             computes faster than in integers. `WindowStatistics` and
             `WindowNormalization` always stay in float, with what they take
             from outside and give to it.
@@ -87,213 +85,23 @@ def quantize_aware(
     model = graph.flatten(model)
     if any(True for _ in fake_quantizers(model)):
         raise ValueError(f"Model {model.name} is quantization-aware already.")
-    choice = Choice(model, skip, {} if configs is None else configs)
-    lowered = lower(model, choice)
+    policy = QuantizationPolicy(model, skip, {} if configs is None else configs)
+    lowered = lower(model, policy)
     for use in graph.nodes(lowered):
-        if use.operation not in choice:
+        if use.operation not in policy:
             rules.check(use)
     batches = []
     if calibration_data is not None:
         batches = take(model, calibration_data, calibration_batches)
     if equalize:
-        lowered = equalized(lowered, choice, batches)
+        lowered = equalized(lowered, policy, batches)
     uses = graph.nodes(lowered)
     quantized = graph.replace_layers(
         lowered,
-        choice.with_rounded_weights,
-        call=_Placement(uses, choice, round_biases),
+        policy.with_rounded_weights,
+        call=Placement(uses, policy, round_biases),
     )
     if batches:
         inputs = [(batch,) for batch in batches]
         calibrate(quantized, inputs, batches=len(batches))
     return quantized
-
-
-class _Placement:
-    """Calls each layer of the new model and rounds its result, by the rules.
-
-    Attributes:
-        rounders: from a tensor's id to the quantizer that rounded it.
-        floats: ids of tensors that the converter can know no range of.
-        steps: from a tensor's id to the step of a bias that is added to it.
-    """
-
-    def __init__(
-        self, uses: list[graph.Node], choice: Choice, round_biases: bool
-    ):
-        self.uses = iter(uses)  # in the order in which layers are called
-        self.choice = choice
-        self.round_biases = round_biases
-        self.steps: dict[int, keras.KerasTensor] = {}
-        self.unique = graph.UniqueNames(use.operation.name for use in uses)
-        self.rounded_inputs = {}
-        self.one = None
-        self.rounders: dict[int, FakeQuantize] = {}
-        self.floats: set[int] = set()
-
-    def __call__(self, layer, *args, **kwargs):
-        use = next(self.uses)
-        operation = use.operation
-        if not isinstance(operation, rules.UNIT_LAYERS):
-            args, kwargs = keras.tree.map_structure(
-                self.round_input, (args, kwargs)
-            )
-        if self.choice.skips(operation):
-            args, kwargs = self.in_float(operation, args, kwargs)
-        if isinstance(layer, QuantizedLayer) and self.round_biases:
-            outputs = self.call_on_grid(
-                layer, use, *graph.tensors_of((args, kwargs))
-            )
-        elif isinstance(layer, GridNormalization):
-            (inputs,) = graph.tensors_of((args, kwargs))
-            outputs = layer(inputs, self.steps.get(id(inputs)))
-        else:
-            outputs = layer(*args, **kwargs)
-        if operation in self.choice:
-            return self.round_as_chosen(use, outputs)
-        limits = rules.fixed_range(operation)
-        if limits:
-            return self.round_fixed(use, outputs, *limits)
-        (inputs, *_) = graph.tensors_of((args, kwargs))
-        if rules.is_moving(operation):
-            return self.keep_rounder(inputs, outputs)
-        if rules.is_averaging(operation) and id(inputs) in self.rounders:
-            return self.round_as_input(inputs, outputs)
-        return outputs if self.is_left_open(use) else self.round(use, outputs)
-
-    def call_on_grid(self, layer, use, inputs):
-        """Call a layer with a kernel so that its bias is rounded.
-
-        A normalization that is folded into it gives it its bias.
-        """
-        rounder = self.rounders.get(id(inputs))
-        if rounder is None:
-            return layer(inputs)
-        step = rounder(inputs, step=True)
-        following = use.successor and use.successor.operation
-        if not isinstance(following, keras.layers.BatchNormalization):
-            return layer(inputs, step)
-        outputs = layer(inputs)
-        if not use.operation.use_bias:
-            self.steps[id(outputs)] = layer(inputs, step, step=True)
-        return outputs
-
-    def is_left_open(self, use):
-        """Say whether what follows takes a result before it is rounded."""
-        if rules.is_rounded_as_joined(use, self.choice):
-            return True
-        return rules.fuses_forward(use) and not self.choice.skips(
-            use.successor.operation
-        )
-
-    def round_input(self, x):
-        """Round a tensor if it is an input of the model, once for all uses."""
-        if not _is_float(x):
-            return x
-        if _is_model_input(x):
-            if id(x) not in self.rounded_inputs:
-                layer = FakeQuantize(
-                    "input", name=self.unique(f"{x.name}_quant")
-                )
-                self.rounded_inputs[id(x)] = self.apply(layer, x)
-            return self.rounded_inputs[id(x)]
-        return x
-
-    def in_float(self, operation, args, kwargs):
-        """Mark what goes into a layer that stays in float.
-
-        What the converter may know a range of passes the gate.
-        """
-        tensors = [x for x in graph.tensors_of((args, kwargs)) if _is_float(x)]
-        ranged = [
-            x
-            for x in tensors
-            if id(x) not in self.floats and not _is_model_input(x)
-        ]
-        if rules.is_float_by_one_input(operation):
-            ranged = ranged[:1] if len(ranged) == len(tensors) else []
-        if ranged and self.one is None:
-            self.one = One(name=self.unique("float_one"))(ranged[0])
-        name = self.unique(f"{operation.name}_float")
-        gate = FloatGate(operation.name, name=name)
-        gated = {id(x): gate(x, self.one) for x in ranged}
-        if tensors and not ranged:
-            gated = {id(tensors[0]): gate(tensors[0])}
-        return keras.tree.map_structure(
-            lambda x: gated.get(id(x), x), (args, kwargs)
-        )
-
-    def round(self, use, outputs):
-        return self.apply(
-            FakeQuantize(name=self.unique(f"{use.operation.name}_quant")),
-            outputs,
-        )
-
-    def round_fixed(self, use, outputs, low, high):
-        name = self.unique(f"{use.operation.name}_quant")
-        layer = FakeQuantize("fixed", minimum=low, maximum=high, name=name)
-        return self.apply(layer, outputs)
-
-    def round_as_chosen(self, use, outputs):
-        tensors = keras.tree.flatten(outputs)
-        config = self.choice.config(use.operation)
-        if config is not None:
-            quantizers = config.get_output_quantizers(use.operation)
-        elif self.stays_float(use):
-            quantizers = []
-        else:
-            quantizers = [FakeQuantize() for _ in tensors]
-        if not quantizers:
-            if rules.has_open_range(use.operation):
-                self.floats.add(id(outputs))
-            return outputs
-        for quantizer in quantizers:
-            quantizer.name = self.unique(f"{use.operation.name}_quant")
-        rounded = [
-            self.apply(quantizer, x) if _is_float(x) else x
-            for quantizer, x in zip(quantizers, tensors, strict=True)
-        ]
-        return keras.tree.pack_sequence_as(outputs, rounded)
-
-    def stays_float(self, use):
-        """Say whether a result goes into layers that stay in float alone."""
-        if use.is_output:
-            return isinstance(use.operation, rules.UNIT_LAYERS)
-        return all(
-            self.choice.skips(following.operation)
-            or (
-                rules.is_moving(following.operation)
-                and self.stays_float(following)
-            )
-            for following in use.consumers
-        )
-
-    def keep_rounder(self, inputs, outputs):
-        """Remember of moved values what rounded them, if anything did yet."""
-        if id(inputs) in self.floats:
-            self.floats.add(id(outputs))
-        if id(inputs) in self.rounders:
-            self.rounders[id(outputs)] = self.rounders[id(inputs)]
-        return outputs
-
-    def round_as_input(self, inputs, outputs):
-        """Round to the range of the input, which is not to follow."""
-        rounder = self.rounders[id(inputs)]
-        outputs = rounder(outputs, follow=False)
-        self.rounders[id(outputs)] = rounder
-        return outputs
-
-    def apply(self, layer, inputs):
-        outputs = layer(inputs)
-        self.rounders[id(outputs)] = layer
-        return outputs
-
-
-def _is_model_input(x):
-    return isinstance(x._keras_history.operation, keras.layers.InputLayer)
-
-
-def _is_float(x):
-    return isinstance(x, keras.KerasTensor) and keras.backend.is_float_dtype(
-        x.dtype
-    )

@@ -16,8 +16,8 @@ from kbp.recipes.sections import (
     DATA_KINDS,
     DataRecipe,
     ExportRecipe,
-    HighwayRecipe,
     ImagesRecipe,
+    LinearSkipRecipe,
     LossRecipe,
     ModelRecipe,
     OptimizerRecipe,
@@ -41,7 +41,7 @@ class Recipe:
     model: ModelRecipe = field(default_factory=ModelRecipe)
     data: DataRecipe = field(default_factory=ImagesRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)
-    highway: HighwayRecipe = field(default_factory=HighwayRecipe)
+    linear_skip: LinearSkipRecipe = field(default_factory=LinearSkipRecipe)
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
     sparsity: SparsityRecipe = field(default_factory=SparsityRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)

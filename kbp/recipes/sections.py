@@ -134,16 +134,16 @@ class LossRecipe:
     cross_entropy_weight: float = _number(1.0, 0)
     dice_weight: float = _number(0.0, 0)
     focal_gamma: float = _number(0.0, 0)
-    false_positives: float = _number(0.5, 0)
-    false_negatives: float = _number(0.5, 0)
+    alpha: float = _number(0.5, 0)
+    beta: float = _number(0.5, 0)
     smooth: float = _number(1.0, 0)
     class_weights: tuple[float, ...] = ()
     per_image: bool = False
 
 
 @dataclass(frozen=True)
-class HighwayRecipe:
-    """Section `[highway]`: where a forecast's highway starts.
+class LinearSkipRecipe:
+    """Section `[linear_skip]`: where a forecast's linear skip starts.
 
     With a penalty of 0 it starts anywhere; else see
     `kbp.models.start_at_ridge`.
@@ -212,14 +212,14 @@ class QuantizationRecipe:
     """Section `[quantization]`.
 
     After 0 epochs nothing is trained on, and the ranges are those of the
-    calibration. `float_products` leaves the products of attention layers in
+    calibration. `float_attention` leaves the products of attention layers in
     float32, which LiteRT computes faster than in integers.
     """
 
     epochs: int = _number(2, 0)
     learning_rate: float = _number(1e-4, above=0)
     calibration_batches: int = _number(8, 1)
-    float_products: bool = False
+    float_attention: bool = False
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Forecasting(Task):
 
     def __init__(self, recipe: Recipe, splits: SeriesSplits):
         super().__init__(recipe, splits)
-        section, arguments = recipe.highway, recipe.model.arguments
+        section, arguments = recipe.linear_skip, recipe.model.arguments
         if recipe.model.architecture != "bp_transformer":
             raise UserError(
                 "model.architecture must be 'bp_transformer' to forecast; "
@@ -46,14 +46,17 @@ class Forecasting(Task):
                 "model.normalize must be true: a file that knows standardized "
                 "values alone forecasts in no units of the data's"
             )
-        self.has_highway = arguments.get("highway", True)
-        if not self.has_highway:
+        self.has_linear_skip = arguments.get("linear_skip", True)
+        if not self.has_linear_skip:
             check_unused(
-                "highway", section, "model.highway is false", *vars(section)
+                "linear_skip",
+                section,
+                "model.linear_skip is false",
+                *vars(section),
             )
         if not all(1 <= n <= recipe.data.lookback for n in section.lookbacks):
             raise UserError(
-                "highway.lookbacks must be rows, up to the look-back of "
+                "linear_skip.lookbacks must be rows, up to the look-back of "
                 f"{recipe.data.lookback}; received {list(section.lookbacks)}"
             )
 
@@ -62,8 +65,8 @@ class Forecasting(Task):
         return self.recipe.model.build(self.shape, horizon, head="forecasting")
 
     def start(self, model):
-        section, train = self.recipe.highway, self.splits.train
-        if self.has_highway and section.penalty:
+        section, train = self.recipe.linear_skip, self.splits.train
+        if self.has_linear_skip and section.penalty:
             options = dataclasses.asdict(section)
             models.start_at_ridge(model, train.inputs, train.labels, **options)
         return model

@@ -27,8 +27,10 @@ def make_task(recipe: Recipe, data_dir: str | Path | None = None) -> Task:
     """
     if isinstance(recipe.data, CsvSeriesRecipe):
         return Forecasting(recipe, _load_series(recipe.data, data_dir))
-    highway = recipe.highway
-    check_unused("highway", highway, "it is for forecasts", *vars(highway))
+    linear_skip = recipe.linear_skip
+    check_unused(
+        "linear_skip", linear_skip, "it is for forecasts", *vars(linear_skip)
+    )
     if isinstance(recipe.data, ImageMasksRecipe):
         return Segmentation(recipe, _load_masks(recipe.data, data_dir))
     return Classification(recipe, _load_images(recipe.data, data_dir))

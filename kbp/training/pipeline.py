@@ -55,13 +55,13 @@ def run(
     """
     console = console or Console()
     if not distribution.is_chief(recipe.training.strategy):
-        _help(recipe, data_dir, console)
+        run_as_worker(recipe, data_dir, console)
         return []
     folder = WorkDir(workdir, recipe, resume=resume)
     if not folder.finished:
-        road = Road(recipe, folder, data_dir, console)
-        with folder, road.trainer.stopping:
-            road.walk()
+        pipeline = Pipeline(recipe, folder, data_dir, console)
+        with folder, pipeline.trainer.stopping:
+            pipeline.run()
     stages = [Stage(**row) for row in folder.run["stages"]]
     console.print(report.result_table(stages, folder.run))
     console.print(report.facts(folder.run))
@@ -73,17 +73,17 @@ def run(
     return stages
 
 
-def _help(recipe, data_dir, console):
+def run_as_worker(recipe, data_dir, console):
     """Train as one of the chief's workers, and leave nothing behind."""
     with tempfile.TemporaryDirectory(prefix="kbp-worker-") as own:
         folder = WorkDir(Path(own) / "run", recipe, resume=False)
-        road = Road(recipe, folder, data_dir, console)
-        with folder, road.trainer.stopping:
-            road.train()
+        pipeline = Pipeline(recipe, folder, data_dir, console)
+        with folder, pipeline.trainer.stopping:
+            pipeline.train()
     console.print("Trained. The results are where the chief runs.")
 
 
-class Road:
+class Pipeline:
     """The steps of a run."""
 
     def __init__(self, recipe, folder, data_dir, console):
@@ -125,7 +125,7 @@ class Road:
                 "were pruned; set sparsity.target to 0"
             )
 
-    def walk(self) -> None:
+    def run(self) -> None:
         """Train, prune, quantize, export, measure, report."""
         start = time.perf_counter()
         trained, pruned, quantized = self.train()
@@ -229,7 +229,7 @@ class Road:
             trained,
             self.task.calibration_batches(),
             calibration_batches=section.calibration_batches,
-            skip=quantization.PRODUCTS if section.float_products else (),
+            skip=quantization.ATTENTION_OPS if section.float_attention else (),
         )
 
     def export(self, pruned, quantized) -> None:

@@ -70,7 +70,7 @@ class Trainer:
             self.callbacks, stage, checkpoints, best, schedule
         )
         while True:
-            model, state = self.stand(stage, checkpoints, make, seed)
+            model, state = self.restore_or_build(stage, checkpoints, make, seed)
             if not model.trainable_variables:
                 epochs = 0
             self.share(best)
@@ -82,7 +82,7 @@ class Trainer:
                 break
             self.console.rule(f"[bold]{stage}")
             try:
-                self.go_on(
+                self.resume_fit(
                     model, make_callbacks, state, epochs=epochs, seed=seed
                 )
                 break
@@ -92,7 +92,7 @@ class Trainer:
             KeepBest.restore(best, model)
         return self.leave(stage, model)
 
-    def stand(self, stage, checkpoints, make, seed):
+    def restore_or_build(self, stage, checkpoints, make, seed):
         """Return the model and state to go on from, or to begin with.
 
         Of several workers the chief loads or makes it, alone, and all of them
@@ -117,7 +117,7 @@ class Trainer:
         train = stage == "train"
         return self.recipe.training.precision if train else "float32"
 
-    def stays(self, stage):
+    def is_passthrough(self, stage):
         """Say whether a stage trains a model as it was made."""
         here = self.strategy is tf.distribute.get_strategy()
         return here and self.precision(stage) == "float32"
@@ -129,7 +129,7 @@ class Trainer:
             stage: its name.
             found: `found() -> (model, state)`, called by the chief alone.
         """
-        if self.stays(stage):
+        if self.is_passthrough(stage):
             return found()
         chief = distribution.is_chief(self.recipe.training.strategy)
         content = distribution.from_chief(
@@ -148,7 +148,7 @@ class Trainer:
 
     def leave(self, stage, model):
         """Return a model as it would be without strategy and in float32."""
-        if self.stays(stage):
+        if self.is_passthrough(stage):
             return model
         for norm in keras_workarounds.find(
             keras.layers.BatchNormalization, model
@@ -241,7 +241,7 @@ class Trainer:
             return self.task.batches("validation", size)
         return None
 
-    def go_on(self, model, make_callbacks, state, *, epochs, seed) -> None:
+    def resume_fit(self, model, make_callbacks, state, *, epochs, seed) -> None:
         """Train a model to the end, from within an epoch if it stood there."""
         steps, validation = self.task.steps, self.validation()
         done = int(model.optimizer.iterations.numpy())

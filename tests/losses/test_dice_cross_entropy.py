@@ -15,7 +15,7 @@ OPTIONS = [
     {"dice_weight": 0.0},
     {"cross_entropy_weight": 0.0, "smooth": 0.5},
     {"focal_gamma": 2.0, "class_weights": [1, 2, 5]},
-    {"false_positives": 0.3, "false_negatives": 0.7, "dice_weight": 2.0},
+    {"alpha": 0.3, "beta": 0.7, "dice_weight": 2.0},
     {"per_image": True, "class_weights": [1, 2, 5]},
 ]
 
@@ -26,8 +26,8 @@ def reference(
     dice_weight=1.0,
     cross_entropy_weight=1.0,
     focal_gamma=0.0,
-    false_positives=0.5,
-    false_negatives=0.5,
+    alpha=0.5,
+    beta=0.5,
     class_weights=(1, 1, 1),
     smooth=1.0,
     per_image=False,
@@ -45,13 +45,7 @@ def reference(
         extra = (p[..., c] * (1 - y[..., c])).sum()
         missing = ((1 - p[..., c]) * y[..., c]).sum()
         overlaps.append(
-            (right + smooth)
-            / (
-                right
-                + false_positives * extra
-                + false_negatives * missing
-                + smooth
-            )
+            (right + smooth) / (right + alpha * extra + beta * missing + smooth)
         )
     entropy = terms.sum(axis=-1).mean()
     return cross_entropy_weight * entropy + dice_weight * (

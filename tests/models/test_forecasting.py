@@ -76,9 +76,9 @@ def test_model_starts_at_the_linear_forecast(windows, normalize):
         model.predict(inputs, verbose=0), expected, atol=1e-5
     )
     names = {v.path.split("/")[0] for v in model.trainable_variables}
-    assert "highway" not in names
+    assert "linear_skip" not in names
     models.start_at_ridge(model, inputs, labels, trainable=True)
-    assert model.get_layer("highway").trainable
+    assert model.get_layer("linear_skip").trainable
 
 
 def test_several_look_backs_start_at_the_mean_of_their_forecasts(windows):
@@ -123,12 +123,14 @@ def test_channels_do_not_see_each_other(windows):
     np.testing.assert_allclose(swapped, before[..., [2, 1, 0]], atol=1e-5)
 
 
-def test_attention_sees_the_latest_time_steps_and_the_highway_all(windows):
+def test_attention_sees_the_latest_time_steps_and_the_linear_skip_all(windows):
     inputs = windows[0][:4].copy()
     unmoved = []
-    for highway in (False, True):
+    for linear_skip in (False, True):
         model = opened(
-            forecaster(attention_lookback=8, highway=highway, normalize=False)
+            forecaster(
+                attention_lookback=8, linear_skip=linear_skip, normalize=False
+            )
         )
         before = model.predict(inputs, verbose=0)
         changed = inputs.copy()
@@ -144,7 +146,7 @@ def test_attention_sees_the_latest_time_steps_and_the_highway_all(windows):
     "arguments",
     [
         {"num_layers": 0},
-        {"highway": False, "normalize": False},
+        {"linear_skip": False, "normalize": False},
         {"patch_size": 1, "dropout": 0.1},
     ],
 )
@@ -163,7 +165,7 @@ def test_every_weight_learns(windows, arguments):
 def test_model_without_normalization_is_relative_to_nothing(windows):
     model = forecaster(normalize=False, num_layers=0)
     inputs = windows[0][:4]
-    kernel = as_numpy(model.get_layer("highway").kernel)
+    kernel = as_numpy(model.get_layer("linear_skip").kernel)
     np.testing.assert_allclose(
         model.predict(inputs, verbose=0),
         np.einsum("btc,th->bhc", inputs, kernel),
@@ -187,7 +189,7 @@ def test_heads_and_units_leave_the_model(windows):
     )
 
 
-@pytest.mark.parametrize("skip", [(), quantization.PRODUCTS])
+@pytest.mark.parametrize("skip", [(), quantization.ATTENTION_OPS])
 def test_int8_file_takes_any_units(windows, skip, tmp_path):
     scale, shift = np.array([0.01, 1.0, 40.0]), np.array([-3.0, 0.0, 900.0])
     inputs = (windows[0] * scale + shift).astype("f4")
@@ -218,7 +220,7 @@ def test_int8_file_takes_any_units(windows, skip, tmp_path):
         assert floats == units
     found = export.Runner(file).predict(inputs)
     difference = (found - quantized.predict(inputs, verbose=0)) / deviation
-    step = float(quantized.get_layer("sum_quant").step())
+    step = float(quantized.get_layer("sum_quant").scale())
     # By one step at most; attention multiplies what was rounded before it.
     assert np.mean(np.abs(difference) < 1.01 * step) > 0.995
     with pytest.raises(ValueError, match=r"own units.*'float32'"):
@@ -232,20 +234,20 @@ def test_int8_file_takes_any_units(windows, skip, tmp_path):
         (lambda: forecaster(patch_size=5), "patch_size"),
         (lambda: forecaster(attention_lookback=6), "patch_size"),
         (lambda: forecaster(attention_lookback=28), "attention_lookback.* 24"),
-        (lambda: forecaster(num_layers=0, highway=False), "num_layers"),
+        (lambda: forecaster(num_layers=0, linear_skip=False), "num_layers"),
         (
-            lambda: models.BPTransformer((8, 8), 3, highway=False),
-            "`highway` and `attention_lookback` are for head='forecasting'",
+            lambda: models.BPTransformer((8, 8), 3, linear_skip=False),
+            "`linear_skip` and `attention_lookback` are for head='forecasting'",
         ),
         (
             lambda: models.BPTransformer((8, 8), 3, attention_lookback=4),
-            "`highway` and `attention_lookback` are for head='forecasting'",
+            "`linear_skip` and `attention_lookback` are for head='forecasting'",
         ),
         (
             lambda: models.start_at_ridge(
-                forecaster(highway=False), np.zeros((1, 1, 1)), None
+                forecaster(linear_skip=False), np.zeros((1, 1, 1)), None
             ),
-            "no highway",
+            "no linear skip",
         ),
         (lambda: models.ridge(np.ones((1, 2, 1)), None, penalty=0), "penalty"),
         (lambda: models.ridge(np.ones((1, 2, 1)), None, memory=0), "memory"),

@@ -6,7 +6,7 @@ import pytest
 from contracts import as_numpy
 
 import kbp
-from kbp import graph, models
+from kbp import graph, layers, models
 
 BUILDERS = {
     "pyramid": lambda: models.PyramidBPNet(
@@ -53,7 +53,7 @@ def test_every_weight_learns(model):
 def test_unrolled_model_gives_the_same_outputs(model):
     x = batch(model)
     flat = graph.flatten(model)
-    assert not any(isinstance(o, graph.Composite) for o in flat.operations)
+    assert not any(isinstance(o, layers.Composite) for o in flat.operations)
     np.testing.assert_array_equal(as_numpy(flat(x)), as_numpy(model(x)))
     assert {id(w) for w in flat.weights} == {id(w) for w in model.weights}
 

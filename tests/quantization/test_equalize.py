@@ -10,7 +10,7 @@ from kbp import export, sparsity
 from kbp.quantization import quantize_aware
 from kbp.quantization.equalize import equalized
 from kbp.quantization.lowering.lower import lower
-from kbp.quantization.policy import Choice
+from kbp.quantization.policy import QuantizationPolicy
 
 IMAGES = np.random.default_rng(0).normal(size=(8, 6, 6, 3)).astype("float32")
 FACTORS = [32, 1, 1 / 4, 1 / 32]  # of four channels
@@ -31,9 +31,9 @@ def network(*between, first=None, second=None):
 
 def equalize(model, skip=()):
     """Return the model as it is lowered, and equalized, if anything was."""
-    choice = Choice(model, skip, {})
-    lowered = lower(model, choice)
-    found = equalized(lowered, choice, [IMAGES[:4], IMAGES[4:]])
+    policy = QuantizationPolicy(model, skip, {})
+    lowered = lower(model, policy)
+    found = equalized(lowered, policy, [IMAGES[:4], IMAGES[4:]])
     return lowered, None if found is lowered else found
 
 

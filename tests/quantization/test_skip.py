@@ -9,7 +9,7 @@ from keras import layers, ops
 import kbp
 from kbp import export
 from kbp.quantization import (
-    PRODUCTS,
+    ATTENTION_OPS,
     FakeQuantize,
     QuantizeConfig,
     fake_quantizers,
@@ -130,7 +130,7 @@ def test_products_of_an_attention_stay_in_float(tmp_path):
         lambda x: layers.MultiHeadAttention(2, 4, dropout=0.1)(x, x),
     ):
         model = image_model(attend, (6, 8))
-        q = quantize(model, [x], skip=PRODUCTS)
+        q = quantize(model, [x], skip=ATTENTION_OPS)
         audit = export.to_tflite(q, tmp_path / "q.tflite")
         floats = [op.name for op in audit.float_operations]
         assert floats.count("BATCH_MATMUL") == 2

@@ -134,7 +134,7 @@ def test_to_toml_is_toml():
         "model",
         "data",
         "loss",
-        "highway",
+        "linear_skip",
         "optimizer",
         "sparsity",
         "training",

@@ -57,7 +57,7 @@ def recipe(file, **sections):
             "model": model | sections.pop("model", {}),
             "data": own | sections.pop("data", {}),
             "training": {"epochs": 2, "batch_size": 16},
-            "quantization": {"epochs": 1, "float_products": True},
+            "quantization": {"epochs": 1, "float_attention": True},
             "export": {"benchmark_rounds": 1},
             **sections,
         }
@@ -134,15 +134,15 @@ def test_shorter_file_and_other_columns_are_refused(
 def test_run_starts_at_the_ridge_and_can_train_it(file):
     kernels = []
     for trainable in (False, True):
-        task = make_task(recipe(file, highway={"trainable": trainable}))
+        task = make_task(recipe(file, linear_skip={"trainable": trainable}))
         model = task.start(task.build())
-        highway = model.get_layer("highway")
-        assert highway.trainable == trainable
-        kernels.append(np.array(highway.kernel))
+        linear_skip = model.get_layer("linear_skip")
+        assert linear_skip.trainable == trainable
+        kernels.append(np.array(linear_skip.kernel))
     np.testing.assert_array_equal(*kernels)
     for sections in (
-        {"highway": {"penalty": 0}},
-        {"model": {"highway": False}},
+        {"linear_skip": {"penalty": 0}},
+        {"model": {"linear_skip": False}},
     ):
         task = make_task(recipe(file, **sections))
         before = task.build()
@@ -171,10 +171,16 @@ def test_loss_is_the_recipes(error, file):
             {"data": {"split": "rows", "rows": [300, 400], "dates": ["x"]}},
             "data.dates cannot be changed: data.split is 'rows'",
         ),
-        ({"highway": {"lookbacks": [500]}}, "look-back of 48; received .500"),
         (
-            {"model": {"highway": False}, "highway": {"trainable": True}},
-            "highway.trainable cannot be changed: model.highway is false",
+            {"linear_skip": {"lookbacks": [500]}},
+            "look-back of 48; received .500",
+        ),
+        (
+            {
+                "model": {"linear_skip": False},
+                "linear_skip": {"trainable": True},
+            },
+            r"linear_skip\.trainable cannot be changed: model\.linear_skip is",
         ),
         ({"model": {"normalize": False}}, "model.normalize must be true"),
         ({"loss": {"dice_weight": 1.0}}, "loss.dice_weight cannot be changed"),
@@ -199,7 +205,7 @@ def test_forecasts_need_their_architecture(file):
     ("sections", "message"),
     [
         ({"loss": {"error": "mae"}}, r"loss\.error cannot"),
-        ({"highway": {"lookbacks": [8]}}, r"highway\.lookbacks cannot"),
+        ({"linear_skip": {"lookbacks": [8]}}, r"linear_skip\.lookbacks cannot"),
     ],
 )
 def test_classes_have_no_sections_of_forecasts(sections, message):

@@ -1,4 +1,4 @@
-"""Runs: the whole road, resumed, refused, mirrored."""
+"""Runs: the whole pipeline, resumed, refused, mirrored."""
 
 import csv
 import html.parser
@@ -332,13 +332,13 @@ def test_run_without_masks_or_validation(tmp_path):
 
 @pytest.mark.slow
 def test_precision_is_that_of_training_alone(tmp_path, monkeypatch):
-    seen, go_on = [], trainer.Trainer.go_on
+    seen, resume_fit = [], trainer.Trainer.resume_fit
 
     def look(self, model, *arguments, **options):
         seen.append({layer.compute_dtype for layer in model.layers})
-        go_on(self, model, *arguments, **options)
+        resume_fit(self, model, *arguments, **options)
 
-    monkeypatch.setattr(trainer.Trainer, "go_on", look)
+    monkeypatch.setattr(trainer.Trainer, "resume_fit", look)
     settings = [*TINY, "training.precision=mixed_bfloat16"]
     stages = run(default(settings), tmp_path / "run")
     assert "bfloat16" in seen[0]

@@ -14,7 +14,7 @@ from kbp.__main__ import main
 from kbp.errors import UserError
 from kbp.recipes import Recipe
 from kbp.training.distribution import tpu
-from kbp.training.pipeline import Road
+from kbp.training.pipeline import Pipeline
 
 pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("libtpu"), reason="libtpu is not installed"
@@ -87,7 +87,7 @@ def test_command_refuses_what_does_not_fit(capsys):
 def test_every_entry_of_the_zoo_compiles(entry, device):
     recipe: Recipe = zoo.find(entry).recipe
     try:
-        road = Road(
+        pipeline = Pipeline(
             recipe,
             None,
             os.environ.get("KBP_DATA"),
@@ -96,8 +96,8 @@ def test_every_entry_of_the_zoo_compiles(entry, device):
     except UserError as error:
         pytest.skip(str(error))
     stages = []
-    for stage, model in road.compiled():
-        batch = next(iter(road.task.training_batches(seed=0)))
+    for stage, model in pipeline.compiled():
+        batch = next(iter(pipeline.task.training_batches(seed=0)))
         found = tpu.compile_for(device, tpu.lowered(model, batch))
         assert found.memory_share < 1
         stages.append(stage)

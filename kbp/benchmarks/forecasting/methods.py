@@ -141,15 +141,16 @@ def bp_transformer(
 ) -> keras.Model:
     """Return a BP-Transformer as the zoo's recipes have it.
 
-    The highway sees the whole window, attention the last week, day by day.
+    The linear skip sees the whole window, attention the last week, day by day.
 
     Args:
         splits: a series.
         data: its name.
-        every_week: start the highway at the mean of the ridges of one week, of
-            two, and so on, instead of those of half the window and of all.
+        every_week: start the linear skip at the mean of the ridges of one
+            week, of two, and so on, instead of those of half the window and of
+            all.
         start: arguments of `start_at_ridge`, instead of the usual ones; with a
-            penalty of 0 the highway starts anywhere.
+            penalty of 0 the linear skip starts anywhere.
         **arguments: of the builder, instead of the usual ones.
     """
     time, _ = splits.input_shape
@@ -174,7 +175,7 @@ def bp_transformer(
         "lookbacks": weeks if every_week else (time // 2, time),
         "memory": 4 * DAY * hour,
     } | (start or {})
-    if start.get("penalty") != 0 and arguments.get("highway", True):
+    if start.get("penalty") != 0 and arguments.get("linear_skip", True):
         models.start_at_ridge(model, train.inputs, train.labels, **start)
     return model
 
@@ -260,7 +261,7 @@ METHODS = {
     ),
     "without attention": _ours((0.0,)),
     "with attention": _ours(_RATES),
-    "without highway": _ours(_RATES, highway=False),
+    "without highway": _ours(_RATES, linear_skip=False),
     "without normalization": _ours(normalize=False),
     "highway starts anywhere": _ours(_RATES, start={"penalty": 0}),
     "highway trained on": _ours(_RATES, start={"trainable": True}),

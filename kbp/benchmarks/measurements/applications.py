@@ -13,7 +13,7 @@ from rich.console import Console
 import kbp
 from kbp import export
 from kbp.benchmarks.core.log import measure_cases, provenance, read_cases
-from kbp.quantization import PRODUCTS, quantize_aware
+from kbp.quantization import ATTENTION_OPS, quantize_aware
 
 RESULTS = Path(__file__).parent.parent / "results" / "applications.jsonl"
 read = read_cases
@@ -80,7 +80,7 @@ CASES = {
     },
     "encoder": Case(encoder, (layers.LayerNormalization,)),
     "encoder, float products": Case(
-        encoder, (layers.LayerNormalization, *PRODUCTS)
+        encoder, (layers.LayerNormalization, *ATTENTION_OPS)
     ),
 }
 

@@ -13,7 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from kbp import export
 from kbp.benchmarks.pruning.methods import dtm_channels
 from kbp.errors import UserError
-from kbp.quantization import PRODUCTS, quantize_aware, tfmot
+from kbp.quantization import ATTENTION_OPS, quantize_aware, tfmot
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def kbp_qat(
 
 def kbp_float_products(job: Job) -> keras.Model:
     """Train in eight bits with kbp, an attention's products in float."""
-    return kbp_qat(job, skip=PRODUCTS)
+    return kbp_qat(job, skip=ATTENTION_OPS)
 
 
 def kbp_pruned(job: Job) -> keras.Model:

@@ -16,7 +16,7 @@ from kbp import graph
 from kbp.quantization.lowering import primitives
 from kbp.quantization.lowering.attention import attention
 from kbp.quantization.placement import rules
-from kbp.quantization.policy import Choice
+from kbp.quantization.policy import QuantizationPolicy
 
 _REPLACED = {
     layers.Average: primitives.average,
@@ -45,7 +45,9 @@ _ACTIVATIONS = {
 }
 
 
-def lower(model: keras.Model, choice: Choice | None = None) -> keras.Model:
+def lower(
+    model: keras.Model, policy: QuantizationPolicy | None = None
+) -> keras.Model:
     """Return a flat model of layers that have 8-bit rules.
 
     BatchNormalization stands behind convolutions of images, where LiteRT's
@@ -57,7 +59,7 @@ def lower(model: keras.Model, choice: Choice | None = None) -> keras.Model:
 
     Args:
         model: a flat model, left as it is.
-        choice: what the user has decided of layers, which stay as they are.
+        policy: what the user has decided of layers, which stay as they are.
 
     Returns:
         A functional model of the same function; it shares the layers that stay.
@@ -66,16 +68,16 @@ def lower(model: keras.Model, choice: Choice | None = None) -> keras.Model:
         ValueError: a layer cannot be lowered; the message names it and says
             what to do.
     """
-    choice = choice or Choice(model, (), {})
-    return graph.rewrite(model, call=_Lowering(graph.nodes(model), choice))
+    policy = policy or QuantizationPolicy(model, (), {})
+    return graph.rewrite(model, call=_Lowering(graph.nodes(model), policy))
 
 
 class _Lowering:
     """Calls what takes a layer's place, which is made once for all uses."""
 
-    def __init__(self, uses: list[graph.Node], choice: Choice):
+    def __init__(self, uses: list[graph.Node], policy: QuantizationPolicy):
         self.uses = iter(uses)
-        self.choice = choice
+        self.policy = policy
         self.made: dict[keras.Operation, Callable] = {}
         self.unique = graph.UniqueNames(use.operation.name for use in uses)
         operations = [use.operation for use in uses]
@@ -90,7 +92,7 @@ class _Lowering:
 
     def __call__(self, layer, *args, **kwargs):
         use = next(self.uses)
-        if use.operation in self.choice:
+        if use.operation in self.policy:
             return layer(*args, **kwargs)
         if use.operation not in self.made:
             rules.check_inputs(use)
@@ -159,7 +161,7 @@ class _Lowering:
         """Say whether LiteRT takes the normalization behind a use into it."""
         return (
             rules.fuses_forward(use)
-            and not self.choice.rounds(use.operation)
+            and not self.policy.rounds(use.operation)
             and not primitives.is_pruned(use.successor.operation)
         )
 
@@ -173,8 +175,8 @@ class _Lowering:
             type(norm) is layers.BatchNormalization
             and self.takes(use)
             and use.operation.use_bias
-            and norm not in self.choice
-            and use.operation not in self.choice
+            and norm not in self.policy
+            and use.operation not in self.policy
             and not {norm, use.operation} & self.shared
         )
 
@@ -184,8 +186,8 @@ class _Lowering:
         return (
             type(norm) is layers.BatchNormalization
             and _is_of_last_axis(norm, use.outputs[0])
-            and norm not in self.choice
-            and use.operation not in self.choice
+            and norm not in self.policy
+            and use.operation not in self.policy
             and (
                 type(use.operation) in _FOLDING
                 or (rules.fuses_forward(use) and primitives.is_pruned(norm))

@@ -64,7 +64,7 @@ COMPUTING_OPERATIONS = (
     "TrueDivide",
 )
 
-# Results that are a choice or a rearrangement of one input's values.
+# Results that are a policy or a rearrangement of one input's values.
 MOVING_LAYERS = (
     layers.ActivityRegularization,
     layers.Cropping1D,
