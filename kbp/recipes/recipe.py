@@ -32,7 +32,7 @@ class Recipe:
     """Everything that a run depends on, besides code and data.
 
     Example:
-    >>> from kbp.training import Recipe
+    >>> from kbp.recipes import Recipe
     >>> recipe = Recipe.parse({"training": {"epochs": 3}})
     >>> recipe.with_settings(["data.image_size=16"]).data.image_size
     16

@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from kbp._utils.files import write_atomically
+from kbp.reports.figures import learning_curves, sparsity_by_layer
 from kbp.reports.metrics_file import read_metrics
 from kbp.reports.stage import Stage
 
@@ -83,8 +84,8 @@ def write(folder, task, stages: Sequence[Stage], outputs: np.ndarray) -> None:
             [stage.cells(task.metric) for stage in stages],
         ),
         # Without epochs there are no rows.
-        "Learning curves": rows and figures.learning_curves(rows, task.metric),
-        "Zeros per layer": figures.sparsity_by_layer(rows),
+        "Learning curves": rows and learning_curves(rows, task.metric),
+        "Zeros per layer": sparsity_by_layer(rows),
         "Scores of the int8 file": _html_table(
             ("score", "test"), [*task.details(outputs).items()]
         ),

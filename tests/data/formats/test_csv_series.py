@@ -168,7 +168,7 @@ def swapped(lines):
         (lambda x: [*x, "2024-01-03 12:00,inf,2"], {}, "line 62: 'inf'"),
         (lambda x: [*x, "2024-01-03 12:00,1"], {}, "line 62: has 2 fields"),
         (lambda x: [x[0]], {}, "no values"),
-        (lambda x: [], {}, "empty"),
+        (lambda x: [], {}, "is empty"),
         (lambda x: ["date,a,a", *x[1:]], {}, "two columns"),
         (
             lambda x: [x[0], *(line[:-1] + "3" for line in x[1:])],
