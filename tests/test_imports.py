@@ -6,6 +6,8 @@ from pathlib import Path
 import fresh
 import pytest
 
+from kbp.__main__ import COMMANDS
+
 PACKAGE = fresh.PACKAGE
 BACKEND_NEUTRAL = (
     "layers",
@@ -122,6 +124,25 @@ for name in ("TF_USE_LEGACY_KERAS", "CUDA_VISIBLE_DEVICES"):
     assert os.environ.get(name) == before.get(name)
 """
     )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["list"], *([c, "--help"] for c in COMMANDS)],
+    ids=" ".join,
+)
+def test_what_needs_no_model_imports_no_tensorflow(arguments):
+    said = fresh.python(
+        """
+import contextlib, sys
+from kbp.__main__ import main
+with contextlib.suppress(SystemExit):
+    assert main(sys.argv[1:]) == 0
+assert not {"keras", "tensorflow", "kbp.benchmarks"} & {*sys.modules}
+""",
+        *arguments,
+    )
+    assert "kbp" in said
 
 
 def test_using_tfmot_leaves_keras_and_the_environment_alone():
