@@ -1,6 +1,7 @@
 """The one error that a user's input can cause."""
 
 import difflib
+from collections.abc import Collection, Iterable
 
 
 class UserError(ValueError):
@@ -10,7 +11,7 @@ class UserError(ValueError):
     """
 
 
-def nearest(name: str, names) -> str:
+def nearest(name: str, names: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"`, or what there is if nothing is near."""
     names = sorted(names)
     close = difflib.get_close_matches(name, names, 1)
@@ -19,7 +20,9 @@ def nearest(name: str, names) -> str:
     return f"; known: {', '.join(names)}"
 
 
-def check_known(kind: str, names, known) -> None:
+def check_known(
+    kind: str, names: Iterable[str], known: Collection[str]
+) -> None:
     """Raise a `UserError` that names the first name that is not known."""
     for name in names:
         if name not in known:

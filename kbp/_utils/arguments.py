@@ -2,9 +2,11 @@
 
 import math
 import numbers
+from collections.abc import Sequence
+from typing import Any
 
 
-def check_one_of(known: tuple, **arguments) -> None:
+def check_one_of(known: Sequence[Any], **arguments: Any) -> None:
     """Raise a ValueError that names the first argument of an unknown value."""
     for name, value in arguments.items():
         if value not in known:
@@ -14,7 +16,7 @@ def check_one_of(known: tuple, **arguments) -> None:
             )
 
 
-def check_integer(least: int = 1, **arguments) -> None:
+def check_integer(least: int = 1, **arguments: Any) -> None:
     """Raise a ValueError that names the first that is no integer, or less."""
     for name, value in arguments.items():
         if not isinstance(value, numbers.Integral) or value < least:

@@ -33,7 +33,7 @@ def commit() -> str | None:
     A plus sign says that the checkout has changes.
     """
 
-    def git(*arguments):
+    def git(*arguments: str) -> str:
         return subprocess.run(
             ["git", "-C", Path(kbp.__file__).parent, *arguments],
             capture_output=True,

@@ -4,10 +4,11 @@ import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def suppress_stderr():
+def suppress_stderr() -> Iterator[None]:
     """Keep what is written to standard error; show it if something fails."""
     with tempfile.TemporaryFile() as messages:
         sys.stderr.flush()

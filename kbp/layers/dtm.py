@@ -1,11 +1,13 @@
 """DTM: a differentiable topology mask."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
 from kbp._utils.arguments import check_one_of, check_penalty
+from kbp._utils.types import Tensor
 from kbp.layers.kernel_transform import KernelTransform
 
 SCORES = ("magnitude", "signed")
@@ -76,7 +78,7 @@ class DTM(KernelTransform):
         granularity: str = "element",
         estimator: str = "straight_through",
         penalty: float = 0.0,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if not (temperature > 0 and math.isfinite(temperature)):
@@ -100,7 +102,7 @@ class DTM(KernelTransform):
         self.estimator = estimator
         self.penalty = float(penalty)
 
-    def build(self, kernel_shape):
+    def build(self, kernel_shape: tuple[int, ...]) -> None:
         self.threshold = self.add_weight(
             name="threshold",
             shape=(),
@@ -121,7 +123,7 @@ class DTM(KernelTransform):
             trainable=False,
         )
 
-    def scores(self, kernel):
+    def scores(self, kernel: Tensor) -> Tensor:
         """Return the scores, broadcastable to the kernel."""
         scores = ops.abs(kernel) if self.score == "magnitude" else kernel
         if self.granularity == "channel":
@@ -129,13 +131,13 @@ class DTM(KernelTransform):
             scores = ops.mean(scores, axis=axes, keepdims=True)
         return scores
 
-    def size_of(self, kernel_shape) -> int:
+    def size_of(self, kernel_shape: tuple[int, ...]) -> int:
         """Return how many decisions there are for a kernel."""
         if self.granularity == "channel":
             return kernel_shape[-1]
         return math.prod(kernel_shape)
 
-    def mask(self, kernel, hard: bool = True):
+    def mask(self, kernel: Tensor, hard: bool = True) -> Tensor:
         """Return the mask, broadcastable to the kernel."""
         scores, threshold = self.scores(kernel), self.threshold
         if hard:
@@ -144,7 +146,7 @@ class DTM(KernelTransform):
         threshold = fixed + self.threshold_gradient * (threshold - fixed)
         return ops.sigmoid(self.temperature * (scores - threshold))
 
-    def call(self, kernel, training=False):
+    def call(self, kernel: Tensor, training: bool = False) -> Tensor:
         if not training:
             return kernel * self.mask(kernel)
         if self.penalty:
@@ -162,7 +164,7 @@ class DTM(KernelTransform):
             + (by_threshold - ops.stop_gradient(by_threshold))
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "temperature": self.initial_temperature,

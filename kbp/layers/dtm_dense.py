@@ -1,5 +1,7 @@
 """Dense with a differentiable topology mask."""
 
+from typing import Any, Self
+
 import keras
 
 from kbp.layers.dtm import DTM
@@ -23,7 +25,9 @@ class DTMLayer(TransformedLayer):
         "penalty",
     )
 
-    def __init__(self, *args, path_norm_bound=None, **kwargs):
+    def __init__(
+        self, *args: Any, path_norm_bound: float | None = None, **kwargs: Any
+    ):
         chosen = {k: kwargs.pop(k) for k in self.dtm_arguments if k in kwargs}
         layer = self.layer_class(*args, **kwargs)
         transforms = [DTM(**chosen)]
@@ -37,7 +41,7 @@ class DTMLayer(TransformedLayer):
         """The mask's layer."""
         return self.transforms[0]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         dtm = self.dtm.get_config()
         return {
             **self.layer.get_config(),
@@ -46,7 +50,11 @@ class DTMLayer(TransformedLayer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(
+        cls,
+        config: dict[str, Any],
+        custom_objects: dict[str, Any] | None = None,
+    ) -> Self:
         return keras.layers.Layer.from_config.__func__(cls, config)
 
 

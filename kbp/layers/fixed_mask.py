@@ -2,6 +2,7 @@
 
 import keras
 
+from kbp._utils.types import Tensor
 from kbp.layers.kernel_transform import KernelTransform
 
 
@@ -26,7 +27,7 @@ class FixedMask(KernelTransform):
     array([ 0.2, -0.9], dtype=float32)
     """
 
-    def build(self, kernel_shape):
+    def build(self, kernel_shape: tuple[int, ...]) -> None:
         self.mask = self.add_weight(
             name="mask",
             shape=kernel_shape,
@@ -34,5 +35,5 @@ class FixedMask(KernelTransform):
             trainable=False,
         )
 
-    def call(self, kernel):
+    def call(self, kernel: Tensor) -> Tensor:
         return kernel * self.mask

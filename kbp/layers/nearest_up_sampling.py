@@ -1,7 +1,11 @@
 """Enlarging by repetition, for every compiler."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+from kbp._utils.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -30,10 +34,10 @@ class NearestUpSampling2D(keras.layers.UpSampling2D):
     array([0., 0., 1., 1.], dtype=float32)
     """
 
-    def __init__(self, size: int | tuple[int, int] = 2, **kwargs):
+    def __init__(self, size: int | tuple[int, int] = 2, **kwargs: Any):
         super().__init__(size, data_format="channels_last", **kwargs)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         rows, columns = self.size
         _, height, width, channels = inputs.shape
         shape = (rows * height, columns * width)
@@ -44,7 +48,7 @@ class NearestUpSampling2D(keras.layers.UpSampling2D):
         x = ops.tile(x, (1, 1, rows, 1))  # (.., height, rows * width, ..)
         return ops.reshape(x, (-1, *shape, channels))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["data_format"], config["interpolation"]
         return config

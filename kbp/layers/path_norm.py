@@ -1,10 +1,13 @@
 """A bound on a kernel's gradient by what flows into its layer."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
 
+from kbp._utils.types import Tensor
 from kbp.layers.kernel_transform import KernelTransform
 from kbp.layers.transformed import TransformedLayer
 
@@ -50,7 +53,7 @@ class PathNormBound(KernelTransform):
 
     reads_inputs = True
 
-    def __init__(self, gamma: float, **kwargs):
+    def __init__(self, gamma: float, **kwargs: Any):
         super().__init__(**kwargs)
         if not (gamma > 0 and math.isfinite(gamma)):
             raise ValueError(
@@ -59,7 +62,12 @@ class PathNormBound(KernelTransform):
             )
         self.gamma = gamma
 
-    def call(self, kernel, training=False, inputs=None):
+    def call(
+        self,
+        kernel: Tensor,
+        training: bool = False,
+        inputs: Tensor | None = None,
+    ) -> Tensor:
         if not training or inputs is None:
             return kernel
         inputs = ops.stop_gradient(ops.cast(inputs, kernel.dtype))
@@ -68,13 +76,17 @@ class PathNormBound(KernelTransform):
         # `+ 0.0`: TensorFlow wants a tensor there, not the variable.
         return _bounded(kernel + 0.0, self.gamma * norm)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "gamma": self.gamma}
 
 
 @ops.custom_gradient
-def _bounded(kernel, limit):
-    def gradient(*args, upstream=None):
+def _bounded(
+    kernel: Tensor, limit: Tensor
+) -> tuple[Tensor, Callable[..., Any]]:
+    def gradient(
+        *args: Tensor, upstream: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         if upstream is None:
             (upstream,) = args
         norm = ops.sqrt(ops.sum(ops.square(upstream)))

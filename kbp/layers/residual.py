@@ -1,9 +1,10 @@
 """Residual layers whose skip spans two layers."""
 
-from collections.abc import Callable
+from typing import Any
 
 import keras
 
+from kbp._utils.types import Activation, Shape, Tensor
 from kbp.layers.composite import Composite
 from kbp.layers.path_norm import bounded
 
@@ -19,10 +20,10 @@ class Residual(Composite):
     def __init__(
         self,
         *,
-        activation: str | Callable,
+        activation: Activation,
         batch_norm: bool,
         path_norm_bound: float | None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.path_norm_bound = path_norm_bound
@@ -40,9 +41,9 @@ class Residual(Composite):
             self.activation, name=self.part("act"), dtype=policy
         )
         self.add = keras.layers.Add(name=self.part("add"), dtype=policy)
-        self.projection = None
+        self.projection: keras.layers.Layer | None = None
 
-    def call(self, inputs, skip):
+    def call(self, inputs: Tensor, skip: Tensor) -> Tensor:
         outputs = self.main(inputs)
         if self.normalization is not None:
             outputs = self.normalization(outputs)
@@ -50,7 +51,7 @@ class Residual(Composite):
             skip = self.projection(skip)
         return self.add([self.activate(outputs), skip])
 
-    def build(self, inputs_shape, skip_shape):
+    def build(self, inputs_shape: Shape, skip_shape: Shape) -> None:
         self.main.build(inputs_shape)
         shape = self.main.compute_output_shape(inputs_shape)
         if self.normalization is not None:
@@ -61,10 +62,12 @@ class Residual(Composite):
         self.activate.build(shape)
         self.add.build([shape, shape])
 
-    def compute_output_shape(self, inputs_shape, skip_shape):
+    def compute_output_shape(
+        self, inputs_shape: Shape, skip_shape: Shape
+    ) -> Shape:
         return self.main.compute_output_shape(inputs_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "activation": keras.activations.serialize(self.activation),
@@ -114,10 +117,10 @@ class ResidualDense(Residual):
         self,
         units: int,
         *,
-        activation: str | Callable = "relu",
+        activation: Activation = "relu",
         batch_norm: bool = False,
         path_norm_bound: float | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(
             activation=activation,
@@ -134,7 +137,9 @@ class ResidualDense(Residual):
         )
         self.main = bounded(dense, path_norm_bound)
 
-    def make_projection(self, shape, skip_shape):
+    def make_projection(
+        self, shape: Shape, skip_shape: Shape
+    ) -> keras.layers.Layer:
         return keras.layers.Dense(
             self.units,
             use_bias=False,
@@ -142,7 +147,7 @@ class ResidualDense(Residual):
             dtype=self.dtype_policy,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "units": self.units}
 
 
@@ -191,10 +196,10 @@ class ResidualConv2D(Residual):
         kernel_size: int | tuple[int, int] = 3,
         *,
         strides: int = 1,
-        activation: str | Callable = "relu",
+        activation: Activation = "relu",
         batch_norm: bool = False,
         path_norm_bound: float | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(
             activation=activation,
@@ -216,7 +221,9 @@ class ResidualConv2D(Residual):
         )
         self.main = bounded(convolution, path_norm_bound)
 
-    def make_projection(self, shape, skip_shape):
+    def make_projection(
+        self, shape: Shape, skip_shape: Shape
+    ) -> keras.layers.Layer:
         return keras.layers.Conv2D(
             self.filters,
             1,
@@ -227,7 +234,7 @@ class ResidualConv2D(Residual):
             dtype=self.dtype_policy,
         )
 
-    def skip_strides(self, shape, skip_shape):
+    def skip_strides(self, shape: Shape, skip_shape: Shape) -> tuple[int, ...]:
         strides = []
         for size, skip_size in zip(shape[1:3], skip_shape[1:3], strict=True):
             if size is None or skip_size is None:
@@ -242,7 +249,7 @@ class ResidualConv2D(Residual):
                 )
         return tuple(strides)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,

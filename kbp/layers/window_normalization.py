@@ -1,7 +1,11 @@
 """Normalization by the statistics of a window, and its inverse."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+from kbp._utils.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -38,19 +42,21 @@ class WindowNormalization(keras.layers.Layer):
         Forecasting against Distribution Shift, ICLR 2022.
     """
 
-    def __init__(self, *, invert: bool = False, **kwargs):
+    def __init__(self, *, invert: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.invert = invert
 
-    def call(self, inputs, statistics):
+    def call(self, inputs: Tensor, statistics: Tensor) -> Tensor:
         mean, deviation = statistics[..., :1], statistics[..., 1:]
         if self.invert:
             return ops.transpose(inputs * deviation + mean, (0, 2, 1))
         return (ops.transpose(inputs, (0, 2, 1)) - mean) / deviation
 
-    def compute_output_shape(self, inputs_shape, statistics_shape):
+    def compute_output_shape(
+        self, inputs_shape: Shape, statistics_shape: Shape
+    ) -> Shape:
         batch, rows, columns = inputs_shape
         return (batch, columns, rows)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "invert": self.invert}

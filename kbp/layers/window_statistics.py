@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from kbp._utils.types import Shape, Tensor
+
 
 @keras.saving.register_keras_serializable(package="kbp")
 class WindowStatistics(keras.layers.Layer):
@@ -24,13 +26,13 @@ class WindowStatistics(keras.layers.Layer):
 
     SMALLEST = 1e-20  # far below what any unit's values vary by
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         x = ops.transpose(inputs, (0, 2, 1))
         mean = ops.mean(x, axis=-1, keepdims=True)
         variance = ops.mean(ops.square(x - mean), axis=-1, keepdims=True)
         deviation = ops.maximum(ops.sqrt(variance), self.SMALLEST)
         return ops.concatenate([mean, deviation], axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, _, channels = input_shape
         return (batch, channels, 2)

@@ -2,9 +2,12 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
+
+from kbp._utils.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -79,7 +82,7 @@ class DiceCrossEntropy(keras.losses.Loss):
         smooth: float = 1.0,
         per_image: bool = False,
         name: str = "dice_cross_entropy",
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
         self.options = {
@@ -106,7 +109,12 @@ class DiceCrossEntropy(keras.losses.Loss):
         self.class_weights = class_weights and [*map(float, class_weights)]
         self.per_image = bool(per_image)
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        sample_weight: Tensor | None = None,
+    ) -> Tensor:
         """Return the loss of a batch, as Keras reduces it."""
         shape = getattr(sample_weight, "shape", None)
         if sample_weight is not None and not (
@@ -119,7 +127,7 @@ class DiceCrossEntropy(keras.losses.Loss):
             )
         return super().__call__(y_true, y_pred, sample_weight)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of a batch."""
         classes = y_pred.shape[-1]
         if y_true.shape[-1] == 1 and len(y_true.shape) == len(y_pred.shape):
@@ -162,7 +170,7 @@ class DiceCrossEntropy(keras.losses.Loss):
             loss += option["dice_weight"] * (1.0 - mean)
         return loss
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             **self.options,

@@ -52,7 +52,9 @@ def information_f_score(
     )
 
 
-def _cells(true_membranes, membranes):
+def _cells(
+    true_membranes: np.ndarray, membranes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return each counted pixel's true cell and predicted cell.
 
     A pixel of a predicted membrane is in a cell of its own kind, number 0.

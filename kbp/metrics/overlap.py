@@ -1,11 +1,13 @@
 """Dice coefficient and intersection over union of masks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from kbp._utils.arguments import check_integer
+from kbp._utils.types import Tensor
 
 
 class _Overlap(keras.metrics.Metric):
@@ -18,7 +20,7 @@ class _Overlap(keras.metrics.Metric):
         per_image: bool = True,
         target_class_ids: Sequence[int] | None = None,
         name: str | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
         check_integer(2, num_classes=num_classes)
@@ -38,12 +40,17 @@ class _Overlap(keras.metrics.Metric):
         self.total = self._zeros("total")
         self.weight = self._zeros("weight")
 
-    def _zeros(self, name):
+    def _zeros(self, name: str) -> keras.Variable:
         return self.add_weight(
             name=name, shape=(len(self.target_class_ids),), initializer="zeros"
         )
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        sample_weight: Tensor | None = None,
+    ) -> None:
         """Count a batch: masks and logits, or masks and masks."""
         y_true, y_pred = _classes(y_true), _classes(y_pred)
         shapes = y_true.shape[1:], y_pred.shape[1:]
@@ -79,7 +86,7 @@ class _Overlap(keras.metrics.Metric):
         self.total.assign_add(ops.sum(value, axis=0))
         self.weight.assign_add(ops.sum(count, axis=0))
 
-    def per_class(self):
+    def per_class(self) -> Tensor:
         """Return the coefficient of each of `target_class_ids`.
 
         It is NaN if a class is nowhere, neither in masks nor in predictions.
@@ -88,13 +95,13 @@ class _Overlap(keras.metrics.Metric):
             return self.total / self.weight
         return self.coefficient(self.total, self.weight)
 
-    def result(self):
+    def result(self) -> Tensor:
         """Return the mean over the classes that are somewhere."""
         known = self.weight > 0
         values = ops.where(known, self.per_class(), 0.0)
         return ops.sum(values) / ops.sum(ops.cast(known, "float32"))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
@@ -103,7 +110,7 @@ class _Overlap(keras.metrics.Metric):
         }
 
 
-def _classes(masks):
+def _classes(masks: Tensor) -> Tensor:
     """Return integers `(batch, height, width)` of masks, or of logits."""
     masks = ops.convert_to_tensor(masks)
     if len(masks.shape) < 4:
@@ -146,10 +153,10 @@ class Dice(_Overlap):
         1945.
     """
 
-    def __init__(self, num_classes: int, *, name: str = "dice", **kwargs):
+    def __init__(self, num_classes: int, *, name: str = "dice", **kwargs: Any):
         super().__init__(num_classes, name=name, **kwargs)
 
-    def coefficient(self, both, sum_of_sizes):
+    def coefficient(self, both: Tensor, sum_of_sizes: Tensor) -> Tensor:
         return 2.0 * both / sum_of_sizes
 
 
@@ -168,8 +175,8 @@ class IoU(_Overlap):
     0.5
     """
 
-    def __init__(self, num_classes: int, *, name: str = "iou", **kwargs):
+    def __init__(self, num_classes: int, *, name: str = "iou", **kwargs: Any):
         super().__init__(num_classes, name=name, **kwargs)
 
-    def coefficient(self, both, sum_of_sizes):
+    def coefficient(self, both: Tensor, sum_of_sizes: Tensor) -> Tensor:
         return both / (sum_of_sizes - both)

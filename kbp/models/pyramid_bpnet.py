@@ -1,9 +1,12 @@
 """Pyramid-BPNet: feature maps of several scales, fused before the output."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers, ops
 
 from kbp._utils.arguments import check_dropout, check_integer, check_one_of
+from kbp._utils.types import Tensor
 from kbp.layers import FeatureFusion, NearestUpSampling2D, ResidualConv2D
 
 # What `size` stands for; "plain" is the definition and no more.
@@ -117,7 +120,9 @@ def PyramidBPNet(
     return keras.Model(inputs, outputs, name=name)
 
 
-def classify(maps, num_classes, patch_size, dropout):
+def classify(
+    maps: Sequence[Tensor], num_classes: int, patch_size: int, dropout: float
+) -> Tensor:
     """Join all maps at once and label their average."""
     channels = maps[0].shape[-1]
     x = FeatureFusion(channels, batch_norm=True, name="fusion")(maps)
@@ -127,14 +132,16 @@ def classify(maps, num_classes, patch_size, dropout):
     return layers.Dense(num_classes, name="logits")(x)
 
 
-def segment(maps, num_classes, patch_size, dropout):
+def segment(
+    maps: Sequence[Tensor], num_classes: int, patch_size: int, dropout: float
+) -> Tensor:
     """Join the maps two by two, the coarsest first, and label each pixel.
 
     What the scales say of a pixel is added up, so that each of them learns from
     the labels directly.
     """
 
-    def logits_of(x, scale):
+    def logits_of(x: Tensor, scale: int) -> Tensor:
         if dropout:
             name = f"scale{scale}_dropout"
             x = layers.SpatialDropout2D(dropout, name=name)(x)
@@ -165,7 +172,7 @@ def segment(maps, num_classes, patch_size, dropout):
 HEADS = {"classification": classify, "segmentation": segment}
 
 
-def conv_block(x, filters, name):
+def conv_block(x: Tensor, filters: int, name: str) -> Tensor:
     """Convolution 3x3, batch normalization, ReLU."""
     x = layers.Conv2D(
         filters, 3, padding="same", use_bias=False, name=f"{name}_conv"
@@ -174,7 +181,7 @@ def conv_block(x, filters, name):
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def residual_block(x, filters, name):
+def residual_block(x: Tensor, filters: int, name: str) -> Tensor:
     """Two convolutions with a skip over both."""
     hidden = conv_block(x, filters, name)
     return ResidualConv2D(filters, batch_norm=True, name=f"{name}_residual")(
@@ -182,7 +189,7 @@ def residual_block(x, filters, name):
     )
 
 
-def _check_shape(input_shape, stride):
+def _check_shape(input_shape: tuple[int, ...], stride: int) -> None:
     if len(input_shape) != 3 or any(
         not size or size % stride for size in input_shape[:2]
     ):

@@ -69,7 +69,7 @@ def start_at_ridge(
     linear_skip.trainable = trainable
 
 
-def _lengthened(kernel, time):
+def _lengthened(kernel: np.ndarray, time: int) -> np.ndarray:
     """Return the kernel that forecasts alike from a longer window.
 
     A kernel is applied to what lies above the window's mean, and its forecast

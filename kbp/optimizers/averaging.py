@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,7 +10,7 @@ from keras import ops
 
 @contextlib.contextmanager
 def averaged_weights(
-    model: keras.Model, data: Iterable | None = None
+    model: keras.Model, data: Iterable[Any] | None = None
 ) -> Iterator[keras.Model]:
     """Let a model have the averages of its weights for a while.
 
@@ -44,7 +45,7 @@ def averaged_weights(
         Averaging, 1992; Izmailov et al., Averaging Weights Leads to Wider
         Optima and Better Generalization, 2018 (the statistics).
     """
-    optimizer = getattr(model, "optimizer", None)
+    optimizer: Any = getattr(model, "optimizer", None)
     # Mixed precision wraps the optimizer that keeps the averages.
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if not getattr(optimizer, "use_ema", False):
@@ -68,7 +69,7 @@ def averaged_weights(
             variable.assign(value)
 
 
-def refresh_batch_norm(model: keras.Model, data: Iterable) -> None:
+def refresh_batch_norm(model: keras.Model, data: Iterable[Any]) -> None:
     """Measure BatchNormalization's statistics anew, with the present weights.
 
     Moving statistics belong to the weights of the training's last steps, not

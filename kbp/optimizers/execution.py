@@ -1,7 +1,32 @@
 """How a step runs: as it is, or on TensorFlow over replicas and compiled."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict
+
 import keras
 from keras import ops
+
+from kbp._utils.types import Tensor
+
+
+class State(TypedDict):
+    """What a step changes, of one replica.
+
+    Attributes:
+        weights: the trainable variables.
+        moments: for each group the variables of its moments.
+        counts: variables that count updates and skipped steps.
+        iterations: the optimizer's variable of that name.
+        sums: variables of accumulated gradients, or none.
+        averages: variables of averaged weights, or none.
+    """
+
+    weights: Sequence[keras.Variable]
+    moments: Sequence[Sequence[keras.Variable]]
+    counts: dict[str, keras.Variable]
+    iterations: keras.Variable
+    sums: Sequence[keras.Variable]
+    averages: Sequence[keras.Variable | None]
 
 
 class Execution:
@@ -16,27 +41,39 @@ class Execution:
     fuses = False
     reason = "the backend compiles the whole training step"
 
-    def dense(self, gradient):
+    def dense(self, gradient: Tensor) -> Tensor:
         """Return a gradient as one tensor."""
         return gradient
 
-    def squared_norm(self, tensors):
+    def squared_norm(self, tensors: Sequence[Tensor]) -> Tensor:
         """Return the sum of all squares; not finite where any entry is not."""
         return sum(ops.sum(ops.square(x)) for x in tensors)
 
-    def add_variable(self, optimizer, like, shape, name):
+    def add_variable(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        like: keras.Variable,
+        shape: tuple[int, ...],
+        name: str,
+    ) -> keras.Variable:
         """Create a variable of zeros beside the variable `like`."""
         return optimizer.add_variable(shape, dtype=like.dtype, name=name)
 
-    def run(self, step, gradients, learning_rate, state):
+    def run(
+        self,
+        step: Callable[..., None],
+        gradients: dict[int, Tensor],
+        learning_rate: Tensor,
+        state: State,
+    ) -> None:
         """Call `step(gradients, learning_rate, state)`."""
         step(gradients, learning_rate, state)
 
-    def compile(self, function):
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function that does the same, perhaps faster."""
         return function
 
-    def check(self, skipped_in_a_row, limit):
+    def check(self, skipped_in_a_row: Tensor, limit: int) -> None:
         """Raise where so many steps were skipped, if that can be done here."""
 
 

@@ -1,10 +1,13 @@
 """Which variables are updated together, and by which rule."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import keras
 from keras import ops
+
+from kbp._utils.types import Tensor
 
 # Elements of a variable that needs no company. XLA takes about 10 us for each
 # that it is given, in which as many elements can be copied.
@@ -42,15 +45,15 @@ class Group:
         """Whether there is but one variable."""
         return len(self.indices) == 1
 
-    def is_whole(self, present) -> bool:
+    def is_whole(self, present: Collection[int]) -> bool:
         """Whether all its variables are among some indices."""
         return all(i in present for i in self.indices)
 
-    def is_missing(self, present) -> bool:
+    def is_missing(self, present: Collection[int]) -> bool:
         """Whether none of its variables is among some indices."""
         return not any(i in present for i in self.indices)
 
-    def join(self, tensors: Sequence):
+    def join(self, tensors: Sequence[Tensor]) -> Tensor:
         """Return one tensor of the variables' tensors, one for each."""
         if self.is_single:
             return tensors[0]
@@ -59,7 +62,7 @@ class Group:
         ]
         return ops.concatenate(flat)
 
-    def join_some(self, tensors: Mapping):
+    def join_some(self, tensors: Mapping[int, Tensor]) -> Tensor:
         """Return one tensor of tensors by index; zeros for those missing."""
         dtype = next(
             (tensors[i].dtype for i in self.indices if i in tensors), None
@@ -71,7 +74,7 @@ class Group:
             ]
         )
 
-    def split(self, tensor) -> list:
+    def split(self, tensor: Tensor) -> list[Tensor]:
         """Return each variable's part of a tensor, in its shape."""
         if self.is_single:
             return [tensor]
@@ -96,7 +99,7 @@ class Route:
 
 
 def choose_routes(
-    variables: Sequence, choice: bool | Sequence[bool]
+    variables: Sequence[keras.Variable], choice: bool | Sequence[bool]
 ) -> list[Route]:
     """Choose the rule of each variable, by shape and name, never by path.
 
@@ -136,7 +139,7 @@ def choose_routes(
     return [Route(matrix, "chosen") for matrix in choice]
 
 
-def _route(variable):
+def _route(variable: keras.Variable) -> Route:
     shape = tuple(variable.shape)
     if len(shape) < 2:
         return Route(False, "no matrix")
@@ -150,7 +153,7 @@ def _route(variable):
 
 
 def make_groups(
-    variables: Sequence, routes: Sequence[Route], *, fuse: bool
+    variables: Sequence[keras.Variable], routes: Sequence[Route], *, fuse: bool
 ) -> list[Group]:
     """Gather small variables of the elementwise rule, a group for each dtype.
 
@@ -160,7 +163,8 @@ def make_groups(
         routes: theirs; each that takes matrix steps is a group of its own.
         fuse: whether to gather; else every group is a single variable.
     """
-    groups, gathered = [], {}
+    groups: list[Group] = []
+    gathered: dict[str, list[int]] = {}
     for i, variable in enumerate(variables):
         if getattr(variable, "overwrite_with_gradient", False):
             continue
@@ -173,6 +177,10 @@ def make_groups(
     return groups
 
 
-def _group(variables, indices, matrix=False):
+def _group(
+    variables: Sequence[keras.Variable],
+    indices: Sequence[int],
+    matrix: bool = False,
+) -> Group:
     shapes = tuple(tuple(variables[i].shape) for i in indices)
     return Group(tuple(indices), shapes, matrix)

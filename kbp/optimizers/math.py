@@ -4,6 +4,8 @@ import math
 
 from keras import ops
 
+from kbp._utils.types import Tensor
+
 # Coefficients of the quintics, one for each iteration, that take singular
 # values of 1e-3 to 1 nearest to 1; Amsel et al., The Polar Express, 2025.
 _QUINTICS = (
@@ -15,7 +17,9 @@ _QUINTICS = (
 )
 
 
-def corrections(t, beta_1: float, beta_2: float, power: float) -> tuple:
+def corrections(
+    t: Tensor, beta_1: float, beta_2: float, power: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return what removes the bias of the moments' zero start.
 
     Args:
@@ -33,18 +37,24 @@ def corrections(t, beta_1: float, beta_2: float, power: float) -> tuple:
     return along, ahead, ops.rsqrt(_rest(beta_2, t))
 
 
-def _rest(beta, t):
+def _rest(beta: float, t: Tensor) -> Tensor:
     # 1 - beta^t without the cancellation, which float32 would not stand.
     return -ops.expm1(t * (math.log(beta) if beta else -math.inf))
 
 
-def precondition(lookahead, maximum, unbias, epsilon: float, power: float):
+def precondition(
+    lookahead: Tensor,
+    maximum: Tensor,
+    unbias: Tensor,
+    epsilon: float,
+    power: float,
+) -> Tensor:
     """Return `n_hat / (sqrt(vmax_hat) + epsilon)^power`."""
     scale = ops.sqrt(maximum) * unbias + epsilon
     return lookahead / (scale if power == 1 else ops.power(scale, power))
 
 
-def matrix_direction(lookahead):
+def matrix_direction(lookahead: Tensor) -> Tensor:
     """Return the semi-orthogonal factor of a kernel's look-ahead, scaled.
 
     Args:
@@ -62,7 +72,7 @@ def matrix_direction(lookahead):
     return ops.reshape(factor * 0.2 * math.sqrt(max(rows, columns)), shape)
 
 
-def orthogonalize(matrix):
+def orthogonalize(matrix: Tensor) -> Tensor:
     """Return nearly the semi-orthogonal factor of a matrix's polar form.
 
     Newton-Schulz iteration in the matrix's own precision. The singular values
@@ -89,7 +99,7 @@ def orthogonalize(matrix):
     return ops.transpose(x) if rows > columns else x
 
 
-def polar_factor(matrix, steps: int = 8):
+def polar_factor(matrix: Tensor, steps: int = 8) -> Tensor:
     """Return the semi-orthogonal factor of a matrix's polar form.
 
     Newton-Schulz iteration with the cubic that converges to 1, after

@@ -1,13 +1,16 @@
 """One step of HybridOptimizer: its variables, and the order of its parts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
-from kbp.optimizers import execution, math
+from kbp._utils.types import Tensor
+from kbp.optimizers import execution
+from kbp.optimizers.execution import State
 from kbp.optimizers.groups import Group, Route, make_groups
+from kbp.optimizers.math import corrections
 from kbp.optimizers.update import accumulate, average, make_update
 
 _MOMENTS = ("momentum", "velocity", "maximum")
@@ -69,7 +72,7 @@ class Step:
             return _MOMENTS[:1]
         return _MOMENTS[:2] if self.optimizer.amsgrad_decay == 0 else _MOMENTS
 
-    def make_parts(self) -> list[tuple]:
+    def make_parts(self) -> list[tuple[list[int], Callable[..., None]]]:
         """Return the numbers of groups that are updated by one call, and it."""
         parts = []
         for single in (True, False):
@@ -84,7 +87,9 @@ class Step:
                 parts.append((numbers, self.execution.compile(update)))
         return parts
 
-    def run(self, gradients: Mapping, learning_rate) -> None:
+    def run(
+        self, gradients: Mapping[int, Tensor], learning_rate: Tensor
+    ) -> None:
         """Take a step.
 
         Args:
@@ -96,7 +101,7 @@ class Step:
             i: ops.cast(self.execution.dense(g), self.weights[i].dtype)
             for i, g in gradients.items()
         }
-        state = {
+        state: State = {
             "weights": self.weights,
             "moments": self.moments,
             "counts": self.counts,
@@ -106,7 +111,12 @@ class Step:
         }
         self.execution.run(self.take, gradients, learning_rate, state)
 
-    def take(self, gradients, learning_rate, state) -> None:
+    def take(
+        self,
+        gradients: Mapping[int, Tensor],
+        learning_rate: Tensor,
+        state: State,
+    ) -> None:
         """Take a step with summed gradients, on one replica's variables."""
         optimizer = self.optimizer
         micro_steps = optimizer.gradient_accumulation_steps or 1
@@ -134,10 +144,17 @@ class Step:
             self.average(accept, state)
         self.count(finite, accept, state["counts"])
 
-    def update(self, gradients, joined, learning_rate, accept, state):
+    def update(
+        self,
+        gradients: Mapping[int, Tensor],
+        joined: list[Tensor],
+        learning_rate: Tensor,
+        accept: Tensor,
+        state: State,
+    ) -> None:
         """Update the weights and moments of all groups."""
         optimizer, weights = self.optimizer, state["weights"]
-        factors = math.corrections(
+        factors = corrections(
             ops.cast(state["counts"]["updates"] + 1, "float32"),
             optimizer.beta_1,
             optimizer.beta_2,
@@ -154,7 +171,7 @@ class Step:
                 accept,
             )
 
-    def average(self, accept, state):
+    def average(self, accept: Tensor, state: State) -> None:
         """Update the averaged weights; overwrite the weights when due."""
         updates = state["counts"]["updates"]
         every = self.optimizer.ema_overwrite_frequency
@@ -167,7 +184,9 @@ class Step:
             ops.equal((updates + 1) % every, 0) if every else None,
         )
 
-    def count(self, finite, accept, counts):
+    def count(
+        self, finite: Tensor, accept: Tensor, counts: dict[str, keras.Variable]
+    ) -> None:
         """Count the step as taken or skipped."""
         updates, skipped, in_a_row = (
             counts[name] for name in ("updates", "skipped", "skipped_in_a_row")
@@ -187,7 +206,7 @@ class Step:
         }
         return "\n".join(line for _, line in sorted(lines.items()))
 
-    def describe_variable(self, i, group):
+    def describe_variable(self, i: int, group: Group) -> str:
         """Return the line of one variable."""
         variable, route = self.weights[i], self.routes[i]
         others = len(group.indices) - 1

@@ -1,10 +1,12 @@
 """A constraint that keeps a kernel semi-orthogonal."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
+from kbp._utils.types import Tensor
 from kbp.optimizers.math import polar_factor
 
 
@@ -47,7 +49,7 @@ class StiefelConstraint(keras.constraints.Constraint):
             )
         self.scale = scale
 
-    def __call__(self, w):
+    def __call__(self, w: Tensor) -> Tensor:
         shape = tuple(w.shape)
         if len(shape) < 2:
             raise ValueError(
@@ -57,5 +59,5 @@ class StiefelConstraint(keras.constraints.Constraint):
         matrix = ops.reshape(w, (math.prod(shape[:-1]), shape[-1]))
         return ops.reshape(self.scale * polar_factor(matrix), shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"scale": self.scale}

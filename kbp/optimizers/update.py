@@ -1,16 +1,20 @@
 """The parts of a step that change variables, each on one replica."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+import keras
 from keras import ops
 
-from kbp.optimizers import math
+from kbp._utils.types import Tensor
 from kbp.optimizers.groups import Group
+from kbp.optimizers.math import matrix_direction, precondition
 
 
 def make_update(
-    groups: Sequence[Group], optimizer, undecayed: Sequence[int]
-) -> Callable:
+    groups: Sequence[Group],
+    optimizer: keras.optimizers.Optimizer,
+    undecayed: Sequence[int],
+) -> Callable[..., None]:
     """Return the function that updates some groups of variables.
 
     Args:
@@ -23,14 +27,21 @@ def make_update(
         each group `gradients` holds a tensor in its shape, `weights` the list
         of its variables and `moments` that of its moments; `present` the
         indices of all variables that have a gradient, `scalars` the learning
-        rate and `math.corrections`. Without `accept`, a boolean tensor,
+        rate and `corrections`. Without `accept`, a boolean tensor,
         everything stays as it is.
     """
     beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
     epsilon, power = optimizer.epsilon, optimizer.preconditioner_power
     retain, decay = optimizer.amsgrad_decay, optimizer.weight_decay or 0.0
 
-    def update(present, gradients, weights, moments, scalars, accept):
+    def update(
+        present: Collection[int],
+        gradients: Sequence[Tensor],
+        weights: Sequence[Sequence[keras.Variable]],
+        moments: Sequence[Sequence[keras.Variable]],
+        scalars: Sequence[Tensor],
+        accept: Tensor,
+    ) -> None:
         for i, group in enumerate(groups):
             if not group.is_missing(present):
                 one(
@@ -43,7 +54,15 @@ def make_update(
                     accept,
                 )
 
-    def one(group, present, gradient, weights, moments, scalars, accept):
+    def one(
+        group: Group,
+        present: Collection[int],
+        gradient: Tensor,
+        weights: Sequence[keras.Variable],
+        moments: Sequence[keras.Variable],
+        scalars: Sequence[Tensor],
+        accept: Tensor,
+    ) -> None:
         dtype = weights[0].dtype
         rate, along, ahead, unbias = (ops.cast(x, dtype) for x in scalars)
         # Factors of 1 and 0 that XLA fuses with the rule; a choice between old
@@ -58,14 +77,14 @@ def make_update(
         new = [m + (gradient - m) * (move * (1 - beta_1))]
         step = along * new[0] + ahead * gradient
         if group.matrix:
-            step = math.matrix_direction(step)
+            step = matrix_direction(step)
         elif power:
             v, *maximum = second
             new.append(v + (ops.square(gradient) - v) * (move * (1 - beta_2)))
             if retain:
                 kept = maximum[0] * (1 - move * (1 - retain))
                 new.append(ops.maximum(kept, new[1]))
-            step = math.precondition(step, new[-1], unbias, epsilon, power)
+            step = precondition(step, new[-1], unbias, epsilon, power)
         for moment, value in zip(moments, new, strict=True):
             moment.assign(value)
         for i, weight, part in zip(
@@ -79,7 +98,7 @@ def make_update(
     return update
 
 
-def _mask(group, present, dtype):
+def _mask(group: Group, present: Collection[int], dtype: str) -> Tensor:
     return group.join(
         [
             ops.full(shape, float(i in present), dtype=dtype)
@@ -89,8 +108,12 @@ def _mask(group, present, dtype):
 
 
 def accumulate(
-    gradients: Mapping, sums: Sequence, finite, due, micro_steps: int
-) -> dict:
+    gradients: Mapping[int, Tensor],
+    sums: Sequence[keras.Variable],
+    finite: Tensor,
+    due: Tensor,
+    micro_steps: int,
+) -> dict[int, Tensor]:
     """Add gradients to running sums; empty all of these when an update is due.
 
     Args:
@@ -113,7 +136,14 @@ def accumulate(
     return means
 
 
-def average(weights, averages, accept, is_first, momentum, overwrite) -> None:
+def average(
+    weights: Sequence[keras.Variable],
+    averages: Sequence[keras.Variable | None],
+    accept: Tensor,
+    is_first: Tensor,
+    momentum: float,
+    overwrite: Tensor | None,
+) -> None:
     """Update the moving averages of weights.
 
     Args:
