@@ -112,7 +112,7 @@ def audit(
     return result
 
 
-def _require_integers(result, allowed):
+def _require_integers(result: Audit, allowed: Sequence[str]) -> None:
     # A conversion stands at a float operation only, which has to be allowed.
     names = {*allowed, *(CONVERSIONS if allowed else ())}
     found = [
@@ -127,8 +127,10 @@ def _require_integers(result, allowed):
         )
 
 
-def _operation(name, operator, tensors):
-    def types(indices):
+def _operation(
+    name: str, operator: schema.OperatorT, tensors: Sequence[schema.TensorT]
+) -> Operation:
+    def types(indices: Sequence[int]) -> tuple[str, ...]:
         return tuple(_type_name(tensors[i].type) for i in indices if i != -1)
 
     return Operation(
@@ -139,7 +141,9 @@ def _operation(name, operator, tensors):
     )
 
 
-def _layer_of(operator, tensors):
+def _layer_of(
+    operator: schema.OperatorT, tensors: Sequence[schema.TensorT]
+) -> str:
     """Return the layer in a name like `model_1/layer_1/op;model_1/...`.
 
     Of operations that LiteRT computes as one, it is the first that is no
@@ -157,22 +161,24 @@ def _layer_of(operator, tensors):
     return (names or layers)[0]
 
 
-def _operator_name(code):
+def _operator_name(code: schema.OperatorCodeT) -> str:
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     if number == schema.BuiltinOperator.CUSTOM:
         return code.customCode.decode()
     return _name_of(schema.BuiltinOperator, number)
 
 
-def _type_name(number):
+def _type_name(number: int) -> str:
     return _name_of(schema.TensorType, number)
 
 
-def _name_of(enumeration, number):
+def _name_of(enumeration: type, number: int) -> str:
     return next(k for k, v in vars(enumeration).items() if v == number)
 
 
-def _weights(tensor, buffers):
+def _weights(
+    tensor: schema.TensorT, buffers: Sequence[schema.BufferT]
+) -> np.ndarray:
     """Return a tensor's constant weights, empty if it holds none.
 
     Shapes and axes are constants too, but integers without a scale.

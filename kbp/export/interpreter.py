@@ -1,6 +1,7 @@
 """Running a .tflite file with LiteRT."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -122,7 +123,7 @@ def allocate(
     return interpreter
 
 
-def _quantize(values, details):
+def _quantize(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     dtype, (scale, zero) = details["dtype"], details["quantization"]
     if not scale:
         return values.astype(dtype)

@@ -87,23 +87,27 @@ def benchmark(
     )  # (rounds, files)
     low, median, high = np.quantile(1000 * times, [0.25, 0.5, 0.75], axis=0)
     return [
-        Latency(str(path), Path(path).stat().st_size, count, *figures, rounds)
-        for (path, count), figures in zip(
-            settings,
-            np.stack([median, low, high], axis=1).tolist(),
-            strict=True,
+        Latency(
+            str(path),
+            Path(path).stat().st_size,
+            num_threads=count,
+            median=float(median[i]),
+            low=float(low[i]),
+            high=float(high[i]),
+            rounds=rounds,
         )
+        for i, (path, count) in enumerate(settings)
     ]
 
 
-def _time(runner, inputs, calls):
+def _time(runner: Runner, inputs: np.ndarray, calls: int) -> float:
     start = time.perf_counter()
     for _ in range(calls):
         runner.run(inputs)
     return (time.perf_counter() - start) / calls
 
 
-def _random_input(runner, seed):
+def _random_input(runner: Runner, seed: int) -> np.ndarray:
     # Zeros may run faster than what a file is for.
     shape = runner.input["shape"]
     values = np.random.default_rng(seed).random(shape, np.float32)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -36,7 +37,7 @@ class Verification:
 def verify(
     model: keras.Model,
     path: str | Path,
-    data: Iterable,
+    data: Iterable[Any],
     *,
     metrics: Sequence[keras.Metric] = (),
     reference: bool = False,
@@ -101,7 +102,11 @@ def verify(
     )
 
 
-def _value(metric, batches, index):
+def _value(
+    metric: keras.Metric,
+    batches: Sequence[tuple[Any, np.ndarray, np.ndarray]],
+    index: int,
+) -> float:
     metric.reset_state()
     for batch in batches:
         metric.update_state(batch[0], batch[index])

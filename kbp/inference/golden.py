@@ -31,7 +31,9 @@ def write(
     content = io.BytesIO()
     inputs = inputs[:count]
     outputs = _outputs(model, int8_file, inputs)
-    np.savez_compressed(content, inputs=inputs, **outputs)
+    np.savez_compressed(
+        content, inputs=inputs, keras=outputs["keras"], int8=outputs["int8"]
+    )
     return write_atomically(folder / FILE, content.getvalue())
 
 
@@ -50,7 +52,9 @@ def check(file: Path, model: keras.Model, int8_file: Path) -> None:
                 )
 
 
-def _outputs(model, int8_file, inputs):
+def _outputs(
+    model: keras.Model, int8_file: Path, inputs: np.ndarray
+) -> dict[str, np.ndarray]:
     return {
         "keras": keras.ops.convert_to_numpy(model(inputs)),
         "int8": Runner(int8_file).predict_raw(inputs),

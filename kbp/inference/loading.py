@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from kbp.errors import UserError
 from kbp.export import Runner
@@ -16,6 +17,8 @@ _FILES = (
     "model_float32.tflite",
     "model_int8.tflite",
 )
+_Predict = Callable[[np.ndarray], np.ndarray]
+_Shape = tuple[int, ...]
 
 
 def files_of(path: Path) -> list[Path]:
@@ -34,7 +37,7 @@ def files_of(path: Path) -> list[Path]:
     return files
 
 
-def open_model(path: Path) -> tuple[Callable, tuple, tuple]:
+def open_model(path: Path) -> tuple[_Predict, _Shape, _Shape]:
     """Open a `.keras` or `.tflite` file.
 
     Returns:
@@ -50,20 +53,20 @@ def open_model(path: Path) -> tuple[Callable, tuple, tuple]:
             runner = Runner(path)
         except (FileNotFoundError, ValueError) as error:
             raise UserError(f"{path}: not a .tflite model: {error}") from error
-        shapes = [
+        taken, given = (
             tuple(map(int, details["shape"][1:]))
             for details in (runner.input, runner.output)
-        ]
-        return runner.predict, *shapes
+        )
+        return runner.predict, taken, given
     model = load_keras(path)
     predict = partial(model.predict, batch_size=16, verbose=0)
     shapes = [x.shape[1:] for x in (*model.inputs, *model.outputs)]
-    if len(shapes) != 2 or None in (*shapes[0], *shapes[1]):
+    if len(shapes) != 2 or any(None in shape for shape in shapes):
         raise UserError(
             f"{path}: must have one input and one output, of fixed shapes; has "
             f"{len(model.inputs)} and {len(model.outputs)}: {shapes}"
         )
-    return predict, *shapes
+    return predict, shapes[0], shapes[1]
 
 
 def load_keras(path: Path) -> keras.Model:

@@ -12,7 +12,7 @@ from kbp.data import tiles
 
 
 def label(
-    predict: Callable,
+    predict: Callable[[np.ndarray], np.ndarray],
     image: np.ndarray,
     size: tuple[int, int],
     *,
@@ -65,7 +65,7 @@ def overlay_as_png(image: np.ndarray, labels: np.ndarray) -> bytes:
     return _png(Image.fromarray(colored.round().astype("uint8")))
 
 
-def _color(index):
+def _color(index: int) -> tuple[int, ...]:
     """Return a class's color: none, orange, or a hue far from those before."""
     golden = 0.618034  # of a turn, which never comes back
     hue = (0.056 + golden * (index - 1)) % 1
@@ -73,7 +73,7 @@ def _color(index):
     return tuple(round(255 * value) for value in color)
 
 
-def _png(image):
+def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()

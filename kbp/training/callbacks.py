@@ -6,9 +6,11 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kbp._utils.files import write_atomically
 from kbp.reports.metrics_file import read_metrics
@@ -16,37 +18,8 @@ from kbp.sparsity import DTMSchedule
 from kbp.training.checkpoint import Checkpoints
 from kbp.training.stopping import Stopping
 
-
-class DivergedError(FloatingPointError):
-    """Gradients were not finite too often.
-
-    Attributes:
-        step: the last of those that were skipped, from 0.
-    """
-
-    def __init__(self, step: int):
-        super().__init__(f"The gradients of step {step} are not finite.")
-        self.step = step
-
-
-class FiniteGradients(keras.callbacks.Callback):
-    """Stop a training whose gradients stay infinite or not a number.
-
-    `HybridOptimizer` skips such a step and counts it; one batch in a thousand
-    may well be so.
-
-    Args:
-        most: so many in a row are too many.
-    """
-
-    def __init__(self, most: int = 5):
-        super().__init__()
-        self.most = most
-
-    def on_train_batch_end(self, batch, logs=None):
-        optimizer = self.model.optimizer
-        if optimizer.skipped_in_a_row >= self.most:
-            raise DivergedError(int(optimizer.iterations.numpy()) - 1)
+# What Keras knows of a batch or an epoch: its loss and metrics.
+Logs = dict[str, float] | None
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -74,28 +47,30 @@ class Checkpoint(keras.callbacks.Callback):
         self.checkpoints, self.stopping = checkpoints, stopping
         self.steps, self.others = steps, others
         self.within = within
-        self.logs = {}
+        self.logs: dict[str, float] = {}
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.stopping.unsaved = self.within
         self.inside = batch + 1
         if self.inside == self.steps:
             # Before an evaluation counts anew.
-            self.logs = {key: float(value) for key, value in logs.items()}
+            self.logs = {
+                key: float(value) for key, value in (logs or {}).items()
+            }
         self.stop_if_asked()
 
-    def on_test_batch_end(self, batch, logs=None):
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.stop_if_asked()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.inside, self.logs = 0, {}
         self.save()
 
-    def stop_if_asked(self):
+    def stop_if_asked(self) -> None:
         if self.stopping.requested and self.within:
             self.save()
 
-    def save(self):
+    def save(self) -> None:
         within = 0 < self.inside < self.steps
         variables = self.model.metrics_variables if within else ()
         state = {
@@ -108,55 +83,6 @@ class Checkpoint(keras.callbacks.Callback):
         self.stopping.saved()
 
 
-class Callbacks(keras.callbacks.CallbackList):
-    """Callbacks that go on in the middle of an epoch as if it were whole.
-
-    Args:
-        callbacks: those that `Checkpoint` was given as `others` come first.
-        model: that trains.
-        epochs: of the whole training.
-        steps: of a whole epoch.
-        state: of a checkpoint, empty at the start.
-    """
-
-    def __init__(self, callbacks, model, *, epochs, steps, state):
-        super().__init__(
-            callbacks,
-            add_history=True,
-            add_progbar=True,
-            model=model,
-            epochs=epochs,
-            steps=steps,
-            verbose=1,
-        )
-        self.state, self.inside = state, state.get("inside", 0)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if not self.inside:
-            super().on_epoch_begin(epoch, logs)
-            return
-        if self.state["metrics"]:
-            for variable, value in zip(
-                self.model.metrics_variables, self.state["metrics"], strict=True
-            ):
-                variable.assign(value)
-        states = self.state["callbacks"]
-        for callback, state in zip(self.callbacks, states, strict=False):
-            callback.restore(state)
-        for callback in self.callbacks[len(states) :]:
-            callback.on_epoch_begin(epoch, logs)
-
-    def on_train_batch_begin(self, batch, logs=None):
-        super().on_train_batch_begin(batch + self.inside, logs)
-
-    def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch + self.inside, logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        super().on_epoch_end(epoch, logs)
-        self.inside = 0
-
-
 class KeepBest(keras.callbacks.Callback):
     """Remember the weights with the least validation loss, the start's too.
 
@@ -167,11 +93,11 @@ class KeepBest(keras.callbacks.Callback):
         data: validation batches.
     """
 
-    def __init__(self, path: Path, data):
+    def __init__(self, path: Path, data: tf.data.Dataset):
         super().__init__()
         self.path, self.data = path, data
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         if self.path.is_file():
             with np.load(self.path) as kept:
                 self.least = float(kept["loss"])
@@ -179,10 +105,10 @@ class KeepBest(keras.callbacks.Callback):
         self.least = math.inf
         self.keep(self.model.evaluate(self.data, verbose=0, return_dict=True))
 
-    def on_epoch_end(self, epoch, logs=None):
-        self.keep({"loss": logs["val_loss"]})
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.keep({"loss": (logs or {})["val_loss"]})
 
-    def keep(self, logs):
+    def keep(self, logs: dict[str, float]) -> None:
         if logs["loss"] < self.least:
             self.least = logs["loss"]
             content = io.BytesIO()
@@ -218,13 +144,13 @@ class MetricsLog(keras.callbacks.Callback):
         self.stage = stage
         self.schedule = schedule
 
-    def on_train_begin(self, logs=None):
-        self.rows = read_metrics(self.path)
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.rows: list[dict[str, Any]] = read_metrics(self.path)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.start = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         optimizer = self.model.optimizer
         row = {
             "stage": self.stage,
@@ -252,7 +178,7 @@ class MetricsLog(keras.callbacks.Callback):
         write_atomically(self.path, text.getvalue())
 
 
-def _values(variables):
+def _values(variables: Sequence[keras.Variable]) -> list[Any]:
     """Return variables as numbers and lists, exactly."""
     return [
         keras.ops.convert_to_numpy(variable).astype("float64").tolist()

@@ -7,12 +7,16 @@ import re
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from kbp._utils.files import write_atomically
 from kbp.inference.safe import check_keras_file
+
+# What callbacks and metrics remember, as JSON has it.
+State = dict[str, Any]
 
 _SEEDS, _STATE = "kbp_seeds.npz", "kbp_state.json"
 _METADATA, _CONFIG = "metadata.json", "config.json"
@@ -21,7 +25,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date of a zip archive
 
 
 def save(
-    model: keras.Model, path: str | Path, state: dict | None = None
+    model: keras.Model, path: str | Path, state: State | None = None
 ) -> Path:
     """Save a model, its optimizer and the states of its seed generators.
 
@@ -43,7 +47,7 @@ def load(path: str | Path) -> keras.Model:
     return model
 
 
-def to_bytes(model: keras.Model, state: dict | None = None) -> bytes:
+def to_bytes(model: keras.Model, state: State | None = None) -> bytes:
     """Return what `save` would write."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
@@ -63,7 +67,7 @@ def to_bytes(model: keras.Model, state: dict | None = None) -> bytes:
 
 def from_bytes(
     content: bytes, precision: str | None = None
-) -> tuple[keras.Model, dict]:
+) -> tuple[keras.Model, State]:
     """Return the model and the state that `to_bytes` was given.
 
     Args:
@@ -99,7 +103,7 @@ class Checkpoints:
     def __init__(self, folder: Path, stage: str, keep: int):
         self.folder, self.stage, self.keep = Path(folder), stage, keep
 
-    def save(self, model: keras.Model, state: dict) -> Path:
+    def save(self, model: keras.Model, state: State) -> Path:
         """Save a training, then remove what is older than the last few.
 
         Args:
@@ -114,7 +118,7 @@ class Checkpoints:
             old.unlink(missing_ok=True)
         return path
 
-    def load(self) -> tuple[keras.Model, dict] | None:
+    def load(self) -> tuple[keras.Model, State] | None:
         """Return the newest sound model with its state, if there is any.
 
         What a process that was killed left half written is removed.
@@ -126,7 +130,7 @@ class Checkpoints:
                 return _load(path)
         return None
 
-    def _files(self):
+    def _files(self) -> list[Path]:
         """Return the stage's checkpoints, the newest first."""
         name = re.compile(
             rf"{re.escape(self.stage)}-(\d{{8,}})-[0-9a-f]{{64}}\.keras"
@@ -139,12 +143,12 @@ class Checkpoints:
         return [path for _, path in sorted(found, reverse=True)]
 
 
-def _members(file):
+def _members(file: Path | io.BytesIO) -> dict[str, bytes]:
     with zipfile.ZipFile(file) as archive:
         return {i.filename: archive.read(i) for i in archive.infolist()}
 
 
-def _archive(members):
+def _archive(members: dict[str, bytes]) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, member in members.items():
@@ -152,7 +156,7 @@ def _archive(members):
     return content.getvalue()
 
 
-def _set_precision(config, name):
+def _set_precision(config: Any, name: str) -> None:
     if isinstance(config, list):
         for value in config:
             _set_precision(value, name)
@@ -164,14 +168,14 @@ def _set_precision(config, name):
                 _set_precision(value, name)
 
 
-def _without_addresses(config):
+def _without_addresses(config: str) -> str:
     """Replace addresses of shared objects by 0, 1, ... in their order.
 
     Types are equal by their names; once loaded, they are shared no longer.
     """
     numbers: dict[str, int] = {}
 
-    def number(match):
+    def number(match: re.Match[str]) -> str:
         return f"{match[1]}{numbers.setdefault(match[2], len(numbers))}"
 
     config = re.sub(
@@ -183,7 +187,7 @@ def _without_addresses(config):
     return re.sub(r'("shared_object_id": )(\d+)', number, config)
 
 
-def _load(path):
+def _load(path: str | Path) -> tuple[keras.Model, State]:
     check_keras_file(Path(path))
     model = keras.saving.load_model(path, safe_mode=True)
     with zipfile.ZipFile(path) as archive:
@@ -195,11 +199,11 @@ def _load(path):
     return model, state
 
 
-def _digest(content):
+def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _seed_states(model):
+def _seed_states(model: keras.Model) -> list[keras.Variable]:
     return [
         v for v in model.variables if v.path.endswith("seed_generator_state")
     ]

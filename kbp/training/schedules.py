@@ -1,10 +1,12 @@
 """The learning rate over a training, and what decays."""
 
+from typing import Any
+
 import keras
 
 
 def warmup_cosine(
-    peak: float, *, steps: int, warmup_steps: int, keras=keras
+    peak: float, *, steps: int, warmup_steps: int, keras: Any = keras
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """Return a schedule: a linear rise to `peak`, then a cosine to 0.
 
@@ -22,7 +24,7 @@ def warmup_cosine(
     )
 
 
-def decay_kernels_alone(optimizer, model) -> None:
+def decay_kernels_alone(optimizer: Any, model: Any) -> None:
     """Exclude all variables of less than two dimensions from weight decay.
 
     A kernel's size is the next layer's to undo; a bias, a norm's scale or a

@@ -4,6 +4,8 @@ import os
 import signal
 import socket
 import threading
+from types import FrameType
+from typing import Self
 
 PATIENCE = 2.0  # seconds
 
@@ -21,11 +23,11 @@ class Stopping:
         requested: the process has been asked to end.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.unsaved = self.requested = False
         self.ended = threading.Event()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.listens = threading.current_thread() is threading.main_thread()
         if self.listens:
             self.told, self.teller = socket.socketpair()
@@ -35,7 +37,7 @@ class Stopping:
             threading.Thread(target=self._wait, daemon=True).start()
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         if self.listens:
             signal.set_wakeup_fd(self.fd_before)
             signal.signal(signal.SIGTERM, self.before)
@@ -48,12 +50,12 @@ class Stopping:
         if self.requested:
             raise SystemExit(0)
 
-    def _ask(self, number, frame):
+    def _ask(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         if not self.unsaved:
             raise SystemExit(0)
 
-    def _wait(self):
+    def _wait(self) -> None:
         with self.told:
             while signals := self.told.recv(1):
                 if signals[0] == signal.SIGTERM:

@@ -4,6 +4,7 @@ import fcntl
 import json
 import shutil
 from pathlib import Path
+from typing import Any, Self
 
 from kbp._utils.files import write_atomically
 from kbp._utils.machine import commit, machine, versions
@@ -27,6 +28,8 @@ class WorkDir:
         resume: continue, or show, the run that is there.
 
     Attributes:
+        run: what `run.json` says, or is to say.
+        found: the folder held a run when it was opened.
         finished: the folder holds a finished run of this recipe.
 
     Raises:
@@ -37,15 +40,17 @@ class WorkDir:
     def __init__(self, path: str | Path, recipe: Recipe, *, resume: bool):
         self.path = Path(path)
         self.recipe = recipe
-        self.run = read_run(self.path)
         self.finished = False
-        if self.run is not None:
+        found = read_run(self.path)
+        self.found = found is not None
+        self.run: dict[str, Any] = found or {}
+        if self.found:
             self._check_run(resume)
             self.finished = self.run["status"] == "finished"
         else:
             check_free(self.path, "work directory")
 
-    def _check_run(self, resume):
+    def _check_run(self, resume: bool) -> None:
         if not resume:
             raise UserError(
                 f"{self.path}: holds a {self.run['status']} run. Give --resume "
@@ -58,7 +63,7 @@ class WorkDir:
                 f"{', '.join(changed)}. Choose another --workdir."
             )
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         """Claim the folder: it is this run's, and this process's."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -67,7 +72,7 @@ class WorkDir:
             raise UserError(
                 f"{self.path}: cannot be written to: {error.strerror}."
             ) from error
-        if self.run is not None:
+        if self.found:
             self.run["resumed"] = True
         else:
             self.run = {
@@ -83,13 +88,13 @@ class WorkDir:
         write_atomically(self.path / "recipe.toml", self.recipe.to_toml())
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         if self.finished:
             self.run["status"] = "finished"
             self.save_run()
         self.lock_file.close()
 
-    def _lock(self):
+    def _lock(self) -> None:
         self.lock_file = (self.path / ".lock").open("w")
         try:
             fcntl.flock(self.lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,7 +138,7 @@ def check_free(path: Path, purpose: str) -> None:
         )
 
 
-def read_run(path: Path) -> dict | None:
+def read_run(path: Path) -> dict[str, Any] | None:
     """Return what `run.json` in a folder says, or `None` without one.
 
     Raises:
@@ -152,7 +157,7 @@ def read_run(path: Path) -> dict | None:
     raise UserError(f"{file}: not a run of kbp: unknown status")
 
 
-def _changed_keys(old, recipe):
+def _changed_keys(old: dict[str, Any], recipe: Recipe) -> list[str]:
     new = json.loads(json.dumps(recipe.to_dict()))
     return [
         f"{section}.{key}"

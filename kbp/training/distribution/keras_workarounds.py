@@ -4,14 +4,19 @@ Clipping, accumulation and moving averages, which Keras does to each replica's
 own gradients or not at all (keras issue 20582), are `HybridOptimizer`'s.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
+
+from kbp._utils.types import Tensor
 
 # Seeds of replicas differ by a multiple of this: 2^31 over the golden ratio.
 _SEED_STEP = 1327217885
 
 
-class _Reducing:
+class _Reducing(tf.distribute.Strategy):
     """Answers what Keras asks `reduce` for (keras issue 20585).
 
     That is the mean of a whole structure, to see shapes, which fails for
@@ -19,7 +24,9 @@ class _Reducing:
     along their first axis.
     """
 
-    def reduce(self, reduce_op, value, axis=None):
+    def reduce(
+        self, reduce_op: Any, value: Any, axis: int | None = None
+    ) -> Any:
         if isinstance(value, tuple | list | dict):
             mean = reduce_op in ("MEAN", tf.distribute.ReduceOp.MEAN)
             if mean and axis is None and not tf.inside_function():
@@ -56,9 +63,9 @@ def execute_steps(model: keras.Model, steps: int) -> None:
     """
     strategy = model.distribute_strategy
 
-    def one(step):
+    def one(step: Callable[[Any], Any]) -> Callable[[Any], Any]:
         @tf.function(reduce_retracing=True)
-        def run(iterator):
+        def run(iterator: Any) -> Any:
             outputs = strategy.run(step, args=(next(iterator),))
             return tf.nest.map_structure(
                 lambda value: strategy.reduce("MEAN", value, axis=None), outputs
@@ -69,12 +76,12 @@ def execute_steps(model: keras.Model, steps: int) -> None:
     train, test = one(model.train_step), one(model.test_step)
 
     @tf.function(reduce_retracing=True)
-    def train_function(iterator):
+    def train_function(iterator: Any) -> Any:
         for _ in tf.range(steps - 1):
             train(iterator)
         return train(iterator)
 
-    def test_function(iterator):
+    def test_function(iterator: Any) -> Any:
         outputs = test(iterator)
         for _ in range(steps - 1):
             try:
@@ -101,10 +108,10 @@ def vary_seeds(model: keras.Model) -> None:
 
 
 class _ReplicaSeeds:
-    def __init__(self, generator):
+    def __init__(self, generator: keras.random.SeedGenerator):
         self.next = type(generator).next.__get__(generator)
 
-    def __call__(self, ordered=True):
+    def __call__(self, ordered: bool = True) -> Tensor:
         seed = self.next(ordered)
         context = tf.distribute.get_replica_context()
         if context is None:  # no replica runs: Keras looks at shapes
@@ -113,12 +120,12 @@ class _ReplicaSeeds:
         return seed + tf.stack([replica * _SEED_STEP, 0 * replica])
 
 
-def find(kind: type, layer: keras.layers.Layer) -> list:
+def find(kind: type, layer: keras.layers.Layer) -> list[Any]:
     """Return what a layer holds of a kind, in the layers inside it too."""
     found: dict[int, object] = {}
-    seen = set()
+    seen: set[int] = set()
 
-    def look(holder):
+    def look(holder: object) -> None:
         if id(holder) in seen:
             return
         seen.add(id(holder))

@@ -4,6 +4,8 @@ import contextlib
 import functools
 import json
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -55,7 +57,7 @@ def create_strategy(name: str = "auto") -> tf.distribute.Strategy:
     raise UserError(f"unknown strategy {name!r}{nearest(name, STRATEGIES)}")
 
 
-def _choose():
+def _choose() -> str:
     if num_workers(default=1) > 1:
         return "multi_worker"
     if os.environ.get("TPU_NAME"):
@@ -63,19 +65,19 @@ def _choose():
     return "mirrored" if len(_gpus()) > 1 else "one_device"
 
 
-def _gpus():
+def _gpus() -> list[Any]:
     return tf.config.list_logical_devices("GPU")
 
 
 @functools.cache
-def _mirrored(devices):
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     # One in a process: a second strategy's collectives would have the keys of
     # the first one's, and fail where the shapes differ (TensorFlow 2.21).
     return keras_workarounds.MirroredStrategy(devices)
 
 
 @functools.cache
-def _multi_worker():
+def _multi_worker() -> tf.distribute.Strategy:
     try:
         return keras_workarounds.MultiWorkerStrategy()
     except tf.errors.OpError as error:
@@ -87,7 +89,7 @@ def _multi_worker():
 
 
 @functools.cache
-def _tpu():
+def _tpu() -> tf.distribute.Strategy:
     address = os.environ.get("TPU_NAME")
     if not address:  # TensorFlow would look for one on the network
         raise UserError(
@@ -117,9 +119,11 @@ def num_workers(default: int | None = None) -> int:
             is no default.
     """
     names, _ = _workers()
-    if not names and default is None:
+    if names:
+        return len(names)
+    if default is None:
         raise UserError(f"strategy 'multi_worker' needs TF_CONFIG: {_USUAL}")
-    return len(names) or default
+    return default
 
 
 def is_chief(name: str) -> bool:
@@ -134,7 +138,7 @@ def is_chief(name: str) -> bool:
     )
 
 
-def _workers():
+def _workers() -> tuple[list[tuple[str, int]], tuple[str, int]]:
     """Return the workers of TF_CONFIG, the chief first, and which is this."""
     text = os.environ.get("TF_CONFIG") or "{}"
     try:
@@ -164,7 +168,7 @@ def has_workers(strategy: tf.distribute.Strategy) -> bool:
 
 
 @contextlib.contextmanager
-def together(strategy: tf.distribute.Strategy):
+def together(strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Say in one line that another worker is gone.
 
     Raises:
@@ -194,7 +198,7 @@ def describe(strategy: tf.distribute.Strategy) -> str:
     return where
 
 
-def _device(strategy):
+def _device(strategy: tf.distribute.Strategy) -> str:
     if isinstance(strategy, tf.distribute.TPUStrategy):
         return "TPU"
     return "GPU" if _gpus() else "CPU"

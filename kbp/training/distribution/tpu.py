@@ -8,6 +8,7 @@ file alone uses what JAX does not document.
 import importlib.util
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -59,7 +60,7 @@ class Compiled:
         return max(self.flops / speed, self.bytes_accessed / bandwidth)
 
 
-def devices(topology: str) -> list:
+def devices(topology: str) -> list[Any]:
     """Return the devices of a TPU topology, e.g. `"v5e:2x2"`.
 
     Raises:
@@ -86,7 +87,7 @@ def devices(topology: str) -> list:
     return list(found.devices)
 
 
-def lowered(model: keras.Model, batch: tuple) -> bytes:
+def lowered(model: keras.Model, batch: tuple[Any, Any]) -> bytes:
     """Return the HLO of a compiled model's training step.
 
     Args:
@@ -106,7 +107,7 @@ def lowered(model: keras.Model, batch: tuple) -> bytes:
         ) from error
 
 
-def compile_for(device, hlo: bytes) -> Compiled:
+def compile_for(device: Any, hlo: bytes) -> Compiled:
     """Compile HLO for a TPU.
 
     Args:
