@@ -1,4 +1,4 @@
-"""The one module that uses private names of other packages."""
+"""The only module that uses private names of other packages."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ def compile_hlo(device: Any, hlo: bytes) -> Any:
     JAX has no public way to compile what another framework has made.
 
     Args:
-        device: of `jax.experimental.topologies`.
+        device: a device of `jax.experimental.topologies`.
         hlo: a serialized module.
 
     Returns:
         JAX's executable, with `cost_analysis` and `get_compiled_memory_stats`.
 
     Raises:
-        UserError: the compiler refuses it, for want of memory perhaps.
+        UserError: the compiler refuses the module, e.g. for lack of memory.
     """
     from jax._src.interpreters import mlir
 

@@ -1,4 +1,4 @@
-"""Checks of arguments, in Keras's words."""
+"""Checks of arguments that raise errors in Keras's wording."""
 
 import math
 import numbers
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def check_one_of(known: Sequence[Any], **arguments: Any) -> None:
-    """Raise a ValueError that names the first argument of an unknown value."""
+    """Raise a ValueError for the first argument that is not in `known`."""
     for name, value in arguments.items():
         if value not in known:
             raise ValueError(
@@ -17,7 +17,7 @@ def check_one_of(known: Sequence[Any], **arguments: Any) -> None:
 
 
 def check_integer(least: int = 1, **arguments: Any) -> None:
-    """Raise a ValueError that names the first that is no integer, or less."""
+    """Raise a ValueError for the first that is no integer, or below `least`."""
     for name, value in arguments.items():
         if not isinstance(value, numbers.Integral) or value < least:
             raise ValueError(

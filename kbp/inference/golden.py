@@ -1,4 +1,4 @@
-"""What a run's models say of a few examples, to be compared later."""
+"""Golden outputs: a model's results for a few examples, to compare with."""
 
 import io
 from pathlib import Path
@@ -22,10 +22,13 @@ def write(
     """Write the outputs of a model and of its int8 file for a few inputs.
 
     Args:
-        folder: where `golden.npz` goes.
+        folder: folder that `golden.npz` is written to.
         model: a Keras model.
-        int8_file: a .tflite file.
+        int8_file: path of its 8-bit .tflite file.
         inputs: examples, of which the first few are taken.
+
+    Returns:
+        The path of `golden.npz`.
     """
     count = max(1, min(4, _MOST_VALUES // inputs[0].size))
     content = io.BytesIO()
@@ -38,7 +41,16 @@ def write(
 
 
 def check(file: Path, model: keras.Model, int8_file: Path) -> None:
-    """Raise a UserError if models do not give the outputs of a file."""
+    """Check that models still give the outputs of a golden file.
+
+    Args:
+        file: path of `golden.npz`.
+        model: the Keras model.
+        int8_file: path of its 8-bit .tflite file.
+
+    Raises:
+        UserError: an output differs by more than its tolerance.
+    """
     with np.load(file) as golden:
         found = _outputs(model, int8_file, golden["inputs"])
         for name, tolerance in TOLERANCES.items():

@@ -1,4 +1,4 @@
-"""Opening model files, after looking into them."""
+"""Loading of model files, which are checked for safety first."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,8 +24,19 @@ _Shape = tuple[int, ...]
 def files_of(path: Path) -> list[Path]:
     """Return the model files of a run's folder, or the file itself.
 
+    Args:
+        path: path of a run's folder or of a model file.
+
     Raises:
         UserError: there is no such file or folder, or it holds no model.
+
+    Example:
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "model.keras"
+    ...     path.touch()
+    ...     files_of(path.parent) == files_of(path) == [path]
+    True
     """
     if path.is_file():
         return [path]
@@ -40,13 +51,26 @@ def files_of(path: Path) -> list[Path]:
 def open_model(path: Path) -> tuple[_Predict, _Shape, _Shape]:
     """Open a `.keras` or `.tflite` file.
 
+    Args:
+        path: path of the file.
+
     Returns:
         `predict(inputs) -> outputs` of float batches, and the shapes of one
         example and of its output.
 
     Raises:
-        UserError: the file is no model of one input and one output, both of
+        UserError: the file is no model with one input and one output, both of
             fixed shapes.
+
+    Example:
+    >>> import keras, pathlib, tempfile
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "model.keras"
+    ...     model.save(path)
+    ...     predict, taken, given = open_model(path)
+    >>> taken, given
+    ((2,), (3,))
     """
     if path.suffix == ".tflite":
         try:
@@ -70,7 +94,13 @@ def open_model(path: Path) -> tuple[_Predict, _Shape, _Shape]:
 
 
 def load_keras(path: Path) -> keras.Model:
-    """Load a `.keras` file in safe mode, after looking into it.
+    """Check a `.keras` file and load it in safe mode.
+
+    Args:
+        path: path of the file.
+
+    Returns:
+        The model.
 
     Raises:
         UserError: the file is missing, no Keras model, or could do more than

@@ -19,11 +19,11 @@ class SelfAttention(Composite):
     with `MultiHead = Concat(softmax(Q_h K_h^T) V_h) W_O` of Vaswani et al.
     The usual factor `1 / sqrt(head size)` of the scores is not an operation
     of its own: it lies in the initial scale of the query's kernel, so that
-    nothing stands between the quantized tensors and the exported file holds
-    integer operations alone.
+    no operation comes between the quantized tensors and the exported file
+    holds integer operations alone.
 
     Args:
-        num_heads: number of heads; divides the number of features.
+        num_heads: number of heads; it divides the number of features.
 
     Call arguments:
         inputs: tensor `(batch, time, features)`, `time` fixed.
@@ -76,6 +76,7 @@ class SelfAttention(Composite):
     def dense(
         self, name: str, features: int, input_shape: Shape
     ) -> keras.layers.Layer:
+        """Return a built projection of the inputs."""
         scale = 1.0 / self.head_size if name == "query" else 1.0
         layer = keras.layers.Dense(
             features,
@@ -91,14 +92,14 @@ class SelfAttention(Composite):
         return layer
 
     def split(self, x: Tensor) -> Tensor:
-        """Return the heads as an axis of their own, if there are several."""
+        """Move the heads to an axis of their own, if there are several."""
         if self.num_heads == 1:
             return x
         x = ops.reshape(x, (-1, self.time, self.num_heads, self.head_size))
         return ops.transpose(x, (0, 2, 1, 3))  # (batch, heads, time, size)
 
     def join(self, x: Tensor) -> Tensor:
-        """Return the heads side by side, `(batch, time, features)`."""
+        """Concatenate the heads, `(batch, time, features)`."""
         if self.num_heads == 1:
             return x
         x = ops.transpose(x, (0, 2, 1, 3))

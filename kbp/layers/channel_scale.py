@@ -1,4 +1,4 @@
-"""Scale each channel of a tensor."""
+"""A layer that multiplies each channel by a factor."""
 
 from typing import Any
 
@@ -21,8 +21,8 @@ class ChannelScale(keras.layers.Layer):
     it into the layer before it.
 
     Args:
-        repeats: neighbouring channels that share one factor, e.g. the
-            features of an attention head.
+        repeats: number of neighbouring channels that share one factor, e.g.
+            the features of an attention head.
 
     Call arguments:
         inputs: tensor `(..., channels)`, channels divisible by `repeats`.

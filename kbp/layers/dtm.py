@@ -36,21 +36,22 @@ class DTM(KernelTransform):
     the temperature.
 
     Args:
-        temperature: `tau` > 0, in 1 / (unit of the weights). Larger is
-            sharper.
+        temperature: `tau` > 0, in 1 / (unit of the weights). A larger one
+            makes the mask sharper.
         threshold: initial value of the trainable `lambda`, in the unit of the
             score. The default lies so far below all magnitudes that the
             mask starts as all ones.
         score: `"magnitude"`, or `"signed"`, which prunes negative weights.
-        granularity: `"element"`, or `"channel"`: one decision per output
-            channel (the kernel's last axis), scored by the channel's mean.
+        granularity: `"element"`, or `"channel"`: one mask entry for each
+            output channel (the kernel's last axis), which the mean of the
+            channel's scores decides.
         estimator: `"straight_through"` or `"exact"`.
-        penalty: what the mask adds to the loss in training, times the share
-            of ones that it expects, its mean.
+        penalty: factor of a term of the training loss, the soft mask's mean
+            (the expected share of ones).
 
     Call arguments:
         kernel: tensor of any shape.
-        training: bool, whether gradients are to reach the mask.
+        training: bool; in training, gradients reach the mask.
 
     Returns:
         The masked kernel, of the kernel's shape.
@@ -132,7 +133,7 @@ class DTM(KernelTransform):
         return scores
 
     def size_of(self, kernel_shape: tuple[int, ...]) -> int:
-        """Return how many decisions there are for a kernel."""
+        """Return the number of mask entries that a kernel has."""
         if self.granularity == "channel":
             return kernel_shape[-1]
         return math.prod(kernel_shape)

@@ -1,4 +1,4 @@
-"""Dense with a differentiable topology mask."""
+"""A dense layer with a differentiable topology mask."""
 
 from typing import Any, Self
 
@@ -10,9 +10,10 @@ from kbp.layers.transformed import TransformedLayer
 
 
 class DTMLayer(TransformedLayer):
-    """A layer class of Keras, wrapped with one `DTM` on its kernel.
+    """Base of Keras layers whose kernel passes through a `DTM`.
 
-    The configuration is flat: the wrapped layer's arguments and the mask's.
+    The configuration is flat: it holds the arguments of the wrapped layer and
+    those of the mask.
     """
 
     layer_class: type[keras.layers.Layer]
@@ -38,7 +39,7 @@ class DTMLayer(TransformedLayer):
 
     @property
     def dtm(self) -> DTM:
-        """The mask's layer."""
+        """The transform that masks the kernel."""
         return self.transforms[0]
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A mask that no longer changes."""
+"""A transform that multiplies a kernel by a stored mask."""
 
 import keras
 
@@ -10,8 +10,8 @@ from kbp.layers.kernel_transform import KernelTransform
 class FixedMask(KernelTransform):
     """Multiply a kernel by a stored mask of zeros and ones.
 
-    What `DTM` has decided is kept here while training goes on, for instance
-    under quantization: a pruned weight gets no gradient and stays zero. The
+    It keeps the decisions of a `DTM` while training continues, for instance
+    with fake quantization: a pruned weight gets no gradient and stays zero. The
     mask is a variable, so it is saved and loaded with the model.
 
     Call arguments:

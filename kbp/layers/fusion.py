@@ -20,14 +20,14 @@ class FeatureFusion(Composite):
 
         y = act(P_1 x_1 + up(P_2 x_2 + up(P_3 x_3 + ...)))
 
-    This equals upsampling everything, concatenating and one 1x1 convolution,
-    at a fraction of the multiply-adds, because each projection runs at its own
-    resolution.
+    The result equals that of upsampling all maps, concatenating them and one
+    1x1 convolution, but takes a fraction of the multiply-adds, because each
+    projection runs at its map's own resolution.
 
     Args:
         filters: number of output channels.
-        activation: name or function.
-        batch_norm: normalize each projection.
+        activation: name of an activation, or a function.
+        batch_norm: whether each projection is normalized.
 
     Call arguments:
         inputs: list of two or more tensors `(batch, height_k, width_k,
@@ -91,7 +91,7 @@ class FeatureFusion(Composite):
                 norm.build((*shape[:-1], self.filters))
                 self.norms.append(norm)
         for scale, (fine, coarse) in enumerate(itertools.pairwise(input_shape)):
-            size = self.relation(fine, coarse)
+            size = self.upsampling(fine, coarse)
             self.enlargements.append(
                 NearestUpSampling2D(
                     size, name=self.part(f"enlarge_{scale}"), dtype=policy
@@ -101,7 +101,8 @@ class FeatureFusion(Composite):
                 layers.Add(name=self.part(f"add_{scale}"), dtype=policy)
             )
 
-    def relation(self, fine: Shape, coarse: Shape) -> tuple[int, int]:
+    def upsampling(self, fine: Shape, coarse: Shape) -> tuple[int, int]:
+        """Return the factors of height and width between two maps."""
         _, height, width, _ = fine
         _, low, narrow, _ = coarse
         if (
@@ -116,6 +117,7 @@ class FeatureFusion(Composite):
         return height // low, width // narrow
 
     def project(self, scale: int, inputs: Tensor) -> Tensor:
+        """Project one map to the output's channels."""
         outputs = self.projections[scale](inputs)
         return self.norms[scale](outputs) if self.batch_norm else outputs
 

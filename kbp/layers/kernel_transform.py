@@ -1,4 +1,4 @@
-"""Base of what a kernel passes through before it is used."""
+"""The base class of transforms that a kernel passes through before use."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Enlarging by repetition, for every compiler."""
+"""Nearest-neighbour upsampling: one .tflite operation, trainable under XLA."""
 
 from typing import Any
 
@@ -12,17 +12,19 @@ from kbp._utils.types import Tensor
 class NearestUpSampling2D(keras.layers.UpSampling2D):
     """Repeat each position of a feature map.
 
-    What it computes is Keras's `UpSampling2D`, but at inference it is one
-    operation in a .tflite file. In training it is none: XLA, so a TPU, has no
-    gradient for that operation (TensorFlow 2.21).
+    It computes what Keras's `UpSampling2D` does. At inference it is a single
+    resizing operation, also in a .tflite file; in training it concatenates
+    and reshapes, because XLA (so a TPU) has no gradient for that operation
+    (TensorFlow 2.21).
 
     Args:
-        size: how often rows and columns are repeated, an integer or a pair.
+        size: how often rows and columns are repeated, an integer or a pair of
+            them.
 
     Call arguments:
         inputs: tensor `(batch, height, width, channels)` of fixed height and
             width.
-        training: whether a gradient will be taken.
+        training: bool, whether a gradient will be taken.
 
     Returns:
         Tensor `(batch, height * size[0], width * size[1], channels)`.

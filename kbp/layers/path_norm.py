@@ -1,4 +1,4 @@
-"""A bound on a kernel's gradient by what flows into its layer."""
+"""A transform that bounds a kernel's gradient by the norm of the input."""
 
 import math
 from collections.abc import Callable
@@ -23,16 +23,16 @@ class PathNormBound(KernelTransform):
 
     `norm2` is the Euclidean norm of all entries; of the input `a(l-1)` it is
     the root mean square over the batch's examples, so that the bound does not
-    depend on the batch size. What is bounded is the gradient that flows back:
-    not to be used with a scaled loss (`loss_scale_factor`, mixed float16), and
-    under `tf.distribute` each replica bounds its own part.
+    depend on the batch size. The bound acts on the gradient that flows back, so
+    do not use it with a scaled loss (`loss_scale_factor`, mixed float16); under
+    `tf.distribute` each replica bounds its own part.
 
     Args:
-        gamma: positive.
+        gamma: positive factor of the bound.
 
     Call arguments:
         kernel: any tensor.
-        training: bool; without it there is nothing to bound.
+        training: bool; the gradient is bounded in training alone.
         inputs: the layer's input, `(batch, ...)`.
 
     Returns:
@@ -100,7 +100,7 @@ def _bounded(
 def bounded(
     layer: keras.layers.Layer, gamma: float | None
 ) -> keras.layers.Layer:
-    """Return a layer with a `PathNormBound`, or as it is for `None`."""
+    """Wrap a layer with a `PathNormBound`, unless `gamma` is `None`."""
     if gamma is None:
         return layer
     return TransformedLayer(layer, [PathNormBound(gamma)])

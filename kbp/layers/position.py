@@ -1,4 +1,4 @@
-"""Learnable position embedding."""
+"""A learnable position embedding."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ class PositionEmbedding(keras.layers.Layer):
         y_t = x_t + e_t
 
     Args:
-        initializer: of the table `e`.
+        initializer: initializer of the table `e`.
 
     Call arguments:
         inputs: tensor `(batch, time, features)`, `time` fixed.

@@ -10,7 +10,7 @@ from kbp.layers.path_norm import bounded
 
 
 class Residual(Composite):
-    """What `ResidualDense` and `ResidualConv2D` share.
+    """Base of `ResidualDense` and `ResidualConv2D`.
 
         a(l) = act(W a(l-1) + b) + a(l-2)
 
@@ -19,7 +19,6 @@ class Residual(Composite):
 
     def __init__(
         self,
-        *,
         activation: Activation,
         batch_norm: bool,
         path_norm_bound: float | None,
@@ -87,8 +86,8 @@ class ResidualDense(Residual):
 
     Args:
         units: size of the output.
-        activation: name or function.
-        batch_norm: normalize before the activation.
+        activation: name of an activation, or a function.
+        batch_norm: whether outputs are normalized before the activation.
         path_norm_bound: `gamma` of a `PathNormBound` on the gradient of `W`,
             or `None`.
 
@@ -122,12 +121,7 @@ class ResidualDense(Residual):
         path_norm_bound: float | None = None,
         **kwargs: Any,
     ):
-        super().__init__(
-            activation=activation,
-            batch_norm=batch_norm,
-            path_norm_bound=path_norm_bound,
-            **kwargs,
-        )
+        super().__init__(activation, batch_norm, path_norm_bound, **kwargs)
         self.units = units
         dense = keras.layers.Dense(
             units,
@@ -164,8 +158,8 @@ class ResidualConv2D(Residual):
         filters: number of output channels.
         kernel_size: int or pair, in pixels.
         strides: int, in pixels.
-        activation: name or function.
-        batch_norm: normalize before the activation.
+        activation: name of an activation, or a function.
+        batch_norm: whether outputs are normalized before the activation.
         path_norm_bound: `gamma` of a `PathNormBound` on the gradient of `W`,
             or `None`.
 
@@ -201,12 +195,7 @@ class ResidualConv2D(Residual):
         path_norm_bound: float | None = None,
         **kwargs: Any,
     ):
-        super().__init__(
-            activation=activation,
-            batch_norm=batch_norm,
-            path_norm_bound=path_norm_bound,
-            **kwargs,
-        )
+        super().__init__(activation, batch_norm, path_norm_bound, **kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
         self.strides = strides

@@ -14,22 +14,22 @@ from kbp.layers.kernel_transform import KernelTransform
 class TransformedLayer(keras.layers.Wrapper):
     """Run a layer on a transformed kernel.
 
-    Masks, gradient bounds and fake quantization are all of one kind: the
-    kernel `W` is replaced by `W' = t_n(... t_1(W))`, then the layer's own
-    `call` runs on `W'`, whatever its class.
+    Masks, gradient bounds and fake quantization are all transforms: the kernel
+    `W` is replaced by `W' = t_n(... t_1(W))`, then the layer's own `call` runs
+    on `W'`, whatever the layer's class.
 
-    Only layers without state of their own can be wrapped: what a
-    BatchNormalization or Dropout updates inside the wrapper would be lost.
-    A layer with several kernels takes one wrapper around another for each.
+    Only layers without state of their own can be wrapped: updates of a
+    BatchNormalization or Dropout inside the wrapper would be lost. A layer with
+    several kernels takes several wrappers, one around the other.
 
     Args:
         layer: the Keras layer to wrap, e.g. `keras.layers.Dense(10)`.
-        transforms: applied to the kernel in this order.
+        transforms: transforms of the kernel, in the order of application.
         kernel: name of the layer's attribute that holds the kernel.
-        **kwargs: `name`, by default the wrapped layer's.
+        **kwargs: `name`, which is the wrapped layer's by default.
 
     Call arguments:
-        inputs: as the wrapped layer's, one tensor.
+        inputs: one tensor, as the wrapped layer takes it.
         training: bool, passed on to the transforms.
 
     Returns:
@@ -104,7 +104,7 @@ class TransformedLayer(keras.layers.Wrapper):
         return kernel
 
     def replacements(self, inputs: Tensor, training: bool) -> dict[int, Tensor]:
-        """Return what is used for the layer's variables, by their ids."""
+        """Return the transformed kernels by the ids of their variables."""
         layer, found = self, {}
         while isinstance(layer, TransformedLayer):
             found[id(layer.kernel)] = layer.transformed_kernel(training, inputs)

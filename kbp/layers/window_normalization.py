@@ -10,16 +10,16 @@ from kbp._utils.types import Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="kbp")
 class WindowNormalization(keras.layers.Layer):
-    """Take a window's level and scale away, or give them back.
+    """Remove a window's level and scale, or restore them.
 
         y = (x - mean) / deviation      inverted:   y = x * deviation + mean
 
-    A network between the two may be given any units, and answers in them. It
-    works channel by channel: a channel's values lie side by side, where level
-    and scale are taken away faster in a `.tflite` file.
+    A network between the layer and its inverse takes data in any units and
+    answers in them. The layer moves the channels before the time, because a
+    `.tflite` file normalizes faster where a channel's values are adjacent.
 
     Args:
-        invert: give level and scale back.
+        invert: whether level and scale are restored.
 
     Call arguments:
         inputs: tensor `(batch, time, channels)`, inverted

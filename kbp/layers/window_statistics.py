@@ -1,4 +1,4 @@
-"""Mean and deviation of each channel of a window."""
+"""A layer that computes each channel's mean and deviation over a window."""
 
 import keras
 from keras import ops
@@ -14,8 +14,8 @@ class WindowStatistics(keras.layers.Layer):
         inputs: tensor `(batch, time, channels)`.
 
     Returns:
-        Tensor `(batch, channels, 2)`: the means, then the deviations. That of a
-        channel that does not vary is `SMALLEST`.
+        Tensor `(batch, channels, 2)`: the means, then the deviations. The
+        deviation of a constant channel is `SMALLEST`.
 
     Example:
     >>> import keras, kbp

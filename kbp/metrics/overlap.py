@@ -11,7 +11,11 @@ from kbp._utils.types import Tensor
 
 
 class _Overlap(keras.metrics.Metric):
-    """Counts of pixels by class, for each image or for all of them."""
+    """Base of metrics that count the pixels of each class.
+
+    Subclasses give the `coefficient` of the pixels in both masks and of the sum
+    of the pixels in each.
+    """
 
     def __init__(
         self,
@@ -51,7 +55,7 @@ class _Overlap(keras.metrics.Metric):
         y_pred: Tensor,
         sample_weight: Tensor | None = None,
     ) -> None:
-        """Count a batch: masks and logits, or masks and masks."""
+        """Count the pixels of a batch: masks and logits, or two masks."""
         y_true, y_pred = _classes(y_true), _classes(y_pred)
         shapes = y_true.shape[1:], y_pred.shape[1:]
         if any(len(s) != 2 for s in shapes) or any(
@@ -89,14 +93,14 @@ class _Overlap(keras.metrics.Metric):
     def per_class(self) -> Tensor:
         """Return the coefficient of each of `target_class_ids`.
 
-        It is NaN if a class is nowhere, neither in masks nor in predictions.
+        It is NaN for a class that occurs neither in masks nor in predictions.
         """
         if self.per_image:
             return self.total / self.weight
         return self.coefficient(self.total, self.weight)
 
     def result(self) -> Tensor:
-        """Return the mean over the classes that are somewhere."""
+        """Return the mean over the classes that occur."""
         known = self.weight > 0
         values = ops.where(known, self.per_class(), 0.0)
         return ops.sum(values) / ops.sum(ops.cast(known, "float32"))
@@ -126,11 +130,11 @@ class Dice(_Overlap):
 
     Args:
         num_classes: number of classes, two or more.
-        per_image: whether it is the mean over images, of those in which a class
-            is, in the mask or in the prediction; or that of all pixels pooled,
-            where a large object counts for more.
-        target_class_ids: the classes that count, by default all but the first.
-        name: by default `dice`.
+        per_image: whether the metric is the mean over the images in which a
+            class occurs, in the mask or in the prediction; otherwise all
+            pixels are pooled, and a large object counts for more.
+        target_class_ids: classes that count, by default all but the first.
+        name: name of the metric.
 
     Call arguments:
         y_true: integers `(batch, height, width)` or `(..., 1)`, or one-hot.
@@ -164,7 +168,7 @@ class Dice(_Overlap):
 class IoU(_Overlap):
     """The Jaccard index `|A and B| / |A or B|` of masks.
 
-    Arguments are those of `Dice`; the name is by default `iou`. Pooled, it is
+    The arguments are those of `Dice`. Without `per_image` the metric equals
     `keras.metrics.IoU`.
 
     Example:

@@ -34,7 +34,7 @@ def BPTransformer(
     linear_skip: bool = True,
     name: str = "bp_transformer",
 ) -> keras.Model:
-    """Build a BP-Transformer, which classifies or continues sequences.
+    """Build a BP-Transformer, which classifies or forecasts sequences.
 
     Each feed-forward layer is followed by self-attention with a residual
     connection:
@@ -53,26 +53,28 @@ def BPTransformer(
         y = (z H + a(L) W) * deviation(x) + mean(x)
 
     The linear skip `H` sees the whole window: `start_at_ridge` gives it the
-    best linear forecast. The attention's last kernel `W` is zero at first, a
-    gate that opens as far as attention knows better. Level and scale come from
+    best linear forecast. The attention's last kernel `W` is zero at first, so
+    that training starts from the linear forecast. Level and scale come from
     the window itself, so a model takes any units and answers in them.
 
     Args:
         input_shape: `(time, features)`, both fixed.
         num_outputs: number of classes, two or more; or time steps to forecast.
         head: `"classification"`, or `"forecasting"`.
-        num_layers: number of feed-forward layers with attention; to forecast,
-            0 leaves the linear skip alone.
-        width: features inside; divisible by `num_heads`.
-        num_heads: heads of each attention.
-        patch_size: time steps that are one position of the sequence.
-        attention_lookback: to forecast, how many time steps attention sees,
-            the latest; by default the whole window, as the linear skip does. A
-            multiple of `patch_size`.
-        dropout: rate before the last layer, and to forecast also after each
-            feed-forward layer, in [0, 1).
-        normalize: forecast relative to the window's level and scale.
-        linear_skip: forecast with the linear skip.
+        num_layers: number of feed-forward layers with attention; a forecast
+            with 0 is the linear skip alone.
+        width: number of hidden features; divisible by `num_heads`.
+        num_heads: number of heads of each attention layer.
+        patch_size: number of time steps that form one position of the
+            sequence.
+        attention_lookback: number of latest time steps that attention sees in
+            a forecast, a multiple of `patch_size`; by default the whole
+            window, which the linear skip sees in any case.
+        dropout: rate in [0, 1) before the last layer, and in a forecast also
+            after each feed-forward layer.
+        normalize: whether forecasts are relative to the window's level and
+            scale.
+        linear_skip: whether the forecast has the linear skip.
         name: the model's name.
 
     Returns:
@@ -146,7 +148,7 @@ def _by_channel(
 ) -> Tensor:
     """Forecast `(batch, channels, time)`; return `(batch, horizon, channels)`.
 
-    The window's level and scale are taken away before and given back after.
+    The window's level and scale are removed before and restored after.
     """
     if normalize:
         statistics = WindowStatistics(name="statistics")(inputs)
@@ -178,10 +180,10 @@ def _forecast(
         x = attend(x, dropout=dropout)
         x = layers.Flatten(name="flatten")(x)
         x = _drop(x, dropout, "dropout")
-        gate = layers.Dense(
+        dense = layers.Dense(
             horizon, kernel_initializer="zeros", name="forecast"
         )
-        terms.append(ops.reshape(gate(x), (-1, channels, horizon)))
+        terms.append(ops.reshape(dense(x), (-1, channels, horizon)))
     return layers.Add(name="sum")(terms) if len(terms) > 1 else terms[0]
 
 

@@ -1,4 +1,4 @@
-"""How a step runs: as it is, or on TensorFlow over replicas and compiled."""
+"""How a backend runs the optimizer's step; by default, as it is written."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
@@ -10,7 +10,7 @@ from kbp._utils.types import Tensor
 
 
 class State(TypedDict):
-    """What a step changes, of one replica.
+    """The variables of one replica that a step changes.
 
     Attributes:
         weights: the trainable variables.
@@ -30,12 +30,12 @@ class State(TypedDict):
 
 
 class Execution:
-    """Runs a step as it stands: JAX, PyTorch.
+    """Runs a step as it is written; for JAX and PyTorch.
 
     Attributes:
         fuses: whether small variables are gathered in groups whose update is
             compiled as one.
-        reason: why it is so, for people.
+        reason: the reason for that, for `HybridOptimizer.describe`.
     """
 
     fuses = False
@@ -46,7 +46,7 @@ class Execution:
         return gradient
 
     def squared_norm(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Return the sum of all squares; not finite where any entry is not."""
+        """Return the sum of squares; it is not finite if an entry is not."""
         return sum(ops.sum(ops.square(x)) for x in tensors)
 
     def add_variable(
@@ -56,7 +56,7 @@ class Execution:
         shape: tuple[int, ...],
         name: str,
     ) -> keras.Variable:
-        """Create a variable of zeros beside the variable `like`."""
+        """Create a variable of zeros with the devices and type of `like`."""
         return optimizer.add_variable(shape, dtype=like.dtype, name=name)
 
     def run(
@@ -70,15 +70,15 @@ class Execution:
         step(gradients, learning_rate, state)
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that does the same, perhaps faster."""
+        """Return a function with the same results, which may be compiled."""
         return function
 
     def check(self, skipped_in_a_row: Tensor, limit: int) -> None:
-        """Raise where so many steps were skipped, if that can be done here."""
+        """Raise an error at `limit` skipped steps in a row, if possible."""
 
 
 def create() -> Execution:
-    """Return what suits the Keras backend."""
+    """Return the execution for the Keras backend."""
     if keras.backend.backend() == "tensorflow":
         from kbp.optimizers.tensorflow_execution import TensorFlowExecution
 

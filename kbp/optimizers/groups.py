@@ -1,4 +1,4 @@
-"""Which variables are updated together, and by which rule."""
+"""Grouping of variables that are updated together, and choice of their rule."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -9,9 +9,9 @@ from keras import ops
 
 from kbp._utils.types import Tensor
 
-# Elements of a variable that needs no company. XLA takes about 10 us for each
-# that it is given, in which as many elements can be copied.
-_ALONE = 2**15
+# A variable of so many elements is updated by itself: XLA takes about 10 us for
+# each variable, in which as many elements can be copied to a group's tensor.
+_LARGE = 2**15
 # Kernels whose columns are no outputs of a matrix product.
 _NOT_MATRICES = ("embedding", "depthwise")
 
@@ -21,9 +21,9 @@ class Group:
     """Variables whose moments lie in one tensor.
 
     Attributes:
-        indices: of the variables, as the optimizer was built with them.
-        shapes: theirs.
-        matrix: whether the rule of matrix steps updates them.
+        indices: positions of the variables among the trainable ones.
+        shapes: shapes of the variables.
+        matrix: whether they take orthogonalized (Muon-style) updates.
     """
 
     indices: tuple[int, ...]
@@ -32,17 +32,17 @@ class Group:
 
     @property
     def sizes(self) -> list[int]:
-        """Elements of each variable."""
+        """The number of elements of each variable."""
         return [math.prod(shape) for shape in self.shapes]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the moments: a single variable's own, or flat."""
+        """The shape of the moments: a single variable's own, or flat."""
         return self.shapes[0] if self.is_single else (sum(self.sizes),)
 
     @property
     def is_single(self) -> bool:
-        """Whether there is but one variable."""
+        """Whether the group has one variable alone."""
         return len(self.indices) == 1
 
     def is_whole(self, present: Collection[int]) -> bool:
@@ -54,7 +54,7 @@ class Group:
         return not any(i in present for i in self.indices)
 
     def join(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Return one tensor of the variables' tensors, one for each."""
+        """Return the group's tensor, made of one tensor for each variable."""
         if self.is_single:
             return tensors[0]
         flat = [
@@ -63,7 +63,7 @@ class Group:
         return ops.concatenate(flat)
 
     def join_some(self, tensors: Mapping[int, Tensor]) -> Tensor:
-        """Return one tensor of tensors by index; zeros for those missing."""
+        """Return the group's tensor, with zeros for variables without one."""
         dtype = next(
             (tensors[i].dtype for i in self.indices if i in tensors), None
         )
@@ -75,7 +75,7 @@ class Group:
         )
 
     def split(self, tensor: Tensor) -> list[Tensor]:
-        """Return each variable's part of a tensor, in its shape."""
+        """Return the parts of a group's tensor, in the variables' shapes."""
         if self.is_single:
             return [tensor]
         parts, start = [], 0
@@ -87,11 +87,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Route:
-    """Which rule updates a variable, and why.
+    """The rule that updates a variable.
 
     Attributes:
-        matrix: whether it takes matrix steps.
-        why: for people.
+        matrix: whether the variable takes orthogonalized (Muon-style) updates.
+        why: the reason, for `HybridOptimizer.describe`.
     """
 
     matrix: bool
@@ -101,19 +101,18 @@ class Route:
 def choose_routes(
     variables: Sequence[keras.Variable], choice: bool | Sequence[bool]
 ) -> list[Route]:
-    """Choose the rule of each variable, by shape and name, never by path.
+    """Choose the rule of each variable by its shape and name.
 
-    Paths differ before and after a model is saved; a weight's own name and
-    shape do not.
+    Paths would not do: they differ before and after a model is saved.
 
     Args:
         variables: the trainable variables.
-        choice: `False`, `True` for every kernel that is a matrix, or one
-            answer for each variable.
+        choice: `True` for the orthogonalized update of every kernel that is a
+            matrix, `False` for none, or one bool for each variable.
 
     Raises:
-        ValueError: there are more or fewer answers than variables, or a
-            variable of less than two dimensions is chosen.
+        ValueError: there are more or fewer bools than variables, or `True` for
+            a variable of less than two dimensions.
     """
     if choice is False:
         return [Route(False, "no matrix steps")] * len(variables)
@@ -155,13 +154,15 @@ def _route(variable: keras.Variable) -> Route:
 def make_groups(
     variables: Sequence[keras.Variable], routes: Sequence[Route], *, fuse: bool
 ) -> list[Group]:
-    """Gather small variables of the elementwise rule, a group for each dtype.
+    """Gather small variables in groups, one for each dtype.
 
     Args:
         variables: the trainable variables; those that are overwritten by their
             gradients have no group.
-        routes: theirs; each that takes matrix steps is a group of its own.
-        fuse: whether to gather; else every group is a single variable.
+        routes: rules of the variables; each variable with an orthogonalized
+            update is a group of its own.
+        fuse: whether variables are gathered; otherwise every group has a
+            single variable.
     """
     groups: list[Group] = []
     gathered: dict[str, list[int]] = {}
@@ -169,7 +170,7 @@ def make_groups(
         if getattr(variable, "overwrite_with_gradient", False):
             continue
         size = math.prod(variable.shape)
-        if routes[i].matrix or not fuse or size >= _ALONE:
+        if routes[i].matrix or not fuse or size >= _LARGE:
             groups.append(_group(variables, [i], routes[i].matrix))
             continue
         gathered.setdefault(str(variable.dtype), []).append(i)

@@ -48,8 +48,9 @@ class HybridOptimizer(keras.optimizers.Optimizer):
     weight decay; `p = 0` is SGD with Nesterov momentum at a learning rate of
     `(1 - beta_1) learning_rate`.
 
-    Matrix steps replace a kernel's step by the nearest semi-orthogonal matrix
-    to `n`, the direction of steepest descent under the spectral norm:
+    With `matrix_steps`, kernels take an orthogonalized (Muon-style) update: the
+    step is the nearest semi-orthogonal matrix to `n`, the direction of steepest
+    descent under the spectral norm:
 
         w = w - learning_rate (0.2 sqrt(max(rows, columns)) U V^T
                                + weight_decay w),        n = U S V^T
@@ -60,23 +61,24 @@ class HybridOptimizer(keras.optimizers.Optimizer):
 
     Everything acts after the replicas' gradients are summed: clipping,
     accumulation, averaging and decay, so that N replicas equal one. A step
-    whose gradients are not finite (or whose squares overflow) is skipped; of
-    accumulated gradients such a micro-batch's are left out.
+    whose gradients are not finite (or whose squares overflow) is skipped; when
+    gradients are accumulated, such a micro-batch is left out.
 
     Args:
         learning_rate: float, schedule or callable.
         beta_1: decay of the first moment, in [0, 1).
         beta_2: decay of the second moment, in [0, 1).
-        epsilon: positive; keeps the division finite.
+        epsilon: positive; it keeps the division finite.
         amsgrad_decay: `rho`, in [0, 1]; 1 keeps the maximum for ever.
         preconditioner_power: `p`, in [0, 1].
-        matrix_steps: `True` for every kernel but the last layer's, embeddings,
+        matrix_steps: whether kernels take the orthogonalized (Muon-style)
+            update: `True` for every kernel but the last layer's, embeddings,
             depthwise kernels and those of one column or row; or a bool for
-            each trainable variable, in the model's order. It is settled when
-            the optimizer is built, and saved with it.
-        max_skipped_steps: so many skipped steps in a row are an error. It is
-            raised by TensorFlow, unless XLA compiles the whole training step;
-            the count is in `skipped_in_a_row` everywhere.
+            each trainable variable, in the model's order. The choice is made
+            when the optimizer is built, and saved with it.
+        max_skipped_steps: number of skipped steps in a row that raises an
+            error on TensorFlow, unless XLA compiles the whole training step;
+            `skipped_in_a_row` counts them on every backend.
         weight_decay: decoupled weight decay, or `None`.
         **kwargs: what every Keras optimizer takes: `clipnorm`,
             `global_clipnorm`, `clipvalue`, `use_ema`, `loss_scale_factor`,
@@ -94,7 +96,7 @@ class HybridOptimizer(keras.optimizers.Optimizer):
     >>> round(float(w[0]), 3)  # 1 - 0.1 (0.9 * 0.1 / 0.19 + 1)
     0.853
 
-    Matrix steps for the convolutions alone:
+    Orthogonalized updates for the convolutions alone:
 
     >>> model = keras.Sequential(
     ...     [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]
@@ -199,12 +201,12 @@ class HybridOptimizer(keras.optimizers.Optimizer):
 
     @property
     def skipped_steps(self) -> int:
-        """How many steps were skipped for gradients that were not finite."""
+        """The number of steps that were skipped for gradients not finite."""
         return self._count("skipped")
 
     @property
     def skipped_in_a_row(self) -> int:
-        """How many steps were skipped since the last that was not."""
+        """The number of steps that were skipped since the last update."""
         return self._count("skipped_in_a_row")
 
     def _count(self, name: str) -> int:
@@ -213,7 +215,7 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         return int(ops.convert_to_numpy(self._step.counts[name]))
 
     def describe(self) -> str:
-        """Say how each variable is updated, and why.
+        """Describe how each variable is updated, and why.
 
         Returns:
             A line for each variable: its path and shape, the rule, where its
@@ -239,8 +241,8 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         Unlike Keras's own, the choice is saved with the optimizer.
 
         Args:
-            var_list: variables.
-            var_names: words; a variable whose name has one is excluded.
+            var_list: variables to exclude.
+            var_names: words; a variable is excluded if its name contains one.
 
         Raises:
             ValueError: the optimizer is built already.

@@ -1,4 +1,4 @@
-"""The optimizer's maths on tensors, in keras.ops, without any state."""
+"""The optimizer's formulas on tensors, in `keras.ops`, without state."""
 
 import math
 
@@ -20,17 +20,18 @@ _QUINTICS = (
 def corrections(
     t: Tensor, beta_1: float, beta_2: float, power: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what removes the bias of the moments' zero start.
+    """Return the factors that correct the bias of moments that start at zero.
 
     Args:
         t: the step, 1, 2, ...; a scalar tensor.
         beta_1: decay of the first moment.
         beta_2: decay of the second moment.
-        power: the preconditioner's; without one there is no correction.
+        power: the preconditioner's power; at 0 there is no correction.
 
     Returns:
-        Three scalars: the factors of the first moment and of the gradient in
-        the look-ahead, and that of the second moment's root.
+        Three scalar tensors: the factors of the first moment and of the
+        gradient in the look-ahead, and the factor of the second moment's
+        root.
     """
     along = beta_1 / ops.power(_rest(beta_1, t + 1), power)
     ahead = (1 - beta_1) / ops.power(_rest(beta_1, t), power)
@@ -38,7 +39,7 @@ def corrections(
 
 
 def _rest(beta: float, t: Tensor) -> Tensor:
-    # 1 - beta^t without the cancellation, which float32 would not stand.
+    # 1 - beta^t, computed without the cancellation of float32.
     return -ops.expm1(t * (math.log(beta) if beta else -math.inf))
 
 
@@ -49,16 +50,25 @@ def precondition(
     epsilon: float,
     power: float,
 ) -> Tensor:
-    """Return `n_hat / (sqrt(vmax_hat) + epsilon)^power`."""
+    """Return the elementwise step, `n / (sqrt(vmax_hat) + epsilon)^power`.
+
+    Args:
+        lookahead: `n`, the corrected look-ahead of the first moment.
+        maximum: the maximum of the second moment.
+        unbias: scalar tensor; factor of the second moment's root.
+        epsilon: added to the root.
+        power: the preconditioner's power.
+    """
     scale = ops.sqrt(maximum) * unbias + epsilon
     return lookahead / (scale if power == 1 else ops.power(scale, power))
 
 
 def matrix_direction(lookahead: Tensor) -> Tensor:
-    """Return the semi-orthogonal factor of a kernel's look-ahead, scaled.
+    """Return the orthogonalized (Muon-style) update of a kernel.
 
     Args:
-        lookahead: `(..., outputs)`, flattened to `(rows, outputs)`.
+        lookahead: `(..., outputs)`, of which the polar form is taken as a
+            matrix `(rows, outputs)`.
 
     Returns:
         Tensor of the same shape. Its root mean square is that of an
@@ -73,14 +83,18 @@ def matrix_direction(lookahead: Tensor) -> Tensor:
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
-    """Return nearly the semi-orthogonal factor of a matrix's polar form.
+    """Approximate the semi-orthogonal factor of a matrix's polar form.
 
-    Newton-Schulz iteration in the matrix's own precision. The singular values
-    of the result are in 0.87 ... 1.13 where those of the input are above 0.002
-    of its Frobenius norm, below 1.13 elsewhere; zero stays zero.
+    It runs a Newton-Schulz iteration in the matrix's own precision. The
+    singular values of the result are in 0.87 ... 1.13 where those of the input
+    are above 0.002 of its Frobenius norm, below 1.13 elsewhere; zero stays
+    zero.
 
     Args:
         matrix: `(rows, columns)`.
+
+    Returns:
+        Tensor of the same shape.
 
     Reference:
         Jordan et al., Muon: An optimizer for hidden layers in neural networks,
@@ -102,13 +116,16 @@ def orthogonalize(matrix: Tensor) -> Tensor:
 def polar_factor(matrix: Tensor, steps: int = 8) -> Tensor:
     """Return the semi-orthogonal factor of a matrix's polar form.
 
-    Newton-Schulz iteration with the cubic that converges to 1, after
-    `orthogonalize` has brought every singular value near it.
+    It runs the cubic Newton-Schulz iteration, which converges to singular
+    values of 1, after `orthogonalize` has brought all of them near 1.
 
     Args:
-        matrix: `(rows, columns)`, of singular values above 0.001 of its
-            Frobenius norm.
-        steps: iterations of the cubic.
+        matrix: `(rows, columns)`, whose singular values are above 0.001 of
+            its Frobenius norm.
+        steps: number of iterations of the cubic.
+
+    Returns:
+        Tensor of the same shape.
     """
     rows, columns = matrix.shape
     x = orthogonalize(matrix)

@@ -1,4 +1,4 @@
-"""One step of HybridOptimizer: its variables, and the order of its parts."""
+"""One step of HybridOptimizer: its variables and the order of its parts."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -17,19 +17,20 @@ _MOMENTS = ("momentum", "velocity", "maximum")
 
 
 class Step:
-    """Takes summed gradients to new weights, on each replica.
+    """Updates the weights by summed gradients, on each replica.
 
     Args:
         optimizer: the built `HybridOptimizer`; its settings are read here.
         weights: the trainable variables.
-        routes: theirs.
-        undecayed: indices of those without weight decay.
+        routes: the rules that update them.
+        undecayed: indices of the variables without weight decay.
         sums: variables of accumulated gradients, if they are accumulated.
         averages: variables of averaged weights, if they are averaged.
 
     Attributes:
         moments: for each group the variables of its moments.
-        counts: updates made; steps skipped, in all and in a row.
+        counts: variables that count the updates and the skipped steps, in
+            all and in a row.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Step:
         return _MOMENTS[:2] if self.optimizer.amsgrad_decay == 0 else _MOMENTS
 
     def make_parts(self) -> list[tuple[list[int], Callable[..., None]]]:
-        """Return the numbers of groups that are updated by one call, and it."""
+        """Return the updates: which groups each serves, and its function."""
         parts = []
         for single in (True, False):
             numbers = [
@@ -93,8 +94,8 @@ class Step:
         """Take a step.
 
         Args:
-            gradients: by the index of their variables, as this replica has
-                them.
+            gradients: this replica's gradients, by the index of their
+                variables.
             learning_rate: scalar tensor.
         """
         gradients = {
@@ -224,8 +225,8 @@ class Step:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the state by name, each moment in its variables' shapes.
 
-        How variables are grouped is a matter of backend and machine; what is
-        saved is not.
+        The grouping of variables depends on backend and machine; the saved
+        state does not.
         """
         arrays = {
             name: ops.convert_to_numpy(variable)
@@ -241,7 +242,7 @@ class Step:
         """Take the state that `arrays` gave.
 
         Raises:
-            ValueError: it is the state of other variables or other settings.
+            ValueError: the state is that of other variables or settings.
         """
         expected = {name: a.shape for name, a in self.arrays().items()}
         # Keras's store has keys, but is not iterable itself.

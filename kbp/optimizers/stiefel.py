@@ -21,7 +21,7 @@ class StiefelConstraint(keras.constraints.Constraint):
         W = P S,   P^T P = I
 
     Args:
-        scale: positive; the singular values of the result.
+        scale: positive; all singular values of the result.
 
     Raises:
         ValueError: `scale` is not positive; the kernel has less than two

@@ -1,4 +1,4 @@
-"""The optimizer's step on TensorFlow: replicas, and XLA around the update."""
+"""The optimizer's step on TensorFlow: summed over replicas, compiled by XLA."""
 
 import contextlib
 import functools
@@ -15,10 +15,10 @@ from kbp.optimizers.execution import Execution, State
 class TensorFlowExecution(Execution):
     """Sums gradients over replicas; compiles a group's update with XLA.
 
-    Keras clips, accumulates and averages what each replica has before the sum
-    (keras 3.15), so that N replicas differ from one. Here the whole step comes
-    after it, on each replica's own copies, without a conditional around a
-    merge call.
+    Keras 3.15 clips, accumulates and averages each replica's own gradients
+    before they are summed, so that N replicas differ from one. Here the whole
+    step follows the sum, on each replica's copies of the variables, without a
+    conditional around a merge call.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The parts of a step that change variables, each on one replica."""
+"""The parts of a step that update variables, on one replica."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -18,17 +18,17 @@ def make_update(
     """Return the function that updates some groups of variables.
 
     Args:
-        groups: whose variables are updated.
-        optimizer: the `HybridOptimizer`, whose settings are read once.
+        groups: groups of variables.
+        optimizer: the `HybridOptimizer`, whose settings are read here, once.
         undecayed: indices of the variables without weight decay.
 
     Returns:
         `update(present, gradients, weights, moments, scalars, accept)`. For
-        each group `gradients` holds a tensor in its shape, `weights` the list
-        of its variables and `moments` that of its moments; `present` the
-        indices of all variables that have a gradient, `scalars` the learning
-        rate and `corrections`. Without `accept`, a boolean tensor,
-        everything stays as it is.
+        each group, `gradients` holds a tensor of its shape, `weights` the list
+        of its variables and `moments` the list of its moments. `present` holds
+        the indices of all variables that have a gradient, `scalars` the
+        learning rate and the `corrections`. Where `accept`, a boolean tensor,
+        is false, nothing changes.
     """
     beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
     epsilon, power = optimizer.epsilon, optimizer.preconditioner_power
@@ -114,17 +114,18 @@ def accumulate(
     due: Tensor,
     micro_steps: int,
 ) -> dict[int, Tensor]:
-    """Add gradients to running sums; empty all of these when an update is due.
+    """Add gradients to running sums, which are reset when an update is due.
 
     Args:
-        gradients: of one micro-batch, by the index of their sums.
+        gradients: gradients of one micro-batch, by the index of their sums.
         sums: the variables that hold the sums.
-        finite: boolean tensor; without it the gradients are left out.
-        due: boolean tensor; whether the sums are to be used now.
-        micro_steps: micro-batches of an update.
+        finite: boolean tensor; where it is false, the gradients are left out.
+        due: boolean tensor; whether the sums are used now.
+        micro_steps: number of micro-batches of an update.
 
     Returns:
-        The sums of what has a gradient now, divided by `micro_steps`.
+        The sums of the variables that have a gradient now, divided by
+        `micro_steps`.
     """
     means = {}
     for i, total in enumerate(sums):
@@ -149,7 +150,7 @@ def average(
     Args:
         weights: the variables.
         averages: the variables of their averages, `None` where there is none.
-        accept: boolean tensor; without it nothing changes.
+        accept: boolean tensor; where it is false, nothing changes.
         is_first: boolean tensor; the average then starts at the weights.
         momentum: share of the old average that is kept.
         overwrite: boolean tensor, whether the average replaces the weight, or

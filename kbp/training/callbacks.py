@@ -1,4 +1,4 @@
-"""What happens beside the steps of `fit`."""
+"""Keras callbacks that save checkpoints, the best weights and metrics."""
 
 import csv
 import io
@@ -18,20 +18,21 @@ from kbp.sparsity import DTMSchedule
 from kbp.training.checkpoint import Checkpoints
 from kbp.training.stopping import Stopping
 
-# What Keras knows of a batch or an epoch: its loss and metrics.
+# The loss and metrics of a batch or an epoch, by name.
 Logs = dict[str, float] | None
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Save the whole state of the training after each epoch, and at a stop.
+    """Saves the state of the training after each epoch, and when asked to stop.
 
     Args:
-        checkpoints: where to.
-        stopping: says when the process is asked to stop.
-        steps: of an epoch.
-        others: callbacks with a `state` of their own.
-        within: whether it stops within an epoch, too. One of several workers
-            cannot: what the metrics count lies with all of them.
+        checkpoints: the stage's checkpoints.
+        stopping: knows whether the process was asked to stop.
+        steps: number of steps of an epoch.
+        others: callbacks whose `state()` is saved too.
+        within: whether the training may stop within an epoch. One of several
+            workers may not, because the metrics' counts are spread over all
+            of them.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.stopping.unsaved = self.within
         self.inside = batch + 1
         if self.inside == self.steps:
-            # Before an evaluation counts anew.
+            # The evaluation resets the metrics.
             self.logs = {
                 key: float(value) for key, value in (logs or {}).items()
             }
@@ -84,12 +85,12 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Remember the weights with the least validation loss, the start's too.
+    """Keeps the weights with the least validation loss, the first included.
 
-    They lie in a file, so that a resumed training knows them.
+    They are kept in a file, from which a resumed training continues.
 
     Args:
-        path: the file.
+        path: path of the file.
         data: validation batches.
     """
 
@@ -118,22 +119,22 @@ class KeepBest(keras.callbacks.Callback):
 
     @staticmethod
     def restore(path: Path, model: keras.Model) -> None:
-        """Give a model the weights that a file remembers."""
+        """Set a model to the weights that a file holds."""
         with np.load(path) as kept:
             count = len(kept.files) - 1
             model.set_weights([kept[f"arr_{i}"] for i in range(count)])
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Keep one row per epoch of every stage in a CSV file.
+    """Writes one row for each epoch of every stage to a CSV file.
 
-    The file is written whole after each epoch. Rows of epochs that a resumed
+    The whole file is written after each epoch. Rows of epochs that a resumed
     stage trains again are replaced.
 
     Args:
-        path: the file; what it holds of other stages stays.
+        path: path of the file; its rows of other stages stay.
         stage: name of the stage that trains.
-        schedule: whose sparsity of each layer is logged too.
+        schedule: pruning schedule, whose sparsity of each layer is logged.
     """
 
     def __init__(
@@ -179,7 +180,7 @@ class MetricsLog(keras.callbacks.Callback):
 
 
 def _values(variables: Sequence[keras.Variable]) -> list[Any]:
-    """Return variables as numbers and lists, exactly."""
+    """Return the exact values of variables as numbers and lists."""
     return [
         keras.ops.convert_to_numpy(variable).astype("float64").tolist()
         for variable in variables

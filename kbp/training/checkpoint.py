@@ -1,4 +1,4 @@
-"""The whole state of a training in one file, written whole."""
+"""Checkpoints: the complete state of a training in one `.keras` file."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ import numpy as np
 from kbp._utils.files import write_atomically
 from kbp.inference.safe import check_keras_file
 
-# What callbacks and metrics remember, as JSON has it.
+# The state of callbacks and metrics, which JSON can hold.
 State = dict[str, Any]
 
 _SEEDS, _STATE = "kbp_seeds.npz", "kbp_state.json"
@@ -35,20 +35,23 @@ def save(
 
     Args:
         model: a built model.
-        path: file to write, ending in `.keras`; replaced whole if it exists.
-        state: what else belongs to it, as JSON has it.
+        path: file to write, ending in `.keras`; an existing one is replaced.
+        state: further state that JSON can hold.
+
+    Returns:
+        The path.
     """
     return write_atomically(path, to_bytes(model, state))
 
 
 def load(path: str | Path) -> keras.Model:
-    """Load what `save` saved; training goes on bit by bit."""
+    """Load a model that `save` saved; training continues bit-exactly."""
     model, _ = _load(path)
     return model
 
 
 def to_bytes(model: keras.Model, state: State | None = None) -> bytes:
-    """Return what `save` would write."""
+    """Return the bytes that `save` writes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         model.save(path)
@@ -71,9 +74,12 @@ def from_bytes(
     """Return the model and the state that `to_bytes` was given.
 
     Args:
-        content: of a `.keras` file.
-        precision: name of the policy that its layers are to compute with, but
-            for those that see values in the data's own units.
+        content: content of a `.keras` file.
+        precision: name of the dtype policy that the layers take, except those
+            that see values in the data's own units.
+
+    Returns:
+        The model and the state.
     """
     if precision:
         members = _members(io.BytesIO(content))
@@ -90,25 +96,28 @@ def from_bytes(
 class Checkpoints:
     """The last checkpoints of one stage of a training.
 
-    A file's name says its step and the SHA-256 of its bytes. It is written
-    beside its place and renamed there, so there is never a part of one; one
-    that the disk has spoilt since is passed over for the one before.
+    A file's name holds its step and the SHA-256 of its bytes. Files are written
+    atomically, so none is ever incomplete; a file that was damaged later is
+    passed over for the one before.
 
     Args:
-        folder: where they lie; of other files there nothing is touched.
+        folder: folder of the checkpoints; other files there are not touched.
         stage: name of the stage.
-        keep: how many.
+        keep: number of checkpoints to keep.
     """
 
     def __init__(self, folder: Path, stage: str, keep: int):
         self.folder, self.stage, self.keep = Path(folder), stage, keep
 
     def save(self, model: keras.Model, state: State) -> Path:
-        """Save a training, then remove what is older than the last few.
+        """Save a training, then remove older checkpoints.
 
         Args:
-            model: compiled and built.
-            state: what callbacks and metrics remember, as JSON has it.
+            model: a compiled and built model.
+            state: the state of callbacks and metrics, which JSON can hold.
+
+        Returns:
+            The path of the checkpoint.
         """
         step = int(model.optimizer.iterations.numpy())
         content = to_bytes(model, state)
@@ -119,9 +128,9 @@ class Checkpoints:
         return path
 
     def load(self) -> tuple[keras.Model, State] | None:
-        """Return the newest sound model with its state, if there is any.
+        """Return the newest undamaged model with its state, if there is one.
 
-        What a process that was killed left half written is removed.
+        Files that a killed process left incomplete are removed.
         """
         for path in self.folder.glob(f".{self.stage}-*"):
             path.unlink()
@@ -169,9 +178,10 @@ def _set_precision(config: Any, name: str) -> None:
 
 
 def _without_addresses(config: str) -> str:
-    """Replace addresses of shared objects by 0, 1, ... in their order.
+    """Write 0, 1, ... for shared objects, where Keras writes addresses.
 
-    Types are equal by their names; once loaded, they are shared no longer.
+    Dtype policies lose their numbers: a loaded model does not share them, and
+    equal models must give equal bytes.
     """
     numbers: dict[str, int] = {}
 

@@ -1,4 +1,4 @@
-"""Gradients that are not finite: they stop a training, and have a cause."""
+"""Detection of gradients that are not finite, and of where they begin."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from kbp.training.callbacks import Logs
 
 
 class DivergedError(FloatingPointError):
-    """Gradients were not finite too often.
+    """Too many steps in a row had gradients that were not finite.
 
     Attributes:
-        step: the last of those that were skipped, from 0.
+        step: number of the last skipped step, from 0.
     """
 
     def __init__(self, step: int):
@@ -22,13 +22,15 @@ class DivergedError(FloatingPointError):
 
 
 class FiniteGradients(keras.callbacks.Callback):
-    """Stop a training whose gradients stay infinite or not a number.
+    """Stops a training whose gradients stay infinite or not a number.
 
-    `HybridOptimizer` skips such a step and counts it; one batch in a thousand
-    may well be so.
+    `HybridOptimizer` skips such a step and counts it; a single one is harmless.
 
     Args:
-        most: so many in a row are too many.
+        most: number of skipped steps in a row that stops the training.
+
+    Raises:
+        DivergedError: that many steps were skipped in a row.
     """
 
     def __init__(self, most: int = 5):
@@ -42,11 +44,15 @@ class FiniteGradients(keras.callbacks.Callback):
 
 
 def first_not_finite(model: keras.Model, batch: tuple[Any, Any]) -> str | None:
-    """Name the first layer that makes values of a batch that are not finite.
+    """Return the place where values of a batch are first not finite.
 
     Args:
-        model: functional.
+        model: a functional model.
         batch: inputs and labels.
+
+    Returns:
+        The first layer with such outputs or the data, in words, or `None` if
+        all values are finite.
     """
     inputs, _ = batch
     if not np.isfinite(inputs).all():

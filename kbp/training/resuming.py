@@ -1,4 +1,4 @@
-"""A `fit` that goes on from a checkpoint within an epoch."""
+"""Training that resumes from a checkpoint in the middle of an epoch."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,13 +22,14 @@ def resume_fit(
     """Train a model to the end as if it had never stopped.
 
     Args:
-        model: compiled, with the optimizer's state of the checkpoint.
-        state: of the checkpoint, empty at the start.
+        model: a compiled model, with its optimizer's state.
+        state: the checkpoint's state, empty at the start.
         batches: `batches(step) -> data`, the training batches from a step on.
-        validation: batches for the end of each epoch, if there are any.
-        make_callbacks: makes the callbacks anew for each call of `fit`.
-        epochs: of the whole training.
-        steps: of a whole epoch.
+        validation: validation batches, if there are any.
+        make_callbacks: returns new callbacks for each call of `fit`; those that
+            `Checkpoint` was given as `others` come first.
+        epochs: number of epochs of the whole training.
+        steps: number of steps of a whole epoch.
     """
     done = int(model.optimizer.iterations.numpy())
     inside = state.get("inside", 0)
@@ -69,7 +70,7 @@ def _end_epoch(
     validation: tf.data.Dataset | None,
     logs: dict[str, float],
 ) -> None:
-    """End an epoch that was stopped behind its last step, as `fit` does."""
+    """End an epoch that stopped after its last step, as `fit` would."""
     callbacks.on_train_begin()
     callbacks.on_epoch_begin(epoch)
     if validation is not None:
@@ -82,14 +83,17 @@ def _end_epoch(
 
 
 class ResumedCallbacks(keras.callbacks.CallbackList):
-    """Callbacks that go on in the middle of an epoch as if it were whole.
+    """Callbacks that continue in the middle of an epoch.
+
+    They and the metrics get the checkpoint's state, and count steps from the
+    one that the epoch stopped at.
 
     Args:
-        callbacks: those that `Checkpoint` was given as `others` come first.
-        model: that trains.
-        epochs: of the whole training.
-        steps: of a whole epoch.
-        state: of a checkpoint, empty at the start.
+        callbacks: the callbacks, as `resume_fit` gets them.
+        model: the model that trains.
+        epochs: number of epochs of the whole training.
+        steps: number of steps of a whole epoch.
+        state: the checkpoint's state, empty at the start.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The trainings of a run, each from its last checkpoint on."""
+"""The training of a run's stages, each resumed from its last checkpoint."""
 
 from collections.abc import Callable
 from functools import partial
@@ -30,17 +30,18 @@ from kbp.training.workdir import WorkDir
 class Trainer:
     """Trains the stages of a run.
 
-    Each leaves a checkpoint behind after every epoch, and where it is asked to
-    stop, and goes on from it as if nothing had been.
+    A stage saves a checkpoint after every epoch and when the process is asked
+    to stop, and a resumed stage ends with the weights of one that never
+    stopped.
 
     Args:
-        task: with its data and recipe.
-        folder: the run's `WorkDir`.
-        strategy: of tf.distribute.
-        console: where progress goes.
+        task: the task, with its data and recipe.
+        folder: the run's work directory.
+        strategy: the strategy of tf.distribute.
+        console: console that progress is printed to.
 
     Attributes:
-        stopping: listens to what asks the process to stop.
+        stopping: handles requests to stop the process.
     """
 
     def __init__(
@@ -65,15 +66,19 @@ class Trainer:
         seed: int,
         schedule: DTMSchedule | None = None,
     ) -> keras.Model:
-        """Fit a new model, or the checkpoint of this stage, to the end.
+        """Train a stage to its end, from its last checkpoint if there is one.
 
         Args:
-            stage: its name.
-            make: `make() -> model`, not compiled.
-            epochs: of the whole stage; none if nothing can be trained.
-            learning_rate: its peak.
-            seed: of weights, dropout and batches.
-            schedule: of masks, if there are any.
+            stage: name of the stage.
+            make: `make() -> model`, the new model, not compiled.
+            epochs: number of epochs of the stage; a model without trainable
+                weights gets none.
+            learning_rate: peak of the learning rate.
+            seed: seed of weights, dropout and batches.
+            schedule: pruning schedule, if the model has masks.
+
+        Returns:
+            The trained model, in float32 and without a strategy.
 
         Raises:
             FloatingPointError: the gradients stayed infinite or NaN, also at a
@@ -117,10 +122,10 @@ class Trainer:
         make: Callable[[], keras.Model],
         seed: int,
     ) -> tuple[keras.Model, State]:
-        """Return the model and state to go on from, or to begin with.
+        """Return the model and state of the last checkpoint, or new ones.
 
-        Of several workers the chief loads or makes it, alone, and all of them
-        take it from there.
+        With several workers the chief loads or makes the model, and all others
+        receive it.
         """
 
         def found() -> tuple[keras.Model, State]:
@@ -137,12 +142,12 @@ class Trainer:
         return self.enter(stage, found)
 
     def precision(self, stage: str) -> str:
-        """Name what a stage computes in: eight bits are rounded in float32."""
+        """Return a stage's dtype policy; fake quantization needs float32."""
         train = stage == "train"
         return self.recipe.training.precision if train else "float32"
 
     def is_passthrough(self, stage: str) -> bool:
-        """Say whether a stage trains a model as it was made."""
+        """Tell whether a stage trains a model as it was made."""
         here = self.strategy is tf.distribute.get_strategy()
         return here and self.precision(stage) == "float32"
 
@@ -151,11 +156,14 @@ class Trainer:
         stage: str,
         found: Callable[[], tuple[keras.Model, State]],
     ) -> tuple[keras.Model, State]:
-        """Return `found()` as the strategy and the stage's precision have it.
+        """Return a model under the strategy and in the precision of a stage.
 
         Args:
-            stage: its name.
+            stage: name of the stage.
             found: `found() -> (model, state)`, called by the chief alone.
+
+        Returns:
+            The model and the state.
         """
         if self.is_passthrough(stage):
             return found()
@@ -167,7 +175,7 @@ class Trainer:
             return checkpoint.from_bytes(content, self.precision(stage))
 
     def share(self, file: Path) -> None:
-        """Give every worker the chief's file, if the chief has it."""
+        """Copy a file of the chief, if there is one, to every worker."""
         if distribution.has_workers(self.strategy):
             content = file.read_bytes() if file.is_file() else b""
             content = distribution.from_chief(self.strategy, content)
@@ -175,13 +183,13 @@ class Trainer:
                 write_atomically(file, content)
 
     def leave(self, stage: str, model: keras.Model) -> keras.Model:
-        """Return a model as it would be without strategy and in float32."""
+        """Return a model without strategy and in float32."""
         if self.is_passthrough(stage):
             return model
         for norm in keras_workarounds.find(
             keras.layers.BatchNormalization, model
         ):
-            norm.synchronized = False  # other backends have none of it
+            norm.synchronized = False  # other backends do not support it
         content = checkpoint.to_bytes(model)
         left, _ = checkpoint.from_bytes(content, "float32")
         return left
@@ -189,7 +197,7 @@ class Trainer:
     def compile(
         self, model: keras.Model, learning_rate: float, epochs: int
     ) -> None:
-        """Give a model its optimizer, in the state of the one it had."""
+        """Compile a model; a new optimizer takes the state of the former."""
         section = self.recipe.training
         steps_per_execution = section.steps_per_execution
         with self.strategy.scope():
@@ -198,7 +206,7 @@ class Trainer:
                 model, learning_rate, epochs * self.task.steps
             )
             if before:
-                # Its learning rate may be another since.
+                # The new one may have another learning rate.
                 optimizer.build(model.trainable_variables)
                 for new, old in zip(
                     optimizer.variables, before.variables, strict=True
@@ -219,9 +227,9 @@ class Trainer:
     def slow_down(
         self, stage: str, model: keras.Model, error: DivergedError, seed: int
     ) -> None:
-        """Let a stage go on from its last checkpoint ten times as slowly.
+        """Set a stage's learning rate to a tenth, or raise the second time.
 
-        Once: then it is an error, which says what is not finite.
+        The error names the place where values are first not finite.
         """
         slower = self.folder.run["slower"]
         if stage in slower:
@@ -250,7 +258,7 @@ class Trainer:
         best: Path,
         schedule: DTMSchedule | None,
     ) -> list[keras.callbacks.Callback]:
-        """Return what happens beside a stage's steps."""
+        """Return the callbacks of a stage."""
         own = [schedule] if schedule else []
         keep_best = self.recipe.training.keep_best
         return [
@@ -288,7 +296,7 @@ class Trainer:
         epochs: int,
         seed: int,
     ) -> None:
-        """Train a model to the end, from within an epoch if it stood there."""
+        """Train a model to the end, also from the middle of an epoch."""
         resume_fit(
             model,
             state,

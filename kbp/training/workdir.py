@@ -1,4 +1,4 @@
-"""The folder that a run owns."""
+"""The work directory of a run: who may write there, and what it records."""
 
 import fcntl
 import json
@@ -15,22 +15,22 @@ RUN_FILE = "run.json"
 
 
 class WorkDir:
-    """A run's folder: what it holds, and who may write there.
+    """The work directory of a run.
 
-    `run.json` says that the folder belongs to a run, of which recipe, and
-    whether it has finished. Nothing that a finished run made is written again.
-    As a context manager it claims the folder for this process, and marks the
-    run as finished if `finished` was set.
+    Its `run.json` records which recipe the run follows and whether it has
+    finished. Files of a finished run are never written again. As a context
+    manager it claims the folder for this process, and marks the run as finished
+    if `finished` was set.
 
     Args:
-        path: the folder; it need not exist.
-        recipe: what is to be run there.
-        resume: continue, or show, the run that is there.
+        path: path of the folder, which need not exist.
+        recipe: recipe of the run.
+        resume: whether a run in the folder is continued or shown.
 
     Attributes:
-        run: what `run.json` says, or is to say.
-        found: the folder held a run when it was opened.
-        finished: the folder holds a finished run of this recipe.
+        run: the content of `run.json`.
+        found: whether the folder held a run when it was opened.
+        finished: whether the folder holds a finished run of this recipe.
 
     Raises:
         UserError: the folder belongs to something else, holds a run and
@@ -64,7 +64,7 @@ class WorkDir:
             )
 
     def __enter__(self) -> Self:
-        """Claim the folder: it is this run's, and this process's."""
+        """Claim the folder for this run and this process."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock()
@@ -123,11 +123,11 @@ class WorkDir:
 
 
 def check_free(path: Path, purpose: str) -> None:
-    """Raise a UserError if a folder holds what is none of kbp's."""
+    """Raise a UserError if a folder holds files that are not of kbp."""
     if path.exists() and (
         not path.is_dir()
         or any(
-            # What a run that was killed as it began leaves behind.
+            # A run that was killed as it began leaves such files.
             entry.name != ".lock" and not entry.name.startswith(".run.json.")
             for entry in path.iterdir()
         )
@@ -139,10 +139,10 @@ def check_free(path: Path, purpose: str) -> None:
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
-    """Return what `run.json` in a folder says, or `None` without one.
+    """Return the content of a folder's `run.json`, or `None` without one.
 
     Raises:
-        UserError: the file cannot be understood.
+        UserError: the file is no record of a run.
     """
     file = Path(path) / RUN_FILE
     if not file.is_file():

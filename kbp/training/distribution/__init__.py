@@ -1,4 +1,4 @@
-"""Training on several devices and machines, and what that needs."""
+"""Training on several devices and machines with tf.distribute."""
 
 from kbp.training.distribution.strategies import (
     check_batch_size,

@@ -1,7 +1,7 @@
-"""What `model.fit` of Keras 3.15 gets wrong under tf.distribute, mended.
+"""Workarounds for `model.fit` of Keras 3.15 under tf.distribute.
 
-Clipping, accumulation and moving averages, which Keras does to each replica's
-own gradients or not at all (keras issue 20582), are `HybridOptimizer`'s.
+`HybridOptimizer` does clipping, accumulation and moving averages, which Keras
+applies to each replica's own gradients or not at all (keras issue 20582).
 """
 
 from collections.abc import Callable
@@ -17,10 +17,10 @@ _SEED_STEP = 1327217885
 
 
 class _Reducing(tf.distribute.Strategy):
-    """Answers what Keras asks `reduce` for (keras issue 20585).
+    """A strategy whose `reduce` fits Keras's calls (keras issue 20585).
 
-    That is the mean of a whole structure, to see shapes, which fails for
-    workers and for parts of unequal size; and for workers the mean of scalars
+    Keras reduces a whole structure, to see shapes, which fails for workers and
+    for parts of unequal size; and for workers it takes the mean of scalars
     along their first axis.
     """
 
@@ -52,14 +52,14 @@ class MultiWorkerStrategy(_Reducing, tf.distribute.MultiWorkerMirroredStrategy):
 def execute_steps(model: keras.Model, steps: int) -> None:
     """Let `fit` run several steps at once under a strategy.
 
-    What Keras makes of `steps_per_execution` fails under a strategy, because
-    it carries replicas' outputs through a loop. Here the loop is around whole
-    steps, and the outputs of the last one are given. In an evaluation steps
-    stay single, since its last batches may be fewer.
+    Keras's `steps_per_execution` fails under a strategy, because it carries
+    replicas' outputs through a loop. Here the loop is around whole steps, and
+    the outputs are those of the last step. An evaluation runs single steps,
+    since the number of its batches need not be a multiple.
 
     Args:
-        model: compiled with `steps_per_execution=steps`.
-        steps: how many; they must divide the steps of an epoch.
+        model: a model that was compiled with `steps_per_execution=steps`.
+        steps: number of steps, which must divide the steps of an epoch.
     """
     strategy = model.distribute_strategy
 
@@ -95,13 +95,13 @@ def execute_steps(model: keras.Model, steps: int) -> None:
 
 
 def vary_seeds(model: keras.Model) -> None:
-    """Let dropout differ from replica to replica.
+    """Let dropout differ between replicas.
 
-    Under a strategy each replica has a copy of a seed's state, and Keras takes
-    the state as it is: all replicas drop the same.
+    Under a strategy each replica has a copy of a seed's state, so with Keras's
+    own generators all replicas drop the same positions.
 
     Args:
-        model: whose first replica goes on as before.
+        model: the model; its first replica draws the same as before.
     """
     for generator in find(keras.random.SeedGenerator, model):
         generator.next = _ReplicaSeeds(generator)
@@ -121,7 +121,7 @@ class _ReplicaSeeds:
 
 
 def find(kind: type, layer: keras.layers.Layer) -> list[Any]:
-    """Return what a layer holds of a kind, in the layers inside it too."""
+    """Return all objects of a class that a layer and its sub-layers hold."""
     found: dict[int, object] = {}
     seen: set[int] = set()
 
