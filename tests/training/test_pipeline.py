@@ -261,7 +261,7 @@ def test_folder_of_something_else_is_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["data.test_fraction=0.999"], r"\[data\] "),
+        (["data.test_fraction=0.999"], r"\[data\] The train_size"),
         (["data.name=cifar10"], "data.image_size cannot be changed"),
         (
             ["data.name=cifar10", "data.image_size=32"],
