@@ -12,5 +12,5 @@ def test_a_near_name_is_suggested():
 
 def test_unknown_names_are_refused():
     check_known("layer", ["a"], {"a": 1})
-    with pytest.raises(UserError, match="^unknown layer 'c'; known: a, b$"):
+    with pytest.raises(UserError, match=r"^unknown layer 'c'; known: a, b$"):
         check_known("layer", ["a", "c", "d"], ["a", "b"])
