@@ -14,8 +14,10 @@ class Residual(Composite):
 
         a(l) = act(W a(l-1) + b) + a(l-2)
 
-    Subclasses build the main layer and the projection of the skip.
+    Subclasses make the layer `main` and the projection of the skip.
     """
+
+    main: keras.layers.Layer
 
     def __init__(
         self,
@@ -60,6 +62,12 @@ class Residual(Composite):
             self.projection.build(skip_shape)
         self.activate.build(shape)
         self.add.build([shape, shape])
+
+    def make_projection(
+        self, shape: Shape, skip_shape: Shape
+    ) -> keras.layers.Layer:
+        """Return a linear layer from the skip's shape to the output's."""
+        raise NotImplementedError
 
     def compute_output_shape(
         self, inputs_shape: Shape, skip_shape: Shape
@@ -123,23 +131,22 @@ class ResidualDense(Residual):
     ):
         super().__init__(activation, batch_norm, path_norm_bound, **kwargs)
         self.units = units
-        dense = keras.layers.Dense(
-            units,
-            use_bias=not batch_norm,
-            name=self.part("dense"),
+        dense = self.dense("dense", use_bias=not batch_norm)
+        self.main = bounded(dense, path_norm_bound)
+
+    def dense(self, name: str, *, use_bias: bool) -> keras.layers.Layer:
+        """Return a dense layer of the output's size."""
+        return keras.layers.Dense(
+            self.units,
+            use_bias=use_bias,
+            name=self.part(name),
             dtype=self.dtype_policy,
         )
-        self.main = bounded(dense, path_norm_bound)
 
     def make_projection(
         self, shape: Shape, skip_shape: Shape
     ) -> keras.layers.Layer:
-        return keras.layers.Dense(
-            self.units,
-            use_bias=False,
-            name=self.part("projection"),
-            dtype=self.dtype_policy,
-        )
+        return self.dense("projection", use_bias=False)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "units": self.units}
@@ -199,31 +206,38 @@ class ResidualConv2D(Residual):
         self.filters = filters
         self.kernel_size = kernel_size
         self.strides = strides
-        convolution = keras.layers.Conv2D(
-            filters,
+        convolution = self.convolution(
+            "conv", kernel_size, strides, use_bias=not batch_norm
+        )
+        self.main = bounded(convolution, path_norm_bound)
+
+    def convolution(
+        self,
+        name: str,
+        kernel_size: int | tuple[int, int],
+        strides: int | tuple[int, ...],
+        *,
+        use_bias: bool,
+    ) -> keras.layers.Layer:
+        """Return a convolution to the output's channels."""
+        return keras.layers.Conv2D(
+            self.filters,
             kernel_size,
             strides=strides,
             padding="same",
-            use_bias=not batch_norm,
-            name=self.part("conv"),
+            use_bias=use_bias,
+            name=self.part(name),
             dtype=self.dtype_policy,
         )
-        self.main = bounded(convolution, path_norm_bound)
 
     def make_projection(
         self, shape: Shape, skip_shape: Shape
     ) -> keras.layers.Layer:
-        return keras.layers.Conv2D(
-            self.filters,
-            1,
-            strides=self.skip_strides(shape, skip_shape),
-            padding="same",
-            use_bias=False,
-            name=self.part("projection"),
-            dtype=self.dtype_policy,
-        )
+        strides = self.skip_strides(shape, skip_shape)
+        return self.convolution("projection", 1, strides, use_bias=False)
 
     def skip_strides(self, shape: Shape, skip_shape: Shape) -> tuple[int, ...]:
+        """Return the strides that make the skip as large as the output."""
         strides = []
         for size, skip_size in zip(shape[1:3], skip_shape[1:3], strict=True):
             if size is None or skip_size is None:

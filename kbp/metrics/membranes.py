@@ -51,17 +51,8 @@ def information_f_score(
     """Return the F-score of the mutual information of two segmentations.
 
     It is twice the mutual information of the true and the predicted cell of a
-    pixel, divided by the sum of their entropies.
-
-    Args:
-        true_membranes: `(height, width)`, nonzero where a membrane is.
-        membranes: the predicted membranes, of the same shape.
-
-    Returns:
-        The score, in [0, 1]; 1 if the cells are the same.
-
-    Raises:
-        ValueError: the masks' shapes differ, or the true one holds no cell.
+    pixel, divided by the sum of their entropies. Arguments, result and errors
+    are those of `rand_f_score`.
 
     Example:
     >>> import numpy as np, kbp

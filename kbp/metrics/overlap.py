@@ -90,6 +90,15 @@ class _Overlap(keras.metrics.Metric):
         self.total.assign_add(ops.sum(value, axis=0))
         self.weight.assign_add(ops.sum(count, axis=0))
 
+    def coefficient(self, both: Tensor, sum_of_sizes: Tensor) -> Tensor:
+        """Return the coefficient of pixel counts.
+
+        Args:
+            both: number of pixels in both masks.
+            sum_of_sizes: sum of the numbers of pixels in each mask.
+        """
+        raise NotImplementedError
+
     def per_class(self) -> Tensor:
         """Return the coefficient of each of `target_class_ids`.
 

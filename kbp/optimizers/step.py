@@ -11,7 +11,7 @@ from kbp.optimizers import execution
 from kbp.optimizers.execution import State
 from kbp.optimizers.groups import Group, Route, make_groups
 from kbp.optimizers.math import corrections
-from kbp.optimizers.update import accumulate, average, make_update
+from kbp.optimizers.update import Update, accumulate, average
 
 _MOMENTS = ("momentum", "velocity", "maximum")
 
@@ -84,8 +84,8 @@ class Step:
             ]
             if numbers:
                 groups = [self.groups[number] for number in numbers]
-                update = make_update(groups, self.optimizer, self.undecayed)
-                parts.append((numbers, self.execution.compile(update)))
+                update = Update(groups, self.optimizer, self.undecayed)
+                parts.append((numbers, self.execution.compile(update.apply)))
         return parts
 
     def run(

@@ -1,6 +1,6 @@
 """The parts of a step that update variables, on one replica."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import keras
 from keras import ops
@@ -10,31 +10,30 @@ from kbp.optimizers.groups import Group
 from kbp.optimizers.math import matrix_direction, precondition
 
 
-def make_update(
-    groups: Sequence[Group],
-    optimizer: keras.optimizers.Optimizer,
-    undecayed: Sequence[int],
-) -> Callable[..., None]:
-    """Return the function that updates some groups of variables.
+class Update:
+    """The update of some groups of variables and of their moments.
 
     Args:
         groups: groups of variables.
         optimizer: the `HybridOptimizer`, whose settings are read here, once.
         undecayed: indices of the variables without weight decay.
-
-    Returns:
-        `update(present, gradients, weights, moments, scalars, accept)`. For
-        each group, `gradients` holds a tensor of its shape, `weights` the list
-        of its variables and `moments` the list of its moments. `present` holds
-        the indices of all variables that have a gradient, `scalars` the
-        learning rate and the `corrections`. Where `accept`, a boolean tensor,
-        is false, nothing changes.
     """
-    beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
-    epsilon, power = optimizer.epsilon, optimizer.preconditioner_power
-    retain, decay = optimizer.amsgrad_decay, optimizer.weight_decay or 0.0
 
-    def update(
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        optimizer: keras.optimizers.Optimizer,
+        undecayed: Sequence[int],
+    ):
+        self.groups, self.undecayed = groups, undecayed
+        self.beta_1, self.beta_2 = optimizer.beta_1, optimizer.beta_2
+        self.epsilon = optimizer.epsilon
+        self.power = optimizer.preconditioner_power
+        self.retain = optimizer.amsgrad_decay
+        self.decay = optimizer.weight_decay or 0.0
+
+    def apply(
+        self,
         present: Collection[int],
         gradients: Sequence[Tensor],
         weights: Sequence[Sequence[keras.Variable]],
@@ -42,60 +41,76 @@ def make_update(
         scalars: Sequence[Tensor],
         accept: Tensor,
     ) -> None:
-        for i, group in enumerate(groups):
-            if not group.is_missing(present):
-                one(
-                    group,
-                    present,
-                    gradients[i],
-                    weights[i],
-                    moments[i],
-                    scalars,
-                    accept,
-                )
+        """Update all groups that have a gradient.
 
-    def one(
+        Args:
+            present: indices of all variables that have a gradient.
+            gradients: a tensor of each group's shape.
+            weights: the variables of each group.
+            moments: the moments of each group.
+            scalars: the learning rate and the `corrections`.
+            accept: boolean tensor; where it is false, nothing changes.
+        """
+        for i, group in enumerate(self.groups):
+            if group.is_missing(present):
+                continue
+            dtype = weights[i][0].dtype
+            rate, *factors = (ops.cast(x, dtype) for x in scalars)
+            # Factors of 1 and 0 that XLA fuses with the rule; a choice between
+            # old and new tensors takes it a third longer.
+            rate = rate * ops.cast(accept, dtype)
+            move = ops.cast(accept, dtype)
+            if not group.is_whole(present):
+                move = move * _mask(group, present, dtype)
+            gradient = ops.where(
+                accept, gradients[i], ops.zeros_like(gradients[i])
+            )
+            step = self.step(group, gradient, moments[i], move, factors)
+            self.move(group, present, weights[i], step, rate)
+
+    def step(
+        self,
         group: Group,
-        present: Collection[int],
         gradient: Tensor,
-        weights: Sequence[keras.Variable],
         moments: Sequence[keras.Variable],
-        scalars: Sequence[Tensor],
-        accept: Tensor,
-    ) -> None:
-        dtype = weights[0].dtype
-        rate, along, ahead, unbias = (ops.cast(x, dtype) for x in scalars)
-        # Factors of 1 and 0 that XLA fuses with the rule; a choice between old
-        # and new tensors takes it a third longer.
-        rate = rate * ops.cast(accept, dtype)
-        move = ops.cast(accept, dtype)
-        if not group.is_whole(present):
-            move = move * _mask(group, present, dtype)
-        gradient = ops.where(accept, gradient, ops.zeros_like(gradient))
-
+        move: Tensor,
+        factors: Sequence[Tensor],
+    ) -> Tensor:
+        """Update a group's moments and return its step, before the rate."""
+        along, ahead, unbias = factors
         m, *second = moments
-        new = [m + (gradient - m) * (move * (1 - beta_1))]
+        new = [m + (gradient - m) * (move * (1 - self.beta_1))]
         step = along * new[0] + ahead * gradient
         if group.matrix:
             step = matrix_direction(step)
-        elif power:
+        elif self.power:
             v, *maximum = second
-            new.append(v + (ops.square(gradient) - v) * (move * (1 - beta_2)))
-            if retain:
-                kept = maximum[0] * (1 - move * (1 - retain))
+            change = move * (1 - self.beta_2)
+            new.append(v + (ops.square(gradient) - v) * change)
+            if self.retain:
+                kept = maximum[0] * (1 - move * (1 - self.retain))
                 new.append(ops.maximum(kept, new[1]))
-            step = precondition(step, new[-1], unbias, epsilon, power)
+            step = precondition(step, new[-1], unbias, self.epsilon, self.power)
         for moment, value in zip(moments, new, strict=True):
             moment.assign(value)
+        return step
+
+    def move(
+        self,
+        group: Group,
+        present: Collection[int],
+        weights: Sequence[keras.Variable],
+        step: Tensor,
+        rate: Tensor,
+    ) -> None:
+        """Move a group's weights that have a gradient, and let them decay."""
         for i, weight, part in zip(
             group.indices, weights, group.split(step), strict=True
         ):
             if i in present:
-                if decay and i not in undecayed:
-                    part = part + decay * weight
+                if self.decay and i not in self.undecayed:
+                    part = part + self.decay * weight
                 weight.assign(weight - rate * part)
-
-    return update
 
 
 def _mask(group: Group, present: Collection[int], dtype: str) -> Tensor:

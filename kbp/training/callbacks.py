@@ -68,10 +68,12 @@ class Checkpoint(keras.callbacks.Callback):
         self.save()
 
     def stop_if_asked(self) -> None:
+        """Save and end the process if that was requested."""
         if self.stopping.requested and self.within:
             self.save()
 
     def save(self) -> None:
+        """Save a checkpoint, within an epoch with the metrics' counts."""
         within = 0 < self.inside < self.steps
         variables = self.model.metrics_variables if within else ()
         state = {
@@ -110,6 +112,7 @@ class KeepBest(keras.callbacks.Callback):
         self.keep({"loss": (logs or {})["val_loss"]})
 
     def keep(self, logs: dict[str, float]) -> None:
+        """Write the model's weights if their loss is the least."""
         if logs["loss"] < self.least:
             self.least = logs["loss"]
             content = io.BytesIO()
