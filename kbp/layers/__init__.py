@@ -1,4 +1,4 @@
-"""Keras layers: residual, self-masking, fusing, attending."""
+"""Keras layers: residual and attention layers, masks, fusion of scales."""
 
 from kbp.layers.attention import SelfAttention
 from kbp.layers.channel_scale import ChannelScale

@@ -15,7 +15,14 @@ from rich.console import Console
 from kbp import export, training, zoo
 from kbp.errors import UserError
 from kbp.recipes import Recipe
-from kbp.training import callbacks, checkpoint, distribution, trainer, workdir
+from kbp.training import (
+    callbacks,
+    checkpoint,
+    distribution,
+    divergence,
+    trainer,
+    workdir,
+)
 from kbp.training.workdir import WorkDir
 
 TINY = [
@@ -183,7 +190,7 @@ def stop_after(monkeypatch, owner, name, count):
     ("owner", "name", "count"),
     [
         pytest.param(
-            callbacks.FiniteGradients,
+            divergence.FiniteGradients,
             "on_train_batch_end",
             25,
             marks=pytest.mark.slow,
@@ -254,7 +261,7 @@ def test_folder_of_something_else_is_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["data.test_fraction=0.999"], r"\[data\] The"),
+        (["data.test_fraction=0.999"], r"\[data\] The train_size"),
         (["data.name=cifar10"], "data.image_size cannot be changed"),
         (
             ["data.name=cifar10", "data.image_size=32"],
