@@ -17,6 +17,7 @@ from kbp.layers import (
     WindowStatistics,
 )
 
+Rows = dict[type[keras.layers.Layer], LayerTraits]
 # Activations whose integer kernels have a range of their own.
 FIXED_RANGES = {
     "softmax": (0.0, 255 / 256),
@@ -80,7 +81,7 @@ _SEPARABLE = replace(
 )
 # The converter refuses Dense kernels with ranges by channel, and transposed
 # convolutions have one range in TFMOT as well.
-_KERNELS = {
+_KERNELS: Rows = {
     layers.Conv1D: replace(
         _COMPUTED_CONVOLUTION,
         kernel_quantizer="kernel",
@@ -153,7 +154,7 @@ _KERNELS = {
 # Of one value, for training alone or at inference as well.
 _FUNCTION = LayerTraits(channels="elementwise")
 _NOISE = replace(_FUNCTION, rounding="copied")
-_FUNCTIONS = {
+_FUNCTIONS: Rows = {
     layers.ActivityRegularization: LayerTraits(rounding="copied"),
     layers.AlphaDropout: _FUNCTION,
     layers.Dropout: replace(_NOISE, homogeneous=True, safe=True),
@@ -190,7 +191,7 @@ _FUNCTIONS = {
 }
 
 # Of several tensors.
-_JOINS = {
+_JOINS: Rows = {
     layers.Add: LayerTraits(
         rounding="computed", fuses_relu=True, channels="joined", safe=True
     ),
@@ -216,7 +217,7 @@ _MEAN = replace(_SPATIAL, rounding="computed")
 _ENLARGED = replace(
     _SPATIAL, by_configuration=enlargement, problem=limits.of_enlargement
 )
-_PLACES = {
+_PLACES: Rows = {
     layers.AveragePooling1D: _AVERAGED,
     layers.AveragePooling2D: replace(_AVERAGED, safe=True),
     layers.AveragePooling3D: _SPATIAL,
@@ -251,7 +252,7 @@ _PLACES = {
     ),
 }
 
-_NORMALIZATIONS = {
+_NORMALIZATIONS: Rows = {
     layers.BatchNormalization: LayerTraits(
         rounding="computed", fuses_relu=True, channels="batch_norm", safe=True
     ),
@@ -272,7 +273,7 @@ _NORMALIZATIONS = {
     ),
 }
 
-_OWN = {
+_OWN: Rows = {
     ChannelScale: LayerTraits(
         problem=limits.of_channel_scale, channels="channel_scale"
     ),
@@ -292,7 +293,7 @@ _OWN = {
     ),
 }
 
-ROWS: dict[type, LayerTraits] = {
+ROWS: Rows = {
     layers.InputLayer: LayerTraits(safe=True),
     **_KERNELS,
     **_FUNCTIONS,
