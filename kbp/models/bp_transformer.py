@@ -12,10 +12,12 @@ from kbp.layers import (
     WindowNormalization,
     WindowStatistics,
 )
+from kbp.models.registry import register_model
 
 LINEAR_SKIP = "linear_skip"
 
 
+@register_model("bp_transformer")
 def BPTransformer(
     input_shape: tuple[int, int],
     num_outputs: int,

@@ -5,6 +5,7 @@ from keras import layers, ops
 
 from kbp._utils.arguments import check_dropout, check_integer, check_one_of
 from kbp.layers import FeatureFusion, NearestUpSampling2D, ResidualConv2D
+from kbp.models.registry import register_model
 
 # What `size` stands for; "plain" is the definition and no more.
 SIZES = {
@@ -13,6 +14,7 @@ SIZES = {
 }
 
 
+@register_model("pyramid_bpnet")
 def PyramidBPNet(
     input_shape: tuple[int, int, int],
     num_classes: int,
