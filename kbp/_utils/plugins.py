@@ -27,7 +27,7 @@ def import_module(name: str) -> None:
     try:
         importlib.import_module(name)
     except Exception as error:  # a person's module may raise any
-        raise UserError(f"--import {name}: {_reason(error)}") from error
+        raise UserError(f"module {name}: {_reason(error)}") from error
 
 
 @functools.cache

@@ -30,6 +30,11 @@ class DataSet:
     in_data_dir: bool = True
     note: Callable[[Any], str] = lambda config: ""
 
+    @property
+    def module(self) -> str:
+        """Name of the module that loads it, without its packages."""
+        return self.config.__module__.rpartition(".")[2]
+
 
 DATASETS: Registry[DataSet] = Registry(
     "data.name", "kbp.data.datasets", "kbp.data.formats"
