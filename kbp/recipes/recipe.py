@@ -163,12 +163,13 @@ class Recipe:
         task = self.task.changes()
         if self.task.name == self.data.task:
             del task["task"]["name"]
-        return {
+        sections = {
             "model": self.model.to_dict(),
             "data": self.data.changes(),
             **task,
             **{name: config.changed(getattr(self, name)) for name in COMMON},
         }
+        return {name: values for name, values in sections.items() if values}
 
 
 def _check_names(sections: Mapping[str, Any], task: TaskRecipe) -> None:

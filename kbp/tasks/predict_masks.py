@@ -9,7 +9,7 @@ from rich.console import Console
 
 from kbp._utils.command_line import check_new, positive, say_written
 from kbp._utils.files import write_atomically
-from kbp.data.formats.images import image_files, read_image
+from kbp.data.formats.image_files import find_images, read_image
 from kbp.errors import UserError
 from kbp.inference import pixels
 
@@ -87,7 +87,7 @@ def _files(names: Sequence[str]) -> list[Path]:
     found: list[Path] = []
     for name in map(Path, names):
         if name.is_dir():
-            found += image_files(name)
+            found += find_images(name)
         elif not name.is_file():
             raise UserError(f"{name}: no such file or folder.")
         else:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kbp._utils.config import check_unused, choice, number
 from kbp.data import splitting
-from kbp.data.formats.images import image_files, read_image, read_mask
+from kbp.data.formats.image_files import find_images, read_image, read_mask
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import some
@@ -99,7 +99,7 @@ def load(
     Subfolders are searched too; their names are part of an example's.
 
     Args:
-        images: folder of PNG, JPEG or TIFF files, see `images.image_files`.
+        images: folder of PNG, JPEG or TIFF files, see `find_images`.
         masks: folder of grey or indexed images of the same size.
         split: `split(names) -> indices`, see `kbp.data.splitting`.
         channels: 1 to read images as grey, 3 as color.
@@ -153,7 +153,7 @@ def find_pairs(images: Path, masks: Path) -> dict[str, tuple[Path, Path]]:
     """Return the files of two folders that have the same name, by name.
 
     Raises:
-        UserError: a folder is wrong, see `image_files`; two files of one have
+        UserError: a folder is wrong, see `find_images`; two files of one have
             the same name, or one has no partner.
     """
     found = {folder: _files(folder) for folder in (images, masks)}
@@ -196,7 +196,7 @@ def _check_taught(
 
 def _files(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in image_files(folder):
+    for path in find_images(folder):
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
             raise UserError(

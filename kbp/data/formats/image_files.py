@@ -17,7 +17,7 @@ _MASK_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "I;16B")
 _IMAGE_MODES = (*_MASK_MODES, "PA", "CMYK", "YCbCr")
 
 
-def image_files(folder: Path) -> list[Path]:
+def find_images(folder: Path) -> list[Path]:
     """Return the images of a folder and of its subfolders, in order.
 
     Hidden files, and what file managers leave, are passed over.
