@@ -4,6 +4,7 @@ from pathlib import Path
 
 from kbp import export, zoo
 from kbp.commands.common import (
+    add_imports,
     is_entry,
     positive,
     say_written,
@@ -56,6 +57,7 @@ def add_arguments(parser):
         metavar="NAME",
         help="operations or layers that may stay float in an int8 file",
     )
+    add_imports(parser)
 
 
 def run(options, console):

@@ -254,7 +254,7 @@ def test_folder_of_something_else_is_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["data.test_fraction=0.999"], r"\[data\] "),
+        (["data.test_fraction=0.999"], r"\[data\] .*number of classes"),
         (["data.name=cifar10"], "unknown key data.image_size"),
         (["training.batch_size=5000"], "at most the 1293 training examples"),
         (["model.num_scales=1"], r"\[model\] Argument `num_scales`"),
