@@ -2,10 +2,13 @@
 
 from rich.table import Table
 
-from kbp.commands.common import add_data_dir, add_settings, read_recipe
+from kbp.commands.common import (
+    add_data_dir,
+    add_imports,
+    add_settings,
+    read_recipe,
+)
 from kbp.errors import UserError
-from kbp.training.distribution import tpu
-from kbp.training.pipeline import Pipeline
 
 HELP = (
     "compile the training steps of a recipe with the compiler of a TPU, on "
@@ -19,6 +22,8 @@ EXAMPLES = (
 
 def add_arguments(parser):
     """Add the command's arguments to its parser."""
+    from kbp.training.distribution import tpu
+
     parser.add_argument(
         "recipe", metavar="RECIPE", help="a TOML file or an entry of the zoo"
     )
@@ -31,10 +36,14 @@ def add_arguments(parser):
     )
     add_settings(parser)
     add_data_dir(parser)
+    add_imports(parser)
 
 
 def run(options, console):
     """Run the command."""
+    from kbp.training.distribution import tpu
+    from kbp.training.pipeline import Pipeline
+
     recipe, name = read_recipe(options.recipe)
     recipe = recipe.with_settings(
         [*options.set, "training.strategy=one_device"]

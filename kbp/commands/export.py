@@ -5,6 +5,7 @@ from pathlib import Path
 from kbp import zoo
 from kbp._utils.run_files import MODEL, QUANTIZED_MODEL
 from kbp.commands.common import (
+    add_imports,
     is_entry,
     positive,
     say_written,
@@ -56,6 +57,7 @@ def add_arguments(parser):
         metavar="NAME",
         help="operations or layers that may stay float in an int8 file",
     )
+    add_imports(parser)
 
 
 def run(options, console):

@@ -14,11 +14,13 @@ from kbp.layers import (
     WindowNormalization,
     WindowStatistics,
 )
+from kbp.models.registry import register_model
 
 LINEAR_SKIP = "linear_skip"
 _Attend = Callable[..., Tensor]  # `_attend`, but for `x` and `dropout`
 
 
+@register_model("bp_transformer")
 def BPTransformer(
     input_shape: tuple[int, int],
     num_outputs: int,

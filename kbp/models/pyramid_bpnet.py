@@ -8,6 +8,7 @@ from keras import layers, ops
 from kbp._utils.arguments import check_dropout, check_integer, check_one_of
 from kbp._utils.types import Tensor
 from kbp.layers import FeatureFusion, NearestUpSampling2D, ResidualConv2D
+from kbp.models.registry import register_model
 
 # The settings of each `size`; "plain" is the definition and no more.
 SIZES = {
@@ -16,6 +17,7 @@ SIZES = {
 }
 
 
+@register_model("pyramid_bpnet")
 def PyramidBPNet(
     input_shape: tuple[int, int, int],
     num_classes: int,

@@ -49,7 +49,7 @@ def recipe(tmp_path_factory):
                 "dropout": 0.2,
             },
             "data": {
-                "kind": "csv_series",
+                "name": "csv_series",
                 "file": str(file),
                 "lookback": 16,
                 "horizon": 4,

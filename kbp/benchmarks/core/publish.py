@@ -25,17 +25,12 @@ from kbp.benchmarks.recipe.race import (
 )
 from kbp.benchmarks.segmentation import race as segmentation_race
 from kbp.benchmarks.segmentation import report as segmentation_report
-from kbp.data.datasets import ett, isbi2012
+from kbp.data.registry import DATASETS
 from kbp.errors import UserError
 from kbp.inference.loading import open_model
 from kbp.recipes import Recipe
+from kbp.tasks.registry import TASKS
 
-# What models of a kind of data take, and what they give.
-_MEANINGS = {
-    "images": ("images in [0, 1]", "logits"),
-    "image_masks": ("images in [0, 1]", "logits of each pixel"),
-    "csv_series": ("rows of values in any units", "the rows after them"),
-}
 BEGIN, END = "<!-- table: {} -->", "<!-- end of table -->"
 
 # Races of trials, whose results are one file, and their reports.
@@ -169,26 +164,23 @@ def render_card(entry: zoo.Entry, results: dict) -> str:
     if entry.has_weights:
         card += _WEIGHTS
         _, inputs, outputs = open_model(zoo.file(entry.name))
-        takes, gives = _MEANINGS[section.kind]
+        task = TASKS[entry.recipe.task.name]
         shapes = {
-            "takes": takes,
+            "takes": task.takes,
             "inputs": _shape(inputs),
-            "gives": gives,
+            "gives": task.gives,
             "outputs": _shape(outputs),
         }
-    data = section.name
-    fold = ""
-    if data == "isbi2012":
-        fold = f", fold {section.fold} of {isbi2012.FOLDS}"
+    dataset = DATASETS[section.name]
+    note = dataset.note(section.config)
     return card.format(
         **shapes,
         name=entry.name,
         architecture=entry.recipe.model.architecture,
-        data=data,
-        fold=fold,
-        module="ett" if data in ett.ROWS_OF_AN_HOUR else data,
-        # scikit-learn brings the digits.
-        data_dir=" --data-dir DIR" * (data != "digits"),
+        data=section.name,
+        fold=f", {note}" if note else "",
+        module=dataset.module,
+        data_dir=" --data-dir DIR" * dataset.in_data_dir,
         table=markdown_table(results),
     )
 

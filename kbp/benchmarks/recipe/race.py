@@ -15,7 +15,8 @@ from kbp.benchmarks.core.log import provenance
 from kbp.errors import UserError
 from kbp.recipes import Recipe
 from kbp.reports.report import NEAR
-from kbp.reports.stage import FORMATS, Stage
+from kbp.reports.stage import Stage
+from kbp.tasks import format_score
 from kbp.training.workdir import check_free, read_run
 
 RECIPE_FILE = "race_recipe.toml"
@@ -161,7 +162,7 @@ def markdown_table(results: dict) -> str:
 def spread(score: dict, metric: str) -> str:
     """Return mean and standard deviation of several runs' scores as text."""
     return " ± ".join(
-        FORMATS[metric].format(score[key]) for key in ("mean", "deviation")
+        format_score(metric, score[key]) for key in ("mean", "deviation")
     )
 
 
