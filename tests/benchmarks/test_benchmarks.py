@@ -5,7 +5,6 @@ import io
 import json
 import shutil
 
-import fresh
 import pytest
 import quick
 from rich.console import Console
@@ -102,17 +101,3 @@ def test_table_goes_between_its_marks():
     assert publish.insert(page, "x", "new") == page.replace("old", "new")
     with pytest.raises(ValueError, match="no place for the table 'y'"):
         publish.insert(page, "y", "new")
-
-
-@pytest.mark.parametrize("page", ["README.md", "models/README.md"])
-def test_tables_of_the_pages_are_those_of_the_results(page):
-    text = (fresh.ROOT / page).read_text()
-    assert publish.render_page(text) == text
-
-
-@pytest.mark.parametrize("entry", zoo.entries(), ids=lambda e: e.name)
-def test_card_is_that_of_the_results(entry):
-    results = publish.results_of(entry)
-    assert results is not None
-    card = (entry.path / "README.md").read_text()
-    assert card == publish.render_card(entry, results)
