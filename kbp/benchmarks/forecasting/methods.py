@@ -1,4 +1,4 @@
-"""BP-Transformer for long horizons, its ablations, and their peers."""
+"""The methods of the forecasting race: BP-Transformer, ablations, peers."""
 
 import functools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a race of forecasts says: two tables and a plot."""
+"""The tables and the plot of the forecasting race."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from kbp.benchmarks.core.figures import error_by_horizon
 from kbp.benchmarks.core.log import find, provenance
 from kbp.benchmarks.forecasting.methods import DATA, HORIZONS, METHODS
-from kbp.benchmarks.forecasting.race import finals, search
+from kbp.benchmarks.forecasting.plan import finals, search
 from kbp.benchmarks.forecasting.trial import Protocol
 
 # Mean squared errors as their authors give them, best look-back each, for the

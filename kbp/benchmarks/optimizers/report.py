@@ -1,12 +1,12 @@
-"""What a race of optimizers says: a table and a plot."""
+"""The table and the plot of the optimizer race."""
 
 import math
 import statistics
 
 from kbp.benchmarks.core.figures import accuracy_by_step
 from kbp.benchmarks.core.log import provenance
-from kbp.benchmarks.optimizers.contestants import contestants
-from kbp.benchmarks.optimizers.race import best_of
+from kbp.benchmarks.optimizers.contestants import CONTESTANTS
+from kbp.benchmarks.optimizers.plan import best_of
 
 # Of a difference in means, in standard errors; what AlgoPerf's and
 # modded-nanogpt's rules ask for.
@@ -27,7 +27,7 @@ def summarize(head: dict, results: list[dict]) -> list[dict]:
         target at the median; the accuracies.
     """
     protocol, rows = head["protocol"], []
-    for name, contestant in contestants().items():
+    for name, contestant in CONTESTANTS.items():
         own = [r for r in results if r["optimizer"] == name]
         searched = [r for r in own if r["split"] == "validation"]
         finals = [r for r in own if r["split"] == "test"]

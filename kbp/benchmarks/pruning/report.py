@@ -1,4 +1,4 @@
-"""What a race of pruning methods says: two tables and a plot."""
+"""The tables and the plot of the pruning race."""
 
 import statistics
 
@@ -6,7 +6,7 @@ from kbp.benchmarks.core.figures import accuracy_by_level
 from kbp.benchmarks.core.latencies import latencies
 from kbp.benchmarks.core.log import complete, provenance
 from kbp.benchmarks.pruning.methods import METHODS
-from kbp.benchmarks.pruning.race import trials
+from kbp.benchmarks.pruning.plan import trials
 from kbp.benchmarks.pruning.trial import Protocol
 
 DENSE = ("dense", 0.0)

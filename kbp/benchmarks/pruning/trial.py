@@ -1,4 +1,4 @@
-"""One training of the pruning race."""
+"""One trial of the pruning race: a training."""
 
 import statistics
 import time

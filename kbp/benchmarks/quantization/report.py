@@ -1,4 +1,4 @@
-"""What a race of quantization methods says: a table and a plot."""
+"""The table and the plot of the quantization race."""
 
 import statistics
 
@@ -7,7 +7,7 @@ from kbp.benchmarks.core.latencies import latencies
 from kbp.benchmarks.core.log import complete, provenance
 from kbp.benchmarks.quantization.methods import FLOAT, METHODS
 from kbp.benchmarks.quantization.networks import NETWORKS
-from kbp.benchmarks.quantization.race import trials
+from kbp.benchmarks.quantization.plan import trials
 from kbp.benchmarks.quantization.trial import Protocol
 
 

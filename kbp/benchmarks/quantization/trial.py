@@ -1,4 +1,4 @@
-"""One file of the quantization race."""
+"""One trial of the quantization race: a quantized file."""
 
 import functools
 import statistics

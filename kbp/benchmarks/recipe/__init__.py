@@ -1,1 +1,1 @@
-"""A recipe run with several seeds."""
+"""A recipe trained with several seeds: the figures of its zoo entry."""

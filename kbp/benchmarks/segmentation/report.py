@@ -1,4 +1,4 @@
-"""What a race of segmentation networks says: a table and a plot."""
+"""The table and the plot of the segmentation race."""
 
 import statistics
 
@@ -8,7 +8,7 @@ from scipy import stats
 from kbp.benchmarks.core.figures import score_over_cost
 from kbp.benchmarks.core.latencies import latencies, processor
 from kbp.benchmarks.core.log import complete, provenance
-from kbp.benchmarks.segmentation.race import trials
+from kbp.benchmarks.segmentation.plan import trials
 from kbp.benchmarks.segmentation.trial import NETWORKS, Protocol
 
 

@@ -1,0 +1,1 @@
+"""Processor time of starting the command line and importing kbp."""
