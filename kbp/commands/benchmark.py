@@ -1,7 +1,6 @@
 """`benchmark`: latency of files, and the benchmarks of kbp."""
 
 import ast
-import importlib.util
 import pkgutil
 from pathlib import Path
 
@@ -84,24 +83,23 @@ def add_arguments(parser):
         help="of a recipe: folder of its runs (default: runs/RECIPE.seeds)",
     )
     add_data_dir(parser)
-    lines = [f"  {name:15} {text}" for name, text in summaries().items()]
+    lines = [f"{name:15} {text}" for name, text in summaries().items()]
     parser.add_argument_group("benchmarks", "\n".join(lines))
 
 
 def summaries() -> dict[str, str]:
     """Return what each benchmark is in one line, without importing any."""
-    spec = importlib.util.find_spec("kbp.benchmarks")
-    (folder,) = spec.submodule_search_locations
-    texts = {
-        module.name.replace("_", "-"): _summary(Path(folder) / module.name)
-        for module in pkgutil.iter_modules([folder])
+    folder = Path(__file__).parent.parent / "benchmarks"
+    names = {module.name for module in pkgutil.iter_modules([str(folder)])}
+    return {
+        name.replace("_", "-"): _summary(folder / name / "__init__.py")
+        for name in sorted(names - {"core"})
     }
-    return {name: text for name, text in texts.items() if name != "core"}
 
 
-def _summary(folder):
-    tree = ast.parse((folder / "__init__.py").read_text())
-    return ast.get_docstring(tree).partition("\n")[0]
+def _summary(module: Path) -> str:
+    text = ast.get_docstring(ast.parse(module.read_text())) or ""
+    return text.partition("\n")[0]
 
 
 def run(options, console):

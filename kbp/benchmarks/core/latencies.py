@@ -79,7 +79,7 @@ class Files:
             return
         if self.network is not None:
             for result in timed:
-                self._export_missing(folder, trainer, result)
+                _export_missing(self.network, folder, trainer, result)
         for name in names:
             if not (folder / name).is_file():
                 raise UserError(
@@ -97,10 +97,11 @@ class Files:
             }
         )
 
-    def _export_missing(self, folder, trainer, result):
-        paths = {d: folder / f["name"] for d, f in result["files"].items()}
-        if not all(path.is_file() for path in paths.values()):
-            export_untrained(self.network(trainer, result), paths)
+
+def _export_missing(network, folder, trainer, result):
+    paths = {d: folder / f["name"] for d, f in result["files"].items()}
+    if not all(path.is_file() for path in paths.values()):
+        export_untrained(network(trainer, result), paths)
 
 
 def export_untrained(model: keras.Model, paths: dict[str, Path]) -> None:

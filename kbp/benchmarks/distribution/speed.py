@@ -65,7 +65,7 @@ def speeds(case: str, rounds: int) -> dict:
     examples = data.Examples(images, rng.integers(0, 10, 512))
     batches = data.training_batches(examples, BATCH_SIZE, seed=0)
     fits = {name: _fit(strategy, batches, *VARIANTS[name]) for name in VARIANTS}
-    taken = {name: [] for name in fits}
+    taken: dict[str, list[float]] = {name: [] for name in fits}
     for i in range(rounds + 1):
         for name, fit in fits.items():
             seconds = fit()

@@ -1,1 +1,1 @@
-"""Forecasting methods compared on long horizons under one protocol."""
+"""Forecasting methods compared on long horizons."""

@@ -11,7 +11,7 @@ from kbp.benchmarks.forecasting.trial import Protocol
 
 # Mean squared errors as their authors give them, best look-back each, for the
 # horizons and their mean; where a cell is None, none was found.
-PUBLISHED = {
+PUBLISHED: dict[str, dict[str, tuple[float | None, ...]]] = {
     "etth1": {
         "Informer": (0.865, None, None, None, 1.040),
         "DLinear": (0.384, 0.443, 0.446, 0.504, 0.444),

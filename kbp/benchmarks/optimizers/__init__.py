@@ -1,1 +1,1 @@
-"""Optimizers compared by the steps to a target accuracy, each tuned alike."""
+"""Optimizers compared by their steps to an accuracy, tuned alike."""

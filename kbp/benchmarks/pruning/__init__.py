@@ -1,1 +1,1 @@
-"""Pruning methods compared on one network, with the same batches."""
+"""Pruning methods compared on one network and the same batches."""

@@ -1,6 +1,7 @@
 """The tables and the plot of the pruning race."""
 
 import statistics
+from typing import Any
 
 from kbp.benchmarks.core.figures import accuracy_by_level
 from kbp.benchmarks.core.latencies import latencies
@@ -35,7 +36,7 @@ def summarize(head: dict, results: list[dict]) -> dict[tuple, dict]:
 
 
 def _row(seeds, measured):
-    row = {"accuracies": [r["accuracy"] for r in seeds]}
+    row: dict[str, Any] = {"accuracies": [r["accuracy"] for r in seeds]}
     for key in ("pruned", "parameters", "multiply_adds", "step_seconds"):
         row[key] = statistics.median(r[key] for r in seeds)
     for dtype in ("float32", "int8") if "files" in seeds[0] else ():

@@ -1,1 +1,1 @@
-"""8-bit quantization methods compared on the same trained networks."""
+"""8-bit quantization methods compared on the same networks."""

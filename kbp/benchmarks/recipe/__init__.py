@@ -1,1 +1,1 @@
-"""A recipe trained with several seeds: the figures of its zoo entry."""
+"""A recipe trained with several seeds, for its zoo entry."""

@@ -44,7 +44,7 @@ into {gives} `{outputs}`. What the file makes of test examples:
 """
 
 
-def score_as_text(score: float, metric: str) -> str:
+def format_score(metric: str, score: float) -> str:
     """Return a score as the tasks of its metric write it."""
     return FORMATS[metric].format(score)
 

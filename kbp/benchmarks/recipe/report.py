@@ -9,7 +9,7 @@ from typing import Any
 
 from kbp import zoo
 from kbp.benchmarks.core.log import provenance
-from kbp.benchmarks.recipe.cards import score_as_text
+from kbp.benchmarks.recipe.cards import format_score
 from kbp.reports.report import NEAR
 from kbp.reports.stage import Stage
 
@@ -95,7 +95,7 @@ def markdown_table(results: dict) -> str:
 def spread(score: dict, metric: str) -> str:
     """Return mean and standard deviation of several runs' scores as text."""
     return " ± ".join(
-        score_as_text(score[key], metric) for key in ("mean", "deviation")
+        format_score(metric, score[key]) for key in ("mean", "deviation")
     )
 
 

@@ -1,1 +1,1 @@
-"""Processor time of starting the command line and importing kbp."""
+"""Processor time of the command line and of importing kbp."""

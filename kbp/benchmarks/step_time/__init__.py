@@ -1,1 +1,1 @@
-"""Time of one optimizer step, compared with the optimizers of Keras."""
+"""Time of one optimizer step, next to the optimizers of Keras."""

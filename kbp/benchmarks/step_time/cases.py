@@ -30,7 +30,7 @@ _BLOCKS = (
     (3, 3, 64, 128),
 )
 SMALL = "2.8 M in 240"
-CASES = {
+CASES: dict[str, list[tuple[int, ...]]] = {
     # 80 convolutions with the scale and shift of their BatchNormalization.
     SMALL: [
         shape
@@ -108,8 +108,8 @@ def measure(case: str, *, rounds: int = 30, seed: int = 0) -> list[Figure]:
         if name in SMALL_ONLY and case != SMALL:
             continue
         runs[name] = _step(create(), arrays, gradients, compiled)
-    cold = {name: [] for name in runs}
-    warm = {name: [] for name in runs}
+    cold: dict[str, list[float]] = {name: [] for name in runs}
+    warm: dict[str, list[float]] = {name: [] for name in runs}
     for i in range(rounds + 1):
         for name, run in runs.items():
             turn = [_milliseconds(run) for _ in range(5)]
