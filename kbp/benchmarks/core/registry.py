@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 import kbp.benchmarks
-from kbp.errors import UserError, check_known
+from kbp.errors import check_known
 
 RESULTS = Path(__file__).parent.parent / "results"
 CORE = "core"  # the folder that holds no benchmark
@@ -126,15 +126,19 @@ def find(name: str) -> Benchmark:
 
     Raises:
         UserError: there is no such benchmark.
+        ValueError: the folder registers no benchmark of its name.
     """
     check_known("benchmark", [name], names())
+    if name in _registered:
+        return _registered[name]
+    folder = f"{kbp.benchmarks.__name__}.{_folders()[name]}"
+    package = importlib.import_module(folder)
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{folder}.{module.name}")
     if name not in _registered:
-        folder = f"{kbp.benchmarks.__name__}.{_folders()[name]}"
-        package = importlib.import_module(folder)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{folder}.{module.name}")
-    if name not in _registered:
-        raise UserError(f"benchmark {name!r}: its folder registers none")
+        raise ValueError(
+            f"{folder} must register a benchmark. Received: name={name!r}"
+        )
     return _registered[name]
 
 

@@ -147,8 +147,9 @@ def _explanation(head, results, rows):
         "accuracy on the whole test set. Processor time is that of one thread. "
         "s.e.: difference of the mean steps in standard errors, a miss counted "
         f"as {_late(protocol)}; {SIGNIFICANT} or more is a difference. "
-        '"averaged": evaluated with a moving average of the weights (momentum 0.9), as '
-        "every Keras optimizer can keep it. Steps saved are those of the best "
+        '"averaged": evaluated with a moving average of the weights (momentum '
+        "0.9), as every Keras optimizer can keep it. Steps saved are those of "
+        "the best "
         "of kbp's rows. Keras's Muon gives convolution kernels to its AdamW; "
         "ScheduleFreeAdamW is evaluated at the weights that Keras leaves in "
         "the model. " + provenance(head, results)
