@@ -11,6 +11,7 @@ from keras import layers
 
 import kbp
 from kbp import export
+from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
 from kbp.benchmarks.core.log import provenance
 from kbp.benchmarks.core.registry import register
@@ -133,12 +134,14 @@ def measure(case: Case, folder: Path, *, rounds: int = 30) -> dict:
 
 def markdown_table(lines: list[dict]) -> str:
     """Return measured networks as Markdown: a table, and how it was made."""
+    titles = [
+        *("network", "parameters", "operations in int8 / float"),
+        *("one step or less apart", "mean, largest", "float32", "int8"),
+        "int8 file",
+    ]
     return "\n".join(
         [
-            "| network | parameters | operations in int8 / float | one step "
-            "or less apart | mean, largest | float32 | int8 | int8 file |",
-            f"| --- |{' ---: |' * 7}",
-            *map(_row, lines),
+            *markdown.table(titles, map(_cells, lines)),
             "",
             f"Random weights, images of {_SIZE}x{_SIZE} pixels; encoder: two "
             "layers of width 128, 32 tokens, LayerNormalization in float. "
@@ -152,9 +155,9 @@ def markdown_table(lines: list[dict]) -> str:
     )
 
 
-def _row(line):
+def _cells(line):
     (whole, small), (slow, fast) = line["bytes"], line["milliseconds"]
-    cells = (
+    return [
         line["case"],
         f"{line['parameters'] / 1e6:.2f} M",
         f"{line['integer']} / {line['float']}",
@@ -163,8 +166,7 @@ def _row(line):
         f"{slow:.2f} ms",
         f"{fast:.2f} ms ({slow / fast:.2f}x)",
         f"{small / 1e6:.2f} MB ({small / whole:.2f})",
-    )
-    return f"| {' | '.join(cells)} |"
+    ]
 
 
 def _examples(model):
@@ -203,7 +205,7 @@ APPLICATIONS = register(
         kind="network",
         cases=CASES,
         measure=_measured,
-        show=_row,
+        show=lambda line: markdown.row(_cells(line)),
         markdown_table=markdown_table,
     )
 )

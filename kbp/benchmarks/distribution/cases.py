@@ -4,6 +4,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
 from kbp.benchmarks.core.log import provenance
 from kbp.benchmarks.core.registry import register
@@ -39,18 +40,15 @@ def measure(case: str, rounds: int) -> dict:
 
 def markdown_table(lines: list[dict]) -> str:
     """Return measured cases as Markdown: a table, and how it was measured."""
-    text = [
-        "| on | variant | steps/s | a step's time |",
-        "| --- | --- | ---: | ---: |",
-    ]
+    rows = []
     for line in lines:
         for name, figure in line.get("figures", {}).items():
             low, high = figure["quartiles"]
-            text.append(
-                f"| {line['case']} | {name} | {figure['median']:.1f} "
-                f"({low:.1f} - {high:.1f}) | {figure['ratio']:.2f} |"
-            )
-    text += [
+            speed = f"{figure['median']:.1f} ({low:.1f} - {high:.1f})"
+            rows.append([line["case"], name, speed, f"{figure['ratio']:.2f}"])
+    titles = ["on", "variant", "steps/s", "a step's time"]
+    text = [
+        *markdown.table(titles, rows, texts=2),
         "",
         f"Steps of {BATCH_SIZE} images of 16x16 in all, with two convolutions; "
         f"medians and quartiles of {lines[0]['rounds']} rounds in which the "

@@ -3,6 +3,7 @@
 import math
 import statistics
 
+from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.figures import accuracy_by_step
 from kbp.benchmarks.core.log import provenance
 from kbp.benchmarks.optimizers.contestants import CONTESTANTS
@@ -79,13 +80,13 @@ def markdown_table(head: dict, results: list[dict]) -> str:
         return "No optimizer has finished yet."
     first = next((row for row in rows if row["ours"]), rows[0])
     late = _late(head["protocol"])
-    lines = [
-        "| optimizer | steps to target | processor time | steps saved by "
-        f"{first['optimizer']} | final accuracy | learning rate | decay |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        *(f"| {' | '.join(_cells(row, first, late))} |" for row in rows),
+    titles = [
+        *("optimizer", "steps to target", "processor time"),
+        f"steps saved by {first['optimizer']}",
+        *("final accuracy", "learning rate", "decay"),
     ]
-    return "\n".join([*lines, "", _explanation(head, results, rows)])
+    table = markdown.table(titles, (_cells(row, first, late) for row in rows))
+    return "\n".join([*table, "", _explanation(head, results, rows)])
 
 
 def plot(head: dict, results: list[dict]) -> str:
@@ -114,15 +115,13 @@ def _cells(row, first, late):
         least = "at least " if row["median"] > late else ""
         sure = "" if abs(errors) >= SIGNIFICANT else " (not significant)"
         fewer = f"{least}{1 - ours / theirs:.0%}, {errors:.1f} s.e.{sure}"
-    mean = statistics.fmean(row["accuracies"])
-    deviation = statistics.stdev(row["accuracies"])
     return [
         f"**{row['optimizer']}**" if row["ours"] else row["optimizer"],
         f"{_steps(row['median'])} ({_steps(min(row['steps']))} - "
         f"{_steps(max(row['steps']))})",
         "-" if math.isinf(row["seconds"]) else f"{row['seconds']:.0f} s",
         fewer,
-        f"{mean:.2%} ± {deviation:.2%}",
+        markdown.spread(row["accuracies"]),
         f"{row['learning_rate']:g}",
         f"{row['weight_decay']:g}",
     ]

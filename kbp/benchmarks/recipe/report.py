@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kbp import zoo
+from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.log import provenance
 from kbp.benchmarks.recipe.cards import format_score
 from kbp.reports.report import NEAR
@@ -26,7 +27,7 @@ def summarize(runs: list[dict]) -> dict:
                 stage[key] = {
                     "mean": statistics.fmean(values),
                     "median": statistics.median(values),
-                    "deviation": _deviation(values),
+                    "deviation": markdown.deviation(values),
                     "values": values,
                 }
         stages.append(stage)
@@ -61,10 +62,7 @@ def markdown_table(results: dict) -> str:
     """Return the results as Markdown: a table, and what it was measured on."""
     metric = results["metric"]
     headings = Stage.headings(metric)
-    lines = [
-        f"| {' | '.join(headings)} |",
-        f"| --- | {' | '.join(['---:'] * (len(headings) - 1))} |",
-    ]
+    rows = []
     names = [field.name for field in dataclasses.fields(Stage)][1:]
     for stage in results["stages"]:
         values: dict[str, Any] = {
@@ -74,8 +72,9 @@ def markdown_table(results: dict) -> str:
         row = Stage(name=stage["name"], **values)
         cells = list(row.cells(metric))
         cells[1] = spread(stage["score"], metric)
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += [
+        rows.append(cells)
+    lines = [
+        *markdown.table(headings, rows),
         "",
         f"{results['runs']} runs with different seeds: {metric} is mean ± "
         "standard deviation, the rest medians; latency is that of one example "
@@ -101,11 +100,7 @@ def spread(score: dict, metric: str) -> str:
 
 def zoo_table(entries: Iterable[tuple[zoo.Entry, dict]]) -> str:
     """Return a table with a row for each entry of the zoo and its results."""
-    lines = [
-        "| entry | metric | trained | int8 | zeros | int8 file | "
-        "speed-up | runs |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    rows = []
     for entry, results in entries:
         first, last = results["stages"][0], results["stages"][-1]
         cells = (
@@ -118,13 +113,13 @@ def zoo_table(entries: Iterable[tuple[zoo.Entry, dict]]) -> str:
             f"{last['speed_up']['median']:.2f}x",
             str(results["runs"]),
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append(cells)
+    titles = [
+        *("entry", "metric", "trained", "int8", "zeros", "int8 file"),
+        *("speed-up", "runs"),
+    ]
+    return "\n".join(markdown.table(titles, rows, texts=2))
 
 
 def _mean(runs, key):
     return statistics.fmean(run[key] for run in runs)
-
-
-def _deviation(values):
-    return statistics.stdev(values) if len(values) > 1 else 0.0

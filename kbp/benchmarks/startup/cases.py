@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import kbp
+from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
 from kbp.benchmarks.core.log import provenance
 from kbp.benchmarks.core.registry import register
@@ -78,9 +79,7 @@ def markdown_table(lines: list[dict]) -> str:
     """Return measured cases as Markdown: a table, and how it was measured."""
     return "\n".join(
         [
-            "| command | processor time |",
-            "| --- | ---: |",
-            *map(_row, lines),
+            *markdown.table(["command", "processor time"], map(_cells, lines)),
             "",
             "Processor time of user and system of a fresh process, median "
             f"(quartiles) of {lines[0]['rounds']}. "
@@ -89,12 +88,10 @@ def markdown_table(lines: list[dict]) -> str:
     )
 
 
-def _row(line):
+def _cells(line):
     low, high = line["quartiles"]
-    return (
-        f"| `{line['command']}` | {line['seconds']:.2f} s "
-        f"({low:.2f} - {high:.2f}) |"
-    )
+    time = f"{line['seconds']:.2f} s ({low:.2f} - {high:.2f})"
+    return [f"`{line['command']}`", time]
 
 
 STARTUP = register(
@@ -102,7 +99,7 @@ STARTUP = register(
         name="startup",
         cases=CASES,
         measure=measure,
-        show=_row,
+        show=lambda line: markdown.row(_cells(line)),
         markdown_table=markdown_table,
     )
 )

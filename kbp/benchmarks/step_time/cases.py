@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import optimizers
 from rich.table import Table
 
+from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
 from kbp.benchmarks.core.log import provenance
 from kbp.benchmarks.core.registry import register
@@ -161,21 +162,26 @@ def _copy(count):
 
 def markdown_table(lines: list[dict]) -> str:
     """Return measured cases as Markdown: a table, and how it was measured."""
-    text = [
-        "| parameters | optimizer | step | ratio | ratio, cold | "
-        "of copy bandwidth |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
-    ]
+    rows = []
     for line in lines:
         for figure in line["figures"]:
             low, high = figure["quartiles"]
-            text.append(
-                f"| {line['case']} | {figure['name']} | "
-                f"{figure['milliseconds']:.1f} ms ({low:.1f} - {high:.1f}) | "
-                f"{figure['ratio']:.2f} | {figure['cold']:.2f} | "
-                f"{figure['bandwidth']:.0%} |"
+            rows.append(
+                [
+                    line["case"],
+                    figure["name"],
+                    f"{figure['milliseconds']:.1f} ms ({low:.1f} - {high:.1f})",
+                    f"{figure['ratio']:.2f}",
+                    f"{figure['cold']:.2f}",
+                    f"{figure['bandwidth']:.0%}",
+                ]
             )
-    text += [
+    titles = [
+        *("parameters", "optimizer", "step", "ratio", "ratio, cold"),
+        "of copy bandwidth",
+    ]
+    text = [
+        *markdown.table(titles, rows, texts=2),
         "",
         "The optimizer's step alone, in graph mode, median (quartiles) of "
         f"{lines[0]['rounds']} rounds in which each took five steps in turn; "
