@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 import kbp
-from kbp._utils.stderr import suppress_stderr
+from kbp.commands.common import import_tensorflow
 from kbp.errors import UserError
 
 WORKER_LOST = os.EX_TEMPFAIL  # 75: worth another try
@@ -54,7 +54,7 @@ def main(
     try:
         options = _parse(arguments, program)
         if options.needs_tensorflow(options):
-            _import_tensorflow()
+            import_tensorflow()
         options.run(options, Console())
     except FloatingPointError as error:
         return _say(program, error, 1)
@@ -107,17 +107,6 @@ def _add(commands, name, command, words):
 
 def _always(options):
     return True
-
-
-def _import_tensorflow():
-    """Import TensorFlow without its start-up messages.
-
-    They come from C++, before any log level counts, and would hide the one
-    line that says what is wrong. If the import fails, they show.
-    """
-    with suppress_stderr():
-        importlib.import_module("keras")
-        importlib.import_module("tensorflow")
 
 
 def _say(program, error, status):

@@ -53,7 +53,15 @@ def modules():
 
 
 def imported(tree):
-    for node in ast.walk(tree):
+    """Yield the names of modules that are imported when the code runs."""
+    for_types = {
+        inside
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If)
+        and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for inside in ast.walk(node)
+    }
+    for node in {*ast.walk(tree)} - for_types:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

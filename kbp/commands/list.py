@@ -3,7 +3,6 @@
 from rich.table import Table
 
 from kbp import zoo
-from kbp.commands.common import add_imports
 
 HELP = "list the entries of the zoo"
 EXAMPLES = ("", "--verify")
@@ -17,7 +16,6 @@ def add_arguments(parser):
         help="check each entry's files, and that its models still give the "
         "golden outputs",
     )
-    add_imports(parser)
 
 
 def needs_tensorflow(options):

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from workers import finish, fitted
 
-from kbp.benchmarks.measurements.distribution import start_workers
+from kbp.benchmarks.distribution.workers import start_workers
 from kbp.errors import UserError
 from kbp.training import checkpoint, distribution
 from kbp.training.distribution import keras_workarounds, strategies

@@ -16,7 +16,7 @@ from rich.console import Console
 from workers import finish as finish_workers
 
 from kbp import training
-from kbp.benchmarks.measurements.distribution import start_workers
+from kbp.benchmarks.distribution.workers import start_workers
 from kbp.recipes import Recipe
 from kbp.training import callbacks, divergence, stopping
 from kbp.training.checkpoint import Checkpoints

@@ -2,13 +2,17 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from kbp.reports.style import COLORS, INK, STYLE, as_svg
+from kbp.reports import style
+from kbp.reports.style import COLORS, INK, as_svg
+
+STYLE: dict[Any, Any] = {**style.STYLE}
 
 
 def accuracy_by_step(

@@ -1,4 +1,4 @@
-"""One training of the forecasting race."""
+"""One trial of the forecasting race: a fit."""
 
 import time
 from dataclasses import asdict, dataclass

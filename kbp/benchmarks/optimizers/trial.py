@@ -1,4 +1,4 @@
-"""One training of the optimizers' race."""
+"""One trial of the optimizer race: a training."""
 
 import contextlib
 import time
@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kbp.benchmarks.core.images import Images, accuracy
-from kbp.benchmarks.optimizers.contestants import HEAD, contestants
+from kbp.benchmarks.optimizers.contestants import CONTESTANTS, HEAD
 from kbp.optimizers import averaged_weights
 from kbp.training.schedules import decay_kernels_alone, warmup_cosine
 
@@ -165,7 +165,7 @@ class Trainer:
         }
 
     def _optimizer(self, trial, model):
-        contestant = contestants()[trial.optimizer]
+        contestant = CONTESTANTS[trial.optimizer]
         steps = self.protocol.steps
         schedule = warmup_cosine(
             trial.learning_rate,

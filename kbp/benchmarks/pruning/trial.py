@@ -1,9 +1,10 @@
-"""One training of the pruning race."""
+"""One trial of the pruning race: a training."""
 
 import statistics
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -233,7 +234,7 @@ class Trainer:
         quantized = quantization.quantize_aware(
             model, batches, calibration_batches=count
         )
-        files = {}
+        files: dict[str, dict[str, Any]] = {}
         for dtype, exported in (("float32", model), ("int8", quantized)):
             method = trial.method.replace(" ", "_").replace(",", "")
             name = f"{method}-{trial.level:g}-{trial.seed}.{dtype}.tflite"

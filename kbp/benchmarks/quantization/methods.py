@@ -11,6 +11,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from kbp import export
+from kbp._utils.files import write_atomically
 from kbp.benchmarks.pruning.methods import dtm_channels
 from kbp.errors import UserError
 from kbp.quantization import ATTENTION_OPS, quantize_aware, tfmot
@@ -66,7 +67,7 @@ def converter_ptq(job: Job) -> None:
         [image[None]] for batch in job.calibration for image in batch
     )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    export.files.write_atomically(job.path, converter.convert())
+    write_atomically(job.path, converter.convert())
 
 
 def edge_ptq(job: Job) -> None:
@@ -88,7 +89,7 @@ def edge_ptq(job: Job) -> None:
         for image in batch
     ]
     content = made.quantize(made.calibrate({name: images})).quantized_model
-    export.files.write_atomically(job.path, bytes(content))
+    write_atomically(job.path, bytes(content))
 
 
 def edge_quantizer():
@@ -150,7 +151,7 @@ def tfmot_qat(job: Job) -> None:
     )
     job.train(quantized, keras=tf_keras)
     converter = _converter(lambda x: quantized(x, training=False), quantized)
-    export.files.write_atomically(job.path, converter.convert())
+    write_atomically(job.path, converter.convert())
 
 
 def _converter(function, model):

@@ -1,4 +1,4 @@
-"""One file of the quantization race."""
+"""One trial of the quantization race: a quantized file."""
 
 import functools
 import statistics
@@ -124,16 +124,17 @@ class Trainer:
             now.
         """
         path = self.folder / f"{network}-{seed}.keras"
-        seconds = []
+        seconds: list[float] = []
         if not path.is_file():
             keras.backend.clear_session()
             keras.utils.set_random_seed(seed)
-            model = NETWORKS[network].build()
+            build, finish = NETWORKS[network].build, NETWORKS[network].finish
+            model = build()
             training = self._training(Trial(network, FLOAT, seed))
             training.fit(model)
             seconds = training.seconds
-            if NETWORKS[network].finish:
-                NETWORKS[network].finish(model)
+            if finish is not None:
+                finish(model)
             checkpoint.save(graph.plain(model), path)
         return keras.saving.load_model(path), seconds
 

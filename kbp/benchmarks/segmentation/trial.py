@@ -1,4 +1,4 @@
-"""One training of the segmentation race."""
+"""One trial of the segmentation race: a training."""
 
 import time
 from collections.abc import Callable
