@@ -4,9 +4,9 @@ from typing import Any, Self
 
 import keras
 
-from kbp.layers.dtm import DTM
-from kbp.layers.path_norm import PathNormBound
 from kbp.layers.transformed import TransformedLayer
+from kbp.layers.transforms.dtm import DTM
+from kbp.layers.transforms.path_norm import PathNormBound
 
 
 class DTMLayer(TransformedLayer):

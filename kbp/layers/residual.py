@@ -6,7 +6,7 @@ import keras
 
 from kbp._utils.types import Activation, Shape, Tensor
 from kbp.layers.composite import Composite
-from kbp.layers.path_norm import bounded
+from kbp.layers.transforms.path_norm import bounded
 
 
 class Residual(Composite):

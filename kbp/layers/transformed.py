@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kbp._utils.types import Shape, Tensor
-from kbp.layers.kernel_transform import KernelTransform
+from kbp.layers.transforms.kernel_transform import KernelTransform
 
 
 @keras.saving.register_keras_serializable(package="kbp")

@@ -9,7 +9,7 @@ from kbp import graph
 from kbp._utils.arguments import check_one_of, check_penalty
 from kbp.errors import nearest
 from kbp.layers import DTM, FixedMask, TransformedLayer
-from kbp.layers.dtm import GRANULARITIES
+from kbp.layers.transforms.dtm import GRANULARITIES
 from kbp.sparsity.channels.cost import COSTS, multiply_adds
 from kbp.sparsity.gates import add_gates
 

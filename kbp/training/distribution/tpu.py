@@ -17,7 +17,6 @@ from kbp._compat import compile_hlo
 from kbp._utils.stderr import suppress_stderr
 from kbp.errors import UserError
 
-DEFAULT_TOPOLOGY = "v5e:2x2"
 # Bytes of memory, floating point operations and bytes a second of a chip, as
 # Google Cloud's documentation of TPU versions states them.
 CHIPS = {

@@ -8,7 +8,7 @@ from keras import ops
 
 from kbp._utils.arguments import check_one_of, check_penalty
 from kbp._utils.types import Tensor
-from kbp.layers.kernel_transform import KernelTransform
+from kbp.layers.transforms.kernel_transform import KernelTransform
 
 SCORES = ("magnitude", "signed")
 GRANULARITIES = ("element", "channel")

@@ -8,8 +8,8 @@ import keras
 from keras import ops
 
 from kbp._utils.types import Tensor
-from kbp.layers.kernel_transform import KernelTransform
 from kbp.layers.transformed import TransformedLayer
+from kbp.layers.transforms.kernel_transform import KernelTransform
 
 
 @keras.saving.register_keras_serializable(package="kbp")

@@ -3,7 +3,7 @@
 import keras
 
 from kbp._utils.types import Tensor
-from kbp.layers.kernel_transform import KernelTransform
+from kbp.layers.transforms.kernel_transform import KernelTransform
 
 
 @keras.saving.register_keras_serializable(package="kbp")
