@@ -1,7 +1,7 @@
 """The error that a person's wrong input raises."""
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -25,9 +25,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; known: {', '.join(names)}"
 
 
-def check_known(
-    kind: str, names: Iterable[str], known: Collection[str]
-) -> None:
+def check_known(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
     """Raise a `UserError` for the first name that is not known.
 
     Args:
@@ -38,6 +36,7 @@ def check_known(
     Raises:
         UserError: a name is not known.
     """
+    known = set(known)
     for name in names:
         if name not in known:
             raise UserError(f"unknown {kind} {name!r}{nearest(name, known)}")

@@ -18,7 +18,7 @@ _NOT_MATRICES = ("embedding", "depthwise")
 
 @dataclass(frozen=True)
 class Group:
-    """Variables whose moments lie in one tensor.
+    """Variables whose moments form one tensor.
 
     Attributes:
         indices: positions of the variables among the trainable ones.
