@@ -5,7 +5,7 @@ alone where that is right, and refused by name where it is not.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -231,7 +231,7 @@ def traits_of_class(kind: type) -> LayerTraits:
     return _ROWS.get(kind if is_layer else kind.__name__, UNKNOWN)
 
 
-def unregistered(operations: Any) -> list[str]:
+def unregistered(operations: Iterable[keras.Operation]) -> list[str]:
     """Return names of layers with kernels whose class has no traits."""
     return sorted(
         {

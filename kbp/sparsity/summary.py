@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kbp import graph
-from kbp.layers import DTM, ChannelScale
+from kbp.layers import DTM, ChannelScale, TransformedLayer
 from kbp.sparsity.channels.cost import multiply_adds
 from kbp.sparsity.channels.places import source_of
 from kbp.sparsity.masks import hard_mask, masked_layers
@@ -113,25 +113,25 @@ def kernel_sparsity(model: keras.Model) -> float:
     return zeros / size if size else 0.0
 
 
-def _rows(model):
+def _rows(model: keras.Model) -> list[KernelSummary]:
     costs: dict[keras.Operation, int] = {}
     flat = graph.flatten(model)
-    for call in graph.nodes(flat):
-        source = call
-        if isinstance(call.operation, ChannelScale) and call.producers:
-            source = source_of(call.producers[0])
-        cost = costs.get(call.operation, 0)
-        costs[call.operation] = cost + multiply_adds(source)
+    for node in graph.nodes(flat):
+        source = node
+        if isinstance(node.operation, ChannelScale) and node.producers:
+            source = source_of(node.producers[0])
+        cost = costs.get(node.operation, 0)
+        costs[node.operation] = cost + multiply_adds(source)
     return [_row(layer, costs[layer.layer]) for layer in masked_layers(flat)]
 
 
-def _share(part, whole):
+def _share(part: int, whole: int) -> str:
     units = ((1e9, " G"), (1e6, " M"), (1e3, " k"), (1, ""))
     unit, name = next(u for u in units if whole >= u[0] or u[0] == 1)
     return f"{part / unit:.3g}/{whole / unit:.3g}{name}"
 
 
-def _row(layer, cost):
+def _row(layer: TransformedLayer, cost: int) -> KernelSummary:
     mask = hard_mask(layer)
     values = graph.values_of(layer.kernel)
     thresholds = [
