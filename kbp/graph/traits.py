@@ -40,7 +40,8 @@ class LayerTraits:
     | `"float"`    | is none: the layer takes or gives the data's own units   |
 
     Args:
-        kernel: attribute that holds the table of weights.
+        kernel: attribute that holds the table of weights. A bias, if there is
+            one, is the attribute `bias`, and an activation `activation`.
         input_axis: the kernel's axis of the channels it reads.
         output_axis: the kernel's axis of the channels it gives; the same axis
             for a depthwise kernel.
@@ -62,6 +63,7 @@ class LayerTraits:
         batch_norm: who folds a BatchNormalization behind the layer into it:
             `"converter"`, LiteRT's, which has a range for each channel;
             `"lowering"`, kbp, before the ranges are measured; `None`: nobody.
+            The layer's constructor takes `use_bias` then.
         fuses_relu: whether LiteRT computes a ReLU behind the layer with it.
         activation: the function of `keras.activations` that it computes.
         homogeneous: whether a positive factor of a channel passes through.
@@ -205,6 +207,12 @@ def traits_of(operation: keras.Operation) -> LayerTraits:
     A layer is looked up by its exact class, an operation of `keras.ops` by the
     name of its class.
 
+    Args:
+        operation: the layer or operation.
+
+    Returns:
+        Its row, with what depends on how it is configured.
+
     Example:
     >>> import keras, kbp
     >>> kbp.graph.traits_of(keras.layers.Dense(3)).size_argument
@@ -222,6 +230,12 @@ def traits_of(operation: keras.Operation) -> LayerTraits:
 def traits_of_class(kind: type) -> LayerTraits:
     """Return what holds of a class, however its layers are configured.
 
+    Args:
+        kind: a class of layers or operations.
+
+    Returns:
+        Its row, `UNKNOWN` if it has none.
+
     Example:
     >>> import keras, kbp
     >>> kbp.graph.traits_of_class(keras.layers.Embedding).reads_indices
@@ -232,7 +246,19 @@ def traits_of_class(kind: type) -> LayerTraits:
 
 
 def unregistered(operations: Iterable[keras.Operation]) -> list[str]:
-    """Return names of layers with kernels whose class has no traits."""
+    """Return names of layers with kernels whose class has no traits.
+
+    Args:
+        operations: layers and operations of a model.
+
+    Example:
+    >>> import keras, kbp
+    >>> class MyDense(keras.layers.Dense): ...
+    >>> layer = MyDense(3, name="mine")
+    >>> layer.build((None, 2))
+    >>> kbp.graph.unregistered([layer, keras.layers.ReLU()])
+    ['mine']
+    """
     return sorted(
         {
             operation.name

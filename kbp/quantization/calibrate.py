@@ -50,6 +50,16 @@ def calibrate(
 
     Raises:
         ValueError: the data are empty, not finite, or do not fit the model.
+
+    Example:
+    >>> import keras, numpy as np
+    >>> from kbp.quantization import calibrate, fake_quantizers, quantize_aware
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
+    >>> quantized = quantize_aware(model)
+    >>> calibrate(quantized, [np.array([[0.0], [2.55]], "float32")])
+    >>> of_input = next(fake_quantizers(quantized))
+    >>> round(float(of_input.scale()), 4)
+    0.01
     """
     taken = take(model, data, batches)
     quantizers = list(fake_quantizers(model))
@@ -66,7 +76,21 @@ def calibrate(
 
 
 def fake_quantizers(model: keras.Model) -> Iterator[FakeQuantize]:
-    """Yield every `FakeQuantize` of a model."""
+    """Yield every `FakeQuantize` of a model.
+
+    Args:
+        model: a functional or built Sequential model.
+
+    Raises:
+        ValueError: the model's graph is not known.
+
+    Example:
+    >>> import keras
+    >>> from kbp.quantization import fake_quantizers, quantize_aware
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> [q.kind for q in fake_quantizers(quantize_aware(model))]
+    ['input', 'kernel', 'tensor']
+    """
     for layer in graph.flatten(model).layers:
         for candidate in (layer, *graph.transforms(layer)):
             if isinstance(candidate, FakeQuantize):

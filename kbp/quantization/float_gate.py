@@ -26,6 +26,12 @@ class FloatGate(keras.layers.Layer):
 
     Returns:
         Tensor of the same shape.
+
+    Example:
+    >>> import numpy as np
+    >>> from kbp.quantization import FloatGate
+    >>> np.asarray(FloatGate("softmax")(np.array([0.5], "float32")))
+    array([0.5], dtype=float32)
     """
 
     def __init__(self, layer: str, **kwargs: Any) -> None:
@@ -55,6 +61,12 @@ class One(keras.layers.Layer):
 
     Returns:
         Tensor `()`, exactly 1 in float32.
+
+    Example:
+    >>> import numpy as np
+    >>> from kbp.quantization import One
+    >>> float(One()(np.array([[2.0, 3.0]], "float32")))
+    1.0
     """
 
     TINY = 1e-30  # vanishes beside 1

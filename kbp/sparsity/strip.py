@@ -27,6 +27,9 @@ def strip(model: keras.Model) -> keras.Model:
         A new, uncompiled model of plain Keras layers, with zeros where the
         masks were, and the same outputs at inference.
 
+    Raises:
+        ValueError: the model's graph is not known.
+
     Example:
     >>> import kbp
     >>> model = kbp.models.PyramidBPNet((16, 16, 1), 10, width=16)
@@ -55,6 +58,17 @@ def fix_masks(model: keras.Model) -> keras.Model:
     Returns:
         A new, uncompiled model with the same outputs at inference. Training
         it changes no mask: a pruned weight stays exactly zero.
+
+    Raises:
+        ValueError: the model's graph is not known.
+
+    Example:
+    >>> import kbp
+    >>> model = kbp.models.PyramidBPNet((16, 16, 1), 10, width=16)
+    >>> fixed = kbp.sparsity.fix_masks(kbp.sparsity.apply_dtm(model))
+    >>> layer = next(kbp.sparsity.masked_layers(fixed))
+    >>> type(layer.transforms[0]).__name__
+    'FixedMask'
     """
     return _fold(graph.flatten(model), lambda transform: FixedMask())
 

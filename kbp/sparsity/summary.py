@@ -27,6 +27,12 @@ class KernelSummary:
         threshold: of the mask; `None` for a fixed one.
         multiply_adds: of the dense layer, or of all layers that give the
             channels, on one example.
+
+    Example:
+    >>> from kbp.sparsity import KernelSummary
+    >>> row = KernelSummary("dense", (4, 5), 20, 5, 5, 0.1, 20)
+    >>> row.sparsity, row.kept_multiply_adds
+    (0.75, 5)
     """
 
     name: str
@@ -59,6 +65,16 @@ def summary(
 
     Returns:
         One `KernelSummary` for each mask.
+
+    Example:
+    >>> import io, rich.console, kbp
+    >>> model = kbp.models.PyramidBPNet((16, 16, 1), 10, width=16)
+    >>> console = rich.console.Console(file=io.StringIO())
+    >>> rows = kbp.sparsity.summary(
+    ...     kbp.sparsity.apply_dtm(model), console=console
+    ... )
+    >>> rows[0].name, rows[0].sparsity
+    ('scale0_dense', 0.0)
     """
     rows = _rows(model)
     table = Table(title=f"Masks of {model.name}")
@@ -98,6 +114,19 @@ def kernel_sparsity(model: keras.Model) -> float:
 
     Kernels are the weights of two or more dimensions. Masks that a model
     still carries count as if they were stripped.
+
+    Args:
+        model: a functional or built Sequential model.
+
+    Returns:
+        The share, in [0, 1]; 0 without kernels.
+
+    Example:
+    >>> import keras, numpy as np, kbp
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    >>> model.set_weights([np.eye(2), np.zeros(2)])
+    >>> kbp.sparsity.kernel_sparsity(model)
+    0.5
     """
     zeros = size = 0
     for layer in graph.flatten(model).layers:
