@@ -1,4 +1,4 @@
-"""The way into a layer that stays in float."""
+"""Layers that mark what stays in float, and feed it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Ranges and statistics that stand."""
+"""Freezing of quantization ranges and of normalization statistics."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""How a user has layers quantized."""
+"""What a person has decided about the quantization of layers."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
