@@ -46,6 +46,7 @@ def _activation(layer: keras.Operation) -> Mapping[str, Any]:
         "activation": layer.activation,
         "rounding": rounding if name else None,
         "fixed_range": FIXED_RANGES.get(name or ""),
+        "problem": None if name else limits.of_activation,
     }
 
 

@@ -13,9 +13,9 @@ import keras
 
 from kbp._utils.arguments import check_one_of
 from kbp.graph.nodes import Node
+from kbp.layers.dtm import GRANULARITIES
 
 KERNEL_QUANTIZERS = ("kernel", "channel", "depthwise")
-PRUNABLE = ("element", "channel")
 ROUNDINGS = ("computed", "copied", "averaged", "joined", "float")
 BATCH_NORMS = ("converter", "lowering")
 CHANNEL_RULES = (
@@ -71,7 +71,7 @@ class LayerTraits:
             kernel, into that of the next layer.
         reads_indices: whether the inputs are integers, which have no range.
         channels: how channels pass: the name of a rule of
-            `kbp.sparsity.channels.rules`, or a function like them.
+            `kbp.sparsity.channels.rules`, or a function like them of one input.
         safe: whether a file may ask for the layer to be made: making it runs
             no code of the file's and opens nothing. The classes that kbp
             registers with Keras always are.
@@ -127,7 +127,7 @@ class LayerTraits:
         if isinstance(self.channels, str):
             check_one_of(CHANNEL_RULES, channels=self.channels)
         for granularity in self.prunable:
-            check_one_of(PRUNABLE, prunable=granularity)
+            check_one_of(GRANULARITIES, prunable=granularity)
         for name in ("size_argument", "kernel_quantizer", "prunable"):
             if getattr(self, name) and self.kernel is None:
                 raise ValueError(
