@@ -14,6 +14,11 @@ def of_channel_scale(node: Node) -> str:
     return "take its channels out with kbp.sparsity.shrink first"
 
 
+def of_activation(node: Node) -> str:
+    """Refuse an activation that has no integer kernel."""
+    return "no 8-bit rule covers its activation"
+
+
 def of_convolution(node: Node) -> str | None:
     """Ask for channels-last tensors."""
     if getattr(node.operation, "data_format", None) == "channels_first":

@@ -46,6 +46,7 @@ def _activation(layer: keras.Operation) -> Mapping[str, Any]:
         "activation": layer.activation,
         "rounding": rounding if name else None,
         "fixed_range": FIXED_RANGES.get(name or ""),
+        "problem": None if name else limits.of_activation,
     }
 
 
@@ -78,6 +79,15 @@ _DEPTHWISE = replace(
 )
 _SEPARABLE = replace(
     _CONVOLUTION, kernel="pointwise_kernel", channels="separable"
+)
+_DENSE = LayerTraits(
+    kernel="kernel",
+    kernel_quantizer="kernel",
+    prunable=("element", "channel"),
+    rounding="computed",
+    fuses_relu=True,
+    channels="kernel",
+    safe=True,
 )
 # The converter refuses Dense kernels with ranges by channel, and transposed
 # convolutions have one range in TFMOT as well.
@@ -116,29 +126,15 @@ _KERNELS: Rows = {
     ),
     layers.SeparableConv1D: _SEPARABLE,
     layers.SeparableConv2D: _SEPARABLE,
-    layers.Dense: LayerTraits(
-        kernel="kernel",
+    layers.Dense: replace(
+        _DENSE,
         size_argument="units",
-        kernel_quantizer="kernel",
-        prunable=("element", "channel"),
-        rounding="computed",
         batch_norm="lowering",
-        fuses_relu=True,
         equalizable=True,
         problem=limits.of_dense,
-        channels="kernel",
-        safe=True,
     ),
-    layers.EinsumDense: LayerTraits(
-        kernel="kernel",
-        size_argument="output_shape",
-        kernel_quantizer="kernel",
-        prunable=("element", "channel"),
-        rounding="computed",
-        fuses_relu=True,
-        problem=limits.of_einsum_dense,
-        channels="kernel",
-        safe=True,
+    layers.EinsumDense: replace(
+        _DENSE, size_argument="output_shape", problem=limits.of_einsum_dense
     ),
     layers.Embedding: LayerTraits(
         kernel="embeddings",

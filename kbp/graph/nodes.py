@@ -22,6 +22,15 @@ class Node:
         consumers: the uses that take the outputs.
         producers: the uses that gave the inputs.
         is_output: an output is one of the model's.
+
+    Example:
+    >>> import keras, kbp
+    >>> inputs = keras.Input((4,))
+    >>> x = keras.layers.Dense(3, name="dense")(inputs)
+    >>> model = keras.Model(inputs, keras.layers.ReLU(name="relu")(x))
+    >>> dense, relu = kbp.graph.nodes(model)
+    >>> dense.successor is relu, relu.is_output
+    (True, True)
     """
 
     operation: keras.Operation
@@ -41,7 +50,22 @@ class Node:
 
 
 def nodes(model: keras.Model) -> list[Node]:
-    """List the uses of layers in a functional model, in order of execution."""
+    """List the uses of layers in a functional model, in order of execution.
+
+    Args:
+        model: a functional model; `flatten` makes one without layers of layers.
+
+    Returns:
+        One `Node` for each call of a layer or operation.
+
+    Example:
+    >>> import keras, kbp
+    >>> inputs = keras.Input((4,))
+    >>> shared = keras.layers.Dense(4, name="shared")
+    >>> model = keras.Model(inputs, shared(shared(inputs)))
+    >>> [node.operation.name for node in kbp.graph.nodes(model)]
+    ['shared', 'shared']
+    """
     found: list[Node] = []
     producer: dict[int, Node] = {}
 

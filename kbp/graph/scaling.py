@@ -10,8 +10,18 @@ from kbp.graph.traits import traits_of
 def kernel_of(layer: keras.Operation) -> keras.Variable:
     """Return the table of weights that a layer's traits name.
 
+    Args:
+        layer: a built layer.
+
     Raises:
         ValueError: they name none.
+
+    Example:
+    >>> import keras, kbp
+    >>> embedding = keras.layers.Embedding(7, 3)
+    >>> embedding.build()
+    >>> tuple(kbp.graph.kernel_of(embedding).shape)
+    (7, 3)
     """
     name = traits_of(layer).kernel
     if name is None:

@@ -5,7 +5,7 @@ alone where that is right, and refused by name where it is not.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,9 +13,9 @@ import keras
 
 from kbp._utils.arguments import check_one_of
 from kbp.graph.nodes import Node
+from kbp.layers.dtm import GRANULARITIES
 
 KERNEL_QUANTIZERS = ("kernel", "channel", "depthwise")
-PRUNABLE = ("element", "channel")
 ROUNDINGS = ("computed", "copied", "averaged", "joined", "float")
 BATCH_NORMS = ("converter", "lowering")
 CHANNEL_RULES = (
@@ -40,7 +40,8 @@ class LayerTraits:
     | `"float"`    | is none: the layer takes or gives the data's own units   |
 
     Args:
-        kernel: attribute that holds the table of weights.
+        kernel: attribute that holds the table of weights. A bias, if there is
+            one, is the attribute `bias`, and an activation `activation`.
         input_axis: the kernel's axis of the channels it reads.
         output_axis: the kernel's axis of the channels it gives; the same axis
             for a depthwise kernel.
@@ -62,6 +63,7 @@ class LayerTraits:
         batch_norm: who folds a BatchNormalization behind the layer into it:
             `"converter"`, LiteRT's, which has a range for each channel;
             `"lowering"`, kbp, before the ranges are measured; `None`: nobody.
+            The layer's constructor takes `use_bias` then.
         fuses_relu: whether LiteRT computes a ReLU behind the layer with it.
         activation: the function of `keras.activations` that it computes.
         homogeneous: whether a positive factor of a channel passes through.
@@ -69,7 +71,7 @@ class LayerTraits:
             kernel, into that of the next layer.
         reads_indices: whether the inputs are integers, which have no range.
         channels: how channels pass: the name of a rule of
-            `kbp.sparsity.channels.rules`, or a function like them.
+            `kbp.sparsity.channels.rules`, or a function like them of one input.
         safe: whether a file may ask for the layer to be made: making it runs
             no code of the file's and opens nothing. The classes that kbp
             registers with Keras always are.
@@ -125,7 +127,7 @@ class LayerTraits:
         if isinstance(self.channels, str):
             check_one_of(CHANNEL_RULES, channels=self.channels)
         for granularity in self.prunable:
-            check_one_of(PRUNABLE, prunable=granularity)
+            check_one_of(GRANULARITIES, prunable=granularity)
         for name in ("size_argument", "kernel_quantizer", "prunable"):
             if getattr(self, name) and self.kernel is None:
                 raise ValueError(
@@ -205,6 +207,12 @@ def traits_of(operation: keras.Operation) -> LayerTraits:
     A layer is looked up by its exact class, an operation of `keras.ops` by the
     name of its class.
 
+    Args:
+        operation: the layer or operation.
+
+    Returns:
+        Its row, with what depends on how it is configured.
+
     Example:
     >>> import keras, kbp
     >>> kbp.graph.traits_of(keras.layers.Dense(3)).size_argument
@@ -222,6 +230,12 @@ def traits_of(operation: keras.Operation) -> LayerTraits:
 def traits_of_class(kind: type) -> LayerTraits:
     """Return what holds of a class, however its layers are configured.
 
+    Args:
+        kind: a class of layers or operations.
+
+    Returns:
+        Its row, `UNKNOWN` if it has none.
+
     Example:
     >>> import keras, kbp
     >>> kbp.graph.traits_of_class(keras.layers.Embedding).reads_indices
@@ -231,8 +245,20 @@ def traits_of_class(kind: type) -> LayerTraits:
     return _ROWS.get(kind if is_layer else kind.__name__, UNKNOWN)
 
 
-def unregistered(operations: Any) -> list[str]:
-    """Return names of layers with kernels whose class has no traits."""
+def unregistered(operations: Iterable[keras.Operation]) -> list[str]:
+    """Return names of layers with kernels whose class has no traits.
+
+    Args:
+        operations: layers and operations of a model.
+
+    Example:
+    >>> import keras, kbp
+    >>> class MyDense(keras.layers.Dense): ...
+    >>> layer = MyDense(3, name="mine")
+    >>> layer.build((None, 2))
+    >>> kbp.graph.unregistered([layer, keras.layers.ReLU()])
+    ['mine']
+    """
     return sorted(
         {
             operation.name

@@ -67,7 +67,12 @@ def check_keras_file(
         path: a `.keras` file.
         most_bytes: how large it may be.
         entry: whether it may hold what the zoo's entries hold alone, and not
-            all that Keras has.
+            all that Keras has. Registered layers whose `kbp.graph.LayerTraits`
+            call them safe may be in either.
+
+    Raises:
+        UserError: the file is no `.keras` file, or asks for what is not known
+            to be safe.
     """
     try:
         with zipfile.ZipFile(path) as archive:

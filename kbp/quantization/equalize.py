@@ -7,6 +7,7 @@ the 256 values.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,9 +17,11 @@ from kbp import graph
 from kbp.layers import FixedMask
 from kbp.quantization.policy import QuantizationPolicy
 
+Pair = tuple[keras.layers.Layer, keras.layers.Layer]
+
 
 def equalized(
-    model: keras.Model, policy: QuantizationPolicy, batches: Sequence
+    model: keras.Model, policy: QuantizationPolicy, batches: Sequence[Any]
 ) -> keras.Model:
     """Return the same function with channels of alike ranges.
 
@@ -48,7 +51,7 @@ def equalized(
         return model
     copies = {}
 
-    def copy(layer):
+    def copy(layer: keras.Operation) -> keras.Operation:
         new = graph.clone_layer(layer)
         copies[graph.unwrapped(layer)] = graph.unwrapped(new)
         return new
@@ -63,21 +66,21 @@ def equalized(
     return model
 
 
-def _pairs(model, policy) -> Iterator[tuple]:
+def _pairs(model: keras.Model, policy: QuantizationPolicy) -> Iterator[Pair]:
     """Yield two layers with nothing but homogeneous ones between them.
 
     The first has a kernel, or is the BatchNormalization behind one; the second
     has a kernel that reads the same channels.
     """
-    uses = graph.nodes(model)
-    operations = [use.operation for use in uses]
+    nodes = graph.nodes(model)
+    operations = [node.operation for node in nodes]
     free = {
         graph.unwrapped(layer)
         for layer in model.layers
         if all(type(t) is FixedMask for t in graph.transforms(layer))
     }
 
-    def is_free(layer):
+    def is_free(layer: keras.Operation) -> bool:
         return (
             layer in free
             and layer not in policy
@@ -88,23 +91,23 @@ def _pairs(model, policy) -> Iterator[tuple]:
             )
         )
 
-    for use in uses:
-        if not graph.traits_of(use.operation).equalizable:
+    for node in nodes:
+        if not graph.traits_of(node.operation).equalizable:
             continue
-        following = use.successor
+        following = node.successor
         if following and isinstance(
             following.operation, layers.BatchNormalization
         ):
-            use, following = following, following.successor
-            if not use.operation.scale:
+            node, following = following, following.successor
+            if not node.operation.scale:
                 continue
-        first = use.operation
+        first = node.operation
         while (
             following
             and graph.traits_of(following.operation).homogeneous
             and following.operation not in policy
         ):
-            use, following = following, following.successor
+            node, following = following, following.successor
         if not following:
             continue
         second = following.operation
@@ -117,7 +120,9 @@ def _pairs(model, policy) -> Iterator[tuple]:
             yield first, second
 
 
-def _factors(model, pairs, batches):
+def _factors(
+    model: keras.Model, pairs: list[Pair], batches: Sequence[Any]
+) -> list[np.ndarray]:
     """Return of each pair what divides its channels, powers of two."""
     if not pairs or not batches:
         return []
@@ -135,17 +140,19 @@ def _factors(model, pairs, batches):
     ]
 
 
-def _largest_weights(layer):
+def _largest_weights(layer: keras.layers.Layer) -> np.ndarray:
     """Return the greatest absolute weight of each channel that is read."""
     kernel = graph.values_of(graph.kernel_of(layer))
     return _largest(np.moveaxis(kernel, graph.traits_of(layer).input_axis, -1))
 
 
-def _inputs_of(chosen, model):
+def _inputs_of(
+    chosen: list[keras.layers.Layer], model: keras.Model
+) -> keras.Model:
     """Return a model of what goes into some layers of a model."""
     found = {}
 
-    def record(layer, *args, **kwargs):
+    def record(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         if graph.unwrapped(layer) in chosen:
             (found[graph.unwrapped(layer)],) = graph.tensors_of((args, kwargs))
         return layer(*args, **kwargs)
@@ -154,13 +161,13 @@ def _inputs_of(chosen, model):
     return keras.Model(inputs, [found[layer] for layer in chosen])
 
 
-def _largest(x):
+def _largest(x: Any) -> np.ndarray:
     """Return the greatest absolute value of each index of the last axis."""
     x = np.abs(keras.ops.convert_to_numpy(x)).astype("float64")
     return x.max(axis=tuple(range(x.ndim - 1)))
 
 
-def _factor(values, weights):
+def _factor(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     alive = (values > 0) & (weights > 0)
     exponents = np.zeros_like(values)
     if alive.any():

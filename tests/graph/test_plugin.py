@@ -1,6 +1,8 @@
 """A layer of a person's own, from one file that lies outside of kbp."""
 
 import importlib.util
+import json
+import zipfile
 
 import keras
 import numpy as np
@@ -151,6 +153,31 @@ def test_loads_from_a_file(known, images, tmp_path):
     np.testing.assert_array_equal(
         as_numpy(loaded(images)), as_numpy(model(images))
     )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"class_name": "__lambda__"},
+        {"class_name": "Popen", "module": "subprocess"},
+        {"registered_name": "mine>Other"},
+        {"registered_name": "other>Mixture"},
+    ],
+)
+def test_file_cannot_pretend_to_be_of_a_known_layer(known, tmp_path, wrong):
+    path, spoilt = tmp_path / "model.keras", tmp_path / "spoilt.keras"
+    network(known).save(path)
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(spoilt, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                config["config"]["layers"][1] |= wrong
+                content = json.dumps(config)
+            new.writestr(name, content)
+    for entry in (False, True):
+        with pytest.raises(UserError, match="not known to be safe"):
+            safe.check_keras_file(spoilt, entry=entry)
 
 
 @pytest.mark.parametrize("granularity", ["element", "channel"])

@@ -13,9 +13,11 @@ from kbp.graph import (
     UNKNOWN,
     LayerTraits,
     register_layer_traits,
+    traits,
     traits_of,
     traits_of_class,
 )
+from kbp.sparsity.channels import rules
 
 GOLDEN = json.loads(
     (Path(__file__).parents[1] / "golden/layer_traits.json").read_text()
@@ -44,11 +46,11 @@ def operation_classes():
     return {k for k in found if k.__module__.startswith("keras.")}
 
 
-def told(traits, names=None):
+def told(row, names=None):
     """Return what a row says, as plain data."""
     said = {}
-    for field in dataclasses.fields(traits):
-        value = getattr(traits, field.name)
+    for field in dataclasses.fields(row):
+        value = getattr(row, field.name)
         if value != field.default and (names is None or field.name in names):
             said[field.name] = value
     for name in ("problem", "by_configuration"):
@@ -130,6 +132,10 @@ def test_subclass_has_no_traits_but_its_own():
 def test_wrong_trait_is_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         LayerTraits(**wrong)
+
+
+def test_each_name_of_a_channel_rule_has_its_rule():
+    assert set(traits.CHANNEL_RULES) == set(rules.RULES)
 
 
 def test_what_has_no_traits_is_named():

@@ -120,8 +120,6 @@ def _problem(node: Node) -> str | None:
     problem = traits.problem(node) if traits.problem else None
     if problem or traits.rounding:
         return problem
-    if type(operation) is layers.Activation:
-        return "no 8-bit rule covers its activation"
     return (
         "no 8-bit rule covers it; register its traits with "
         "kbp.graph.register_layer_traits, give `configs` a QuantizeConfig of "

@@ -22,6 +22,16 @@ def multiply_adds(node: graph.Node) -> int:
 
     Of layers with kernels and of matrix products; 0 for all others. Sizes that
     are not known count as 1.
+
+    Args:
+        node: the use.
+
+    Example:
+    >>> import keras, kbp
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> (node,) = kbp.graph.nodes(kbp.graph.flatten(model))
+    >>> kbp.sparsity.multiply_adds(node)
+    12
     """
     operation = node.operation
     if type(operation).__name__ == "Matmul":
