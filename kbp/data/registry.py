@@ -32,8 +32,8 @@ class DataSet:
 
     @property
     def module(self) -> str:
-        """Name of the module that loads it, without its packages."""
-        return self.config.__module__.rpartition(".")[2]
+        """Name of the module that declares its keys and loads it."""
+        return self.config.__module__
 
 
 DATASETS: Registry[DataSet] = Registry(

@@ -57,7 +57,7 @@ _CARD = """# {name}
 {table}
 
 Architecture: [{architecture}.py](../../kbp/models/{architecture}.py); data,
-their source and splits: [{module}.py](../../kbp/data/{module}.py); all
+their source and splits: [{module}.py](../../{path}.py); all
 settings: [recipe.toml](recipe.toml). Figures:
 `python -m kbp benchmark recipe {name}{data_dir}`.
 """
@@ -179,7 +179,8 @@ def render_card(entry: zoo.Entry, results: dict) -> str:
         architecture=entry.recipe.model.architecture,
         data=section.name,
         fold=f", {note}" if note else "",
-        module=dataset.module,
+        module=dataset.module.rpartition(".")[2],
+        path=dataset.module.replace(".", "/"),
         data_dir=" --data-dir DIR" * dataset.in_data_dir,
         table=markdown_table(results),
     )
