@@ -13,17 +13,17 @@ EXAMPLES = (
 def add_arguments(parser):
     """Add the command's arguments to its parser."""
     import_tensorflow()
-    from kbp.tasks.forecasting import Forecasting
+    from kbp.tasks.predict_series import SeriesPrediction
 
     add_model(parser)
-    Forecasting.add_predict_arguments(parser)
+    SeriesPrediction.add_arguments(parser)
     add_out(parser)
     add_imports(parser)
 
 
 def run(options, console):
     """Run the command."""
-    from kbp.tasks.forecasting import Forecasting
+    from kbp.tasks.predict_series import SeriesPrediction
 
     model, recipe = open_model(options.model)
-    Forecasting.predict(model, recipe, options, console)
+    SeriesPrediction.run(model, recipe, options, console)

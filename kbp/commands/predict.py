@@ -49,15 +49,15 @@ def run(options, console):
     from kbp.tasks.prediction import task_of
 
     model, recipe = open_model(options.model)
-    task = task_of(model, recipe)
+    prediction = task_of(model, recipe).prediction
     # The model chooses the task, and the task what follows.
     words = f"{options.parser.prog} {options.model}"
     parser = type(options.parser)(prog=words)
-    task.add_predict_arguments(parser)
+    prediction.add_arguments(parser)
     add_out(parser)
     add_imports(parser)
     parser.parse_args(options.rest, options)
-    task.predict(model, recipe, options, console)
+    prediction.run(model, recipe, options, console)
 
 
 def open_model(name):

@@ -32,7 +32,7 @@ class DataSet:
 
     @property
     def module(self) -> str:
-        """Name of the module that loads it."""
+        """Name of the module that declares its keys and loads it."""
         return self.config.__module__
 
 

@@ -2,7 +2,8 @@
 
 import html
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich import box
@@ -13,9 +14,6 @@ from kbp.reports import figures
 from kbp.reports.metrics_file import read_metrics
 from kbp.reports.stage import Stage
 from kbp.tasks import Task
-
-if TYPE_CHECKING:
-    from kbp.training.workdir import WorkDir
 
 PREDICTIONS = "predictions.svg"
 # What `Verification.within_one` counts, by its unit.
@@ -71,7 +69,11 @@ def result_table(stages: Sequence[Stage], run: dict[str, Any]) -> Table:
 
 
 def write(
-    folder: "WorkDir", task: Task, stages: Sequence[Stage], outputs: np.ndarray
+    folder: Path,
+    task: Task,
+    run: dict[str, Any],
+    stages: Sequence[Stage],
+    outputs: np.ndarray,
 ) -> None:
     """Write `report.html` into a run's folder: one file, no network.
 
@@ -80,10 +82,11 @@ def write(
     Args:
         folder: the run's.
         task: the run's.
+        run: what `run.json` is to hold.
         stages: rows of the table.
         outputs: of the int8 file, for the test examples.
     """
-    rows = read_metrics(folder.path / "metrics.csv")
+    rows = read_metrics(folder / "metrics.csv")
     own = task.figures(outputs)
     sections = {
         "Result": _html_table(
@@ -96,9 +99,8 @@ def write(
             ("score", "test"), [*task.details(outputs).items()]
         ),
         **own,
-        "Recipe": f"<pre>{html.escape(folder.recipe.to_toml().strip())}</pre>",
+        "Recipe": f"<pre>{html.escape(task.recipe.to_toml().strip())}</pre>",
     }
-    run: Any = folder.run  # there is one: it has finished
     title = html.escape(_title(run["recipe"]))
     said = html.escape(facts(run)).replace("\n", "<br>")
     body = [f"<h1>{title}</h1>", f"<p>{said}</p>"]
@@ -106,10 +108,10 @@ def write(
         if content:
             body += [f"<h2>{heading}</h2>", content]
     page = _PAGE.format(title=title, body="\n".join(body))
-    write_atomically(folder.path / "report.html", page)
+    write_atomically(folder / "report.html", page)
     if own:
         *_, predictions = own.values()
-        write_atomically(folder.path / PREDICTIONS, predictions)
+        write_atomically(folder / PREDICTIONS, predictions)
 
 
 def _title(recipe: dict[str, Any]) -> str:

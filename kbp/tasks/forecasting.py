@@ -1,6 +1,5 @@
 """The next values of a series."""
 
-import argparse
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,19 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import keras
 import numpy as np
 import tensorflow as tf
-from rich.console import Console
 
 from kbp import data, models
 from kbp._utils.config import check_unused, choice, number
 from kbp.errors import UserError
 from kbp.reports.forecast_figures import sample_forecasts
-from kbp.tasks import predict_series
+from kbp.tasks.predict_series import SeriesPrediction
 from kbp.tasks.registry import register_task
 from kbp.tasks.task import Task
 
 if TYPE_CHECKING:
     from kbp.recipes.recipe import Recipe
-    from kbp.tasks.prediction import OpenModel
 
 _LOSSES = {
     "huber": keras.losses.Huber,
@@ -66,6 +63,7 @@ class Forecasting(Task):
     splits_kind = data.SeriesSplits
     takes = "rows of values in any units"
     gives = "the rows after them"
+    prediction = SeriesPrediction
 
     def __init__(self, recipe: "Recipe", splits: data.SeriesSplits):
         super().__init__(recipe, splits)
@@ -144,21 +142,3 @@ class Forecasting(Task):
         return {
             "Forecasts of the int8 file": sample_forecasts(self.splits, outputs)
         }
-
-    @classmethod
-    def fits(cls, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
-        return predict_series.fits(inputs, outputs)
-
-    @classmethod
-    def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        predict_series.add_arguments(parser)
-
-    @classmethod
-    def predict(
-        cls,
-        model: "OpenModel",
-        recipe: "Recipe | None",
-        options: argparse.Namespace,
-        console: Console,
-    ) -> None:
-        predict_series.predict(model, recipe, options, console)

@@ -12,74 +12,69 @@ from kbp._utils.files import write_atomically
 from kbp.data.formats.image_files import find_images, read_image
 from kbp.errors import UserError
 from kbp.inference import pixels
+from kbp.tasks.prediction import OpenModel, Prediction
 
 if TYPE_CHECKING:
-    from kbp.tasks.prediction import OpenModel
+    from kbp.recipes.recipe import Recipe
 
 
-def fits(inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
-    """Say whether a model of such shapes can label the pixels of images."""
-    return (
-        len(inputs) == len(outputs) == 3
-        and inputs[:2] == outputs[:2]
-        and inputs[2] in (1, 3)
-        and 2 <= outputs[2] <= 256
+class MaskPrediction(Prediction):
+    """A mask and an overlay for each image, by a model that labels pixels."""
+
+    needs = (
+        "must label pixels: take images of 1 or 3 channels and give logits of "
+        "2 to 256 classes for each pixel"
     )
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the images, and how to cut them into tiles."""
-    parser.add_argument(
-        "images", metavar="IMAGE", nargs="+", help="image files, or folders"
-    )
-    parser.add_argument(
-        "--overlap",
-        type=positive,
-        metavar="PIXELS",
-        help="of neighbouring tiles, where an image is larger than the "
-        "model's input (default: a quarter of that)",
-    )
-
-
-def predict(
-    model: "OpenModel", options: argparse.Namespace, console: Console
-) -> None:
-    """Write a mask and an overlay for each image.
-
-    Args:
-        model: that labels pixels.
-        options: `images`, `overlap`, and the folder `out`.
-        console: where to say what was written.
-
-    Raises:
-        UserError: the model labels no pixels, an image cannot be read, or a
-            file is there; nothing was written.
-    """
-    if not fits(model.inputs, model.outputs):
-        raise UserError(
-            f"{model.path}: must label pixels: take images of 1 or 3 channels "
-            "and give logits of 2 to 256 classes for each pixel; takes "
-            f"{model.inputs} and gives {model.outputs}"
+    @classmethod
+    def fits(cls, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
+        return (
+            len(inputs) == len(outputs) == 3
+            and inputs[:2] == outputs[:2]
+            and inputs[2] in (1, 3)
+            and 2 <= outputs[2] <= 256
         )
-    height, width, channels = model.inputs
-    overlap = options.overlap or min(height, width) // 4
-    if overlap >= min(height, width):
-        raise UserError(
-            f"--overlap must be less than {min(height, width)}, the size of "
-            f"the model's input; received {overlap}"
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "images", metavar="IMAGE", nargs="+", help="image files, or folders"
         )
-    sources = _files(options.images)
-    targets = _targets(sources, Path(options.out))
-    for source in sources:  # all, before the first is written
-        read_image(source, channels)
-    for source, (mask, overlay) in zip(sources, targets, strict=True):
-        image = read_image(source, channels)
-        labels = pixels.label(
-            model.predict, image, (height, width), overlap=overlap
+        parser.add_argument(
+            "--overlap",
+            type=positive,
+            metavar="PIXELS",
+            help="of neighbouring tiles, where an image is larger than the "
+            "model's input (default: a quarter of that)",
         )
-        write_atomically(mask, pixels.mask_as_png(labels, model.outputs[2]))
-        write_atomically(overlay, pixels.overlay_as_png(image, labels))
-        say_written(console, mask)
+
+    @classmethod
+    def write(
+        cls,
+        model: OpenModel,
+        recipe: "Recipe | None",
+        options: argparse.Namespace,
+        console: Console,
+    ) -> None:
+        height, width, channels = model.inputs
+        overlap = options.overlap or min(height, width) // 4
+        if overlap >= min(height, width):
+            raise UserError(
+                f"--overlap must be less than {min(height, width)}, the size "
+                f"of the model's input; received {overlap}"
+            )
+        sources = _files(options.images)
+        targets = _targets(sources, Path(options.out))
+        for source in sources:  # all, before the first is written
+            read_image(source, channels)
+        for source, (mask, overlay) in zip(sources, targets, strict=True):
+            image = read_image(source, channels)
+            labels = pixels.label(
+                model.predict, image, (height, width), overlap=overlap
+            )
+            write_atomically(mask, pixels.mask_as_png(labels, model.outputs[2]))
+            write_atomically(overlay, pixels.overlay_as_png(image, labels))
+            say_written(console, mask)
 
 
 def _files(names: Sequence[str]) -> list[Path]:

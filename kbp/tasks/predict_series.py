@@ -16,84 +16,77 @@ from kbp._utils.files import write_atomically
 from kbp.data.formats import csv_table
 from kbp.errors import UserError
 from kbp.reports.forecast_figures import whole_forecast
+from kbp.tasks.prediction import OpenModel, Prediction
 
 if TYPE_CHECKING:
     from kbp.recipes.recipe import Recipe
-    from kbp.tasks.prediction import OpenModel
 
 
-def fits(inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
-    """Say whether a model of such shapes can continue rows of values."""
-    return len(inputs) == len(outputs) == 2 and inputs[1] == outputs[1]
+class SeriesPrediction(Prediction):
+    """A forecast in the file's own units, and its plot."""
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the file, and how to read it."""
-    parser.add_argument("csv", metavar="CSV", help="a CSV file with a header")
-    parser.add_argument(
-        "--time-column",
-        metavar="NAME",
-        help="column of times, '' for none (default: that of the model's "
-        "recipe)",
-    )
-    parser.add_argument(
-        "--columns",
-        nargs="+",
-        metavar="NAME",
-        help="columns of values, as many as the model takes (default: those "
-        "of the model's recipe, or all but the times)",
-    )
-    parser.add_argument(
-        "--missing",
-        choices=csv_table.MISSING,
-        help="what to do about missing values (default: as the recipe)",
+    needs = (
+        "must take rows of values and give as many values for the rows after "
+        "them"
     )
 
+    @classmethod
+    def fits(cls, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
+        return len(inputs) == len(outputs) == 2 and inputs[1] == outputs[1]
 
-def predict(
-    model: "OpenModel",
-    recipe: "Recipe | None",
-    options: argparse.Namespace,
-    console: Console,
-) -> None:
-    """Write a forecast in the file's own units, and its plot.
-
-    Args:
-        model: that forecasts.
-        recipe: what it was trained with, if that is known.
-        options: `csv`, `time_column`, `columns`, `missing`, and the folder
-            `out`.
-        console: where to say what was written.
-
-    Raises:
-        UserError: the model or the CSV file does not fit, or a file is there;
-            nothing was written.
-    """
-    if not fits(model.inputs, model.outputs):
-        raise UserError(
-            f"{model.path}: must take rows of values and give as many values "
-            f"for the rows after them; takes {model.inputs} and gives "
-            f"{model.outputs}"
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "csv", metavar="CSV", help="a CSV file with a header"
         )
-    source = Path(options.csv)
-    reading = _reading(recipe, options)
-    table = csv_table.read(source, **reading)
-    forecast, window, scale = _forecast(model, table, options.model, source)
-    folder = Path(options.out)
-    targets = [folder / f"{source.stem}_forecast.{x}" for x in ("csv", "svg")]
-    for target in targets:
-        check_new(target)
-    times = _times_after(source, table.times, len(forecast))
-    name = reading.get("time_column") or "row"
-    contents = (
-        _as_csv(name, times, table.names, forecast, scale),
-        whole_forecast(window, forecast, table.names),
-    )
-    if table.filled:
-        console.print(f"{table.filled} missing values were filled in.")
-    for target, content in zip(targets, contents, strict=True):
-        write_atomically(target, content)
-        say_written(console, target)
+        parser.add_argument(
+            "--time-column",
+            metavar="NAME",
+            help="column of times, '' for none (default: that of the model's "
+            "recipe)",
+        )
+        parser.add_argument(
+            "--columns",
+            nargs="+",
+            metavar="NAME",
+            help="columns of values, as many as the model takes (default: "
+            "those of the model's recipe, or all but the times)",
+        )
+        parser.add_argument(
+            "--missing",
+            choices=csv_table.MISSING,
+            help="what to do about missing values (default: as the recipe)",
+        )
+
+    @classmethod
+    def write(
+        cls,
+        model: OpenModel,
+        recipe: "Recipe | None",
+        options: argparse.Namespace,
+        console: Console,
+    ) -> None:
+        source = Path(options.csv)
+        reading = _reading(recipe, options)
+        table = csv_table.read(source, **reading)
+        forecast, window, scale = _forecast(model, table, options.model, source)
+        folder = Path(options.out)
+        targets = [
+            folder / f"{source.stem}_forecast.{x}" for x in ("csv", "svg")
+        ]
+        for target in targets:
+            check_new(target)
+        times = _times_after(source, table.times, len(forecast))
+        name = reading.get("time_column") or "row"
+        contents = (
+            _as_csv(name, times, table.names, forecast, scale),
+            whole_forecast(window, forecast, table.names),
+        )
+        if table.filled:
+            console.print(f"{table.filled} missing values were filled in.")
+        for target, content in zip(targets, contents, strict=True):
+            write_atomically(target, content)
+            say_written(console, target)
 
 
 def _reading(
@@ -111,7 +104,7 @@ def _reading(
 
 
 def _forecast(
-    model: "OpenModel", table: csv_table.Table, name: str, source: Path
+    model: OpenModel, table: csv_table.Table, name: str, source: Path
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return forecast, window and its scale, in the units of the table."""
     rows, columns = model.inputs

@@ -1,19 +1,21 @@
-"""Models that are asked to predict, and whose task that is."""
+"""What models predict for files of a person's own."""
 
+import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from rich.console import Console
 
 from kbp.errors import UserError
 from kbp.inference.loading import open_model
 from kbp.tasks.registry import TASKS
-from kbp.tasks.task import Task
 
 if TYPE_CHECKING:
     from kbp.recipes.recipe import Recipe
+    from kbp.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,74 @@ class OpenModel:
         return cls(path, *open_model(path))
 
 
-def task_of(model: OpenModel, recipe: "Recipe | None") -> type[Task]:
+class Prediction:
+    """What the command `predict` does with models of a task: here, nothing.
+
+    A task whose models predict files has a subclass as its `prediction`.
+
+    Attributes:
+        needs: what models must do, in words.
+    """
+
+    needs: ClassVar[str] = (
+        "must be of a task that predicts files; "
+        "kbp.export.Runner(path).predict takes arrays"
+    )
+
+    @classmethod
+    def fits(cls, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
+        """Say whether a model of such shapes can be one of the task's.
+
+        Args:
+            inputs: shape of one example.
+            outputs: shape of what the model gives for it.
+        """
+        return False
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add what the command takes after the model: files and options."""
+        parser.add_argument("files", metavar="FILE", nargs="*")
+
+    @classmethod
+    def run(
+        cls,
+        model: OpenModel,
+        recipe: "Recipe | None",
+        options: argparse.Namespace,
+        console: Console,
+    ) -> None:
+        """Write predictions for the files, if the model fits.
+
+        Args:
+            model: the model to ask.
+            recipe: what it was trained with, if that is known.
+            options: see `add_arguments`; `out` is the folder for the results.
+            console: where to say what was written.
+
+        Raises:
+            UserError: the model or a file does not fit; nothing was written.
+        """
+        if not cls.fits(model.inputs, model.outputs):
+            raise UserError(
+                f"{model.path}: {cls.needs}; takes {model.inputs} and gives "
+                f"{model.outputs}"
+            )
+        cls.write(model, recipe, options, console)
+
+    @classmethod
+    def write(
+        cls,
+        model: OpenModel,
+        recipe: "Recipe | None",
+        options: argparse.Namespace,
+        console: Console,
+    ) -> None:
+        """Write predictions of a model that fits, see `run`."""
+        raise NotImplementedError(cls)
+
+
+def task_of(model: OpenModel, recipe: "Recipe | None") -> "type[Task]":
     """Return the task of a model: its recipe's, else one that its shapes fit.
 
     Args:
@@ -55,11 +124,10 @@ def task_of(model: OpenModel, recipe: "Recipe | None") -> type[Task]:
     if recipe is not None:
         return TASKS[recipe.task.name]
     for name in TASKS:
-        if TASKS[name].fits(model.inputs, model.outputs):
+        if TASKS[name].prediction.fits(model.inputs, model.outputs):
             return TASKS[name]
+    kinds = {TASKS[name].prediction for name in TASKS} - {Prediction}
     raise UserError(
-        f"{model.path}: belongs to no run of kbp, and no task is known that "
-        f"takes {model.inputs} and gives {model.outputs}: models must label "
-        "pixels (images of 1 or 3 channels, logits of 2 to 256 classes), or "
-        "forecast (rows of values)"
+        f"{model.path}: {', or '.join(sorted(k.needs for k in kinds))}; takes "
+        f"{model.inputs} and gives {model.outputs}"
     )

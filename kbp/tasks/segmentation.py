@@ -1,12 +1,10 @@
 """One label for each pixel."""
 
-import argparse
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import keras
 import numpy as np
-from rich.console import Console
 
 from kbp import data
 from kbp._utils.config import number
@@ -14,14 +12,13 @@ from kbp.data.splits import Augment
 from kbp.errors import UserError
 from kbp.metrics import Dice, IoU
 from kbp.reports import figures
-from kbp.tasks import predict_masks
 from kbp.tasks.class_loss import ClassLossConfig, class_loss
+from kbp.tasks.predict_masks import MaskPrediction
 from kbp.tasks.registry import register_task
 from kbp.tasks.task import Task
 
 if TYPE_CHECKING:
     from kbp.recipes.recipe import Recipe
-    from kbp.tasks.prediction import OpenModel
 
 Overlap = TypeVar("Overlap", bound=keras.metrics.Metric)
 
@@ -49,6 +46,7 @@ class Segmentation(Task):
     }
     takes = "images in [0, 1]"
     gives = "logits of each pixel"
+    prediction = MaskPrediction
 
     def __init__(self, recipe: "Recipe", splits: data.Splits):
         super().__init__(recipe, splits)
@@ -118,21 +116,3 @@ class Segmentation(Task):
                 self.splits.test, np.argmax(outputs, axis=-1)
             )
         }
-
-    @classmethod
-    def fits(cls, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
-        return predict_masks.fits(inputs, outputs)
-
-    @classmethod
-    def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        predict_masks.add_arguments(parser)
-
-    @classmethod
-    def predict(
-        cls,
-        model: "OpenModel",
-        recipe: "Recipe | None",
-        options: argparse.Namespace,
-        console: Console,
-    ) -> None:
-        predict_masks.predict(model, options, console)

@@ -1,6 +1,5 @@
 """What a model learns from a data set, and how it is judged."""
 
-import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -8,15 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import keras
 import numpy as np
 import tensorflow as tf
-from rich.console import Console
 
 from kbp import data
 from kbp.data.splits import Augment, Tensor
 from kbp.errors import UserError
+from kbp.tasks.prediction import Prediction
 
 if TYPE_CHECKING:
     from kbp.recipes.recipe import Recipe
-    from kbp.tasks.prediction import OpenModel
 
 Section = TypeVar("Section")
 
@@ -41,6 +39,7 @@ class Task(ABC):
         splits_kind: class of the splits that the task is for.
         takes: what models take, in words, for model cards.
         gives: what they give.
+        prediction: what the command `predict` does with models of the task.
         shape: of one example as the model reads it.
         steps: training steps of an epoch.
         loss: of the model's outputs.
@@ -58,6 +57,7 @@ class Task(ABC):
     splits_kind: ClassVar[type[Any]] = data.Splits
     takes: ClassVar[str] = "examples"
     gives: ClassVar[str] = "predictions"
+    prediction: ClassVar[type[Prediction]] = Prediction
     splits: Any  # what it holds depends on `splits_kind`
 
     def __init__(self, recipe: "Recipe", splits: Any):
@@ -134,48 +134,6 @@ class Task(ABC):
         Args:
             outputs: of the int8 file, for the test examples.
         """
-
-    @classmethod
-    def fits(cls, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
-        """Say whether a model of such shapes can be one of this task's.
-
-        It is asked where no recipe says what a model is for.
-
-        Args:
-            inputs: shape of one example.
-            outputs: shape of what the model gives for it.
-        """
-        return False
-
-    @classmethod
-    def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add what `predict` takes after the model: files and options."""
-        parser.add_argument("files", metavar="FILE", nargs="*")
-
-    @classmethod
-    def predict(
-        cls,
-        model: "OpenModel",
-        recipe: "Recipe | None",
-        options: argparse.Namespace,
-        console: Console,
-    ) -> None:
-        """Write predictions for files of a person's own.
-
-        Args:
-            model: the model to ask.
-            recipe: what it was trained with, if that is known.
-            options: see `add_predict_arguments`.
-            console: where to say what was written.
-
-        Raises:
-            UserError: the task has no such files, the model does not fit, or a
-                file is wrong; nothing was written.
-        """
-        raise UserError(
-            f"{model.path}: is for the task {cls.name!r}, which predicts no "
-            "files; kbp.export.Runner(path).predict takes arrays"
-        )
 
     def training_batches(
         self, *, seed: int, start_step: int = 0

@@ -157,7 +157,9 @@ class Pipeline:
         run["seconds"] = time.perf_counter() - start
         run["peak_memory_bytes"] = _peak_memory()
         run["metric"] = self.task.metric
-        report.write(self.folder, self.task, stages, self.int8_outputs)
+        report.write(
+            self.folder.path, self.task, run, stages, self.int8_outputs
+        )
         self.folder.finished = True
 
     def train(self) -> tuple[keras.Model, keras.Model, keras.Model]:

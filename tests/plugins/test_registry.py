@@ -123,6 +123,7 @@ def test_every_data_set_has_a_task():
         assert isinstance(entry, DataSet)
         assert entry.task in TASKS
         assert entry.config.__doc__.startswith("Keys of `[data]` for")
+        assert entry.module.startswith("kbp.data.")
     fold = DATASETS["isbi2012"]
     assert fold.note(fold.config(fold=2)) == "fold 2 of 5"
 
