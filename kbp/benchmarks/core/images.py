@@ -1,4 +1,4 @@
-"""CIFAR-10 as the races train on it and are judged on it."""
+"""CIFAR-10 as the races use it for training and evaluation."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ class Images:
 
     Attributes:
         train: the training examples.
-        splits: what trainings are judged on, `"validation"` and `"test"`.
+        splits: the examples to evaluate on, `"validation"` and `"test"`.
     """
 
     def __init__(self, data_dir: str | None):
@@ -51,7 +51,7 @@ def file_accuracy(path: Path, examples: data.Examples) -> float:
 
 
 def accuracy(model: keras.Model, examples: data.Examples) -> float:
-    """Return a model's accuracy at inference; tf_keras's models do, too."""
+    """Return the accuracy of a model, of Keras or tf_keras, at inference."""
     logits = [
         model.predict_on_batch(examples.inputs[start : start + 500])
         for start in range(0, len(examples), 500)
