@@ -22,7 +22,9 @@ def test_examples_print_what_they_say(name):
     assert doctest.testmod(module, optionflags=flags).failed == 0
 
 
-@pytest.mark.parametrize("room", ["layers", "optimizers", "models"])
+@pytest.mark.parametrize(
+    "room", ["layers", "optimizers", "models", "losses", "metrics", "export"]
+)
 def test_every_public_class_has_an_example(room):
     package = importlib.import_module(f"kbp.{room}")
     for name in package.__all__:

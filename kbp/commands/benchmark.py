@@ -8,6 +8,7 @@ from rich.table import Table
 
 from kbp.commands.common import (
     add_data_dir,
+    add_imports,
     positive,
     read_recipe,
     users_errors,
@@ -83,6 +84,7 @@ def add_arguments(parser):
         help="of a recipe: folder of its runs (default: runs/RECIPE.seeds)",
     )
     add_data_dir(parser)
+    add_imports(parser)
     lines = [f"{name:15} {text}" for name, text in summaries().items()]
     parser.add_argument_group("benchmarks", "\n".join(lines))
 

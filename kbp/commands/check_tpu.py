@@ -2,10 +2,13 @@
 
 from rich.table import Table
 
-from kbp.commands.common import add_data_dir, add_settings, read_recipe
+from kbp.commands.common import (
+    add_data_dir,
+    add_imports,
+    add_settings,
+    read_recipe,
+)
 from kbp.errors import UserError
-from kbp.training.distribution import tpu
-from kbp.training.pipeline import Pipeline
 
 HELP = (
     "compile the training steps of a recipe with the compiler of a TPU, on "
@@ -25,16 +28,20 @@ def add_arguments(parser):
     parser.add_argument(
         "--topology",
         metavar="NAME",
-        default=tpu.DEFAULT_TOPOLOGY,
+        default="v5e:2x2",
         help="version and shape of the TPU, e.g. v5e:2x2 (default: "
         "%(default)s); each chip is a replica",
     )
     add_settings(parser)
     add_data_dir(parser)
+    add_imports(parser)
 
 
 def run(options, console):
     """Run the command."""
+    from kbp.training.distribution import tpu
+    from kbp.training.pipeline import Pipeline
+
     recipe, name = read_recipe(options.recipe)
     recipe = recipe.with_settings(
         [*options.set, "training.strategy=one_device"]

@@ -2,25 +2,47 @@
 
 import argparse
 import contextlib
+import importlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from kbp import zoo
+from kbp._utils import plugins
+from kbp._utils.command_line import check_new, positive, say_written
+from kbp._utils.stderr import suppress_stderr
 from kbp.errors import UserError
-from kbp.export import Audit
-from kbp.inference import loading
-from kbp.recipes import Recipe
-from kbp.training.workdir import read_run
+
+if TYPE_CHECKING:
+    from kbp.export import Audit
+    from kbp.recipes import Recipe
+
+__all__ = [
+    "add_data_dir",
+    "add_imports",
+    "add_settings",
+    "check_new",
+    "find_models",
+    "find_recipe",
+    "import_tensorflow",
+    "is_entry",
+    "positive",
+    "read_recipe",
+    "say_written",
+    "summary",
+    "users_errors",
+]
 
 
-def read_recipe(name: str) -> tuple[Recipe, str]:
+def read_recipe(name: str) -> tuple["Recipe", str]:
     """Return a recipe and a short name for it, from a file or the zoo.
 
     Raises:
         UserError: there is no such recipe, or it is wrong.
     """
+    from kbp import zoo
+    from kbp.recipes import Recipe
+
     path = Path(name)
     if path.suffix == ".toml" or path.exists() or len(path.parts) > 1:
         path = path / "recipe.toml" if path.is_dir() else path
@@ -31,6 +53,8 @@ def read_recipe(name: str) -> tuple[Recipe, str]:
 
 def is_entry(name: str) -> bool:
     """Say whether a name is one of the zoo, and no file's or folder's."""
+    from kbp import zoo
+
     return not Path(name).exists() and name in {e.name for e in zoo.entries()}
 
 
@@ -40,22 +64,65 @@ def find_models(name: str) -> list[Path]:
     Raises:
         UserError: there are none.
     """
+    from kbp import zoo
+    from kbp.inference import loading
+
     if is_entry(name):
         return [zoo.file(name, which) for which in (zoo.MODEL, zoo.INT8)]
     return loading.files_of(Path(name))
 
 
-def find_recipe(name: str) -> Recipe | None:
+def find_recipe(name: str) -> "Recipe | None":
     """Return the recipe of a zoo entry or of a file's or folder's run, if any.
 
     Raises:
         UserError: the run is damaged.
     """
+    from kbp import zoo
+    from kbp.recipes import Recipe
+    from kbp.training.workdir import read_run
+
     if is_entry(name):
         return zoo.find(name).recipe
     path = Path(name)
     run = read_run(path if path.is_dir() else path.parent)
-    return run and Recipe.parse(run["recipe"])
+    return Recipe.parse(run["recipe"]) if run else None
+
+
+def add_imports(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--import`, whose modules are imported at once.
+
+    What they register is known before a recipe or a model is read.
+    """
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        type=_import,
+        metavar="MODULE",
+        help="import a module of your own, which registers architectures, data "
+        "sets, tasks or layers; may be given again",
+    )
+
+
+def _import(name: str) -> str:
+    import_tensorflow()
+    try:
+        plugins.import_module(name)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return name
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow without its start-up messages.
+
+    They come from C++, before any log level counts, and would hide the one
+    line that says what is wrong. If the import fails, they show.
+    """
+    with suppress_stderr():
+        importlib.import_module("keras")
+        importlib.import_module("tensorflow")
 
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:
@@ -79,34 +146,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_new(path: Path) -> None:
-    """Refuse to write over a file, or below one.
-
-    Raises:
-        UserError: it is there.
-    """
-    if path.parent.exists() and not path.parent.is_dir():
-        raise UserError(f"{path.parent}: is no folder. Choose another --out.")
-    if path.exists():
-        raise UserError(f"{path}: exists. Choose another --out.")
-
-
-def say_written(console: Console, path: Path) -> None:
-    """Say that a file was written, in one line whatever its name is."""
-    console.print(
-        f"Written: {path}", markup=False, highlight=False, soft_wrap=True
-    )
-
-
-def positive(text: str) -> int:
-    """Read a whole number of 1 or more."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more: {text}")
-    return int(text)
-
-
 @contextlib.contextmanager
-def users_errors():
+def users_errors() -> Iterator[None]:
     """Say what the library refuses in one line, as an error of the user's."""
     try:
         yield
@@ -114,7 +155,7 @@ def users_errors():
         raise UserError(str(error)) from error
 
 
-def summary(audit: Audit) -> str:
+def summary(audit: "Audit") -> str:
     """Return an audit in one line."""
     return (
         f"{len(audit.operations)} operations, {len(audit.float_operations)} of "

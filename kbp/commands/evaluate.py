@@ -4,13 +4,12 @@ from rich.table import Table
 
 from kbp.commands.common import (
     add_data_dir,
+    add_imports,
     find_models,
     find_recipe,
     read_recipe,
 )
 from kbp.errors import UserError
-from kbp.tasks import make_task
-from kbp.tasks.scoring import scores
 
 HELP = "test score of a run's files, or of one file"
 EXAMPLES = (
@@ -33,15 +32,18 @@ def add_arguments(parser):
         help="whose data to test on (default: the entry's or the run's own)",
     )
     add_data_dir(parser)
+    add_imports(parser)
 
 
 def run(options, console):
     """Run the command."""
+    from kbp.tasks import make_task
+    from kbp.tasks.scoring import scores
+
     files = find_models(options.path)
+    recipe = find_recipe(options.path)
     if options.recipe:
         recipe, _ = read_recipe(options.recipe)
-    else:
-        recipe = find_recipe(options.path)
     if not recipe:
         raise UserError(
             f"{options.path}: belongs to no run of kbp. Say with --recipe "

@@ -18,6 +18,11 @@ def add_arguments(parser):
     )
 
 
+def needs_tensorflow(options):
+    """Say whether models are to be run."""
+    return options.verify
+
+
 def run(options, console):
     """Run the command."""
     table = Table(title=f"Zoo in {zoo.root()}")
@@ -25,15 +30,14 @@ def run(options, console):
     for column in ("data", "epochs", "weights"):
         table.add_column(column)
     for entry in zoo.entries():
-        recipe = entry.recipe
         weights = "yes" if entry.has_weights else "-"
         if options.verify and entry.has_weights:
             zoo.verify(entry.name)
             weights = "verified"
         table.add_row(
             entry.name,
-            recipe.data.name,
-            f"{recipe.training.epochs} + {recipe.quantization.epochs}",
+            entry.data_set,
+            " + ".join(map(str, entry.epochs)),
             weights,
         )
     console.print(table)

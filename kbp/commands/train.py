@@ -1,9 +1,13 @@
-"""`train`: walk the whole road of a recipe; also `python train.py`."""
+"""`train`: run a recipe from data to report; also `python train.py`."""
 
 from pathlib import Path
 
-from kbp import training, zoo
-from kbp.commands.common import add_data_dir, add_settings, read_recipe
+from kbp.commands.common import (
+    add_data_dir,
+    add_imports,
+    add_settings,
+    read_recipe,
+)
 
 HELP = (
     "train a recipe, prune and quantize the model while it trains, export it "
@@ -14,11 +18,14 @@ EXAMPLES = (
     "bp_transformer_small.digits",
     "my.toml --workdir runs/mine --set training.epochs=30",
     "my.toml --workdir runs/mine --resume",
+    "my.toml --import my_models",
 )
 
 
 def add_arguments(parser):
     """Add the command's arguments to its parser."""
+    from kbp import zoo
+
     parser.add_argument(
         "recipe",
         nargs="?",
@@ -39,6 +46,7 @@ def add_arguments(parser):
         "training.strategy",
     )
     add_data_dir(parser)
+    add_imports(parser)
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -49,6 +57,8 @@ def add_arguments(parser):
 
 def run(options, console):
     """Run the command."""
+    from kbp import training
+
     recipe, name = read_recipe(options.recipe)
     settings = list(options.set)
     if options.strategy:

@@ -7,15 +7,21 @@ from kbp.data.batches import (
     training_batches,
 )
 from kbp.data.deform import deform
+from kbp.data.registry import DataSet, register_dataset
+from kbp.data.series import SeriesSplits, Windows
 from kbp.data.splits import Examples, Splits
 
 __all__ = [
+    "DataSet",
     "Examples",
+    "SeriesSplits",
     "Splits",
+    "Windows",
     "affine",
     "crop_and_flip",
     "deform",
     "evaluation_batches",
+    "register_dataset",
     "steps_per_epoch",
     "training_batches",
 ]

@@ -1,10 +1,11 @@
 """Random changes of images, deterministic in a seed."""
 
 import math
-from collections.abc import Callable
 
 import keras
 import tensorflow as tf
+
+from kbp.data.splits import Augment, Tensor
 
 
 def affine(
@@ -13,7 +14,7 @@ def affine(
     shift: float = 0.0,
     zoom: float = 0.0,
     flip: bool = False,
-) -> Callable | None:
+) -> Augment | None:
     """Return a function that moves each image of a batch at random.
 
     Args:
@@ -30,7 +31,9 @@ def affine(
     if not (rotation or shift or zoom or flip):
         return None
 
-    def augment(images, labels, seed):
+    def augment(
+        images: Tensor, labels: Tensor, seed: Tensor
+    ) -> tuple[Tensor, Tensor]:
         shape = tf.shape(images)
         height, width = (tf.cast(shape[i], tf.float32) for i in (1, 2))
         random = tf.random.stateless_uniform(
@@ -56,7 +59,7 @@ def affine(
     return augment
 
 
-def crop_and_flip(*, padding: int) -> Callable:
+def crop_and_flip(*, padding: int) -> Augment:
     """Return a function that mirrors and shifts each image by whole pixels.
 
     Args:
@@ -68,7 +71,9 @@ def crop_and_flip(*, padding: int) -> Callable:
         `(batch, height, width, channels)`.
     """
 
-    def augment(images, labels, seed):
+    def augment(
+        images: Tensor, labels: Tensor, seed: Tensor
+    ) -> tuple[Tensor, Tensor]:
         batch, height, width, _ = (tf.shape(images)[i] for i in range(4))
         flip, down, right = tf.unstack(
             tf.random.stateless_uniform((3, batch), seed)

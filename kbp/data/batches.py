@@ -1,11 +1,9 @@
 """Batches as a function of (seed, step)."""
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
 from kbp.data.series import Windows
-from kbp.data.splits import Examples
+from kbp.data.splits import Augment, Examples, Tensor
 
 
 def steps_per_epoch(examples: Examples | Windows, batch_size: int) -> int:
@@ -19,7 +17,7 @@ def training_batches(
     *,
     seed: int,
     start_step: int = 0,
-    augment: Callable | None = None,
+    augment: Augment | None = None,
 ) -> tf.data.Dataset:
     """Return an endless data set of shuffled batches.
 
@@ -42,7 +40,7 @@ def training_batches(
     steps = steps_per_epoch(examples, batch_size)
     lookup = examples.lookup()
 
-    def batch(step):
+    def batch(step: Tensor) -> tuple[Tensor, Tensor]:
         epoch = step // steps
         position = (step % steps) * batch_size + tf.range(
             batch_size, dtype=tf.int64

@@ -1,11 +1,13 @@
 """Random changes of images that their masks follow, deterministic in a seed."""
 
 import math
-import numbers
-from collections.abc import Callable
+from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 from keras import ops
+
+from kbp.data.splits import Augment, Tensor
 
 
 def deform(
@@ -16,7 +18,7 @@ def deform(
     zoom: float = 0.0,
     elastic: float = 0.0,
     intensity: float = 0.0,
-) -> Callable:
+) -> Augment:
     """Return a function that changes images and masks alike.
 
     Both are read once, at the places where all changes of shape together take
@@ -51,7 +53,9 @@ def deform(
     """
     _check_arguments(crop_size, rotation, zoom, elastic, intensity)
 
-    def augment(images, masks, seed):
+    def augment(
+        images: Tensor, masks: Tensor, seed: Tensor
+    ) -> tuple[Tensor, Tensor]:
         _check_shapes(images, masks, crop_size, flip)
         seeds = tf.random.split(seed, 5)
         whole = tf.unstack(tf.shape(images)[1:3])
@@ -76,9 +80,15 @@ def deform(
     return augment
 
 
-def _check_arguments(crop_size, rotation, zoom, elastic, intensity):
+def _check_arguments(
+    crop_size: int | None,
+    rotation: float,
+    zoom: float,
+    elastic: float,
+    intensity: float,
+) -> None:
     sized = crop_size is None or (
-        isinstance(crop_size, numbers.Integral) and crop_size >= 1
+        isinstance(crop_size, int | np.integer) and crop_size >= 1
     )
     for name, value, fits, known in (
         ("crop_size", crop_size, sized, "a whole number, 1 or more"),
@@ -93,7 +103,9 @@ def _check_arguments(crop_size, rotation, zoom, elastic, intensity):
             )
 
 
-def _check_shapes(images, masks, crop_size, flip):
+def _check_shapes(
+    images: Tensor, masks: Tensor, crop_size: int | None, flip: bool
+) -> None:
     shape = tf.TensorShape(images.shape[:-1])
     if not shape.is_compatible_with(masks.shape):
         raise ValueError(
@@ -113,7 +125,14 @@ def _check_shapes(images, masks, crop_size, flip):
         )
 
 
-def _turned(batch, size, seed, rotation, zoom, flip):
+def _turned(
+    batch: Tensor,
+    size: Sequence[Tensor],
+    seed: Tensor,
+    rotation: float,
+    zoom: float,
+    flip: bool,
+) -> tuple[Tensor, Tensor]:
     """Return rows and columns about the center, `(batch, *size)` each."""
     seeds = tf.random.split(seed, 2)
     angle, change = tf.unstack(
@@ -134,18 +153,20 @@ def _turned(batch, size, seed, rotation, zoom, flip):
     return cosine * rows - sine * columns, sine * rows + cosine * columns
 
 
-def _centers(places, whole, part, seed):
+def _centers(
+    places: Tensor, whole: Tensor, part: Tensor, seed: Tensor
+) -> Tensor:
     """Return the middle of a part that lies on whole pixels at random."""
     random = tf.random.stateless_uniform((tf.shape(places)[0], 1, 1), seed)
     free = tf.cast(whole - part, tf.float32)
     return tf.floor(random * (free + 1)) + _middle(part)
 
 
-def _middle(size):
+def _middle(size: Tensor) -> Tensor:
     return (tf.cast(size, tf.float32) - 1.0) / 2.0
 
 
-def _read(values, y, x, *, order):
+def _read(values: Tensor, y: Tensor, x: Tensor, *, order: int) -> Tensor:
     """Read `(batch, height, width, channels)` at places of each example."""
     example = (
         tf.zeros_like(y)
@@ -161,7 +182,7 @@ def _read(values, y, x, *, order):
     return tf.cast(tf.stack(parts, axis=-1), values.dtype)
 
 
-def _change_intensity(images, most, seed):
+def _change_intensity(images: Tensor, most: float, seed: Tensor) -> Tensor:
     contrast, brightness = tf.unstack(
         tf.random.stateless_uniform(
             (2, tf.shape(images)[0], 1, 1, 1), seed, -most, most

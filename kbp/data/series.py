@@ -1,11 +1,12 @@
 """Windows of a series, and what follows each of them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 from numpy.lib.stride_tricks import sliding_window_view
+
+from kbp.data.splits import Lookup, Tensor
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Windows:
     lookback: int
     horizon: int
 
-    def __len__(self):
+    def __len__(self) -> int:
         return max(0, len(self.series) - self.lookback - self.horizon + 1)
 
     @property
@@ -35,19 +36,19 @@ class Windows:
         """The rows after them, `(windows, horizon, channels)`."""
         return self._view(self.series[self.lookback :], self.horizon)
 
-    def _view(self, series, length):
+    def _view(self, series: np.ndarray, length: int) -> np.ndarray:
         if not len(self):
             return np.empty((0, length, series.shape[-1]), series.dtype)
         windows = sliding_window_view(series, length, axis=0)[: len(self)]
         return windows.swapaxes(1, 2)  # (windows, length, channels)
 
-    def lookup(self) -> Callable:
+    def lookup(self) -> Lookup:
         """Return `lookup(indices) -> (inputs, labels)`, all of them tensors."""
         with tf.device("CPU:0"):  # not in an accelerator's memory
             series = tf.constant(self.series)
         rows = tf.range(self.lookback + self.horizon, dtype=tf.int64)
 
-        def look(indices):
+        def look(indices: Tensor) -> tuple[Tensor, Tensor]:
             windows = tf.gather(series, indices[:, None] + rows)
             return windows[:, : self.lookback], windows[:, self.lookback :]
 

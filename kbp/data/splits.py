@@ -3,11 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from kbp.errors import UserError
+
+Tensor = Any  # TensorFlow has no types
+# Of indices, the inputs and labels of these examples.
+Lookup = Callable[[Tensor], tuple[Tensor, Tensor]]
+# Of a batch's inputs and labels and a seed, both as they are changed.
+Augment = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -16,21 +23,21 @@ class Examples:
 
     Attributes:
         inputs: float32 `(examples, ...)`.
-        labels: integers `(examples,)`, or `(examples, height, width)` for
-            masks.
+        labels: integers `(examples,)` for classes, or
+            `(examples, height, width)` for masks; floats for numbers.
     """
 
     inputs: np.ndarray
     labels: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, indices) -> "Examples":
+    def take(self, indices: np.ndarray) -> "Examples":
         """Return the examples of some indices."""
         return Examples(self.inputs[indices], self.labels[indices])
 
-    def lookup(self) -> Callable:
+    def lookup(self) -> Lookup:
         """Return `lookup(indices) -> (inputs, labels)`, all of them tensors."""
         with tf.device("CPU:0"):  # not in an accelerator's memory
             inputs, labels = tf.constant(self.inputs), tf.constant(self.labels)
@@ -45,12 +52,18 @@ class Splits:
     """A data set, split.
 
     Hyper-parameters are chosen on `validation`; `test` is for the result.
+
+    Attributes:
+        train: what a model learns from.
+        validation: what its training is watched on; it may be empty.
+        test: what it is judged on.
+        class_names: in the order of the classes; without classes, none.
     """
 
     train: Examples
     validation: Examples
     test: Examples
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -1,8 +1,9 @@
 """Which examples are for training, validation and test, by their names."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from kbp.errors import UserError
 
@@ -35,7 +36,7 @@ def by_hash(
     test = int(256 * (1 - test_fraction))
     validation = int(256 * (1 - test_fraction - validation_fraction))
 
-    def split(name):
+    def split(name: str) -> str:
         byte = hashlib.sha256(name.encode()).digest()[0]
         if byte < validation:
             return "train"
@@ -149,19 +150,21 @@ def by_lists(names: Sequence[str], *, folder: str | Path) -> Indices:
     return _collect(splits)
 
 
-def some(names) -> str:
+def some(names: Iterable[Any]) -> str:
     """Name a few of many, and say how many there are."""
     names = sorted(names)
     more = f", ... ({len(names)} in all)" if len(names) > 5 else ""
     return ", ".join(map(str, names[:5])) + more
 
 
-def _refuse(source, problem, names):
+def _refuse(source: str | Path, problem: str, names: Collection[str]) -> None:
     if names:
         raise UserError(f"{source}: {problem}: {some(names)}")
 
 
-def _collect(splits, validation_fraction=0):
+def _collect(
+    splits: Sequence[str | None], validation_fraction: float = 0
+) -> Indices:
     found = {
         name: [i for i, split in enumerate(splits) if split == name]
         for name in SPLITS

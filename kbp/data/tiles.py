@@ -1,6 +1,7 @@
 """Images of any size as overlapping tiles of one size."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,17 +22,19 @@ def cut(
     Returns:
         `(tiles, tile height, tile width, ...)`.
     """
-    tall, wide = tile = np.broadcast_to(tile, 2).tolist()
+    tall, wide = size = (
+        (tile, tile) if isinstance(tile, int | np.integer) else tile
+    )
     missing = [
-        max(0, least - size)
-        for least, size in zip(tile, image.shape[:2], strict=True)
+        max(0, least - length)
+        for least, length in zip(size, image.shape[:2], strict=True)
     ]
     rest = [(0, 0)] * (image.ndim - 2)
     image = np.pad(image, [(0, m) for m in missing] + rest, mode="symmetric")
     return np.stack(
         [
             image[y : y + tall, x : x + wide]
-            for y, x in _corners(image.shape[:2], tile, overlap)
+            for y, x in _corners(image.shape[:2], size, overlap)
         ]
     )
 
@@ -66,11 +69,13 @@ def join(
     return (total / weights)[:height, :width].astype(tiles.dtype)
 
 
-def _ramp(size):
+def _ramp(size: int) -> np.ndarray:
     return np.minimum(np.arange(1, size + 1), np.arange(size, 0, -1))
 
 
-def _corners(shape, tile, overlap):
+def _corners(
+    shape: Sequence[int], tile: Sequence[int], overlap: int
+) -> list[tuple[int, int]]:
     rows, columns = (
         _starts(size, part, overlap)
         for size, part in zip(shape, tile, strict=True)
@@ -78,7 +83,7 @@ def _corners(shape, tile, overlap):
     return [(y, x) for y in rows for x in columns]
 
 
-def _starts(size, tile, overlap):
+def _starts(size: int, tile: int, overlap: int) -> list[int]:
     """Return where tiles begin, evenly spread from the first pixel to the last.
 
     `size` is `tile` at least.

@@ -14,7 +14,7 @@ from kbp._utils.files import write_atomically
 from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.interpreter import allocate
 from kbp.quantization import FloatGate, One, fake_quantizers
-from kbp.quantization.placement.rules import UNIT_LAYERS
+from kbp.quantization.placement.rules import takes_units
 
 DTYPES = ("float32", "float16", "int8")
 INPUT_DTYPES = ("float32", "int8", "uint8")
@@ -121,7 +121,7 @@ def _check(model, dtype, input_dtype, quantized):
 
 
 def _takes_units(model):
-    return any(isinstance(x, UNIT_LAYERS) for x in model.operations)
+    return any(map(takes_units, model.operations))
 
 
 class _Named(keras.layers.Layer):

@@ -1,15 +1,16 @@
 """Copies of layers and of their weights."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 
 from kbp.graph.rewriting import rewrite
-from kbp.layers import TransformedLayer
+from kbp.layers import KernelTransform, TransformedLayer
 
 
-def clone_layer(layer, **changes):
+def clone_layer(layer: keras.Operation, **changes: Any) -> keras.Operation:
     """Return a new layer of the same configuration, without the weights.
 
     Changes of a `TransformedLayer` are those of the layer inside.
@@ -31,7 +32,9 @@ def clone_layer(layer, **changes):
 
 
 def replace_layers(
-    model: keras.Model, replace: Callable, call: Callable | None = None
+    model: keras.Model,
+    replace: Callable[[keras.Operation], keras.Operation],
+    call: Callable[..., Any] | None = None,
 ) -> keras.Model:
     """Rebuild a flat model with `replace(layer) -> new` and copy the weights.
 
@@ -41,7 +44,7 @@ def replace_layers(
     """
     pairs = []
 
-    def replacement(old):
+    def replacement(old: keras.Operation) -> keras.Operation:
         new = replace(old)
         if isinstance(new, keras.layers.Layer):
             pairs.append((old, new))
@@ -53,7 +56,7 @@ def replace_layers(
     return new_model
 
 
-def copy_weights(old, new) -> None:
+def copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
     """Copy the variables of a layer to its replacement, both built."""
     sources, targets = unwrapped(old).variables, unwrapped(new).variables
     unwrapped(new).trainable = unwrapped(old).trainable
@@ -79,14 +82,14 @@ def values_of(variable: keras.Variable) -> np.ndarray:
     return keras.ops.convert_to_numpy(variable)
 
 
-def unwrapped(layer):
+def unwrapped(layer: keras.Operation) -> keras.Operation:
     """Return the layer inside a `TransformedLayer`, or the layer itself."""
     return layer.innermost if isinstance(layer, TransformedLayer) else layer
 
 
-def transforms(layer) -> list:
+def transforms(layer: keras.Operation) -> list[KernelTransform]:
     """Return the transforms of a layer's kernels, none if it is plain."""
-    found = []
+    found: list[KernelTransform] = []
     while isinstance(layer, TransformedLayer):
         found = [*layer.transforms, *found]
         layer = layer.layer

@@ -1,6 +1,7 @@
 """The uses of layers in a model, and what each is connected with."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 from keras import tree
@@ -24,7 +25,7 @@ class Node:
     """
 
     operation: keras.Operation
-    arguments: tuple
+    arguments: tuple[Any, ...]
     inputs: list[keras.KerasTensor]
     outputs: list[keras.KerasTensor]
     consumers: list["Node"] = field(default_factory=list, repr=False)
@@ -44,19 +45,19 @@ def nodes(model: keras.Model) -> list[Node]:
     found: list[Node] = []
     producer: dict[int, Node] = {}
 
-    def record(operation, *args, **kwargs):
+    def record(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = operation(*args, **kwargs)
         inputs = tensors_of((args, kwargs))
-        call = Node(unwrapped(operation), args, inputs, tree.flatten(outputs))
+        node = Node(unwrapped(operation), args, inputs, tree.flatten(outputs))
         for x in inputs:
             if id(x) in producer:
-                call.producers.append(producer[id(x)])
-                producer[id(x)].consumers.append(call)
-        producer.update((id(x), call) for x in call.outputs)
-        found.append(call)
+                node.producers.append(producer[id(x)])
+                producer[id(x)].consumers.append(node)
+        producer.update((id(x), node) for x in node.outputs)
+        found.append(node)
         return outputs
 
     outputs = {id(x) for x in rewrite(model, call=record).outputs}
-    for call in found:
-        call.is_output = any(id(x) in outputs for x in call.outputs)
+    for node in found:
+        node.is_output = any(id(x) in outputs for x in node.outputs)
     return found

@@ -5,6 +5,7 @@ They do it here, with `keras.models.clone_model` as the one way to walk a graph.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 from keras import tree
@@ -38,7 +39,7 @@ def as_functional(model: keras.Model) -> keras.Model:
     return model
 
 
-def is_functional(layer) -> bool:
+def is_functional(layer: keras.Operation) -> bool:
     """Say whether a layer is a model with a known graph."""
     return isinstance(layer, keras.Model) and hasattr(layer, "operations")
 
@@ -57,12 +58,12 @@ def flatten(model: keras.Model) -> keras.Model:
     """
     model = as_functional(model)
 
-    def is_unrolled(operation):
+    def is_unrolled(operation: keras.Operation) -> bool:
         return isinstance(
             operation, Composite | keras.Sequential
         ) or is_functional(operation)
 
-    def unroll(layer, *args, **kwargs):
+    def unroll(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         # `call` leaves the nodes of the layers inside, `__call__` one node.
         if not is_unrolled(layer):
             return layer(*args, **kwargs)
@@ -84,14 +85,14 @@ def flatten(model: keras.Model) -> keras.Model:
     return model
 
 
-def tensors_of(structure) -> list[keras.KerasTensor]:
+def tensors_of(structure: object) -> list[keras.KerasTensor]:
     """Return the symbolic tensors of a nested structure, in order."""
     return [
         x for x in tree.flatten(structure) if isinstance(x, keras.KerasTensor)
     ]
 
 
-def name_operations(layer: str, inputs, outputs) -> None:
+def name_operations(layer: str, inputs: object, outputs: object) -> None:
     """Name new operations after the layer that they are of.
 
     Keras counts `reshape`, `reshape_1`, ... anew in each process, and a model
@@ -114,7 +115,7 @@ class UniqueNames:
         taken: names that are.
     """
 
-    def __init__(self, taken: Iterable[str]):
+    def __init__(self, taken: Iterable[str]) -> None:
         self.taken = set(taken)
 
     def __call__(self, name: str) -> str:
@@ -129,8 +130,8 @@ class UniqueNames:
 def rewrite(
     model: keras.Model,
     *,
-    layer: Callable | None = None,
-    call: Callable | None = None,
+    layer: Callable[[keras.Operation], keras.Operation] | None = None,
+    call: Callable[..., Any] | None = None,
 ) -> keras.Model:
     """Rebuild a functional model, layer by layer.
 

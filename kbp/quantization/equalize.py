@@ -16,25 +16,6 @@ from kbp import graph
 from kbp.layers import FixedMask
 from kbp.quantization.policy import QuantizationPolicy
 
-_WITH_CHANNELS = (
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Dense,
-    layers.DepthwiseConv1D,
-    layers.DepthwiseConv2D,
-)
-# A positive factor of a channel passes through these.
-_HOMOGENEOUS = (
-    layers.Dropout,
-    layers.Identity,
-    layers.LeakyReLU,
-    layers.MaxPooling1D,
-    layers.MaxPooling2D,
-    layers.ReLU,
-    layers.ZeroPadding1D,
-    layers.ZeroPadding2D,
-)
-
 
 def equalized(
     model: keras.Model, policy: QuantizationPolicy, batches: Sequence
@@ -74,9 +55,11 @@ def equalized(
 
     model = graph.replace_layers(model, copy)
     for (first, second), factor in zip(pairs, factors, strict=True):
-        _multiply_outputs(copies[first], 1 / factor)
-        kernel = copies[second].kernel
-        kernel.assign(graph.values_of(kernel) * factor[:, None])
+        graph.scale_outputs(copies[first], 1 / factor)
+        kernel = graph.kernel_of(copies[second])
+        axis = graph.traits_of(second).input_axis
+        shape = (-1, *[1] * (-1 - axis))
+        kernel.assign(graph.values_of(kernel) * factor.reshape(shape))
     return model
 
 
@@ -84,7 +67,7 @@ def _pairs(model, policy) -> Iterator[tuple]:
     """Yield two layers with nothing but homogeneous ones between them.
 
     The first has a kernel, or is the BatchNormalization behind one; the second
-    has a kernel of the same channels on the last axis but one.
+    has a kernel that reads the same channels.
     """
     uses = graph.nodes(model)
     operations = [use.operation for use in uses]
@@ -106,7 +89,7 @@ def _pairs(model, policy) -> Iterator[tuple]:
         )
 
     for use in uses:
-        if type(use.operation) not in _WITH_CHANNELS:
+        if not graph.traits_of(use.operation).equalizable:
             continue
         following = use.successor
         if following and isinstance(
@@ -118,26 +101,20 @@ def _pairs(model, policy) -> Iterator[tuple]:
         first = use.operation
         while (
             following
-            and _is_homogeneous(following.operation)
+            and graph.traits_of(following.operation).homogeneous
             and following.operation not in policy
         ):
             use, following = following, following.successor
-        if not following or type(following.operation) not in _WITH_CHANNELS:
+        if not following:
             continue
         second = following.operation
         if (
-            is_free(first)
+            graph.traits_of(second).equalizable
+            and is_free(first)
             and is_free(second)
             and getattr(second, "groups", 1) == 1
         ):
             yield first, second
-
-
-def _is_homogeneous(operation):
-    return type(operation) in _HOMOGENEOUS and not (
-        type(operation) is layers.ReLU
-        and (operation.max_value is not None or operation.threshold)
-    )
 
 
 def _factors(model, pairs, batches):
@@ -152,11 +129,16 @@ def _factors(model, pairs, batches):
         ]
         for inputs in batches
     ]
-    kernels = [graph.values_of(second.kernel) for _, second in pairs]
     return [
-        _factor(np.max(found, axis=0), _largest(np.swapaxes(kernel, -1, -2)))
-        for *found, kernel in zip(*values, kernels, strict=True)
+        _factor(np.max(found, axis=0), _largest_weights(second))
+        for *found, (_, second) in zip(*values, pairs, strict=True)
     ]
+
+
+def _largest_weights(layer):
+    """Return the greatest absolute weight of each channel that is read."""
+    kernel = graph.values_of(graph.kernel_of(layer))
+    return _largest(np.moveaxis(kernel, graph.traits_of(layer).input_axis, -1))
 
 
 def _inputs_of(chosen, model):
@@ -185,16 +167,3 @@ def _factor(values, weights):
         found = np.log2(values[alive] / weights[alive]) / 2
         exponents[alive] = np.round(found - found.mean())
     return 2.0**exponents
-
-
-def _multiply_outputs(layer, factor):
-    """Multiply what a layer computes of each channel."""
-    if isinstance(layer, layers.BatchNormalization):
-        weights = [layer.gamma, *([layer.beta] if layer.center else [])]
-    else:
-        weights = [layer.kernel, *([layer.bias] if layer.use_bias else [])]
-    for weight in weights:
-        values = graph.values_of(weight)
-        # A depthwise kernel's channels are those of its last two axes.
-        shape = (-1,) if values.shape[-1] == factor.size else values.shape[-2:]
-        weight.assign(values * factor.reshape(shape))

@@ -59,9 +59,7 @@ class QuantizationPolicy:
                         f"{model.name}. Received: {key!r}{nearest(key, names)}"
                     )
         for operation in operations:
-            if self.skips(operation) and (
-                rules.is_moving(operation) or rules.is_averaging(operation)
-            ):
+            if self.skips(operation) and (rules.is_same_scale(operation)):
                 raise ValueError(
                     f"Layer {operation.name} in `skip` keeps the range of what "
                     "it is given; LiteRT computes it in integers."
@@ -72,7 +70,7 @@ class QuantizationPolicy:
 
     def skips(self, operation) -> bool:
         """Say whether a layer stays in float."""
-        return isinstance(operation, rules.UNIT_LAYERS) or bool(
+        return rules.takes_units(operation) or bool(
             {operation.name, type(operation)} & self.skip
         )
 
@@ -122,9 +120,9 @@ class QuantizationPolicy:
                     layer
                 )
             ]
-        if type(layer) in rules.KERNELS:
-            kind, name = rules.KERNELS[type(layer)]
-            return [(name, FakeQuantize(kind))]
+        traits = graph.traits_of(layer)
+        if traits.kernel_quantizer:
+            return [(traits.kernel, FakeQuantize(traits.kernel_quantizer))]
         return []
 
 

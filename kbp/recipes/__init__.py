@@ -1,5 +1,19 @@
 """Recipes: what to train, as TOML read into frozen dataclasses."""
 
-from kbp.recipes.recipe import Recipe
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Recipe"]
+from kbp._utils.config import choice, number
+
+if TYPE_CHECKING:
+    from kbp.recipes.recipe import Recipe
+
+__all__ = ["Recipe", "choice", "number"]
+
+
+def __getattr__(name: str) -> Any:
+    # `kbp.recipes.sections` is read where Keras is not imported; recipes need
+    # its models.
+    if name == "Recipe":
+        return importlib.import_module("kbp.recipes.recipe").Recipe
+    raise AttributeError(f"module 'kbp.recipes' has no attribute {name!r}")

@@ -1,47 +1,63 @@
-"""Recipes: what to train, as TOML read into frozen dataclasses."""
+"""What to train: a TOML file read into frozen dataclasses."""
 
 import dataclasses
-import inspect
 import json
 import tomllib
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from kbp._utils import config
 from kbp.errors import UserError, nearest
+from kbp.recipes.registered import DataRecipe, ModelRecipe, TaskRecipe
 from kbp.recipes.sections import (
-    ARCHITECTURES,
-    DATA_KINDS,
-    DataRecipe,
     ExportRecipe,
-    ImagesRecipe,
-    LinearSkipRecipe,
-    LossRecipe,
-    ModelRecipe,
     OptimizerRecipe,
     QuantizationRecipe,
     SparsityRecipe,
     TrainingRecipe,
 )
+from kbp.tasks.registry import TASKS
+
+# Sections that every recipe may have, besides `model`, `data` and `task`.
+COMMON = {
+    "optimizer": OptimizerRecipe,
+    "sparsity": SparsityRecipe,
+    "training": TrainingRecipe,
+    "quantization": QuantizationRecipe,
+    "export": ExportRecipe,
+}
+Sections = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that a run depends on, besides code and data.
 
+    Attributes:
+        model: architecture and its arguments.
+        data: data set and what it is asked for.
+        task: what a model learns from it, with the sections of that task, such
+            as its loss.
+        optimizer: learning rate and its schedule.
+        sparsity: how many weights or channels are pruned, and when.
+        training: epochs, batch size, devices.
+        quantization: training in fake eight bits.
+        export: the files, and their measurement.
+
     Example:
-    >>> from kbp.training import Recipe
+    >>> from kbp.recipes import Recipe
     >>> recipe = Recipe.parse({"training": {"epochs": 3}})
-    >>> recipe.with_settings(["data.image_size=16"]).data.image_size
+    >>> recipe.with_settings(["data.image_size=16"]).data.config.image_size
     16
     """
 
-    model: ModelRecipe = field(default_factory=ModelRecipe)
-    data: DataRecipe = field(default_factory=ImagesRecipe)
-    loss: LossRecipe = field(default_factory=LossRecipe)
-    linear_skip: LinearSkipRecipe = field(default_factory=LinearSkipRecipe)
+    model: ModelRecipe = field(default_factory=lambda: ModelRecipe.parse({}))
+    data: DataRecipe = field(default_factory=lambda: DataRecipe.parse({}))
+    task: TaskRecipe = field(
+        default_factory=lambda: TaskRecipe.parse({}, DataRecipe.parse({}))
+    )
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
     sparsity: SparsityRecipe = field(default_factory=SparsityRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
@@ -51,6 +67,9 @@ class Recipe:
     @classmethod
     def read(cls, path: str | Path) -> "Recipe":
         """Read a TOML file.
+
+        Args:
+            path: of the file.
 
         Raises:
             UserError: the file is missing or no TOML, a key is unknown, or a
@@ -68,34 +87,47 @@ class Recipe:
             raise UserError(f"{path}: {error}") from error
 
     @classmethod
-    def parse(cls, sections: Mapping) -> "Recipe":
-        """Make a recipe of nested mappings, checking every key and value."""
-        known = typing.get_type_hints(cls)
-        parsed = {}
+    def parse(cls, sections: Mapping[str, Mapping[str, Any]]) -> "Recipe":
+        """Make a recipe of nested mappings, checking every key and value.
+
+        Args:
+            sections: keys and values of each section, by its name.
+
+        Raises:
+            UserError: a section or key is unknown, or a value has the wrong
+                type or range.
+        """
         for name, values in sections.items():
-            if name not in known:
-                raise UserError(
-                    f"unknown section [{name}]{nearest(name, known)}"
-                )
             if not isinstance(values, Mapping):
                 raise UserError(f"[{name}] must be a section, not a value")
-            parsed[name] = _section(known[name], name, values)
-        recipe = cls(**parsed)
-        if recipe.sparsity.begin >= recipe.sparsity.end:
-            raise UserError(
-                "sparsity.begin must be less than sparsity.end; received "
-                f"{recipe.sparsity.begin} and {recipe.sparsity.end}"
-            )
-        if recipe.sparsity.target and not recipe.training.epochs:
-            raise UserError(
-                "training.epochs must be at least 1 for masks to close, or "
-                "sparsity.target 0"
-            )
+        data = DataRecipe.parse(sections.get("data", {}))
+        task = TaskRecipe.parse(sections, data)
+        _check_names(sections, task)
+        recipe = cls(
+            model=ModelRecipe.parse(sections.get("model", {})),
+            data=data,
+            task=task,
+            **{
+                name: config.parse(kind, name, sections.get(name, {}))
+                for name, kind in COMMON.items()
+            },
+        )
+        _check_masks(recipe)
         return recipe
 
     def with_settings(self, settings: Sequence[str]) -> "Recipe":
-        """Return the recipe with `section.key=value` settings applied."""
-        sections = self.to_dict()
+        """Return the recipe with `section.key=value` settings applied.
+
+        Where a setting chooses another data set, keys that have their usual
+        values do not follow, and the task is the other data set's.
+
+        Args:
+            settings: texts such as `"training.epochs=3"`.
+
+        Raises:
+            UserError: a text is of another form, or does not fit.
+        """
+        sections = self._changes()
         for setting in settings:
             key, equals, text = setting.partition("=")
             section, dot, name = key.strip().partition(".")
@@ -106,11 +138,15 @@ class Recipe:
             sections.setdefault(section, {})[name] = _value(text.strip())
         return type(self).parse(sections)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> Sections:
         """Return nested dictionaries that `parse` reads back."""
-        sections = dataclasses.asdict(self)
-        sections["model"] |= sections["model"].pop("arguments")
-        return sections
+        common = {n: dataclasses.asdict(getattr(self, n)) for n in COMMON}
+        return {
+            "model": self.model.to_dict(),
+            "data": self.data.to_dict(),
+            **self.task.to_dict(),
+            **common,
+        }
 
     def to_toml(self) -> str:
         """Return TOML that `read` reads back."""
@@ -122,107 +158,52 @@ class Recipe:
             lines.append("")
         return "\n".join(lines)
 
+    def _changes(self) -> Sections:
+        """Return what `parse` needs: all that has not its usual value."""
+        task = self.task.changes()
+        if self.task.name == self.data.task:
+            del task["task"]["name"]
+        sections = {
+            "model": self.model.to_dict(),
+            "data": self.data.changes(),
+            **task,
+            **{name: config.changed(getattr(self, name)) for name in COMMON},
+        }
+        return {name: values for name, values in sections.items() if values}
 
-def _value(text):
+
+def _check_names(sections: Mapping[str, Any], task: TaskRecipe) -> None:
+    """Raise a UserError that names the first section that is not known."""
+    known = ["model", "data", *task.sections, *COMMON]
+    for name in sections:
+        if name in known:
+            continue
+        others = [other for other in TASKS if name in TASKS[other].sections]
+        if others:
+            raise UserError(
+                f"section [{name}] is for the task {' or '.join(others)}; this "
+                f"recipe's is {task.name}"
+            )
+        raise UserError(f"unknown section [{name}]{nearest(name, known)}")
+
+
+def _check_masks(recipe: Recipe) -> None:
+    sparsity = recipe.sparsity
+    if sparsity.begin >= sparsity.end:
+        raise UserError(
+            "sparsity.begin must be less than sparsity.end; received "
+            f"{sparsity.begin} and {sparsity.end}"
+        )
+    if sparsity.target and not recipe.training.epochs:
+        raise UserError(
+            "training.epochs must be at least 1 for masks to close, or "
+            "sparsity.target 0"
+        )
+
+
+def _value(text: str) -> Any:
     """Read a TOML value; a bare word is a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def _section(cls, section, values):
-    if cls is ModelRecipe:
-        return _model(values)
-    if cls == DataRecipe:
-        cls = _data_kind(values)
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    hints = typing.get_type_hints(cls)
-    checked = {}
-    for key, value in values.items():
-        if key not in fields:
-            raise UserError(
-                f"unknown key {section}.{key}{nearest(key, fields)}"
-            )
-        value = _typed(f"{section}.{key}", value, hints[key])
-        _check_range(f"{section}.{key}", value, fields[key].metadata)
-        checked[key] = value
-    return cls(**checked)
-
-
-def _data_kind(values):
-    kind = _typed("data.kind", values.get("kind", ImagesRecipe.kind), str)
-    if kind not in DATA_KINDS:
-        raise UserError(
-            f"data.kind: unknown {kind!r}{nearest(kind, DATA_KINDS)}"
-        )
-    return DATA_KINDS[kind]
-
-
-def _model(values):
-    values = dict(values)
-    architecture = _typed(
-        "model.architecture",
-        values.pop("architecture", ModelRecipe.architecture),
-        str,
-    )
-    if architecture not in ARCHITECTURES:
-        raise UserError(
-            f"model.architecture: unknown {architecture!r}"
-            f"{nearest(architecture, ARCHITECTURES)}"
-        )
-    builder = ARCHITECTURES[architecture]
-    hints = {
-        name: _without_none(typing.get_type_hints(builder)[name])
-        for name, p in inspect.signature(builder).parameters.items()
-        if p.kind is inspect.Parameter.KEYWORD_ONLY and name != "head"
-    }
-    for key, value in values.items():
-        if key not in hints:
-            raise UserError(
-                f"unknown key model.{key}"
-                f"{nearest(key, [*hints, 'architecture'])}"
-            )
-        values[key] = _typed(f"model.{key}", value, hints[key])
-    return ModelRecipe(architecture, values)
-
-
-def _without_none(hint):
-    if typing.get_origin(hint) is not types.UnionType:
-        return hint
-    (kind,) = {*typing.get_args(hint)} - {type(None)}
-    return kind
-
-
-def _typed(key, value, hint):
-    if typing.get_origin(hint) is tuple:
-        kind, _ = typing.get_args(hint)
-        if isinstance(value, list | tuple):
-            return tuple(_typed(f"an item of {key}", x, kind) for x in value)
-        raise UserError(f"{key} must be a list; received {value!r}")
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is not hint:
-        raise UserError(
-            f"{key} must be of type {hint.__name__}; received {value!r}"
-        )
-    return value
-
-
-def _check_range(key, value, limits):
-    choices = limits.get("choices")
-    if choices and value not in choices:
-        raise UserError(f"{key}: unknown {value!r}{nearest(value, choices)}")
-    comparisons = (
-        ("low", "at least", lambda limit: value >= limit),
-        ("high", "at most", lambda limit: value <= limit),
-        ("above", "more than", lambda limit: value > limit),
-        ("below", "less than", lambda limit: value < limit),
-    )
-    for name, words, holds in comparisons:
-        limit = limits.get(name)
-        # NaN compares as false, so it never passes a limit.
-        if limit is not None and not holds(limit):
-            raise UserError(f"{key} must be {words} {limit}; received {value}")
-    if isinstance(value, float) and value in (float("inf"), -float("inf")):
-        raise UserError(f"{key} must be finite; received {value}")

@@ -12,8 +12,18 @@ from kbp.data import Examples
 from kbp.reports.style import COLORS, INK, STYLE, as_svg
 
 
-def learning_curves(rows: Sequence[dict], metric: str) -> str:
-    """Plot loss, metric and learning rate over the epochs of all stages."""
+def learning_curves(rows: Sequence[dict[str, str]], metric: str) -> str | None:
+    """Plot loss, metric and learning rate over the epochs of all stages.
+
+    Args:
+        rows: of the metrics file, one for each epoch.
+        metric: name of the score; its column is named so in lower case.
+
+    Returns:
+        SVG text, or `None` without epochs.
+    """
+    if not rows:
+        return None
     key = metric.lower()
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 2.9), layout="constrained")
@@ -54,7 +64,7 @@ def learning_curves(rows: Sequence[dict], metric: str) -> str:
         return as_svg(figure)
 
 
-def sparsity_by_layer(rows: Sequence[dict]) -> str | None:
+def sparsity_by_layer(rows: Sequence[dict[str, str]]) -> str | None:
     """Plot the share of zeros of each masked layer, epoch by epoch."""
     layers = [k for k in rows[0] if k.startswith("sparsity/")] if rows else []
     rows = [row for row in rows if all(k in row for k in layers)]

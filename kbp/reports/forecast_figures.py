@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kbp.data.series import SeriesSplits
@@ -54,8 +55,20 @@ def sample_forecasts(
         return as_svg(figure)
 
 
-def draw(axes, past, forecast, future=None) -> None:
-    """Plot the end of a window, what was forecast, and what came."""
+def draw(
+    axes: Axes,
+    past: np.ndarray,
+    forecast: np.ndarray,
+    future: np.ndarray | None = None,
+) -> None:
+    """Plot the end of a window, what was forecast, and what came.
+
+    Args:
+        axes: where to plot.
+        past: values of one channel, `(time,)`.
+        forecast: `(horizon,)`.
+        future: what came, `(horizon,)`, if that is known.
+    """
     past = past[-2 * len(forecast) :]
     steps = np.arange(1, len(forecast) + 1)
     axes.plot(np.arange(1 - len(past), 1), past, color=INK, label="known")
@@ -90,7 +103,7 @@ def whole_forecast(
         return as_svg(figure)
 
 
-def _legend(figure, axes):
+def _legend(figure: Figure, axes: Axes) -> None:
     figure.legend(
         *axes.get_legend_handles_labels(),
         loc="outside lower left",

@@ -2,14 +2,20 @@
 
 import html
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich import box
 from rich.table import Table
 
 from kbp._utils.files import write_atomically
+from kbp.reports import figures
 from kbp.reports.metrics_file import read_metrics
 from kbp.reports.stage import Stage
+from kbp.tasks import Task
+
+if TYPE_CHECKING:
+    from kbp.training.workdir import WorkDir
 
 PREDICTIONS = "predictions.svg"
 # What `Verification.within_one` counts, by its unit.
@@ -45,7 +51,7 @@ pre {{ background: #f8fafc; padding: .8rem; overflow-x: auto; }}
 """
 
 
-def result_table(stages: Sequence[Stage], run: dict) -> Table:
+def result_table(stages: Sequence[Stage], run: dict[str, Any]) -> Table:
     """Return the stages of a run as a rich table."""
     table = Table(
         title=_title(run["recipe"]),
@@ -64,50 +70,53 @@ def result_table(stages: Sequence[Stage], run: dict) -> Table:
     return table
 
 
-def write(folder, task, stages: Sequence[Stage], outputs: np.ndarray) -> None:
+def write(
+    folder: "WorkDir", task: Task, stages: Sequence[Stage], outputs: np.ndarray
+) -> None:
     """Write `report.html` into a run's folder: one file, no network.
 
     The picture of what the int8 file predicts is a file of its own as well.
 
     Args:
-        folder: the run's `WorkDir`.
-        task: its `Task`.
+        folder: the run's.
+        task: the run's.
         stages: rows of the table.
         outputs: of the int8 file, for the test examples.
     """
     rows = read_metrics(folder.path / "metrics.csv")
-    figures = task.figures(outputs)
+    own = task.figures(outputs)
     sections = {
         "Result": _html_table(
             Stage.headings(task.metric),
             [stage.cells(task.metric) for stage in stages],
         ),
-        # Without epochs there are no rows.
-        "Learning curves": rows and figures.learning_curves(rows, task.metric),
+        "Learning curves": figures.learning_curves(rows, task.metric),
         "Zeros per layer": figures.sparsity_by_layer(rows),
         "Scores of the int8 file": _html_table(
             ("score", "test"), [*task.details(outputs).items()]
         ),
-        **figures,
+        **own,
         "Recipe": f"<pre>{html.escape(folder.recipe.to_toml().strip())}</pre>",
     }
-    title = html.escape(_title(folder.run["recipe"]))
-    said = html.escape(facts(folder.run)).replace("\n", "<br>")
+    run: Any = folder.run  # there is one: it has finished
+    title = html.escape(_title(run["recipe"]))
+    said = html.escape(facts(run)).replace("\n", "<br>")
     body = [f"<h1>{title}</h1>", f"<p>{said}</p>"]
     for heading, content in sections.items():
         if content:
             body += [f"<h2>{heading}</h2>", content]
     page = _PAGE.format(title=title, body="\n".join(body))
     write_atomically(folder.path / "report.html", page)
-    *_, predictions = figures.values()
-    write_atomically(folder.path / PREDICTIONS, predictions)
+    if own:
+        *_, predictions = own.values()
+        write_atomically(folder.path / PREDICTIONS, predictions)
 
 
-def _title(recipe):
+def _title(recipe: dict[str, Any]) -> str:
     return f"{recipe['model']['architecture']} on {recipe['data']['name']}"
 
 
-def facts(run: dict) -> str:
+def facts(run: dict[str, Any]) -> str:
     """Return what else there is to say of a run, in two lines."""
     check, floats = run["verification"], run["float_operations"]
     threads = run["recipe"]["export"]["num_threads"]
@@ -122,7 +131,7 @@ def facts(run: dict) -> str:
     )
 
 
-def _circumstances(run):
+def _circumstances(run: dict[str, Any]) -> str:
     versions, machine = run["versions"], run["machine"]
     resumed = " after it was resumed" if run["resumed"] else ""
     commit = f" at {run['commit']}" if run["commit"] else ""
@@ -135,12 +144,12 @@ def _circumstances(run):
     )
 
 
-def _html_table(headings, rows):
+def _html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table, or nothing if it has no rows."""
     if not rows:
         return ""
 
-    def row(tag, cells):
+    def row(tag: str, cells: Sequence[str]) -> str:
         inside = "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells)
         return f"<tr>{inside}</tr>"
 

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-# How the score of a task is written, by the name of its metric.
-FORMATS = {"accuracy": "{:.2%}", "Dice": "{:.2%}", "MSE": "{:.4f}"}
+from kbp.tasks.registry import format_score
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What a model has become at one point of the road.
+    """What a model has become at one stage of a run.
 
     Attributes:
         name: of the stage.
@@ -41,7 +40,7 @@ class Stage:
         latency = self.latency is not None
         return (
             self.name,
-            FORMATS[metric].format(self.score),
+            format_score(metric, self.score),
             f"{self.parameters:,}",
             f"{self.nonzero:,}",
             "-"

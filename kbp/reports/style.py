@@ -1,12 +1,14 @@
 """How figures look, and their SVG text."""
 
 import io
+from typing import Any
 
 from matplotlib.figure import Figure
 
 INK, GRID = "#334155", "#e2e8f0"
 COLORS = ("#2563eb", "#ea580c", "#16a34a")
-STYLE = {
+# Its type would name all that matplotlib knows.
+STYLE: Any = {
     "font.size": 9,
     "text.parse_math": False,  # a column may be named "US$"
     "axes.spines.top": False,

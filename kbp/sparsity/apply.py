@@ -4,24 +4,14 @@ import math
 from collections.abc import Sequence
 
 import keras
-from keras import layers
 
 from kbp import graph
 from kbp._utils.arguments import check_one_of, check_penalty
 from kbp.errors import nearest
 from kbp.layers import DTM, FixedMask, TransformedLayer
-from kbp.layers.dtm import GRANULARITIES
+from kbp.layers.transforms.dtm import GRANULARITIES
 from kbp.sparsity.channels.cost import COSTS, multiply_adds
 from kbp.sparsity.gates import add_gates
-
-PRUNABLE = (
-    layers.Dense,
-    layers.EinsumDense,
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.DepthwiseConv2D,
-    layers.Conv2DTranspose,
-)
 
 
 def apply_dtm(
@@ -37,8 +27,8 @@ def apply_dtm(
     """Put a `DTM` on every prunable kernel, or group of channels, of a model.
 
     Prunable are Dense, EinsumDense, Conv1D, Conv2D, DepthwiseConv2D and
-    Conv2DTranspose layers, also those inside kbp's composite layers and nested
-    models, which are unrolled.
+    Conv2DTranspose layers, and those whose `kbp.graph.LayerTraits` say so; also
+    inside kbp's composite layers and nested models, which are unrolled.
 
     Args:
         model: a functional or built Sequential model; left as it is.
@@ -102,6 +92,7 @@ def apply_dtm(
             "channels is left outside `skip` and (with `protect_ends`) "
             "between its first and its last kernel, without a mask already, "
             "and clear of layers that need all channels."
+            f"{_hint(flat.operations)}"
         )
     masks.share_penalty()
     return masked
@@ -128,7 +119,10 @@ class _Masks:
         others = graph.transforms(layer)
         fixed = [t for t in others if isinstance(t, FixedMask)]
         rest = [t for t in others if t not in fixed]
-        return TransformedLayer(inner, [*fixed, mask, *rest], name=layer.name)
+        kernel = graph.traits_of(inner).kernel or "kernel"  # of a gate
+        return TransformedLayer(
+            inner, [*fixed, mask, *rest], kernel=kernel, name=layer.name
+        )
 
     def share_penalty(self):
         """Give each mask its share of the penalty, at each of its uses."""
@@ -147,7 +141,7 @@ def _mask_kernels(flat, uses, dense, masks):
     calls = {}
     for use in uses:
         name = use.operation.name
-        if type(use.operation) in PRUNABLE and name not in {*dense, *masked}:
+        if _is_prunable(use.operation) and name not in {*dense, *masked}:
             calls.setdefault(use.operation, []).append(use)
     if not calls:
         return None
@@ -158,6 +152,30 @@ def _mask_kernels(flat, uses, dense, masks):
         return masks.wrap(new, uses) if uses else new
 
     return graph.replace_layers(flat, replacement)
+
+
+def _is_prunable(operation):
+    return "element" in graph.traits_of(operation).prunable
+
+
+def _has_kernel(operation):
+    """Say whether a layer, or what it is derived from, has such a kernel."""
+    return any(
+        "element" in graph.traits_of_class(base).prunable
+        for base in type(operation).__mro__
+        if issubclass(base, keras.layers.Layer)
+    )
+
+
+def _hint(operations):
+    """Return what else to do where layers have kernels and no traits."""
+    names = graph.unregistered(map(graph.unwrapped, operations))
+    if not names:
+        return ""
+    return (
+        f" Register the traits of layer {', '.join(names)} with "
+        "kbp.graph.register_layer_traits."
+    )
 
 
 def _ends(uses):
@@ -171,7 +189,7 @@ def _ends(uses):
             if use in seen:
                 continue
             seen.add(use)
-            if isinstance(use.operation, PRUNABLE):
+            if _has_kernel(use.operation):
                 names.add(use.operation.name)
             else:
                 todo.extend(getattr(use, step))

@@ -6,7 +6,7 @@ import keras
 
 from kbp import graph
 from kbp.layers import DTM, ChannelScale, FixedMask, TransformedLayer
-from kbp.sparsity.gates import fold_gate, is_foldable
+from kbp.sparsity.channels.places import is_foldable
 from kbp.sparsity.masks import hard_mask, masked_layers
 
 
@@ -109,5 +109,5 @@ def _without(gates: set[str], model: keras.Model) -> keras.Model:
     for name, gate in before.items():
         factors = graph.values_of(gate.kernel)
         layer = graph.unwrapped(plain.get_layer(name))
-        fold_gate(layer, factors.repeat(gate.repeats))
+        graph.scale_outputs(layer, factors.repeat(gate.repeats))
     return plain

@@ -10,7 +10,7 @@ from rich.table import Table
 from kbp import graph
 from kbp.layers import DTM, ChannelScale
 from kbp.sparsity.channels.cost import multiply_adds
-from kbp.sparsity.gates import source_of
+from kbp.sparsity.channels.places import source_of
 from kbp.sparsity.masks import hard_mask, masked_layers
 
 

@@ -1,46 +1,82 @@
 """One label for each image."""
 
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import keras
 import numpy as np
 import tensorflow as tf
 
 from kbp import data
-from kbp.recipes.recipe import Recipe
+from kbp._utils.config import choice, number
+from kbp.data.splits import Augment, Tensor
 from kbp.reports import figures
+from kbp.tasks.class_loss import ClassLossConfig, class_loss
+from kbp.tasks.registry import register_task
 from kbp.tasks.task import Task
 
+if TYPE_CHECKING:
+    from kbp.recipes.recipe import Recipe
 
+
+@dataclass(frozen=True)
+class ClassificationConfig:
+    """Keys of `[task]`: whether a model reads images or sequences of rows."""
+
+    layout: str = choice("image", ("image", "rows"))
+
+
+@dataclass(frozen=True)
+class ImageAugmentationConfig:
+    """Section `[augmentation]` of images, see `kbp.data.affine`."""
+
+    rotation: float = number(0.0, 0, 180)
+    shift: float = number(0.0, 0, 0.5)
+    zoom: float = number(0.0, 0, 0.5)
+    flip: bool = False
+
+
+@register_task("classification")
 class Classification(Task):
-    """One label for each image."""
+    """One label for each image; the score is the share of right ones."""
 
     metric = "accuracy"
+    metric_format = "{:.2%}"
+    sections: ClassVar[dict[str, type]] = {
+        "task": ClassificationConfig,
+        "loss": ClassLossConfig,
+        "augmentation": ImageAugmentationConfig,
+    }
+    takes = "images in [0, 1]"
+    gives = "logits"
 
-    def __init__(self, recipe: Recipe, splits: data.Splits):
+    def __init__(self, recipe: "Recipe", splits: data.Splits):
         super().__init__(recipe, splits)
-        if recipe.data.layout == "rows":
+        if splits.train.labels.ndim != 1 or not splits.class_names:
+            raise self.unfit(recipe, "no class for each example")
+        if self.section(ClassificationConfig).layout == "rows":
             height, width, channels = self.shape
             self.shape = (height, width * channels)
 
-    def build(self):
+    def make_loss(self) -> keras.losses.Loss:
+        classes = len(self.splits.class_names)
+        return class_loss(self.section(ClassLossConfig), classes)
+
+    def build(self) -> keras.Model:
         classes = len(self.splits.class_names)
         return self.recipe.model.build(self.shape, classes)
 
-    def metrics(self):
+    def metrics(self) -> list[Any]:
         return ["accuracy"]
 
-    def augment(self):
-        section = self.recipe.data
-        return data.affine(
-            rotation=section.rotation,
-            shift=section.shift,
-            zoom=section.zoom,
-            flip=section.flip,
-        )
+    def augment(self) -> Augment | None:
+        return data.affine(**asdict(self.section(ImageAugmentationConfig)))
 
-    def score(self, outputs, split="test"):
+    def score(self, outputs: np.ndarray, split: str = "test") -> float:
         labels = getattr(self.splits, split).labels
         return float(np.mean(np.argmax(outputs, axis=-1) == labels))
 
-    def figures(self, outputs):
+    def figures(self, outputs: np.ndarray) -> dict[str, str]:
         test, names = self.splits.test, self.splits.class_names
         return {
             "Confusion matrix of the int8 file": figures.confusion_matrix(
@@ -51,5 +87,5 @@ class Classification(Task):
             ),
         }
 
-    def _lay_out(self, inputs, labels):
+    def lay_out(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return tf.reshape(inputs, (-1, *self.shape)), labels

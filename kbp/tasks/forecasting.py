@@ -1,17 +1,27 @@
 """The next values of a series."""
 
+import argparse
 import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import numpy as np
+import tensorflow as tf
+from rich.console import Console
 
 from kbp import data, models
-from kbp.data.series import SeriesSplits
+from kbp._utils.config import check_unused, choice, number
 from kbp.errors import UserError
-from kbp.recipes.recipe import Recipe
-from kbp.recipes.sections import LossRecipe
 from kbp.reports.forecast_figures import sample_forecasts
-from kbp.tasks.task import Task, check_unused
+from kbp.tasks import predict_series
+from kbp.tasks.registry import register_task
+from kbp.tasks.task import Task
+
+if TYPE_CHECKING:
+    from kbp.recipes.recipe import Recipe
+    from kbp.tasks.prediction import OpenModel
 
 _LOSSES = {
     "huber": keras.losses.Huber,
@@ -20,6 +30,28 @@ _LOSSES = {
 }
 
 
+@dataclass(frozen=True)
+class ForecastLossConfig:
+    """Section `[loss]` of forecasts."""
+
+    error: str = choice("huber", tuple(_LOSSES))
+
+
+@dataclass(frozen=True)
+class LinearSkipConfig:
+    """Section `[linear_skip]`: where a forecast's linear skip starts.
+
+    With a penalty of 0 it starts anywhere; else see
+    `kbp.models.start_at_ridge`.
+    """
+
+    lookbacks: tuple[int, ...] = ()
+    penalty: float = number(1.0, 0)
+    memory: float = number(96.0, above=0)
+    trainable: bool = False
+
+
+@register_task("forecasting")
 class Forecasting(Task):
     """The next values of each window; the score is the mean squared error.
 
@@ -27,26 +59,25 @@ class Forecasting(Task):
     """
 
     metric = "MSE"
+    sections: ClassVar[dict[str, type]] = {
+        "loss": ForecastLossConfig,
+        "linear_skip": LinearSkipConfig,
+    }
+    splits_kind = data.SeriesSplits
+    takes = "rows of values in any units"
+    gives = "the rows after them"
 
-    def make_loss(self, section):
-        keys = [key for key in vars(LossRecipe()) if key != "error"]
-        check_unused("loss", section, "it is for classes", *keys)
-        return _LOSSES[section.error]()
-
-    def __init__(self, recipe: Recipe, splits: SeriesSplits):
+    def __init__(self, recipe: "Recipe", splits: data.SeriesSplits):
         super().__init__(recipe, splits)
-        section, arguments = recipe.linear_skip, recipe.model.arguments
-        if recipe.model.architecture != "bp_transformer":
-            raise UserError(
-                "model.architecture must be 'bp_transformer' to forecast; "
-                f"received {recipe.model.architecture!r}"
-            )
-        if not arguments.get("normalize", True):
+        # An architecture that has no such arguments has no linear skip, and is
+        # trusted to take any units.
+        if recipe.model.argument("normalize", True) is False:
             raise UserError(
                 "model.normalize must be true: a file that knows standardized "
                 "values alone forecasts in no units of the data's"
             )
-        self.has_linear_skip = arguments.get("linear_skip", True)
+        section = self.section(LinearSkipConfig)
+        self.has_linear_skip = recipe.model.argument("linear_skip", False)
         if not self.has_linear_skip:
             check_unused(
                 "linear_skip",
@@ -54,44 +85,50 @@ class Forecasting(Task):
                 "model.linear_skip is false",
                 *vars(section),
             )
-        if not all(1 <= n <= recipe.data.lookback for n in section.lookbacks):
+        lookback = splits.train.lookback
+        if not all(1 <= n <= lookback for n in section.lookbacks):
             raise UserError(
                 "linear_skip.lookbacks must be rows, up to the look-back of "
-                f"{recipe.data.lookback}; received {list(section.lookbacks)}"
+                f"{lookback}; received {list(section.lookbacks)}"
             )
 
-    def build(self):
-        horizon = self.recipe.data.horizon
+    def make_loss(self) -> keras.losses.Loss:
+        return _LOSSES[self.section(ForecastLossConfig).error]()
+
+    def build(self) -> keras.Model:
+        horizon = self.splits.train.horizon
         return self.recipe.model.build(self.shape, horizon, head="forecasting")
 
-    def start(self, model):
-        section, train = self.recipe.linear_skip, self.splits.train
+    def start(self, model: keras.Model) -> keras.Model:
+        section, train = self.section(LinearSkipConfig), self.splits.train
         if self.has_linear_skip and section.penalty:
             options = dataclasses.asdict(section)
             models.start_at_ridge(model, train.inputs, train.labels, **options)
         return model
 
-    def metrics(self):
+    def metrics(self) -> list[Any]:
         return ["mse"]
 
-    def calibration_batches(self):
+    def calibration_batches(self) -> tf.data.Dataset:
         # Of all times, not the first ones.
         return data.training_batches(
             self.splits.train, self.batch_size, seed=self.recipe.training.seed
         )
 
-    def describe(self):
+    def describe(self) -> str:
         filled = self.splits.filled
         note = f", {filled} missing values filled in" if filled else ""
         return super().describe() + note
 
-    def score(self, outputs, split="test"):
+    def score(self, outputs: np.ndarray, split: str = "test") -> float:
         return self.mean_of(np.square, outputs, split)
 
-    def details(self, outputs):
+    def details(self, outputs: np.ndarray) -> dict[str, str]:
         return {"MAE": f"{self.mean_of(np.abs, outputs, 'test'):.4f}"}
 
-    def mean_of(self, measure, outputs, split) -> float:
+    def mean_of(
+        self, measure: Callable[..., Any], outputs: np.ndarray, split: str
+    ) -> float:
         """Return the mean of `measure(output - label)` in float64."""
         labels = getattr(self.splits, split).labels
         parts = [slice(i, i + 256) for i in range(0, len(labels), 256)]
@@ -103,7 +140,25 @@ class Forecasting(Task):
             / labels.size
         )
 
-    def figures(self, outputs):
+    def figures(self, outputs: np.ndarray) -> dict[str, str]:
         return {
             "Forecasts of the int8 file": sample_forecasts(self.splits, outputs)
         }
+
+    @classmethod
+    def fits(cls, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
+        return predict_series.fits(inputs, outputs)
+
+    @classmethod
+    def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        predict_series.add_arguments(parser)
+
+    @classmethod
+    def predict(
+        cls,
+        model: "OpenModel",
+        recipe: "Recipe | None",
+        options: argparse.Namespace,
+        console: Console,
+    ) -> None:
+        predict_series.predict(model, recipe, options, console)

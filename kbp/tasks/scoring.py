@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from kbp.errors import UserError
-from kbp.inference.loading import open_model
-from kbp.reports.stage import FORMATS
+from kbp.tasks.prediction import OpenModel
 from kbp.tasks.task import Task
 
 
@@ -17,12 +16,12 @@ def scores(path: Path, task: Task) -> dict[str, str]:
     Raises:
         UserError: the file is no model, or does not fit the data.
     """
-    predict, shape, _ = open_model(path)
-    if shape != task.shape:
+    model = OpenModel.open(path)
+    if model.inputs != task.shape:
         raise UserError(
-            f"{path}: takes examples of shape {shape}, but the data have "
-            f"{task.shape}. Give the recipe of this model."
+            f"{path}: takes examples of shape {model.inputs}, but the data "
+            f"have {task.shape}. Give the recipe of this model."
         )
-    outputs = predict(task.inputs("test"))
-    score = FORMATS[task.metric].format(task.score(outputs))
+    outputs = model.predict(task.inputs("test"))
+    score = task.metric_format.format(task.score(outputs))
     return {task.metric: score, **task.details(outputs)}

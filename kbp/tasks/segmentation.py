@@ -1,52 +1,98 @@
 """One label for each pixel."""
 
+import argparse
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
 import keras
 import numpy as np
+from rich.console import Console
 
 from kbp import data
+from kbp._utils.config import number
+from kbp.data.splits import Augment
 from kbp.errors import UserError
-from kbp.metrics import Dice, IoU, information_f_score, rand_f_score
-from kbp.recipes.recipe import Recipe
+from kbp.metrics import Dice, IoU
 from kbp.reports import figures
+from kbp.tasks import predict_masks
+from kbp.tasks.class_loss import ClassLossConfig, class_loss
+from kbp.tasks.registry import register_task
 from kbp.tasks.task import Task
 
+if TYPE_CHECKING:
+    from kbp.recipes.recipe import Recipe
+    from kbp.tasks.prediction import OpenModel
 
+Overlap = TypeVar("Overlap", bound=keras.metrics.Metric)
+
+
+@dataclass(frozen=True)
+class MaskAugmentationConfig:
+    """Section `[augmentation]` of images and masks, see `kbp.data.deform`."""
+
+    flip: bool = False
+    rotation: float = number(0.0, 0, 180)
+    zoom: float = number(0.0, 0, 0.5)
+    elastic: float = number(0.0, 0)
+    intensity: float = number(0.0, 0, 1)
+
+
+@register_task("segmentation")
 class Segmentation(Task):
     """One label for each pixel; the score is the mean Dice of the images."""
 
     metric = "Dice"
+    metric_format = "{:.2%}"
+    sections: ClassVar[dict[str, type]] = {
+        "loss": ClassLossConfig,
+        "augmentation": MaskAugmentationConfig,
+    }
+    takes = "images in [0, 1]"
+    gives = "logits of each pixel"
 
-    def __init__(self, recipe: Recipe, splits: data.Splits):
+    def __init__(self, recipe: "Recipe", splits: data.Splits):
         super().__init__(recipe, splits)
+        if splits.train.labels.shape != splits.train.inputs.shape[:3]:
+            raise self.unfit(recipe, "no mask for each image")
         height, width, _ = self.shape
-        if recipe.data.flip and height != width:
+        if self.section(MaskAugmentationConfig).flip and height != width:
             raise UserError(
-                "data.flip turns images by right angles, so they must be "
-                f"square; these are of {height}x{width} pixels"
+                "augmentation.flip turns images by right angles, so they must "
+                f"be square; these are of {height}x{width} pixels"
             )
 
-    def build(self):
+    def make_loss(self) -> keras.losses.Loss:
+        classes = len(self.splits.class_names)
+        return class_loss(self.section(ClassLossConfig), classes)
+
+    def build(self) -> keras.Model:
         classes = len(self.splits.class_names)
         return self.recipe.model.build(self.shape, classes, head="segmentation")
 
-    def metrics(self):
+    def metrics(self) -> list[Any]:
         return [Dice(len(self.splits.class_names))]
 
-    def augment(self):
-        section = self.recipe.data
-        return data.deform(
-            flip=section.flip,
-            rotation=section.rotation,
-            zoom=section.zoom,
-            elastic=section.elastic,
-            intensity=section.intensity,
-        )
+    def augment(self) -> Augment | None:
+        return data.deform(**asdict(self.section(MaskAugmentationConfig)))
 
-    def score(self, outputs, split="test"):
+    def score(self, outputs: np.ndarray, split: str = "test") -> float:
         return float(self.overlap(Dice, outputs, split).result())
 
-    def overlap(self, kind, outputs, split, per_image=True):
-        """Return a metric that has seen a split."""
+    def overlap(
+        self,
+        kind: type[Overlap],
+        outputs: np.ndarray,
+        split: str,
+        per_image: bool = True,
+    ) -> Overlap:
+        """Return a metric that has seen a split.
+
+        Args:
+            kind: `Dice` or `IoU`.
+            outputs: logits or masks for the split's examples.
+            split: name of the split.
+            per_image: average over images, not over all pixels together.
+        """
         metric = kind(len(self.splits.class_names), per_image=per_image)
         labels = getattr(self.splits, split).labels
         for start in range(0, len(labels), 16):  # bounds the memory
@@ -54,7 +100,7 @@ class Segmentation(Task):
             metric.update_state(labels[part], outputs[part])
         return metric
 
-    def details(self, outputs):
+    def details(self, outputs: np.ndarray) -> dict[str, str]:
         found, masks = {}, outputs.argmax(axis=-1)  # once for all scores
         for kind in (Dice, IoU):
             for per_image, mean in ((True, "images"), (False, "pixels")):
@@ -64,19 +110,29 @@ class Segmentation(Task):
                 for name, value in pairs:
                     title = f"{kind.__name__} of {name}, of the {mean}"
                     found[title] = f"{value:.2%}"
-        if self.recipe.data.name == "isbi2012":
-            pairs = [*zip(self.splits.test.labels, masks, strict=True)]
-            for title, score in (
-                ("Rand", rand_f_score),
-                ("information", information_f_score),
-            ):
-                values = [score(true, mask) for true, mask in pairs]
-                found[f"{title} F-score of cells"] = f"{np.mean(values):.4f}"
         return found
 
-    def figures(self, outputs):
+    def figures(self, outputs: np.ndarray) -> dict[str, str]:
         return {
             "Masks of the int8 file, the worst first": figures.sample_masks(
                 self.splits.test, np.argmax(outputs, axis=-1)
             )
         }
+
+    @classmethod
+    def fits(cls, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
+        return predict_masks.fits(inputs, outputs)
+
+    @classmethod
+    def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        predict_masks.add_arguments(parser)
+
+    @classmethod
+    def predict(
+        cls,
+        model: "OpenModel",
+        recipe: "Recipe | None",
+        options: argparse.Namespace,
+        console: Console,
+    ) -> None:
+        predict_masks.predict(model, options, console)

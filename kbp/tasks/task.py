@@ -1,44 +1,70 @@
-"""What a recipe's data section stands for: data, head, loss and metric."""
+"""What a model learns from a data set, and how it is judged."""
 
-import dataclasses
+import argparse
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import keras
 import numpy as np
 import tensorflow as tf
+from rich.console import Console
 
 from kbp import data
-from kbp.data.series import SeriesSplits
+from kbp.data.splits import Augment, Tensor
 from kbp.errors import UserError
-from kbp.losses import DiceCrossEntropy
-from kbp.recipes.recipe import Recipe
-from kbp.recipes.sections import LossRecipe
+
+if TYPE_CHECKING:
+    from kbp.recipes.recipe import Recipe
+    from kbp.tasks.prediction import OpenModel
+
+Section = TypeVar("Section")
 
 
 class Task(ABC):
-    """A data set in the layout that a recipe's model reads.
+    """A data set in the layout that a recipe's model reads, and what for.
+
+    A subclass is registered by `kbp.tasks.register_task`.
 
     Args:
-        recipe: its sections `data`, `loss` and `training` count here.
+        recipe: its sections `data`, `model`, `task` and `training` count here.
         splits: the examples.
 
     Attributes:
-        metric: what the score is, one of `kbp.reports.stage.FORMATS`.
+        name: of the task, as it was registered.
+        metric: name of the score. What `metrics` returns must hold a metric
+            that is named so in lower case, of which the report has a curve.
+        metric_format: how a score is written, for `str.format`.
+        sections: dataclasses of the sections that a recipe may have for this
+            task besides the common ones, by name. Those keys of `[task]` that
+            are not `name` are the dataclass "task".
+        splits_kind: class of the splits that the task is for.
+        takes: what models take, in words, for model cards.
+        gives: what they give.
         shape: of one example as the model reads it.
         steps: training steps of an epoch.
         loss: of the model's outputs.
 
     Raises:
-        UserError: a batch is larger than the training split, or the section
-            `loss` does not fit the task.
+        UserError: the data are not of the kind that the task is for, a batch is
+            larger than the training split, or a section of the task does not
+            fit.
     """
 
-    metric: str
+    name: ClassVar[str] = ""
+    metric: ClassVar[str]
+    metric_format: ClassVar[str] = "{:.4f}"
+    sections: ClassVar[Mapping[str, type]] = {}
+    splits_kind: ClassVar[type[Any]] = data.Splits
+    takes: ClassVar[str] = "examples"
+    gives: ClassVar[str] = "predictions"
+    splits: Any  # what it holds depends on `splits_kind`
 
-    def __init__(self, recipe: Recipe, splits: data.Splits | SeriesSplits):
+    def __init__(self, recipe: "Recipe", splits: Any):
+        if not isinstance(splits, self.splits_kind):
+            raise self.unfit(recipe, f"{type(splits).__name__}")
         self.recipe, self.splits = recipe, splits
-        self.shape = splits.input_shape
+        self.shape: tuple[int, ...] = splits.input_shape
         self.batch_size = recipe.training.batch_size
         self.steps = data.steps_per_epoch(splits.train, self.batch_size)
         if not self.steps:
@@ -47,11 +73,28 @@ class Task(ABC):
                 f"{len(splits.train)} training examples; received "
                 f"{self.batch_size}"
             )
-        self.loss = self.make_loss(recipe.loss)
+        self.loss = self.make_loss()
 
-    def make_loss(self, section: LossRecipe) -> keras.losses.Loss:
-        """Return the loss, by default of logits of classes."""
-        return class_loss(section, len(self.splits.class_names))
+    @classmethod
+    def unfit(cls, recipe: "Recipe", held: str) -> UserError:
+        """Return the error that the recipe's data are not for this task.
+
+        Args:
+            recipe: whose data they are.
+            held: what they are, in words.
+        """
+        return UserError(
+            f"task.name: {cls.name!r} does not fit data.name "
+            f"{recipe.data.name!r}, which gives {held}"
+        )
+
+    def section(self, kind: type[Section]) -> Section:
+        """Return one of the recipe's sections for this task, by its class."""
+        return self.recipe.task.section(kind)
+
+    @abstractmethod
+    def make_loss(self) -> keras.losses.Loss:
+        """Return the loss of the model's outputs."""
 
     @abstractmethod
     def build(self) -> keras.Model:
@@ -62,10 +105,10 @@ class Task(ABC):
         return model
 
     @abstractmethod
-    def metrics(self) -> list:
+    def metrics(self) -> list[Any]:
         """Return what `fit` is to follow."""
 
-    def augment(self) -> Callable | None:
+    def augment(self) -> Augment | None:
         """Return what changes training batches, see `training_batches`."""
         return None
 
@@ -92,6 +135,48 @@ class Task(ABC):
             outputs: of the int8 file, for the test examples.
         """
 
+    @classmethod
+    def fits(cls, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
+        """Say whether a model of such shapes can be one of this task's.
+
+        It is asked where no recipe says what a model is for.
+
+        Args:
+            inputs: shape of one example.
+            outputs: shape of what the model gives for it.
+        """
+        return False
+
+    @classmethod
+    def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add what `predict` takes after the model: files and options."""
+        parser.add_argument("files", metavar="FILE", nargs="*")
+
+    @classmethod
+    def predict(
+        cls,
+        model: "OpenModel",
+        recipe: "Recipe | None",
+        options: argparse.Namespace,
+        console: Console,
+    ) -> None:
+        """Write predictions for files of a person's own.
+
+        Args:
+            model: the model to ask.
+            recipe: what it was trained with, if that is known.
+            options: see `add_predict_arguments`.
+            console: where to say what was written.
+
+        Raises:
+            UserError: the task has no such files, the model does not fit, or a
+                file is wrong; nothing was written.
+        """
+        raise UserError(
+            f"{model.path}: is for the task {cls.name!r}, which predicts no "
+            "files; kbp.export.Runner(path).predict takes arrays"
+        )
+
     def training_batches(
         self, *, seed: int, start_step: int = 0
     ) -> tf.data.Dataset:
@@ -103,7 +188,7 @@ class Task(ABC):
             start_step=start_step,
             augment=self.augment(),
         )
-        return batches.map(self._lay_out)
+        return batches.map(self.lay_out)
 
     def batches(
         self, split: str, batch_size: int | None = None
@@ -112,7 +197,7 @@ class Task(ABC):
         batches = data.evaluation_batches(
             getattr(self.splits, split), batch_size or self.batch_size
         )
-        return batches.map(self._lay_out)
+        return batches.map(self.lay_out)
 
     def calibration_batches(self) -> tf.data.Dataset:
         """Return training batches that show what ranges there are."""
@@ -128,50 +213,9 @@ class Task(ABC):
 
     def inputs(self, split: str) -> np.ndarray:
         """Return a split's inputs as one array."""
-        inputs = getattr(self.splits, split).inputs
+        inputs: np.ndarray = getattr(self.splits, split).inputs
         return inputs.reshape(-1, *self.shape)
 
-    def _lay_out(self, inputs, labels):
+    def lay_out(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a batch in the layout that the model reads."""
         return inputs, labels
-
-
-def check_unused(name: str, section, reason: str, *keys: str) -> None:
-    """Refuse keys of a section that would change nothing.
-
-    Args:
-        name: of the section.
-        section: its dataclass.
-        reason: why they cannot be changed.
-        *keys: that must have their usual values.
-
-    Raises:
-        UserError: one has another.
-    """
-    usual = type(section)()
-    for key in keys:
-        if getattr(section, key) != getattr(usual, key):
-            raise UserError(f"{name}.{key} cannot be changed: {reason}")
-
-
-def class_loss(section: LossRecipe, num_classes: int) -> keras.losses.Loss:
-    """Return the loss of logits.
-
-    Raises:
-        UserError: the class weights are not one for each class, or a value is
-            out of range.
-    """
-    check_unused("loss", section, "it is for forecasts", "error")
-    if section == LossRecipe():
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    options = dataclasses.asdict(section)
-    del options["error"]
-    weights = options["class_weights"]
-    if weights and len(weights) != num_classes:
-        raise UserError(
-            f"loss.class_weights must be {num_classes} numbers, one for each "
-            f"class; received {list(weights)}"
-        )
-    try:
-        return DiceCrossEntropy(**{**options, "class_weights": weights or None})
-    except ValueError as error:
-        raise UserError(f"[loss] {error}") from error

@@ -1,4 +1,4 @@
-"""The road, end to end: train, prune, quantize, export, verify, report."""
+"""The pipeline: train, prune, quantize, export, verify, report."""
 
 import dataclasses
 import resource
@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ from kbp.inference import golden
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
 from kbp.reports.stage import Stage
-from kbp.tasks.loading import make_task
+from kbp.tasks import Task, make_task
 from kbp.training import checkpoint, distribution
 from kbp.training.trainer import Trainer
 from kbp.training.workdir import WorkDir
@@ -35,7 +36,7 @@ def run(
     resume: bool = False,
     console: Console | None = None,
 ) -> list[Stage]:
-    """Walk the whole road of a recipe and leave everything in a folder.
+    """Run a recipe from data to report and leave everything in a folder.
 
     Args:
         recipe: what to do.
@@ -62,9 +63,10 @@ def run(
         pipeline = Pipeline(recipe, folder, data_dir, console)
         with folder, pipeline.trainer.stopping:
             pipeline.run()
-    stages = [Stage(**row) for row in folder.run["stages"]]
-    console.print(report.result_table(stages, folder.run))
-    console.print(report.facts(folder.run))
+    done: Any = folder.run  # there is one: it has finished
+    stages = [Stage(**row) for row in done["stages"]]
+    console.print(report.result_table(stages, done))
+    console.print(report.facts(done))
     console.print(
         f"Everything is in {folder.path}/: open report.html there.",
         markup=False,
@@ -73,7 +75,9 @@ def run(
     return stages
 
 
-def run_as_worker(recipe, data_dir, console):
+def run_as_worker(
+    recipe: Recipe, data_dir: str | Path | None, console: Console
+) -> None:
     """Train as one of the chief's workers, and leave nothing behind."""
     with tempfile.TemporaryDirectory(prefix="kbp-worker-") as own:
         folder = WorkDir(Path(own) / "run", recipe, resume=False)
@@ -84,15 +88,31 @@ def run_as_worker(recipe, data_dir, console):
 
 
 class Pipeline:
-    """The steps of a run."""
+    """The steps of a run.
 
-    def __init__(self, recipe, folder, data_dir, console):
+    Args:
+        recipe: what to do.
+        folder: for the results; `None` to train nothing, only compile.
+        data_dir: folder of the data sets that are read from files.
+        console: where progress goes.
+
+    Raises:
+        UserError: recipe, folder or data do not fit.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: WorkDir | None,
+        data_dir: str | Path | None,
+        console: Console,
+    ):
         self.recipe = recipe
-        self.folder = folder
+        self.folder: Any = folder
         self.console = console
         self.strategy = distribution.create_strategy(recipe.training.strategy)
         distribution.check_batch_size(recipe.training.batch_size, self.strategy)
-        self.task = make_task(recipe, data_dir)
+        self.task: Task = make_task(recipe, data_dir)
         self.check_steps()
         self.trainer = Trainer(self.task, folder, self.strategy, console)
         self.trainer.validation()  # whose parts may not fit the replicas
@@ -148,7 +168,8 @@ class Pipeline:
         with distribution.together(self.strategy):
             return self.stages()
 
-    def stages(self):
+    def stages(self) -> tuple[keras.Model, keras.Model, keras.Model]:
+        """Train the float model, then the quantized one."""
         trained = self.fit()
         section = self.recipe.sparsity
         shrunk = bool(section.target) and section.granularity == "channel"
@@ -222,7 +243,7 @@ class Pipeline:
             seed=2 * self.recipe.training.seed + 1,
         )
 
-    def quantization_aware(self, trained) -> keras.Model:
+    def quantization_aware(self, trained: keras.Model) -> keras.Model:
         """Give a model fake quantization, and calibrate it."""
         section = self.recipe.quantization
         return quantization.quantize_aware(
@@ -232,7 +253,7 @@ class Pipeline:
             skip=quantization.ATTENTION_OPS if section.float_attention else (),
         )
 
-    def export(self, pruned, quantized) -> None:
+    def export(self, pruned: keras.Model, quantized: keras.Model) -> None:
         """Write the files that are deployed, and verify them."""
         path, section = self.folder.path, self.recipe.export
         checkpoint.save(pruned, path / "model.keras")
@@ -256,7 +277,9 @@ class Pipeline:
             f"{op.name} at {op.layer}" for op in audit.float_operations
         ]
 
-    def measure(self, trained, pruned, quantized) -> list[Stage]:
+    def measure(
+        self, trained: keras.Model, pruned: keras.Model, quantized: keras.Model
+    ) -> list[Stage]:
         """Return the rows of the result table."""
         path = self.folder.path
         rows = [
@@ -291,7 +314,9 @@ class Pipeline:
         self.int8_outputs = outputs
         return rows
 
-    def keras_stage(self, name, model, file) -> Stage:
+    def keras_stage(
+        self, name: str, model: keras.Model, file: str | None
+    ) -> Stage:
         """Return the row of a Keras model."""
         outputs = model.predict(self.task.batches("test"), verbose=0)
         weights = [

@@ -284,7 +284,7 @@ def test_own_and_usual_models_pass(tmp_path):
         'import = "os"',
         '[model]\n__class__ = "os.system"',
         "[optimizer]\nlearning_rate = inf",
-        '[data]\nkind = "__import__"',
+        '[data]\nname = "__import__"',
         "[data]\nimage_size = 1000000000000000000000000000000",
         '[training]\nepochs = "2"',
         "[training]\nepochs = nan",

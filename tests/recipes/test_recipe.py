@@ -2,19 +2,29 @@
 
 import tomllib
 
+import fresh
 import pytest
 
-from kbp import zoo
+from kbp import sparsity, zoo
 from kbp.errors import UserError
-from kbp.recipes import Recipe
+from kbp.layers import dtm
+from kbp.recipes import Recipe, sections
+from kbp.tasks.classification import (
+    ClassificationConfig,
+    ImageAugmentationConfig,
+)
 
 
 def test_sections_and_defaults():
-    recipe = Recipe.parse({"model": {"width": 16}, "data": {"shift": 0}})
+    recipe = Recipe.parse(
+        {"model": {"width": 16}, "augmentation": {"shift": 0}}
+    )
     assert recipe.model.arguments == {"width": 16}
     assert recipe.model.architecture == "pyramid_bpnet"
-    assert recipe.data.shift == 0.0
-    assert isinstance(recipe.data.shift, float)
+    augmentation = recipe.task.section(ImageAugmentationConfig)
+    assert augmentation.shift == 0.0
+    assert isinstance(augmentation.shift, float)
+    assert Recipe() == Recipe.parse({})
 
 
 def test_written_recipe_reads_back(tmp_path):
@@ -31,16 +41,18 @@ def test_written_recipe_reads_back(tmp_path):
 
 @pytest.mark.parametrize("entry", zoo.entries(), ids=lambda e: e.name)
 def test_recipe_of_the_zoo_reads_and_builds(entry):
-    model, section = entry.recipe.model, entry.recipe.data
-    if section.kind == "csv_series":
+    model, task = entry.recipe.model, entry.recipe.task
+    section = entry.recipe.data.config
+    if task.name == "forecasting":
         shape = (section.lookback, 7)
         built = model.build(shape, section.horizon, head="forecasting")
         assert built.output_shape == (None, section.horizon, 7)
-    elif section.kind == "image_masks":
+    elif "segmentation" in task.name:
         built = model.build((64, 64, 1), 2, head="segmentation")
         assert built.output_shape == (None, 64, 64, 2)
     else:
-        shape = (32, 32, 1) if section.layout == "image" else (32, 32)
+        layout = task.section(ClassificationConfig).layout
+        shape = (32, 32, 1) if layout == "image" else (32, 32)
         assert model.build(shape, 10).output_shape == (None, 10)
     assert (entry.path / "recipe.toml").read_text().startswith("# ")
 
@@ -51,14 +63,20 @@ def test_recipe_of_the_zoo_reads_and_builds(entry):
         ("training.epochs=3", "training", "epochs", 3),
         ("optimizer.learning_rate=1e-2", "optimizer", "learning_rate", 0.01),
         ("training.strategy=mirrored", "training", "strategy", "mirrored"),
-        ('data.layout="rows"', "data", "layout", "rows"),
-        ("data.flip=true", "data", "flip", True),
+        ("data.image_size=16", "data", "image_size", 16),
+        ('task.layout="rows"', "task", "layout", "rows"),
+        ("augmentation.flip=true", "augmentation", "flip", True),
         ('sparsity.skip=["a", "b"]', "sparsity", "skip", ("a", "b")),
     ],
 )
 def test_setting_changes_one_key(setting, section, key, value):
     recipe = Recipe().with_settings([setting])
-    assert getattr(getattr(recipe, section), key) == value
+    found = {
+        **vars(recipe),
+        **recipe.task.sections,
+        "data": recipe.data.config,
+    }
+    assert getattr(found[section], key) == value
 
 
 def test_setting_changes_a_builders_argument():
@@ -83,6 +101,19 @@ def test_setting_changes_a_builders_argument():
         ({"training": {"epochs": True}}, "training.epochs must be of type int"),
         ({"training": {"strategy": "tpus"}}, "training.strategy: unknown"),
         ({"data": {"name": "mnist"}}, "data.name: unknown 'mnist'; known: "),
+        ({"data": {"name": "etth1", "image_size": 8}}, "key data.image_size"),
+        ({"data": {"kind": "images"}}, r"unknown key data\.kind; known: image"),
+        ({"task": {"name": "classify"}}, "task.name: unknown 'classify'"),
+        ({"task": {"layouts": "rows"}}, "task.layouts; did you mean 'layout'"),
+        (
+            {"linear_skip": {"penalty": 0.5}},
+            r"\[linear_skip\] is for the task forecasting; this recipe's is",
+        ),
+        ({"loss": {"error": "mae"}}, r"unknown key loss\.error; known: alpha"),
+        (
+            {"data": {"name": "etth1"}, "augmentation": {}},
+            "for the task classification or membrane_segmentation or segm",
+        ),
         ({"data": {"test_fraction": 0}}, "test_fraction must be more than 0"),
         ({"data": {"test_fraction": 1}}, "test_fraction must be less than 1"),
         (
@@ -133,11 +164,51 @@ def test_to_toml_is_toml():
     assert set(tomllib.loads(Recipe().to_toml())) == {
         "model",
         "data",
+        "task",
         "loss",
-        "linear_skip",
+        "augmentation",
         "optimizer",
         "sparsity",
         "training",
         "quantization",
         "export",
     }
+
+
+def test_another_data_set_brings_its_own_keys_and_task():
+    recipe = Recipe().with_settings(["data.name=etth1", "data.horizon=24"])
+    assert recipe.task.name == "forecasting"
+    assert vars(recipe.data.config) == {"lookback": 336, "horizon": 24}
+    with pytest.raises(UserError, match=r"unknown key data\.image_size"):
+        recipe.with_settings(["data.image_size=8"])
+    smaller = Recipe().with_settings(["data.image_size=8"])
+    with pytest.raises(UserError, match=r"unknown key data\.image_size"):
+        smaller.with_settings(["data.name=etth1"])
+
+
+def test_task_is_the_recipes_before_the_data_sets():
+    sections = {"data": {"name": "isbi2012"}}
+    assert Recipe.parse(sections).task.name == "membrane_segmentation"
+    other = Recipe.parse({**sections, "task": {"name": "segmentation"}})
+    assert other.task.name == "segmentation"
+    again = other.with_settings(["training.epochs=2"])
+    assert again.task == other.task
+    with pytest.raises(UserError, match=r"unknown key task\.layout; known: na"):
+        other.with_settings(["task.layout=rows"])
+
+
+def test_choices_are_those_of_the_library():
+    assert sections.GRANULARITIES == dtm.GRANULARITIES
+    assert sections.BUDGETS == sparsity.BUDGETS
+
+
+def test_common_sections_need_no_keras():
+    fresh.python(
+        """
+import sys
+sys.argv[0] = "kbp"  # as the command line imports kbp
+import kbp.recipes.sections
+assert "keras" not in sys.modules
+assert "numpy" not in sys.modules
+"""
+    )

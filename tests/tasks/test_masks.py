@@ -1,4 +1,4 @@
-"""The road for images with masks."""
+"""Runs for images with masks."""
 
 import io
 
@@ -13,6 +13,7 @@ from kbp.errors import UserError
 from kbp.inference import pixels
 from kbp.recipes import Recipe
 from kbp.tasks import make_task
+from kbp.tasks.segmentation import MaskAugmentationConfig
 
 RNG = np.random.default_rng(0)
 
@@ -36,17 +37,17 @@ def folder(tmp_path_factory):
 
 def recipe(folder, **sections):
     own = {
-        "kind": "image_masks",
+        "name": "image_masks",
         "images": str(folder / "images"),
         "masks": str(folder / "masks"),
         "class_names": ["ground", "disk"],
-        "flip": True,
     }
     data = {**own, **sections.pop("data", {})}
     return Recipe.parse(
         {
             "model": {"width": 8},
             "data": data,
+            "augmentation": {"flip": True},
             "loss": {"dice_weight": 1.0},
             "optimizer": {"learning_rate": 0.02},
             "sparsity": {"target": 0.3},
@@ -65,7 +66,7 @@ def finished(folder, tmp_path_factory):
     return workdir, training.run(recipe(folder), workdir, console=console)
 
 
-def test_masks_walk_the_whole_road(finished, capsys):
+def test_masks_are_learned_and_shipped(finished, capsys):
     workdir, stages = finished
     assert stages[0].score > 0.85
     assert abs(stages[-1].score - stages[0].score) < 0.03
@@ -145,7 +146,7 @@ def test_predict_writes_nothing_if_something_is_wrong(
     assert (tmp_path / "old" / "0_overlay.png").read_text() == "mine"
 
 
-def test_colored_tiles_of_three_classes_walk_the_road(tmp_path):
+def test_colored_tiles_of_three_classes_are_learned(tmp_path):
     data = tmp_path / "data"
     for part in ("train", "validation", "test"):
         (data / "masks" / part).mkdir(parents=True)
@@ -196,9 +197,11 @@ def test_masks_of_several_classes_are_indexed():
 
 
 def test_recipe_of_masks_is_written_and_read_again(folder):
-    written = recipe(folder, data={"mask_values": [0, 255], "elastic": 2})
-    assert written.data.elastic == 2.0
-    assert written.data.mask_values == (0, 255)
+    written = recipe(
+        folder, data={"mask_values": [0, 255]}, augmentation={"elastic": 2}
+    )
+    assert written.task.section(MaskAugmentationConfig).elastic == 2.0
+    assert written.data.config.mask_values == (0, 255)
     again = Recipe.parse(written.to_dict())
     assert again == written
 
@@ -206,13 +209,13 @@ def test_recipe_of_masks_is_written_and_read_again(folder):
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"data": {"kind": "image_mask"}}, "data.kind: .*mean 'image_masks'"),
+        ({"data": {"name": "image_mask"}}, "data.name: .*mean 'image_masks'"),
         ({"data": {"mask_values": ["a"]}}, "an item of data.mask_values"),
         ({"data": {"image_size": 3}}, "unknown key data.image_size"),
         ({"data": {"images": ""}}, "data.images must name a folder"),
         ({"data": {"split": "lists", "lists": "none"}}, "none/train.txt"),
         ({"data": {"split": "folders"}}, "these are in none: 0, 1"),
-        ({"data": {"name": "dsb2018"}}, "data.images cannot be changed"),
+        ({"data": {"name": "dsb2018"}}, r"unknown key data\.images"),
         ({"data": {"split": "fold", "fold": 5}}, "fold must be 0 to 4"),
         ({"data": {"fold": 3}}, "data.fold cannot be changed: .* is 'hash'"),
         ({"data": {"lists": "nowhere"}}, "data.lists cannot be changed"),

@@ -18,9 +18,9 @@ from workers import finish as finish_workers
 from kbp import training
 from kbp.benchmarks.distribution.workers import start_workers
 from kbp.recipes import Recipe
-from kbp.training import callbacks, stopping
+from kbp.training import callbacks, divergence, stopping
 from kbp.training.checkpoint import Checkpoints
-from kbp.training.trainer import first_not_finite
+from kbp.training.divergence import first_not_finite
 
 FILES = (
     "model.keras",
@@ -49,7 +49,7 @@ def recipe(tmp_path_factory):
                 "dropout": 0.2,
             },
             "data": {
-                "kind": "csv_series",
+                "name": "csv_series",
                 "file": str(file),
                 "lookback": 16,
                 "horizon": 4,
@@ -275,9 +275,9 @@ def test_divergence_goes_on_at_a_tenth_of_the_learning_rate(
     def diverge(self, batch, logs=None):
         calls.append(batch)
         if len(calls) == 20:
-            raise callbacks.DivergedError(19)
+            raise divergence.DivergedError(19)
 
-    guard = callbacks.FiniteGradients
+    guard = divergence.FiniteGradients
     monkeypatch.setattr(guard, "on_train_batch_end", diverge)
     folder = tmp_path / "run"
     run(recipe, folder)

@@ -1,23 +1,10 @@
-"""The cards of the zoo's entries: what each is, and what it reaches.
-
-What depends on the kind of task or data is looked up here and nowhere else in
-the benchmarks.
-"""
-
-from typing import Any
+"""The cards of the zoo's entries: what each is, and what it reaches."""
 
 from kbp import zoo
-from kbp.data.datasets import ett, isbi2012
+from kbp.data.registry import DATASETS
 from kbp.inference.loading import open_model
 from kbp.recipes import Recipe
-from kbp.reports.stage import FORMATS
-
-# What models of a kind of data take, and what they give.
-_MEANINGS = {
-    "images": ("images in [0, 1]", "logits"),
-    "image_masks": ("images in [0, 1]", "logits of each pixel"),
-    "csv_series": ("rows of values in any units", "the rows after them"),
-}
+from kbp.tasks.registry import TASKS
 
 _CARD = """# {name}
 
@@ -28,7 +15,7 @@ _CARD = """# {name}
 {table}
 
 Architecture: [{architecture}.py](../../kbp/models/{architecture}.py); data,
-their source and splits: [{module}.py](../../kbp/data/{module}.py); all
+their source and splits: [{file}](../../{folder}/{file}); all
 settings: [recipe.toml](recipe.toml). Figures:
 `python -m kbp benchmark recipe {name}{data_dir}`.
 """
@@ -44,11 +31,6 @@ into {gives} `{outputs}`. What the file makes of test examples:
 """
 
 
-def format_score(metric: str, score: float) -> str:
-    """Return a score as the tasks of its metric write it."""
-    return FORMATS[metric].format(score)
-
-
 def render_card(entry: zoo.Entry, table: str) -> str:
     """Return the model card of an entry.
 
@@ -60,11 +42,11 @@ def render_card(entry: zoo.Entry, table: str) -> str:
     if entry.has_weights:
         card += _WEIGHTS
         _, inputs, outputs = open_model(zoo.file(entry.name))
-        takes, gives = _MEANINGS[entry.recipe.data.kind]
+        task = TASKS[entry.recipe.task.name]
         shapes = {
-            "takes": takes,
+            "takes": task.takes,
             "inputs": _shape(inputs),
-            "gives": gives,
+            "gives": task.gives,
             "outputs": _shape(outputs),
         }
     return card.format(
@@ -78,16 +60,16 @@ def render_card(entry: zoo.Entry, table: str) -> str:
 
 def _data_words(recipe: Recipe) -> dict[str, str]:
     """Return what a card says of a recipe's data set."""
-    section: Any = recipe.data
-    name, fold = section.name, ""
-    if name == "isbi2012":
-        fold = f", fold {section.fold} of {isbi2012.FOLDS}"
+    section = recipe.data
+    dataset = DATASETS[section.name]
+    note = dataset.note(section.config)
+    *folders, module = dataset.module.split(".")
     return {
-        "data": name,
-        "fold": fold,
-        "module": "ett" if name in ett.ROWS_OF_AN_HOUR else name,
-        # scikit-learn brings the digits.
-        "data_dir": " --data-dir DIR" * (name != "digits"),
+        "data": section.name,
+        "fold": f", {note}" if note else "",
+        "folder": "/".join(folders),
+        "file": f"{module}.py",
+        "data_dir": " --data-dir DIR" * dataset.in_data_dir,
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from kbp import zoo
+from kbp._utils import plugins
 from kbp._utils.files import write_atomically
 from kbp.benchmarks.core.pages import check_checkout
 from kbp.benchmarks.core.registry import Benchmark, Options, register
@@ -156,6 +157,8 @@ def _run(recipe_file, seed, path, data_dir):
     command += ["--workdir", path, "--set", f"training.seed={seed}"]
     if data_dir is not None:
         command += ["--data-dir", data_dir]
+    for module in plugins.imported:
+        command += ["--import", module]
     status = subprocess.run([str(word) for word in command]).returncode
     if status:
         raise UserError(f"{path}: the run ended with status {status}.")

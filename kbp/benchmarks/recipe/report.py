@@ -10,9 +10,9 @@ from typing import Any
 from kbp import zoo
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.log import provenance
-from kbp.benchmarks.recipe.cards import format_score
 from kbp.reports.report import NEAR
 from kbp.reports.stage import Stage
+from kbp.tasks import format_score
 
 
 def summarize(runs: list[dict]) -> dict:

@@ -1,9 +1,12 @@
 """CIFAR-10, in its publisher's binary layout."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from kbp._utils.config import number
+from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits, folder_of
 from kbp.errors import UserError
 
@@ -23,6 +26,19 @@ CLASS_NAMES = (
 )
 _IMAGE_BYTES = 3 * 32 * 32
 _FILE_BYTES = 10_000 * (1 + _IMAGE_BYTES)
+
+
+@dataclass(frozen=True)
+class Cifar10Config:
+    """Keys of `[data]` for `name = "cifar10"`, see `load`."""
+
+    validation_fraction: float = number(0.1, 0, below=0.5)
+
+
+@register_dataset("cifar10", config=Cifar10Config, task="classification")
+def load_config(config: Cifar10Config, data_dir: str | Path | None) -> Splits:
+    """Load what a recipe asks for, see `load`."""
+    return load(data_dir, **vars(config))
 
 
 def load(
@@ -68,7 +84,7 @@ def load(
     )
 
 
-def _read(path):
+def _read(path: Path) -> Examples:
     records = np.fromfile(path, np.uint8).reshape(-1, 1 + _IMAGE_BYTES)
     images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return Examples(

@@ -1,11 +1,42 @@
 """Handwritten digits that come with scikit-learn."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import keras
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from kbp._utils.config import number
+from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
+from kbp.errors import UserError
+
+
+@dataclass(frozen=True)
+class DigitsConfig:
+    """Keys of `[data]` for `name = "digits"`, see `load`."""
+
+    image_size: int = number(32, 8, 256)
+    validation_fraction: float = number(0.1, 0, below=0.5)
+    test_fraction: float = number(0.2, above=0, below=1)
+    split_seed: int = number(0, 0, 2**32 - 1)
+
+
+@register_dataset(
+    "digits", config=DigitsConfig, task="classification", in_data_dir=False
+)
+def load_config(config: DigitsConfig, data_dir: str | Path | None) -> Splits:
+    """Load what a recipe asks for, see `load`.
+
+    Raises:
+        UserError: a split would be without one of the classes.
+    """
+    try:
+        return load(**vars(config))
+    except ValueError as error:  # scikit-learn's
+        raise UserError(f"[data] {error}") from error
 
 
 def load(
@@ -50,7 +81,9 @@ def load(
     )
 
 
-def _split(indices, labels, fraction, seed):
+def _split(
+    indices: np.ndarray, labels: np.ndarray, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     if not fraction:
         return indices, indices[:0]
     first, second = train_test_split(

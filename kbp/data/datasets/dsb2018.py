@@ -7,11 +7,14 @@ merged into one as `dsb2018/masks/ID.png`: 255 where a nucleus is, else 0. The
 split goes by the IDs, so they must stay as they are there.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from kbp._utils.config import number
 from kbp.data import splitting
 from kbp.data.formats import image_masks
+from kbp.data.registry import register_dataset
 from kbp.data.splits import Splits, folder_of
 
 FOLDER = "dsb2018"
@@ -22,6 +25,20 @@ FILES = (
 )
 COUNT = 334
 CLASS_NAMES = ("background", "nucleus")
+
+
+@dataclass(frozen=True)
+class Dsb2018Config:
+    """Keys of `[data]` for `name = "dsb2018"`, see `load`."""
+
+    validation_fraction: float = number(0.1, 0, below=0.5)
+    test_fraction: float = number(0.1, above=0, below=0.5)
+
+
+@register_dataset("dsb2018", config=Dsb2018Config, task="segmentation")
+def load_config(config: Dsb2018Config, data_dir: str | Path | None) -> Splits:
+    """Load what a recipe asks for, see `load`."""
+    return load(data_dir, **vars(config))
 
 
 def load(

@@ -1,8 +1,14 @@
 """Electricity transformer temperature: ETTh1, ETTh2, ETTm1 and ETTm2."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from kbp._utils.config import number
 from kbp.data.formats import csv_series
+from kbp.data.registry import register_dataset
 from kbp.data.series import SeriesSplits
 from kbp.data.splits import folder_of
 from kbp.errors import UserError
@@ -14,6 +20,19 @@ ROWS_OF_AN_HOUR = {"etth1": 1, "etth2": 1, "ettm1": 4, "ettm2": 4}
 HOURS = 17420
 # Months of 30 days: twelve for training, four for validation, four for test.
 ENDS = tuple(24 * 30 * months for months in (12, 16, 20))
+
+
+@dataclass(frozen=True)
+class EttConfig:
+    """Keys of `[data]` for `name = "etth1"` and its like, see `load`."""
+
+    lookback: int = number(336, 1)
+    horizon: int = number(96, 1)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How `csv_table.read` is to read the files."""
+        return {"time_column": TIME_COLUMN}
 
 
 def load(
@@ -41,7 +60,7 @@ def load(
     path = folder_of(title, FOLDER, data_dir) / f"{title}.csv"
     rows = ROWS_OF_AN_HOUR[name]
 
-    def split(times):
+    def split(times: Sequence[Any]) -> tuple[int, ...]:
         if len(times) != rows * HOURS:
             raise UserError(
                 f"{path}: has {len(times)} rows, not {rows * HOURS}."
@@ -54,4 +73,16 @@ def load(
         horizon=horizon,
         split=split,
         time_column=TIME_COLUMN,
+    )
+
+
+def _load_config(
+    name: str, config: EttConfig, data_dir: str | Path | None
+) -> SeriesSplits:
+    return load(name, data_dir, **vars(config))
+
+
+for _name in ROWS_OF_AN_HOUR:
+    register_dataset(_name, config=EttConfig, task="forecasting")(
+        partial(_load_config, _name)
     )

@@ -6,11 +6,14 @@ stack train-labels, inverted, as `isbi2012/masks/00.png` to `29.png`: 255 where
 a membrane is, else 0. They are for research; cite the references of `load`.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from kbp._utils.config import number
 from kbp.data import splitting
 from kbp.data.formats import image_masks
+from kbp.data.registry import register_dataset
 from kbp.data.splits import Splits, folder_of
 
 FOLDER = "isbi2012"
@@ -22,6 +25,25 @@ FILES = (
 COUNT = 30
 CLASS_NAMES = ("cell", "membrane")
 FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Isbi2012Config:
+    """Keys of `[data]` for `name = "isbi2012"`, see `load`."""
+
+    fold: int = number(0, 0)
+    validation_fraction: float = number(0.1, 0, below=0.5)
+
+
+@register_dataset(
+    "isbi2012",
+    config=Isbi2012Config,
+    task="membrane_segmentation",
+    note=lambda config: f"fold {config.fold} of {FOLDS}",
+)
+def load_config(config: Isbi2012Config, data_dir: str | Path | None) -> Splits:
+    """Load what a recipe asks for, see `load`."""
+    return load(data_dir, **vars(config))
 
 
 def load(

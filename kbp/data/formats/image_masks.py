@@ -1,22 +1,86 @@
 """Images and the masks that belong to them, from two folders."""
 
-import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
+from kbp._utils.config import check_unused, choice, number
 from kbp.data import splitting
+from kbp.data.formats.image_files import find_images, read_image, read_mask
+from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import some
 from kbp.data.tiles import cut
 from kbp.errors import UserError
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff")
-_LITTER = ("desktop.ini", "thumbs.db")  # which file managers leave
-_MASK_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "I;16B")
-_IMAGE_MODES = (*_MASK_MODES, "PA", "CMYK", "YCbCr")
+# How to split, and the keys of the config that count for it.
+_SPLITS: dict[str, tuple[Callable[..., splitting.Indices], tuple[str, ...]]] = {
+    "hash": (splitting.by_hash, ("test_fraction", "validation_fraction")),
+    "fold": (splitting.by_fold, ("fold", "folds", "validation_fraction")),
+    "folders": (splitting.by_folder, ()),
+    "lists": (splitting.by_lists, ("lists",)),
+}
+
+
+@dataclass(frozen=True)
+class ImageMasksConfig:
+    """Keys of `[data]` for `name = "image_masks"`, a person's own files.
+
+    They lie in the folders `images` and `masks`, split by hash, by fold, by
+    subfolders `train`, `validation` and `test`, or by files `train.txt`, ... in
+    the folder `lists`.
+    """
+
+    images: str = ""
+    masks: str = ""
+    color: bool = False
+    class_names: tuple[str, ...] = ("background", "foreground")
+    mask_values: tuple[int, ...] = ()
+    split: str = choice("hash", tuple(_SPLITS))
+    fold: int = number(0, 0)
+    folds: int = number(5, 2)
+    lists: str = ""
+    validation_fraction: float = number(0.1, 0, below=0.5)
+    test_fraction: float = number(0.1, above=0, below=0.5)
+    tile_size: int = number(0, 0)
+
+
+@register_dataset(
+    "image_masks",
+    config=ImageMasksConfig,
+    task="segmentation",
+    in_data_dir=False,
+)
+def load_config(
+    config: ImageMasksConfig, data_dir: str | Path | None
+) -> Splits:
+    """Load what a recipe asks for, see `load`.
+
+    Raises:
+        UserError: a file is wrong, or a key belongs to another split.
+    """
+    for key in ("images", "masks"):
+        if not getattr(config, key):
+            raise UserError(f"data.{key} must name a folder")
+    split, own = _SPLITS[config.split]
+    others = {key for _, keys in _SPLITS.values() for key in keys} - {*own}
+    reason = f"data.split is {config.split!r}"
+    check_unused("data", config, reason, *others)
+    options = {
+        "folder" if key == "lists" else key: getattr(config, key) for key in own
+    }
+    return load(
+        config.images,
+        config.masks,
+        split=partial(split, **options),
+        channels=3 if config.color else 1,
+        class_names=config.class_names,
+        mask_values=config.mask_values or None,
+        tile_size=config.tile_size or None,
+    )
 
 
 def load(
@@ -35,7 +99,7 @@ def load(
     Subfolders are searched too; their names are part of an example's.
 
     Args:
-        images: folder of PNG, JPEG or TIFF files, see `image_files`.
+        images: folder of PNG, JPEG or TIFF files, see `find_images`.
         masks: folder of grey or indexed images of the same size.
         split: `split(names) -> indices`, see `kbp.data.splitting`.
         channels: 1 to read images as grey, 3 as color.
@@ -85,42 +149,11 @@ def load(
     return Splits(**parts, class_names=tuple(class_names))
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Return the images of a folder and of its subfolders, in order.
-
-    Hidden files, and what file managers leave, are passed over.
-
-    Raises:
-        UserError: the folder is missing, holds files of other suffixes than
-            `SUFFIXES`, or no image.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder.")
-    files = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if not path.is_dir() and not _is_litter(path.relative_to(folder))
-    ]
-    others = [
-        path.relative_to(folder).as_posix()
-        for path in files
-        if path.suffix.lower() not in SUFFIXES
-    ]
-    if others or not files:
-        held = "no image"
-        if others:
-            held = f"files of other kinds: {some(others)}"
-        raise UserError(
-            f"{folder}: holds {held}. Known suffixes are {', '.join(SUFFIXES)}."
-        )
-    return files
-
-
 def find_pairs(images: Path, masks: Path) -> dict[str, tuple[Path, Path]]:
     """Return the files of two folders that have the same name, by name.
 
     Raises:
-        UserError: a folder is wrong, see `image_files`; two files of one have
+        UserError: a folder is wrong, see `find_images`; two files of one have
             the same name, or one has no partner.
     """
     found = {folder: _files(folder) for folder in (images, masks)}
@@ -134,57 +167,7 @@ def find_pairs(images: Path, masks: Path) -> dict[str, tuple[Path, Path]]:
     }
 
 
-def read_image(path: Path, channels: int) -> np.ndarray:
-    """Read an image as floats in [0, 1], `(height, width, channels)`.
-
-    Eight and sixteen bits count from black to white. It is turned as its EXIF
-    data say, and may have up to Pillow's limit of about 179 million pixels.
-
-    Raises:
-        UserError: the file cannot be read, has several pages, or holds floats
-            or what 16 bits cannot.
-    """
-    image = _open(path, _IMAGE_MODES)
-    if image.mode.startswith("I"):
-        values = np.asarray(image)[..., None]
-        low, high = values.min(), values.max()
-        if low < 0 or high > 65535:
-            raise UserError(
-                f"{path}: holds values from {low} to {high}, whose white is "
-                "not known; save it with 8 or 16 bits."
-            )
-        return np.repeat(values.astype("float32") / 65535, channels, axis=-1)
-    values = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return values.reshape(*values.shape[:2], channels).astype("float32") / 255
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """Read a mask's values or indices as integers, `(height, width)`.
-
-    It may be grey that was saved as color, or with an opacity that is the same
-    everywhere; and it is turned as its EXIF data say.
-
-    Raises:
-        UserError: the file cannot be read, has several pages, or holds floats,
-            colors, or a shape in its opacity.
-    """
-    image = _open(path, _MASK_MODES)
-    bands = np.atleast_3d(np.asarray(image))  # (height, width, bands)
-    if image.mode.endswith("A"):
-        bands, opacity = bands[..., :-1], bands[..., -1]
-        if np.ptp(opacity):
-            raise UserError(
-                f"{path}: has its shape in the opacity; save it as grey values "
-                "or indices."
-            )
-    if (bands != bands[..., :1]).any():
-        raise UserError(
-            f"{path}: is of color; save it as grey values or indices."
-        )
-    return bands[..., 0].astype(np.int32)
-
-
-def _check_classes(names, values):
+def _check_classes(names: Sequence[str], values: Sequence[int] | None) -> None:
     if len(names) < 2:
         raise UserError(
             f"class_names must be two or more; received {list(names)}"
@@ -196,7 +179,9 @@ def _check_classes(names, values):
         )
 
 
-def _check_taught(masks, labels, class_names):
+def _check_taught(
+    masks: str | Path, labels: np.ndarray, class_names: Sequence[str]
+) -> None:
     absent = [
         name
         for index, name in enumerate(class_names)
@@ -209,14 +194,9 @@ def _check_taught(masks, labels, class_names):
         )
 
 
-def _is_litter(path):
-    hidden = any(part.startswith(".") for part in path.parts)
-    return hidden or path.name.lower() in _LITTER
-
-
-def _files(folder):
-    found = {}
-    for path in image_files(folder):
+def _files(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in find_images(folder):
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
             raise UserError(
@@ -227,28 +207,12 @@ def _files(folder):
     return found
 
 
-def _open(path, modes):
-    large = Image.DecompressionBombWarning
-    try:
-        with (
-            warnings.catch_warnings(action="ignore", category=large),
-            # Given a path, Pillow garbles TIFF files that are to be turned.
-            path.open("rb") as file,
-            Image.open(file) as image,
-        ):
-            pages = getattr(image, "n_frames", 1)
-            image = ImageOps.exif_transpose(image)
-    except Exception as error:  # decoders raise any for a broken file
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    if pages > 1:
-        raise UserError(f"{path}: has {pages} pages; save each as a file.")
-    if image.mode not in modes:
-        held = "floats" if image.mode == "F" else f"{image.mode} colors"
-        raise UserError(f"{path}: holds {held}; save it in grey or RGB.")
-    return image
-
-
-def _check_sizes(paths, inputs, labels, tile_size):
+def _check_sizes(
+    paths: Sequence[tuple[Path, Path]],
+    inputs: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    tile_size: int | None,
+) -> None:
     for (image, mask), x, y in zip(paths, inputs, labels, strict=True):
         if x.shape[:2] != y.shape:
             raise UserError(
@@ -261,26 +225,30 @@ def _check_sizes(paths, inputs, labels, tile_size):
             )
 
 
-def _stack(arrays, chosen, tile_size):
+def _stack(
+    arrays: Sequence[np.ndarray], chosen: Sequence[int], tile_size: int | None
+) -> np.ndarray:
     """Return some arrays, or their tiles, as one."""
 
-    def part(array):
+    def part(array: np.ndarray) -> np.ndarray:
         return array[None] if tile_size is None else cut(array, tile_size)
 
     none = part(arrays[0])[:0]
     return np.concatenate([none, *(part(arrays[index]) for index in chosen)])
 
 
-def _size(array):
+def _size(array: np.ndarray) -> str:
     return f"{array.shape[0]}x{array.shape[1]}"
 
 
-def _usual_values(labels, count):
+def _usual_values(labels: Sequence[np.ndarray], count: int) -> Sequence[int]:
     values = np.unique([v for label in labels for v in np.unique(label)])
     return (0, 255) if count == 2 and 1 not in values else tuple(range(count))
 
 
-def _classes(label, values, path):
+def _classes(
+    label: np.ndarray, values: Sequence[int], path: Path
+) -> np.ndarray:
     unknown = np.setdiff1d(label, values)
     if unknown.size:
         advice = "others are given as mask_values"

@@ -18,30 +18,19 @@ from kbp.quantization.lowering.attention import attention
 from kbp.quantization.placement import rules
 from kbp.quantization.policy import QuantizationPolicy
 
+# What takes the place of a layer of these classes.
 _REPLACED = {
+    layers.Add: primitives.two_by_two,
     layers.Average: primitives.average,
+    layers.Maximum: primitives.two_by_two,
+    layers.Minimum: primitives.two_by_two,
     layers.MultiHeadAttention: attention,
+    layers.Multiply: primitives.two_by_two,
     layers.Normalization: primitives.standardization,
     layers.Rescaling: primitives.rescaling,
     layers.SeparableConv1D: primitives.separate,
     layers.SeparableConv2D: primitives.separate,
     layers.UpSampling2D: primitives.enlarge,
-}
-_JOINING = (layers.Add, layers.Maximum, layers.Minimum, layers.Multiply)
-_FOLDING = (
-    layers.Conv1D,
-    layers.Conv2DTranspose,
-    layers.Dense,
-    layers.DepthwiseConv1D,
-)
-_ACTIVATIONS = {
-    "HardSigmoid": keras.activations.hard_sigmoid,
-    "HardSilu": keras.activations.hard_silu,
-    "Relu": keras.activations.relu,
-    "Relu6": keras.activations.relu6,
-    "Sigmoid": keras.activations.sigmoid,
-    "Silu": keras.activations.silu,
-    "Tanh": keras.activations.tanh,
 }
 
 
@@ -121,15 +110,11 @@ class _Lowering:
             return primitives.folded(layer, use.successor.operation)
         if self.sheds_bias(use):
             return primitives.without_bias(layer)
-        if type(operation) in rules.KERNELS and hasattr(
-            operation, "activation"
-        ):
+        traits = graph.traits_of(operation)
+        if traits.kernel_quantizer and hasattr(operation, "activation"):
             return primitives.apart(layer, part)
-        if type(operation) in _JOINING:
-            return primitives.two_by_two(type(operation), part)
-        function = _function_of(operation)
-        if function is not None:
-            return primitives.activation(function, part, None)
+        if traits.activation is not None:
+            return primitives.activation(traits.activation, part, None)
         return layer
 
     def part(self, operation, kind, suffix, *args, **options):
@@ -174,7 +159,7 @@ class _Lowering:
         return (
             type(norm) is layers.BatchNormalization
             and self.takes(use)
-            and use.operation.use_bias
+            and getattr(use.operation, "use_bias", False)
             and norm not in self.policy
             and use.operation not in self.policy
             and not {norm, use.operation} & self.shared
@@ -189,22 +174,13 @@ class _Lowering:
             and norm not in self.policy
             and use.operation not in self.policy
             and (
-                type(use.operation) in _FOLDING
+                graph.traits_of(use.operation).batch_norm == "lowering"
                 or (rules.fuses_forward(use) and primitives.is_pruned(norm))
             )
-            and use.operation.activation is keras.activations.linear
+            and rules.is_linear(use.operation)
             and not {norm, use.operation} & self.shared
         )
 
 
 def _is_of_last_axis(norm, inputs):
     return norm.axis in (-1, len(inputs.shape) - 1)
-
-
-def _function_of(operation):
-    """Return the activation that an operation is, `None` if it is none."""
-    if type(operation) is layers.Activation:
-        return operation.activation
-    if isinstance(operation, layers.Layer):
-        return None
-    return _ACTIVATIONS.get(type(operation).__name__)

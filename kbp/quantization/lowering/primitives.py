@@ -23,8 +23,13 @@ named = keras.activations
 _GATES = {named.hard_silu: named.hard_sigmoid, named.silu: named.sigmoid}
 
 
-def two_by_two(kind: type, part: Callable) -> Callable:
-    """Join tensors two by two, as LiteRT does, by layers of a class."""
+def two_by_two(layer, part: Callable) -> Callable:
+    """Join tensors two by two, as LiteRT does."""
+    return _two_by_two(type(layer), part)
+
+
+def _two_by_two(kind: type, part: Callable) -> Callable:
+    """Join tensors two by two, by layers of a class."""
     same = part(layers.Identity, "same")
 
     @functools.cache
@@ -42,7 +47,7 @@ def two_by_two(kind: type, part: Callable) -> Callable:
 
 def average(layer, part: Callable) -> Callable:
     """Add tensors and divide the sum."""
-    add = two_by_two(layers.Add, part)
+    add = _two_by_two(layers.Add, part)
     return lambda inputs: add(inputs) * (1.0 / len(inputs))
 
 
@@ -144,13 +149,8 @@ def folded(layer, norm) -> Callable:
     new = _copy(layer, use_bias=True)
     inside = graph.unwrapped(new)
     scale, offset = _scale_and_offset(norm)
-    axes = (-1,)  # of a kernel (..., in, out)
-    if isinstance(inside, layers.Conv2DTranspose):
-        axes = (-1, 1)  # (..., out, in)
-    elif isinstance(inside, layers.DepthwiseConv1D | layers.DepthwiseConv2D):
-        axes = inside.kernel.shape[-2:]  # (..., channels, multiplier)
-    inside.kernel.assign(graph.values_of(inside.kernel) * scale.reshape(axes))
-    inside.bias.assign(graph.values_of(inside.bias) * scale + offset)
+    graph.scale_outputs(inside, scale)
+    inside.bias.assign(graph.values_of(inside.bias) + offset)
     return new
 
 

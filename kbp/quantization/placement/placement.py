@@ -39,7 +39,7 @@ class Placement:
     def __call__(self, layer, *args, **kwargs):
         use = next(self.uses)
         operation = use.operation
-        if not isinstance(operation, rules.UNIT_LAYERS):
+        if not rules.takes_units(operation):
             args, kwargs = keras.tree.map_structure(
                 self.round_input, (args, kwargs)
             )
@@ -56,13 +56,13 @@ class Placement:
             outputs = layer(*args, **kwargs)
         if operation in self.policy:
             return self.round_as_chosen(use, outputs)
-        limits = rules.fixed_range(operation)
-        if limits:
-            return self.round_fixed(use, outputs, *limits)
+        fixed = graph.traits_of(operation).fixed_range
+        if fixed:
+            return self.round_fixed(use, outputs, *fixed)
         (inputs, *_) = graph.tensors_of((args, kwargs))
-        if rules.is_moving(operation):
+        if rules.copies(operation):
             return self.keep_rounder(inputs, outputs)
-        if rules.is_averaging(operation) and id(inputs) in self.rounders:
+        if rules.averages(operation) and id(inputs) in self.rounders:
             return self.round_as_input(inputs, outputs)
         return outputs if self.is_left_open(use) else self.round(use, outputs)
 
@@ -117,7 +117,7 @@ class Placement:
             for x in tensors
             if id(x) not in self.floats and not _is_model_input(x)
         ]
-        if rules.is_float_by_one_input(operation):
+        if graph.traits_of(operation).float_by_one_input:
             ranged = ranged[:1] if len(ranged) == len(tensors) else []
         if ranged and self.one is None:
             self.one = One(name=self.unique("float_one"))(ranged[0])
@@ -151,7 +151,7 @@ class Placement:
         else:
             quantizers = [FakeQuantize() for _ in tensors]
         if not quantizers:
-            if rules.has_open_range(use.operation):
+            if graph.traits_of(use.operation).open_range:
                 self.floats.add(id(outputs))
             return outputs
         for quantizer in quantizers:
@@ -165,11 +165,11 @@ class Placement:
     def stays_float(self, use):
         """Say whether a result goes into layers that stay in float alone."""
         if use.is_output:
-            return isinstance(use.operation, rules.UNIT_LAYERS)
+            return rules.takes_units(use.operation)
         return all(
             self.policy.skips(following.operation)
             or (
-                rules.is_moving(following.operation)
+                rules.copies(following.operation)
                 and self.stays_float(following)
             )
             for following in use.consumers

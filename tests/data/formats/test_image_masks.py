@@ -16,7 +16,7 @@ from PIL import Image
 
 from kbp.data import splitting, tiles
 from kbp.data.datasets import dsb2018, isbi2012
-from kbp.data.formats import image_masks
+from kbp.data.formats import image_files, image_masks
 from kbp.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -111,7 +111,7 @@ def test_masks_of_every_mode_are_read(mode, tmp_path):
     if mode == "I;16":
         image = Image.fromarray(values.astype("uint16"))
     image.convert(mode).save(tmp_path / "a.tif")
-    read = image_masks.read_mask(tmp_path / "a.tif")
+    read = image_files.read_mask(tmp_path / "a.tif")
     assert read.dtype == np.int32
     np.testing.assert_array_equal(read > 0, values > 0)
     assert read.max() == (1 if mode == "1" else 255)
@@ -125,28 +125,28 @@ def test_images_and_masks_are_turned_as_exif_says(suffix, tmp_path):
     values[:8, :8] = 255
     Image.fromarray(values).save(tmp_path / f"a{suffix}", exif=exif)
     turned = np.rot90(values, -1)
-    image = image_masks.read_image(tmp_path / f"a{suffix}", 1)
+    image = image_files.read_image(tmp_path / f"a{suffix}", 1)
     np.testing.assert_allclose(image[..., 0], turned / 255, atol=1e-6)
-    mask = image_masks.read_mask(tmp_path / f"a{suffix}")
+    mask = image_files.read_mask(tmp_path / f"a{suffix}")
     np.testing.assert_array_equal(mask, turned)
 
 
 def test_wide_integers_are_read_if_16_bits_hold_them(folders):
     path = folders[0] / "b.tif"
-    narrow = image_masks.read_image(path, 1)
+    narrow = image_files.read_image(path, 1)
     save(path, (narrow[..., 0] * 65535).round().astype("int32"))
     with Image.open(path) as wide:
         assert wide.mode == "I"
-    np.testing.assert_array_equal(image_masks.read_image(path, 1), narrow)
+    np.testing.assert_array_equal(image_files.read_image(path, 1), narrow)
 
 
 def test_large_images_are_read_up_to_the_limit_of_pillow(folders, monkeypatch):
     path = folders[0] / "a.png"  # 48 pixels; Pillow warns of half the limit
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
-    assert image_masks.read_image(path, 1).shape == (6, 8, 1)
+    assert image_files.read_image(path, 1).shape == (6, 8, 1)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
     with pytest.raises(UserError, match=r"a\.png: cannot be read: .*exceeds"):
-        image_masks.read_image(path, 1)
+        image_files.read_image(path, 1)
 
 
 def test_hidden_files_and_litter_are_passed_over(folders):
@@ -155,7 +155,7 @@ def test_hidden_files_and_litter_are_passed_over(folders):
     (images / ".cache").mkdir()
     for name in (".a.bmp", ".cache/a.png", "more/Thumbs.db", "desktop.ini"):
         (images / name).write_bytes(b"no")
-    found = image_masks.image_files(images)
+    found = image_files.find_images(images)
     assert found == [images / name for name in names]
 
 

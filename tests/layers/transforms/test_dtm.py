@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from kbp import layers
-from kbp.layers.dtm import ESTIMATORS
+from kbp.layers.transforms.dtm import ESTIMATORS
 
 KERNELS = arrays(
     np.float64,

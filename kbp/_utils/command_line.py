@@ -1,0 +1,34 @@
+"""What commands and the tasks that they ask to predict share."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from kbp.errors import UserError
+
+
+def positive(text: str) -> int:
+    """Read a whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more: {text}")
+    return int(text)
+
+
+def check_new(path: Path) -> None:
+    """Refuse to write over a file, or below one.
+
+    Raises:
+        UserError: it is there.
+    """
+    if path.parent.exists() and not path.parent.is_dir():
+        raise UserError(f"{path.parent}: is no folder. Choose another --out.")
+    if path.exists():
+        raise UserError(f"{path}: exists. Choose another --out.")
+
+
+def say_written(console: Console, path: Path) -> None:
+    """Say that a file was written, in one line whatever its name is."""
+    console.print(
+        f"Written: {path}", markup=False, highlight=False, soft_wrap=True
+    )

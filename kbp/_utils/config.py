@@ -1,0 +1,183 @@
+"""Sections of a recipe: frozen dataclasses whose values are checked."""
+
+import dataclasses
+import operator
+import typing
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+from kbp.errors import UserError, nearest
+
+T = TypeVar("T")
+
+
+def number(
+    default: float,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    below: float | None = None,
+    above: float | None = None,
+) -> Any:
+    """Declare a field that is a number in a range.
+
+    Args:
+        default: its value where a recipe gives none.
+        low: the least value.
+        high: the largest value.
+        below: a bound that the value may not reach.
+        above: a bound that the value must exceed.
+
+    Returns:
+        A field of a dataclass.
+
+    Example:
+    >>> import dataclasses
+    >>> from kbp.recipes import number
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class NoiseConfig:
+    ...     deviation: float = number(0.1, 0, below=1)
+    >>> NoiseConfig()
+    NoiseConfig(deviation=0.1)
+    """
+    limits = {"low": low, "high": high, "below": below, "above": above}
+    return dataclasses.field(default=default, metadata=limits)
+
+
+def choice(default: str, choices: Collection[str]) -> Any:
+    """Declare a field that is one of several words.
+
+    Args:
+        default: its value where a recipe gives none.
+        choices: the words.
+
+    Returns:
+        A field of a dataclass.
+
+    Example:
+    >>> import dataclasses
+    >>> from kbp.recipes import choice
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class NoiseConfig:
+    ...     color: str = choice("white", ("white", "pink"))
+    >>> NoiseConfig()
+    NoiseConfig(color='white')
+    """
+    return dataclasses.field(default=default, metadata={"choices": choices})
+
+
+def parse(
+    kind: type[T], section: str, values: Mapping[str, Any], *others: str
+) -> T:
+    """Make a dataclass of a mapping, checking every key and value.
+
+    Args:
+        kind: the dataclass.
+        section: its name in the recipe.
+        values: by key.
+        *others: keys of the section that are not the dataclass's, to suggest.
+
+    Raises:
+        UserError: a key is unknown or missing, or a value has the wrong type or
+            range.
+    """
+    fields = {f.name: f for f in dataclasses.fields(_dataclass(kind))}
+    hints = typing.get_type_hints(kind)
+    checked = {}
+    for key, value in values.items():
+        if key not in fields:
+            raise UserError(
+                f"unknown key {section}.{key}{nearest(key, [*fields, *others])}"
+            )
+        value = check_type(f"{section}.{key}", value, hints[key])
+        _check_range(f"{section}.{key}", value, fields[key].metadata)
+        checked[key] = value
+    for key, declared in fields.items():
+        if key not in checked and _default(declared) is dataclasses.MISSING:
+            raise UserError(f"{section}.{key} is missing")
+    return kind(**checked)
+
+
+def changed(config: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass that have not their usual values."""
+    return {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != _default(field)
+    }
+
+
+def check_unused(section: str, config: Any, reason: str, *keys: str) -> None:
+    """Refuse keys of a section that would change nothing.
+
+    Args:
+        section: its name in the recipe.
+        config: its dataclass.
+        reason: why they cannot be changed.
+        *keys: that must have their usual values.
+
+    Raises:
+        UserError: one has another.
+    """
+    for key in changed(config):
+        if key in keys:
+            raise UserError(f"{section}.{key} cannot be changed: {reason}")
+
+
+def check_type(key: str, value: Any, hint: Any) -> Any:
+    """Return a value as its type asks for it: lists as tuples.
+
+    Args:
+        key: of the recipe.
+        value: as TOML has it.
+        hint: `bool`, `int`, `float`, `str`, or a tuple of one of them and
+            `...`. An integer is a float, too.
+
+    Raises:
+        UserError: the value has another type.
+    """
+    if typing.get_origin(hint) is tuple:
+        kind, _ = typing.get_args(hint)
+        if isinstance(value, list | tuple):
+            return tuple(
+                check_type(f"an item of {key}", item, kind) for item in value
+            )
+        raise UserError(f"{key} must be a list; received {value!r}")
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise UserError(
+            f"{key} must be of type {hint.__name__}; received {value!r}"
+        )
+    return value
+
+
+def _check_range(key: str, value: Any, limits: Mapping[str, Any]) -> None:
+    choices = limits.get("choices")
+    if choices and value not in choices:
+        raise UserError(f"{key}: unknown {value!r}{nearest(value, choices)}")
+    comparisons = (
+        ("low", "at least", operator.ge),
+        ("high", "at most", operator.le),
+        ("above", "more than", operator.gt),
+        ("below", "less than", operator.lt),
+    )
+    for name, words, holds in comparisons:
+        limit = limits.get(name)
+        # NaN compares as false, so it never passes a limit.
+        if limit is not None and not holds(value, limit):
+            raise UserError(f"{key} must be {words} {limit}; received {value}")
+    if isinstance(value, float) and value in (float("inf"), -float("inf")):
+        raise UserError(f"{key} must be finite; received {value}")
+
+
+def _dataclass(kind: type) -> Any:
+    if not dataclasses.is_dataclass(kind):
+        raise TypeError(f"A section must be a dataclass. Received: {kind!r}")
+    return kind
+
+
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default

@@ -1,0 +1,124 @@
+"""Image files, read as arrays."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from kbp.data.splitting import some
+from kbp.errors import UserError
+
+SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff")
+_LITTER = ("desktop.ini", "thumbs.db")  # which file managers leave
+_MASK_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "I;16B")
+_IMAGE_MODES = (*_MASK_MODES, "PA", "CMYK", "YCbCr")
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Return the images of a folder and of its subfolders, in order.
+
+    Hidden files, and what file managers leave, are passed over.
+
+    Raises:
+        UserError: the folder is missing, holds files of other suffixes than
+            `SUFFIXES`, or no image.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder.")
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if not path.is_dir() and not _is_litter(path.relative_to(folder))
+    ]
+    others = [
+        path.relative_to(folder).as_posix()
+        for path in files
+        if path.suffix.lower() not in SUFFIXES
+    ]
+    if others or not files:
+        held = "no image"
+        if others:
+            held = f"files of other kinds: {some(others)}"
+        raise UserError(
+            f"{folder}: holds {held}. Known suffixes are {', '.join(SUFFIXES)}."
+        )
+    return files
+
+
+def read_image(path: Path, channels: int) -> np.ndarray:
+    """Read an image as floats in [0, 1], `(height, width, channels)`.
+
+    Eight and sixteen bits count from black to white. It is turned as its EXIF
+    data say, and may have up to Pillow's limit of about 179 million pixels.
+
+    Raises:
+        UserError: the file cannot be read, has several pages, or holds floats
+            or what 16 bits cannot.
+    """
+    image = _open(path, _IMAGE_MODES)
+    if image.mode.startswith("I"):
+        values = np.asarray(image)[..., None]
+        low, high = values.min(), values.max()
+        if low < 0 or high > 65535:
+            raise UserError(
+                f"{path}: holds values from {low} to {high}, whose white is "
+                "not known; save it with 8 or 16 bits."
+            )
+        return np.repeat(values.astype("float32") / 65535, channels, axis=-1)
+    values = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return values.reshape(*values.shape[:2], channels).astype("float32") / 255
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read a mask's values or indices as integers, `(height, width)`.
+
+    It may be grey that was saved as color, or with an opacity that is the same
+    everywhere; and it is turned as its EXIF data say.
+
+    Raises:
+        UserError: the file cannot be read, has several pages, or holds floats,
+            colors, or a shape in its opacity.
+    """
+    image = _open(path, _MASK_MODES)
+    bands = np.atleast_3d(np.asarray(image))  # (height, width, bands)
+    if image.mode.endswith("A"):
+        bands, opacity = bands[..., :-1], bands[..., -1]
+        if np.ptp(opacity):
+            raise UserError(
+                f"{path}: has its shape in the opacity; save it as grey values "
+                "or indices."
+            )
+    if (bands != bands[..., :1]).any():
+        raise UserError(
+            f"{path}: is of color; save it as grey values or indices."
+        )
+    return bands[..., 0].astype(np.int32)
+
+
+def _is_litter(path: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.parts)
+    return hidden or path.name.lower() in _LITTER
+
+
+def _open(path: Path, modes: Sequence[str]) -> Any:
+    large = Image.DecompressionBombWarning
+    try:
+        with (
+            warnings.catch_warnings(action="ignore", category=large),
+            # Given a path, Pillow garbles TIFF files that are to be turned.
+            path.open("rb") as file,
+            Image.open(file) as opened,
+        ):
+            pages = getattr(opened, "n_frames", 1)
+            image = ImageOps.exif_transpose(opened)
+    except Exception as error:  # decoders raise any for a broken file
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    if pages > 1:
+        raise UserError(f"{path}: has {pages} pages; save each as a file.")
+    if image.mode not in modes:
+        held = "floats" if image.mode == "F" else f"{image.mode} colors"
+        raise UserError(f"{path}: holds {held}; save it in grey or RGB.")
+    return image

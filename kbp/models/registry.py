@@ -1,0 +1,73 @@
+"""Architectures by name."""
+
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from kbp._utils.registry import Registry
+
+Builder = TypeVar("Builder", bound=Callable[..., Any])
+
+MODELS: Registry[Callable[..., Any]] = Registry(
+    "model.architecture", "kbp.models"
+)
+
+
+def register_model(name: str) -> Callable[[Builder], Builder]:
+    """Register a builder of models under the name of its architecture.
+
+    A recipe chooses it by `architecture = "<name>"` in `[model]`; the other
+    keys there are the builder's keyword-only arguments, but for `head`.
+
+    Args:
+        name: of the architecture.
+
+    Returns:
+        A decorator for a function `(input_shape, num_outputs, *, ...)` that
+        returns a functional Keras model. If it has an argument `head`, tasks
+        other than classification choose by it what the model ends with, such as
+        "segmentation".
+
+    Raises:
+        UserError: another architecture has that name.
+        TypeError: a keyword-only argument has no type.
+
+    Example:
+    >>> import keras
+    >>> from kbp.models import register_model
+    >>> @register_model("two_layers")
+    ... def TwoLayers(input_shape, num_outputs, *, width: int = 16):
+    ...     x = inputs = keras.Input(input_shape)
+    ...     x = keras.layers.Flatten()(x)
+    ...     x = keras.layers.Dense(width, activation="relu")(x)
+    ...     return keras.Model(inputs, keras.layers.Dense(num_outputs)(x))
+    >>> from kbp.recipes import Recipe
+    >>> recipe = Recipe.parse(
+    ...     {"model": {"architecture": "two_layers", "width": 8}}
+    ... )
+    >>> recipe.model.build((4, 4, 1), 10).output_shape
+    (None, 10)
+    """
+
+    def register(builder: Builder) -> Builder:
+        hints = typing.get_type_hints(builder)
+        for argument in keyword_only(builder):
+            if argument not in hints:
+                raise TypeError(
+                    f"Argument `{argument}` of {builder.__qualname__} must "
+                    "have a type, which recipes are checked by."
+                )
+        MODELS.add(name, builder)
+        return builder
+
+    return register
+
+
+def keyword_only(builder: Callable[..., Any]) -> dict[str, Any]:
+    """Return a builder's keyword-only arguments and their usual values."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(builder).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }

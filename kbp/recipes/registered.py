@@ -1,0 +1,202 @@
+"""Sections whose first key chooses what else they hold: model, data, task."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import keras
+
+from kbp._utils import config
+from kbp.data.registry import DATASETS
+from kbp.errors import UserError, nearest
+from kbp.models.registry import MODELS, keyword_only
+from kbp.tasks.registry import TASKS
+
+Section = TypeVar("Section")
+
+ARCHITECTURE = "pyramid_bpnet"
+DATA = "digits"
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """Section `[model]`: an architecture and its builder's arguments."""
+
+    architecture: str = ARCHITECTURE
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> "ModelRecipe":
+        """Check the keys and values of the section.
+
+        Raises:
+            UserError: one is unknown, or a value has the wrong type.
+        """
+        architecture, values = _chosen("model.architecture", values, cls())
+        builder = MODELS[architecture]
+        hints = typing.get_type_hints(builder)
+        known = [name for name in keyword_only(builder) if name != "head"]
+        for key, value in values.items():
+            if key not in known:
+                raise UserError(
+                    f"unknown key model.{key}"
+                    f"{nearest(key, [*known, 'architecture'])}"
+                )
+            hint = _without_none(hints[key])
+            values[key] = config.check_type(f"model.{key}", value, hint)
+        return cls(architecture, values)
+
+    def argument(self, name: str, default: Any) -> Any:
+        """Return an argument of the builder, or a default if it has none."""
+        usual = keyword_only(MODELS[self.architecture])
+        return self.arguments.get(name, usual.get(name, default))
+
+    def build(
+        self, input_shape: tuple[int, ...], num_outputs: int, **head: str
+    ) -> keras.Model:
+        """Build the Keras model.
+
+        Args:
+            input_shape: of one example.
+            num_outputs: what the model gives for it, such as classes.
+            **head: `head="segmentation"` and the like, for another end than the
+                usual one.
+
+        Raises:
+            UserError: the architecture has no such head, or an argument is out
+                of range.
+        """
+        builder = MODELS[self.architecture]
+        if head and "head" not in keyword_only(builder):
+            raise UserError(
+                f"model.architecture: {self.architecture!r} has one head alone,"
+                f" and none for {head['head']}"
+            )
+        try:
+            return builder(
+                tuple(input_shape), num_outputs, **self.arguments, **head
+            )
+        except ValueError as error:
+            raise UserError(f"[model] {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the section as `parse` reads it."""
+        return {"architecture": self.architecture, **self.arguments}
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """Section `[data]`: a data set and the dataclass of its own keys."""
+
+    name: str
+    config: Any
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> "DataRecipe":
+        """Check the keys and values of the section.
+
+        Raises:
+            UserError: one is unknown, or a value has the wrong type or range.
+        """
+        name, values = _chosen("data.name", values, cls(DATA, None))
+        kind = DATASETS[name].config
+        return cls(name, config.parse(kind, "data", values, "name"))
+
+    @property
+    def task(self) -> str:
+        """Name of the task that the data set is for by default."""
+        return DATASETS[self.name].task
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the section as `parse` reads it."""
+        return {"name": self.name, **dataclasses.asdict(self.config)}
+
+    def changes(self) -> dict[str, Any]:
+        """Return the section without the keys that have their usual values."""
+        return {"name": self.name, **config.changed(self.config)}
+
+
+@dataclass(frozen=True)
+class _NoKeys:
+    """Keys of `[task]` besides the name, of a task that declares none."""
+
+
+@dataclass(frozen=True)
+class TaskRecipe:
+    """Section `[task]`, and the sections that the task declares.
+
+    Attributes:
+        name: of the task.
+        sections: the dataclasses of its sections by their names; "task" is that
+            of the other keys of `[task]`.
+    """
+
+    name: str
+    sections: dict[str, Any]
+
+    @classmethod
+    def parse(
+        cls, sections: Mapping[str, Mapping[str, Any]], data: DataRecipe
+    ) -> "TaskRecipe":
+        """Check `[task]` and the sections of its task.
+
+        Args:
+            sections: all of the recipe.
+            data: whose task it is by default.
+
+        Raises:
+            UserError: a key is unknown, or a value has the wrong type or range.
+        """
+        usual = cls(data.task, {})
+        name, values = _chosen("task.name", sections.get("task", {}), usual)
+        kinds = {"task": _NoKeys, **TASKS[name].sections}
+        parsed: dict[str, Any] = {
+            "task": config.parse(kinds.pop("task"), "task", values, "name")
+        }
+        for section, kind in kinds.items():
+            parsed[section] = config.parse(
+                kind, section, sections.get(section, {})
+            )
+        return cls(name, parsed)
+
+    def section(self, kind: type[Section]) -> Section:
+        """Return one of the sections by its class."""
+        for section in self.sections.values():
+            if isinstance(section, kind):
+                return section
+        raise KeyError(f"The task {self.name!r} declares no {kind.__name__}.")
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Return `[task]` and the task's sections as `parse` reads them."""
+        return self._to_dict(dataclasses.asdict)
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        """Return them without the keys that have their usual values."""
+        return self._to_dict(config.changed)
+
+    def _to_dict(
+        self, values: Callable[[Any], dict[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
+        own = {name: values(section) for name, section in self.sections.items()}
+        return {**own, "task": {"name": self.name, **own["task"]}}
+
+
+def _chosen(
+    key: str, values: Mapping[str, Any], usual: Any
+) -> tuple[str, dict[str, Any]]:
+    """Return what a section's first key chooses, and the other keys."""
+    first = key.partition(".")[2]
+    rest = dict(values)
+    name = rest.pop(first, getattr(usual, first))
+    return config.check_type(key, name, str), rest
+
+
+def _without_none(hint: Any) -> Any:
+    """Return the type of an argument that may also be `None`."""
+    if typing.get_origin(hint) not in (types.UnionType, typing.Union):
+        return hint
+    (kind,) = {*typing.get_args(hint)} - {type(None)}
+    return kind

@@ -1,0 +1,114 @@
+"""Masks of a person's image files, by a model that labels pixels."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from kbp._utils.command_line import check_new, positive, say_written
+from kbp._utils.files import write_atomically
+from kbp.data.formats.image_files import find_images, read_image
+from kbp.errors import UserError
+from kbp.inference import pixels
+
+if TYPE_CHECKING:
+    from kbp.tasks.prediction import OpenModel
+
+
+def fits(inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
+    """Say whether a model of such shapes can label the pixels of images."""
+    return (
+        len(inputs) == len(outputs) == 3
+        and inputs[:2] == outputs[:2]
+        and inputs[2] in (1, 3)
+        and 2 <= outputs[2] <= 256
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the images, and how to cut them into tiles."""
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="+", help="image files, or folders"
+    )
+    parser.add_argument(
+        "--overlap",
+        type=positive,
+        metavar="PIXELS",
+        help="of neighbouring tiles, where an image is larger than the "
+        "model's input (default: a quarter of that)",
+    )
+
+
+def predict(
+    model: "OpenModel", options: argparse.Namespace, console: Console
+) -> None:
+    """Write a mask and an overlay for each image.
+
+    Args:
+        model: that labels pixels.
+        options: `images`, `overlap`, and the folder `out`.
+        console: where to say what was written.
+
+    Raises:
+        UserError: the model labels no pixels, an image cannot be read, or a
+            file is there; nothing was written.
+    """
+    if not fits(model.inputs, model.outputs):
+        raise UserError(
+            f"{model.path}: must label pixels: take images of 1 or 3 channels "
+            "and give logits of 2 to 256 classes for each pixel; takes "
+            f"{model.inputs} and gives {model.outputs}"
+        )
+    height, width, channels = model.inputs
+    overlap = options.overlap or min(height, width) // 4
+    if overlap >= min(height, width):
+        raise UserError(
+            f"--overlap must be less than {min(height, width)}, the size of "
+            f"the model's input; received {overlap}"
+        )
+    sources = _files(options.images)
+    targets = _targets(sources, Path(options.out))
+    for source in sources:  # all, before the first is written
+        read_image(source, channels)
+    for source, (mask, overlay) in zip(sources, targets, strict=True):
+        image = read_image(source, channels)
+        labels = pixels.label(
+            model.predict, image, (height, width), overlap=overlap
+        )
+        write_atomically(mask, pixels.mask_as_png(labels, model.outputs[2]))
+        write_atomically(overlay, pixels.overlay_as_png(image, labels))
+        say_written(console, mask)
+
+
+def _files(names: Sequence[str]) -> list[Path]:
+    """Return image files, and those of folders, in order."""
+    found: list[Path] = []
+    for name in map(Path, names):
+        if name.is_dir():
+            found += find_images(name)
+        elif not name.is_file():
+            raise UserError(f"{name}: no such file or folder.")
+        else:
+            found.append(name)
+    return found
+
+
+def _targets(sources: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]:
+    """Return for each image its mask's file and its overlay's."""
+    targets = [
+        (folder / f"{path.stem}.png", folder / f"{path.stem}_overlay.png")
+        for path in sources
+    ]
+    seen: dict[Path, Path] = {}
+    for source, pair in zip(sources, targets, strict=True):
+        for target in pair:
+            if target in seen:
+                raise UserError(
+                    f"{target}: two images would be written there, "
+                    f"{seen[target]} and {source}."
+                )
+            check_new(target)
+            seen[target] = source
+    return targets
