@@ -44,6 +44,11 @@ class Images:
         )
 
 
+def first(examples: data.Examples, count: int) -> data.Examples:
+    """Return the first examples, at most so many."""
+    return examples.take(np.arange(min(count, len(examples))))
+
+
 def file_accuracy(path: Path, examples: data.Examples) -> float:
     """Return a .tflite file's accuracy."""
     logits = export.Runner(path).predict(examples.inputs)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import keras
 import numpy as np
 
-from kbp.benchmarks.core.images import Images, accuracy
+from kbp.benchmarks.core.images import Images, accuracy, first
 from kbp.benchmarks.optimizers.contestants import CONTESTANTS, HEAD
 from kbp.optimizers import averaged_weights
 from kbp.training.schedules import decay_kernels_alone, warmup_cosine
@@ -136,7 +136,7 @@ class Trainer:
         # begins its average, and with it the weights, at zero.
         model.optimizer.build(model.trainable_variables)
         whole = self.images.splits[trial.split]
-        part = whole.take(slice(self.protocol.curve_images))
+        part = first(whole, self.protocol.curve_images)
         batches = iter(
             self.images.batches(self.protocol.batch_size, seed=trial.seed)
         )

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from kbp import export, graph, quantization
-from kbp.benchmarks.core.images import Images, accuracy, file_accuracy
+from kbp.benchmarks.core.images import Images, accuracy, file_accuracy, first
 from kbp.benchmarks.optimizers.trial import network
 from kbp.benchmarks.pruning.methods import METHODS, prunable
 from kbp.sparsity.channels.cost import multiply_adds
@@ -159,7 +159,7 @@ class Training:
 
     def _recorder(self, model, keras):
         split = self.images.splits[self.trial.split]
-        part = split.take(slice(self.protocol.curve_images))
+        part = first(split, self.protocol.curve_images)
 
         def begin(epoch, logs):
             self._started = time.process_time()
