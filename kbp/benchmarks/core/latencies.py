@@ -14,7 +14,7 @@ from kbp.errors import UserError
 
 
 def latencies(results: list[dict]) -> dict[str, list[float]]:
-    """Return the last measurement of a race.
+    """Return the latencies that a race measured last.
 
     Args:
         results: of a `Log`.
@@ -28,7 +28,7 @@ def latencies(results: list[dict]) -> dict[str, list[float]]:
 
 
 def processor(head: dict, results: list[dict]) -> str:
-    """Return what a race's last measurement was made on.
+    """Return the processor of a race's last measurement of latencies.
 
     Args:
         head: of a `Log`.

@@ -23,8 +23,7 @@ class Race(PublishedFile):
     A trial is a dataclass that names a competitor and says how it runs once.
     Each finished trial is a line of a file and does not run again, so a race
     can be stopped and continued at any time. If the trials export .tflite
-    files, their latencies are measured at the end, when the machine is free
-    of trainings.
+    files, their latencies are measured at the end, when no trial runs.
 
     Attributes:
         name: of the benchmark.

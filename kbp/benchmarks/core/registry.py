@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 import kbp.benchmarks
+from kbp._utils import plugins
 from kbp.errors import check_known
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -117,7 +118,8 @@ def register(benchmark: B) -> B:
 
 
 def names() -> list[str]:
-    """Return the names of all benchmarks, without importing them."""
+    """Return the names of all benchmarks; only plugins are imported."""
+    plugins.load_installed()
     return [*dict.fromkeys([*_folders(), *_registered])]
 
 

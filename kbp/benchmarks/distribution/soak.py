@@ -51,7 +51,7 @@ def soak() -> dict:
 
 
 def _held(pid):
-    """Return what a process holds, `None` if it is gone."""
+    """Return memory, open files and threads of a process, if it still runs."""
     process = Path("/proc") / str(pid)
     try:
         lines = (process / "status").read_text().splitlines()

@@ -47,7 +47,7 @@ VARIANTS = {
 
 
 def speeds(case: str, rounds: int) -> dict:
-    """Measure steps a second of all variants, in turns.
+    """Measure the steps per second of all variants, in turns.
 
     Returns:
         `figures`: for each variant its `median` and `quartiles`, and `ratio`,
@@ -89,7 +89,7 @@ def speeds(case: str, rounds: int) -> dict:
 
 
 def _fit(strategy, batches, make_optimizer, mended, together):
-    """Return what fits some steps and returns the seconds of one."""
+    """Return a function that fits some steps and returns the seconds of one."""
     layers = keras.layers
     with strategy.scope():
         model = keras.Sequential(
@@ -127,7 +127,7 @@ def _fit(strategy, batches, make_optimizer, mended, together):
 
 
 class _Clock(keras.callbacks.Callback):
-    """Looks at the time after each execution of steps."""
+    """Records the time after each execution of steps."""
 
     def on_train_begin(self, logs=None):
         self.times, self.steps = [], []

@@ -14,10 +14,10 @@ from kbp.errors import UserError
 def start_workers(
     folder: Path, words: Iterable, count: int
 ) -> list[subprocess.Popen]:
-    """Start Python processes on this machine that know of each other.
+    """Start Python processes on this machine that form a cluster.
 
     Args:
-        folder: where each writes what it says, to `INDEX.log`.
+        folder: where each writes its output, to `INDEX.log`.
         words: of the command line, in which `{}` is the worker's index.
         count: of the workers; one alone has no TF_CONFIG.
 
@@ -56,7 +56,7 @@ def finish(
 
     Args:
         case: what the error calls them.
-        folder: where they wrote what they say.
+        folder: where they wrote their output.
         processes: of `start_workers`.
 
     Raises:

@@ -32,7 +32,7 @@ class Method:
         lookbacks: `lookbacks(data) -> candidates`, in rows.
         learning_rates: candidates; the best pair is chosen on validation.
         ours: whether it is kbp's.
-        seeds: trainings for each figure; 0 for as many as the protocol says.
+        seeds: number of seeds; 0 for that of the protocol.
         cases: pairs of data set and horizon that it is raced on.
     """
 
@@ -185,7 +185,7 @@ def bp_transformer(
 def mean_errors(
     predict: Callable, windows: Windows, every: int = 1
 ) -> tuple[float, float]:
-    """Return mean squared and absolute error.
+    """Return the mean squared and the mean absolute error.
 
     Args:
         predict: `predict(inputs) -> forecasts`.

@@ -10,7 +10,7 @@ from kbp.benchmarks.forecasting.trial import Protocol, Trial
 def plan(
     names: list[str], protocol: Protocol, results: list[dict]
 ) -> Iterator[list[Trial]]:
-    """Yield the search of each method, then its trials with what is best.
+    """Yield the search of each method, then its trials at the best point.
 
     Look-back and learning rate are chosen for each data set on its validation
     windows, at the shortest horizon.
@@ -41,7 +41,7 @@ def search(name: str) -> list[Trial]:
 
 
 def finals(name: str, protocol: Protocol, results: list[dict]) -> list[Trial]:
-    """Return a method's trials with what the search has found best.
+    """Return the trials of a method at the best point of its search.
 
     Args:
         name: of the method.

@@ -35,7 +35,7 @@ class Method:
 
 @dataclass
 class Job:
-    """What a method is given.
+    """The inputs of a method.
 
     Attributes:
         model: the network, trained in float.
@@ -61,7 +61,7 @@ def in_float(job: Job) -> keras.Model:
 
 
 def converter_ptq(job: Job) -> None:
-    """Quantize with TensorFlow's converter, after training."""
+    """Quantize with TensorFlow's converter after training."""
     converter = _converter(lambda x: job.model(x, training=False), job.model)
     converter.representative_dataset = lambda: (
         [image[None]] for batch in job.calibration for image in batch
@@ -109,14 +109,14 @@ def edge_quantizer():
 
 
 def kbp_ptq(job: Job) -> keras.Model:
-    """Quantize with kbp, after training."""
+    """Quantize with kbp after training."""
     return kbp_qat(job, train=False)
 
 
 def kbp_qat(
     job: Job, model=None, skip: Iterable = (), train: bool = True
 ) -> keras.Model:
-    """Train in eight bits with kbp."""
+    """Train quantization-aware with kbp."""
     quantized = quantize_aware(
         job.model if model is None else model,
         job.calibration,
@@ -130,17 +130,17 @@ def kbp_qat(
 
 
 def kbp_float_products(job: Job) -> keras.Model:
-    """Train in eight bits with kbp, an attention's products in float."""
+    """Train quantization-aware with kbp, the attention products in float."""
     return kbp_qat(job, skip=ATTENTION_OPS)
 
 
 def kbp_pruned(job: Job) -> keras.Model:
-    """Train in eight bits with kbp what DTM has left of the network."""
+    """Prune channels with DTM, then train quantization-aware with kbp."""
     return kbp_qat(job, dtm_channels(job.pruning, job.build()))
 
 
 def tfmot_qat(job: Job) -> None:
-    """Train in eight bits with TFMOT, on a tf_keras twin, as its guide says."""
+    """Train a tf_keras twin quantization-aware, as the TFMOT guide says."""
     package, tf_keras = tfmot.modules()
     quantization = package.quantization.keras
     tf_keras.backend.clear_session()

@@ -10,7 +10,7 @@ import kbp
 from kbp import graph
 from kbp.benchmarks.optimizers import trial
 
-BATCH_NORM = {"momentum": 0.9}  # Keras's 0.99 lags in trainings this short
+BATCH_NORM = {"momentum": 0.9}  # Keras's 0.99 lags in training this short
 
 
 @dataclass(frozen=True)
