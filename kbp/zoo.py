@@ -192,9 +192,10 @@ def take(entry: Entry, run: Path) -> list[Path]:
                 f"{path}: has {len(contents[name])} bytes, more than "
                 f"{MOST_BYTES}."
             )
-    contents[SUMS] = "".join(
+    sums = "".join(
         f"{_digest(content)}  {name}\n" for name, content in contents.items()
     )
+    contents[SUMS] = sums.encode()
     return [
         write_atomically(entry.path / name, content)
         for name, content in contents.items()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kbp._utils import plugins
 from kbp._utils.command_line import check_new, positive, say_written
+from kbp._utils.run_files import INT8, MODEL
 from kbp._utils.stderr import suppress_stderr
 from kbp.errors import UserError
 
@@ -68,7 +69,7 @@ def find_models(name: str) -> list[Path]:
     from kbp.inference import loading
 
     if is_entry(name):
-        return [zoo.file(name, which) for which in (zoo.MODEL, zoo.INT8)]
+        return [zoo.file(name, which) for which in (MODEL, INT8)]
     return loading.files_of(Path(name))
 
 

@@ -67,7 +67,7 @@ def run(options, console):
 
     source, out = Path(options.path), Path(options.out)
     if is_entry(options.path):
-        source = zoo.file(options.path, zoo.MODEL)
+        source = zoo.file(options.path, MODEL)
     elif source.is_dir():
         quantized = options.dtype == "int8"
         source /= QUANTIZED_MODEL if quantized else MODEL

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 
 from kbp._utils.files import write_atomically
+from kbp._utils.run_files import GOLDEN
 from kbp.errors import UserError
 from kbp.export import Runner
 
-FILE = "golden.npz"
 TOLERANCES = {"keras": 1e-4, "int8": 1.0}  # of logits, and of integer steps
 FLOAT_TOLERANCE = 0.01  # of the largest, of int8 files with float outputs
 _MOST_VALUES = 300_000  # of the inputs, which keeps the file small
@@ -37,7 +37,7 @@ def write(
     np.savez_compressed(
         content, inputs=inputs, keras=outputs["keras"], int8=outputs["int8"]
     )
-    return write_atomically(folder / FILE, content.getvalue())
+    return write_atomically(folder / GOLDEN, content.getvalue())
 
 
 def check(file: Path, model: keras.Model, int8_file: Path) -> None:

@@ -7,16 +7,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
 from kbp.errors import UserError
 from kbp.export import Runner
 from kbp.inference.safe import check_keras_file
 
-_FILES = (
-    "model.keras",
-    "model_quantized.keras",
-    "model_float32.tflite",
-    "model_int8.tflite",
-)
+_FILES = (MODEL, QUANTIZED_MODEL, FLOAT32, INT8)
 _Predict = Callable[[np.ndarray], np.ndarray]
 _Shape = tuple[int, ...]
 
