@@ -113,9 +113,7 @@ class Pipeline:
         distribution.check_batch_size(recipe.training.batch_size, self.strategy)
         self.task: Task = make_task(recipe, data_dir)
         self.check_steps()
-        self.trainer = Trainer(
-            self.task, self.self.folder, self.strategy, console
-        )
+        self.trainer = Trainer(self.task, self.folder, self.strategy, console)
         self.trainer.validation()  # whose parts may not fit the replicas
         if recipe.training.keep_best:
             self.check_keep_best()
