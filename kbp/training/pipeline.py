@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -107,7 +107,8 @@ class Pipeline:
         console: Console,
     ):
         self.recipe = recipe
-        self.folder: Any = folder
+        # Without a folder models are compiled and none is trained.
+        self.folder = cast(WorkDir, folder)
         self.console = console
         self.strategy = distribution.create_strategy(recipe.training.strategy)
         distribution.check_batch_size(recipe.training.batch_size, self.strategy)
