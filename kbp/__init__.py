@@ -1,34 +1,61 @@
 """kbp: Keras networks that converge sooner, prune themselves, ship in 8 bits.
 
-The road, step by step: `kbp.models` or a model of your own, `kbp.sparsity`,
-`kbp.HybridOptimizer`, `kbp.quantization`, `kbp.export`. Importing kbp registers
-its layers, losses, metrics and optimizer with Keras, so that saved models load.
-It imports neither TensorFlow Model Optimization nor tf_keras.
+The pipeline, step by step: `kbp.models` or a model of your own,
+`kbp.sparsity`, `kbp.HybridOptimizer`, `kbp.quantization`, `kbp.export`. Keras
+finds kbp's layers, losses, metrics and optimizer in saved models once kbp is
+imported, however Python was started. Importing kbp imports neither Keras nor
+TensorFlow: each room is imported when it is first used.
 """
 
 import importlib
-import os
-import sys
+from typing import TYPE_CHECKING, Any
+
+from kbp._registration import register_with_keras
+
+if TYPE_CHECKING:
+    from kbp import (
+        data,
+        export,
+        graph,
+        inference,
+        layers,
+        losses,
+        metrics,
+        models,
+        optimizers,
+        quantization,
+        recipes,
+        reports,
+        sparsity,
+        tasks,
+        training,
+        zoo,
+    )
+    from kbp.optimizers import HybridOptimizer
 
 __version__ = "0.1.0"
 __all__ = [
     "HybridOptimizer",
     "data",
     "export",
+    "graph",
+    "inference",
     "layers",
     "losses",
     "metrics",
     "models",
     "optimizers",
     "quantization",
+    "recipes",
+    "reports",
     "sparsity",
+    "tasks",
     "training",
     "zoo",
 ]
 
 
-def __getattr__(name: str):
-    # What needs TensorFlow is imported when it is first used.
+def __getattr__(name: str) -> Any:
     if name == "HybridOptimizer":
         return importlib.import_module("kbp.optimizers").HybridOptimizer
     if name in __all__:
@@ -36,17 +63,8 @@ def __getattr__(name: str):
     raise AttributeError(f"module 'kbp' has no attribute {name!r}")
 
 
-# A person who imports kbp gets everything registered with Keras. The command
-# line imports that itself, without TensorFlow's start-up messages. (Python
-# sets the first argument to "-m" while it looks for the module to run.)
-if os.path.basename(sys.argv[0]) not in ("-m", "kbp"):
-    from kbp import (
-        layers,
-        losses,
-        metrics,
-        models,
-        optimizers,
-        quantization,
-        sparsity,
-    )
-    from kbp.optimizers import HybridOptimizer
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+register_with_keras()

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from kbp._utils.stderr import suppress_stderr
+import kbp
+from kbp.commands.common import import_tensorflow
 from kbp.errors import UserError
 
 WORKER_LOST = os.EX_TEMPFAIL  # 75: worth another try
@@ -48,16 +49,12 @@ def main(
         program: what messages call the program; `train.py` is the command
             `train` alone.
     """
-    parser = _Parser(
-        prog=program,
-        description="Train, prune, quantize and ship Keras models.",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, command in _load_commands().items():
-        words = program if program == "train.py" else f"{program} {name}"
-        _add(commands, name, command, words)
-    options = parser.parse_args(arguments)
+    if arguments is None:
+        arguments = sys.argv[1:]
     try:
+        options = _parse(arguments, program)
+        if options.needs_tensorflow(options):
+            import_tensorflow()
         options.run(options, Console())
     except FloatingPointError as error:
         return _say(program, error, 1)
@@ -70,19 +67,25 @@ def main(
     return 0
 
 
-def _load_commands():
-    """Import the commands, and TensorFlow without its start-up messages.
-
-    They come from C++, before any log level counts, and would hide the one
-    line that says what is wrong. If the import fails, they show.
-    """
-    with suppress_stderr():
-        return {
-            name: importlib.import_module(
-                f"kbp.commands.{name.replace('-', '_')}"
-            )
-            for name in COMMANDS
-        }
+def _parse(arguments, program):
+    parser = _Parser(
+        prog=program,
+        description="Train, prune, quantize and ship Keras models.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"kbp {kbp.__version__}"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    chosen = next((a for a in arguments if not a.startswith("-")), None)
+    for name in COMMANDS:
+        command = importlib.import_module(
+            f"kbp.commands.{name.replace('-', '_')}"
+        )
+        words = program if program == "train.py" else f"{program} {name}"
+        subparser = _add(commands, name, command, words)
+        if name == chosen:  # others' arguments may need more imports
+            command.add_arguments(subparser)
+    return parser.parse_args(arguments)
 
 
 def _add(commands, name, command, words):
@@ -95,8 +98,15 @@ def _add(commands, name, command, words):
         epilog=f"examples:\n{examples}\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_arguments(parser)
-    parser.set_defaults(run=command.run)
+    parser.set_defaults(
+        run=command.run,
+        needs_tensorflow=getattr(command, "needs_tensorflow", _always),
+    )
+    return parser
+
+
+def _always(options):
+    return True
 
 
 def _say(program, error, status):

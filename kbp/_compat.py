@@ -1,26 +1,35 @@
-"""The one module that uses private names of other packages."""
+"""The only module that uses private names of other packages."""
+
+from typing import Any
 
 from kbp.errors import UserError
 
 
-def compile_hlo(device, hlo: bytes):
+def compile_hlo(device: Any, hlo: bytes) -> Any:
     """Compile a serialized HLO module for a device of JAX.
 
     JAX has no public way to compile what another framework has made.
 
     Args:
-        device: of `jax.experimental.topologies`.
+        device: a device of `jax.experimental.topologies`.
         hlo: a serialized module.
 
     Returns:
         JAX's executable, with `cost_analysis` and `get_compiled_memory_stats`.
 
     Raises:
-        UserError: the compiler refuses it, for want of memory perhaps.
+        UserError: the compiler refuses the module, e.g. for lack of memory.
     """
     from jax._src.interpreters import mlir
-    from jax._src.lib import _jax, xla_client
-    from jax._src.lib.mlir import ir
+
+    # JAX does not export them, which is why they are used here alone.
+    from jax._src.lib import (  # type: ignore[attr-defined, unused-ignore]
+        _jax,
+        xla_client,
+    )
+    from jax._src.lib.mlir import (  # type: ignore[attr-defined, unused-ignore]
+        ir,
+    )
 
     with mlir.make_ir_context():
         text = str(ir.Module.parse(_jax.mlir.hlo_to_stablehlo(hlo)))

@@ -1,17 +1,23 @@
-"""The one error that a user's input can cause."""
+"""The error that a person's wrong input raises."""
 
 import difflib
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """What the user gave is wrong; the message is one line that says how.
+    """A person's input is wrong; the message names the mistake in one line.
 
-    The command line prints it and exits with status 2.
+    The command line prints the message and exits with status 2.
     """
 
 
-def nearest(name: str, names) -> str:
-    """Return `"; did you mean 'x'?"`, or what there is if nothing is near."""
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"`, or all names if none is near.
+
+    Example:
+    >>> nearest("trian", ["train", "export"])
+    "; did you mean 'train'?"
+    """
     names = sorted(names)
     close = difflib.get_close_matches(name, names, 1)
     if close:
@@ -19,8 +25,18 @@ def nearest(name: str, names) -> str:
     return f"; known: {', '.join(names)}"
 
 
-def check_known(kind: str, names, known) -> None:
-    """Raise a `UserError` that names the first name that is not known."""
+def check_known(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raise a `UserError` for the first name that is not known.
+
+    Args:
+        kind: what the names are of, for the message.
+        names: the names to check.
+        known: the names that exist.
+
+    Raises:
+        UserError: a name is not known.
+    """
+    known = set(known)
     for name in names:
         if name not in known:
             raise UserError(f"unknown {kind} {name!r}{nearest(name, known)}")

@@ -1,21 +1,24 @@
 """The entries of the model zoo."""
 
 import hashlib
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-
-import keras
+from typing import TYPE_CHECKING, Any
 
 from kbp._utils.files import write_atomically
+from kbp._utils.run_files import GOLDEN, INT8, MODEL, PREDICTIONS
 from kbp.errors import UserError, nearest
-from kbp.inference import golden
-from kbp.inference.safe import check_keras_file
-from kbp.recipes import Recipe
-from kbp.reports.report import PREDICTIONS
+
+# Keras and what needs it are imported where a model is opened: a list of the
+# entries is to be there at once.
+if TYPE_CHECKING:
+    import keras
+
+    from kbp.recipes import Recipe
 
 DEFAULT = "pyramid_bpnet_small.digits"
-MODEL, INT8 = "model.keras", "model_int8.tflite"
-FILES = (MODEL, INT8, golden.FILE, PREDICTIONS)
+FILES = (MODEL, INT8, GOLDEN, PREDICTIONS)
 SUMS = "SHA256SUMS"
 MOST_BYTES = 5_000_000  # of a file
 
@@ -38,9 +41,35 @@ class Entry:
         return (self.path / SUMS).is_file()
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> "Recipe":
         """What the entry was trained with."""
+        from kbp.recipes import Recipe
+
         return Recipe.read(self.path / "recipe.toml")
+
+    @property
+    def data_set(self) -> str:
+        """Name of the data set that the entry was trained on."""
+        return self._settings["data"]["name"]
+
+    @property
+    def epochs(self) -> tuple[int, int]:
+        """Epochs of training and of quantization-aware training."""
+        from kbp.recipes.sections import QuantizationRecipe, TrainingRecipe
+
+        return (
+            self._settings.get("training", {}).get(
+                "epochs", TrainingRecipe.epochs
+            ),
+            self._settings.get("quantization", {}).get(
+                "epochs", QuantizationRecipe.epochs
+            ),
+        )
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """What `recipe.toml` says, unchecked."""
+        return tomllib.loads((self.path / "recipe.toml").read_text())
 
 
 def root() -> Path:
@@ -76,7 +105,7 @@ def find(name: str) -> Entry:
     return known[name]
 
 
-def load(name: str) -> keras.Model:
+def load(name: str) -> "keras.Model":
     """Load an entry's trained model, after checking its file.
 
     Size, SHA-256 and what the file asks Keras to make are checked first; then
@@ -92,6 +121,10 @@ def load(name: str) -> keras.Model:
         UserError: there is no such entry, it has no weights, or its file is not
             the one that was published.
     """
+    import keras
+
+    from kbp.inference.safe import check_keras_file
+
     path = file(name, MODEL)
     check_keras_file(path, most_bytes=MOST_BYTES, entry=True)
     return keras.saving.load_model(path, safe_mode=True)
@@ -137,7 +170,9 @@ def verify(name: str) -> None:
         UserError: a file is not the one that was published, or a model gives
             other outputs for the golden inputs.
     """
-    golden.check(file(name, golden.FILE), load(name), file(name, INT8))
+    from kbp.inference import golden
+
+    golden.check(file(name, GOLDEN), load(name), file(name, INT8))
 
 
 def take(entry: Entry, run: Path) -> list[Path]:
@@ -157,21 +192,22 @@ def take(entry: Entry, run: Path) -> list[Path]:
                 f"{path}: has {len(contents[name])} bytes, more than "
                 f"{MOST_BYTES}."
             )
-    contents[SUMS] = "".join(
+    sums = "".join(
         f"{_digest(content)}  {name}\n" for name, content in contents.items()
     )
+    contents[SUMS] = sums.encode()
     return [
         write_atomically(entry.path / name, content)
         for name, content in contents.items()
     ]
 
 
-def _read_sums(path):
+def _read_sums(path: Path) -> dict[str, str]:
     pairs = [line.split() for line in path.read_text().splitlines()]
     if not all(len(pair) == 2 and len(pair[0]) == 64 for pair in pairs):
         raise UserError(f"{path}: holds no SHA-256 sums.")
     return {name: digest for digest, name in pairs}
 
 
-def _digest(content):
+def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()

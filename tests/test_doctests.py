@@ -22,10 +22,17 @@ def test_examples_print_what_they_say(name):
     assert doctest.testmod(module, optionflags=flags).failed == 0
 
 
-@pytest.mark.parametrize("room", ["layers", "optimizers", "models"])
-def test_every_public_class_has_an_example(room):
+@pytest.mark.parametrize(
+    "room",
+    [
+        *("export", "graph", "layers", "losses", "metrics", "models"),
+        *("optimizers", "quantization", "sparsity", "training"),
+    ],
+)
+def test_every_public_class_and_function_has_an_example(room):
     package = importlib.import_module(f"kbp.{room}")
     for name in package.__all__:
         public = getattr(package, name)
-        if name not in ("Composite", "KernelTransform"):  # bases
+        bases = ("Composite", "KernelTransform")
+        if callable(public) and name not in bases:
             assert ">>>" in public.__doc__, name

@@ -101,14 +101,14 @@ def test_file_that_is_not_the_published_one_is_refused(entry, name):
 
 @pytest.mark.parametrize("name", golden.TOLERANCES)
 def test_models_that_give_other_outputs_are_found(entry, made, name):
-    with np.load(entry / golden.FILE) as file:
+    with np.load(entry / golden.GOLDEN) as file:
         arrays = dict(file)
     # Toward zero, so that no integer leaves its range.
     outputs = arrays[name]
     arrays[name] = outputs - np.where(outputs > 0, 3, -3).astype(outputs.dtype)
     content = io.BytesIO()
     np.savez(content, **arrays)
-    (entry / golden.FILE).write_bytes(content.getvalue())
+    (entry / golden.GOLDEN).write_bytes(content.getvalue())
     zoo.take(zoo.find(NAME), entry)
     with pytest.raises(UserError, match=f"{name} model's outputs are 3"):
         zoo.verify(NAME)
@@ -116,15 +116,15 @@ def test_models_that_give_other_outputs_are_found(entry, made, name):
 
 def test_forecasts_of_another_file_are_found(tmp_path):
     folder = zoo.find("bp_transformer_small.etth1_96").path
-    with np.load(folder / golden.FILE) as file:
+    with np.load(folder / golden.GOLDEN) as file:
         arrays = dict(file)
     largest = np.abs(arrays["int8"]).max()
     for share, is_right in ((0.005, True), (0.02, False)):
         other = {**arrays, "int8": arrays["int8"] + share * largest}
-        np.savez(tmp_path / golden.FILE, **other)
+        np.savez(tmp_path / golden.GOLDEN, **other)
         check = functools.partial(
             golden.check,
-            tmp_path / golden.FILE,
+            tmp_path / golden.GOLDEN,
             zoo.load("bp_transformer_small.etth1_96"),
             folder / zoo.INT8,
         )
@@ -140,11 +140,11 @@ def test_nothing_is_taken_if_something_is_missing_or_large(
 ):
     run = tmp_path / "run"
     shutil.copytree(made[0], run)
-    (run / golden.FILE).unlink()
+    (run / golden.GOLDEN).unlink()
     before = {path: path.read_bytes() for path in entry.iterdir()}
     with pytest.raises(UserError, match=r"golden\.npz: missing"):
         zoo.take(zoo.find(NAME), run)
-    (run / golden.FILE).write_bytes(bytes(zoo.MOST_BYTES + 1))
+    (run / golden.GOLDEN).write_bytes(bytes(zoo.MOST_BYTES + 1))
     with pytest.raises(UserError, match="more than 5000000"):
         zoo.take(zoo.find(NAME), run)
     assert {path: path.read_bytes() for path in entry.iterdir()} == before

@@ -1,1 +1,1 @@
-"""What every room may use: files, checks of arguments, machine facts."""
+"""Helpers of all packages: files, argument checks, machine facts, types."""

@@ -1,11 +1,13 @@
-"""Checks of arguments, in Keras's words."""
+"""Checks of arguments that raise errors in Keras's wording."""
 
 import math
 import numbers
+from collections.abc import Sequence
+from typing import Any
 
 
-def check_one_of(known: tuple, **arguments) -> None:
-    """Raise a ValueError that names the first argument of an unknown value."""
+def check_one_of(known: Sequence[Any], **arguments: Any) -> None:
+    """Raise a ValueError for the first argument that is not in `known`."""
     for name, value in arguments.items():
         if value not in known:
             raise ValueError(
@@ -14,8 +16,8 @@ def check_one_of(known: tuple, **arguments) -> None:
             )
 
 
-def check_integer(least: int = 1, **arguments) -> None:
-    """Raise a ValueError that names the first that is no integer, or less."""
+def check_integer(least: int = 1, **arguments: Any) -> None:
+    """Raise a ValueError for the first that is no integer, or below `least`."""
     for name, value in arguments.items():
         if not isinstance(value, numbers.Integral) or value < least:
             raise ValueError(

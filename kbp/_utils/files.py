@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Atomic writes: a file is replaced whole or not at all."""
 
 import os
 import tempfile
@@ -8,8 +8,22 @@ from pathlib import Path
 def write_atomically(path: str | Path, content: bytes | str) -> Path:
     """Write a file beside its place, then rename it there.
 
-    A reader, and a process killed at any moment, sees the old file or the new
-    one, never a part.
+    At every moment, also if the process is killed, the path holds the old file
+    or the new one, never a part.
+
+    Args:
+        path: path of the file; missing folders are made.
+        content: the whole content.
+
+    Returns:
+        The path.
+
+    Example:
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_atomically(pathlib.Path(folder) / "a.txt", "new")
+    ...     path.read_text()
+    'new'
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +42,7 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
 
 
 def replace_durably(temporary: str | Path, path: str | Path) -> None:
-    """Rename a finished file over another, and make the disk remember it."""
+    """Rename a finished file over another, and flush both to the disk."""
     os.chmod(temporary, 0o644)
     for name, directory in ((temporary, False), (Path(path).parent, True)):
         descriptor = os.open(name, os.O_RDONLY)

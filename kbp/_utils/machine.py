@@ -1,4 +1,4 @@
-"""What a measured figure depends on: versions, commit, machine."""
+"""Facts that a measurement depends on: versions, commit, machine."""
 
 import importlib.metadata
 import os
@@ -18,7 +18,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
+    """Return the versions of kbp, Python and `PACKAGES`."""
     found = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {
         "kbp": kbp.__version__,
@@ -30,10 +30,10 @@ def versions() -> dict[str, str]:
 def commit() -> str | None:
     """Return the commit of the checkout that kbp runs from, if it is one.
 
-    A plus sign says that the checkout has changes.
+    A plus sign at its end marks a checkout with changes.
     """
 
-    def git(*arguments):
+    def git(*arguments: str) -> str:
         return subprocess.run(
             ["git", "-C", Path(kbp.__file__).parent, *arguments],
             capture_output=True,
@@ -51,7 +51,7 @@ def commit() -> str | None:
 
 
 def machine() -> dict[str, str | int]:
-    """Return what a speed depends on."""
+    """Return the processor's name and the number of cores."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -9,6 +9,7 @@ import sys
 from kbp.errors import UserError
 
 GROUP = "kbp.plugins"
+imported: list[str] = []  # to be imported by processes that are started too
 
 
 def import_module(name: str) -> None:
@@ -28,6 +29,7 @@ def import_module(name: str) -> None:
         importlib.import_module(name)
     except Exception as error:  # a person's module may raise any
         raise UserError(f"module {name}: {_reason(error)}") from error
+    imported.append(name)
 
 
 @functools.cache

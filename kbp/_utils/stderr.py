@@ -1,14 +1,18 @@
-"""Messages of C++, which no log level stops."""
+"""Suppression of what C++ code writes to standard error."""
 
 import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def suppress_stderr():
-    """Keep what is written to standard error; show it if something fails."""
+def suppress_stderr() -> Iterator[None]:
+    """Hold back standard error within a context; show it after an exception.
+
+    No log level stops these messages, because C++ code writes them.
+    """
     with tempfile.TemporaryFile() as messages:
         sys.stderr.flush()
         stderr = os.dup(2)

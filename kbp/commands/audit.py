@@ -2,7 +2,6 @@
 
 from rich.table import Table
 
-from kbp import export
 from kbp.commands.common import summary, users_errors
 
 HELP = "list the operations of a .tflite file with their types"
@@ -23,6 +22,8 @@ def add_arguments(parser):
 
 def run(options, console):
     """Run the command."""
+    from kbp import export
+
     with users_errors():
         audit = export.audit(options.path, allow_float=options.allow_float)
     table = Table(title=str(options.path))

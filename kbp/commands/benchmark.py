@@ -1,37 +1,29 @@
-"""`benchmark`: latency of files, and the races."""
+"""`benchmark`: latency of files, and the benchmarks of kbp."""
 
+import ast
+import pkgutil
 from pathlib import Path
 
 from rich.table import Table
 
-from kbp import export
-from kbp._utils.files import write_atomically
-from kbp.benchmarks.core.publish import CASES, RACES
-from kbp.benchmarks.recipe import race as recipe_race
 from kbp.commands.common import (
     add_data_dir,
+    add_imports,
     positive,
     read_recipe,
     users_errors,
 )
-from kbp.errors import UserError
 
-UNTIMED = ("optimizers", "forecasting")  # races without files
 HELP = (
-    "latency of .tflite files; races: a recipe's seeds, optimizers, pruning, "
-    "quantization, segmentation, forecasting; measurements: applications, "
-    "step-time, distribution"
+    "latency of .tflite files, or a benchmark of kbp: races between "
+    "optimizers, methods or networks, a recipe's seeds, measurements of speed"
 )
 EXAMPLES = (
     "model_float32.tflite model_int8.tflite --threads 1 2",
     "recipe pyramid_bpnet_small.digits --seeds 5",
-    "optimizers --workers 2",
     "pruning DTM TFMOT --workers 2",
-    "quantization attention --workers 2",
-    "segmentation --workers 2",
-    "forecasting ridge BP-Transformer --workers 2",
-    "step-time",
     "distribution '2 workers' --rounds 10",
+    "startup",
 )
 
 
@@ -40,12 +32,10 @@ def add_arguments(parser):
     parser.add_argument(
         "what",
         nargs="+",
-        metavar="FILE_OR_RACE",
+        metavar="FILE_OR_BENCHMARK",
         help=".tflite files to measure in turns, or: recipe RECIPE, or: "
-        "optimizers [NAME ...], or: pruning [METHOD ...], or: quantization "
-        "[NETWORK ...], or: segmentation [NETWORK ...], or: forecasting "
-        "[METHOD ...], or: applications [NETWORK ...], or: step-time "
-        "[CASE ...], or: distribution [CASE ...]",
+        "BENCHMARK [NAME ...], of its optimizers, methods, networks or cases "
+        "only those that are named; a wrong name lists what there is",
     )
     parser.add_argument(
         "--threads",
@@ -75,13 +65,13 @@ def add_arguments(parser):
         type=positive,
         default=1,
         metavar="N",
-        help="of races but a recipe's: trainings at a time (default: 1)",
+        help="of races but a recipe's: trials at a time (default: 1)",
     )
     parser.add_argument(
         "--results",
         metavar="FILE",
-        help="of races and measurements (default: runs/RACE.jsonl); trainings "
-        "that it holds are not run again",
+        help="of races and measurements (default: runs/BENCHMARK.jsonl); "
+        "trials that it holds do not run again",
     )
     parser.add_argument(
         "--again",
@@ -94,61 +84,53 @@ def add_arguments(parser):
         help="of a recipe: folder of its runs (default: runs/RECIPE.seeds)",
     )
     add_data_dir(parser)
+    add_imports(parser)
+    lines = [f"{name:15} {text}" for name, text in summaries().items()]
+    parser.add_argument_group("benchmarks", "\n".join(lines))
+
+
+def summaries() -> dict[str, str]:
+    """Return what each benchmark is in one line, without importing any."""
+    folder = Path(__file__).parent.parent / "benchmarks"
+    names = {module.name for module in pkgutil.iter_modules([str(folder)])}
+    return {
+        name.replace("_", "-"): _summary(folder / name / "__init__.py")
+        for name in sorted(names - {"core"})
+    }
+
+
+def _summary(module: Path) -> str:
+    text = ast.get_docstring(ast.parse(module.read_text())) or ""
+    return text.partition("\n")[0]
 
 
 def run(options, console):
     """Run the command."""
-    name = options.what[0]
-    commands = {
-        "recipe": _race,
-        **dict.fromkeys(RACES, _trials),
-        **dict.fromkeys(CASES, _cases),
-    }
-    commands.get(name, _latency)(options, console)
+    from kbp.benchmarks.core import registry
 
-
-def _trials(options, console):
     name, *names = options.what
-    race, report = RACES[name]
-    file = Path(options.results or f"runs/{name}.jsonl")
-    plot = file.with_suffix(".svg")
-    if plot.exists() and not file.exists():
-        raise UserError(f"{plot}: exists, and would be written over.")
-    timing = {"rounds": options.rounds, "again": options.again}
-    race.race(
-        file,
-        names=names,
-        data_dir=options.data_dir,
-        workers=options.workers,
-        console=console,
-        **({} if name in UNTIMED else timing),
-    )
-    head, results = race.read(file)
-    write_atomically(plot, report.plot(head, results))
-    table = report.markdown_table(head, results)
-    console.print(table, markup=False, highlight=False)
-
-
-def _cases(options, console):
-    name, *names = options.what
-    file = Path(options.results or f"runs/{name.replace('-', '_')}.jsonl")
-    CASES[name].race(file, names=names, rounds=options.rounds, console=console)
-
-
-def _race(options, console):
-    if len(options.what) != 2:
-        raise UserError("benchmark recipe takes one recipe")
-    recipe, name = read_recipe(options.what[1])
-    recipe_race.race(
-        recipe,
-        Path(options.workdir or Path("runs") / f"{name}.seeds"),
-        seeds=options.seeds,
-        data_dir=options.data_dir,
-        console=console,
+    if name not in registry.names():
+        _latency(options, console)
+        return
+    registry.find(name).start(
+        names,
+        registry.Options(
+            console=console,
+            read_recipe=read_recipe,
+            results=options.results,
+            workdir=options.workdir,
+            data_dir=options.data_dir,
+            workers=options.workers,
+            rounds=options.rounds,
+            seeds=options.seeds,
+            again=options.again,
+        ),
     )
 
 
 def _latency(options, console):
+    from kbp import export
+
     with users_errors():
         figures = export.benchmark(
             options.what, num_threads=options.threads, rounds=options.rounds

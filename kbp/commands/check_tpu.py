@@ -22,15 +22,13 @@ EXAMPLES = (
 
 def add_arguments(parser):
     """Add the command's arguments to its parser."""
-    from kbp.training.distribution import tpu
-
     parser.add_argument(
         "recipe", metavar="RECIPE", help="a TOML file or an entry of the zoo"
     )
     parser.add_argument(
         "--topology",
         metavar="NAME",
-        default=tpu.DEFAULT_TOPOLOGY,
+        default="v5e:2x2",
         help="version and shape of the TPU, e.g. v5e:2x2 (default: "
         "%(default)s); each chip is a replica",
     )

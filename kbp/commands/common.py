@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from kbp._utils import plugins
 from kbp._utils.command_line import check_new, positive, say_written
+from kbp._utils.run_files import INT8, MODEL
+from kbp._utils.stderr import suppress_stderr
 from kbp.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ __all__ = [
     "check_new",
     "find_models",
     "find_recipe",
+    "import_tensorflow",
     "is_entry",
     "positive",
     "read_recipe",
@@ -65,7 +69,7 @@ def find_models(name: str) -> list[Path]:
     from kbp.inference import loading
 
     if is_entry(name):
-        return [zoo.file(name, which) for which in (zoo.MODEL, zoo.INT8)]
+        return [zoo.file(name, which) for which in (MODEL, INT8)]
     return loading.files_of(Path(name))
 
 
@@ -103,11 +107,23 @@ def add_imports(parser: argparse.ArgumentParser) -> None:
 
 
 def _import(name: str) -> str:
+    import_tensorflow()
     try:
         plugins.import_module(name)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return name
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow without its start-up messages.
+
+    They come from C++, before any log level counts, and would hide the one
+    line that says what is wrong. If the import fails, they show.
+    """
+    with suppress_stderr():
+        importlib.import_module("keras")
+        importlib.import_module("tensorflow")
 
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:

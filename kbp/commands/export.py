@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from kbp import export, zoo
+from kbp import zoo
+from kbp._utils.run_files import MODEL, QUANTIZED_MODEL
 from kbp.commands.common import (
     add_imports,
     is_entry,
@@ -12,7 +13,6 @@ from kbp.commands.common import (
     users_errors,
 )
 from kbp.errors import UserError
-from kbp.inference import loading
 
 HELP = "write a .keras model as .tflite or SavedModel"
 EXAMPLES = (
@@ -33,14 +33,14 @@ def add_arguments(parser):
     )
     parser.add_argument(
         "--dtype",
-        choices=export.tflite.DTYPES,
+        choices=("float32", "float16", "int8"),
         help="of a .tflite file (default: int8 for a quantization-aware model, "
         "else float32); of a run's folder, int8 takes model_quantized.keras, "
         "the others model.keras",
     )
     parser.add_argument(
         "--input-dtype",
-        choices=export.tflite.INPUT_DTYPES,
+        choices=("float32", "int8", "uint8"),
         help="of the inputs and outputs of an int8 file (default: int8)",
     )
     parser.add_argument(
@@ -62,12 +62,15 @@ def add_arguments(parser):
 
 def run(options, console):
     """Run the command."""
+    from kbp import export
+    from kbp.inference import loading
+
     source, out = Path(options.path), Path(options.out)
     if is_entry(options.path):
-        source = zoo.file(options.path, zoo.MODEL)
+        source = zoo.file(options.path, MODEL)
     elif source.is_dir():
         quantized = options.dtype == "int8"
-        source /= "model_quantized.keras" if quantized else "model.keras"
+        source /= QUANTIZED_MODEL if quantized else MODEL
     if out.exists():
         raise UserError(f"{out}: exists. Choose another name.")
     model = loading.load_keras(source)

@@ -1,6 +1,6 @@
 """`forecast`: what follows the rows of a CSV file."""
 
-from kbp.commands.common import add_imports
+from kbp.commands.common import add_imports, import_tensorflow
 from kbp.commands.predict import add_model, add_out, open_model
 
 HELP = "forecast what follows a CSV file's rows, in its own units"
@@ -12,6 +12,7 @@ EXAMPLES = (
 
 def add_arguments(parser):
     """Add the command's arguments to its parser."""
+    import_tensorflow()
     from kbp.tasks.predict_series import SeriesPrediction
 
     add_model(parser)

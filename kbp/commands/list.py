@@ -3,7 +3,6 @@
 from rich.table import Table
 
 from kbp import zoo
-from kbp.commands.common import add_imports
 
 HELP = "list the entries of the zoo"
 EXAMPLES = ("", "--verify")
@@ -17,7 +16,11 @@ def add_arguments(parser):
         help="check each entry's files, and that its models still give the "
         "golden outputs",
     )
-    add_imports(parser)
+
+
+def needs_tensorflow(options):
+    """Say whether models are to be run."""
+    return options.verify
 
 
 def run(options, console):
@@ -27,15 +30,14 @@ def run(options, console):
     for column in ("data", "epochs", "weights"):
         table.add_column(column)
     for entry in zoo.entries():
-        recipe = entry.recipe
         weights = "yes" if entry.has_weights else "-"
         if options.verify and entry.has_weights:
             zoo.verify(entry.name)
             weights = "verified"
         table.add_row(
             entry.name,
-            recipe.data.name,
-            f"{recipe.training.epochs} + {recipe.quantization.epochs}",
+            entry.data_set,
+            " + ".join(map(str, entry.epochs)),
             weights,
         )
     console.print(table)

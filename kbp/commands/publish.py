@@ -1,14 +1,12 @@
-"""`publish`: a race's results, into the zoo and every table."""
+"""`publish`: a benchmark's results, into kbp and every table."""
 
 from pathlib import Path
 
-from kbp.benchmarks.core import publish
 from kbp.commands.common import say_written
 
-HELP = "take a race's results into kbp and renew all tables"
+HELP = "copy a benchmark's results into kbp and renew all tables"
 EXAMPLES = (
     "pyramid_bpnet_small.digits runs/pyramid_bpnet_small.digits.seeds",
-    "optimizers runs/optimizers.jsonl",
     "pruning runs/pruning.jsonl",
 )
 
@@ -16,17 +14,21 @@ EXAMPLES = (
 def add_arguments(parser):
     """Add the command's arguments to its parser."""
     parser.add_argument(
-        "entry",
-        metavar="ENTRY",
-        help=f"the zoo's entry that was raced, or: "
-        f"{', '.join([*publish.RACES, *publish.CASES])}",
+        "name",
+        metavar="NAME",
+        help="the zoo's entry whose recipe ran, or the benchmark, see: "
+        "benchmark --help",
     )
     parser.add_argument(
-        "race", metavar="RACE", help="the race's folder, or its .jsonl file"
+        "results",
+        metavar="RESULTS",
+        help="the folder of the recipe's runs, or the .jsonl file",
     )
 
 
 def run(options, console):
     """Run the command."""
-    for path in publish.publish(options.entry, Path(options.race)):
+    from kbp.benchmarks.core.publish import publish
+
+    for path in publish(options.name, Path(options.results)):
         say_written(console, path)

@@ -1,4 +1,4 @@
-"""Files for inference: SavedModel and .tflite, audited and verified."""
+"""Exported files: SavedModel and .tflite, audited, verified and timed."""
 
 from kbp.export.audit import Audit, Operation, audit
 from kbp.export.interpreter import Runner

@@ -1,4 +1,4 @@
-"""Looking into a .tflite file: operations, types, sizes."""
+"""An audit of a .tflite file: its operations, their types, its size."""
 
 import re
 import struct
@@ -28,11 +28,17 @@ class Operation:
     """One operation of a .tflite file.
 
     Attributes:
-        name: LiteRT's name, e.g. `"CONV_2D"`.
+        name: LiteRT's name of the operation, e.g. `"CONV_2D"`.
         inputs: types of the inputs, e.g. `("INT8", "INT8", "INT32")`.
         outputs: types of the outputs.
-        layer: name of the Keras layer that it came from, as far as the name
-            of its output tells.
+        layer: name of the Keras layer that the operation came from, as far as
+            the name of its output shows it.
+
+    Example:
+    >>> import kbp
+    >>> types = ("FLOAT32",)
+    >>> kbp.export.Operation("SOFTMAX", types, types, "head").is_float
+    True
     """
 
     name: str
@@ -42,19 +48,25 @@ class Operation:
 
     @property
     def is_float(self) -> bool:
-        """Whether a float goes in or comes out."""
+        """Whether an input or an output is float."""
         return any(t in _FLOATS for t in (*self.inputs, *self.outputs))
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What a .tflite file holds.
+    """The content of a .tflite file.
 
     Attributes:
-        operations: in order of execution.
-        parameters: number of constants that are weights or biases.
-        nonzero: how many of them are not zero.
-        size: of the file, in bytes.
+        operations: the operations, in order of execution.
+        parameters: number of weights and biases.
+        nonzero: number of weights and biases that are not zero.
+        size: size of the file, in bytes.
+
+    Example:
+    >>> import kbp
+    >>> audit = kbp.export.Audit((), parameters=4, nonzero=3, size=1024)
+    >>> audit.float_operations
+    ()
     """
 
     operations: tuple[Operation, ...]
@@ -64,7 +76,7 @@ class Audit:
 
     @property
     def float_operations(self) -> tuple[Operation, ...]:
-        """The operations that a float goes into or comes out of."""
+        """The operations with a float input or output."""
         return tuple(op for op in self.operations if op.is_float)
 
 
@@ -74,15 +86,32 @@ def audit(
     """List the operations of a .tflite file with their types.
 
     Args:
-        model: path of the file, or its bytes.
+        model: path of the file, or its content.
         allow_float: names of operations (`"SOFTMAX"`) or of Keras layers that
             may be float; any other float operation is then an error. `None`
             allows all.
 
+    Returns:
+        The operations, parameters and size.
+
     Raises:
-        ValueError: it is no .tflite file, or a float operation is not
-            allowed; the message names it and the layer it came from.
-        FileNotFoundError: there is no such file.
+        ValueError: the file is no .tflite file, or a float operation is not
+            allowed; the message names the operation and its layer.
+        FileNotFoundError: the file does not exist.
+
+    Example:
+    >>> import keras, tempfile, kbp
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/model.tflite"
+    ...     _ = kbp.export.to_tflite(model, path)
+    ...     audit = kbp.export.audit(path)
+    >>> [operation.name for operation in audit.operations]
+    ['FULLY_CONNECTED']
+    >>> kbp.export.audit(b"no file")
+    Traceback (most recent call last):
+        ...
+    ValueError: The .tflite file is damaged: ...
     """
     if isinstance(allow_float, str):
         raise ValueError(
@@ -112,8 +141,8 @@ def audit(
     return result
 
 
-def _require_integers(result, allowed):
-    # A conversion stands at a float operation only, which has to be allowed.
+def _require_integers(result: Audit, allowed: Sequence[str]) -> None:
+    # Conversions are needed at float operations only, which must be allowed.
     names = {*allowed, *(CONVERSIONS if allowed else ())}
     found = [
         op for op in result.float_operations if not names & {op.name, op.layer}
@@ -127,8 +156,10 @@ def _require_integers(result, allowed):
         )
 
 
-def _operation(name, operator, tensors):
-    def types(indices):
+def _operation(
+    name: str, operator: schema.OperatorT, tensors: Sequence[schema.TensorT]
+) -> Operation:
+    def types(indices: Sequence[int]) -> tuple[str, ...]:
         return tuple(_type_name(tensors[i].type) for i in indices if i != -1)
 
     return Operation(
@@ -139,12 +170,15 @@ def _operation(name, operator, tensors):
     )
 
 
-def _layer_of(operator, tensors):
+def _layer_of(
+    operator: schema.OperatorT, tensors: Sequence[schema.TensorT]
+) -> str:
     """Return the layer in a name like `model_1/layer_1/op;model_1/...`.
 
-    Of operations that LiteRT computes as one, it is the first that is no
-    quantizer. Keras ends the name of each scope with a number. The model's
-    output may have a name without scopes, but weights stand last in the input.
+    Where LiteRT fused several operations, it is the first that is no quantizer.
+    Keras ends the name of each scope with a number. The model's output may have
+    a name without scopes; then the names of the inputs tell, from the last
+    (weights) on.
     """
     named = [*operator.outputs, *reversed(operator.inputs)]
     known = [tensors[i].name.decode() for i in named if i != -1]
@@ -157,25 +191,27 @@ def _layer_of(operator, tensors):
     return (names or layers)[0]
 
 
-def _operator_name(code):
+def _operator_name(code: schema.OperatorCodeT) -> str:
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     if number == schema.BuiltinOperator.CUSTOM:
         return code.customCode.decode()
     return _name_of(schema.BuiltinOperator, number)
 
 
-def _type_name(number):
+def _type_name(number: int) -> str:
     return _name_of(schema.TensorType, number)
 
 
-def _name_of(enumeration, number):
+def _name_of(enumeration: type, number: int) -> str:
     return next(k for k, v in vars(enumeration).items() if v == number)
 
 
-def _weights(tensor, buffers):
+def _weights(
+    tensor: schema.TensorT, buffers: Sequence[schema.BufferT]
+) -> np.ndarray:
     """Return a tensor's constant weights, empty if it holds none.
 
-    Shapes and axes are constants too, but integers without a scale.
+    Shapes and axes are constants too, but they are integers without a scale.
     """
     data = buffers[tensor.buffer].data
     name = _type_name(tensor.type)

@@ -1,25 +1,42 @@
-"""Running a .tflite file with LiteRT."""
+"""An interpreter that runs .tflite files with LiteRT."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 
 class Runner:
-    """A .tflite file as a function from float batches to float batches.
+    """Runs a .tflite file on batches.
 
     Args:
-        path: the file; it has one input and one output.
-        num_threads: threads of XNNPACK.
-        reference: run LiteRT's reference kernels instead of XNNPACK; slow.
+        path: path of the file, which has one input and one output.
+        num_threads: number of threads of XNNPACK.
+        reference: whether LiteRT's reference kernels run instead of XNNPACK,
+            which is slow.
 
     Attributes:
+        interpreter: LiteRT's interpreter.
+        input: LiteRT's details of the input, e.g. `shape` and `dtype`.
+        output: LiteRT's details of the output.
         output_scale: size of one integer step of the output, 0 for float.
+        output_zero: the integer that stands for an output of zero.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no .tflite file that LiteRT runs.
+        FileNotFoundError: the file does not exist.
+        ValueError: LiteRT does not run the file, or it has several inputs or
+            outputs.
+
+    Example:
+    >>> import keras, numpy as np, tempfile, kbp
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/model.tflite"
+    ...     _ = kbp.export.to_tflite(model, path)
+    ...     runner = kbp.export.Runner(path)
+    >>> runner.predict(np.ones((5, 2), "float32")).shape
+    (5, 3)
     """
 
     def __init__(
@@ -41,17 +58,17 @@ class Runner:
         self.output_scale, self.output_zero = self.output["quantization"]
 
     def quantize_input(self, inputs: np.ndarray) -> np.ndarray:
-        """Return a float batch as the file's input type."""
+        """Return a float batch in the type of the file's input."""
         return _quantize(inputs, self.input)
 
     def run(self, inputs: np.ndarray) -> np.ndarray:
-        """Run one batch of the file's batch size, in its own types."""
+        """Run a batch of the file's batch size, in the file's types."""
         self.interpreter.set_tensor(self.input["index"], inputs)
         self.interpreter.invoke()
         return self.interpreter.get_tensor(self.output["index"])
 
     def predict_raw(self, inputs: np.ndarray) -> np.ndarray:
-        """Return the outputs of a float batch of any size, in file's type."""
+        """Return outputs of a float batch of any size, in the file's type."""
         size = self.input["shape"][0]
         empty = np.empty((0, *self.output["shape"][1:]), self.output["dtype"])
         outputs = [empty]
@@ -68,14 +85,14 @@ class Runner:
         return self.dequantize_output(self.predict_raw(inputs))
 
     def dequantize_output(self, outputs: np.ndarray) -> np.ndarray:
-        """Return outputs in the file's type as floats."""
+        """Convert outputs of the file's type to floats."""
         if not self.output_scale:
             return outputs
         steps = outputs.astype(np.float32) - self.output_zero
         return steps * np.float32(self.output_scale)
 
     def quantize_output(self, outputs: np.ndarray) -> np.ndarray:
-        """Return float outputs in the file's integer steps."""
+        """Convert float outputs to the file's type."""
         return _quantize(outputs, self.output)
 
 
@@ -83,8 +100,8 @@ def read_tflite(path: str | Path) -> bytes:
     """Return the content of a .tflite file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no .tflite file.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is no .tflite file.
     """
     path = Path(path)
     if not path.is_file():
@@ -101,9 +118,9 @@ def allocate(
     """Return an interpreter that is ready to run.
 
     Args:
-        content: of a .tflite file.
-        num_threads: threads of XNNPACK.
-        reference: run LiteRT's reference kernels instead of XNNPACK.
+        content: content of a .tflite file.
+        num_threads: number of threads of XNNPACK.
+        reference: whether LiteRT's reference kernels run instead of XNNPACK.
 
     Raises:
         ValueError: LiteRT does not run the file.
@@ -122,7 +139,7 @@ def allocate(
     return interpreter
 
 
-def _quantize(values, details):
+def _quantize(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     dtype, (scale, zero) = details["dtype"], details["quantization"]
     if not scale:
         return values.astype(dtype)

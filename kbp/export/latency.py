@@ -1,4 +1,4 @@
-"""Measuring .tflite files against each other."""
+"""Latency of .tflite files, measured in turns."""
 
 import time
 from collections.abc import Sequence
@@ -13,16 +13,21 @@ from kbp.export.interpreter import Runner
 
 @dataclass(frozen=True)
 class Latency:
-    """Time of one call of a .tflite file, in milliseconds.
+    """The time of one call of a .tflite file, in milliseconds.
 
     Attributes:
-        path: of the file.
-        size: of the file, in bytes.
-        num_threads: threads of XNNPACK.
-        median: over the rounds.
-        low: the first quartile.
-        high: the third.
-        rounds: that were measured.
+        path: path of the file.
+        size: size of the file, in bytes.
+        num_threads: number of threads of XNNPACK.
+        median: median over the rounds.
+        low: first quartile.
+        high: third quartile.
+        rounds: number of rounds.
+
+    Example:
+    >>> import kbp
+    >>> kbp.export.Latency("a.tflite", 1024, 1, 0.2, 0.1, 0.3, 30).median
+    0.2
     """
 
     path: str
@@ -42,25 +47,34 @@ def benchmark(
     seconds: float = 0.02,
     seed: int = 0,
 ) -> list[Latency]:
-    """Measure files in turns, so that a busy machine is unfair to none.
+    """Measure files in turns, so that a busy machine slows all of them alike.
 
     Each round runs every file for a few calls, one file after the other; a
     file's figure is the median over the rounds of the mean call.
 
     Args:
-        paths: .tflite files.
-        num_threads: threads of XNNPACK, or several numbers of them.
-        rounds: rounds to measure, after one to warm up.
-        seconds: time that one file runs in one round, at least one call.
-        seed: of the random inputs.
+        paths: paths of .tflite files.
+        num_threads: number of threads of XNNPACK, or several such numbers.
+        rounds: number of measured rounds, after one to warm up.
+        seconds: time that one file runs in one round; it runs at least once.
+        seed: seed of the random inputs.
 
     Returns:
         One `Latency` for each path and number of threads, path by path.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no .tflite file that LiteRT runs, or an argument is
-            out of range.
+        FileNotFoundError: a file does not exist.
+        ValueError: LiteRT does not run a file, or an argument is out of range.
+
+    Example:
+    >>> import keras, tempfile, kbp
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/model.tflite"
+    ...     _ = kbp.export.to_tflite(model, path)
+    ...     (latency,) = kbp.export.benchmark([path], rounds=3, seconds=1e-3)
+    >>> 0 < latency.low <= latency.median <= latency.high
+    True
     """
     if isinstance(paths, str | Path):
         raise ValueError(
@@ -87,23 +101,27 @@ def benchmark(
     )  # (rounds, files)
     low, median, high = np.quantile(1000 * times, [0.25, 0.5, 0.75], axis=0)
     return [
-        Latency(str(path), Path(path).stat().st_size, count, *figures, rounds)
-        for (path, count), figures in zip(
-            settings,
-            np.stack([median, low, high], axis=1).tolist(),
-            strict=True,
+        Latency(
+            str(path),
+            Path(path).stat().st_size,
+            num_threads=count,
+            median=float(median[i]),
+            low=float(low[i]),
+            high=float(high[i]),
+            rounds=rounds,
         )
+        for i, (path, count) in enumerate(settings)
     ]
 
 
-def _time(runner, inputs, calls):
+def _time(runner: Runner, inputs: np.ndarray, calls: int) -> float:
     start = time.perf_counter()
     for _ in range(calls):
         runner.run(inputs)
     return (time.perf_counter() - start) / calls
 
 
-def _random_input(runner, seed):
+def _random_input(runner: Runner, seed: int) -> np.ndarray:
     # Zeros may run faster than what a file is for.
     shape = runner.input["shape"]
     values = np.random.default_rng(seed).random(shape, np.float32)

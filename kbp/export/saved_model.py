@@ -11,18 +11,26 @@ import keras
 def to_saved_model(model: keras.Model, path: str | Path) -> Path:
     """Write a SavedModel with one serving signature and a dynamic batch.
 
-    It loads with `tf.saved_model.load`, also where neither Keras nor kbp is
+    It loads with `tf.saved_model.load`, even where neither Keras nor kbp is
     installed.
 
     Args:
         model: a built model.
-        path: folder to write; must not exist yet.
+        path: folder to write, which must not exist yet.
 
     Returns:
         The folder.
 
     Raises:
         FileExistsError: the folder exists.
+
+    Example:
+    >>> import keras, tempfile, kbp
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = kbp.export.to_saved_model(model, f"{folder}/saved")
+    ...     (path / "saved_model.pb").is_file()
+    True
     """
     path = Path(path)
     if path.exists():

@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -14,7 +15,7 @@ from kbp._utils.files import write_atomically
 from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.interpreter import allocate
 from kbp.quantization import FloatGate, One, fake_quantizers
-from kbp.quantization.placement.rules import UNIT_LAYERS
+from kbp.quantization.placement.rules import takes_units
 
 DTYPES = ("float32", "float16", "int8")
 INPUT_DTYPES = ("float32", "int8", "uint8")
@@ -88,7 +89,9 @@ def to_tflite(
     return result
 
 
-def _check(model, dtype, input_dtype, quantized):
+def _check(
+    model: keras.Model, dtype: str, input_dtype: str, quantized: bool
+) -> None:
     check_one_of(DTYPES, dtype=dtype)
     check_one_of(INPUT_DTYPES, input_dtype=input_dtype)
     if input_dtype != "float32" and dtype != "int8":
@@ -120,18 +123,18 @@ def _check(model, dtype, input_dtype, quantized):
             )
 
 
-def _takes_units(model):
-    return any(isinstance(x, UNIT_LAYERS) for x in model.operations)
+def _takes_units(model: keras.Model) -> bool:
+    return any(map(takes_units, model.operations))
 
 
 class _Named(keras.layers.Layer):
     """An operation as a layer, so that the file's tensors have its name."""
 
-    def __init__(self, operation, arguments):
+    def __init__(self, operation: keras.Operation, arguments: Any) -> None:
         super().__init__(name=operation.name)
         self.operation, self.arguments = operation, arguments
 
-    def call(self, tensors):
+    def call(self, tensors: list[Any]) -> Any:
         given = iter(tensors)
         args, kwargs = keras.tree.map_structure(
             lambda x: next(given) if _is_symbolic(x) else x, self.arguments
@@ -139,17 +142,17 @@ class _Named(keras.layers.Layer):
         return self.operation(*args, **kwargs)
 
 
-def _is_symbolic(x):
+def _is_symbolic(x: object) -> bool:
     return isinstance(x, keras.KerasTensor)
 
 
-def _prepared(model):
+def _prepared(model: keras.Model) -> keras.Model:
     """Return a copy that computes in float32 and has no empty range."""
     model = graph.in_float32(model)
     for quantizer in fake_quantizers(model):
         quantizer.widen_empty_range()
 
-    def named(operation, *args, **kwargs):
+    def named(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         if isinstance(operation, keras.layers.Layer):
             return operation(*args, **kwargs)
         tensors = graph.tensors_of((args, kwargs))
@@ -158,14 +161,16 @@ def _prepared(model):
     return graph.rewrite(model, call=named)
 
 
-def _convert(model, dtype, input_dtype, batch_size):
+def _convert(
+    model: keras.Model, dtype: str, input_dtype: str, batch_size: int
+) -> bytes:
     specs = [
         tf.TensorSpec((batch_size, *x.shape[1:]), x.dtype, name=x.name)
         for x in model.inputs
     ]
 
     @tf.function(autograph=False)
-    def inference(*inputs):
+    def inference(*inputs: Any) -> Any:
         structure = keras.tree.pack_sequence_as(model.input, list(inputs))
         return model(structure, training=False)
 

@@ -1,8 +1,9 @@
-"""Comparing an exported file with the model it came from."""
+"""Verification of an exported file against its Keras model."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,14 +16,19 @@ class Verification:
     """How far a .tflite file is from its Keras model.
 
     Attributes:
-        outputs: how many output values were compared.
+        outputs: number of output values that were compared.
         unit: `"LSB"` (integer steps of the output) or `"float"`.
         maximum: largest absolute difference, in units.
         mean: mean absolute difference, in units.
-        within_one: share of the outputs at most one unit apart (for floats:
-            within 1e-3 of the largest output).
-        metrics: of each metric that was asked for, the value of the Keras
-            model and that of the file.
+        within_one: share of the outputs that differ by at most one unit (for
+            floats: by 1e-3 of the largest output).
+        metrics: by the name of each metric, its values for the Keras model
+            and for the file.
+
+    Example:
+    >>> import kbp
+    >>> kbp.export.Verification(10, "LSB", 1.0, 0.1, 1.0).within_one
+    1.0
     """
 
     outputs: int
@@ -36,7 +42,7 @@ class Verification:
 def verify(
     model: keras.Model,
     path: str | Path,
-    data: Iterable,
+    data: Iterable[Any],
     *,
     metrics: Sequence[keras.Metric] = (),
     reference: bool = False,
@@ -45,19 +51,30 @@ def verify(
 
     Args:
         model: the model that was exported.
-        path: the file.
+        path: path of the file.
         data: batches of inputs, or of tuples that begin with the inputs; with
             `metrics`, of tuples of inputs and targets.
-        metrics: metrics of the task; they are reset before and after.
-        reference: run LiteRT's reference kernels instead of XNNPACK.
+        metrics: metrics of the task, which are reset before and after.
+        reference: whether LiteRT's reference kernels run instead of XNNPACK.
 
     Returns:
         The differences of all outputs, and the metrics of both.
 
     Raises:
         ValueError: the data are empty or have no targets for the metrics, or
-            it is no .tflite file.
-        FileNotFoundError: there is no such file.
+            LiteRT does not run the file.
+        FileNotFoundError: the file does not exist.
+
+    Example:
+    >>> import keras, numpy as np, tempfile, kbp
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    >>> batches = [np.ones((5, 2), "float32")]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/model.tflite"
+    ...     _ = kbp.export.to_tflite(model, path)
+    ...     verification = kbp.export.verify(model, path, batches)
+    >>> verification.outputs, verification.unit, verification.within_one
+    (15, 'float', 1.0)
     """
     runner = Runner(path, reference=reference)
     differences, batches = [], []
@@ -101,7 +118,11 @@ def verify(
     )
 
 
-def _value(metric, batches, index):
+def _value(
+    metric: keras.Metric,
+    batches: Sequence[tuple[Any, np.ndarray, np.ndarray]],
+    index: int,
+) -> float:
     metric.reset_state()
     for batch in batches:
         metric.update_state(batch[0], batch[index])

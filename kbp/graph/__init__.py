@@ -1,5 +1,6 @@
-"""Models as graphs of primitive layers, and rewriting them."""
+"""Models as graphs of layers: rewriting them, and the traits of layers."""
 
+from kbp.graph import keras_traits, operation_traits
 from kbp.graph.layers import (
     clone_layer,
     copy_variable,
@@ -21,9 +22,20 @@ from kbp.graph.rewriting import (
     rewrite,
     tensors_of,
 )
+from kbp.graph.scaling import kernel_of, scale_outputs
+from kbp.graph.traits import (
+    UNKNOWN,
+    LayerTraits,
+    register_layer_traits,
+    traits_of,
+    traits_of_class,
+    unregistered,
+)
 
 __all__ = [
+    "LayerTraits",
     "Node",
+    "UNKNOWN",
     "UniqueNames",
     "as_functional",
     "clone_layer",
@@ -32,13 +44,23 @@ __all__ = [
     "flatten",
     "in_float32",
     "is_functional",
+    "kernel_of",
     "name_operations",
     "nodes",
     "plain",
+    "register_layer_traits",
     "replace_layers",
     "rewrite",
+    "scale_outputs",
     "tensors_of",
+    "traits_of",
+    "traits_of_class",
     "transforms",
+    "unregistered",
     "unwrapped",
     "values_of",
 ]
+
+for _rows in (keras_traits.ROWS, operation_traits.ROWS):
+    for _kind, _traits in _rows.items():
+        register_layer_traits(_traits)(_kind)

@@ -1,18 +1,32 @@
 """Copies of layers and of their weights."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 
 from kbp.graph.rewriting import rewrite
-from kbp.layers import TransformedLayer
+from kbp.layers import KernelTransform, TransformedLayer
 
 
-def clone_layer(layer, **changes):
+def clone_layer(layer: keras.Operation, **changes: Any) -> keras.Operation:
     """Return a new layer of the same configuration, without the weights.
 
-    Changes of a `TransformedLayer` are those of the layer inside.
+    What has no weights of its own to train, or cannot be made anew, as
+    operations and `Lambda` layers, is returned as it is.
+
+    Args:
+        layer: a layer or operation.
+        **changes: arguments of the constructor that are to be others. Changes
+            of a `TransformedLayer` are those of the layer inside.
+
+    Example:
+    >>> import keras, kbp
+    >>> dense = keras.layers.Dense(3, activation="relu", name="mine")
+    >>> new = kbp.graph.clone_layer(dense, units=5)
+    >>> new.name, new.units, new.activation.__name__
+    ('mine', 5, 'relu')
     """
     if not isinstance(layer, keras.layers.Layer):
         return layer  # an operation has no state
@@ -31,17 +45,37 @@ def clone_layer(layer, **changes):
 
 
 def replace_layers(
-    model: keras.Model, replace: Callable, call: Callable | None = None
+    model: keras.Model,
+    replace: Callable[[keras.Operation], keras.Operation],
+    call: Callable[..., Any] | None = None,
 ) -> keras.Model:
     """Rebuild a flat model with `replace(layer) -> new` and copy the weights.
 
     A layer and its replacement may differ by a `TransformedLayer` on either
     side: the weights of the layer inside are copied, and those of the
     transforms that both sides begin with.
+
+    Args:
+        model: a flat model, left as it is.
+        replace: once for each layer and operation.
+        call: `call(new, *args, **kwargs) -> outputs`, once for each use.
+
+    Returns:
+        The new functional model, not compiled.
+
+    Example:
+    >>> import keras, kbp
+    >>> inputs = keras.Input((4,))
+    >>> model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    >>> new = kbp.graph.replace_layers(model, kbp.graph.clone_layer)
+    >>> new.layers[-1] is model.layers[-1]
+    False
+    >>> bool((new.get_weights()[0] == model.get_weights()[0]).all())
+    True
     """
     pairs = []
 
-    def replacement(old):
+    def replacement(old: keras.Operation) -> keras.Operation:
         new = replace(old)
         if isinstance(new, keras.layers.Layer):
             pairs.append((old, new))
@@ -53,8 +87,25 @@ def replace_layers(
     return new_model
 
 
-def copy_weights(old, new) -> None:
-    """Copy the variables of a layer to its replacement, both built."""
+def copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
+    """Copy the variables of a layer to its replacement.
+
+    Args:
+        old: a built layer, perhaps transformed.
+        new: its replacement, built.
+
+    Raises:
+        ValueError: the two have different numbers of variables.
+
+    Example:
+    >>> import keras, kbp
+    >>> old, new = keras.layers.Dense(2), keras.layers.Dense(2)
+    >>> old.build((None, 3))
+    >>> new.build((None, 3))
+    >>> kbp.graph.copy_weights(old, new)
+    >>> bool((old.get_weights()[0] == new.get_weights()[0]).all())
+    True
+    """
     sources, targets = unwrapped(old).variables, unwrapped(new).variables
     unwrapped(new).trainable = unwrapped(old).trainable
     for source, target in zip(sources, targets, strict=True):
@@ -69,24 +120,63 @@ def copy_variable(source: keras.Variable, target: keras.Variable) -> None:
     """Copy a variable: its values, and whether it is trained.
 
     Not the array itself: JAX frees it when one of the two models trains.
+
+    Args:
+        source: where the values are.
+        target: where they go, of the same shape.
+
+    Example:
+    >>> import keras, kbp
+    >>> source, target = keras.Variable([1.0, 2.0]), keras.Variable([0.0, 0.0])
+    >>> kbp.graph.copy_variable(source, target)
+    >>> kbp.graph.values_of(target)
+    array([1., 2.], dtype=float32)
     """
     target.assign(values_of(source))
     target.trainable = source.trainable
 
 
 def values_of(variable: keras.Variable) -> np.ndarray:
-    """Return a variable's values."""
+    """Return a variable's values.
+
+    Args:
+        variable: of any backend.
+
+    Example:
+    >>> import keras, kbp
+    >>> kbp.graph.values_of(keras.Variable([1.0, 2.0]))
+    array([1., 2.], dtype=float32)
+    """
     return keras.ops.convert_to_numpy(variable)
 
 
-def unwrapped(layer):
-    """Return the layer inside a `TransformedLayer`, or the layer itself."""
+def unwrapped(layer: keras.Operation) -> keras.Operation:
+    """Return the layer inside a `TransformedLayer`, or the layer itself.
+
+    Args:
+        layer: a layer or operation.
+
+    Example:
+    >>> import kbp
+    >>> masked = kbp.layers.DTMDense(3)
+    >>> type(kbp.graph.unwrapped(masked)).__name__
+    'Dense'
+    """
     return layer.innermost if isinstance(layer, TransformedLayer) else layer
 
 
-def transforms(layer) -> list:
-    """Return the transforms of a layer's kernels, none if it is plain."""
-    found = []
+def transforms(layer: keras.Operation) -> list[KernelTransform]:
+    """Return the transforms of a layer's kernels, none if it is plain.
+
+    Args:
+        layer: a layer or operation.
+
+    Example:
+    >>> import kbp
+    >>> [type(t).__name__ for t in kbp.graph.transforms(kbp.layers.DTMDense(3))]
+    ['DTM']
+    """
+    found: list[KernelTransform] = []
     while isinstance(layer, TransformedLayer):
         found = [*layer.transforms, *found]
         layer = layer.layer
@@ -94,7 +184,19 @@ def transforms(layer) -> list:
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """Return a flat model that computes in float32, with the same weights."""
+    """Return a flat model that computes in float32, with the same weights.
+
+    Args:
+        model: a flat model, left as it is.
+
+    Example:
+    >>> import keras, kbp
+    >>> inputs = keras.Input((4,))
+    >>> half = keras.layers.Dense(2, dtype="mixed_float16")
+    >>> wide = kbp.graph.in_float32(keras.Model(inputs, half(inputs)))
+    >>> wide.layers[-1].compute_dtype
+    'float32'
+    """
     new_model = replace_layers(model, clone_layer)
     for layer in set(new_model.layers) - set(model.layers):
         for part in {layer, unwrapped(layer)}:

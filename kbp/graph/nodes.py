@@ -1,6 +1,7 @@
 """The uses of layers in a model, and what each is connected with."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 from keras import tree
@@ -21,10 +22,19 @@ class Node:
         consumers: the uses that take the outputs.
         producers: the uses that gave the inputs.
         is_output: an output is one of the model's.
+
+    Example:
+    >>> import keras, kbp
+    >>> inputs = keras.Input((4,))
+    >>> x = keras.layers.Dense(3, name="dense")(inputs)
+    >>> model = keras.Model(inputs, keras.layers.ReLU(name="relu")(x))
+    >>> dense, relu = kbp.graph.nodes(model)
+    >>> dense.successor is relu, relu.is_output
+    (True, True)
     """
 
     operation: keras.Operation
-    arguments: tuple
+    arguments: tuple[Any, ...]
     inputs: list[keras.KerasTensor]
     outputs: list[keras.KerasTensor]
     consumers: list["Node"] = field(default_factory=list, repr=False)
@@ -40,23 +50,38 @@ class Node:
 
 
 def nodes(model: keras.Model) -> list[Node]:
-    """List the uses of layers in a functional model, in order of execution."""
+    """List the uses of layers in a functional model, in order of execution.
+
+    Args:
+        model: a functional model; `flatten` makes one without layers of layers.
+
+    Returns:
+        One `Node` for each call of a layer or operation.
+
+    Example:
+    >>> import keras, kbp
+    >>> inputs = keras.Input((4,))
+    >>> shared = keras.layers.Dense(4, name="shared")
+    >>> model = keras.Model(inputs, shared(shared(inputs)))
+    >>> [node.operation.name for node in kbp.graph.nodes(model)]
+    ['shared', 'shared']
+    """
     found: list[Node] = []
     producer: dict[int, Node] = {}
 
-    def record(operation, *args, **kwargs):
+    def record(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = operation(*args, **kwargs)
         inputs = tensors_of((args, kwargs))
-        call = Node(unwrapped(operation), args, inputs, tree.flatten(outputs))
+        node = Node(unwrapped(operation), args, inputs, tree.flatten(outputs))
         for x in inputs:
             if id(x) in producer:
-                call.producers.append(producer[id(x)])
-                producer[id(x)].consumers.append(call)
-        producer.update((id(x), call) for x in call.outputs)
-        found.append(call)
+                node.producers.append(producer[id(x)])
+                producer[id(x)].consumers.append(node)
+        producer.update((id(x), node) for x in node.outputs)
+        found.append(node)
         return outputs
 
     outputs = {id(x) for x in rewrite(model, call=record).outputs}
-    for call in found:
-        call.is_output = any(id(x) in outputs for x in call.outputs)
+    for node in found:
+        node.is_output = any(id(x) in outputs for x in node.outputs)
     return found

@@ -5,6 +5,7 @@ They do it here, with `keras.models.clone_model` as the one way to walk a graph.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 from keras import tree
@@ -15,8 +16,21 @@ from kbp.layers import Composite
 def as_functional(model: keras.Model) -> keras.Model:
     """Return a functional view of a functional or Sequential model.
 
+    Args:
+        model: a functional or built Sequential model.
+
+    Returns:
+        The model itself, or a functional one with the same layers.
+
     Raises:
         ValueError: the model is subclassed, or not built yet.
+
+    Example:
+    >>> import keras, kbp
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> functional = kbp.graph.as_functional(model)
+    >>> functional.layers[-1] is model.layers[-1]
+    True
     """
     if not isinstance(model, keras.Model):
         raise ValueError(
@@ -38,8 +52,17 @@ def as_functional(model: keras.Model) -> keras.Model:
     return model
 
 
-def is_functional(layer) -> bool:
-    """Say whether a layer is a model with a known graph."""
+def is_functional(layer: keras.Operation) -> bool:
+    """Say whether a layer is a model with a known graph.
+
+    Args:
+        layer: a layer, model or operation.
+
+    Example:
+    >>> import keras, kbp
+    >>> kbp.graph.is_functional(keras.layers.Dense(2))
+    False
+    """
     return isinstance(layer, keras.Model) and hasattr(layer, "operations")
 
 
@@ -53,16 +76,25 @@ def flatten(model: keras.Model) -> keras.Model:
         A functional model that shares every layer and weight with `model`.
 
     Raises:
-        ValueError: the model is subclassed, or not built yet.
+        ValueError: the model is subclassed, or not built yet, or layers of
+            nested models have equal names.
+
+    Example:
+    >>> import keras, kbp
+    >>> inputs = keras.Input((5, 4))
+    >>> x = kbp.layers.SelfAttention(2, name="attention")(inputs)
+    >>> flat = kbp.graph.flatten(keras.Model(inputs, x))
+    >>> any(layer.name == "attention" for layer in flat.layers)
+    False
     """
     model = as_functional(model)
 
-    def is_unrolled(operation):
+    def is_unrolled(operation: keras.Operation) -> bool:
         return isinstance(
             operation, Composite | keras.Sequential
         ) or is_functional(operation)
 
-    def unroll(layer, *args, **kwargs):
+    def unroll(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         # `call` leaves the nodes of the layers inside, `__call__` one node.
         if not is_unrolled(layer):
             return layer(*args, **kwargs)
@@ -84,14 +116,24 @@ def flatten(model: keras.Model) -> keras.Model:
     return model
 
 
-def tensors_of(structure) -> list[keras.KerasTensor]:
-    """Return the symbolic tensors of a nested structure, in order."""
+def tensors_of(structure: object) -> list[keras.KerasTensor]:
+    """Return the symbolic tensors of a nested structure, in order.
+
+    Args:
+        structure: tensors and others in lists, tuples and dicts.
+
+    Example:
+    >>> import keras, kbp
+    >>> x = keras.Input((4,))
+    >>> [t is x for t in kbp.graph.tensors_of(([x, 2.0], {"mask": None}))]
+    [True]
+    """
     return [
         x for x in tree.flatten(structure) if isinstance(x, keras.KerasTensor)
     ]
 
 
-def name_operations(layer: str, inputs, outputs) -> None:
+def name_operations(layer: str, inputs: object, outputs: object) -> None:
     """Name new operations after the layer that they are of.
 
     Keras counts `reshape`, `reshape_1`, ... anew in each process, and a model
@@ -101,6 +143,14 @@ def name_operations(layer: str, inputs, outputs) -> None:
         layer: name of the layer.
         inputs: what it was called with.
         outputs: what came out.
+
+    Example:
+    >>> import keras, kbp
+    >>> x = keras.Input((4,))
+    >>> y = keras.ops.transpose(x)
+    >>> kbp.graph.name_operations("mine", x, y)
+    >>> y._keras_history.operation.name.startswith("mine_transpose")
+    True
     """
     for operation in keras.Function(tensors_of(inputs), outputs).operations:
         if not isinstance(operation, keras.layers.Layer):
@@ -111,10 +161,16 @@ class UniqueNames:
     """Gives new layers names that no layer has.
 
     Args:
-        taken: names that are.
+        taken: names that layers have.
+
+    Example:
+    >>> import kbp
+    >>> unique = kbp.graph.UniqueNames(["dense"])
+    >>> unique("dense"), unique("dense"), unique("relu")
+    ('dense_2', 'dense_3', 'relu')
     """
 
-    def __init__(self, taken: Iterable[str]):
+    def __init__(self, taken: Iterable[str]) -> None:
         self.taken = set(taken)
 
     def __call__(self, name: str) -> str:
@@ -129,8 +185,8 @@ class UniqueNames:
 def rewrite(
     model: keras.Model,
     *,
-    layer: Callable | None = None,
-    call: Callable | None = None,
+    layer: Callable[[keras.Operation], keras.Operation] | None = None,
+    call: Callable[..., Any] | None = None,
 ) -> keras.Model:
     """Rebuild a functional model, layer by layer.
 
@@ -142,6 +198,16 @@ def rewrite(
 
     Returns:
         The new functional model, not compiled.
+
+    Example:
+    >>> import keras, kbp
+    >>> inputs = keras.Input((4,))
+    >>> outputs = keras.layers.Dense(2, activation="relu")(inputs)
+    >>> def linear(layer):
+    ...     return kbp.graph.clone_layer(layer, activation="linear")
+    >>> model = keras.Model(inputs, outputs)
+    >>> kbp.graph.rewrite(model, layer=linear).layers[-1].activation.__name__
+    'linear'
     """
     # Keras would hand the old model's losses and optimizer to the new one.
     return keras.models.clone_model(
@@ -155,5 +221,16 @@ def plain(model: keras.Model) -> keras.Model:
     """Return a functional model without what `compile` gave it.
 
     Layers and weights are shared; saved, it leaves the optimizer out.
+
+    Args:
+        model: a functional model.
+
+    Example:
+    >>> import keras, kbp
+    >>> inputs = keras.Input((4,))
+    >>> model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    >>> model.compile("sgd", "mse")
+    >>> kbp.graph.plain(model).compiled
+    False
     """
     return keras.Model(model.input, model.output, name=model.name)

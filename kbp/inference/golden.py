@@ -1,4 +1,4 @@
-"""What a run's models say of a few examples, to be compared later."""
+"""Golden outputs: a model's results for a few examples, to compare with."""
 
 import io
 from pathlib import Path
@@ -7,10 +7,10 @@ import keras
 import numpy as np
 
 from kbp._utils.files import write_atomically
+from kbp._utils.run_files import GOLDEN
 from kbp.errors import UserError
 from kbp.export import Runner
 
-FILE = "golden.npz"
 TOLERANCES = {"keras": 1e-4, "int8": 1.0}  # of logits, and of integer steps
 FLOAT_TOLERANCE = 0.01  # of the largest, of int8 files with float outputs
 _MOST_VALUES = 300_000  # of the inputs, which keeps the file small
@@ -22,21 +22,35 @@ def write(
     """Write the outputs of a model and of its int8 file for a few inputs.
 
     Args:
-        folder: where `golden.npz` goes.
+        folder: folder that `golden.npz` is written to.
         model: a Keras model.
-        int8_file: a .tflite file.
+        int8_file: path of its 8-bit .tflite file.
         inputs: examples, of which the first few are taken.
+
+    Returns:
+        The path of `golden.npz`.
     """
     count = max(1, min(4, _MOST_VALUES // inputs[0].size))
     content = io.BytesIO()
     inputs = inputs[:count]
     outputs = _outputs(model, int8_file, inputs)
-    np.savez_compressed(content, inputs=inputs, **outputs)
-    return write_atomically(folder / FILE, content.getvalue())
+    np.savez_compressed(
+        content, inputs=inputs, keras=outputs["keras"], int8=outputs["int8"]
+    )
+    return write_atomically(folder / GOLDEN, content.getvalue())
 
 
 def check(file: Path, model: keras.Model, int8_file: Path) -> None:
-    """Raise a UserError if models do not give the outputs of a file."""
+    """Check that models still give the outputs of a golden file.
+
+    Args:
+        file: path of `golden.npz`.
+        model: the Keras model.
+        int8_file: path of its 8-bit .tflite file.
+
+    Raises:
+        UserError: an output differs by more than its tolerance.
+    """
     with np.load(file) as golden:
         found = _outputs(model, int8_file, golden["inputs"])
         for name, tolerance in TOLERANCES.items():
@@ -50,7 +64,9 @@ def check(file: Path, model: keras.Model, int8_file: Path) -> None:
                 )
 
 
-def _outputs(model, int8_file, inputs):
+def _outputs(
+    model: keras.Model, int8_file: Path, inputs: np.ndarray
+) -> dict[str, np.ndarray]:
     return {
         "keras": keras.ops.convert_to_numpy(model(inputs)),
         "int8": Runner(int8_file).predict_raw(inputs),

@@ -1,28 +1,38 @@
-"""Opening model files, after looking into them."""
+"""Loading of model files, which are checked for safety first."""
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import keras
+import numpy as np
 
+from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
 from kbp.errors import UserError
 from kbp.export import Runner
 from kbp.inference.safe import check_keras_file
 
-_FILES = (
-    "model.keras",
-    "model_quantized.keras",
-    "model_float32.tflite",
-    "model_int8.tflite",
-)
+_FILES = (MODEL, QUANTIZED_MODEL, FLOAT32, INT8)
+_Predict = Callable[[np.ndarray], np.ndarray]
+_Shape = tuple[int, ...]
 
 
 def files_of(path: Path) -> list[Path]:
     """Return the model files of a run's folder, or the file itself.
 
+    Args:
+        path: path of a run's folder or of a model file.
+
     Raises:
         UserError: there is no such file or folder, or it holds no model.
+
+    Example:
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "model.keras"
+    ...     path.touch()
+    ...     files_of(path.parent) == files_of(path) == [path]
+    True
     """
     if path.is_file():
         return [path]
@@ -34,40 +44,59 @@ def files_of(path: Path) -> list[Path]:
     return files
 
 
-def open_model(path: Path) -> tuple[Callable, tuple, tuple]:
+def open_model(path: Path) -> tuple[_Predict, _Shape, _Shape]:
     """Open a `.keras` or `.tflite` file.
+
+    Args:
+        path: path of the file.
 
     Returns:
         `predict(inputs) -> outputs` of float batches, and the shapes of one
         example and of its output.
 
     Raises:
-        UserError: the file is no model of one input and one output, both of
+        UserError: the file is no model with one input and one output, both of
             fixed shapes.
+
+    Example:
+    >>> import keras, pathlib, tempfile
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "model.keras"
+    ...     model.save(path)
+    ...     predict, taken, given = open_model(path)
+    >>> taken, given
+    ((2,), (3,))
     """
     if path.suffix == ".tflite":
         try:
             runner = Runner(path)
         except (FileNotFoundError, ValueError) as error:
             raise UserError(f"{path}: not a .tflite model: {error}") from error
-        shapes = [
+        taken, given = (
             tuple(map(int, details["shape"][1:]))
             for details in (runner.input, runner.output)
-        ]
-        return runner.predict, *shapes
+        )
+        return runner.predict, taken, given
     model = load_keras(path)
     predict = partial(model.predict, batch_size=16, verbose=0)
     shapes = [x.shape[1:] for x in (*model.inputs, *model.outputs)]
-    if len(shapes) != 2 or None in (*shapes[0], *shapes[1]):
+    if len(shapes) != 2 or any(None in shape for shape in shapes):
         raise UserError(
             f"{path}: must have one input and one output, of fixed shapes; has "
             f"{len(model.inputs)} and {len(model.outputs)}: {shapes}"
         )
-    return predict, *shapes
+    return predict, shapes[0], shapes[1]
 
 
 def load_keras(path: Path) -> keras.Model:
-    """Load a `.keras` file in safe mode, after looking into it.
+    """Check a `.keras` file and load it in safe mode.
+
+    Args:
+        path: path of the file.
+
+    Returns:
+        The model.
 
     Raises:
         UserError: the file is missing, no Keras model, or could do more than

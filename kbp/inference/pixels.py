@@ -1,4 +1,4 @@
-"""Labels of an image's pixels, by a model of smaller or larger inputs."""
+"""Segmentation of images of any size by a model of fixed input size."""
 
 import colorsys
 import io
@@ -12,7 +12,7 @@ from kbp.data import tiles
 
 
 def label(
-    predict: Callable,
+    predict: Callable[[np.ndarray], np.ndarray],
     image: np.ndarray,
     size: tuple[int, int],
     *,
@@ -21,17 +21,25 @@ def label(
     """Return the most probable class of each pixel.
 
     An image that is larger than the model's input is cut into tiles, whose
-    probabilities are averaged where they overlap; a smaller one is continued by
+    probabilities are averaged where they overlap; a smaller one is extended by
     its mirror image.
 
     Args:
-        predict: `predict(batch) -> logits`.
+        predict: `predict(batch) -> logits`, `(batch, *size, classes)`.
         image: floats `(height, width, channels)`.
         size: height and width of the model's inputs, in pixels.
-        overlap: of the tiles, in pixels, less than `size`.
+        overlap: overlap of the tiles in pixels, less than `size`.
 
     Returns:
         Integers `(height, width)`.
+
+    Example:
+    >>> import numpy as np
+    >>> def predict(batch):  # two classes: dark and bright
+    ...     return np.concatenate([1 - batch, batch], axis=-1)
+    >>> image = np.eye(6)[..., None]
+    >>> bool((label(predict, image, (4, 4), overlap=2) == np.eye(6)).all())
+    True
     """
     parts = tiles.cut(image, size, overlap=overlap)
     probabilities = np.concatenate(
@@ -46,7 +54,7 @@ def label(
 
 
 def mask_as_png(labels: np.ndarray, num_classes: int) -> bytes:
-    """Return labels as a PNG file: 0 and 255 for two classes, else indices."""
+    """Return a PNG file of labels: 0 and 255 for two classes, or a palette."""
     values = labels * 255 if num_classes == 2 else labels
     image = Image.fromarray(values.astype("uint8"))
     if num_classes > 2:
@@ -57,7 +65,7 @@ def mask_as_png(labels: np.ndarray, num_classes: int) -> bytes:
 
 
 def overlay_as_png(image: np.ndarray, labels: np.ndarray) -> bytes:
-    """Return an image with its labelled pixels colored, as a PNG file."""
+    """Return a PNG file of an image whose labelled pixels are colored."""
     colored = np.broadcast_to(image, (*image.shape[:2], 3)) * 255
     for index in np.unique(labels[labels > 0]):
         here = labels == index
@@ -65,15 +73,15 @@ def overlay_as_png(image: np.ndarray, labels: np.ndarray) -> bytes:
     return _png(Image.fromarray(colored.round().astype("uint8")))
 
 
-def _color(index):
+def _color(index: int) -> tuple[int, ...]:
     """Return a class's color: none, orange, or a hue far from those before."""
-    golden = 0.618034  # of a turn, which never comes back
+    golden = 0.618034  # of a turn; no hue repeats
     hue = (0.056 + golden * (index - 1)) % 1
     color = colorsys.hsv_to_rgb(hue, 0.9, 0.92 if index else 0.0)
     return tuple(round(255 * value) for value in color)
 
 
-def _png(image):
+def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()

@@ -10,14 +10,18 @@ import io
 import json
 import sys
 import zipfile
+from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
 
 from kbp.errors import UserError
+from kbp.graph import traits_of_class
 
+Config = dict[str, Any]
 MEMBERS = {
     "config.json",
     "kbp_seeds.npz",
@@ -25,32 +29,16 @@ MEMBERS = {
     "metadata.json",
     "model.weights.h5",
 }
-# What an entry of the zoo is made of.
+# What an entry of the zoo is made of, besides layers and operations whose
+# traits call them safe.
 CLASSES = {
     "keras": {"DTypePolicy", "Sequential"},
     "keras.initializers": {
         *("Constant", "GlorotUniform", "HeNormal", "HeUniform"),
         *("Ones", "RandomNormal", "RandomUniform", "VarianceScaling", "Zeros"),
     },
-    "keras.layers": {
-        *("Activation", "Add", "AveragePooling2D", "BatchNormalization"),
-        *("Concatenate", "Conv1D", "Conv2D", "Conv2DTranspose", "Dense"),
-        *("DepthwiseConv2D", "Dropout", "EinsumDense", "Embedding", "Flatten"),
-        *("GlobalAveragePooling1D", "GlobalAveragePooling2D", "InputLayer"),
-        *("LeakyReLU", "MaxPooling1D", "MaxPooling2D", "Multiply", "Permute"),
-        *("ReLU", "Reshape", "Softmax", "SpatialDropout2D", "Subtract"),
-        *("UpSampling2D", "ZeroPadding2D"),
-    },
     "keras.src.models.functional": {"Functional"},
     "keras.src.models.sequential": {"Sequential"},
-    "keras.src.ops.core": {"Cast"},
-    "keras.src.ops.image": {"Resize"},
-    "keras.src.ops.nn": {"DepthToSpace", "SpaceToDepth"},
-    "keras.src.ops.numpy": {
-        *("Add", "Concatenate", "Divide", "ExpandDims", "GetItem", "Matmul"),
-        *("Maximum", "Mean", "Multiply", "Reshape", "Sqrt", "Square"),
-        *("Squeeze", "Subtract", "Transpose", "TrueDivide", "Var"),
-    },
     None: {"__keras_tensor__", "__slice__", "__tuple__"},
 }
 # What a person's own model may be made of besides: all of these modules, ...
@@ -66,6 +54,7 @@ UNSAFE = {
     *("deserialize", "get", "serialize"),
 }
 PLACES = {f"keras.{m}": attrgetter(m)(keras) for m in MODULES}
+OPERATIONS = "keras.src.ops."
 OWN = "kbp>"  # registered by kbp, so its code is kbp's whatever the file says
 
 
@@ -78,7 +67,12 @@ def check_keras_file(
         path: a `.keras` file.
         most_bytes: how large it may be.
         entry: whether it may hold what the zoo's entries hold alone, and not
-            all that Keras has.
+            all that Keras has. Registered layers whose `kbp.graph.LayerTraits`
+            call them safe may be in either.
+
+    Raises:
+        UserError: the file is no `.keras` file, or asks for what is not known
+            to be safe.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -105,7 +99,9 @@ def check_keras_file(
         raise UserError(f"{path}: no .keras file: {error}") from error
 
 
-def _check(config, path, is_known):
+def _check(
+    config: object, path: Path, is_known: Callable[[Config], bool]
+) -> None:
     if isinstance(config, list):
         for value in config:
             _check(value, path, is_known)
@@ -114,33 +110,70 @@ def _check(config, path, is_known):
             name = f"{config.get('module')}.{config['class_name']}"
             if config["class_name"] == "function":
                 name = f"{config.get('module')}.{config.get('config')}"
+            hint = ""
+            if ">" in str(config.get("registered_name")):
+                hint = (
+                    " Import the module that has it, and register its traits "
+                    "with kbp.graph.register_layer_traits."
+                )
             raise UserError(
-                f"{path}: asks for {name}, which is not known to be safe."
+                f"{path}: asks for {name}, which is not known to be safe.{hint}"
             )
         for value in config.values():
             _check(value, path, is_known)
 
 
-def _is_of_an_entry(config):
+def _is_of_an_entry(config: Config) -> bool:
     module, name = config.get("module"), config["class_name"]
     registered = config.get("registered_name") or ""
+    if ">" in registered:
+        return _is_registered(registered, name)
+    if not _is_unregistered(config):
+        return False
+    return name in CLASSES.get(module, ()) or _has_safe_traits(module, name)
+
+
+def _is_registered(registered: str, name: str) -> bool:
+    """Say whether a class is kbp's, or has traits that call it safe.
+
+    What is not registered, Keras would look for in the module; and some names
+    of classes it takes for more than that.
+    """
+    found = keras.saving.get_registered_object(registered)
     if registered.startswith(OWN):
-        # What is not registered, Keras would look for in the module; and some
-        # names of classes it takes for more than that.
-        own = registered == f"{OWN}{name}"
-        return (
-            own and keras.saving.get_registered_object(registered) is not None
-        )
-    return _is_unregistered(config) and name in CLASSES.get(module, ())
+        return found is not None and registered == f"{OWN}{name}"
+    return (
+        inspect.isclass(found)
+        and issubclass(found, keras.layers.Layer)
+        and found.__name__ == name
+        and traits_of_class(found).safe
+    )
 
 
-def _is_unregistered(config):
+def _has_safe_traits(module: object, name: object) -> bool:
+    """Say whether a layer or operation of Keras's has traits of a safe one."""
+    if not isinstance(module, str) or not isinstance(name, str):
+        return False
+    found: object = None
+    if module == "keras.layers":
+        found = getattr(keras.layers, name, None)
+    elif module.startswith(OPERATIONS):
+        found = getattr(sys.modules.get(module), name, None)
+    return (
+        isinstance(found, type)
+        and issubclass(found, keras.Operation)
+        and found.__name__ == name
+        and traits_of_class(found).safe
+    )
+
+
+def _is_unregistered(config: Config) -> bool:
     """Say whether Keras looks for a class by its module and name alone."""
     registered = config.get("registered_name")
     return registered in (None, "", config["class_name"], config.get("config"))
 
 
-def _is_usual(config):
+def _is_usual(config: Config) -> bool:
     if _is_of_an_entry(config):
         return True
     module, name = config.get("module"), config["class_name"]
@@ -148,10 +181,11 @@ def _is_usual(config):
         return False
     if not _is_unregistered(config):
         return False
-    if module.startswith("keras.src.ops."):
+    if module.startswith(OPERATIONS):
         found = getattr(sys.modules.get(module), name, None)
         return inspect.isclass(found) and issubclass(found, keras.Operation)
-    is_kind, names = inspect.isclass, [module]
+    is_kind: Callable[[object], bool] = inspect.isclass
+    names = [module]
     if name == "function":
         is_kind, name = inspect.isfunction, str(config.get("config"))
         if module == "builtins":  # Keras looks for it in its own modules
@@ -161,12 +195,12 @@ def _is_usual(config):
     )
 
 
-def _check_weights(content, path):
+def _check_weights(content: bytes, path: Path) -> None:
     """Refuse weights that lie in other files, or are larger than the file."""
     with h5py.File(io.BytesIO(content)) as file:
         total, seen = 0, set()
 
-        def look(group):
+        def look(group: h5py.Group) -> None:
             nonlocal total
             for name in group:
                 link = group.get(name, getlink=True)

@@ -1,9 +1,12 @@
 """Multi-head self-attention with a residual connection."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from kbp._utils.arguments import check_integer
+from kbp._utils.types import Shape, Tensor
 from kbp.layers.composite import Composite
 
 
@@ -16,11 +19,11 @@ class SelfAttention(Composite):
     with `MultiHead = Concat(softmax(Q_h K_h^T) V_h) W_O` of Vaswani et al.
     The usual factor `1 / sqrt(head size)` of the scores is not an operation
     of its own: it lies in the initial scale of the query's kernel, so that
-    nothing stands between the quantized tensors and the exported file holds
-    integer operations alone.
+    no operation comes between the quantized tensors and the exported file
+    holds integer operations alone.
 
     Args:
-        num_heads: number of heads; divides the number of features.
+        num_heads: number of heads; it divides the number of features.
 
     Call arguments:
         inputs: tensor `(batch, time, features)`, `time` fixed.
@@ -29,7 +32,8 @@ class SelfAttention(Composite):
         Tensor `(batch, time, features)`.
 
     Raises:
-        ValueError: the heads do not divide the features, or `time` is unknown.
+        ValueError: the heads do not divide the features, or a size is
+            unknown.
 
     Example:
     >>> import keras, kbp
@@ -40,7 +44,7 @@ class SelfAttention(Composite):
         Vaswani et al., Attention Is All You Need, 2017.
     """
 
-    def __init__(self, num_heads: int, **kwargs):
+    def __init__(self, num_heads: int, **kwargs: Any):
         super().__init__(**kwargs)
         check_integer(num_heads=num_heads)
         self.num_heads = num_heads
@@ -51,12 +55,12 @@ class SelfAttention(Composite):
             name=self.part("add"), dtype=self.dtype_policy
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         _, self.time, features = input_shape
-        if self.time is None:
+        if self.time is None or features is None:
             raise ValueError(
-                f"Layer {self.name} needs a fixed number of time steps. "
-                f"Received input shape: {tuple(input_shape)}"
+                f"Layer {self.name} needs a fixed number of time steps and of "
+                f"features. Received input shape: {tuple(input_shape)}"
             )
         if features % self.num_heads:
             raise ValueError(
@@ -69,7 +73,10 @@ class SelfAttention(Composite):
             for name in ("query", "key", "value", "output")
         )
 
-    def dense(self, name, features, input_shape):
+    def dense(
+        self, name: str, features: int, input_shape: Shape
+    ) -> keras.layers.Layer:
+        """Return a built projection of the inputs."""
         scale = 1.0 / self.head_size if name == "query" else 1.0
         layer = keras.layers.Dense(
             features,
@@ -84,21 +91,21 @@ class SelfAttention(Composite):
         layer.build(input_shape)
         return layer
 
-    def split(self, x):
-        """Return the heads as an axis of their own, if there are several."""
+    def split(self, x: Tensor) -> Tensor:
+        """Move the heads to an axis of their own, if there are several."""
         if self.num_heads == 1:
             return x
         x = ops.reshape(x, (-1, self.time, self.num_heads, self.head_size))
         return ops.transpose(x, (0, 2, 1, 3))  # (batch, heads, time, size)
 
-    def join(self, x):
-        """Return the heads side by side, `(batch, time, features)`."""
+    def join(self, x: Tensor) -> Tensor:
+        """Concatenate the heads, `(batch, time, features)`."""
         if self.num_heads == 1:
             return x
         x = ops.transpose(x, (0, 2, 1, 3))
         return ops.reshape(x, (-1, self.time, self.num_heads * self.head_size))
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         query, key, value = (
             self.split(layer(inputs))
             for layer in (self.query, self.key, self.value)
@@ -109,8 +116,8 @@ class SelfAttention(Composite):
         context = self.join(ops.matmul(weights, value))
         return self.add([self.output_dense(context), inputs])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_heads": self.num_heads}

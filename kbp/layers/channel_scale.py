@@ -1,9 +1,12 @@
-"""Scale each channel of a tensor."""
+"""A layer that multiplies each channel by a factor."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
 from kbp._utils.arguments import check_integer
+from kbp._utils.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -18,8 +21,8 @@ class ChannelScale(keras.layers.Layer):
     it into the layer before it.
 
     Args:
-        repeats: neighbouring channels that share one factor, e.g. the
-            features of an attention head.
+        repeats: number of neighbouring channels that share one factor, e.g.
+            the features of an attention head.
 
     Call arguments:
         inputs: tensor `(..., channels)`, channels divisible by `repeats`.
@@ -28,7 +31,8 @@ class ChannelScale(keras.layers.Layer):
         Tensor of the inputs' shape.
 
     Raises:
-        ValueError: `repeats` is not positive or does not divide the channels.
+        ValueError: `repeats` is not positive or does not divide the channels,
+            or these are unknown.
 
     Example:
     >>> import keras, kbp
@@ -36,31 +40,31 @@ class ChannelScale(keras.layers.Layer):
     TensorShape([2, 5, 4])
     """
 
-    def __init__(self, *, repeats: int = 1, **kwargs):
+    def __init__(self, *, repeats: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
         check_integer(repeats=repeats)
         self.repeats = repeats
         self.supports_masking = True
 
-    def build(self, input_shape):
-        count, rest = divmod(input_shape[-1], self.repeats)
-        if rest:
+    def build(self, input_shape: Shape) -> None:
+        channels = input_shape[-1]
+        if channels is None or channels % self.repeats:
             raise ValueError(
                 "Argument `repeats` must divide the channels. Received: "
                 f"repeats={self.repeats}, input shape {tuple(input_shape)}"
             )
         self.kernel = self.add_weight(
-            name="scale", shape=(count,), initializer="ones"
+            name="scale", shape=(channels // self.repeats,), initializer="ones"
         )
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         kernel = self.kernel
         if self.repeats > 1:
             kernel = ops.repeat(kernel, self.repeats)  # (channels,)
         return inputs * ops.cast(kernel, inputs.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "repeats": self.repeats}

@@ -1,4 +1,4 @@
-"""Conv2D with a differentiable topology mask."""
+"""A convolution with a differentiable topology mask."""
 
 import keras
 

@@ -1,16 +1,19 @@
-"""Dense with a differentiable topology mask."""
+"""A dense layer with a differentiable topology mask."""
+
+from typing import Any, Self
 
 import keras
 
-from kbp.layers.dtm import DTM
-from kbp.layers.path_norm import PathNormBound
 from kbp.layers.transformed import TransformedLayer
+from kbp.layers.transforms.dtm import DTM
+from kbp.layers.transforms.path_norm import PathNormBound
 
 
 class DTMLayer(TransformedLayer):
-    """A layer class of Keras, wrapped with one `DTM` on its kernel.
+    """Base of Keras layers whose kernel passes through a `DTM`.
 
-    The configuration is flat: the wrapped layer's arguments and the mask's.
+    The configuration is flat: it holds the arguments of the wrapped layer and
+    those of the mask.
     """
 
     layer_class: type[keras.layers.Layer]
@@ -23,7 +26,9 @@ class DTMLayer(TransformedLayer):
         "penalty",
     )
 
-    def __init__(self, *args, path_norm_bound=None, **kwargs):
+    def __init__(
+        self, *args: Any, path_norm_bound: float | None = None, **kwargs: Any
+    ):
         chosen = {k: kwargs.pop(k) for k in self.dtm_arguments if k in kwargs}
         layer = self.layer_class(*args, **kwargs)
         transforms = [DTM(**chosen)]
@@ -34,10 +39,10 @@ class DTMLayer(TransformedLayer):
 
     @property
     def dtm(self) -> DTM:
-        """The mask's layer."""
+        """The transform that masks the kernel."""
         return self.transforms[0]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         dtm = self.dtm.get_config()
         return {
             **self.layer.get_config(),
@@ -46,7 +51,11 @@ class DTMLayer(TransformedLayer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(
+        cls,
+        config: dict[str, Any],
+        custom_objects: dict[str, Any] | None = None,
+    ) -> Self:
         return keras.layers.Layer.from_config.__func__(cls, config)
 
 

@@ -1,10 +1,12 @@
 """Fusion of feature maps of different resolution."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
+from kbp._utils.types import Activation, Shape, Tensor
 from kbp.layers.composite import Composite
 from kbp.layers.nearest_up_sampling import NearestUpSampling2D
 
@@ -18,14 +20,14 @@ class FeatureFusion(Composite):
 
         y = act(P_1 x_1 + up(P_2 x_2 + up(P_3 x_3 + ...)))
 
-    This equals upsampling everything, concatenating and one 1x1 convolution,
-    at a fraction of the multiply-adds, because each projection runs at its own
-    resolution.
+    The result equals that of upsampling all maps, concatenating them and one
+    1x1 convolution, but takes a fraction of the multiply-adds, because each
+    projection runs at its map's own resolution.
 
     Args:
         filters: number of output channels.
-        activation: name or function.
-        batch_norm: normalize each projection.
+        activation: name of an activation, or a function.
+        batch_norm: whether each projection is normalized.
 
     Call arguments:
         inputs: list of two or more tensors `(batch, height_k, width_k,
@@ -50,9 +52,9 @@ class FeatureFusion(Composite):
         self,
         filters: int,
         *,
-        activation: str | Callable = "relu",
+        activation: Activation = "relu",
         batch_norm: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.filters = filters
@@ -62,7 +64,7 @@ class FeatureFusion(Composite):
             self.activation, name=self.part("act"), dtype=self.dtype_policy
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: list[Shape]) -> None:
         if not isinstance(input_shape, list) or len(input_shape) < 2:
             raise ValueError(
                 f"Layer {self.name} joins a list of two or more feature maps. "
@@ -89,7 +91,7 @@ class FeatureFusion(Composite):
                 norm.build((*shape[:-1], self.filters))
                 self.norms.append(norm)
         for scale, (fine, coarse) in enumerate(itertools.pairwise(input_shape)):
-            size = self.relation(fine, coarse)
+            size = self.upsampling(fine, coarse)
             self.enlargements.append(
                 NearestUpSampling2D(
                     size, name=self.part(f"enlarge_{scale}"), dtype=policy
@@ -99,21 +101,27 @@ class FeatureFusion(Composite):
                 layers.Add(name=self.part(f"add_{scale}"), dtype=policy)
             )
 
-    def relation(self, fine, coarse):
-        sizes = fine[1:3], coarse[1:3]
-        pairs = list(zip(*sizes, strict=True))
-        if any(None in pair or pair[0] % pair[1] for pair in pairs):
+    def upsampling(self, fine: Shape, coarse: Shape) -> tuple[int, int]:
+        """Return the factors of height and width between two maps."""
+        _, height, width, _ = fine
+        _, low, narrow, _ = coarse
+        if (
+            not (height and width and low and narrow)
+            or height % low
+            or width % narrow
+        ):
             raise ValueError(
                 f"Layer {self.name} needs maps of fixed sizes that divide "
-                f"each other. Received sizes: {sizes[0]} and {sizes[1]}"
+                f"each other. Received sizes: {fine[1:3]} and {coarse[1:3]}"
             )
-        return tuple(more // fewer for more, fewer in pairs)
+        return height // low, width // narrow
 
-    def project(self, scale, inputs):
+    def project(self, scale: int, inputs: Tensor) -> Tensor:
+        """Project one map to the output's channels."""
         outputs = self.projections[scale](inputs)
         return self.norms[scale](outputs) if self.batch_norm else outputs
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         joined = self.project(len(inputs) - 1, inputs[-1])
         for scale in reversed(range(len(inputs) - 1)):
             fine = self.project(scale, inputs[scale])
@@ -122,10 +130,10 @@ class FeatureFusion(Composite):
             joined = self.adds[scale]([fine, joined])
         return self.activate(joined)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
         return (*input_shape[0][:-1], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,

@@ -1,6 +1,10 @@
-"""Learnable position embedding."""
+"""A learnable position embedding."""
+
+from typing import Any
 
 import keras
+
+from kbp._utils.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -10,7 +14,7 @@ class PositionEmbedding(keras.layers.Layer):
         y_t = x_t + e_t
 
     Args:
-        initializer: of the table `e`.
+        initializer: initializer of the table `e`.
 
     Call arguments:
         inputs: tensor `(batch, time, features)`, `time` fixed.
@@ -28,25 +32,25 @@ class PositionEmbedding(keras.layers.Layer):
         self,
         *,
         initializer: str | keras.initializers.Initializer = "glorot_uniform",
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.initializer = keras.initializers.get(initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.kernel = self.add_weight(
             name="embedding",
             shape=tuple(input_shape[1:]),
             initializer=self.initializer,
         )
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return inputs + self.kernel
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "initializer": keras.initializers.serialize(self.initializer),

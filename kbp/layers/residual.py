@@ -1,28 +1,30 @@
 """Residual layers whose skip spans two layers."""
 
-from collections.abc import Callable
+from typing import Any
 
 import keras
 
+from kbp._utils.types import Activation, Shape, Tensor
 from kbp.layers.composite import Composite
-from kbp.layers.path_norm import bounded
+from kbp.layers.transforms.path_norm import bounded
 
 
 class Residual(Composite):
-    """What `ResidualDense` and `ResidualConv2D` share.
+    """Base of `ResidualDense` and `ResidualConv2D`.
 
         a(l) = act(W a(l-1) + b) + a(l-2)
 
-    Subclasses build the main layer and the projection of the skip.
+    Subclasses make the layer `main` and the projection of the skip.
     """
+
+    main: keras.layers.Layer
 
     def __init__(
         self,
-        *,
-        activation: str | Callable,
+        activation: Activation,
         batch_norm: bool,
         path_norm_bound: float | None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.path_norm_bound = path_norm_bound
@@ -40,9 +42,9 @@ class Residual(Composite):
             self.activation, name=self.part("act"), dtype=policy
         )
         self.add = keras.layers.Add(name=self.part("add"), dtype=policy)
-        self.projection = None
+        self.projection: keras.layers.Layer | None = None
 
-    def call(self, inputs, skip):
+    def call(self, inputs: Tensor, skip: Tensor) -> Tensor:
         outputs = self.main(inputs)
         if self.normalization is not None:
             outputs = self.normalization(outputs)
@@ -50,7 +52,7 @@ class Residual(Composite):
             skip = self.projection(skip)
         return self.add([self.activate(outputs), skip])
 
-    def build(self, inputs_shape, skip_shape):
+    def build(self, inputs_shape: Shape, skip_shape: Shape) -> None:
         self.main.build(inputs_shape)
         shape = self.main.compute_output_shape(inputs_shape)
         if self.normalization is not None:
@@ -61,10 +63,18 @@ class Residual(Composite):
         self.activate.build(shape)
         self.add.build([shape, shape])
 
-    def compute_output_shape(self, inputs_shape, skip_shape):
+    def make_projection(
+        self, shape: Shape, skip_shape: Shape
+    ) -> keras.layers.Layer:
+        """Return a linear layer from the skip's shape to the output's."""
+        raise NotImplementedError
+
+    def compute_output_shape(
+        self, inputs_shape: Shape, skip_shape: Shape
+    ) -> Shape:
         return self.main.compute_output_shape(inputs_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "activation": keras.activations.serialize(self.activation),
@@ -84,8 +94,8 @@ class ResidualDense(Residual):
 
     Args:
         units: size of the output.
-        activation: name or function.
-        batch_norm: normalize before the activation.
+        activation: name of an activation, or a function.
+        batch_norm: whether outputs are normalized before the activation.
         path_norm_bound: `gamma` of a `PathNormBound` on the gradient of `W`,
             or `None`.
 
@@ -114,35 +124,31 @@ class ResidualDense(Residual):
         self,
         units: int,
         *,
-        activation: str | Callable = "relu",
+        activation: Activation = "relu",
         batch_norm: bool = False,
         path_norm_bound: float | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
-        super().__init__(
-            activation=activation,
-            batch_norm=batch_norm,
-            path_norm_bound=path_norm_bound,
-            **kwargs,
-        )
+        super().__init__(activation, batch_norm, path_norm_bound, **kwargs)
         self.units = units
-        dense = keras.layers.Dense(
-            units,
-            use_bias=not batch_norm,
-            name=self.part("dense"),
-            dtype=self.dtype_policy,
-        )
+        dense = self.dense("dense", use_bias=not batch_norm)
         self.main = bounded(dense, path_norm_bound)
 
-    def make_projection(self, shape, skip_shape):
+    def dense(self, name: str, *, use_bias: bool) -> keras.layers.Layer:
+        """Return a dense layer of the output's size."""
         return keras.layers.Dense(
             self.units,
-            use_bias=False,
-            name=self.part("projection"),
+            use_bias=use_bias,
+            name=self.part(name),
             dtype=self.dtype_policy,
         )
 
-    def get_config(self):
+    def make_projection(
+        self, shape: Shape, skip_shape: Shape
+    ) -> keras.layers.Layer:
+        return self.dense("projection", use_bias=False)
+
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "units": self.units}
 
 
@@ -159,8 +165,8 @@ class ResidualConv2D(Residual):
         filters: number of output channels.
         kernel_size: int or pair, in pixels.
         strides: int, in pixels.
-        activation: name or function.
-        batch_norm: normalize before the activation.
+        activation: name of an activation, or a function.
+        batch_norm: whether outputs are normalized before the activation.
         path_norm_bound: `gamma` of a `PathNormBound` on the gradient of `W`,
             or `None`.
 
@@ -191,43 +197,47 @@ class ResidualConv2D(Residual):
         kernel_size: int | tuple[int, int] = 3,
         *,
         strides: int = 1,
-        activation: str | Callable = "relu",
+        activation: Activation = "relu",
         batch_norm: bool = False,
         path_norm_bound: float | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
-        super().__init__(
-            activation=activation,
-            batch_norm=batch_norm,
-            path_norm_bound=path_norm_bound,
-            **kwargs,
-        )
+        super().__init__(activation, batch_norm, path_norm_bound, **kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
         self.strides = strides
-        convolution = keras.layers.Conv2D(
-            filters,
-            kernel_size,
-            strides=strides,
-            padding="same",
-            use_bias=not batch_norm,
-            name=self.part("conv"),
-            dtype=self.dtype_policy,
+        convolution = self.convolution(
+            "conv", kernel_size, strides, use_bias=not batch_norm
         )
         self.main = bounded(convolution, path_norm_bound)
 
-    def make_projection(self, shape, skip_shape):
+    def convolution(
+        self,
+        name: str,
+        kernel_size: int | tuple[int, int],
+        strides: int | tuple[int, ...],
+        *,
+        use_bias: bool,
+    ) -> keras.layers.Layer:
+        """Return a convolution to the output's channels."""
         return keras.layers.Conv2D(
             self.filters,
-            1,
-            strides=self.skip_strides(shape, skip_shape),
+            kernel_size,
+            strides=strides,
             padding="same",
-            use_bias=False,
-            name=self.part("projection"),
+            use_bias=use_bias,
+            name=self.part(name),
             dtype=self.dtype_policy,
         )
 
-    def skip_strides(self, shape, skip_shape):
+    def make_projection(
+        self, shape: Shape, skip_shape: Shape
+    ) -> keras.layers.Layer:
+        strides = self.skip_strides(shape, skip_shape)
+        return self.convolution("projection", 1, strides, use_bias=False)
+
+    def skip_strides(self, shape: Shape, skip_shape: Shape) -> tuple[int, ...]:
+        """Return the strides that make the skip as large as the output."""
         strides = []
         for size, skip_size in zip(shape[1:3], skip_shape[1:3], strict=True):
             if size is None or skip_size is None:
@@ -242,7 +252,7 @@ class ResidualConv2D(Residual):
                 )
         return tuple(strides)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,

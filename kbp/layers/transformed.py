@@ -1,33 +1,35 @@
 """A layer whose kernel passes through transforms before it is used."""
 
 from collections.abc import Sequence
+from typing import Any, Self
 
 import keras
 from keras import ops
 
-from kbp.layers.kernel_transform import KernelTransform
+from kbp._utils.types import Shape, Tensor
+from kbp.layers.transforms.kernel_transform import KernelTransform
 
 
 @keras.saving.register_keras_serializable(package="kbp")
 class TransformedLayer(keras.layers.Wrapper):
     """Run a layer on a transformed kernel.
 
-    Masks, gradient bounds and fake quantization are all of one kind: the
-    kernel `W` is replaced by `W' = t_n(... t_1(W))`, then the layer's own
-    `call` runs on `W'`, whatever its class.
+    Masks, gradient bounds and fake quantization are all transforms: the kernel
+    `W` is replaced by `W' = t_n(... t_1(W))`, then the layer's own `call` runs
+    on `W'`, whatever the layer's class.
 
-    Only layers without state of their own can be wrapped: what a
-    BatchNormalization or Dropout updates inside the wrapper would be lost.
-    A layer with several kernels takes one wrapper around another for each.
+    Only layers without state of their own can be wrapped: updates of a
+    BatchNormalization or Dropout inside the wrapper would be lost. A layer with
+    several kernels takes several wrappers, one around the other.
 
     Args:
         layer: the Keras layer to wrap, e.g. `keras.layers.Dense(10)`.
-        transforms: applied to the kernel in this order.
+        transforms: transforms of the kernel, in the order of application.
         kernel: name of the layer's attribute that holds the kernel.
-        **kwargs: `name`, by default the wrapped layer's.
+        **kwargs: `name`, which is the wrapped layer's by default.
 
     Call arguments:
-        inputs: as the wrapped layer's, one tensor.
+        inputs: one tensor, as the wrapped layer takes it.
         training: bool, passed on to the transforms.
 
     Returns:
@@ -50,7 +52,7 @@ class TransformedLayer(keras.layers.Wrapper):
         transforms: Sequence[KernelTransform],
         *,
         kernel: str = "kernel",
-        **kwargs,
+        **kwargs: Any,
     ):
         kwargs.setdefault("name", layer.name)
         # Transforms see the stored kernel; the wrapped layer casts by itself.
@@ -73,7 +75,7 @@ class TransformedLayer(keras.layers.Wrapper):
             layer = layer.layer
         return layer
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         if not hasattr(self.innermost, self.kernel_attribute):
             raise ValueError(
@@ -91,7 +93,9 @@ class TransformedLayer(keras.layers.Wrapper):
                 transform.build(tuple(self.kernel.shape))
                 transform.built = True
 
-    def transformed_kernel(self, training: bool = False, inputs=None):
+    def transformed_kernel(
+        self, training: bool = False, inputs: Tensor | None = None
+    ) -> Tensor:
         """Return the kernel as the wrapped layer uses it."""
         kernel = ops.convert_to_tensor(self.kernel)
         for transform in self.transforms:
@@ -99,15 +103,17 @@ class TransformedLayer(keras.layers.Wrapper):
             kernel = transform(kernel, training=training, **more)
         return kernel
 
-    def replacements(self, inputs, training: bool) -> dict:
-        """Return what is used for the layer's variables, by their ids."""
+    def replacements(self, inputs: Tensor, training: bool) -> dict[int, Tensor]:
+        """Return the transformed kernels by the ids of their variables."""
         layer, found = self, {}
         while isinstance(layer, TransformedLayer):
             found[id(layer.kernel)] = layer.transformed_kernel(training, inputs)
             layer = layer.layer
         return found
 
-    def call(self, inputs, training=False, **options):
+    def call(
+        self, inputs: Tensor, training: bool = False, **options: Any
+    ) -> Tensor:
         used = self.replacements(inputs, training, **options)
         # Every variable is mapped, because this scope hides an outer one: on
         # JAX, `fit` runs inside a StatelessScope of its own.
@@ -118,12 +124,12 @@ class TransformedLayer(keras.layers.Wrapper):
         with keras.StatelessScope(state_mapping=mapping):
             return self.innermost(inputs)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         # A user's layer may have no `compute_output_shape` of its own.
         inputs = keras.KerasTensor(input_shape, dtype=self.compute_dtype)
         return self.innermost.compute_output_spec(inputs).shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "transforms": [
@@ -133,7 +139,11 @@ class TransformedLayer(keras.layers.Wrapper):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls,
+        config: dict[str, Any],
+        custom_objects: dict[str, Any] | None = None,
+    ) -> Self:
         config = dict(config)
         for key in ("layer", "transforms"):
             config[key] = keras.saving.deserialize_keras_object(

@@ -1,21 +1,25 @@
 """Normalization by the statistics of a window, and its inverse."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+from kbp._utils.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kbp")
 class WindowNormalization(keras.layers.Layer):
-    """Take a window's level and scale away, or give them back.
+    """Remove a window's level and scale, or restore them.
 
         y = (x - mean) / deviation      inverted:   y = x * deviation + mean
 
-    A network between the two may be given any units, and answers in them. It
-    works channel by channel: a channel's values lie side by side, where level
-    and scale are taken away faster in a `.tflite` file.
+    A network between the layer and its inverse takes data in any units and
+    answers in them. The layer moves the channels before the time, because a
+    `.tflite` file normalizes faster where a channel's values are adjacent.
 
     Args:
-        invert: give level and scale back.
+        invert: whether level and scale are restored.
 
     Call arguments:
         inputs: tensor `(batch, time, channels)`, inverted
@@ -38,19 +42,21 @@ class WindowNormalization(keras.layers.Layer):
         Forecasting against Distribution Shift, ICLR 2022.
     """
 
-    def __init__(self, *, invert: bool = False, **kwargs):
+    def __init__(self, *, invert: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.invert = invert
 
-    def call(self, inputs, statistics):
+    def call(self, inputs: Tensor, statistics: Tensor) -> Tensor:
         mean, deviation = statistics[..., :1], statistics[..., 1:]
         if self.invert:
             return ops.transpose(inputs * deviation + mean, (0, 2, 1))
         return (ops.transpose(inputs, (0, 2, 1)) - mean) / deviation
 
-    def compute_output_shape(self, inputs_shape, statistics_shape):
+    def compute_output_shape(
+        self, inputs_shape: Shape, statistics_shape: Shape
+    ) -> Shape:
         batch, rows, columns = inputs_shape
         return (batch, columns, rows)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "invert": self.invert}

@@ -1,7 +1,9 @@
-"""Mean and deviation of each channel of a window."""
+"""A layer that computes each channel's mean and deviation over a window."""
 
 import keras
 from keras import ops
+
+from kbp._utils.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -12,8 +14,8 @@ class WindowStatistics(keras.layers.Layer):
         inputs: tensor `(batch, time, channels)`.
 
     Returns:
-        Tensor `(batch, channels, 2)`: the means, then the deviations. That of a
-        channel that does not vary is `SMALLEST`.
+        Tensor `(batch, channels, 2)`: the means, then the deviations. The
+        deviation of a constant channel is `SMALLEST`.
 
     Example:
     >>> import keras, kbp
@@ -24,13 +26,13 @@ class WindowStatistics(keras.layers.Layer):
 
     SMALLEST = 1e-20  # far below what any unit's values vary by
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         x = ops.transpose(inputs, (0, 2, 1))
         mean = ops.mean(x, axis=-1, keepdims=True)
         variance = ops.mean(ops.square(x - mean), axis=-1, keepdims=True)
         deviation = ops.maximum(ops.sqrt(variance), self.SMALLEST)
         return ops.concatenate([mean, deviation], axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, _, channels = input_shape
         return (batch, channels, 2)

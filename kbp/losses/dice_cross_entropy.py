@@ -1,10 +1,13 @@
-"""Cross-entropy and Dice together, for masks of rare classes."""
+"""Cross-entropy plus Dice loss, for segmentation with rare classes."""
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
+
+from kbp._utils.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -25,26 +28,29 @@ class DiceCrossEntropy(keras.losses.Loss):
     Dice coefficient, others are Tversky's index; `gamma > 0` is the focal loss.
 
     Args:
-        dice_weight: of the second term; 0 leaves it out.
-        cross_entropy_weight: of the first term; 0 leaves it out.
-        focal_gamma: `gamma`, 0 or more: how much less a pixel counts that is
-            right already.
-        alpha: `alpha`.
-        beta: `beta`; more than `alpha` finds more of a rare class.
-        class_weights: `w`, one for each class, by default all 1.
-        smooth: `s`, in pixels; keeps an absent class from mattering.
-        per_image: sum over each image by itself, so that images count alike
-            whatever is on them, and replicas have one device's loss. The batch
-            is steadier where a class is absent from many images.
+        dice_weight: factor of the Dice term; 0 leaves it out.
+        cross_entropy_weight: factor of the cross-entropy; 0 leaves it out.
+        focal_gamma: `gamma`, 0 or more; a larger one lets pixels that are
+            already right count for less.
+        alpha: `alpha`, the weight of false positives.
+        beta: `beta`, the weight of false negatives; more than `alpha` finds
+            more of a rare class.
+        class_weights: `w`, one number for each class, by default all 1.
+        smooth: `s`, in pixels; it keeps the coefficient of an absent class
+            finite and near 1.
+        per_image: whether the sums are over each image instead of the batch.
+            Then all images count alike, and the loss of several replicas
+            equals that of one device. Sums over the batch vary less where
+            a class is absent from many images.
 
     Call arguments:
         y_true: integers `(batch, height, width)` or `(..., 1)`; or soft labels,
             of the logits' shape, whose classes sum to 1.
         y_pred: logits `(batch, height, width, classes)`, two classes or more.
-        sample_weight: `(batch,)`, where images count by themselves.
+        sample_weight: `(batch,)`, with `per_image` alone.
 
     Returns:
-        Scalar; with `per_image` one for each image before the reduction. With
+        A scalar; with `per_image`, the reduction of one for each image. With
         soft labels, the first term is the Kullback-Leibler divergence up to
         their entropy; the second is least at hard labels, so leave it out
         (`dice_weight=0`) to learn the soft ones as they are.
@@ -79,7 +85,7 @@ class DiceCrossEntropy(keras.losses.Loss):
         smooth: float = 1.0,
         per_image: bool = False,
         name: str = "dice_cross_entropy",
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
         self.options = {
@@ -106,7 +112,12 @@ class DiceCrossEntropy(keras.losses.Loss):
         self.class_weights = class_weights and [*map(float, class_weights)]
         self.per_image = bool(per_image)
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        sample_weight: Tensor | None = None,
+    ) -> Tensor:
         """Return the loss of a batch, as Keras reduces it."""
         shape = getattr(sample_weight, "shape", None)
         if sample_weight is not None and not (
@@ -119,8 +130,8 @@ class DiceCrossEntropy(keras.losses.Loss):
             )
         return super().__call__(y_true, y_pred, sample_weight)
 
-    def call(self, y_true, y_pred):
-        """Return the loss of a batch."""
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss, a scalar or `(batch,)`, before it is reduced."""
         classes = y_pred.shape[-1]
         if y_true.shape[-1] == 1 and len(y_true.shape) == len(y_pred.shape):
             y_true = ops.squeeze(y_true, axis=-1)
@@ -162,7 +173,7 @@ class DiceCrossEntropy(keras.losses.Loss):
             loss += option["dice_weight"] * (1.0 - mean)
         return loss
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             **self.options,

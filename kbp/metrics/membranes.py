@@ -1,26 +1,34 @@
-"""Scores of cells that membranes divide, of the ISBI 2012 challenge.
+"""F-scores of cell segmentations, from the ISBI 2012 challenge.
 
-Both compare the cells, as connected pieces, and not the membranes' pixels: one
-gap in a membrane joins two cells. Pixels that are membrane in the true mask do
-not count. Membranes are taken as they are drawn; the challenge thinned them
-before it scored.
+Both scores compare the cells, which are connected components, and not the
+membranes' pixels: one gap in a membrane merges two cells. Pixels of membranes
+in the true mask do not count. The membranes are not thinned, as the challenge
+did before it scored.
 """
 
 import numpy as np
 
 
 def rand_f_score(true_membranes: np.ndarray, membranes: np.ndarray) -> float:
-    """Return the F-score of pairs of pixels that are in one cell.
+    """Return the F-score of pairs of pixels that share a cell.
 
     Args:
-        true_membranes: `(height, width)`, not zero where a membrane is.
-        membranes: the same, as predicted.
+        true_membranes: `(height, width)`, nonzero where a membrane is.
+        membranes: the predicted membranes, of the same shape.
 
     Returns:
-        In [0, 1]; 1 if the cells are the same.
+        The score, in [0, 1]; 1 if the cells are the same.
 
     Raises:
         ValueError: the masks' shapes differ, or the true one holds no cell.
+
+    Example:
+    >>> import numpy as np, kbp
+    >>> wall = np.array([[0, 1, 0, 0]])
+    >>> kbp.metrics.rand_f_score(wall, wall)
+    1.0
+    >>> kbp.metrics.rand_f_score(wall, np.array([[0, 0, 0, 0]])) < 0.8
+    True
 
     Reference:
         Arganda-Carreras et al., Crowdsourcing the creation of image
@@ -40,10 +48,21 @@ def rand_f_score(true_membranes: np.ndarray, membranes: np.ndarray) -> float:
 def information_f_score(
     true_membranes: np.ndarray, membranes: np.ndarray
 ) -> float:
-    """Return the F-score of what one division into cells says of the other.
+    """Return the F-score of the mutual information of two segmentations.
 
-    Arguments, result, errors and reference are those of `rand_f_score`: twice
-    the mutual information by the sum of the entropies.
+    It is twice the mutual information of the true and the predicted cell of a
+    pixel, divided by the sum of their entropies. Arguments, result and errors
+    are those of `rand_f_score`.
+
+    Example:
+    >>> import numpy as np, kbp
+    >>> wall = np.array([[0, 1, 0, 0]])
+    >>> round(kbp.metrics.information_f_score(wall, wall), 6)
+    1.0
+
+    Reference:
+        Arganda-Carreras et al., Crowdsourcing the creation of image
+        segmentation algorithms for connectomics, 2015.
     """
     from sklearn.metrics import normalized_mutual_info_score
 
@@ -52,10 +71,12 @@ def information_f_score(
     )
 
 
-def _cells(true_membranes, membranes):
+def _cells(
+    true_membranes: np.ndarray, membranes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return each counted pixel's true cell and predicted cell.
 
-    A pixel of a predicted membrane is in a cell of its own kind, number 0.
+    The pixels of predicted membranes form a cell of number 0.
     """
     from scipy import ndimage
 

@@ -1,15 +1,21 @@
 """Dice coefficient and intersection over union of masks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from kbp._utils.arguments import check_integer
+from kbp._utils.types import Tensor
 
 
 class _Overlap(keras.metrics.Metric):
-    """Counts of pixels by class, for each image or for all of them."""
+    """Base of metrics that count the pixels of each class.
+
+    Subclasses give the `coefficient` of the pixels in both masks and of the sum
+    of the pixels in each.
+    """
 
     def __init__(
         self,
@@ -18,7 +24,7 @@ class _Overlap(keras.metrics.Metric):
         per_image: bool = True,
         target_class_ids: Sequence[int] | None = None,
         name: str | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
         check_integer(2, num_classes=num_classes)
@@ -38,13 +44,18 @@ class _Overlap(keras.metrics.Metric):
         self.total = self._zeros("total")
         self.weight = self._zeros("weight")
 
-    def _zeros(self, name):
+    def _zeros(self, name: str) -> keras.Variable:
         return self.add_weight(
             name=name, shape=(len(self.target_class_ids),), initializer="zeros"
         )
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        """Count a batch: masks and logits, or masks and masks."""
+    def update_state(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        sample_weight: Tensor | None = None,
+    ) -> None:
+        """Count the pixels of a batch: masks and logits, or two masks."""
         y_true, y_pred = _classes(y_true), _classes(y_pred)
         shapes = y_true.shape[1:], y_pred.shape[1:]
         if any(len(s) != 2 for s in shapes) or any(
@@ -79,22 +90,31 @@ class _Overlap(keras.metrics.Metric):
         self.total.assign_add(ops.sum(value, axis=0))
         self.weight.assign_add(ops.sum(count, axis=0))
 
-    def per_class(self):
+    def coefficient(self, both: Tensor, sum_of_sizes: Tensor) -> Tensor:
+        """Return the coefficient of pixel counts.
+
+        Args:
+            both: number of pixels in both masks.
+            sum_of_sizes: sum of the numbers of pixels in each mask.
+        """
+        raise NotImplementedError
+
+    def per_class(self) -> Tensor:
         """Return the coefficient of each of `target_class_ids`.
 
-        It is NaN if a class is nowhere, neither in masks nor in predictions.
+        It is NaN for a class that occurs neither in masks nor in predictions.
         """
         if self.per_image:
             return self.total / self.weight
         return self.coefficient(self.total, self.weight)
 
-    def result(self):
-        """Return the mean over the classes that are somewhere."""
+    def result(self) -> Tensor:
+        """Return the mean over the classes that occur."""
         known = self.weight > 0
         values = ops.where(known, self.per_class(), 0.0)
         return ops.sum(values) / ops.sum(ops.cast(known, "float32"))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
@@ -103,7 +123,7 @@ class _Overlap(keras.metrics.Metric):
         }
 
 
-def _classes(masks):
+def _classes(masks: Tensor) -> Tensor:
     """Return integers `(batch, height, width)` of masks, or of logits."""
     masks = ops.convert_to_tensor(masks)
     if len(masks.shape) < 4:
@@ -119,11 +139,11 @@ class Dice(_Overlap):
 
     Args:
         num_classes: number of classes, two or more.
-        per_image: whether it is the mean over images, of those in which a class
-            is, in the mask or in the prediction; or that of all pixels pooled,
-            where a large object counts for more.
-        target_class_ids: the classes that count, by default all but the first.
-        name: by default `dice`.
+        per_image: whether the metric is the mean over the images in which a
+            class occurs, in the mask or in the prediction; otherwise all
+            pixels are pooled, and a large object counts for more.
+        target_class_ids: classes that count, by default all but the first.
+        name: name of the metric.
 
     Call arguments:
         y_true: integers `(batch, height, width)` or `(..., 1)`, or one-hot.
@@ -146,10 +166,10 @@ class Dice(_Overlap):
         1945.
     """
 
-    def __init__(self, num_classes: int, *, name: str = "dice", **kwargs):
+    def __init__(self, num_classes: int, *, name: str = "dice", **kwargs: Any):
         super().__init__(num_classes, name=name, **kwargs)
 
-    def coefficient(self, both, sum_of_sizes):
+    def coefficient(self, both: Tensor, sum_of_sizes: Tensor) -> Tensor:
         return 2.0 * both / sum_of_sizes
 
 
@@ -157,7 +177,7 @@ class Dice(_Overlap):
 class IoU(_Overlap):
     """The Jaccard index `|A and B| / |A or B|` of masks.
 
-    Arguments are those of `Dice`; the name is by default `iou`. Pooled, it is
+    The arguments are those of `Dice`. Without `per_image` the metric equals
     `keras.metrics.IoU`.
 
     Example:
@@ -168,8 +188,8 @@ class IoU(_Overlap):
     0.5
     """
 
-    def __init__(self, num_classes: int, *, name: str = "iou", **kwargs):
+    def __init__(self, num_classes: int, *, name: str = "iou", **kwargs: Any):
         super().__init__(num_classes, name=name, **kwargs)
 
-    def coefficient(self, both, sum_of_sizes):
+    def coefficient(self, both: Tensor, sum_of_sizes: Tensor) -> Tensor:
         return both / (sum_of_sizes - both)

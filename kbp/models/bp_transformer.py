@@ -1,11 +1,13 @@
 """BP-Transformer: self-attention in a feed-forward network."""
 
 import functools
+from collections.abc import Callable
 
 import keras
 from keras import layers, ops
 
 from kbp._utils.arguments import check_dropout, check_integer, check_one_of
+from kbp._utils.types import Tensor
 from kbp.layers import (
     PositionEmbedding,
     SelfAttention,
@@ -15,6 +17,7 @@ from kbp.layers import (
 from kbp.models.registry import register_model
 
 LINEAR_SKIP = "linear_skip"
+_Attend = Callable[..., Tensor]  # `_attend`, but for `x` and `dropout`
 
 
 @register_model("bp_transformer")
@@ -33,7 +36,7 @@ def BPTransformer(
     linear_skip: bool = True,
     name: str = "bp_transformer",
 ) -> keras.Model:
-    """Build a BP-Transformer, which classifies or continues sequences.
+    """Build a BP-Transformer, which classifies or forecasts sequences.
 
     Each feed-forward layer is followed by self-attention with a residual
     connection:
@@ -45,33 +48,35 @@ def BPTransformer(
     LayerNormalization, which 8-bit files hold in float.
 
     To classify, the head averages over time. To forecast, each channel is a
-    sequence of its own, with the same weights for all of them; two roads lead
-    from its window `x` to its future, and are added up:
+    sequence of its own, with the same weights for all of them. The forecast of
+    its window `x` is a linear map of the window plus one of the attention:
 
         z = (x - mean(x)) / deviation(x)
         y = (z H + a(L) W) * deviation(x) + mean(x)
 
     The linear skip `H` sees the whole window: `start_at_ridge` gives it the
-    best linear forecast. The attention's last kernel `W` is zero at first, a
-    gate that opens as far as attention knows better. Level and scale come from
+    best linear forecast. The attention's last kernel `W` is zero at first, so
+    that training starts from the linear forecast. Level and scale come from
     the window itself, so a model takes any units and answers in them.
 
     Args:
         input_shape: `(time, features)`, both fixed.
         num_outputs: number of classes, two or more; or time steps to forecast.
         head: `"classification"`, or `"forecasting"`.
-        num_layers: number of feed-forward layers with attention; to forecast,
-            0 leaves the linear skip alone.
-        width: features inside; divisible by `num_heads`.
-        num_heads: heads of each attention.
-        patch_size: time steps that are one position of the sequence.
-        attention_lookback: to forecast, how many time steps attention sees,
-            the latest; by default the whole window, as the linear skip does. A
-            multiple of `patch_size`.
-        dropout: rate before the last layer, and to forecast also after each
-            feed-forward layer, in [0, 1).
-        normalize: forecast relative to the window's level and scale.
-        linear_skip: forecast with the linear skip.
+        num_layers: number of feed-forward layers with attention; a forecast
+            with 0 is the linear skip alone.
+        width: number of hidden features; divisible by `num_heads`.
+        num_heads: number of heads of each attention layer.
+        patch_size: number of time steps that form one position of the
+            sequence.
+        attention_lookback: number of latest time steps that attention sees in
+            a forecast, a multiple of `patch_size`; by default the whole
+            window, which the linear skip sees in any case.
+        dropout: rate in [0, 1) before the last layer, and in a forecast also
+            after each feed-forward layer.
+        normalize: whether forecasts are relative to the window's level and
+            scale.
+        linear_skip: whether the forecast has the linear skip.
         name: the model's name.
 
     Returns:
@@ -105,22 +110,8 @@ def BPTransformer(
     check_integer(num_heads=num_heads, width=width, patch_size=patch_size)
     check_dropout(dropout)
     _check_shape(input_shape)
+    _check_width(width, num_heads)
     lookback = _lookback(attention_lookback, input_shape[0], patch_size)
-    if width % num_heads:
-        raise ValueError(
-            "Argument `width` must be divisible by `num_heads`. "
-            f"Received: width={width}, num_heads={num_heads}"
-        )
-    if classifies and not (
-        normalize and linear_skip and attention_lookback is None
-    ):
-        raise ValueError(
-            "Arguments `normalize`, `linear_skip` and `attention_lookback` are "
-            f"for head='forecasting'. Received: normalize={normalize}, "
-            f"linear_skip={linear_skip}, "
-            f"attention_lookback={attention_lookback}"
-        )
-    inputs = keras.Input(input_shape, name="sequence")
     attend = functools.partial(
         _attend,
         patch_size=patch_size,
@@ -128,42 +119,62 @@ def BPTransformer(
         width=width,
         num_heads=num_heads,
     )
+    inputs = keras.Input(input_shape, name="sequence")
     if classifies:
+        _check_unused(normalize, linear_skip, attention_lookback)
         outputs = _classify(inputs, attend, num_outputs, dropout)
-        return keras.Model(inputs, outputs, name=name)
-    forecast = functools.partial(
-        _forecast,
-        attend=attend if num_layers else None,
-        lookback=lookback,
-        horizon=num_outputs,
-        dropout=dropout,
-        linear_skip=linear_skip,
-    )
-    if normalize:
-        statistics = WindowStatistics(name="statistics")(inputs)
-        x = WindowNormalization(name="normalize")(inputs, statistics)
-        x = forecast(x)
-        x = WindowNormalization(invert=True, name="restore")(x, statistics)
     else:
-        x = layers.Permute((2, 1), name="by_channel")(inputs)
-        x = forecast(x)
-        x = layers.Permute((2, 1), name="by_time")(x)
-    return keras.Model(inputs, x, name=name)
+        forecast = functools.partial(
+            _forecast,
+            attend=attend if num_layers else None,
+            lookback=lookback,
+            horizon=num_outputs,
+            dropout=dropout,
+            linear_skip=linear_skip,
+        )
+        outputs = _by_channel(inputs, forecast, normalize)
+    return keras.Model(inputs, outputs, name=name)
 
 
-def _classify(x, attend, num_classes, dropout):
+def _classify(
+    x: Tensor, attend: _Attend, num_classes: int, dropout: float
+) -> Tensor:
     x = attend(x)
     x = layers.GlobalAveragePooling1D(name="pool")(x)
     x = _drop(x, dropout, "dropout")
     return layers.Dense(num_classes, name="logits")(x)
 
 
-def _forecast(x, *, attend, lookback, horizon, dropout, linear_skip):
+def _by_channel(
+    inputs: Tensor, forecast: Callable[[Tensor], Tensor], normalize: bool
+) -> Tensor:
+    """Forecast `(batch, channels, time)`; return `(batch, horizon, channels)`.
+
+    The window's level and scale are removed before and restored after.
+    """
+    if normalize:
+        statistics = WindowStatistics(name="statistics")(inputs)
+        x = WindowNormalization(name="normalize")(inputs, statistics)
+        restore = WindowNormalization(invert=True, name="restore")
+        return restore(forecast(x), statistics)
+    x = layers.Permute((2, 1), name="by_channel")(inputs)
+    return layers.Permute((2, 1), name="by_time")(forecast(x))
+
+
+def _forecast(
+    x: Tensor,
+    *,
+    attend: _Attend | None,
+    lookback: int,
+    horizon: int,
+    dropout: float,
+    linear_skip: bool,
+) -> Tensor:
     """Continue each channel by itself, `(batch, channels, time)`."""
     channels = x.shape[1]
-    roads = []
+    terms = []
     if linear_skip:
-        roads.append(layers.Dense(horizon, use_bias=False, name=LINEAR_SKIP)(x))
+        terms.append(layers.Dense(horizon, use_bias=False, name=LINEAR_SKIP)(x))
     if attend:
         if lookback < x.shape[-1]:
             x = x[:, :, -lookback:]
@@ -171,14 +182,22 @@ def _forecast(x, *, attend, lookback, horizon, dropout, linear_skip):
         x = attend(x, dropout=dropout)
         x = layers.Flatten(name="flatten")(x)
         x = _drop(x, dropout, "dropout")
-        x = layers.Dense(horizon, kernel_initializer="zeros", name="forecast")(
-            x
+        dense = layers.Dense(
+            horizon, kernel_initializer="zeros", name="forecast"
         )
-        roads.append(ops.reshape(x, (-1, channels, horizon)))
-    return layers.Add(name="sum")(roads) if len(roads) > 1 else roads[0]
+        terms.append(ops.reshape(dense(x), (-1, channels, horizon)))
+    return layers.Add(name="sum")(terms) if len(terms) > 1 else terms[0]
 
 
-def _attend(x, *, patch_size, num_layers, width, num_heads, dropout=0.0):
+def _attend(
+    x: Tensor,
+    *,
+    patch_size: int,
+    num_layers: int,
+    width: int,
+    num_heads: int,
+    dropout: float = 0.0,
+) -> Tensor:
     """Return the last layer of attention, `(batch, positions, width)`."""
     _, time, features = x.shape
     if patch_size > 1:
@@ -195,11 +214,32 @@ def _attend(x, *, patch_size, num_layers, width, num_heads, dropout=0.0):
     return x
 
 
-def _drop(x, rate, name):
+def _drop(x: Tensor, rate: float, name: str) -> Tensor:
     return layers.Dropout(rate, name=name)(x) if rate else x
 
 
-def _check_shape(input_shape):
+def _check_unused(
+    normalize: bool, linear_skip: bool, attention_lookback: int | None
+) -> None:
+    """Refuse arguments that change nothing in a classifier."""
+    if not (normalize and linear_skip and attention_lookback is None):
+        raise ValueError(
+            "Arguments `normalize`, `linear_skip` and `attention_lookback` are "
+            f"for head='forecasting'. Received: normalize={normalize}, "
+            f"linear_skip={linear_skip}, "
+            f"attention_lookback={attention_lookback}"
+        )
+
+
+def _check_width(width: int, num_heads: int) -> None:
+    if width % num_heads:
+        raise ValueError(
+            "Argument `width` must be divisible by `num_heads`. "
+            f"Received: width={width}, num_heads={num_heads}"
+        )
+
+
+def _check_shape(input_shape: tuple[int, int]) -> None:
     if len(input_shape) != 2 or None in input_shape:
         raise ValueError(
             "Argument `input_shape` must be (time, features), both fixed. "
@@ -207,7 +247,7 @@ def _check_shape(input_shape):
         )
 
 
-def _lookback(given, time, patch_size):
+def _lookback(given: int | None, time: int, patch_size: int) -> int:
     """Return how many time steps attention sees."""
     if given is not None:
         check_integer(attention_lookback=given)

@@ -1,13 +1,16 @@
 """Pyramid-BPNet: feature maps of several scales, fused before the output."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers, ops
 
 from kbp._utils.arguments import check_dropout, check_integer, check_one_of
+from kbp._utils.types import Tensor
 from kbp.layers import FeatureFusion, NearestUpSampling2D, ResidualConv2D
 from kbp.models.registry import register_model
 
-# What `size` stands for; "plain" is the definition and no more.
+# The settings of each `size`; "plain" is the definition and no more.
 SIZES = {
     "plain": {"num_scales": 2, "width": 32, "num_blocks": 0, "patch_size": 1},
     "small": {"num_scales": 3, "width": 32, "num_blocks": 1, "patch_size": 2},
@@ -28,7 +31,7 @@ def PyramidBPNet(
     dropout: float = 0.0,
     name: str = "pyramid_bpnet",
 ) -> keras.Model:
-    """Build a Pyramid-BPNet, which labels images or their pixels.
+    """Build a Pyramid-BPNet, which classifies images or segments them.
 
     Two scales look at the input `x`, and a fusion layer joins them before the
     output:
@@ -44,13 +47,13 @@ def PyramidBPNet(
     another that labels: the logits of all scales are added up. Scale `k` has
     `width * 2^k` channels at `1 / (patch_size * 2^k)` of the input's size.
 
-    With `patch_size`, a block of so many pixels a side is one position with the
-    channels of all of them, and is labelled at once. LiteRT's 8-bit kernels
-    take as long for 12 channels as for 48, so this makes them several times as
-    fast.
+    With `patch_size`, a square of so many pixels a side is one position with
+    the channels of all its pixels, which are labelled at once. LiteRT's 8-bit
+    kernels take as long for 12 channels as for 48, so this makes the model
+    several times as fast.
 
     Every operation is one that an 8-bit file can hold: BatchNormalization
-    stands only behind convolutions, activations are ReLU, maps are enlarged by
+    follows convolutions only, activations are ReLU, maps are enlarged by
     repetition.
 
     Args:
@@ -58,12 +61,13 @@ def PyramidBPNet(
             by `patch_size * 2^(num_scales - 1)`.
         num_classes: number of classes, two or more.
         head: `"classification"` of images or `"segmentation"`, of each pixel.
-        size: one of `SIZES`, from which the next four are by default.
+        size: one of `SIZES`, which gives the next four arguments their
+            defaults.
         num_scales: number of scales, two or more.
-        width: channels of the finest scale.
-        num_blocks: residual blocks at each scale but the finest.
+        width: number of channels of the finest scale.
+        num_blocks: number of residual blocks at each scale but the finest.
         patch_size: height and width of a patch, in pixels.
-        dropout: rate before the layers of logits, in [0, 1).
+        dropout: rate in [0, 1) before the layers of logits.
         name: the model's name.
 
     Returns:
@@ -119,8 +123,10 @@ def PyramidBPNet(
     return keras.Model(inputs, outputs, name=name)
 
 
-def classify(maps, num_classes, patch_size, dropout):
-    """Join all maps at once and label their average."""
+def classify(
+    maps: Sequence[Tensor], num_classes: int, patch_size: int, dropout: float
+) -> Tensor:
+    """Return logits of the average of all maps, joined at once."""
     channels = maps[0].shape[-1]
     x = FeatureFusion(channels, batch_norm=True, name="fusion")(maps)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
@@ -129,14 +135,16 @@ def classify(maps, num_classes, patch_size, dropout):
     return layers.Dense(num_classes, name="logits")(x)
 
 
-def segment(maps, num_classes, patch_size, dropout):
-    """Join the maps two by two, the coarsest first, and label each pixel.
+def segment(
+    maps: Sequence[Tensor], num_classes: int, patch_size: int, dropout: float
+) -> Tensor:
+    """Return logits of each pixel of the maps, joined from the coarsest on.
 
-    What the scales say of a pixel is added up, so that each of them learns from
-    the labels directly.
+    The logits of all scales are added up, so that each scale learns from the
+    labels directly.
     """
 
-    def logits_of(x, scale):
+    def logits_of(x: Tensor, scale: int) -> Tensor:
         if dropout:
             name = f"scale{scale}_dropout"
             x = layers.SpatialDropout2D(dropout, name=name)(x)
@@ -167,8 +175,8 @@ def segment(maps, num_classes, patch_size, dropout):
 HEADS = {"classification": classify, "segmentation": segment}
 
 
-def conv_block(x, filters, name):
-    """Convolution 3x3, batch normalization, ReLU."""
+def conv_block(x: Tensor, filters: int, name: str) -> Tensor:
+    """Apply a 3x3 convolution, batch normalization and ReLU."""
     x = layers.Conv2D(
         filters, 3, padding="same", use_bias=False, name=f"{name}_conv"
     )(x)
@@ -176,15 +184,15 @@ def conv_block(x, filters, name):
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def residual_block(x, filters, name):
-    """Two convolutions with a skip over both."""
+def residual_block(x: Tensor, filters: int, name: str) -> Tensor:
+    """Apply two convolutions with a skip over both."""
     hidden = conv_block(x, filters, name)
     return ResidualConv2D(filters, batch_norm=True, name=f"{name}_residual")(
         hidden, x
     )
 
 
-def _check_shape(input_shape, stride):
+def _check_shape(input_shape: tuple[int, ...], stride: int) -> None:
     if len(input_shape) != 3 or any(
         not size or size % stride for size in input_shape[:2]
     ):

@@ -1,4 +1,4 @@
-"""The best linear forecast, in closed form."""
+"""Linear forecasts by ridge regression, in closed form."""
 
 from collections.abc import Sequence
 
@@ -19,20 +19,22 @@ def start_at_ridge(
     memory: float = 96.0,
     trainable: bool = False,
 ) -> None:
-    """Give a forecasting model's linear skip the kernel of `ridge`.
+    """Set the linear skip of a forecasting model to the kernel of `ridge`.
 
-    Several look-backs give the mean of their forecasts, which is linear as
-    well: a short one is estimated better, a long one knows more.
+    With several look-backs the kernel is that of the mean of their forecasts,
+    which is linear too: a short look-back is estimated better, a long one
+    knows more.
 
     Args:
-        model: of `BPTransformer`, with a linear skip.
+        model: a model of `BPTransformer`, with a linear skip.
         inputs: training windows `(windows, time, channels)`.
-        labels: what follows them, `(windows, horizon, channels)`.
-        lookbacks: of the ridges, in time steps; by default the whole window's.
-        penalty: see `ridge`, like the next.
-        memory: in time steps.
-        trainable: train the kernel on; by default the rest of the model learns
-            what the linear forecast leaves.
+        labels: the values that follow them, `(windows, horizon, channels)`.
+        lookbacks: look-backs of the ridge regressions, in time steps; by
+            default the whole window.
+        penalty: penalty of `ridge`.
+        memory: memory of `ridge`, in time steps.
+        trainable: whether the kernel trains further; by default the rest of
+            the model learns what the linear forecast leaves.
 
     Raises:
         ValueError: the model has no linear skip, or an argument is out of
@@ -69,11 +71,11 @@ def start_at_ridge(
     linear_skip.trainable = trainable
 
 
-def _lengthened(kernel, time):
-    """Return the kernel that forecasts alike from a longer window.
+def _lengthened(kernel: np.ndarray, time: int) -> np.ndarray:
+    """Return the kernel of a longer window with the same forecasts.
 
-    A kernel is applied to what lies above the window's mean, and its forecast
-    counts from there: the longer window has another mean.
+    A kernel maps a window to a forecast relative to the window's mean, and the
+    longer window has another mean.
     """
     lookback = len(kernel)
     own_mean = (1 - kernel.sum(axis=0)) / lookback
@@ -89,24 +91,24 @@ def ridge(
 ) -> np.ndarray:
     """Return the linear map of windows with the least squared error.
 
-    Windows count relative to their mean, and all channels as examples of one
-    map `H`, `(time, horizon)`:
+    Windows are taken relative to their means, and all channels are examples of
+    one map `H`, `(time, horizon)`:
 
         min mean((z H - y)^2) + penalty * v * mean_j(p_j h_j^2)
 
     with `z` and `y` less the mean of `z`, its variance `v`, and the penalty
-    `p_j = 1 + age_j / memory`, scaled to a mean of 1: what is long past counts
-    less unless it is shown to matter.
+    `p_j = 1 + age_j / memory`, scaled to a mean of 1: early time steps get
+    smaller coefficients unless the data support them.
 
     Args:
-        inputs: `(windows, time, channels)`.
-        labels: `(windows, horizon, channels)`.
-        penalty: relative to the windows' variance; more than 0.
-        memory: time steps after which the penalty has doubled; infinite for
-            one penalty for all.
+        inputs: windows `(windows, time, channels)`.
+        labels: the values that follow, `(windows, horizon, channels)`.
+        penalty: factor of the windows' variance; more than 0.
+        memory: number of time steps after which the penalty has doubled;
+            infinite for equal penalties.
 
     Returns:
-        The kernel, float32.
+        The kernel `H`, float32.
 
     Raises:
         ValueError: an argument is out of range, or there are no windows.

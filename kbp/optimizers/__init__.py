@@ -1,4 +1,4 @@
-"""Keras optimizers, and what belongs to their steps."""
+"""A Keras optimizer, weight averaging and a constraint."""
 
 from kbp.optimizers.averaging import averaged_weights, refresh_batch_norm
 from kbp.optimizers.hybrid import HybridOptimizer

@@ -1,7 +1,8 @@
-"""Evaluation with averaged weights, and the statistics that belong to them."""
+"""Evaluation with averaged weights and their BatchNormalization statistics."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,22 +10,25 @@ from keras import ops
 
 @contextlib.contextmanager
 def averaged_weights(
-    model: keras.Model, data: Iterable | None = None
+    model: keras.Model, data: Iterable[Any] | None = None
 ) -> Iterator[keras.Model]:
-    """Let a model have the averages of its weights for a while.
+    """Give a model the averages of its weights within a context.
 
     `use_ema=True` makes any Keras optimizer keep a moving average of the
     weights: nearer to the minimum than the last weights while the learning
     rate is still high. Inside this context the model evaluates, predicts and is
-    saved with it; at its end the weights and statistics are those of before.
+    saved with them; at its end the former weights and statistics return.
     (At the end of `fit` Keras itself leaves the averages in the model; call
     `refresh_batch_norm` then.)
 
     Args:
-        model: compiled with an optimizer of `use_ema=True`, which has made a
-            step.
+        model: the model, compiled with an optimizer of `use_ema=True` that has
+            made a step.
         data: batches of inputs, or of tuples that begin with them, for
             `refresh_batch_norm`; by default the statistics stay.
+
+    Yields:
+        The model.
 
     Raises:
         ValueError: the optimizer keeps no averages, or none yet.
@@ -44,7 +48,7 @@ def averaged_weights(
         Averaging, 1992; Izmailov et al., Averaging Weights Leads to Wider
         Optima and Better Generalization, 2018 (the statistics).
     """
-    optimizer = getattr(model, "optimizer", None)
+    optimizer: Any = getattr(model, "optimizer", None)
     # Mixed precision wraps the optimizer that keeps the averages.
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if not getattr(optimizer, "use_ema", False):
@@ -68,15 +72,15 @@ def averaged_weights(
             variable.assign(value)
 
 
-def refresh_batch_norm(model: keras.Model, data: Iterable) -> None:
-    """Measure BatchNormalization's statistics anew, with the present weights.
+def refresh_batch_norm(model: keras.Model, data: Iterable[Any]) -> None:
+    """Recompute BatchNormalization's statistics with the present weights.
 
     Moving statistics belong to the weights of the training's last steps, not
     to averaged, pruned or edited ones. A layer that is called twice gets the
     statistics of its last call.
 
     Args:
-        model: with BatchNormalization or without.
+        model: the model, with BatchNormalization layers or without.
         data: batches of inputs, or of tuples that begin with them; some
             thousand examples are enough.
 

@@ -1,26 +1,29 @@
-"""Which variables are updated together, and by which rule."""
+"""Grouping of variables that are updated together, and choice of their rule."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import keras
 from keras import ops
 
-# Elements of a variable that needs no company. XLA takes about 10 us for each
-# that it is given, in which as many elements can be copied.
-_ALONE = 2**15
+from kbp._utils.types import Tensor
+
+# A variable of so many elements is updated by itself: XLA takes about 10 us for
+# each variable, in which as many elements can be copied to a group's tensor.
+_LARGE = 2**15
 # Kernels whose columns are no outputs of a matrix product.
 _NOT_MATRICES = ("embedding", "depthwise")
 
 
 @dataclass(frozen=True)
 class Group:
-    """Variables whose moments lie in one tensor.
+    """Variables whose moments form one tensor.
 
     Attributes:
-        indices: of the variables, as the optimizer was built with them.
-        shapes: theirs.
-        matrix: whether the rule of matrix steps updates them.
+        indices: positions of the variables among the trainable ones.
+        shapes: shapes of the variables.
+        matrix: whether they take orthogonalized (Muon-style) updates.
     """
 
     indices: tuple[int, ...]
@@ -29,29 +32,29 @@ class Group:
 
     @property
     def sizes(self) -> list[int]:
-        """Elements of each variable."""
+        """The number of elements of each variable."""
         return [math.prod(shape) for shape in self.shapes]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the moments: a single variable's own, or flat."""
+        """The shape of the moments: a single variable's own, or flat."""
         return self.shapes[0] if self.is_single else (sum(self.sizes),)
 
     @property
     def is_single(self) -> bool:
-        """Whether there is but one variable."""
+        """Whether the group has one variable alone."""
         return len(self.indices) == 1
 
-    def is_whole(self, present) -> bool:
+    def is_whole(self, present: Collection[int]) -> bool:
         """Whether all its variables are among some indices."""
         return all(i in present for i in self.indices)
 
-    def is_missing(self, present) -> bool:
+    def is_missing(self, present: Collection[int]) -> bool:
         """Whether none of its variables is among some indices."""
         return not any(i in present for i in self.indices)
 
-    def join(self, tensors: Sequence):
-        """Return one tensor of the variables' tensors, one for each."""
+    def join(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Return the group's tensor, made of one tensor for each variable."""
         if self.is_single:
             return tensors[0]
         flat = [
@@ -59,8 +62,8 @@ class Group:
         ]
         return ops.concatenate(flat)
 
-    def join_some(self, tensors: Mapping):
-        """Return one tensor of tensors by index; zeros for those missing."""
+    def join_some(self, tensors: Mapping[int, Tensor]) -> Tensor:
+        """Return the group's tensor, with zeros for variables without one."""
         dtype = next(
             (tensors[i].dtype for i in self.indices if i in tensors), None
         )
@@ -71,8 +74,8 @@ class Group:
             ]
         )
 
-    def split(self, tensor) -> list:
-        """Return each variable's part of a tensor, in its shape."""
+    def split(self, tensor: Tensor) -> list[Tensor]:
+        """Return the parts of a group's tensor, in the variables' shapes."""
         if self.is_single:
             return [tensor]
         parts, start = [], 0
@@ -84,11 +87,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Route:
-    """Which rule updates a variable, and why.
+    """The rule that updates a variable.
 
     Attributes:
-        matrix: whether it takes matrix steps.
-        why: for people.
+        matrix: whether the variable takes orthogonalized (Muon-style) updates.
+        why: the reason, for `HybridOptimizer.describe`.
     """
 
     matrix: bool
@@ -96,21 +99,20 @@ class Route:
 
 
 def choose_routes(
-    variables: Sequence, choice: bool | Sequence[bool]
+    variables: Sequence[keras.Variable], choice: bool | Sequence[bool]
 ) -> list[Route]:
-    """Choose the rule of each variable, by shape and name, never by path.
+    """Choose the rule of each variable by its shape and name.
 
-    Paths differ before and after a model is saved; a weight's own name and
-    shape do not.
+    Paths would not do: they differ before and after a model is saved.
 
     Args:
         variables: the trainable variables.
-        choice: `False`, `True` for every kernel that is a matrix, or one
-            answer for each variable.
+        choice: `True` for the orthogonalized update of every kernel that is a
+            matrix, `False` for none, or one bool for each variable.
 
     Raises:
-        ValueError: there are more or fewer answers than variables, or a
-            variable of less than two dimensions is chosen.
+        ValueError: there are more or fewer bools than variables, or `True` for
+            a variable of less than two dimensions.
     """
     if choice is False:
         return [Route(False, "no matrix steps")] * len(variables)
@@ -136,7 +138,7 @@ def choose_routes(
     return [Route(matrix, "chosen") for matrix in choice]
 
 
-def _route(variable):
+def _route(variable: keras.Variable) -> Route:
     shape = tuple(variable.shape)
     if len(shape) < 2:
         return Route(False, "no matrix")
@@ -150,22 +152,25 @@ def _route(variable):
 
 
 def make_groups(
-    variables: Sequence, routes: Sequence[Route], *, fuse: bool
+    variables: Sequence[keras.Variable], routes: Sequence[Route], *, fuse: bool
 ) -> list[Group]:
-    """Gather small variables of the elementwise rule, a group for each dtype.
+    """Gather small variables in groups, one for each dtype.
 
     Args:
         variables: the trainable variables; those that are overwritten by their
             gradients have no group.
-        routes: theirs; each that takes matrix steps is a group of its own.
-        fuse: whether to gather; else every group is a single variable.
+        routes: rules of the variables; each variable with an orthogonalized
+            update is a group of its own.
+        fuse: whether variables are gathered; otherwise every group has a
+            single variable.
     """
-    groups, gathered = [], {}
+    groups: list[Group] = []
+    gathered: dict[str, list[int]] = {}
     for i, variable in enumerate(variables):
         if getattr(variable, "overwrite_with_gradient", False):
             continue
         size = math.prod(variable.shape)
-        if routes[i].matrix or not fuse or size >= _ALONE:
+        if routes[i].matrix or not fuse or size >= _LARGE:
             groups.append(_group(variables, [i], routes[i].matrix))
             continue
         gathered.setdefault(str(variable.dtype), []).append(i)
@@ -173,6 +178,10 @@ def make_groups(
     return groups
 
 
-def _group(variables, indices, matrix=False):
+def _group(
+    variables: Sequence[keras.Variable],
+    indices: Sequence[int],
+    matrix: bool = False,
+) -> Group:
     shapes = tuple(tuple(variables[i].shape) for i in indices)
     return Group(tuple(indices), shapes, matrix)

@@ -3,12 +3,25 @@
 import math
 import numbers
 from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import keras
 from keras import ops
 
+from kbp._utils.types import Tensor
 from kbp.optimizers.groups import choose_routes
 from kbp.optimizers.step import Step
+
+# For each argument that is a number, what it must be, in words and as a test.
+_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "beta_1": ("in [0, 1)", lambda x: 0 <= x < 1),
+    "beta_2": ("in [0, 1)", lambda x: 0 <= x < 1),
+    "epsilon": ("positive and finite", lambda x: x > 0),
+    "amsgrad_decay": ("in [0, 1]", lambda x: 0 <= x <= 1),
+    "preconditioner_power": ("in [0, 1]", lambda x: 0 <= x <= 1),
+    "learning_rate": ("finite and not negative", lambda x: x >= 0),
+    "weight_decay": ("finite and not negative", lambda x: x >= 0),
+}
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -35,8 +48,9 @@ class HybridOptimizer(keras.optimizers.Optimizer):
     weight decay; `p = 0` is SGD with Nesterov momentum at a learning rate of
     `(1 - beta_1) learning_rate`.
 
-    Matrix steps replace a kernel's step by the nearest semi-orthogonal matrix
-    to `n`, the direction of steepest descent under the spectral norm:
+    With `matrix_steps`, kernels take an orthogonalized (Muon-style) update: the
+    step is the nearest semi-orthogonal matrix to `n`, the direction of steepest
+    descent under the spectral norm:
 
         w = w - learning_rate (0.2 sqrt(max(rows, columns)) U V^T
                                + weight_decay w),        n = U S V^T
@@ -47,23 +61,24 @@ class HybridOptimizer(keras.optimizers.Optimizer):
 
     Everything acts after the replicas' gradients are summed: clipping,
     accumulation, averaging and decay, so that N replicas equal one. A step
-    whose gradients are not finite (or whose squares overflow) is skipped; of
-    accumulated gradients such a micro-batch's are left out.
+    whose gradients are not finite (or whose squares overflow) is skipped; when
+    gradients are accumulated, such a micro-batch is left out.
 
     Args:
         learning_rate: float, schedule or callable.
         beta_1: decay of the first moment, in [0, 1).
         beta_2: decay of the second moment, in [0, 1).
-        epsilon: positive; keeps the division finite.
+        epsilon: positive; it keeps the division finite.
         amsgrad_decay: `rho`, in [0, 1]; 1 keeps the maximum for ever.
         preconditioner_power: `p`, in [0, 1].
-        matrix_steps: `True` for every kernel but the last layer's, embeddings,
+        matrix_steps: whether kernels take the orthogonalized (Muon-style)
+            update: `True` for every kernel but the last layer's, embeddings,
             depthwise kernels and those of one column or row; or a bool for
-            each trainable variable, in the model's order. It is settled when
-            the optimizer is built, and saved with it.
-        max_skipped_steps: so many skipped steps in a row are an error. It is
-            raised by TensorFlow, unless XLA compiles the whole training step;
-            the count is in `skipped_in_a_row` everywhere.
+            each trainable variable, in the model's order. The choice is made
+            when the optimizer is built, and saved with it.
+        max_skipped_steps: number of skipped steps in a row that raises an
+            error on TensorFlow, unless XLA compiles the whole training step;
+            `skipped_in_a_row` counts them on every backend.
         weight_decay: decoupled weight decay, or `None`.
         **kwargs: what every Keras optimizer takes: `clipnorm`,
             `global_clipnorm`, `clipvalue`, `use_ema`, `loss_scale_factor`,
@@ -81,7 +96,7 @@ class HybridOptimizer(keras.optimizers.Optimizer):
     >>> round(float(w[0]), 3)  # 1 - 0.1 (0.9 * 0.1 / 0.19 + 1)
     0.853
 
-    Matrix steps for the convolutions alone:
+    Orthogonalized updates for the convolutions alone:
 
     >>> model = keras.Sequential(
     ...     [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]
@@ -101,7 +116,7 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         self,
         learning_rate: float
         | keras.optimizers.schedules.LearningRateSchedule
-        | Callable = 0.001,
+        | Callable[[], float] = 0.001,
         *,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
@@ -112,35 +127,19 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         max_skipped_steps: int = 10,
         weight_decay: float | None = None,
         name: str = "hybrid",
-        **kwargs,
+        **kwargs: Any,
     ):
-        _check("beta_1", beta_1, "in [0, 1)", lambda x: 0 <= x < 1)
-        _check("beta_2", beta_2, "in [0, 1)", lambda x: 0 <= x < 1)
-        _check("epsilon", epsilon, "positive and finite", lambda x: x > 0)
-        _check(
-            "amsgrad_decay", amsgrad_decay, "in [0, 1]", lambda x: 0 <= x <= 1
+        _check_numbers(
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            amsgrad_decay=amsgrad_decay,
+            preconditioner_power=preconditioner_power,
         )
-        _check(
-            "preconditioner_power",
-            preconditioner_power,
-            "in [0, 1]",
-            lambda x: 0 <= x <= 1,
-        )
-        rates = {"weight_decay": weight_decay}
         if isinstance(learning_rate, numbers.Real):
-            rates["learning_rate"] = learning_rate
-        for argument, value in rates.items():
-            if value is not None:
-                _check(
-                    argument, value, "finite and not negative", lambda x: x >= 0
-                )
-        if not isinstance(matrix_steps, bool):
-            matrix_steps = list(matrix_steps)
-            if not all(isinstance(choice, bool) for choice in matrix_steps):
-                raise ValueError(
-                    "Argument `matrix_steps` must be a bool or a sequence of "
-                    f"bools. Received: matrix_steps={matrix_steps}"
-                )
+            _check_numbers(learning_rate=learning_rate)
+        if weight_decay is not None:
+            _check_numbers(weight_decay=weight_decay)
         if not isinstance(max_skipped_steps, int) or max_skipped_steps < 1:
             raise ValueError(
                 "Argument `max_skipped_steps` must be an integer of 1 or more. "
@@ -157,12 +156,12 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         self.epsilon = epsilon
         self.amsgrad_decay = amsgrad_decay
         self.preconditioner_power = preconditioner_power
-        self.matrix_steps = matrix_steps
+        self.matrix_steps = _checked_choice(matrix_steps)
         self.max_skipped_steps = max_skipped_steps
         # Indices, where Keras's own list of exclusions cannot be saved.
-        self._undecayed = None
+        self._undecayed: list[int] | None = None
 
-    def build(self, variables):
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
             return
         variables = list(variables)
@@ -185,7 +184,11 @@ class HybridOptimizer(keras.optimizers.Optimizer):
             averages=getattr(self, "_model_variables_moving_average", None),
         )
 
-    def _backend_apply_gradients(self, grads, trainable_variables):
+    def _backend_apply_gradients(
+        self,
+        grads: Sequence[Tensor],
+        trainable_variables: Sequence[keras.Variable],
+    ) -> None:
         # Keras calls this with each replica's own gradients.
         gradients = {
             self._get_variable_index(variable): gradient
@@ -198,21 +201,21 @@ class HybridOptimizer(keras.optimizers.Optimizer):
 
     @property
     def skipped_steps(self) -> int:
-        """How many steps were skipped for gradients that were not finite."""
+        """The number of steps that were skipped for gradients not finite."""
         return self._count("skipped")
 
     @property
     def skipped_in_a_row(self) -> int:
-        """How many steps were skipped since the last that was not."""
+        """The number of steps that were skipped since the last update."""
         return self._count("skipped_in_a_row")
 
-    def _count(self, name):
+    def _count(self, name: str) -> int:
         if not self.built:
             return 0
         return int(ops.convert_to_numpy(self._step.counts[name]))
 
     def describe(self) -> str:
-        """Say how each variable is updated, and why.
+        """Describe how each variable is updated, and why.
 
         Returns:
             A line for each variable: its path and shape, the rule, where its
@@ -228,14 +231,18 @@ class HybridOptimizer(keras.optimizers.Optimizer):
             )
         return self._step.describe()
 
-    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+    def exclude_from_weight_decay(
+        self,
+        var_list: Sequence[keras.Variable] | None = None,
+        var_names: Sequence[str] | None = None,
+    ) -> None:
         """Exclude variables from weight decay, before the optimizer is built.
 
         Unlike Keras's own, the choice is saved with the optimizer.
 
         Args:
-            var_list: variables.
-            var_names: words; a variable whose name has one is excluded.
+            var_list: variables to exclude.
+            var_names: words; a variable is excluded if its name contains one.
 
         Raises:
             ValueError: the optimizer is built already.
@@ -248,7 +255,9 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         super().exclude_from_weight_decay(var_list, var_names)
         self._undecayed = None  # what a configuration said
 
-    def finalize_variable_values(self, var_list):
+    def finalize_variable_values(
+        self, var_list: Sequence[keras.Variable] | None
+    ) -> None:
         """Overwrite variables with their averages, if `use_ema=True`.
 
         Keras pairs averages and variables by position, wrongly where a layer
@@ -260,16 +269,16 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         if self.use_ema and self.built:
             super().finalize_variable_values(self._trainable_variables)
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         if self.built:  # before the first step there is no state
             for name, array in self._step.arrays().items():
                 store[name] = array
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         if list(store.keys()):
             self._step.load(store)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "beta_1": self.beta_1,
@@ -283,7 +292,11 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls,
+        config: dict[str, Any],
+        custom_objects: dict[str, Any] | None = None,
+    ) -> Self:
         config = dict(config)
         # Settled by `exclude_from_weight_decay`, which Keras does not save.
         undecayed = config.pop("undecayed", None)
@@ -292,10 +305,25 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         return optimizer
 
 
-def _check(argument, value, wanted, is_right):
-    is_number = isinstance(value, numbers.Real) and math.isfinite(value)
-    if not (is_number and is_right(value)):
+def _check_numbers(**arguments: Any) -> None:
+    """Raise a ValueError that names the first argument out of its range."""
+    for name, value in arguments.items():
+        wanted, is_right = _RANGES[name]
+        is_number = isinstance(value, numbers.Real) and math.isfinite(value)
+        if not (is_number and is_right(value)):
+            raise ValueError(
+                f"Argument `{name}` must be {wanted}. Received: {name}={value}"
+            )
+
+
+def _checked_choice(matrix_steps: bool | Sequence[bool]) -> bool | list[bool]:
+    """Return the argument `matrix_steps`, a sequence as a list of bools."""
+    if isinstance(matrix_steps, bool):
+        return matrix_steps
+    choice = list(matrix_steps)
+    if not all(isinstance(one, bool) for one in choice):
         raise ValueError(
-            f"Argument `{argument}` must be {wanted}. "
-            f"Received: {argument}={value}"
+            "Argument `matrix_steps` must be a bool or a sequence of bools. "
+            f"Received: matrix_steps={choice}"
         )
+    return choice

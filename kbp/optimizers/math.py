@@ -1,8 +1,10 @@
-"""The optimizer's maths on tensors, in keras.ops, without any state."""
+"""The optimizer's formulas on tensors, in `keras.ops`, without state."""
 
 import math
 
 from keras import ops
+
+from kbp._utils.types import Tensor
 
 # Coefficients of the quintics, one for each iteration, that take singular
 # values of 1e-3 to 1 nearest to 1; Amsel et al., The Polar Express, 2025.
@@ -15,40 +17,58 @@ _QUINTICS = (
 )
 
 
-def corrections(t, beta_1: float, beta_2: float, power: float) -> tuple:
-    """Return what removes the bias of the moments' zero start.
+def corrections(
+    t: Tensor, beta_1: float, beta_2: float, power: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the factors that correct the bias of moments that start at zero.
 
     Args:
         t: the step, 1, 2, ...; a scalar tensor.
         beta_1: decay of the first moment.
         beta_2: decay of the second moment.
-        power: the preconditioner's; without one there is no correction.
+        power: the preconditioner's power; at 0 there is no correction.
 
     Returns:
-        Three scalars: the factors of the first moment and of the gradient in
-        the look-ahead, and that of the second moment's root.
+        Three scalar tensors: the factors of the first moment and of the
+        gradient in the look-ahead, and the factor of the second moment's
+        root.
     """
     along = beta_1 / ops.power(_rest(beta_1, t + 1), power)
     ahead = (1 - beta_1) / ops.power(_rest(beta_1, t), power)
     return along, ahead, ops.rsqrt(_rest(beta_2, t))
 
 
-def _rest(beta, t):
-    # 1 - beta^t without the cancellation, which float32 would not stand.
+def _rest(beta: float, t: Tensor) -> Tensor:
+    # 1 - beta^t, computed without the cancellation of float32.
     return -ops.expm1(t * (math.log(beta) if beta else -math.inf))
 
 
-def precondition(lookahead, maximum, unbias, epsilon: float, power: float):
-    """Return `n_hat / (sqrt(vmax_hat) + epsilon)^power`."""
+def precondition(
+    lookahead: Tensor,
+    maximum: Tensor,
+    unbias: Tensor,
+    epsilon: float,
+    power: float,
+) -> Tensor:
+    """Return the elementwise step, `n / (sqrt(vmax_hat) + epsilon)^power`.
+
+    Args:
+        lookahead: `n`, the corrected look-ahead of the first moment.
+        maximum: the maximum of the second moment.
+        unbias: scalar tensor; factor of the second moment's root.
+        epsilon: added to the root.
+        power: the preconditioner's power.
+    """
     scale = ops.sqrt(maximum) * unbias + epsilon
     return lookahead / (scale if power == 1 else ops.power(scale, power))
 
 
-def matrix_direction(lookahead):
-    """Return the semi-orthogonal factor of a kernel's look-ahead, scaled.
+def matrix_direction(lookahead: Tensor) -> Tensor:
+    """Return the orthogonalized (Muon-style) update of a kernel.
 
     Args:
-        lookahead: `(..., outputs)`, flattened to `(rows, outputs)`.
+        lookahead: `(..., outputs)`, of which the polar form is taken as a
+            matrix `(rows, outputs)`.
 
     Returns:
         Tensor of the same shape. Its root mean square is that of an
@@ -62,15 +82,19 @@ def matrix_direction(lookahead):
     return ops.reshape(factor * 0.2 * math.sqrt(max(rows, columns)), shape)
 
 
-def orthogonalize(matrix):
-    """Return nearly the semi-orthogonal factor of a matrix's polar form.
+def orthogonalize(matrix: Tensor) -> Tensor:
+    """Approximate the semi-orthogonal factor of a matrix's polar form.
 
-    Newton-Schulz iteration in the matrix's own precision. The singular values
-    of the result are in 0.87 ... 1.13 where those of the input are above 0.002
-    of its Frobenius norm, below 1.13 elsewhere; zero stays zero.
+    It runs a Newton-Schulz iteration in the matrix's own precision. The
+    singular values of the result are in 0.87 ... 1.13 where those of the input
+    are above 0.002 of its Frobenius norm, below 1.13 elsewhere; zero stays
+    zero.
 
     Args:
         matrix: `(rows, columns)`.
+
+    Returns:
+        Tensor of the same shape.
 
     Reference:
         Jordan et al., Muon: An optimizer for hidden layers in neural networks,
@@ -89,16 +113,19 @@ def orthogonalize(matrix):
     return ops.transpose(x) if rows > columns else x
 
 
-def polar_factor(matrix, steps: int = 8):
+def polar_factor(matrix: Tensor, steps: int = 8) -> Tensor:
     """Return the semi-orthogonal factor of a matrix's polar form.
 
-    Newton-Schulz iteration with the cubic that converges to 1, after
-    `orthogonalize` has brought every singular value near it.
+    It runs the cubic Newton-Schulz iteration, which converges to singular
+    values of 1, after `orthogonalize` has brought all of them near 1.
 
     Args:
-        matrix: `(rows, columns)`, of singular values above 0.001 of its
-            Frobenius norm.
-        steps: iterations of the cubic.
+        matrix: `(rows, columns)`, whose singular values are above 0.001 of
+            its Frobenius norm.
+        steps: number of iterations of the cubic.
+
+    Returns:
+        Tensor of the same shape.
     """
     rows, columns = matrix.shape
     x = orthogonalize(matrix)

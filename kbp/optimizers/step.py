@@ -1,32 +1,36 @@
-"""One step of HybridOptimizer: its variables, and the order of its parts."""
+"""One step of HybridOptimizer: its variables and the order of its parts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
-from kbp.optimizers import execution, math
+from kbp._utils.types import Tensor
+from kbp.optimizers import execution
+from kbp.optimizers.execution import State
 from kbp.optimizers.groups import Group, Route, make_groups
-from kbp.optimizers.update import accumulate, average, make_update
+from kbp.optimizers.math import corrections
+from kbp.optimizers.update import Update, accumulate, average
 
 _MOMENTS = ("momentum", "velocity", "maximum")
 
 
 class Step:
-    """Takes summed gradients to new weights, on each replica.
+    """Updates the weights by summed gradients, on each replica.
 
     Args:
         optimizer: the built `HybridOptimizer`; its settings are read here.
         weights: the trainable variables.
-        routes: theirs.
-        undecayed: indices of those without weight decay.
+        routes: the rules that update them.
+        undecayed: indices of the variables without weight decay.
         sums: variables of accumulated gradients, if they are accumulated.
         averages: variables of averaged weights, if they are averaged.
 
     Attributes:
         moments: for each group the variables of its moments.
-        counts: updates made; steps skipped, in all and in a row.
+        counts: variables that count the updates and the skipped steps, in
+            all and in a row.
     """
 
     def __init__(
@@ -69,8 +73,8 @@ class Step:
             return _MOMENTS[:1]
         return _MOMENTS[:2] if self.optimizer.amsgrad_decay == 0 else _MOMENTS
 
-    def make_parts(self) -> list[tuple]:
-        """Return the numbers of groups that are updated by one call, and it."""
+    def make_parts(self) -> list[tuple[list[int], Callable[..., None]]]:
+        """Return the updates: which groups each serves, and its function."""
         parts = []
         for single in (True, False):
             numbers = [
@@ -80,23 +84,25 @@ class Step:
             ]
             if numbers:
                 groups = [self.groups[number] for number in numbers]
-                update = make_update(groups, self.optimizer, self.undecayed)
-                parts.append((numbers, self.execution.compile(update)))
+                update = Update(groups, self.optimizer, self.undecayed)
+                parts.append((numbers, self.execution.compile(update.apply)))
         return parts
 
-    def run(self, gradients: Mapping, learning_rate) -> None:
+    def run(
+        self, gradients: Mapping[int, Tensor], learning_rate: Tensor
+    ) -> None:
         """Take a step.
 
         Args:
-            gradients: by the index of their variables, as this replica has
-                them.
+            gradients: this replica's gradients, by the index of their
+                variables.
             learning_rate: scalar tensor.
         """
         gradients = {
             i: ops.cast(self.execution.dense(g), self.weights[i].dtype)
             for i, g in gradients.items()
         }
-        state = {
+        state: State = {
             "weights": self.weights,
             "moments": self.moments,
             "counts": self.counts,
@@ -106,7 +112,12 @@ class Step:
         }
         self.execution.run(self.take, gradients, learning_rate, state)
 
-    def take(self, gradients, learning_rate, state) -> None:
+    def take(
+        self,
+        gradients: Mapping[int, Tensor],
+        learning_rate: Tensor,
+        state: State,
+    ) -> None:
         """Take a step with summed gradients, on one replica's variables."""
         optimizer = self.optimizer
         micro_steps = optimizer.gradient_accumulation_steps or 1
@@ -134,10 +145,17 @@ class Step:
             self.average(accept, state)
         self.count(finite, accept, state["counts"])
 
-    def update(self, gradients, joined, learning_rate, accept, state):
+    def update(
+        self,
+        gradients: Mapping[int, Tensor],
+        joined: list[Tensor],
+        learning_rate: Tensor,
+        accept: Tensor,
+        state: State,
+    ) -> None:
         """Update the weights and moments of all groups."""
         optimizer, weights = self.optimizer, state["weights"]
-        factors = math.corrections(
+        factors = corrections(
             ops.cast(state["counts"]["updates"] + 1, "float32"),
             optimizer.beta_1,
             optimizer.beta_2,
@@ -154,7 +172,7 @@ class Step:
                 accept,
             )
 
-    def average(self, accept, state):
+    def average(self, accept: Tensor, state: State) -> None:
         """Update the averaged weights; overwrite the weights when due."""
         updates = state["counts"]["updates"]
         every = self.optimizer.ema_overwrite_frequency
@@ -167,7 +185,9 @@ class Step:
             ops.equal((updates + 1) % every, 0) if every else None,
         )
 
-    def count(self, finite, accept, counts):
+    def count(
+        self, finite: Tensor, accept: Tensor, counts: dict[str, keras.Variable]
+    ) -> None:
         """Count the step as taken or skipped."""
         updates, skipped, in_a_row = (
             counts[name] for name in ("updates", "skipped", "skipped_in_a_row")
@@ -187,7 +207,7 @@ class Step:
         }
         return "\n".join(line for _, line in sorted(lines.items()))
 
-    def describe_variable(self, i, group):
+    def describe_variable(self, i: int, group: Group) -> str:
         """Return the line of one variable."""
         variable, route = self.weights[i], self.routes[i]
         others = len(group.indices) - 1
@@ -205,8 +225,8 @@ class Step:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the state by name, each moment in its variables' shapes.
 
-        How variables are grouped is a matter of backend and machine; what is
-        saved is not.
+        The grouping of variables depends on backend and machine; the saved
+        state does not.
         """
         arrays = {
             name: ops.convert_to_numpy(variable)
@@ -222,7 +242,7 @@ class Step:
         """Take the state that `arrays` gave.
 
         Raises:
-            ValueError: it is the state of other variables or other settings.
+            ValueError: the state is that of other variables or settings.
         """
         expected = {name: a.shape for name, a in self.arrays().items()}
         # Keras's store has keys, but is not iterable itself.

@@ -1,10 +1,12 @@
 """A constraint that keeps a kernel semi-orthogonal."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
+from kbp._utils.types import Tensor
 from kbp.optimizers.math import polar_factor
 
 
@@ -19,7 +21,7 @@ class StiefelConstraint(keras.constraints.Constraint):
         W = P S,   P^T P = I
 
     Args:
-        scale: positive; the singular values of the result.
+        scale: positive; all singular values of the result.
 
     Raises:
         ValueError: `scale` is not positive; the kernel has less than two
@@ -47,7 +49,7 @@ class StiefelConstraint(keras.constraints.Constraint):
             )
         self.scale = scale
 
-    def __call__(self, w):
+    def __call__(self, w: Tensor) -> Tensor:
         shape = tuple(w.shape)
         if len(shape) < 2:
             raise ValueError(
@@ -57,5 +59,5 @@ class StiefelConstraint(keras.constraints.Constraint):
         matrix = ops.reshape(w, (math.prod(shape[:-1]), shape[-1]))
         return ops.reshape(self.scale * polar_factor(matrix), shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"scale": self.scale}

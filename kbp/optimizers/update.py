@@ -1,85 +1,119 @@
-"""The parts of a step that change variables, each on one replica."""
+"""The parts of a step that update variables, on one replica."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+import keras
 from keras import ops
 
-from kbp.optimizers import math
+from kbp._utils.types import Tensor
 from kbp.optimizers.groups import Group
+from kbp.optimizers.math import matrix_direction, precondition
 
 
-def make_update(
-    groups: Sequence[Group], optimizer, undecayed: Sequence[int]
-) -> Callable:
-    """Return the function that updates some groups of variables.
+class Update:
+    """The update of some groups of variables and of their moments.
 
     Args:
-        groups: whose variables are updated.
-        optimizer: the `HybridOptimizer`, whose settings are read once.
+        groups: groups of variables.
+        optimizer: the `HybridOptimizer`, whose settings are read here, once.
         undecayed: indices of the variables without weight decay.
-
-    Returns:
-        `update(present, gradients, weights, moments, scalars, accept)`. For
-        each group `gradients` holds a tensor in its shape, `weights` the list
-        of its variables and `moments` that of its moments; `present` the
-        indices of all variables that have a gradient, `scalars` the learning
-        rate and `math.corrections`. Without `accept`, a boolean tensor,
-        everything stays as it is.
     """
-    beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
-    epsilon, power = optimizer.epsilon, optimizer.preconditioner_power
-    retain, decay = optimizer.amsgrad_decay, optimizer.weight_decay or 0.0
 
-    def update(present, gradients, weights, moments, scalars, accept):
-        for i, group in enumerate(groups):
-            if not group.is_missing(present):
-                one(
-                    group,
-                    present,
-                    gradients[i],
-                    weights[i],
-                    moments[i],
-                    scalars,
-                    accept,
-                )
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        optimizer: keras.optimizers.Optimizer,
+        undecayed: Sequence[int],
+    ):
+        self.groups, self.undecayed = groups, undecayed
+        self.beta_1, self.beta_2 = optimizer.beta_1, optimizer.beta_2
+        self.epsilon = optimizer.epsilon
+        self.power = optimizer.preconditioner_power
+        self.retain = optimizer.amsgrad_decay
+        self.decay = optimizer.weight_decay or 0.0
 
-    def one(group, present, gradient, weights, moments, scalars, accept):
-        dtype = weights[0].dtype
-        rate, along, ahead, unbias = (ops.cast(x, dtype) for x in scalars)
-        # Factors of 1 and 0 that XLA fuses with the rule; a choice between old
-        # and new tensors takes it a third longer.
-        rate = rate * ops.cast(accept, dtype)
-        move = ops.cast(accept, dtype)
-        if not group.is_whole(present):
-            move = move * _mask(group, present, dtype)
-        gradient = ops.where(accept, gradient, ops.zeros_like(gradient))
+    def apply(
+        self,
+        present: Collection[int],
+        gradients: Sequence[Tensor],
+        weights: Sequence[Sequence[keras.Variable]],
+        moments: Sequence[Sequence[keras.Variable]],
+        scalars: Sequence[Tensor],
+        accept: Tensor,
+    ) -> None:
+        """Update all groups that have a gradient.
 
+        Args:
+            present: indices of all variables that have a gradient.
+            gradients: a tensor of each group's shape.
+            weights: the variables of each group.
+            moments: the moments of each group.
+            scalars: the learning rate and the `corrections`.
+            accept: boolean tensor; where it is false, nothing changes.
+        """
+        for i, group in enumerate(self.groups):
+            if group.is_missing(present):
+                continue
+            dtype = weights[i][0].dtype
+            rate, *factors = (ops.cast(x, dtype) for x in scalars)
+            # Factors of 1 and 0 that XLA fuses with the rule; a choice between
+            # old and new tensors takes it a third longer.
+            rate = rate * ops.cast(accept, dtype)
+            move = ops.cast(accept, dtype)
+            if not group.is_whole(present):
+                move = move * _mask(group, present, dtype)
+            gradient = ops.where(
+                accept, gradients[i], ops.zeros_like(gradients[i])
+            )
+            step = self.step(group, gradient, moments[i], move, factors)
+            self.move(group, present, weights[i], step, rate)
+
+    def step(
+        self,
+        group: Group,
+        gradient: Tensor,
+        moments: Sequence[keras.Variable],
+        move: Tensor,
+        factors: Sequence[Tensor],
+    ) -> Tensor:
+        """Update a group's moments and return its step, before the rate."""
+        along, ahead, unbias = factors
         m, *second = moments
-        new = [m + (gradient - m) * (move * (1 - beta_1))]
+        new = [m + (gradient - m) * (move * (1 - self.beta_1))]
         step = along * new[0] + ahead * gradient
         if group.matrix:
-            step = math.matrix_direction(step)
-        elif power:
+            step = matrix_direction(step)
+        elif self.power:
             v, *maximum = second
-            new.append(v + (ops.square(gradient) - v) * (move * (1 - beta_2)))
-            if retain:
-                kept = maximum[0] * (1 - move * (1 - retain))
+            change = move * (1 - self.beta_2)
+            new.append(v + (ops.square(gradient) - v) * change)
+            if self.retain:
+                kept = maximum[0] * (1 - move * (1 - self.retain))
                 new.append(ops.maximum(kept, new[1]))
-            step = math.precondition(step, new[-1], unbias, epsilon, power)
+            step = precondition(step, new[-1], unbias, self.epsilon, self.power)
         for moment, value in zip(moments, new, strict=True):
             moment.assign(value)
+        return step
+
+    def move(
+        self,
+        group: Group,
+        present: Collection[int],
+        weights: Sequence[keras.Variable],
+        step: Tensor,
+        rate: Tensor,
+    ) -> None:
+        """Move a group's weights that have a gradient, and let them decay."""
         for i, weight, part in zip(
             group.indices, weights, group.split(step), strict=True
         ):
             if i in present:
-                if decay and i not in undecayed:
-                    part = part + decay * weight
+                if self.decay and i not in self.undecayed:
+                    part = part + self.decay * weight
                 weight.assign(weight - rate * part)
 
-    return update
 
-
-def _mask(group, present, dtype):
+def _mask(group: Group, present: Collection[int], dtype: str) -> Tensor:
     return group.join(
         [
             ops.full(shape, float(i in present), dtype=dtype)
@@ -89,19 +123,24 @@ def _mask(group, present, dtype):
 
 
 def accumulate(
-    gradients: Mapping, sums: Sequence, finite, due, micro_steps: int
-) -> dict:
-    """Add gradients to running sums; empty all of these when an update is due.
+    gradients: Mapping[int, Tensor],
+    sums: Sequence[keras.Variable],
+    finite: Tensor,
+    due: Tensor,
+    micro_steps: int,
+) -> dict[int, Tensor]:
+    """Add gradients to running sums, which are reset when an update is due.
 
     Args:
-        gradients: of one micro-batch, by the index of their sums.
+        gradients: gradients of one micro-batch, by the index of their sums.
         sums: the variables that hold the sums.
-        finite: boolean tensor; without it the gradients are left out.
-        due: boolean tensor; whether the sums are to be used now.
-        micro_steps: micro-batches of an update.
+        finite: boolean tensor; where it is false, the gradients are left out.
+        due: boolean tensor; whether the sums are used now.
+        micro_steps: number of micro-batches of an update.
 
     Returns:
-        The sums of what has a gradient now, divided by `micro_steps`.
+        The sums of the variables that have a gradient now, divided by
+        `micro_steps`.
     """
     means = {}
     for i, total in enumerate(sums):
@@ -113,13 +152,20 @@ def accumulate(
     return means
 
 
-def average(weights, averages, accept, is_first, momentum, overwrite) -> None:
+def average(
+    weights: Sequence[keras.Variable],
+    averages: Sequence[keras.Variable | None],
+    accept: Tensor,
+    is_first: Tensor,
+    momentum: float,
+    overwrite: Tensor | None,
+) -> None:
     """Update the moving averages of weights.
 
     Args:
         weights: the variables.
         averages: the variables of their averages, `None` where there is none.
-        accept: boolean tensor; without it nothing changes.
+        accept: boolean tensor; where it is false, nothing changes.
         is_first: boolean tensor; the average then starts at the weights.
         momentum: share of the old average that is kept.
         overwrite: boolean tensor, whether the average replaces the weight, or

@@ -1,4 +1,4 @@
-"""8-bit quantization-aware training; but for races, what imports TFMOT."""
+"""8-bit quantization-aware training, with the quantizers of TFMOT."""
 
 from kbp.quantization.calibrate import calibrate, fake_quantizers
 from kbp.quantization.config import QuantizeConfig

@@ -6,13 +6,17 @@ of different ranges, that is several steps of the output: a model that does not
 round its biases is not what runs.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from kbp.layers import TransformedLayer
 
+Tensor = Any  # of any backend, or symbolic
 
-def round_to_grid(bias, scale):
+
+def round_to_grid(bias: Tensor, scale: Tensor) -> Tensor:
     """Return a bias rounded to multiples of a scale, where that is positive.
 
     Gradients pass as if nothing had been rounded.
@@ -46,17 +50,26 @@ class QuantizedLayer(TransformedLayer):
         `(channels,)`.
     """
 
-    def call(
-        self, inputs, input_scale=None, training=False, return_scale=False
-    ):
+    def call(  # type: ignore[override]  # in files, the scale comes second
+        self,
+        inputs: Tensor,
+        input_scale: Tensor | None = None,
+        training: bool = False,
+        return_scale: bool = False,
+    ) -> Tensor:
         if return_scale:
             return self._bias_scale(input_scale)
         return super().call(inputs, training=training, input_scale=input_scale)
 
-    def _bias_scale(self, input_scale):
+    def _bias_scale(self, input_scale: Tensor) -> Tensor:
         return input_scale * self.transforms[-1].scale()
 
-    def replacements(self, inputs, training, input_scale=None):
+    def replacements(
+        self,
+        inputs: Tensor,
+        training: bool,
+        input_scale: Tensor | None = None,
+    ) -> dict[int, Tensor]:
         found = super().replacements(inputs, training)
         bias = getattr(self.innermost, "bias", None)
         if input_scale is not None and bias is not None:
@@ -66,8 +79,12 @@ class QuantizedLayer(TransformedLayer):
         return found
 
     def compute_output_spec(
-        self, inputs, input_scale=None, training=False, return_scale=False
-    ):
+        self,
+        inputs: Tensor,
+        input_scale: Tensor | None = None,
+        training: bool = False,
+        return_scale: bool = False,
+    ) -> keras.KerasTensor:
         if return_scale:
             shape = self.transforms[-1].range_shape
             return keras.KerasTensor(shape, "float32")
@@ -88,7 +105,13 @@ class GridNormalization(keras.layers.BatchNormalization):
         training: bool.
     """
 
-    def call(self, inputs, bias_scale=None, training=None, mask=None):
+    def call(
+        self,
+        inputs: Tensor,
+        bias_scale: Tensor | None = None,
+        training: bool | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         outputs = super().call(inputs, training=training, mask=mask)
         if bias_scale is None:
             return outputs

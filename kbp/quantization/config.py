@@ -1,4 +1,4 @@
-"""How a layer of one's own is quantized."""
+"""Quantization settings of a person's own layers."""
 
 import keras
 

@@ -7,6 +7,7 @@ the 256 values.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,28 +17,11 @@ from kbp import graph
 from kbp.layers import FixedMask
 from kbp.quantization.policy import QuantizationPolicy
 
-_WITH_CHANNELS = (
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Dense,
-    layers.DepthwiseConv1D,
-    layers.DepthwiseConv2D,
-)
-# A positive factor of a channel passes through these.
-_HOMOGENEOUS = (
-    layers.Dropout,
-    layers.Identity,
-    layers.LeakyReLU,
-    layers.MaxPooling1D,
-    layers.MaxPooling2D,
-    layers.ReLU,
-    layers.ZeroPadding1D,
-    layers.ZeroPadding2D,
-)
+Pair = tuple[keras.layers.Layer, keras.layers.Layer]
 
 
 def equalized(
-    model: keras.Model, policy: QuantizationPolicy, batches: Sequence
+    model: keras.Model, policy: QuantizationPolicy, batches: Sequence[Any]
 ) -> keras.Model:
     """Return the same function with channels of alike ranges.
 
@@ -67,34 +51,36 @@ def equalized(
         return model
     copies = {}
 
-    def copy(layer):
+    def copy(layer: keras.Operation) -> keras.Operation:
         new = graph.clone_layer(layer)
         copies[graph.unwrapped(layer)] = graph.unwrapped(new)
         return new
 
     model = graph.replace_layers(model, copy)
     for (first, second), factor in zip(pairs, factors, strict=True):
-        _multiply_outputs(copies[first], 1 / factor)
-        kernel = copies[second].kernel
-        kernel.assign(graph.values_of(kernel) * factor[:, None])
+        graph.scale_outputs(copies[first], 1 / factor)
+        kernel = graph.kernel_of(copies[second])
+        axis = graph.traits_of(second).input_axis
+        shape = (-1, *[1] * (-1 - axis))
+        kernel.assign(graph.values_of(kernel) * factor.reshape(shape))
     return model
 
 
-def _pairs(model, policy) -> Iterator[tuple]:
+def _pairs(model: keras.Model, policy: QuantizationPolicy) -> Iterator[Pair]:
     """Yield two layers with nothing but homogeneous ones between them.
 
     The first has a kernel, or is the BatchNormalization behind one; the second
-    has a kernel of the same channels on the last axis but one.
+    has a kernel that reads the same channels.
     """
-    uses = graph.nodes(model)
-    operations = [use.operation for use in uses]
+    nodes = graph.nodes(model)
+    operations = [node.operation for node in nodes]
     free = {
         graph.unwrapped(layer)
         for layer in model.layers
         if all(type(t) is FixedMask for t in graph.transforms(layer))
     }
 
-    def is_free(layer):
+    def is_free(layer: keras.Operation) -> bool:
         return (
             layer in free
             and layer not in policy
@@ -105,42 +91,38 @@ def _pairs(model, policy) -> Iterator[tuple]:
             )
         )
 
-    for use in uses:
-        if type(use.operation) not in _WITH_CHANNELS:
+    for node in nodes:
+        if not graph.traits_of(node.operation).equalizable:
             continue
-        following = use.successor
+        following = node.successor
         if following and isinstance(
             following.operation, layers.BatchNormalization
         ):
-            use, following = following, following.successor
-            if not use.operation.scale:
+            node, following = following, following.successor
+            if not node.operation.scale:
                 continue
-        first = use.operation
+        first = node.operation
         while (
             following
-            and _is_homogeneous(following.operation)
+            and graph.traits_of(following.operation).homogeneous
             and following.operation not in policy
         ):
-            use, following = following, following.successor
-        if not following or type(following.operation) not in _WITH_CHANNELS:
+            node, following = following, following.successor
+        if not following:
             continue
         second = following.operation
         if (
-            is_free(first)
+            graph.traits_of(second).equalizable
+            and is_free(first)
             and is_free(second)
             and getattr(second, "groups", 1) == 1
         ):
             yield first, second
 
 
-def _is_homogeneous(operation):
-    return type(operation) in _HOMOGENEOUS and not (
-        type(operation) is layers.ReLU
-        and (operation.max_value is not None or operation.threshold)
-    )
-
-
-def _factors(model, pairs, batches):
+def _factors(
+    model: keras.Model, pairs: list[Pair], batches: Sequence[Any]
+) -> list[np.ndarray]:
     """Return of each pair what divides its channels, powers of two."""
     if not pairs or not batches:
         return []
@@ -152,18 +134,25 @@ def _factors(model, pairs, batches):
         ]
         for inputs in batches
     ]
-    kernels = [graph.values_of(second.kernel) for _, second in pairs]
     return [
-        _factor(np.max(found, axis=0), _largest(np.swapaxes(kernel, -1, -2)))
-        for *found, kernel in zip(*values, kernels, strict=True)
+        _factor(np.max(found, axis=0), _largest_weights(second))
+        for *found, (_, second) in zip(*values, pairs, strict=True)
     ]
 
 
-def _inputs_of(chosen, model):
+def _largest_weights(layer: keras.layers.Layer) -> np.ndarray:
+    """Return the greatest absolute weight of each channel that is read."""
+    kernel = graph.values_of(graph.kernel_of(layer))
+    return _largest(np.moveaxis(kernel, graph.traits_of(layer).input_axis, -1))
+
+
+def _inputs_of(
+    chosen: list[keras.layers.Layer], model: keras.Model
+) -> keras.Model:
     """Return a model of what goes into some layers of a model."""
     found = {}
 
-    def record(layer, *args, **kwargs):
+    def record(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         if graph.unwrapped(layer) in chosen:
             (found[graph.unwrapped(layer)],) = graph.tensors_of((args, kwargs))
         return layer(*args, **kwargs)
@@ -172,29 +161,16 @@ def _inputs_of(chosen, model):
     return keras.Model(inputs, [found[layer] for layer in chosen])
 
 
-def _largest(x):
+def _largest(x: Any) -> np.ndarray:
     """Return the greatest absolute value of each index of the last axis."""
     x = np.abs(keras.ops.convert_to_numpy(x)).astype("float64")
     return x.max(axis=tuple(range(x.ndim - 1)))
 
 
-def _factor(values, weights):
+def _factor(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     alive = (values > 0) & (weights > 0)
     exponents = np.zeros_like(values)
     if alive.any():
         found = np.log2(values[alive] / weights[alive]) / 2
         exponents[alive] = np.round(found - found.mean())
     return 2.0**exponents
-
-
-def _multiply_outputs(layer, factor):
-    """Multiply what a layer computes of each channel."""
-    if isinstance(layer, layers.BatchNormalization):
-        weights = [layer.gamma, *([layer.beta] if layer.center else [])]
-    else:
-        weights = [layer.kernel, *([layer.bias] if layer.use_bias else [])]
-    for weight in weights:
-        values = graph.values_of(weight)
-        # A depthwise kernel's channels are those of its last two axes.
-        shape = (-1,) if values.shape[-1] == factor.size else values.shape[-2:]
-        weight.assign(values * factor.reshape(shape))

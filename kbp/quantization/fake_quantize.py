@@ -1,5 +1,8 @@
 """Fake quantization as a Keras 3 layer, with TFMOT's arithmetic."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -10,6 +13,8 @@ from kbp.quantization import tfmot
 
 KINDS = ("input", "tensor", "kernel", "channel", "depthwise", "fixed")
 LEAST_RANGE = 1e-3
+Tensor = Any  # of any backend, or symbolic
+Shape = tuple[Any, ...]  # integers, `None` where the size is open
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -68,8 +73,8 @@ class FakeQuantize(KernelTransform):
         *,
         minimum: float | None = None,
         maximum: float | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_one_of(KINDS, kind=kind)
         if kind == "fixed" and not (
@@ -85,19 +90,19 @@ class FakeQuantize(KernelTransform):
         self.kind = kind
         self.minimum, self.maximum = minimum, maximum
         self.observing = False
-        self._observed = []
+        self._observed: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.quantizer = self._make_quantizer()
         # Quantizers are no Keras objects: they build upon an adapter.
-        self._ranges = (
+        self._ranges: Mapping[str, keras.Variable] = (
             self.quantizer.build(
                 self._view(input_shape), "range", _WeightAdapter(self)
             )
             or {}
         )
 
-    def _view(self, shape):
+    def _view(self, shape: Shape) -> Shape:
         """Return the shape that is rounded: ranges are of the last axis.
 
         A depthwise kernel's channels are those of its last two axes. TFMOT
@@ -105,9 +110,10 @@ class FakeQuantize(KernelTransform):
         """
         if self.kind != "depthwise":
             return tuple(shape)
-        return (1, *shape[:-2], shape[-2] * shape[-1])
+        channels, multiplier = shape[-2:]
+        return (1, *shape[:-2], channels * multiplier)
 
-    def _make_quantizer(self):
+    def _make_quantizer(self) -> Any:
         quantizers = tfmot.quantizers()
         if self.kind == "fixed":
             return quantizers.FixedQuantizer(
@@ -133,7 +139,7 @@ class FakeQuantize(KernelTransform):
         )
 
     @property
-    def _by_channel(self):
+    def _by_channel(self) -> bool:
         return self.kind in ("channel", "depthwise")
 
     @property
@@ -141,7 +147,7 @@ class FakeQuantize(KernelTransform):
         """The shape of the ranges, `()` or `(channels,)`."""
         return tuple(self._ranges["min_var"].shape) if self._ranges else ()
 
-    def scale(self):
+    def scale(self) -> Tensor:
         """Return the scale, the step between two values, of the range's shape.
 
         While ranges are observed it is zero: nothing is rounded then.
@@ -149,21 +155,30 @@ class FakeQuantize(KernelTransform):
         if self.observing:
             return ops.zeros(self.range_shape)
         if not self._ranges:
-            return ops.convert_to_tensor((self.maximum - self.minimum) / 255)
+            width = (self.maximum or 0.0) - (self.minimum or 0.0)
+            return ops.convert_to_tensor(width / 255)
         low, high = self._ranges["min_var"], self._ranges["max_var"]
         steps = 255 if self.kind in ("input", "tensor") else 254
         return (high - low) / steps
 
     def compute_output_spec(
-        self, inputs, training=False, update_range=True, return_scale=False
-    ):
+        self,
+        inputs: Tensor,
+        training: bool = False,
+        update_range: bool = True,
+        return_scale: bool = False,
+    ) -> keras.KerasTensor:
         if return_scale:
             return keras.KerasTensor(self.range_shape, "float32")
         return keras.KerasTensor(inputs.shape, inputs.dtype)
 
     def call(
-        self, inputs, training=False, update_range=True, return_scale=False
-    ):
+        self,
+        inputs: Tensor,
+        training: bool = False,
+        update_range: bool = True,
+        return_scale: bool = False,
+    ) -> Tensor:
         if return_scale:
             return self.scale()
         view = ops.cast(inputs, "float32")
@@ -182,7 +197,7 @@ class FakeQuantize(KernelTransform):
             outputs = ops.reshape(outputs, inputs.shape)
         return ops.cast(outputs, inputs.dtype)
 
-    def _measure(self, inputs):
+    def _measure(self, inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return the range that one tensor asks for; it contains zero."""
         axes = tuple(range(len(inputs.shape) - self._by_channel))
         low = ops.convert_to_numpy(ops.min(inputs, axis=axes))
@@ -221,7 +236,7 @@ class FakeQuantize(KernelTransform):
                 if self.kind not in ("input", "tensor"):
                     low.assign(low - LEAST_RANGE * empty)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "kind": self.kind,
@@ -233,10 +248,17 @@ class FakeQuantize(KernelTransform):
 class _WeightAdapter:
     """What a TFMOT quantizer takes for a tf_keras layer."""
 
-    def __init__(self, layer: keras.layers.Layer):
+    def __init__(self, layer: keras.layers.Layer) -> None:
         self.layer = layer
 
-    def add_weight(self, name, *, shape=None, initializer=None, trainable):
+    def add_weight(
+        self,
+        name: str,
+        *,
+        shape: int | tuple[int, ...] | None = None,
+        initializer: Any = None,
+        trainable: bool,
+    ) -> keras.Variable:
         shape = (shape,) if isinstance(shape, int) else tuple(shape or ())
         return self.layer.add_weight(
             name=name,

@@ -1,7 +1,11 @@
-"""The way into a layer that stays in float."""
+"""Layers that mark what stays in float, and feed it."""
+
+from typing import Any
 
 import keras
 from keras import ops
+
+Tensor = Any  # of any backend, or symbolic
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -22,19 +26,29 @@ class FloatGate(keras.layers.Layer):
 
     Returns:
         Tensor of the same shape.
+
+    Example:
+    >>> import numpy as np
+    >>> from kbp.quantization import FloatGate
+    >>> np.asarray(FloatGate("softmax")(np.array([0.5], "float32")))
+    array([0.5], dtype=float32)
     """
 
-    def __init__(self, layer: str, **kwargs):
+    def __init__(self, layer: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.layer = layer
 
-    def call(self, inputs, one=None):
+    def call(self, inputs: Tensor, one: Tensor | None = None) -> Tensor:
         return inputs if one is None else inputs * one
 
-    def compute_output_shape(self, inputs_shape, one_shape=None):
+    def compute_output_shape(
+        self,
+        inputs_shape: tuple[int | None, ...],
+        one_shape: tuple[()] | None = None,
+    ) -> tuple[int | None, ...]:
         return inputs_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "layer": self.layer}
 
 
@@ -47,15 +61,23 @@ class One(keras.layers.Layer):
 
     Returns:
         Tensor `()`, exactly 1 in float32.
+
+    Example:
+    >>> import numpy as np
+    >>> from kbp.quantization import One
+    >>> float(One()(np.array([[2.0, 3.0]], "float32")))
+    1.0
     """
 
     TINY = 1e-30  # vanishes beside 1
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         first = inputs[tuple([slice(0, 1)] * len(inputs.shape))]
         # The sum is 0 of an empty batch, which a replica may be given.
         value = ops.sum(ops.cast(first, self.compute_dtype))
         return 1 + self.TINY * ops.square(value)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[()]:
         return ()

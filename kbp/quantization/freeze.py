@@ -1,4 +1,4 @@
-"""Ranges and statistics that stand."""
+"""Freezing of quantization ranges and of normalization statistics."""
 
 import keras
 
@@ -14,6 +14,18 @@ def freeze(model: keras.Model) -> None:
 
     Args:
         model: a model from `quantize_aware`, changed in place.
+
+    Raises:
+        ValueError: the model's graph is not known.
+
+    Example:
+    >>> import keras, kbp
+    >>> from kbp.quantization import fake_quantizers, freeze, quantize_aware
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> quantized = quantize_aware(model)
+    >>> freeze(quantized)
+    >>> any(q.trainable for q in fake_quantizers(quantized))
+    False
     """
     for quantizer in fake_quantizers(model):
         quantizer.trainable = False

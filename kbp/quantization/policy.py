@@ -1,7 +1,8 @@
-"""How a user has layers quantized."""
+"""What a person has decided about the quantization of layers."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 from keras import layers
@@ -31,9 +32,9 @@ class QuantizationPolicy:
     def __init__(
         self,
         model: keras.Model,
-        skip: Sequence[str | type | Callable],
+        skip: Sequence[str | type | Callable[..., Any]],
         configs: Mapping[str | type, QuantizeConfig],
-    ):
+    ) -> None:
         if not isinstance(skip, list | tuple | set | frozenset):
             raise ValueError(
                 f"Argument `skip` must be a list. Received: skip={skip!r}"
@@ -59,31 +60,29 @@ class QuantizationPolicy:
                         f"{model.name}. Received: {key!r}{nearest(key, names)}"
                     )
         for operation in operations:
-            if self.skips(operation) and (
-                rules.is_moving(operation) or rules.is_averaging(operation)
-            ):
+            if self.skips(operation) and (rules.is_same_scale(operation)):
                 raise ValueError(
                     f"Layer {operation.name} in `skip` keeps the range of what "
                     "it is given; LiteRT computes it in integers."
                 )
 
-    def __contains__(self, operation):
+    def __contains__(self, operation: object) -> bool:
         return self.skips(operation) or self.config(operation) is not None
 
-    def skips(self, operation) -> bool:
+    def skips(self, operation: keras.Operation) -> bool:
         """Say whether a layer stays in float."""
-        return isinstance(operation, rules.UNIT_LAYERS) or bool(
+        return rules.takes_units(operation) or bool(
             {operation.name, type(operation)} & self.skip
         )
 
-    def config(self, operation) -> QuantizeConfig | None:
+    def config(self, operation: keras.Operation) -> QuantizeConfig | None:
         """Return the user's config of a layer."""
         for key in (operation.name, type(operation)):
             if key in self.configs:
                 return self.configs[key]
         return None
 
-    def rounds(self, operation) -> bool:
+    def rounds(self, operation: keras.Operation) -> bool:
         """Say whether nothing can be computed with a layer's result unrounded.
 
         So it is unless the user's config leaves the result open.
@@ -93,7 +92,7 @@ class QuantizationPolicy:
             config and config.get_output_quantizers(operation)
         )
 
-    def with_rounded_weights(self, layer):
+    def with_rounded_weights(self, layer: keras.Operation) -> keras.Operation:
         """Copy a layer; its weights, if there are any, are rounded last."""
         old = graph.unwrapped(layer)
         rounded = self.rounded_weights(old)
@@ -110,7 +109,9 @@ class QuantizationPolicy:
             new = TransformedLayer(new, [quantizer], kernel=name)
         return new
 
-    def rounded_weights(self, layer) -> list[tuple[str, FakeQuantize]]:
+    def rounded_weights(
+        self, layer: keras.Operation
+    ) -> list[tuple[str, FakeQuantize]]:
         """Return names of a layer's attributes, each with its quantizer."""
         if self.skips(layer):
             return []
@@ -122,13 +123,13 @@ class QuantizationPolicy:
                     layer
                 )
             ]
-        if type(layer) in rules.KERNELS:
-            kind, name = rules.KERNELS[type(layer)]
-            return [(name, FakeQuantize(kind))]
+        traits = graph.traits_of(layer)
+        if traits.kernel and traits.kernel_quantizer:
+            return [(traits.kernel, FakeQuantize(traits.kernel_quantizer))]
         return []
 
 
-def _class_of(function):
+def _class_of(function: Callable[..., Any]) -> type:
     """Return the class of a function's operations."""
     name = getattr(function, "__name__", "")
     if getattr(keras.ops, name, None) is function:
@@ -142,7 +143,7 @@ def _class_of(function):
     )
 
 
-def _attribute_of(layer, weight):
+def _attribute_of(layer: keras.layers.Layer, weight: keras.Variable) -> str:
     """Return the name under which a layer keeps a weight."""
     for name, value in vars(layer).items():
         if value is weight:

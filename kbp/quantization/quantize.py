@@ -1,6 +1,7 @@
 """Quantization-aware training for functional Keras 3 models."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -21,10 +22,10 @@ ATTENTION_OPS = (keras.ops.matmul, keras.layers.Softmax)
 
 def quantize_aware(
     model: keras.Model,
-    calibration_data: Iterable | None = None,
+    calibration_data: Iterable[Any] | None = None,
     *,
     calibration_batches: int = 8,
-    skip: Sequence[str | type | Callable] = (),
+    skip: Sequence[str | type | Callable[..., Any]] = (),
     configs: Mapping[str | type, QuantizeConfig] | None = None,
     round_biases: bool = True,
     equalize: bool = True,
@@ -87,19 +88,18 @@ def quantize_aware(
         raise ValueError(f"Model {model.name} is quantization-aware already.")
     policy = QuantizationPolicy(model, skip, {} if configs is None else configs)
     lowered = lower(model, policy)
-    for use in graph.nodes(lowered):
-        if use.operation not in policy:
-            rules.check(use)
-    batches = []
+    for node in graph.nodes(lowered):
+        if node.operation not in policy:
+            rules.check(node)
+    batches: list[Any] = []
     if calibration_data is not None:
         batches = take(model, calibration_data, calibration_batches)
     if equalize:
         lowered = equalized(lowered, policy, batches)
-    uses = graph.nodes(lowered)
     quantized = graph.replace_layers(
         lowered,
         policy.with_rounded_weights,
-        call=Placement(uses, policy, round_biases),
+        call=Placement(graph.nodes(lowered), policy, round_biases),
     )
     if batches:
         inputs = [(batch,) for batch in batches]

@@ -10,12 +10,12 @@ from rich import box
 from rich.table import Table
 
 from kbp._utils.files import write_atomically
+from kbp._utils.run_files import PREDICTIONS
 from kbp.reports import figures
 from kbp.reports.metrics_file import read_metrics
 from kbp.reports.stage import Stage
 from kbp.tasks import Task
 
-PREDICTIONS = "predictions.svg"
 # What `Verification.within_one` counts, by its unit.
 NEAR = {"LSB": "1 LSB", "float": "0.1% of the largest"}
 

@@ -1,27 +1,18 @@
 """Give a model trainable masks."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
-from keras import layers
 
 from kbp import graph
 from kbp._utils.arguments import check_one_of, check_penalty
 from kbp.errors import nearest
 from kbp.layers import DTM, FixedMask, TransformedLayer
-from kbp.layers.dtm import GRANULARITIES
+from kbp.layers.transforms.dtm import GRANULARITIES
 from kbp.sparsity.channels.cost import COSTS, multiply_adds
 from kbp.sparsity.gates import add_gates
-
-PRUNABLE = (
-    layers.Dense,
-    layers.EinsumDense,
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.DepthwiseConv2D,
-    layers.Conv2DTranspose,
-)
 
 
 def apply_dtm(
@@ -32,13 +23,13 @@ def apply_dtm(
     protect_ends: bool = True,
     penalty: float = 0.0,
     cost: str = "parameters",
-    **dtm,
+    **dtm: Any,
 ) -> keras.Model:
     """Put a `DTM` on every prunable kernel, or group of channels, of a model.
 
     Prunable are Dense, EinsumDense, Conv1D, Conv2D, DepthwiseConv2D and
-    Conv2DTranspose layers, also those inside kbp's composite layers and nested
-    models, which are unrolled.
+    Conv2DTranspose layers, and those whose `kbp.graph.LayerTraits` say so; also
+    inside kbp's composite layers and nested models, which are unrolled.
 
     Args:
         model: a functional or built Sequential model; left as it is.
@@ -82,26 +73,27 @@ def apply_dtm(
             f"Argument `skip` must be a list of names. Received: skip={skip!r}"
         )
     flat = graph.flatten(model)
-    uses = graph.nodes(flat)
-    names = {use.operation.name for use in uses}
+    nodes = graph.nodes(flat)
+    names = {node.operation.name for node in nodes}
     for name in skip:
         if name not in names:
             raise ValueError(
                 f"Argument `skip` names no layer of model {model.name}. "
                 f"Received: {name!r}{nearest(name, names)}"
             )
-    dense = {*skip, *(_ends(uses) if protect_ends else ())}
+    dense = {*skip, *(_ends(nodes) if protect_ends else ())}
     masks = _Masks(penalty, cost, dtm)
     if granularity == "channel":
         masked = add_gates(flat, dense, masks.wrap)
     else:
-        masked = _mask_kernels(flat, uses, dense, masks)
+        masked = _mask_kernels(flat, nodes, dense, masks)
     if masked is None:
         raise ValueError(
             f"Model {model.name} has nothing to prune: no kernel or group of "
             "channels is left outside `skip` and (with `protect_ends`) "
             "between its first and its last kernel, without a mask already, "
             "and clear of layers that need all channels."
+            f"{_hint(flat.operations)}"
         )
     masks.share_penalty()
     return masked
@@ -110,69 +102,105 @@ def apply_dtm(
 class _Masks:
     """Makes the masks of one model."""
 
-    def __init__(self, penalty, cost, arguments):
+    def __init__(
+        self, penalty: float, cost: str, arguments: dict[str, Any]
+    ) -> None:
         self.penalty, self.cost, self.arguments = penalty, cost, arguments
         self.made: list[tuple[DTM, float, int]] = []
 
-    def wrap(self, layer, calls):
+    def wrap(
+        self, layer: keras.layers.Layer, uses: list[graph.Node]
+    ) -> TransformedLayer:
         """Return a layer, or a gate of these uses' channels, with a mask."""
         inner = graph.unwrapped(layer)
         mask = DTM(**{"dtype": inner.variable_dtype, **self.arguments})
         if self.cost == "multiply_adds":
-            cost = sum(map(multiply_adds, calls))
+            cost = sum(map(multiply_adds, uses))
         else:
-            operations = {call.operation for call in calls}
+            operations = {node.operation for node in uses}
             cost = sum(op.count_params() for op in operations)
-        self.made.append((mask, cost, len(calls)))
+        self.made.append((mask, cost, len(uses)))
         # Behind fixed masks, before what bounds the masked kernel's gradient.
         others = graph.transforms(layer)
         fixed = [t for t in others if isinstance(t, FixedMask)]
         rest = [t for t in others if t not in fixed]
-        return TransformedLayer(inner, [*fixed, mask, *rest], name=layer.name)
+        kernel = graph.traits_of(inner).kernel or "kernel"  # of a gate
+        return TransformedLayer(
+            inner, [*fixed, mask, *rest], kernel=kernel, name=layer.name
+        )
 
-    def share_penalty(self):
+    def share_penalty(self) -> None:
         """Give each mask its share of the penalty, at each of its uses."""
         total = math.fsum(cost for _, cost, _ in self.made)
         for mask, cost, uses in self.made:
             mask.penalty = self.penalty * cost / (total * uses)
 
 
-def _mask_kernels(flat, uses, dense, masks):
+def _mask_kernels(
+    flat: keras.Model,
+    nodes: list[graph.Node],
+    dense: set[str],
+    masks: _Masks,
+) -> keras.Model | None:
     """Return the model with a mask on each prunable kernel without one."""
     masked = {
         layer.name
         for layer in flat.layers
         if any(isinstance(t, DTM) for t in graph.transforms(layer))
     }
-    calls = {}
-    for use in uses:
-        name = use.operation.name
-        if type(use.operation) in PRUNABLE and name not in {*dense, *masked}:
-            calls.setdefault(use.operation, []).append(use)
-    if not calls:
+    uses: dict[keras.Operation, list[graph.Node]] = {}
+    for node in nodes:
+        name = node.operation.name
+        if _is_prunable(node.operation) and name not in {*dense, *masked}:
+            uses.setdefault(node.operation, []).append(node)
+    if not uses:
         return None
 
-    def replacement(layer):
-        uses = calls.get(graph.unwrapped(layer))
+    def replacement(layer: keras.Operation) -> keras.Operation:
+        found = uses.get(graph.unwrapped(layer))
         new = graph.clone_layer(layer)
-        return masks.wrap(new, uses) if uses else new
+        return masks.wrap(new, found) if found else new
 
     return graph.replace_layers(flat, replacement)
 
 
-def _ends(uses):
+def _is_prunable(operation: keras.Operation) -> bool:
+    return "element" in graph.traits_of(operation).prunable
+
+
+def _has_kernel(operation: keras.Operation) -> bool:
+    """Say whether a layer, or what it is derived from, has such a kernel."""
+    return any(
+        "element" in graph.traits_of_class(base).prunable
+        for base in type(operation).__mro__
+        if issubclass(base, keras.layers.Layer)
+    )
+
+
+def _hint(operations: Iterable[keras.Operation]) -> str:
+    """Return what else to do where layers have kernels and no traits."""
+    names = graph.unregistered(map(graph.unwrapped, operations))
+    if not names:
+        return ""
+    return (
+        f" Register the traits of layer {', '.join(names)} with "
+        "kbp.graph.register_layer_traits."
+    )
+
+
+def _ends(nodes: list[graph.Node]) -> set[str]:
     """Name the kernels that read the input or give the output."""
     names = set()
     for edge, step in (("producers", "consumers"), ("consumers", "producers")):
-        todo = [use for use in uses if not getattr(use, edge)]
+        todo = [node for node in nodes if not getattr(node, edge)]
         seen = set()
         while todo:
-            use = todo.pop()
-            if use in seen:
+            node = todo.pop()
+            if node in seen:
                 continue
-            seen.add(use)
-            if isinstance(use.operation, PRUNABLE):
-                names.add(use.operation.name)
+            seen.add(node)
+            if _has_kernel(node.operation):
+                names.add(node.operation.name)
             else:
-                todo.extend(getattr(use, step))
+                todo.extend(getattr(node, step))
     return names

@@ -30,7 +30,7 @@ def allocate(
         relative = [_lamp(s) for s in scores]
         together = np.sort(np.concatenate(relative))
 
-    def counts(number):
+    def counts(number: int) -> list[int]:
         if not number:
             return rounded([0] * len(scores))
         if budget == "uniform":
@@ -47,7 +47,7 @@ def allocate(
     return counts(number)
 
 
-def _lamp(scores):
+def _lamp(scores: np.ndarray) -> np.ndarray:
     """Return each score's square over the sum of those not smaller, sorted.
 
     The largest has 1, so no layer goes wholly before all others have.

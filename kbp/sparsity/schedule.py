@@ -1,7 +1,9 @@
 """Driving DTM masks to a target sparsity while a model trains."""
 
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,12 +11,13 @@ from tensorboard.summary import Writer
 
 from kbp import graph
 from kbp._utils.arguments import check_integer, check_one_of
-from kbp.layers import DTM
+from kbp.layers import DTM, TransformedLayer
 from kbp.sparsity.budget import BUDGETS, allocate
 from kbp.sparsity.channels.cost import COSTS, Cost
 from kbp.sparsity.masks import hard_mask, masked_layers
 
 MEASURES = ("masks", *COSTS)
+Logs = dict[str, float] | None
 
 
 class DTMSchedule(keras.callbacks.Callback):
@@ -84,7 +87,7 @@ class DTMSchedule(keras.callbacks.Callback):
         multiple_of: int = 1,
         every: int | None = None,
         log_dir: str | Path | None = None,
-    ):
+    ) -> None:
         super().__init__()
         if target_sparsity is not None and not 0 <= target_sparsity < 1:
             raise ValueError(
@@ -115,7 +118,7 @@ class DTMSchedule(keras.callbacks.Callback):
         self.log_dir = log_dir
         self.history: list[dict[str, float]] = []
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         self.masked = [
             (layer, transform)
             for layer in masked_layers(self.model)
@@ -132,7 +135,7 @@ class DTMSchedule(keras.callbacks.Callback):
                 "One epoch of unknown length cannot be scheduled. Give `fit` "
                 "the argument `steps_per_epoch`."
             )
-        self.removed = self._share_of_masks
+        self.removed: Callable[[Sequence[int]], float] = self._share_of_masks
         if self.measure != "masks":
             self.removed = Cost(
                 graph.flatten(self.model),
@@ -140,12 +143,12 @@ class DTMSchedule(keras.callbacks.Callback):
                 self.measure,
             ).removed
         self._check_target()
-        self.progress = None
+        self.progress: float | None = None
         for _, dtm in self.masked:
             dtm.threshold_gradient.assign(float(self.target_sparsity is None))
         self.writer = Writer(str(self.log_dir)) if self.log_dir else None
 
-    def _check_target(self):
+    def _check_target(self) -> None:
         sizes = [dtm.size_of(layer.kernel.shape) for layer, dtm in self.masked]
         most = self.removed(self._rounded(sizes))
         if self.target_sparsity is not None and most < self.target_sparsity:
@@ -155,18 +158,18 @@ class DTMSchedule(keras.callbacks.Callback):
                 f"Received: target_sparsity={self.target_sparsity}"
             )
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.epoch, self.due = epoch, 1
         self.adjust(epoch / self.params["epochs"])
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         steps, epochs = self.params["steps"], self.params["epochs"]
         if steps and batch >= self.due:  # several batches may be one call
             every = self.every or max(1, steps * epochs // 200)
             self.due = batch + every - batch % every
             self.adjust((self.epoch + batch / steps) / epochs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.adjust((epoch + 1) / self.params["epochs"])
         sparsity = {
             layer.name: 1.0 - float(hard_mask(layer).mean())
@@ -183,16 +186,16 @@ class DTMSchedule(keras.callbacks.Callback):
                 self.writer.add_scalar(f"sparsity/{name}", share, epoch)
             self.writer.flush()
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, Any]:
         """Return what a training that goes on within an epoch must know."""
         return {"epoch": self.epoch, "due": self.due, "progress": self.progress}
 
-    def restore(self, state: dict) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Go on within an epoch, in place of `on_epoch_begin`."""
         self.epoch, self.due = state["epoch"], state["due"]
         self.progress = state["progress"]
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         if self.writer is not None:
             self.writer.close()
 
@@ -228,7 +231,7 @@ class DTMSchedule(keras.callbacks.Callback):
         ):
             dtm.threshold.assign(_threshold(s, count, tau))
 
-    def _rounded(self, counts):
+    def _rounded(self, counts: Sequence[int]) -> list[int]:
         """Let a multiple of channels stay, or all where there are fewer.
 
         One weight or channel always stays: a layer without any cuts the
@@ -242,24 +245,24 @@ class DTMSchedule(keras.callbacks.Callback):
             result.append(size - min(size, stay))
         return result
 
-    def _share_of_masks(self, counts):
+    def _share_of_masks(self, counts: Sequence[int]) -> float:
         sizes = [dtm.size_of(layer.kernel.shape) for layer, dtm in self.masked]
         return sum(counts) / sum(sizes)
 
 
-def _scores(layer, dtm):
+def _scores(layer: TransformedLayer, dtm: DTM) -> np.ndarray:
     """Return the scores of a mask, flat."""
     scores = dtm.scores(keras.ops.convert_to_tensor(layer.kernel))
     return keras.ops.convert_to_numpy(scores).ravel().astype(np.float64)
 
 
-def _unit(scores):
+def _unit(scores: np.ndarray) -> float:
     """Return the scores' standard deviation, more where they hardly differ."""
     floor = 0.1 * float(np.abs(scores).mean())
     return max(float(scores.std()), floor, 1e-12)
 
 
-def _threshold(scores, count, temperature):
+def _threshold(scores: np.ndarray, count: int, temperature: float) -> float:
     """Return a threshold at or below which so many scores lie, or fewer.
 
     Equal scores stay together: a layer whose channels are all alike, because

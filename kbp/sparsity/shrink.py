@@ -1,6 +1,8 @@
 """Take pruned channels out of a network."""
 
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,7 +10,7 @@ import numpy as np
 from kbp import graph
 from kbp._utils.arguments import check_integer
 from kbp.sparsity.channels.rules import trace
-from kbp.sparsity.channels.tracing import Cut, Trace
+from kbp.sparsity.channels.tracing import IndexMap, Trace
 from kbp.sparsity.strip import strip
 
 
@@ -65,74 +67,80 @@ def shrink(model: keras.Model, *, multiple_of: int = 1) -> keras.Model:
 
 
 def _kept(traced: Trace, multiple_of: int) -> np.ndarray:
-    """Return for each label whether it stays, `(labels,)`."""
+    """Return for each channel group whether it stays, `(groups,)`."""
     stays = ~traced.removable()
-    roots = traced.labels.roots(np.arange(len(stays)))
+    roots = traced.groups.roots(np.arange(len(stays)))
     given = [
-        roots[labels]
-        for cut in traced.cuts.values()
-        for labels in cut.sizes.values()
-        if labels.ndim == 1
+        roots[groups]
+        for mapping in traced.index_maps.values()
+        for groups in mapping.sizes.values()
+        if groups.ndim == 1
     ]
     before = -1
     while before != (before := stays.sum()):
-        for labels in given:
-            for label in labels[~stays[labels]]:
-                count = int(stays[labels].sum())
+        for groups in given:
+            for group in groups[~stays[groups]]:
+                count = int(stays[groups].sum())
                 if count and count % multiple_of == 0:
                     break
-                stays[roots == label] = True
+                stays[roots == group] = True
     return stays
 
 
 class _Cutter:
-    """Rebuilds a model with the labels that stay."""
+    """Rebuilds a model with the channel groups that stay."""
 
-    def __init__(self, traced: Trace, stays: np.ndarray):
+    def __init__(self, traced: Trace, stays: np.ndarray) -> None:
         self.traced, self.stays = traced, stays
-        self.pairs: list[tuple] = []
+        self.pairs: list[
+            tuple[keras.layers.Layer, keras.layers.Layer, IndexMap]
+        ] = []
 
-    def rebuild(self, model):
+    def rebuild(self, model: keras.Model) -> keras.Model:
         numbers = itertools.count()
 
-        def call(layer, *args, **kwargs):
-            labels = self.traced.reshapes.get(next(numbers))
-            if labels is not None and not isinstance(layer, keras.Layer):
-                shape = self.shape(layer.newshape[1:], labels)
+        def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+            groups = self.traced.reshapes.get(next(numbers))
+            if groups is not None and not isinstance(layer, keras.Layer):
+                shape = self.shape(layer.newshape[1:], groups)
                 layer = type(layer)(
                     (layer.newshape[0], *shape), name=layer.name
                 )
             return layer(*args, **kwargs)
 
         small = graph.rewrite(model, layer=self.smaller, call=call)
-        for old, new, cut in self.pairs:
-            self.carry(old, new, cut)
+        for old, new, mapping in self.pairs:
+            self.carry(old, new, mapping)
         return small
 
-    def smaller(self, layer):
+    def smaller(self, layer: keras.Operation) -> keras.Operation:
         if not isinstance(layer, keras.Layer):
             return layer
         inner = graph.unwrapped(layer)
-        cut = self.traced.cuts.get(inner, Cut({}))
+        mapping = self.traced.index_maps.get(inner, IndexMap({}))
         sizes = {
-            name: self.size(inner, name, labels)
-            for name, labels in cut.sizes.items()
+            name: self.size(inner, name, groups)
+            for name, groups in mapping.sizes.items()
         }
         new = graph.clone_layer(layer, **sizes)
-        self.pairs.append((inner, graph.unwrapped(new), cut))
+        self.pairs.append((inner, graph.unwrapped(new), mapping))
         return new
 
-    def size(self, layer, name, labels):
+    def size(
+        self, layer: keras.Operation, name: str, groups: np.ndarray
+    ) -> int | tuple[int, ...]:
         if name == "target_shape":
-            return self.shape(layer.target_shape, labels)
-        count = int(self.stays[labels].sum())
+            return self.shape(layer.target_shape, groups)
+        count = int(self.stays[groups].sum())
         if name == "output_shape":  # of EinsumDense
             return (*layer.partial_output_shape[:-1], count)
         return count
 
-    def shape(self, sizes, labels):
-        """Return a target shape, with less where labels go."""
-        stays = self.stays[labels]
+    def shape(
+        self, sizes: Sequence[int], groups: np.ndarray
+    ) -> tuple[int, ...]:
+        """Return a target shape, with less where groups go."""
+        stays = self.stays[groups]
         shape = list(sizes)
         for axis, size in enumerate(stays.shape):
             others = tuple(a for a in range(stays.ndim) if a != axis)
@@ -141,14 +149,20 @@ class _Cutter:
                 shape[axis] = count
         return tuple(shape)
 
-    def carry(self, old, new, cut):
+    def carry(
+        self,
+        old: keras.layers.Layer,
+        new: keras.layers.Layer,
+        mapping: IndexMap,
+    ) -> None:
         """Copy the weights that stay."""
         axes = {
-            id(getattr(old, name)): cut.weights[name] for name in cut.weights
+            id(getattr(old, name)): groups
+            for name, groups in mapping.weights.items()
         }
         for source, target in zip(old.variables, new.variables, strict=True):
             values = graph.values_of(source)
-            for axis, labels in axes.get(id(source), {}).items():
-                values = np.compress(self.stays[labels], values, axis)
+            for axis, groups in axes.get(id(source), {}).items():
+                values = np.compress(self.stays[groups], values, axis)
             target.assign(values)
         new.trainable = old.trainable

@@ -1,12 +1,19 @@
 """Make decided masks permanent."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
 from kbp import graph
-from kbp.layers import DTM, ChannelScale, FixedMask, TransformedLayer
-from kbp.sparsity.gates import fold_gate, is_foldable
+from kbp.layers import (
+    DTM,
+    ChannelScale,
+    FixedMask,
+    KernelTransform,
+    TransformedLayer,
+)
+from kbp.sparsity.channels.places import is_foldable
 from kbp.sparsity.masks import hard_mask, masked_layers
 
 
@@ -20,6 +27,9 @@ def strip(model: keras.Model) -> keras.Model:
         A new, uncompiled model of plain Keras layers, with zeros where the
         masks were, and the same outputs at inference.
 
+    Raises:
+        ValueError: the model's graph is not known.
+
     Example:
     >>> import kbp
     >>> model = kbp.models.PyramidBPNet((16, 16, 1), 10, width=16)
@@ -30,10 +40,10 @@ def strip(model: keras.Model) -> keras.Model:
     model = graph.flatten(model)
     # One that cannot be folded at each of its uses stays, with zeros.
     can_go: dict[str, bool] = {}
-    for call in graph.nodes(model):
-        if isinstance(call.operation, ChannelScale):
-            name = call.operation.name
-            can_go[name] = can_go.get(name, True) and _follows_foldable(call)
+    for node in graph.nodes(model):
+        if isinstance(node.operation, ChannelScale):
+            name = node.operation.name
+            can_go[name] = can_go.get(name, True) and _follows_foldable(node)
     gates = {name for name, can in can_go.items() if can}
     # In this order: a factor on a kernel would change what its mask decides.
     return _without(gates, _fold(model, lambda transform: None))
@@ -48,25 +58,39 @@ def fix_masks(model: keras.Model) -> keras.Model:
     Returns:
         A new, uncompiled model with the same outputs at inference. Training
         it changes no mask: a pruned weight stays exactly zero.
+
+    Raises:
+        ValueError: the model's graph is not known.
+
+    Example:
+    >>> import kbp
+    >>> model = kbp.models.PyramidBPNet((16, 16, 1), 10, width=16)
+    >>> fixed = kbp.sparsity.fix_masks(kbp.sparsity.apply_dtm(model))
+    >>> layer = next(kbp.sparsity.masked_layers(fixed))
+    >>> type(layer.transforms[0]).__name__
+    'FixedMask'
     """
     return _fold(graph.flatten(model), lambda transform: FixedMask())
 
 
-def _fold(model: keras.Model, replace_mask: Callable) -> keras.Model:
+def _fold(
+    model: keras.Model,
+    replace_mask: Callable[[KernelTransform], FixedMask | None],
+) -> keras.Model:
     """Multiply kernels by their masks; replace or (`None`) drop the masks."""
     masked = set(masked_layers(model))
     pairs = []
 
-    def folded(layer):
+    def folded(layer: keras.Operation) -> keras.Operation:
         if layer not in masked:
             return graph.clone_layer(layer)
-        kept = [
+        transforms = [
             replace_mask(t)
             if isinstance(t, DTM | FixedMask)
             else graph.clone_layer(t)
             for t in layer.transforms
         ]
-        kept = [t for t in kept if t is not None]
+        kept = [t for t in transforms if t is not None]
         new = graph.clone_layer(layer.layer, name=layer.name)
         if kept:
             new = TransformedLayer(new, kept, kernel=layer.kernel_attribute)
@@ -84,8 +108,8 @@ def _fold(model: keras.Model, replace_mask: Callable) -> keras.Model:
     return new_model
 
 
-def _follows_foldable(call):
-    before = call.producers[0] if call.producers else None
+def _follows_foldable(node: graph.Node) -> bool:
+    before = node.producers[0] if node.producers else None
     return bool(before and is_foldable(before) and before.successor)
 
 
@@ -94,20 +118,20 @@ def _without(gates: set[str], model: keras.Model) -> keras.Model:
     if not gates:
         return model
     before = {
-        call.producers[0].operation.name: call.operation
-        for call in graph.nodes(model)
-        if call.operation.name in gates
+        node.producers[0].operation.name: node.operation
+        for node in graph.nodes(model)
+        if node.operation.name in gates
     }
 
-    def replacement(layer):
+    def replacement(layer: keras.Operation) -> keras.Operation:
         return layer if layer.name in gates else graph.clone_layer(layer)
 
-    def call(layer, *args, **kwargs):
+    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         return args[0] if layer.name in gates else layer(*args, **kwargs)
 
     plain = graph.replace_layers(model, replacement, call=call)
     for name, gate in before.items():
         factors = graph.values_of(gate.kernel)
         layer = graph.unwrapped(plain.get_layer(name))
-        fold_gate(layer, factors.repeat(gate.repeats))
+        graph.scale_outputs(layer, factors.repeat(gate.repeats))
     return plain

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from kbp import graph
-from kbp.layers import DTM, ChannelScale
+from kbp.layers import DTM, ChannelScale, TransformedLayer
 from kbp.sparsity.channels.cost import multiply_adds
-from kbp.sparsity.gates import source_of
+from kbp.sparsity.channels.places import source_of
 from kbp.sparsity.masks import hard_mask, masked_layers
 
 
@@ -27,6 +27,12 @@ class KernelSummary:
         threshold: of the mask; `None` for a fixed one.
         multiply_adds: of the dense layer, or of all layers that give the
             channels, on one example.
+
+    Example:
+    >>> from kbp.sparsity import KernelSummary
+    >>> row = KernelSummary("dense", (4, 5), 20, 5, 5, 0.1, 20)
+    >>> row.sparsity, row.kept_multiply_adds
+    (0.75, 5)
     """
 
     name: str
@@ -59,6 +65,16 @@ def summary(
 
     Returns:
         One `KernelSummary` for each mask.
+
+    Example:
+    >>> import io, rich.console, kbp
+    >>> model = kbp.models.PyramidBPNet((16, 16, 1), 10, width=16)
+    >>> console = rich.console.Console(file=io.StringIO())
+    >>> rows = kbp.sparsity.summary(
+    ...     kbp.sparsity.apply_dtm(model), console=console
+    ... )
+    >>> rows[0].name, rows[0].sparsity
+    ('scale0_dense', 0.0)
     """
     rows = _rows(model)
     table = Table(title=f"Masks of {model.name}")
@@ -98,6 +114,19 @@ def kernel_sparsity(model: keras.Model) -> float:
 
     Kernels are the weights of two or more dimensions. Masks that a model
     still carries count as if they were stripped.
+
+    Args:
+        model: a functional or built Sequential model.
+
+    Returns:
+        The share, in [0, 1]; 0 without kernels.
+
+    Example:
+    >>> import keras, numpy as np, kbp
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    >>> model.set_weights([np.eye(2), np.zeros(2)])
+    >>> kbp.sparsity.kernel_sparsity(model)
+    0.5
     """
     zeros = size = 0
     for layer in graph.flatten(model).layers:
@@ -113,25 +142,25 @@ def kernel_sparsity(model: keras.Model) -> float:
     return zeros / size if size else 0.0
 
 
-def _rows(model):
+def _rows(model: keras.Model) -> list[KernelSummary]:
     costs: dict[keras.Operation, int] = {}
     flat = graph.flatten(model)
-    for call in graph.nodes(flat):
-        source = call
-        if isinstance(call.operation, ChannelScale) and call.producers:
-            source = source_of(call.producers[0])
-        cost = costs.get(call.operation, 0)
-        costs[call.operation] = cost + multiply_adds(source)
+    for node in graph.nodes(flat):
+        source = node
+        if isinstance(node.operation, ChannelScale) and node.producers:
+            source = source_of(node.producers[0])
+        cost = costs.get(node.operation, 0)
+        costs[node.operation] = cost + multiply_adds(source)
     return [_row(layer, costs[layer.layer]) for layer in masked_layers(flat)]
 
 
-def _share(part, whole):
+def _share(part: int, whole: int) -> str:
     units = ((1e9, " G"), (1e6, " M"), (1e3, " k"), (1, ""))
     unit, name = next(u for u in units if whole >= u[0] or u[0] == 1)
     return f"{part / unit:.3g}/{whole / unit:.3g}{name}"
 
 
-def _row(layer, cost):
+def _row(layer: TransformedLayer, cost: int) -> KernelSummary:
     mask = hard_mask(layer)
     values = graph.values_of(layer.kernel)
     thresholds = [

@@ -1,4 +1,4 @@
-"""From a recipe to a trained, pruned, quantized and exported model."""
+"""Training by recipe: fit, prune, quantize, export, verify, report."""
 
 from kbp.training.distribution import create_strategy
 from kbp.training.pipeline import run

@@ -1,4 +1,4 @@
-"""What happens beside the steps of `fit`."""
+"""Keras callbacks that save checkpoints, the best weights and metrics."""
 
 import csv
 import io
@@ -6,9 +6,11 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kbp._utils.files import write_atomically
 from kbp.reports.metrics_file import read_metrics
@@ -16,49 +18,21 @@ from kbp.sparsity import DTMSchedule
 from kbp.training.checkpoint import Checkpoints
 from kbp.training.stopping import Stopping
 
-
-class DivergedError(FloatingPointError):
-    """Gradients were not finite too often.
-
-    Attributes:
-        step: the last of those that were skipped, from 0.
-    """
-
-    def __init__(self, step: int):
-        super().__init__(f"The gradients of step {step} are not finite.")
-        self.step = step
-
-
-class FiniteGradients(keras.callbacks.Callback):
-    """Stop a training whose gradients stay infinite or not a number.
-
-    `HybridOptimizer` skips such a step and counts it; one batch in a thousand
-    may well be so.
-
-    Args:
-        most: so many in a row are too many.
-    """
-
-    def __init__(self, most: int = 5):
-        super().__init__()
-        self.most = most
-
-    def on_train_batch_end(self, batch, logs=None):
-        optimizer = self.model.optimizer
-        if optimizer.skipped_in_a_row >= self.most:
-            raise DivergedError(int(optimizer.iterations.numpy()) - 1)
+# The loss and metrics of a batch or an epoch, by name.
+Logs = dict[str, float] | None
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Save the whole state of the training after each epoch, and at a stop.
+    """Saves the state of the training after each epoch, and when asked to stop.
 
     Args:
-        checkpoints: where to.
-        stopping: says when the process is asked to stop.
-        steps: of an epoch.
-        others: callbacks with a `state` of their own.
-        within: whether it stops within an epoch, too. One of several workers
-            cannot: what the metrics count lies with all of them.
+        checkpoints: the stage's checkpoints.
+        stopping: knows whether the process was asked to stop.
+        steps: number of steps of an epoch.
+        others: callbacks whose `state()` is saved too.
+        within: whether the training may stop within an epoch. One of several
+            workers may not, because the metrics' counts are spread over all
+            of them.
     """
 
     def __init__(
@@ -74,28 +48,32 @@ class Checkpoint(keras.callbacks.Callback):
         self.checkpoints, self.stopping = checkpoints, stopping
         self.steps, self.others = steps, others
         self.within = within
-        self.logs = {}
+        self.logs: dict[str, float] = {}
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.stopping.unsaved = self.within
         self.inside = batch + 1
         if self.inside == self.steps:
-            # Before an evaluation counts anew.
-            self.logs = {key: float(value) for key, value in logs.items()}
+            # The evaluation resets the metrics.
+            self.logs = {
+                key: float(value) for key, value in (logs or {}).items()
+            }
         self.stop_if_asked()
 
-    def on_test_batch_end(self, batch, logs=None):
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.stop_if_asked()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.inside, self.logs = 0, {}
         self.save()
 
-    def stop_if_asked(self):
+    def stop_if_asked(self) -> None:
+        """Save and end the process if that was requested."""
         if self.stopping.requested and self.within:
             self.save()
 
-    def save(self):
+    def save(self) -> None:
+        """Save a checkpoint, within an epoch with the metrics' counts."""
         within = 0 < self.inside < self.steps
         variables = self.model.metrics_variables if within else ()
         state = {
@@ -108,70 +86,21 @@ class Checkpoint(keras.callbacks.Callback):
         self.stopping.saved()
 
 
-class Callbacks(keras.callbacks.CallbackList):
-    """Callbacks that go on in the middle of an epoch as if it were whole.
-
-    Args:
-        callbacks: those that `Checkpoint` was given as `others` come first.
-        model: that trains.
-        epochs: of the whole training.
-        steps: of a whole epoch.
-        state: of a checkpoint, empty at the start.
-    """
-
-    def __init__(self, callbacks, model, *, epochs, steps, state):
-        super().__init__(
-            callbacks,
-            add_history=True,
-            add_progbar=True,
-            model=model,
-            epochs=epochs,
-            steps=steps,
-            verbose=1,
-        )
-        self.state, self.inside = state, state.get("inside", 0)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if not self.inside:
-            super().on_epoch_begin(epoch, logs)
-            return
-        if self.state["metrics"]:
-            for variable, value in zip(
-                self.model.metrics_variables, self.state["metrics"], strict=True
-            ):
-                variable.assign(value)
-        states = self.state["callbacks"]
-        for callback, state in zip(self.callbacks, states, strict=False):
-            callback.restore(state)
-        for callback in self.callbacks[len(states) :]:
-            callback.on_epoch_begin(epoch, logs)
-
-    def on_train_batch_begin(self, batch, logs=None):
-        super().on_train_batch_begin(batch + self.inside, logs)
-
-    def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch + self.inside, logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        super().on_epoch_end(epoch, logs)
-        self.inside = 0
-
-
 class KeepBest(keras.callbacks.Callback):
-    """Remember the weights with the least validation loss, the start's too.
+    """Keeps the weights with the least validation loss, the first included.
 
-    They lie in a file, so that a resumed training knows them.
+    They are kept in a file, from which a resumed training continues.
 
     Args:
-        path: the file.
+        path: path of the file.
         data: validation batches.
     """
 
-    def __init__(self, path: Path, data):
+    def __init__(self, path: Path, data: tf.data.Dataset):
         super().__init__()
         self.path, self.data = path, data
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         if self.path.is_file():
             with np.load(self.path) as kept:
                 self.least = float(kept["loss"])
@@ -179,10 +108,11 @@ class KeepBest(keras.callbacks.Callback):
         self.least = math.inf
         self.keep(self.model.evaluate(self.data, verbose=0, return_dict=True))
 
-    def on_epoch_end(self, epoch, logs=None):
-        self.keep({"loss": logs["val_loss"]})
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.keep({"loss": (logs or {})["val_loss"]})
 
-    def keep(self, logs):
+    def keep(self, logs: dict[str, float]) -> None:
+        """Write the model's weights if their loss is the least."""
         if logs["loss"] < self.least:
             self.least = logs["loss"]
             content = io.BytesIO()
@@ -192,22 +122,22 @@ class KeepBest(keras.callbacks.Callback):
 
     @staticmethod
     def restore(path: Path, model: keras.Model) -> None:
-        """Give a model the weights that a file remembers."""
+        """Set a model to the weights that a file holds."""
         with np.load(path) as kept:
             count = len(kept.files) - 1
             model.set_weights([kept[f"arr_{i}"] for i in range(count)])
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Keep one row per epoch of every stage in a CSV file.
+    """Writes one row for each epoch of every stage to a CSV file.
 
-    The file is written whole after each epoch. Rows of epochs that a resumed
+    The whole file is written after each epoch. Rows of epochs that a resumed
     stage trains again are replaced.
 
     Args:
-        path: the file; what it holds of other stages stays.
+        path: path of the file; its rows of other stages stay.
         stage: name of the stage that trains.
-        schedule: whose sparsity of each layer is logged too.
+        schedule: pruning schedule, whose sparsity of each layer is logged.
     """
 
     def __init__(
@@ -218,13 +148,13 @@ class MetricsLog(keras.callbacks.Callback):
         self.stage = stage
         self.schedule = schedule
 
-    def on_train_begin(self, logs=None):
-        self.rows = read_metrics(self.path)
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.rows: list[dict[str, Any]] = read_metrics(self.path)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.start = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         optimizer = self.model.optimizer
         row = {
             "stage": self.stage,
@@ -252,8 +182,8 @@ class MetricsLog(keras.callbacks.Callback):
         write_atomically(self.path, text.getvalue())
 
 
-def _values(variables):
-    """Return variables as numbers and lists, exactly."""
+def _values(variables: Sequence[keras.Variable]) -> list[Any]:
+    """Return the exact values of variables as numbers and lists."""
     return [
         keras.ops.convert_to_numpy(variable).astype("float64").tolist()
         for variable in variables

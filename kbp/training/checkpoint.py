@@ -1,4 +1,4 @@
-"""The whole state of a training in one file, written whole."""
+"""Checkpoints: the complete state of a training in one `.keras` file."""
 
 import hashlib
 import io
@@ -7,12 +7,16 @@ import re
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from kbp._utils.files import write_atomically
 from kbp.inference.safe import check_keras_file
+
+# The state of callbacks and metrics, which JSON can hold.
+State = dict[str, Any]
 
 _SEEDS, _STATE = "kbp_seeds.npz", "kbp_state.json"
 _METADATA, _CONFIG = "metadata.json", "config.json"
@@ -21,7 +25,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date of a zip archive
 
 
 def save(
-    model: keras.Model, path: str | Path, state: dict | None = None
+    model: keras.Model, path: str | Path, state: State | None = None
 ) -> Path:
     """Save a model, its optimizer and the states of its seed generators.
 
@@ -31,20 +35,23 @@ def save(
 
     Args:
         model: a built model.
-        path: file to write, ending in `.keras`; replaced whole if it exists.
-        state: what else belongs to it, as JSON has it.
+        path: file to write, ending in `.keras`; an existing one is replaced.
+        state: further state that JSON can hold.
+
+    Returns:
+        The path.
     """
     return write_atomically(path, to_bytes(model, state))
 
 
 def load(path: str | Path) -> keras.Model:
-    """Load what `save` saved; training goes on bit by bit."""
+    """Load a model that `save` saved; training continues bit-exactly."""
     model, _ = _load(path)
     return model
 
 
-def to_bytes(model: keras.Model, state: dict | None = None) -> bytes:
-    """Return what `save` would write."""
+def to_bytes(model: keras.Model, state: State | None = None) -> bytes:
+    """Return the bytes that `save` writes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         model.save(path)
@@ -63,13 +70,16 @@ def to_bytes(model: keras.Model, state: dict | None = None) -> bytes:
 
 def from_bytes(
     content: bytes, precision: str | None = None
-) -> tuple[keras.Model, dict]:
+) -> tuple[keras.Model, State]:
     """Return the model and the state that `to_bytes` was given.
 
     Args:
-        content: of a `.keras` file.
-        precision: name of the policy that its layers are to compute with, but
-            for those that see values in the data's own units.
+        content: content of a `.keras` file.
+        precision: name of the dtype policy that the layers take, except those
+            that see values in the data's own units.
+
+    Returns:
+        The model and the state.
     """
     if precision:
         members = _members(io.BytesIO(content))
@@ -86,25 +96,28 @@ def from_bytes(
 class Checkpoints:
     """The last checkpoints of one stage of a training.
 
-    A file's name says its step and the SHA-256 of its bytes. It is written
-    beside its place and renamed there, so there is never a part of one; one
-    that the disk has spoilt since is passed over for the one before.
+    A file's name holds its step and the SHA-256 of its bytes. Files are written
+    atomically, so none is ever incomplete; a file that was damaged later is
+    passed over for the one before.
 
     Args:
-        folder: where they lie; of other files there nothing is touched.
+        folder: folder of the checkpoints; other files there are not touched.
         stage: name of the stage.
-        keep: how many.
+        keep: number of checkpoints to keep.
     """
 
     def __init__(self, folder: Path, stage: str, keep: int):
         self.folder, self.stage, self.keep = Path(folder), stage, keep
 
-    def save(self, model: keras.Model, state: dict) -> Path:
-        """Save a training, then remove what is older than the last few.
+    def save(self, model: keras.Model, state: State) -> Path:
+        """Save a training, then remove older checkpoints.
 
         Args:
-            model: compiled and built.
-            state: what callbacks and metrics remember, as JSON has it.
+            model: a compiled and built model.
+            state: the state of callbacks and metrics, which JSON can hold.
+
+        Returns:
+            The path of the checkpoint.
         """
         step = int(model.optimizer.iterations.numpy())
         content = to_bytes(model, state)
@@ -114,10 +127,10 @@ class Checkpoints:
             old.unlink(missing_ok=True)
         return path
 
-    def load(self) -> tuple[keras.Model, dict] | None:
-        """Return the newest sound model with its state, if there is any.
+    def load(self) -> tuple[keras.Model, State] | None:
+        """Return the newest undamaged model with its state, if there is one.
 
-        What a process that was killed left half written is removed.
+        Files that a killed process left incomplete are removed.
         """
         for path in self.folder.glob(f".{self.stage}-*"):
             path.unlink()
@@ -126,7 +139,7 @@ class Checkpoints:
                 return _load(path)
         return None
 
-    def _files(self):
+    def _files(self) -> list[Path]:
         """Return the stage's checkpoints, the newest first."""
         name = re.compile(
             rf"{re.escape(self.stage)}-(\d{{8,}})-[0-9a-f]{{64}}\.keras"
@@ -139,12 +152,12 @@ class Checkpoints:
         return [path for _, path in sorted(found, reverse=True)]
 
 
-def _members(file):
+def _members(file: Path | io.BytesIO) -> dict[str, bytes]:
     with zipfile.ZipFile(file) as archive:
         return {i.filename: archive.read(i) for i in archive.infolist()}
 
 
-def _archive(members):
+def _archive(members: dict[str, bytes]) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, member in members.items():
@@ -152,7 +165,7 @@ def _archive(members):
     return content.getvalue()
 
 
-def _set_precision(config, name):
+def _set_precision(config: Any, name: str) -> None:
     if isinstance(config, list):
         for value in config:
             _set_precision(value, name)
@@ -164,14 +177,15 @@ def _set_precision(config, name):
                 _set_precision(value, name)
 
 
-def _without_addresses(config):
-    """Replace addresses of shared objects by 0, 1, ... in their order.
+def _without_addresses(config: str) -> str:
+    """Write 0, 1, ... for shared objects, where Keras writes addresses.
 
-    Types are equal by their names; once loaded, they are shared no longer.
+    Dtype policies lose their numbers: a loaded model does not share them, and
+    equal models must give equal bytes.
     """
     numbers: dict[str, int] = {}
 
-    def number(match):
+    def number(match: re.Match[str]) -> str:
         return f"{match[1]}{numbers.setdefault(match[2], len(numbers))}"
 
     config = re.sub(
@@ -183,7 +197,7 @@ def _without_addresses(config):
     return re.sub(r'("shared_object_id": )(\d+)', number, config)
 
 
-def _load(path):
+def _load(path: str | Path) -> tuple[keras.Model, State]:
     check_keras_file(Path(path))
     model = keras.saving.load_model(path, safe_mode=True)
     with zipfile.ZipFile(path) as archive:
@@ -195,11 +209,11 @@ def _load(path):
     return model, state
 
 
-def _digest(content):
+def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _seed_states(model):
+def _seed_states(model: keras.Model) -> list[keras.Variable]:
     return [
         v for v in model.variables if v.path.endswith("seed_generator_state")
     ]

@@ -5,14 +5,16 @@ import resource
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
 from rich.console import Console
 
 from kbp import export, quantization, sparsity
+from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
 from kbp.errors import UserError
 from kbp.graph import flatten, plain, unwrapped
 from kbp.inference import golden
@@ -23,9 +25,6 @@ from kbp.tasks import Task, make_task
 from kbp.training import checkpoint, distribution
 from kbp.training.trainer import Trainer
 from kbp.training.workdir import WorkDir
-
-FLOAT_FILE = "model_float32.tflite"
-INT8_FILE = "model_int8.tflite"
 
 
 def run(
@@ -108,13 +107,14 @@ class Pipeline:
         console: Console,
     ):
         self.recipe = recipe
-        self.folder: Any = folder
+        # Without a folder models are compiled and none is trained.
+        self.folder = cast(WorkDir, folder)
         self.console = console
         self.strategy = distribution.create_strategy(recipe.training.strategy)
         distribution.check_batch_size(recipe.training.batch_size, self.strategy)
         self.task: Task = make_task(recipe, data_dir)
         self.check_steps()
-        self.trainer = Trainer(self.task, folder, self.strategy, console)
+        self.trainer = Trainer(self.task, self.folder, self.strategy, console)
         self.trainer.validation()  # whose parts may not fit the replicas
         if recipe.training.keep_best:
             self.check_keep_best()
@@ -198,7 +198,7 @@ class Pipeline:
         ):
             if not epochs:
                 continue
-            model, _ = trainer.enter(stage, lambda made=made: (made, {}))
+            model, _ = trainer.enter(stage, partial(_untrained, made))
             trainer.compile(model, section.learning_rate, epochs=1)
             yield stage, model
 
@@ -258,21 +258,19 @@ class Pipeline:
     def export(self, pruned: keras.Model, quantized: keras.Model) -> None:
         """Write the files that are deployed, and verify them."""
         path, section = self.folder.path, self.recipe.export
-        checkpoint.save(pruned, path / "model.keras")
-        checkpoint.save(plain(quantized), path / "model_quantized.keras")
+        checkpoint.save(pruned, path / MODEL)
+        checkpoint.save(plain(quantized), path / QUANTIZED_MODEL)
         with self.console.status("Exporting and verifying ..."):
             if not (path / "saved_model").exists():
                 export.to_saved_model(pruned, path / "saved_model")
-            export.to_tflite(pruned, path / FLOAT_FILE)
+            export.to_tflite(pruned, path / FLOAT32)
             audit = export.to_tflite(
-                quantized, path / INT8_FILE, allow_float=section.allow_float
+                quantized, path / INT8, allow_float=section.allow_float
             )
             verification = export.verify(
-                quantized, path / INT8_FILE, self.task.batches("test")
+                quantized, path / INT8, self.task.batches("test")
             )
-            golden.write(
-                path, pruned, path / INT8_FILE, self.task.inputs("test")
-            )
+            golden.write(path, pruned, path / INT8, self.task.inputs("test"))
         self.folder.run["verification"] = dataclasses.asdict(verification)
         self.folder.run["int8_operations"] = len(audit.operations)
         self.folder.run["float_operations"] = [
@@ -286,12 +284,10 @@ class Pipeline:
         path = self.folder.path
         rows = [
             self.keras_stage("trained", trained, None),
-            self.keras_stage("pruned", pruned, "model.keras"),
-            self.keras_stage(
-                "quantization-aware", quantized, "model_quantized.keras"
-            ),
+            self.keras_stage("pruned", pruned, MODEL),
+            self.keras_stage("quantization-aware", quantized, QUANTIZED_MODEL),
         ]
-        files = {"float32 .tflite": FLOAT_FILE, "int8 .tflite": INT8_FILE}
+        files = {"float32 .tflite": FLOAT32, "int8 .tflite": INT8}
         with self.console.status("Measuring latency ..."):
             latencies = export.benchmark(
                 [path / file for file in files.values()],
@@ -334,6 +330,11 @@ class Pipeline:
             sum(int(np.count_nonzero(w)) for w in weights),
             (self.folder.path / file).stat().st_size if file else None,
         )
+
+
+def _untrained(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
+    """Return a model and the state of a training that has not begun."""
+    return model, {}
 
 
 def _peak_memory() -> int:

@@ -1,18 +1,23 @@
-"""The learning rate over a training, and what decays."""
+"""The learning rate schedule, and the choice of variables that decay."""
+
+from typing import Any
 
 import keras
 
 
 def warmup_cosine(
-    peak: float, *, steps: int, warmup_steps: int, keras=keras
+    peak: float, *, steps: int, warmup_steps: int, keras: Any = keras
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """Return a schedule: a linear rise to `peak`, then a cosine to 0.
 
     Args:
         peak: the highest learning rate.
-        steps: of the training, the warm-up included.
-        warmup_steps: in which the learning rate rises from 0.
-        keras: the package that makes the schedule, Keras or tf_keras.
+        steps: number of steps of the training, with the warm-up.
+        warmup_steps: number of steps in which the learning rate rises from 0.
+        keras: the package of the schedule, Keras or tf_keras.
+
+    Returns:
+        A Keras schedule.
     """
     return keras.optimizers.schedules.CosineDecay(
         0.0 if warmup_steps else peak,
@@ -22,15 +27,15 @@ def warmup_cosine(
     )
 
 
-def decay_kernels_alone(optimizer, model) -> None:
+def decay_kernels_alone(optimizer: Any, model: Any) -> None:
     """Exclude all variables of less than two dimensions from weight decay.
 
-    A kernel's size is the next layer's to undo; a bias, a norm's scale or a
-    mask's threshold has a meaning of its own.
+    The next layer can undo the scale of a kernel, but not that of a bias, of a
+    normalization's scale or of a mask's threshold.
 
     Args:
-        optimizer: of Keras or tf_keras, not built yet.
-        model: whose variables it trains.
+        optimizer: an optimizer of Keras or tf_keras, not built yet.
+        model: the model that it trains.
     """
     optimizer.exclude_from_weight_decay(
         [v for v in model.trainable_variables if len(v.shape) < 2]

@@ -1,61 +1,84 @@
-"""The trainings of a run, each from its last checkpoint on."""
+"""The training of a run's stages, each resumed from its last checkpoint."""
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
+from rich.console import Console
 
 from kbp._utils.files import write_atomically
-from kbp.graph import flatten, nodes
 from kbp.optimizers import HybridOptimizer
+from kbp.sparsity import DTMSchedule
+from kbp.tasks.task import Task
 from kbp.training import checkpoint, distribution
-from kbp.training.callbacks import (
-    Callbacks,
-    Checkpoint,
+from kbp.training.callbacks import Checkpoint, KeepBest, MetricsLog
+from kbp.training.checkpoint import Checkpoints, State
+from kbp.training.distribution import keras_workarounds
+from kbp.training.divergence import (
     DivergedError,
     FiniteGradients,
-    KeepBest,
-    MetricsLog,
+    first_not_finite,
 )
-from kbp.training.checkpoint import Checkpoints
-from kbp.training.distribution import keras_workarounds
+from kbp.training.resuming import resume_fit
 from kbp.training.schedules import decay_kernels_alone, warmup_cosine
 from kbp.training.stopping import Stopping
+from kbp.training.workdir import WorkDir
 
 
 class Trainer:
     """Trains the stages of a run.
 
-    Each leaves a checkpoint behind after every epoch, and where it is asked to
-    stop, and goes on from it as if nothing had been.
+    A stage saves a checkpoint after every epoch and when the process is asked
+    to stop, and a resumed stage ends with the weights of one that never
+    stopped.
 
     Args:
-        task: with its data and recipe.
-        folder: the run's `WorkDir`.
-        strategy: of tf.distribute.
-        console: where progress goes.
+        task: the task, with its data and recipe.
+        folder: the run's work directory.
+        strategy: the strategy of tf.distribute.
+        console: console that progress is printed to.
 
     Attributes:
-        stopping: listens to what asks the process to stop.
+        stopping: handles requests to stop the process.
     """
 
-    def __init__(self, task, folder, strategy, console):
+    def __init__(
+        self,
+        task: Task,
+        folder: WorkDir,
+        strategy: tf.distribute.Strategy,
+        console: Console,
+    ):
         self.task, self.recipe = task, task.recipe
         self.folder, self.strategy = folder, strategy
         self.console = console
         self.stopping = Stopping()
 
-    def fit(self, stage, make, *, epochs, learning_rate, seed, schedule=None):
-        """Fit a new model, or the checkpoint of this stage, to the end.
+    def fit(
+        self,
+        stage: str,
+        make: Callable[[], keras.Model],
+        *,
+        epochs: int,
+        learning_rate: float,
+        seed: int,
+        schedule: DTMSchedule | None = None,
+    ) -> keras.Model:
+        """Train a stage to its end, from its last checkpoint if there is one.
 
         Args:
-            stage: its name.
-            make: `make() -> model`, not compiled.
-            epochs: of the whole stage; none if nothing can be trained.
-            learning_rate: its peak.
-            seed: of weights, dropout and batches.
-            schedule: of masks, if there are any.
+            stage: name of the stage.
+            make: `make() -> model`, the new model, not compiled.
+            epochs: number of epochs of the stage; a model without trainable
+                weights gets none.
+            learning_rate: peak of the learning rate.
+            seed: seed of weights, dropout and batches.
+            schedule: pruning schedule, if the model has masks.
+
+        Returns:
+            The trained model, in float32 and without a strategy.
 
         Raises:
             FloatingPointError: the gradients stayed infinite or NaN, also at a
@@ -92,14 +115,20 @@ class Trainer:
             KeepBest.restore(best, model)
         return self.leave(stage, model)
 
-    def restore_or_build(self, stage, checkpoints, make, seed):
-        """Return the model and state to go on from, or to begin with.
+    def restore_or_build(
+        self,
+        stage: str,
+        checkpoints: Checkpoints,
+        make: Callable[[], keras.Model],
+        seed: int,
+    ) -> tuple[keras.Model, State]:
+        """Return the model and state of the last checkpoint, or new ones.
 
-        Of several workers the chief loads or makes it, alone, and all of them
-        take it from there.
+        With several workers the chief loads or makes the model, and all others
+        receive it.
         """
 
-        def found():
+        def found() -> tuple[keras.Model, State]:
             loaded = checkpoints.load()
             if not loaded:
                 # Dropout's seeds are drawn here, also when a stage before this
@@ -112,22 +141,29 @@ class Trainer:
 
         return self.enter(stage, found)
 
-    def precision(self, stage):
-        """Name what a stage computes in: eight bits are rounded in float32."""
+    def precision(self, stage: str) -> str:
+        """Return a stage's dtype policy; fake quantization needs float32."""
         train = stage == "train"
         return self.recipe.training.precision if train else "float32"
 
-    def is_passthrough(self, stage):
-        """Say whether a stage trains a model as it was made."""
+    def is_passthrough(self, stage: str) -> bool:
+        """Tell whether a stage trains a model as it was made."""
         here = self.strategy is tf.distribute.get_strategy()
         return here and self.precision(stage) == "float32"
 
-    def enter(self, stage, found):
-        """Return `found()` as the strategy and the stage's precision have it.
+    def enter(
+        self,
+        stage: str,
+        found: Callable[[], tuple[keras.Model, State]],
+    ) -> tuple[keras.Model, State]:
+        """Return a model under the strategy and in the precision of a stage.
 
         Args:
-            stage: its name.
+            stage: name of the stage.
             found: `found() -> (model, state)`, called by the chief alone.
+
+        Returns:
+            The model and the state.
         """
         if self.is_passthrough(stage):
             return found()
@@ -138,28 +174,30 @@ class Trainer:
         with self.strategy.scope():
             return checkpoint.from_bytes(content, self.precision(stage))
 
-    def share(self, file):
-        """Give every worker the chief's file, if the chief has it."""
+    def share(self, file: Path) -> None:
+        """Copy a file of the chief, if there is one, to every worker."""
         if distribution.has_workers(self.strategy):
             content = file.read_bytes() if file.is_file() else b""
             content = distribution.from_chief(self.strategy, content)
             if content:
                 write_atomically(file, content)
 
-    def leave(self, stage, model):
-        """Return a model as it would be without strategy and in float32."""
+    def leave(self, stage: str, model: keras.Model) -> keras.Model:
+        """Return a model without strategy and in float32."""
         if self.is_passthrough(stage):
             return model
         for norm in keras_workarounds.find(
             keras.layers.BatchNormalization, model
         ):
-            norm.synchronized = False  # other backends have none of it
+            norm.synchronized = False  # other backends do not support it
         content = checkpoint.to_bytes(model)
         left, _ = checkpoint.from_bytes(content, "float32")
         return left
 
-    def compile(self, model, learning_rate, epochs):
-        """Give a model its optimizer, in the state of the one it had."""
+    def compile(
+        self, model: keras.Model, learning_rate: float, epochs: int
+    ) -> None:
+        """Compile a model; a new optimizer takes the state of the former."""
         section = self.recipe.training
         steps_per_execution = section.steps_per_execution
         with self.strategy.scope():
@@ -168,7 +206,7 @@ class Trainer:
                 model, learning_rate, epochs * self.task.steps
             )
             if before:
-                # Its learning rate may be another since.
+                # The new one may have another learning rate.
                 optimizer.build(model.trainable_variables)
                 for new, old in zip(
                     optimizer.variables, before.variables, strict=True
@@ -186,10 +224,12 @@ class Trainer:
             synchronize_batch_norm=section.synchronize_batch_norm,
         )
 
-    def slow_down(self, stage, model, error, seed) -> None:
-        """Let a stage go on from its last checkpoint ten times as slowly.
+    def slow_down(
+        self, stage: str, model: keras.Model, error: DivergedError, seed: int
+    ) -> None:
+        """Set a stage's learning rate to a tenth, or raise the second time.
 
-        Once: then it is an error, which says what is not finite.
+        The error names the place where values are first not finite.
         """
         slower = self.folder.run["slower"]
         if stage in slower:
@@ -211,8 +251,14 @@ class Trainer:
             "learning rate."
         )
 
-    def callbacks(self, stage, checkpoints, best, schedule):
-        """Return what happens beside a stage's steps."""
+    def callbacks(
+        self,
+        stage: str,
+        checkpoints: Checkpoints,
+        best: Path,
+        schedule: DTMSchedule | None,
+    ) -> list[keras.callbacks.Callback]:
+        """Return the callbacks of a stage."""
         own = [schedule] if schedule else []
         keep_best = self.recipe.training.keep_best
         return [
@@ -232,7 +278,7 @@ class Trainer:
             ),
         ]
 
-    def validation(self):
+    def validation(self) -> tf.data.Dataset | None:
         """Return the validation batches, if there are any."""
         if count := len(self.task.splits.validation):
             size = distribution.evaluation_batch_size(
@@ -241,44 +287,31 @@ class Trainer:
             return self.task.batches("validation", size)
         return None
 
-    def resume_fit(self, model, make_callbacks, state, *, epochs, seed) -> None:
-        """Train a model to the end, from within an epoch if it stood there."""
-        steps, validation = self.task.steps, self.validation()
-        done = int(model.optimizer.iterations.numpy())
-        inside = state.get("inside", 0)
-        epoch = (done - inside) // steps
+    def resume_fit(
+        self,
+        model: keras.Model,
+        make_callbacks: Callable[[], list[keras.callbacks.Callback]],
+        state: State,
+        *,
+        epochs: int,
+        seed: int,
+    ) -> None:
+        """Train a model to the end, also from the middle of an epoch."""
+        resume_fit(
+            model,
+            state,
+            batches=lambda step: self.task.training_batches(
+                seed=seed, start_step=step
+            ),
+            validation=self.validation(),
+            make_callbacks=make_callbacks,
+            epochs=epochs,
+            steps=self.task.steps,
+        )
 
-        def watched(state):
-            # TensorBoard's callback is good for one `fit`.
-            return Callbacks(
-                make_callbacks(), model, epochs=epochs, steps=steps, state=state
-            )
-
-        def fit(first, last, steps, state):
-            model.fit(
-                self.task.training_batches(
-                    seed=seed,
-                    start_step=int(model.optimizer.iterations.numpy()),
-                ),
-                epochs=last,
-                initial_epoch=first,
-                steps_per_epoch=steps,
-                validation_data=validation,
-                callbacks=watched(state),
-                shuffle=False,  # the batches are shuffled already
-            )
-
-        if inside == steps:
-            _end_epoch(model, watched(state), epoch, validation, state["logs"])
-        elif inside:
-            # Keras makes the variables of metrics when they are first used.
-            model.test_on_batch(*next(iter(self.task.batches("train"))))
-            fit(epoch, epoch + 1, steps - inside, state)
-        epoch += bool(inside)
-        if epoch < epochs:
-            fit(epoch, epochs, steps, {})
-
-    def optimizer(self, model, learning_rate, steps) -> HybridOptimizer:
+    def optimizer(
+        self, model: keras.Model, learning_rate: float, steps: int
+    ) -> HybridOptimizer:
         """Return the recipe's optimizer: linear warm-up, cosine decay."""
         section = self.recipe.optimizer
         warmup = round(section.warmup * steps)
@@ -295,35 +328,3 @@ class Trainer:
         )
         decay_kernels_alone(optimizer, model)
         return optimizer
-
-
-def first_not_finite(model: keras.Model, batch: tuple) -> str | None:
-    """Name the first layer that makes values of a batch that are not finite.
-
-    Args:
-        model: functional.
-        batch: inputs and labels.
-    """
-    inputs, _ = batch
-    if not np.isfinite(inputs).all():
-        return "what the data hold"
-    uses = nodes(flatten(model))
-    (begin,) = uses[0].inputs  # the model's input
-    for use in uses:
-        values = keras.Model(begin, use.outputs)(inputs, training=True)
-        if not all(np.isfinite(x).all() for x in keras.tree.flatten(values)):
-            return f"layer {use.operation.name}"
-    return None
-
-
-def _end_epoch(model, callbacks, epoch, validation, logs):
-    """End an epoch that was stopped behind its last step, as `fit` does."""
-    callbacks.on_train_begin()
-    callbacks.on_epoch_begin(epoch)
-    if validation is not None:
-        found = model.evaluate(
-            validation, callbacks=callbacks, return_dict=True
-        )
-        logs |= {f"val_{name}": value for name, value in found.items()}
-    callbacks.on_epoch_end(epoch, logs)
-    callbacks.on_train_end(logs)

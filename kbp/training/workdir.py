@@ -1,9 +1,10 @@
-"""The folder that a run owns."""
+"""The work directory of a run: who may write there, and what it records."""
 
 import fcntl
 import json
 import shutil
 from pathlib import Path
+from typing import Any, Self
 
 from kbp._utils.files import write_atomically
 from kbp._utils.machine import commit, machine, versions
@@ -14,20 +15,22 @@ RUN_FILE = "run.json"
 
 
 class WorkDir:
-    """A run's folder: what it holds, and who may write there.
+    """The work directory of a run.
 
-    `run.json` says that the folder belongs to a run, of which recipe, and
-    whether it has finished. Nothing that a finished run made is written again.
-    As a context manager it claims the folder for this process, and marks the
-    run as finished if `finished` was set.
+    Its `run.json` records which recipe the run follows and whether it has
+    finished. Files of a finished run are never written again. As a context
+    manager it claims the folder for this process, and marks the run as finished
+    if `finished` was set.
 
     Args:
-        path: the folder; it need not exist.
-        recipe: what is to be run there.
-        resume: continue, or show, the run that is there.
+        path: path of the folder, which need not exist.
+        recipe: recipe of the run.
+        resume: whether a run in the folder is continued or shown.
 
     Attributes:
-        finished: the folder holds a finished run of this recipe.
+        run: the content of `run.json`.
+        found: whether the folder held a run when it was opened.
+        finished: whether the folder holds a finished run of this recipe.
 
     Raises:
         UserError: the folder belongs to something else, holds a run and
@@ -37,15 +40,17 @@ class WorkDir:
     def __init__(self, path: str | Path, recipe: Recipe, *, resume: bool):
         self.path = Path(path)
         self.recipe = recipe
-        self.run = read_run(self.path)
         self.finished = False
-        if self.run is not None:
+        found = read_run(self.path)
+        self.found = found is not None
+        self.run: dict[str, Any] = found or {}
+        if self.found:
             self._check_run(resume)
             self.finished = self.run["status"] == "finished"
         else:
             check_free(self.path, "work directory")
 
-    def _check_run(self, resume):
+    def _check_run(self, resume: bool) -> None:
         if not resume:
             raise UserError(
                 f"{self.path}: holds a {self.run['status']} run. Give --resume "
@@ -58,8 +63,8 @@ class WorkDir:
                 f"{', '.join(changed)}. Choose another --workdir."
             )
 
-    def __enter__(self):
-        """Claim the folder: it is this run's, and this process's."""
+    def __enter__(self) -> Self:
+        """Claim the folder for this run and this process."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock()
@@ -67,7 +72,7 @@ class WorkDir:
             raise UserError(
                 f"{self.path}: cannot be written to: {error.strerror}."
             ) from error
-        if self.run is not None:
+        if self.found:
             self.run["resumed"] = True
         else:
             self.run = {
@@ -83,13 +88,13 @@ class WorkDir:
         write_atomically(self.path / "recipe.toml", self.recipe.to_toml())
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         if self.finished:
             self.run["status"] = "finished"
             self.save_run()
         self.lock_file.close()
 
-    def _lock(self):
+    def _lock(self) -> None:
         self.lock_file = (self.path / ".lock").open("w")
         try:
             fcntl.flock(self.lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,11 +123,11 @@ class WorkDir:
 
 
 def check_free(path: Path, purpose: str) -> None:
-    """Raise a UserError if a folder holds what is none of kbp's."""
+    """Raise a UserError if a folder holds files that are not of kbp."""
     if path.exists() and (
         not path.is_dir()
         or any(
-            # What a run that was killed as it began leaves behind.
+            # A run that was killed as it began leaves such files.
             entry.name != ".lock" and not entry.name.startswith(".run.json.")
             for entry in path.iterdir()
         )
@@ -133,11 +138,11 @@ def check_free(path: Path, purpose: str) -> None:
         )
 
 
-def read_run(path: Path) -> dict | None:
-    """Return what `run.json` in a folder says, or `None` without one.
+def read_run(path: Path) -> dict[str, Any] | None:
+    """Return the content of a folder's `run.json`, or `None` without one.
 
     Raises:
-        UserError: the file cannot be understood.
+        UserError: the file is no record of a run.
     """
     file = Path(path) / RUN_FILE
     if not file.is_file():
@@ -152,7 +157,7 @@ def read_run(path: Path) -> dict | None:
     raise UserError(f"{file}: not a run of kbp: unknown status")
 
 
-def _changed_keys(old, recipe):
+def _changed_keys(old: dict[str, Any], recipe: Recipe) -> list[str]:
     new = json.loads(json.dumps(recipe.to_dict()))
     return [
         f"{section}.{key}"

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from kbp.benchmarks.core import log
+from kbp.benchmarks.core import pool as processes
 from kbp.data import Examples, Splits
 
 
@@ -32,7 +32,7 @@ def one_process(monkeypatch):
 
     def pool(workers, context, *, initializer, initargs):
         create, *arguments = initargs
-        monkeypatch.setattr(log, "_trainer", create(*arguments))
+        monkeypatch.setattr(processes, "_trainer", create(*arguments))
         return ThreadPoolExecutor(1)
 
-    monkeypatch.setattr(log, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", pool)

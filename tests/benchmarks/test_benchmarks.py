@@ -5,15 +5,15 @@ import io
 import json
 import shutil
 
-import fresh
 import pytest
 import quick
 from rich.console import Console
 
 from kbp import zoo
 from kbp._utils.machine import versions
-from kbp.benchmarks.core import publish
-from kbp.benchmarks.recipe import race as recipe_race
+from kbp.benchmarks.core import pages, publish
+from kbp.benchmarks.recipe import report
+from kbp.benchmarks.recipe.race import RACE, RECIPE_FILE
 from kbp.errors import UserError
 from kbp.reports.stage import Stage
 
@@ -38,7 +38,7 @@ def make_run(accuracy, seconds, resumed=False):
 
 def test_summary_gives_mean_spread_and_times_of_whole_runs():
     runs = [make_run(0.8, 10), make_run(0.9, 20), make_run(1.0, 1, True)]
-    results = recipe_race.summarize(runs)
+    results = report.summarize(runs)
     (stage,) = results["stages"]
     assert stage["score"]["mean"] == pytest.approx(0.9)
     assert stage["score"]["deviation"] == pytest.approx(0.1)
@@ -47,7 +47,7 @@ def test_summary_gives_mean_spread_and_times_of_whole_runs():
     assert results["seconds"] == 15  # a resumed run's time is not the whole
     assert results["outputs_within_one"] == 0.8
     assert results["recipe"]["training"] == {}
-    table = recipe_race.markdown_table(results)
+    table = report.markdown_table(results)
     assert "| trained | 90.00% ± 10.00% | 100 | 40 | - | - | - |" in table
     assert "3 runs with different seeds" in table
 
@@ -56,14 +56,14 @@ def test_summary_gives_mean_spread_and_times_of_whole_runs():
 def test_race_sums_up_and_runs_no_seed_twice(tmp_path):
     recipe = zoo.find(zoo.DEFAULT).recipe.with_settings(quick.SETTINGS)
     console = Console(file=io.StringIO())
-    first = recipe_race.race(recipe, tmp_path, seeds=1, console=console)
+    first = RACE.run(recipe, tmp_path, seeds=1, console=console)
     # A second run with another accuracy; neither is to be run again.
     shutil.copytree(tmp_path / "seed0", tmp_path / "seed1")
     file = tmp_path / "seed1" / "run.json"
     run = json.loads(file.read_text())
     run["stages"][-1]["score"] += 0.5
     file.write_text(json.dumps(run))
-    results = recipe_race.race(recipe, tmp_path, seeds=2, console=console)
+    results = RACE.run(recipe, tmp_path, seeds=2, console=console)
     assert json.loads(file.read_text()) == run
     assert results == json.loads((tmp_path / "results.json").read_text())
     assert (first["runs"], results["runs"]) == (1, 2)
@@ -73,7 +73,7 @@ def test_race_sums_up_and_runs_no_seed_twice(tmp_path):
     assert accuracy["mean"] == pytest.approx(low + 0.25)
     assert accuracy["deviation"] == pytest.approx(0.5 / 2**0.5)
     assert first["stages"][0]["score"]["deviation"] == 0
-    table = recipe_race.markdown_table(results)
+    table = report.markdown_table(results)
     assert "2 runs with different seeds" in table
     assert f"{accuracy['mean']:.2%} ± {accuracy['deviation']:.2%}" in table
 
@@ -82,16 +82,16 @@ def test_race_leaves_other_folders_alone(tmp_path):
     recipe = zoo.find(zoo.DEFAULT).recipe
     (tmp_path / "results.json").write_text("mine")
     with pytest.raises(UserError, match="not empty and no race"):
-        recipe_race.race(recipe, tmp_path)
+        RACE.run(recipe, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
-    (tmp_path / recipe_race.RECIPE_FILE).write_text(recipe.to_toml())
+    (tmp_path / RECIPE_FILE).write_text(recipe.to_toml())
     with pytest.raises(UserError, match="race of another recipe"):
-        recipe_race.race(recipe.with_settings(quick.SETTINGS), tmp_path)
+        RACE.run(recipe.with_settings(quick.SETTINGS), tmp_path)
 
 
 def test_results_of_another_recipe_are_not_published(tmp_path):
     recipe = zoo.find(zoo.DEFAULT).recipe.with_settings(quick.SETTINGS)
-    results = {"recipe": recipe_race.without_seed(recipe.to_dict())}
+    results = {"recipe": report.without_seed(recipe.to_dict())}
     (tmp_path / "results.json").write_text(json.dumps(results))
     with pytest.raises(UserError, match="of another recipe than"):
         publish.publish(zoo.DEFAULT, tmp_path)
@@ -99,20 +99,6 @@ def test_results_of_another_recipe_are_not_published(tmp_path):
 
 def test_table_goes_between_its_marks():
     page = "a\n<!-- table: x -->\nold\n<!-- end of table -->\nb\n"
-    assert publish.insert(page, "x", "new") == page.replace("old", "new")
+    assert pages.insert(page, "x", "new") == page.replace("old", "new")
     with pytest.raises(ValueError, match="no place for the table 'y'"):
-        publish.insert(page, "y", "new")
-
-
-@pytest.mark.parametrize("page", ["README.md", "models/README.md"])
-def test_tables_of_the_pages_are_those_of_the_results(page):
-    text = (fresh.ROOT / page).read_text()
-    assert publish.render_page(text) == text
-
-
-@pytest.mark.parametrize("entry", zoo.entries(), ids=lambda e: e.name)
-def test_card_is_that_of_the_results(entry):
-    results = publish.results_of(entry)
-    assert results is not None
-    card = (entry.path / "README.md").read_text()
-    assert card == publish.render_card(entry, results)
+        pages.insert(page, "y", "new")

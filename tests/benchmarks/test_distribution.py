@@ -5,7 +5,7 @@ import os
 import pytest
 
 from kbp._utils.machine import machine, versions
-from kbp.benchmarks.measurements import distribution
+from kbp.benchmarks.distribution import cases, soak, speed
 from kbp.errors import UserError
 
 LINE = {
@@ -17,11 +17,11 @@ LINE = {
 
 
 def test_all_variants_take_their_turns():
-    figures = distribution.speeds("2 devices", 1)["figures"]
-    assert list(figures) == list(distribution.VARIANTS)
-    assert figures[distribution.KERAS]["ratio"] == 1
+    figures = speed.speeds("2 devices", 1)["figures"]
+    assert list(figures) == list(speed.VARIANTS)
+    assert figures[speed.KERAS]["ratio"] == 1
     assert all(figure["median"] > 0 for figure in figures.values())
-    table = distribution.markdown_table(
+    table = cases.markdown_table(
         [{**LINE, "case": "2 devices", "figures": figures}]
     )
     assert table.count("| 2 devices |") == len(figures)
@@ -29,27 +29,27 @@ def test_all_variants_take_their_turns():
 
 def test_soaks_are_summed_up():
     values = [9, 9, 4, 4, 5, 5, 5, 5, 5, 5]
-    assert distribution.growth(values) == pytest.approx(0.25)
-    assert distribution.growth([4, 4]) == 0
+    assert soak.growth(values) == pytest.approx(0.25)
+    assert soak.growth([4, 4]) == 0
     line = {
         **LINE,
-        "case": distribution.SOAK,
+        "case": soak.SOAK,
         "steps": 12345,
         "memory": values,
         "files": [7] * 10,
         "threads": [3] * 9 + [4],
     }
-    text = distribution.markdown_table([line])
+    text = cases.markdown_table([line])
     assert "12,345 steps" in text
     assert "memory grows by 25.0%" in text
     assert "(3 to 4)" in text
-    memory, files, threads = distribution._held(os.getpid())
+    memory, files, threads = soak._held(os.getpid())
     assert memory > 1e7
     assert files > 2
     assert threads > 1
-    assert distribution._held(2**30) is None
+    assert soak._held(2**30) is None
 
 
 def test_unknown_cases_are_refused(tmp_path):
     with pytest.raises(UserError, match="3 devices"):
-        distribution.race(tmp_path / "x.jsonl", names=["3 devices"])
+        cases.DISTRIBUTION.run(tmp_path / "x.jsonl", names=["3 devices"])

@@ -11,7 +11,8 @@ from kbp.benchmarks.core.log import Log
 from kbp.benchmarks.forecasting import methods as methods
 from kbp.benchmarks.forecasting import report as report
 from kbp.benchmarks.forecasting.methods import DATA, HORIZONS, METHODS
-from kbp.benchmarks.forecasting.race import best_of, finals, race, search
+from kbp.benchmarks.forecasting.plan import best_of, finals, search
+from kbp.benchmarks.forecasting.race import RACE
 from kbp.benchmarks.forecasting.trial import Protocol, Trainer, Trial
 from kbp.data.series import SeriesSplits, Windows
 from kbp.models.ridge import ridges
@@ -133,7 +134,7 @@ def test_race_chooses_on_validation_and_is_not_run_again(tmp_path, monkeypatch):
     )
     monkeypatch.setitem(METHODS, "ridge", small)
     file = tmp_path / "race.jsonl"
-    results = race(file, protocol=TINY, names=["ridge"])
+    results = RACE.run(file, protocol=TINY, names=["ridge"])
     assert [r["lookback"] for r in results[:2]] == [24, 96]
     chosen = min(results[:2], key=lambda r: r["validation"])["lookback"]
     assert best_of("ridge", "etth1", results) == (chosen, 0.0)
@@ -143,7 +144,7 @@ def test_race_chooses_on_validation_and_is_not_run_again(tmp_path, monkeypatch):
     assert [r["lookback"] for r in later] == [chosen]
     assert len(results) == 3  # what the search has fitted counts
     text = file.read_text()
-    assert race(file, protocol=TINY, names=["ridge"]) == results
+    assert RACE.run(file, protocol=TINY, names=["ridge"]) == results
     assert file.read_text() == text
 
 

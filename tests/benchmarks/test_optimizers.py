@@ -9,12 +9,12 @@ import pytest
 
 from kbp.benchmarks.core import publish
 from kbp.benchmarks.core.log import Log
-from kbp.benchmarks.measurements import step_time
-from kbp.benchmarks.optimizers import race as optimizer_race
 from kbp.benchmarks.optimizers import report as optimizer_report
-from kbp.benchmarks.optimizers.contestants import contestants
-from kbp.benchmarks.optimizers.race import best_of, race, search
+from kbp.benchmarks.optimizers.contestants import CONTESTANTS
+from kbp.benchmarks.optimizers.plan import best_of, search
+from kbp.benchmarks.optimizers.race import RACE
 from kbp.benchmarks.optimizers.trial import Protocol, Trainer, Trial, network
+from kbp.benchmarks.step_time import cases as step_time
 from kbp.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("images")
@@ -38,7 +38,7 @@ TINY = Protocol(
             name,
             marks=[] if name == "SGD-Nesterov, averaged" else pytest.mark.slow,
         )
-        for name in contestants()
+        for name in CONTESTANTS
     ],
 )
 def test_every_optimizer_runs_a_trial(name):
@@ -59,7 +59,7 @@ def test_search_ends_where_it_reaches_the_target():
 
 def test_searches_are_alike():
     protocol = Protocol()
-    for name, contestant in contestants().items():
+    for name, contestant in CONTESTANTS.items():
         trials = search(name, protocol)
         low, high = contestant.learning_rates
         assert len(trials) == 12
@@ -99,31 +99,31 @@ def test_race_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "run", run)
     options = {"protocol": TINY, "names": ["Adam", "HybridOptimizer"]}
     with pytest.raises(KeyboardInterrupt):
-        race(file, **options)
+        RACE.run(file, **options)
     lines = file.read_text().splitlines()
     assert len(lines) == 3  # the head and two trials
     file.write_text("\n".join([*lines, '{"optimizer": "Ad']))  # cut off
-    results = race(file, **options)
+    results = RACE.run(file, **options)
     assert len(results) == 8
     # What had finished ran once; what was stopped ran again.
     assert [ran.count(trial) for trial in search("Adam", TINY)] == [1, 1]
     count = len(ran)
     for result in results:
-        assert json.loads(json.dumps(result)) in optimizer_race.read(file)[1]
-    race(file, **options)
+        assert json.loads(json.dumps(result)) in RACE.read(file)[1]
+    RACE.run(file, **options)
     assert len(ran) == count
     with pytest.raises(UserError, match="another protocol"):
-        race(file, protocol=Protocol(), names=["Adam"])
+        RACE.run(file, protocol=Protocol(), names=["Adam"])
 
 
 def test_wrong_name_and_file_are_named(tmp_path):
     with pytest.raises(UserError, match=r"'Adan'.*Adam"):
-        race(tmp_path / "race.jsonl", protocol=TINY, names=["Adan"])
+        RACE.run(tmp_path / "race.jsonl", protocol=TINY, names=["Adan"])
     assert not list(tmp_path.iterdir())
     mine = tmp_path / "mine.jsonl"
     mine.write_text("mine\n")
     for wrong in (
-        lambda: race(mine, protocol=TINY, names=["Adam"]),
+        lambda: RACE.run(mine, protocol=TINY, names=["Adam"]),
         lambda: publish.publish("optimizers", mine),
         lambda: publish.publish("step-time", mine),
         lambda: publish.publish("optimizers", tmp_path / "none.jsonl"),
@@ -133,7 +133,7 @@ def test_wrong_name_and_file_are_named(tmp_path):
     assert mine.read_text() == "mine\n"
     mine.write_text("line 1\nmy precious line")
     with pytest.raises(UserError, match="is no race"):
-        race(mine, protocol=TINY, names=["Adam"])
+        RACE.run(mine, protocol=TINY, names=["Adam"])
     assert mine.read_text() == "line 1\nmy precious line"
 
 
@@ -178,12 +178,13 @@ def test_table_says_what_the_race_says(tmp_path):
 
 
 def test_steps_are_measured(monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        step_time, "CASES", {step_time.SMALL: [(3, 3, 2, 4), (4,)] * 3}
-    )
+    for name in [*step_time.CASES]:
+        monkeypatch.delitem(step_time.CASES, name)
+    small = [(3, 3, 2, 4), (4,)] * 3
+    monkeypatch.setitem(step_time.CASES, step_time.SMALL, small)
     file = tmp_path / "steps.jsonl"
-    step_time.race(file, rounds=2)
-    (line,) = step_time.read(file)
+    step_time.STEP_TIME.run(file, rounds=2)
+    (line,) = step_time.STEP_TIME.read(file)
     assert line["parameters"] == 3 * 76
     names = [figure["name"] for figure in line["figures"]]
     assert names == list(step_time.optimizers_by_name())

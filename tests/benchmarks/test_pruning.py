@@ -10,16 +10,18 @@ import pytest
 
 from kbp import export
 from kbp.__main__ import main
-from kbp.benchmarks.core import file_race, publish
+from kbp.benchmarks.core import publish
 from kbp.benchmarks.core.images import Images
 from kbp.benchmarks.core.latencies import latencies
 from kbp.benchmarks.core.log import Log
-from kbp.benchmarks.optimizers import race as optimizer_race
+from kbp.benchmarks.core.race import folder_of
+from kbp.benchmarks.optimizers import trial as optimizer_trial
 from kbp.benchmarks.optimizers.trial import network
 from kbp.benchmarks.pruning import methods as pruners
 from kbp.benchmarks.pruning import report as report
 from kbp.benchmarks.pruning.methods import METHODS, prunable
-from kbp.benchmarks.pruning.race import race, trials
+from kbp.benchmarks.pruning.plan import trials
+from kbp.benchmarks.pruning.race import RACE
 from kbp.benchmarks.pruning.trial import Protocol, Trainer, Training, Trial
 from kbp.errors import UserError
 from kbp.quantization import tfmot
@@ -208,7 +210,7 @@ def test_second_half_goes_on_where_the_first_ended():
 
 def test_race_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     file = tmp_path / "runs" / "race.jsonl"
-    folder = file_race.folder_of(file)
+    folder = folder_of(file)
     ran, interrupted = [], [True]
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
@@ -228,21 +230,21 @@ def test_race_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "run", run)
     options = {"protocol": TINY, "names": ["dense", "DTM"], "rounds": 1}
     with pytest.raises(KeyboardInterrupt):
-        race(file, **options)
+        RACE.run(file, **options)
     assert len(file.read_text().splitlines()) == 2  # the head and a trial
     interrupted.clear()
-    results = race(file, **options)
+    results = RACE.run(file, **options)
     assert ran == [*trials("dense", TINY), *trials("DTM", TINY)]
     assert len(ran) == 6
     low, median, high = latencies(results)["2.tflite"]
     assert 0 < low <= median <= high
-    assert len(race(file, **options)) == len(results) == 7
-    assert len(race(file, again=True, **options)) == 8
+    assert len(RACE.run(file, **options)) == len(results) == 7
+    assert len(RACE.run(file, again=True, **options)) == 8
     assert len(ran) == 6
     (folder / "1.tflite").unlink()
-    assert len(race(file, again=True, **options)) == 9  # made once more
+    assert len(RACE.run(file, again=True, **options)) == 9  # made once more
     with pytest.raises(UserError, match="another protocol"):
-        race(file, protocol=Protocol(), names=["dense"])
+        RACE.run(file, protocol=Protocol(), names=["dense"])
 
 
 def test_wrong_name_and_file_are_named(tmp_path, capsys, monkeypatch):
@@ -253,7 +255,7 @@ def test_wrong_name_and_file_are_named(tmp_path, capsys, monkeypatch):
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
     for name, other in (
-        ("pruning", optimizer_race.Protocol()),
+        ("pruning", optimizer_trial.Protocol()),
         ("optimizers", Protocol()),
     ):
         file = tmp_path / f"{name}.jsonl"

@@ -10,16 +10,17 @@ import pytest
 
 from kbp import export, sparsity
 from kbp.__main__ import main
-from kbp.benchmarks.core import file_race
+from kbp.benchmarks.applications import cases as applications
 from kbp.benchmarks.core.latencies import latencies
 from kbp.benchmarks.core.log import Log
-from kbp.benchmarks.measurements import applications
+from kbp.benchmarks.core.race import folder_of
 from kbp.benchmarks.optimizers import trial
 from kbp.benchmarks.quantization import race as quantization_race
 from kbp.benchmarks.quantization import report as report
 from kbp.benchmarks.quantization.methods import METHODS
 from kbp.benchmarks.quantization.networks import NETWORKS, Network
-from kbp.benchmarks.quantization.race import race, trials
+from kbp.benchmarks.quantization.plan import trials
+from kbp.benchmarks.quantization.race import RACE
 from kbp.benchmarks.quantization.trial import Protocol, Trainer, Trial
 from kbp.errors import UserError
 from kbp.quantization import tfmot
@@ -126,7 +127,7 @@ def test_networks_have_the_layers_that_their_methods_need(name):
 
 def test_race_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     file = tmp_path / "runs" / "race.jsonl"
-    folder = file_race.folder_of(file)
+    folder = folder_of(file)
     monkeypatch.setattr(quantization_race, "edge_quantizer", lambda: None)
     ran, interrupted = [], [True]
     inputs = keras.Input((2,))
@@ -143,18 +144,18 @@ def test_race_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "run", run)
     options = {"protocol": TINY, "names": ["attention"], "rounds": 1}
     with pytest.raises(KeyboardInterrupt):
-        race(file, **options)
+        RACE.run(file, **options)
     assert len(file.read_text().splitlines()) == 4  # the head and trials
     interrupted.clear()
-    results = race(file, **options)
+    results = RACE.run(file, **options)
     assert ran == trials("attention", TINY)
     low, median, high = latencies(results)["2.tflite"]
     assert 0 < low <= median <= high
-    assert len(race(file, **options)) == len(results) == len(ran) + 1
-    assert len(race(file, again=True, **options)) == len(results) + 1
+    assert len(RACE.run(file, **options)) == len(results) == len(ran) + 1
+    assert len(RACE.run(file, again=True, **options)) == len(results) + 1
     (folder / "1.tflite").unlink()
     with pytest.raises(UserError, match=r"1\.tflite: missing"):
-        race(file, again=True, **options)
+        RACE.run(file, again=True, **options)
 
 
 def test_wrong_name_and_missing_peer_are_named(capsys, monkeypatch, tmp_path):

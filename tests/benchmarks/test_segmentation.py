@@ -8,12 +8,13 @@ import pytest
 
 from kbp import export, models
 from kbp.__main__ import main
-from kbp.benchmarks.core import publish
+from kbp.benchmarks.core import registry
 from kbp.benchmarks.core.latencies import processor
 from kbp.benchmarks.core.log import Log, provenance
 from kbp.benchmarks.segmentation import networks as peers
 from kbp.benchmarks.segmentation import report as report
-from kbp.benchmarks.segmentation.race import race, trials
+from kbp.benchmarks.segmentation.plan import trials
+from kbp.benchmarks.segmentation.race import RACE
 from kbp.benchmarks.segmentation.trial import (
     FOLDS,
     NETWORKS,
@@ -89,7 +90,7 @@ def test_files_of_an_earlier_day_are_made_again_to_be_timed(
     for trial in trials("Pyramid-BPNet", TINY):
         log.add(result_of("ours", trial, [0.5]))
     names = [f["name"] for r in log.results for f in r["files"].values()]
-    results = race(file, protocol=TINY, names=["Pyramid-BPNet"], rounds=1)
+    results = RACE.run(file, protocol=TINY, names=["Pyramid-BPNet"], rounds=1)
     assert set(results[-1]["latency"]) == {*names}
     for name in names:
         runner = export.Runner(tmp_path / "race.files" / name)
@@ -191,4 +192,4 @@ def test_wrong_name_and_missing_data_are_named(capsys, monkeypatch, tmp_path):
     assert main(["benchmark", "segmentation"]) == 2
     assert "DSB-2018 needs a data directory" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-    assert set(publish.RACES) >= {"segmentation"}
+    assert set(registry.names()) >= {"segmentation"}

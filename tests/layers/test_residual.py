@@ -117,9 +117,20 @@ def test_attention_ignores_the_order_of_the_other_steps(rng):
             "must divide the features",
         ),
         (lambda: layers.SelfAttention(2), (2, None, 8), "fixed number of time"),
+        (lambda: layers.SelfAttention(2), (2, 5, None), "and of features"),
+        (
+            lambda: layers.ChannelScale(repeats=2),
+            (2, 3),
+            "`repeats` must divide the channels",
+        ),
+        (
+            lambda: layers.ChannelScale(),
+            (2, None),
+            r"repeats=1, input shape \(2, None\)",
+        ),
     ],
 )
-def test_attention_refuses_shapes(make, shape, message):
+def test_unfit_shapes_are_refused(make, shape, message):
     with pytest.raises(ValueError, match=message):
         make().build(shape)
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from contracts import as_numpy
 
 import kbp
-from kbp.optimizers import math
+from kbp.optimizers.math import matrix_direction, orthogonalize, polar_factor
 
 # Of orthogonalize, for singular values above 0.002 of the Frobenius norm.
 BAND = (0.87, 1.13)
@@ -26,11 +26,11 @@ def test_factor_is_nearly_orthogonal(shape):
     s = np.geomspace(0.01, 1, rank)
     matrix = (u * s @ v.T).astype("float32")
     assert s.min() / np.linalg.norm(s) > 0.002
-    values = singular_values(math.orthogonalize(matrix))
+    values = singular_values(orthogonalize(matrix))
     assert BAND[0] <= values.min() <= values.max() <= BAND[1]
     # The nearest one, not any: same singular vectors.
     np.testing.assert_allclose(
-        np.asarray(math.polar_factor(matrix)), u @ v.T, atol=2e-4
+        np.asarray(polar_factor(matrix)), u @ v.T, atol=2e-4
     )
 
 
@@ -38,8 +38,8 @@ def test_factor_is_nearly_orthogonal(shape):
 def test_factor_does_not_depend_on_the_scale(scale):
     matrix = np.random.default_rng(0).normal(size=(12, 5)).astype("float32")
     np.testing.assert_allclose(
-        np.asarray(math.orthogonalize(matrix * np.float32(scale))),
-        np.asarray(math.orthogonalize(matrix)),
+        np.asarray(orthogonalize(matrix * np.float32(scale))),
+        np.asarray(orthogonalize(matrix)),
         rtol=0,
         atol=2e-4,  # float32 rounding of the input, times the slope at zero
     )
@@ -48,8 +48,8 @@ def test_factor_does_not_depend_on_the_scale(scale):
 def test_zero_matrix_has_a_zero_step():
     zero = tf.zeros((4, 3))
     for step in (
-        math.matrix_direction,
-        tf.function(math.matrix_direction, jit_compile=True),
+        matrix_direction,
+        tf.function(matrix_direction, jit_compile=True),
     ):
         np.testing.assert_array_equal(np.asarray(step(zero)), zero)
 
@@ -59,7 +59,7 @@ def test_zero_matrix_has_a_zero_step():
 )
 def test_step_has_the_root_mean_square_of_an_elementwise_one(shape):
     rng = np.random.default_rng(0)
-    step = math.matrix_direction(rng.normal(size=shape).astype("float32"))
+    step = matrix_direction(rng.normal(size=shape).astype("float32"))
     assert step.shape == shape
     size = np.sqrt(np.mean(np.asarray(step) ** 2))
     assert 0.2 * BAND[0] <= size <= 0.2 * BAND[1]

@@ -288,25 +288,13 @@ def fusion(x):
 # One of each kind, and what stands for several.
 FAST = (
     *("conv_relu", "conv_relu6", "conv_gelu", "conv_silu", "conv_hard_sigmoid"),
-    *(
-        "dense_softmax",
-        "dense_on_images",
-        "depthwise",
-        "separable",
-        "transposed",
-    ),
-    *("conv1d", "einsum", "bn", "dtm_conv2d", "prelu", "average_pooling"),
-    *(
-        "upsampling",
-        "upsampling_bilinear",
-        "add_three",
-        "maximum",
-        "concatenate",
-    ),
-    *("conv_bn_relu", "depthwise_bn_relu6", "transposed_bn", "dense_bn_relu"),
-    *("preactivation", "rescaling", "operators", "squeeze_and_excite"),
-    *("nested_model", "cross_attention", "self_attention", "residual_conv2d"),
-    "space_and_depth",
+    *("dense_softmax", "dense_on_images", "depthwise", "separable"),
+    *("transposed", "conv1d", "einsum", "bn", "dtm_conv2d", "prelu"),
+    *("average_pooling", "upsampling", "upsampling_bilinear", "add_three"),
+    *("maximum", "concatenate", "conv_bn_relu", "depthwise_bn_relu6"),
+    *("transposed_bn", "dense_bn_relu", "preactivation", "rescaling"),
+    *("operators", "squeeze_and_excite", "nested_model", "cross_attention"),
+    *("self_attention", "residual_conv2d", "space_and_depth"),
 )
 
 

@@ -76,7 +76,7 @@ def test_integers_and_quantized_models_are_refused():
         ([], "no batch"),
         ([np.ones((2, 5))], "must have the shape"),
         ([np.ones((0, 3))], "empty batch"),
-        ([np.full((2, 3), np.nan)], "NaN"),
+        ([np.full((2, 3), np.nan)], "NaN or infinite"),
     ],
 )
 def test_wrong_calibration_data_are_refused(data, message):

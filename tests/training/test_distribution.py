@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 from workers import finish, fitted
 
-from kbp.benchmarks.measurements.distribution import start_workers
+from kbp.benchmarks.distribution.workers import start_workers
 from kbp.errors import UserError
 from kbp.training import checkpoint, distribution
-from kbp.training.distribution import keras_workarounds
+from kbp.training.distribution import keras_workarounds, strategies
 
 WORKER = Path(__file__).parents[1] / "workers.py"
 
@@ -72,7 +72,7 @@ def test_own_reductions_of_structures_are_tensorflow_s():
 
 
 def test_tpu_evaluates_batches_of_one_shape(monkeypatch):
-    monkeypatch.setattr(distribution, "_device", lambda strategy: "TPU")
+    monkeypatch.setattr(strategies, "_device", lambda strategy: "TPU")
     two = distribution.create_strategy("mirrored")
     assert distribution.evaluation_batch_size(two, 100, 16) == 10
     assert distribution.evaluation_batch_size(two, 97, 16) == 16
@@ -118,7 +118,7 @@ def test_replicas_drop_different_values():
         (
             '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, '
             '"task": {"type": "worker", "index": 0}}',
-            "'ps'",
+            "does not train with a 'ps'",
         ),
         (
             '{"cluster": {"worker": ["a:1"]}, '

@@ -16,11 +16,11 @@ from rich.console import Console
 from workers import finish as finish_workers
 
 from kbp import training
-from kbp.benchmarks.measurements.distribution import start_workers
+from kbp.benchmarks.distribution.workers import start_workers
 from kbp.recipes import Recipe
-from kbp.training import callbacks, stopping
+from kbp.training import callbacks, divergence, stopping
 from kbp.training.checkpoint import Checkpoints
-from kbp.training.trainer import first_not_finite
+from kbp.training.divergence import first_not_finite
 
 FILES = (
     "model.keras",
@@ -275,9 +275,9 @@ def test_divergence_goes_on_at_a_tenth_of_the_learning_rate(
     def diverge(self, batch, logs=None):
         calls.append(batch)
         if len(calls) == 20:
-            raise callbacks.DivergedError(19)
+            raise divergence.DivergedError(19)
 
-    guard = callbacks.FiniteGradients
+    guard = divergence.FiniteGradients
     monkeypatch.setattr(guard, "on_train_batch_end", diverge)
     folder = tmp_path / "run"
     run(recipe, folder)

@@ -1,1 +1,1 @@
-"""What all races share."""
+"""What benchmarks share: trials, cases, figures, tables and the registry."""

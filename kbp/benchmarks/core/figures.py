@@ -2,13 +2,17 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from kbp.reports.style import COLORS, INK, STYLE, as_svg
+from kbp.reports import style
+from kbp.reports.style import COLORS, INK, as_svg
+
+STYLE: dict[Any, Any] = {**style.STYLE}
 
 
 def accuracy_by_step(
@@ -18,11 +22,11 @@ def accuracy_by_step(
     target: float,
     emphasized: Sequence[str],
 ) -> str:
-    """Plot the median accuracy of several trainings of each optimizer.
+    """Plot the median accuracy of each optimizer over the steps.
 
     Args:
-        curves: for each name, the accuracies of each training.
-        every: steps between two of them.
+        curves: for each name, the accuracies over the steps of each seed.
+        every: number of steps between two of them.
         target: a line is drawn there.
         emphasized: names drawn in color; the others are grey.
     """
@@ -59,8 +63,8 @@ def accuracy_by_level(
 
     Args:
         panels: for each title, each method and each share that is pruned, the
-            accuracies of several trainings.
-        baseline: those of the network that is not pruned.
+            accuracies of several seeds.
+        baseline: the accuracies of the network that is not pruned.
         emphasized: methods drawn in color; the others are grey.
     """
     with matplotlib.rc_context(STYLE):
@@ -108,13 +112,13 @@ def score_over_cost(
     cost: str,
     emphasized: Sequence[str],
 ) -> str:
-    """Plot scores of networks, with standard deviations, over what they cost.
+    """Plot the scores of networks, with standard deviations, over their cost.
 
     Args:
         panels: for each title and each method the cost, or its opposite, and
-            the scores of several trainings.
-        score: what the scores are.
-        cost: what the cost is.
+            the scores of several seeds.
+        score: the name of the score.
+        cost: the name of the cost.
         emphasized: methods drawn in color; the others are grey.
     """
     with matplotlib.rc_context(STYLE):
@@ -154,11 +158,11 @@ def error_by_horizon(
     *,
     emphasized: Sequence[str],
 ) -> str:
-    """Plot the mean error of forecasts over how far they look ahead.
+    """Plot the mean error of forecasts over the horizon.
 
     Args:
         panels: for each title, each method and each horizon, the errors of
-            several trainings.
+            several seeds.
         emphasized: methods drawn in color; the others are grey.
     """
     with matplotlib.rc_context(STYLE):

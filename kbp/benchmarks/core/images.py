@@ -1,4 +1,4 @@
-"""CIFAR-10 as the races train on it and are judged on it."""
+"""CIFAR-10 as the races use it for training and evaluation."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ class Images:
 
     Attributes:
         train: the training examples.
-        splits: what trainings are judged on, `"validation"` and `"test"`.
+        splits: the examples to evaluate on, `"validation"` and `"test"`.
     """
 
     def __init__(self, data_dir: str | None):
@@ -44,6 +44,11 @@ class Images:
         )
 
 
+def first(examples: data.Examples, count: int) -> data.Examples:
+    """Return the first examples, at most so many."""
+    return examples.take(np.arange(min(count, len(examples))))
+
+
 def file_accuracy(path: Path, examples: data.Examples) -> float:
     """Return a .tflite file's accuracy."""
     logits = export.Runner(path).predict(examples.inputs)
@@ -51,7 +56,7 @@ def file_accuracy(path: Path, examples: data.Examples) -> float:
 
 
 def accuracy(model: keras.Model, examples: data.Examples) -> float:
-    """Return a model's accuracy at inference; tf_keras's models do, too."""
+    """Return the accuracy of a model, of Keras or tf_keras, at inference."""
     logits = [
         model.predict_on_batch(examples.inputs[start : start + 500])
         for start in range(0, len(examples), 500)

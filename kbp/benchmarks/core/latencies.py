@@ -1,17 +1,20 @@
-"""Latencies of the files that a race's trials have exported."""
+"""Latencies of the .tflite files that the trials of a race export."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from kbp import export, quantization
 from kbp.benchmarks.core.log import Log
+from kbp.errors import UserError
 
 
 def latencies(results: list[dict]) -> dict[str, list[float]]:
-    """Return the last measurement of a race.
+    """Return the latencies that a race measured last.
 
     Args:
         results: of a `Log`.
@@ -25,7 +28,7 @@ def latencies(results: list[dict]) -> dict[str, list[float]]:
 
 
 def processor(head: dict, results: list[dict]) -> str:
-    """Return what a race's last measurement was made on.
+    """Return the processor of a race's last measurement of latencies.
 
     Args:
         head: of a `Log`.
@@ -35,34 +38,73 @@ def processor(head: dict, results: list[dict]) -> str:
     return timed[-1].get("machine", head["machine"])["processor"]
 
 
-def are_known(log: Log, names: Sequence[str]) -> bool:
-    """Say whether the last measurement has figures of all these files."""
-    return latencies(log.results).keys() >= {*names}
+def exported_files(result: dict) -> list[str]:
+    """Return the names in a result's `files`, which has one of each dtype."""
+    return [exported["name"] for exported in result.get("files", {}).values()]
 
 
-def measure(log: Log, folder: Path, names: Sequence[str], rounds: int) -> None:
-    """Measure all files in turns at one thread, and log it as one line.
+@dataclass(frozen=True)
+class Files:
+    """The .tflite files that the trials of a race export.
 
-    Args:
-        log: of the race.
-        folder: of the files.
-        names: of the files.
-        rounds: of the measurement.
+    Attributes:
+        names: `names(result)` returns the names of a result's files.
+        network: `network(trainer, result)` returns the network of a result,
+            of which missing files are exported again; without it they are an
+            error.
     """
-    figures = export.benchmark(
-        [folder / name for name in names], num_threads=1, rounds=rounds
-    )
-    log.add(
-        {
-            "latency": {
-                name: [figure.low, figure.median, figure.high]
-                for name, figure in zip(names, figures, strict=True)
+
+    names: Callable[[dict], list[str]] = exported_files
+    network: Callable[[Any, dict], keras.Model] | None = None
+
+    def measure(
+        self, log: Log, folder: Path, trainer: Any, rounds: int, again: bool
+    ) -> None:
+        """Measure all files in turns at one thread, and log it as one line.
+
+        Args:
+            log: of the race.
+            folder: of the files.
+            trainer: of the race, as `network` takes it.
+            rounds: of the measurement.
+            again: whether to measure although all latencies are known.
+
+        Raises:
+            UserError: a file is missing.
+        """
+        timed = [r for r in log.results if "latency" not in r and self.names(r)]
+        names = [name for result in timed for name in self.names(result)]
+        known = latencies(log.results).keys() >= {*names}
+        if not names or (known and not again):
+            return
+        if self.network is not None:
+            for result in timed:
+                _export_missing(self.network, folder, trainer, result)
+        for name in names:
+            if not (folder / name).is_file():
+                raise UserError(
+                    f"{folder / name}: missing. Race into a new file."
+                )
+        figures = export.benchmark(
+            [folder / name for name in names], num_threads=1, rounds=rounds
+        )
+        log.add(
+            {
+                "latency": {
+                    name: [figure.low, figure.median, figure.high]
+                    for name, figure in zip(names, figures, strict=True)
+                }
             }
-        }
-    )
+        )
 
 
-def rebuild(model: keras.Model, paths: dict[str, Path]) -> None:
+def _export_missing(network, folder, trainer, result):
+    paths = {d: folder / f["name"] for d, f in result["files"].items()}
+    if not all(path.is_file() for path in paths.values()):
+        export_untrained(network(trainer, result), paths)
+
+
+def export_untrained(model: keras.Model, paths: dict[str, Path]) -> None:
     """Write a network's .tflite files with random weights.
 
     A latency does not depend on the weights.

@@ -1,19 +1,15 @@
-"""Trials of a race: run by several processes, each a line of a file."""
+"""The results of a race: each finished trial is a line of a file."""
 
-import contextlib
 import dataclasses
 import json
-import multiprocessing
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-
-from rich.console import Console
+from typing import Any
 
 from kbp._utils.files import write_atomically
 from kbp._utils.machine import commit, machine, versions
-from kbp.errors import UserError, check_known
+from kbp.errors import UserError
 
 _TITLES = {
     "tensorflow": "TensorFlow",
@@ -27,7 +23,7 @@ class Log:
     """The finished trials of a race, as lines of a file.
 
     Args:
-        file: read where it exists, begun where it does not.
+        file: is read if it exists, and created otherwise.
         protocol: of the race, a dataclass.
 
     Attributes:
@@ -38,19 +34,19 @@ class Log:
         UserError: the file is of another protocol, or no such race's.
     """
 
-    def __init__(self, file: Path, protocol):
+    def __init__(self, file: Path, protocol: Any):
         self.file = Path(file)
-        self.head, self.results = read_race(self.file, type(protocol))
+        head, self.results = read_race(self.file, type(protocol))
         expected = json.loads(json.dumps(asdict(protocol)))
-        if self.head is None:
-            self.head = {
-                "protocol": expected,
-                "machine": machine(),
-                "versions": versions(),
-            }
-            _append(self.file, self.head)
-        elif self.head["protocol"] != expected:
+        self.head = head or {
+            "protocol": expected,
+            "machine": machine(),
+            "versions": versions(),
+        }
+        if self.head["protocol"] != expected:
             raise UserError(f"{file}: holds a race of another protocol.")
+        if head is None:
+            append_line(self.file, self.head)
         else:
             # Cuts off what a stopped process left of its last line.
             lines = [self.head, *self.results]
@@ -58,18 +54,24 @@ class Log:
             write_atomically(self.file, text)
 
     def add(self, result: dict) -> None:
-        """Append what has finished, the commit and a machine not the head's."""
+        """Append a result with its commit, and its machine if it is new."""
         result = {**result, "commit": commit()}
         if machine() != self.head["machine"]:
             result["machine"] = machine()
         self.results.append(result)
-        _append(self.file, result)
+        append_line(self.file, result)
 
 
-def find(results: list[dict], trial) -> dict | None:
-    """Return the result of a trial, a dataclass, if it has run."""
+def find(results: list[dict], trial: Any) -> dict | None:
+    """Return the result of a trial, a dataclass, if it has one."""
     key = asdict(trial).items()
     return next((result for result in results if key <= result.items()), None)
+
+
+def find_all(results: list[dict], trials: Iterable) -> list[dict]:
+    """Return the results of those of the trials that have one."""
+    found = (find(results, trial) for trial in trials)
+    return [result for result in found if result is not None]
 
 
 def complete(results: list[dict], trials: Iterable) -> dict[tuple, list[dict]]:
@@ -115,64 +117,8 @@ def read_race(file: Path, protocol: type) -> tuple[dict | None, list[dict]]:
     raise UserError(f"{file}: is no race of this kind.")
 
 
-def measure_cases(
-    file: Path,
-    names: Iterable[str],
-    cases: Iterable[str],
-    measure: Callable,
-    show: Callable,
-    *,
-    kind: str = "case",
-) -> list[dict]:
-    """Measure cases one by one, and append a line for each to a file.
-
-    Args:
-        file: JSON lines.
-        names: of the cases, by default all.
-        cases: names of all that there are.
-        measure: `measure(name) -> figures`, a dict.
-        show: `show(line)`, called with each line that was written.
-        kind: what an error calls a case.
-
-    Returns:
-        The lines.
-
-    Raises:
-        UserError: a name is unknown.
-    """
-    names, lines = list(names or cases), []
-    check_known(kind, names, cases)
-    for name in names:
-        line = {
-            "case": name,
-            **measure(name),
-            "machine": machine(),
-            "versions": versions(),
-            "commit": commit(),
-        }
-        _append(file, line)
-        show(line)
-        lines.append(line)
-    return lines
-
-
-def read_cases(file: Path) -> list[dict]:
-    """Return a file's newest line of each case, none if there is no file.
-
-    Raises:
-        UserError: the file holds something else.
-    """
-    if not file.is_file():
-        return []
-    try:
-        lines = [json.loads(line) for line in file.read_text().splitlines()]
-        newest = {line["case"]: line for line in lines}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: holds no measured cases.") from error
-    return list(newest.values())
-
-
-def _append(file, line):
+def append_line(file: Path, line: dict) -> None:
+    """Append a line of JSON to a file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a") as stream:
         stream.write(json.dumps(line) + "\n")
@@ -199,73 +145,3 @@ def provenance(head: dict, results: Iterable[dict]) -> str:
         f"{' and '.join(dict.fromkeys(machines))}, {', '.join(named)}, kbp at "
         f"{', '.join(places)}."
     )
-
-
-@contextlib.contextmanager
-def worker_pool(
-    count: int, create: Callable, *arguments
-) -> Iterator[ProcessPoolExecutor]:
-    """Yield processes of one thread, each with a trainer of its own.
-
-    Args:
-        count: how many.
-        create: `create(*arguments) -> trainer`, whose `run(trial)` returns a
-            result.
-        *arguments: of `create`.
-    """
-    with ProcessPoolExecutor(
-        count,
-        multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(create, *arguments),
-    ) as pool:
-        try:
-            yield pool
-        finally:
-            # What was interrupted is not to wait for all that was planned.
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def run(
-    pool: Executor,
-    log: Log,
-    trials: Iterable,
-    describe: Callable[[dict], str],
-    console: Console | None,
-) -> None:
-    """Run the trials that have not run, and log each as it finishes.
-
-    Args:
-        pool: of `worker_pool`.
-        log: of the race.
-        trials: dataclasses.
-        describe: `describe(result) -> line` for the console.
-        console: where progress goes.
-    """
-    todo = [trial for trial in trials if find(log.results, trial) is None]
-    futures = [pool.submit(_work, trial) for trial in todo]
-    for i, future in enumerate(as_completed(futures), start=1):
-        result = future.result()
-        log.add(result)
-        if console is not None:
-            console.print(
-                f"{i}/{len(todo)} {describe(result)}", highlight=False
-            )
-
-
-_trainer = None
-
-
-def _start_worker(create, *arguments):
-    global _trainer
-    import tensorflow as tf
-
-    # One thread each: as fast in all as sharing them, and processor time is
-    # then a fair clock on a machine that does other work too.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    _trainer = create(*arguments)
-
-
-def _work(trial):
-    return _trainer.run(trial)

@@ -1,1 +1,1 @@
-"""Forecasts of long horizons, raced under one protocol."""
+"""Forecasting methods compared on long horizons."""

@@ -1,8 +1,9 @@
-"""BP-Transformer for long horizons, its ablations, and their peers."""
+"""The methods of the forecasting race: BP-Transformer, ablations, peers."""
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
@@ -31,7 +32,7 @@ class Method:
         lookbacks: `lookbacks(data) -> candidates`, in rows.
         learning_rates: candidates; the best pair is chosen on validation.
         ours: whether it is kbp's.
-        seeds: trainings for each figure; 0 for as many as the protocol says.
+        seeds: number of seeds; 0 for that of the protocol.
         cases: pairs of data set and horizon that it is raced on.
     """
 
@@ -57,7 +58,7 @@ def repeat(splits: SeriesSplits, data: str) -> tuple[Callable, int]:
 def ridge(splits: SeriesSplits, data: str) -> tuple[Callable, int]:
     """Forecast by ridge, of the penalty that is best on validation."""
     train, validation = splits.train, splits.validation
-    best = (np.inf, None)
+    found: list[tuple[float, Callable]] = []
     for kernel in ridges(train.inputs, train.labels, (0.01, 0.1, 1.0, 10.0)):
 
         def predict(x, kernel=kernel):
@@ -65,9 +66,10 @@ def ridge(splits: SeriesSplits, data: str) -> tuple[Callable, int]:
             z = np.moveaxis(x - mean, 1, -1)  # (windows, channels, time)
             return np.moveaxis(z @ kernel, -1, 1) + mean
 
-        error = mean_errors(predict, validation)[0]
-        best = min(best, (error, predict), key=lambda pair: pair[0])
-    return best[1], kernel.size
+        error, _ = mean_errors(predict, validation)
+        found.append((error, predict))
+    _, best = min(found, key=lambda pair: pair[0])
+    return best, kernel.size
 
 
 def dlinear(splits: SeriesSplits, data: str) -> keras.Model:
@@ -153,10 +155,10 @@ def bp_transformer(
             penalty of 0 the linear skip starts anywhere.
         **arguments: of the builder, instead of the usual ones.
     """
-    time, _ = splits.input_shape
+    time, channels = splits.input_shape
     hour, train = ROWS_OF_AN_HOUR[data], splits.train
     week = WEEK * hour
-    usual = {
+    usual: dict[str, Any] = {
         "num_layers": 2,
         "width": 32 if hour == 1 else 64,
         "num_heads": 1,
@@ -165,7 +167,7 @@ def bp_transformer(
         "dropout": 0.3 if hour == 1 else 0.2,
     }
     model = models.BPTransformer(
-        splits.input_shape,
+        (time, channels),
         splits.test.horizon,
         head="forecasting",
         **usual | arguments,
@@ -183,7 +185,7 @@ def bp_transformer(
 def mean_errors(
     predict: Callable, windows: Windows, every: int = 1
 ) -> tuple[float, float]:
-    """Return mean squared and absolute error.
+    """Return the mean squared and the mean absolute error.
 
     Args:
         predict: `predict(inputs) -> forecasts`.

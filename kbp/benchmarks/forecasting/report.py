@@ -1,17 +1,18 @@
-"""What a race of forecasts says: two tables and a plot."""
+"""The tables and the plot of the forecasting race."""
 
 import statistics
 from collections.abc import Sequence
 
+from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.figures import error_by_horizon
 from kbp.benchmarks.core.log import find, provenance
 from kbp.benchmarks.forecasting.methods import DATA, HORIZONS, METHODS
-from kbp.benchmarks.forecasting.race import finals, search
+from kbp.benchmarks.forecasting.plan import finals, search
 from kbp.benchmarks.forecasting.trial import Protocol
 
 # Mean squared errors as their authors give them, best look-back each, for the
 # horizons and their mean; where a cell is None, none was found.
-PUBLISHED = {
+PUBLISHED: dict[str, dict[str, tuple[float | None, ...]]] = {
     "etth1": {
         "Informer": (0.865, None, None, None, 1.040),
         "DLinear": (0.384, 0.443, 0.446, 0.504, 0.444),
@@ -67,12 +68,7 @@ def summarize(
 def markdown_table(head: dict, results: list[dict]) -> str:
     """Return the race as Markdown: a table, the ablation, and how it ran."""
     rows = summarize(head, results)
-    lines = [
-        "| data and method | look-back | "
-        + " | ".join(map(str, HORIZONS))
-        + " | mean | published | parameters | seconds |",
-        f"| --- |{' ---: |' * (len(HORIZONS) + 5)}",
-    ]
+    lines = []
     for data, methods in rows.items():
         whole = {k: v for k, v in methods.items() if {*v} == {*HORIZONS}}
         published = {n: _published(data, n) for n in PUBLISHED[data]}
@@ -83,10 +79,15 @@ def markdown_table(head: dict, results: list[dict]) -> str:
         for name, known in published.items() if whole else ():
             cells = ["-"] * (len(HORIZONS) + 2)
             lines.append(_line(data, name, [*cells, known, "-", "-"]))
-    if len(lines) == 2:
+    if not lines:
         return "No method has finished yet."
+    titles = [
+        *("data and method", "look-back", *map(str, HORIZONS)),
+        *("mean", "published", "parameters", "seconds"),
+    ]
+    table = markdown.table(titles, lines)
     more = [*_absolute(rows), *_ablation(rows)]
-    return "\n".join([*lines, *more, "", _explanation(head, results)])
+    return "\n".join([*table, *more, "", _explanation(head, results)])
 
 
 def plot(head: dict, results: list[dict]) -> str:
@@ -112,7 +113,7 @@ def _errors(runs: Sequence[dict], key: str = "mse") -> list[float]:
 def _line(data, name, cells, note=""):
     bold = name in METHODS and METHODS[name].ours
     title = f"**{name}**{note}" if bold else name
-    return f"| {data}: {title} | {' | '.join(cells)} |"
+    return [f"{data}: {title}", *cells]
 
 
 def _published(data, name):
@@ -146,21 +147,13 @@ def _cells(runs, published):
 
 
 def _spread(values):
-    mean = f"{statistics.fmean(values):.4f}"
     if len(values) == 1:
-        return mean
-    return f"{mean} ± {statistics.stdev(values):.4f}"
+        return f"{values[0]:.4f}"
+    return markdown.spread(values, ".4f")
 
 
 def _absolute(rows):
     """Return a table of mean absolute errors."""
-    heading = [
-        "",
-        "| mean absolute error | "
-        + " | ".join(map(str, HORIZONS))
-        + " | mean |",
-        f"| --- |{' ---: |' * (len(HORIZONS) + 1)}",
-    ]
     lines = []
     for data, methods in rows.items():
         for name, runs in methods.items():
@@ -171,7 +164,8 @@ def _absolute(rows):
                 ]
                 cells = [*means, statistics.fmean(means)]
                 lines.append(_line(data, name, [f"{x:.3f}" for x in cells]))
-    return [*heading, *lines]
+    titles = ["mean absolute error", *map(str, HORIZONS), "mean"]
+    return ["", *markdown.table(titles, lines)]
 
 
 def _ablation(rows):
@@ -184,11 +178,14 @@ def _ablation(rows):
             (horizon, each), *_ = runs.items()
             if METHODS[name].ours:
                 lines.append(
-                    f"| {data} {horizon}: {name} | {_spread(_errors(each))} | "
-                    f"{each[0]['parameters'] / 1e3:,.0f} k |"
+                    [
+                        f"{data} {horizon}: {name}",
+                        _spread(_errors(each)),
+                        f"{each[0]['parameters'] / 1e3:,.0f} k",
+                    ]
                 )
-    heading = ["", "| ablation | MSE | parameters |", "| --- | ---: | ---: |"]
-    return [*heading, *lines] if lines else []
+    table = markdown.table(["ablation", "MSE", "parameters"], lines)
+    return ["", *table] if lines else []
 
 
 def _explanation(head, results):

@@ -1,4 +1,4 @@
-"""One training of the forecasting race."""
+"""One trial of the forecasting race: a fit."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -15,19 +15,20 @@ from kbp.training.schedules import decay_kernels_alone, warmup_cosine
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all trainings of a race have in common.
+    """The settings that all trials of a race share.
 
     Attributes:
         batch_size: windows in a batch.
-        steps: length of a training, and of the schedule.
-        every: steps between two looks at validation; the weights of the best
-            look are kept, the start's included.
-        look: most validation windows that one takes, at equal distances.
+        steps: number of training steps, and the length of the schedule.
+        every: number of steps between two evaluations on validation; the
+            weights of the best one are kept, and may be the initial ones.
+        look: maximum number of windows in such an evaluation, equally spaced.
         warmup: share of the steps in which the learning rate rises linearly;
             it falls to 0 along a cosine in the rest.
         weight_decay: decoupled.
-        loss: between standardized forecasts and what came.
-        seeds: trainings for each figure; what has no seed runs once.
+        loss: between the standardized forecasts and the actual values.
+        seeds: number of seeds for each figure; a fit without random numbers
+            runs once.
     """
 
     batch_size: int = 32
@@ -47,9 +48,9 @@ class Trial:
     Attributes:
         method: name of one of `METHODS`.
         data: one of `DATA`.
-        horizon: rows to forecast.
-        lookback: rows to see.
-        learning_rate: its peak, 0 where nothing is trained.
+        horizon: number of rows to forecast.
+        lookback: number of rows before them that the method sees.
+        learning_rate: its peak; 0 if nothing is trained.
         seed: of weights and batches.
     """
 
@@ -62,20 +63,20 @@ class Trial:
 
 
 class Trainer:
-    """Runs trials.
+    """Runs trials on the data sets of the race.
 
     Args:
-        protocol: what they have in common.
-        data_dir: the folder that holds the sets.
+        protocol: the settings that they share.
+        data_dir: the folder that holds the data sets.
     """
 
     def __init__(self, protocol: Protocol, data_dir: str | Path | None):
         self.protocol, self.data_dir = protocol, data_dir
-        for name in DATA:  # missing data are said at once
+        for name in DATA:  # missing data is reported at once
             ett.load(name, data_dir, lookback=1, horizon=1)
 
     def run(self, trial: Trial) -> dict:
-        """Fit once.
+        """Fit a method once, and evaluate its forecasts.
 
         Returns:
             The trial; `validation`, the mean squared error there; `mse` and
@@ -114,7 +115,7 @@ class Trainer:
         }
 
     def fit(self, model, splits, trial) -> int:
-        """Train a model, keep its best weights; return their step."""
+        """Train a model, restore its best weights, and return their step."""
         mine = self.protocol
         if not trial.learning_rate:
             return 0

@@ -1,1 +1,1 @@
-"""Optimizers raced to a target accuracy."""
+"""Optimizers compared by their steps to an accuracy, tuned alike."""

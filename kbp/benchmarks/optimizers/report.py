@@ -1,12 +1,13 @@
-"""What a race of optimizers says: a table and a plot."""
+"""The table and the plot of the optimizer race."""
 
 import math
 import statistics
 
+from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.figures import accuracy_by_step
 from kbp.benchmarks.core.log import provenance
-from kbp.benchmarks.optimizers.contestants import contestants
-from kbp.benchmarks.optimizers.race import best_of
+from kbp.benchmarks.optimizers.contestants import CONTESTANTS
+from kbp.benchmarks.optimizers.plan import best_of
 
 # Of a difference in means, in standard errors; what AlgoPerf's and
 # modded-nanogpt's rules ask for.
@@ -27,7 +28,7 @@ def summarize(head: dict, results: list[dict]) -> list[dict]:
         target at the median; the accuracies.
     """
     protocol, rows = head["protocol"], []
-    for name, contestant in contestants().items():
+    for name, contestant in CONTESTANTS.items():
         own = [r for r in results if r["optimizer"] == name]
         searched = [r for r in own if r["split"] == "validation"]
         finals = [r for r in own if r["split"] == "test"]
@@ -74,42 +75,62 @@ def standard_errors(ours: dict, peer: dict, late: int) -> float:
 
 def markdown_table(head: dict, results: list[dict]) -> str:
     """Return the race as Markdown: a table, and how it was run."""
-    protocol = head["protocol"]
     rows = summarize(head, results)
     if not rows:
         return "No optimizer has finished yet."
     first = next((row for row in rows if row["ours"]), rows[0])
-    late = protocol["steps"] + protocol["evaluate_every"]
-    lines = [
-        "| optimizer | steps to target | processor time | steps saved by "
-        f"{first['optimizer']} | final accuracy | learning rate | decay |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    late = _late(head["protocol"])
+    titles = [
+        *("optimizer", "steps to target", "processor time"),
+        f"steps saved by {first['optimizer']}",
+        *("final accuracy", "learning rate", "decay"),
     ]
-    for row in rows:
-        if row is first:
-            fewer = "-"
-        else:
-            errors = standard_errors(first, row, late)
-            ours, theirs = (min(r["median"], late) for r in (first, row))
-            least = "at least " if row["median"] > late else ""
-            sure = "" if abs(errors) >= SIGNIFICANT else " (not significant)"
-            fewer = f"{least}{1 - ours / theirs:.0%}, {errors:.1f} s.e.{sure}"
-        mean = statistics.fmean(row["accuracies"])
-        deviation = statistics.stdev(row["accuracies"])
-        cells = (
-            f"**{row['optimizer']}**" if row["ours"] else row["optimizer"],
-            f"{_steps(row['median'])} ({_steps(min(row['steps']))} - "
-            f"{_steps(max(row['steps']))})",
-            "-" if math.isinf(row["seconds"]) else f"{row['seconds']:.0f} s",
-            fewer,
-            f"{mean:.2%} ± {deviation:.2%}",
-            f"{row['learning_rate']:g}",
-            f"{row['weight_decay']:g}",
-        )
-        lines.append(f"| {' | '.join(cells)} |")
+    table = markdown.table(titles, (_cells(row, first, late) for row in rows))
+    return "\n".join([*table, "", _explanation(head, results, rows)])
+
+
+def plot(head: dict, results: list[dict]) -> str:
+    """Return the accuracy over the steps of all optimizers, as SVG text."""
+    protocol = head["protocol"]
+    rows = summarize(head, results)
+    return accuracy_by_step(
+        {row["optimizer"]: row["curves"] for row in rows},
+        every=protocol["evaluate_every"],
+        target=protocol["target"],
+        emphasized=[row["optimizer"] for row in rows if row["ours"]],
+    )
+
+
+def _late(protocol):
+    """Return the steps that a miss counts as."""
+    return protocol["steps"] + protocol["evaluate_every"]
+
+
+def _cells(row, first, late):
+    """Return the cells of an optimizer, compared with the best of kbp's."""
+    fewer = "-"
+    if row is not first:
+        errors = standard_errors(first, row, late)
+        ours, theirs = (min(r["median"], late) for r in (first, row))
+        least = "at least " if row["median"] > late else ""
+        sure = "" if abs(errors) >= SIGNIFICANT else " (not significant)"
+        fewer = f"{least}{1 - ours / theirs:.0%}, {errors:.1f} s.e.{sure}"
+    return [
+        f"**{row['optimizer']}**" if row["ours"] else row["optimizer"],
+        f"{_steps(row['median'])} ({_steps(min(row['steps']))} - "
+        f"{_steps(max(row['steps']))})",
+        "-" if math.isinf(row["seconds"]) else f"{row['seconds']:.0f} s",
+        fewer,
+        markdown.spread(row["accuracies"]),
+        f"{row['learning_rate']:g}",
+        f"{row['weight_decay']:g}",
+    ]
+
+
+def _explanation(head, results, rows):
+    protocol = head["protocol"]
     trials = sorted({row["trials"] for row in rows})
-    lines += [
-        "",
+    return (
         f"CIFAR-10, a BatchNorm ResNet-8 of width {protocol['width']} behind a "
         f"stem of stride 2, batches of {protocol['batch_size']}, "
         f"{protocol['steps']} steps, flips and shifts, linear warm-up over "
@@ -124,25 +145,13 @@ def markdown_table(head: dict, results: list[dict]) -> str:
         "steps, `inf` is a miss; mean ± standard deviation of the final "
         "accuracy on the whole test set. Processor time is that of one thread. "
         "s.e.: difference of the mean steps in standard errors, a miss counted "
-        f'as {late}; {SIGNIFICANT} or more is a difference. "averaged": '
-        "evaluated with a moving average of the weights (momentum 0.9), as "
-        "every Keras optimizer can keep it. Steps saved are those of the best "
+        f"as {_late(protocol)}; {SIGNIFICANT} or more is a difference. "
+        '"averaged": evaluated with a moving average of the weights (momentum '
+        "0.9), as every Keras optimizer can keep it. Steps saved are those of "
+        "the best "
         "of kbp's rows. Keras's Muon gives convolution kernels to its AdamW; "
         "ScheduleFreeAdamW is evaluated at the weights that Keras leaves in "
-        "the model. " + provenance(head, results),
-    ]
-    return "\n".join(lines)
-
-
-def plot(head: dict, results: list[dict]) -> str:
-    """Return the accuracy over the steps of all optimizers, as SVG text."""
-    protocol = head["protocol"]
-    rows = summarize(head, results)
-    return accuracy_by_step(
-        {row["optimizer"]: row["curves"] for row in rows},
-        every=protocol["evaluate_every"],
-        target=protocol["target"],
-        emphasized=[row["optimizer"] for row in rows if row["ours"]],
+        "the model. " + provenance(head, results)
     )
 
 

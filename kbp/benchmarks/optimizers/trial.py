@@ -1,4 +1,4 @@
-"""One training of the optimizers' race."""
+"""One trial of the optimizer race: a training."""
 
 import contextlib
 import time
@@ -7,29 +7,29 @@ from dataclasses import asdict, dataclass
 import keras
 import numpy as np
 
-from kbp.benchmarks.core.images import Images, accuracy
-from kbp.benchmarks.optimizers.contestants import HEAD, contestants
+from kbp.benchmarks.core.images import Images, accuracy, first
+from kbp.benchmarks.optimizers.contestants import CONTESTANTS, HEAD
 from kbp.optimizers import averaged_weights
 from kbp.training.schedules import decay_kernels_alone, warmup_cosine
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all trainings of a race have in common.
+    """The settings that all trials of a race share.
 
     Attributes:
         width: channels of the network's first stage.
         batch_size: images in a batch.
-        steps: length of a training, and of the schedule.
+        steps: number of training steps, and the length of the schedule.
         warmup: share of the steps in which the learning rate rises linearly;
             it falls to 0 along a cosine in the rest.
-        evaluate_every: steps between two evaluations.
-        curve_images: images of an evaluation.
+        evaluate_every: number of steps between two evaluations.
+        curve_images: number of images in an evaluation.
         target: accuracy to reach, in [0, 1], fixed before the race.
         decays: lowest and highest product of peak learning rate and weight
             decay, the same for all.
-        trials: points of the search for each optimizer.
-        seeds: trainings at the best point.
+        trials: number of points in the search of each optimizer.
+        seeds: number of seeds at the best point.
     """
 
     width: int = 16
@@ -87,7 +87,7 @@ def network(width: int, keras=keras) -> keras.Model:
             use_bias=False,
             kernel_initializer="he_normal",
         )(x)
-        # 0.99, Keras's default, lags behind in trainings this short.
+        # 0.99, Keras's default, lags behind in training this short.
         return layers.BatchNormalization(momentum=0.9)(x)
 
     inputs = keras.Input((32, 32, 3))
@@ -107,7 +107,7 @@ class Trainer:
     """Runs trials on CIFAR-10.
 
     Args:
-        protocol: what they have in common.
+        protocol: the settings that they share.
         data_dir: the folder that holds CIFAR-10.
     """
 
@@ -116,13 +116,13 @@ class Trainer:
         self.images = Images(data_dir)
 
     def run(self, trial: Trial) -> dict:
-        """Train once.
+        """Train a network once, and evaluate it.
 
         Returns:
             The trial; `curve`, the accuracy after each `evaluate_every` steps;
             `accuracy`, on the whole split at the end; `steps_to_target`, or
             `None`; `seconds` of processor time for one training step. A search
-            ends where it reaches the target, any training where it diverges.
+            stops when it reaches the target, any training when it diverges.
         """
         keras.backend.clear_session()
         keras.utils.set_random_seed(trial.seed)
@@ -136,7 +136,7 @@ class Trainer:
         # begins its average, and with it the weights, at zero.
         model.optimizer.build(model.trainable_variables)
         whole = self.images.splits[trial.split]
-        part = whole.take(slice(self.protocol.curve_images))
+        part = first(whole, self.protocol.curve_images)
         batches = iter(
             self.images.batches(self.protocol.batch_size, seed=trial.seed)
         )
@@ -150,7 +150,7 @@ class Trainer:
             seconds.append((time.process_time() - start) / every)
             with _as_evaluated(model, seen):
                 curve.append(accuracy(model, part))
-            # The search asks for the steps alone; a diverged one is over.
+            # The search needs no more than the steps; divergence ends a trial.
             reached = self._steps_to_target(curve) is not None
             if not np.isfinite(loss) or (reached and trial.split != "test"):
                 break
@@ -165,7 +165,7 @@ class Trainer:
         }
 
     def _optimizer(self, trial, model):
-        contestant = contestants()[trial.optimizer]
+        contestant = CONTESTANTS[trial.optimizer]
         steps = self.protocol.steps
         schedule = warmup_cosine(
             trial.learning_rate,

@@ -1,1 +1,1 @@
-"""Ways to prune, raced on one network."""
+"""Pruning methods compared on one network and the same batches."""

@@ -226,10 +226,11 @@ def channel_groups(model: keras.Model) -> list[list[tuple]]:
             added = _sources(call)
             apart = [group for group in groups if not group & added]
             groups = [*apart, added.union(*(g for g in groups if g & added))]
-    return [
-        [(call.operation, call.successor.operation) for call in group]
-        for group in groups
-    ]
+    return [[_with_norm(call) for call in group] for group in groups]
+
+
+def _with_norm(call):
+    return call.operation, call.successor.operation
 
 
 def _sources(call):

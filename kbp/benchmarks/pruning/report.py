@@ -1,12 +1,14 @@
-"""What a race of pruning methods says: two tables and a plot."""
+"""The tables and the plot of the pruning race."""
 
 import statistics
+from typing import Any
 
+from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.figures import accuracy_by_level
 from kbp.benchmarks.core.latencies import latencies
 from kbp.benchmarks.core.log import complete, provenance
 from kbp.benchmarks.pruning.methods import METHODS
-from kbp.benchmarks.pruning.race import trials
+from kbp.benchmarks.pruning.plan import trials
 from kbp.benchmarks.pruning.trial import Protocol
 
 DENSE = ("dense", 0.0)
@@ -35,7 +37,7 @@ def summarize(head: dict, results: list[dict]) -> dict[tuple, dict]:
 
 
 def _row(seeds, measured):
-    row = {"accuracies": [r["accuracy"] for r in seeds]}
+    row: dict[str, Any] = {"accuracies": [r["accuracy"] for r in seeds]}
     for key in ("pruned", "parameters", "multiply_adds", "step_seconds"):
         row[key] = statistics.median(r[key] for r in seeds)
     for dtype in ("float32", "int8") if "files" in seeds[0] else ():
@@ -94,8 +96,7 @@ def plot(head: dict, results: list[dict]) -> str:
 def _accuracies(protocol, rows):
     """Return a table with a row for each method, a column for each level."""
     levels = (0.0, *protocol["levels"])
-    cells = ["method", *(f"{level:.0%}" for level in levels), "training step"]
-    lines = _header(cells)
+    lines = []
     for name in METHODS:
         own = [rows.get((name, level)) for level in levels]
         if not any(own):
@@ -105,20 +106,22 @@ def _accuracies(protocol, rows):
             seconds = [row["step_seconds"] for row in own if row]
             base = rows[DENSE]["step_seconds"]
             step = f"{statistics.median(seconds) / base:.2f}x"
-        spreads = [_spread(row["accuracies"]) if row else "-" for row in own]
-        lines.append(_line([_name(name), *spreads, step]))
-    return lines
+        spreads = [
+            markdown.spread(row["accuracies"]) if row else "-" for row in own
+        ]
+        lines.append([_name(name), *spreads, step])
+    titles = ["method", *(f"{level:.0%}" for level in levels), "training step"]
+    return markdown.table(titles, lines)
 
 
 def _networks(rows):
     """Return a table with a row for each smaller network."""
-    lines = _header(
-        [
-            *("network", "level", "parameters gone", "multiply-adds"),
-            *("accuracy", "accuracy, int8", "float32", "int8"),
-            *("float32 file", "int8 file"),
-        ]
-    )
+    titles = [
+        *("network", "level", "parameters gone", "multiply-adds"),
+        *("accuracy", "accuracy, int8", "float32", "int8"),
+        *("float32 file", "int8 file"),
+    ]
+    lines = []
     base = rows.get(DENSE, {}).get("float32", {}).get("milliseconds")
     for (name, level), row in rows.items():
         if "int8" not in row:
@@ -129,13 +132,13 @@ def _networks(rows):
             f"{level:.0%}",
             f"{row['pruned']:.1%}",
             f"{row['multiply_adds'] / 1e6:.2f} M",
-            _spread(row["accuracies"]),
-            _spread(row["int8"]["accuracies"]),
+            markdown.spread(row["accuracies"]),
+            markdown.spread(row["int8"]["accuracies"]),
             *(_latency(file.get("milliseconds"), base) for file in files),
             *(f"{file['bytes'] / 1e3:,.0f} kB" for file in files),
         ]
-        lines.append(_line(cells))
-    return lines
+        lines.append(cells)
+    return markdown.table(titles, lines)
 
 
 def _explanation(head, results):
@@ -173,21 +176,8 @@ def _explanation(head, results):
     )
 
 
-def _header(cells):
-    return [_line(cells), _line(["---", *["---:"] * (len(cells) - 1)])]
-
-
-def _line(cells):
-    return f"| {' | '.join(cells)} |"
-
-
 def _name(name):
     return f"**{name}**" if METHODS[name].ours else name
-
-
-def _spread(values):
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.fmean(values):.2%} ± {deviation:.2%}"
 
 
 def _latency(milliseconds, base):

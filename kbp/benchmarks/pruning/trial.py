@@ -1,15 +1,16 @@
-"""One training of the pruning race."""
+"""One trial of the pruning race: a training."""
 
 import statistics
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from kbp import export, graph, quantization
-from kbp.benchmarks.core.images import Images, accuracy, file_accuracy
+from kbp.benchmarks.core.images import Images, accuracy, file_accuracy, first
 from kbp.benchmarks.optimizers.trial import network
 from kbp.benchmarks.pruning.methods import METHODS, prunable
 from kbp.sparsity.channels.cost import multiply_adds
@@ -20,15 +21,15 @@ TOLERANCE = 0.005  # by which a trial may miss its level
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all trainings of a race have in common.
+    """The settings that all trials of a race share.
 
     Attributes:
         width: channels of the network's first stage.
         batch_size: images in a batch.
-        steps: length of a training, and of the schedule.
-        evaluate_every: steps between two points of the curve; it divides
-            `steps`.
-        curve_images: images of such a point.
+        steps: number of training steps, and the length of the schedule.
+        evaluate_every: number of steps between two points of the learning
+            curve; it divides `steps`.
+        curve_images: number of images on which such a point is evaluated.
         warmup: share of the steps in which the learning rate rises linearly;
             it falls to 0 along a cosine in the rest.
         learning_rate: its peak, the best of the network that is not pruned.
@@ -43,7 +44,7 @@ class Protocol:
             rounded to.
         calibration_batches: training batches that set the int8 ranges.
         levels: shares to prune.
-        seeds: trainings at each level.
+        seeds: number of seeds at each level.
     """
 
     width: int = 32
@@ -73,7 +74,8 @@ class Trial:
         method: name of one of `METHODS`.
         level: share to prune, of what the method prunes.
         seed: of the initial weights, the batches and the augmentation.
-        split: what it is judged on; `"validation"` is for choosing a protocol.
+        split: the examples to evaluate on; `"validation"` is for choosing a
+            protocol.
     """
 
     method: str
@@ -83,16 +85,16 @@ class Trial:
 
 
 class Training:
-    """Trains what a method makes of the network, all in the same way.
+    """Trains the models of all pruning methods in the same way.
 
     Args:
         protocol: of the race.
         images: to train on.
-        trial: what is to be done.
+        trial: the method, the level and the seed.
 
     Attributes:
         curve: accuracy after each `evaluate_every` steps.
-        seconds: processor time of one step, a mean of as many.
+        seconds: mean processor time of a step, for each of these intervals.
     """
 
     def __init__(self, protocol: Protocol, images: Images, trial: Trial):
@@ -108,12 +110,12 @@ class Training:
         stop: float = 1.0,
         keras=keras,
     ) -> None:
-        """Train a model in a part of the training.
+        """Train a model during a part of the training.
 
         Args:
             model: to compile, with an empty momentum, and to train.
             *callbacks: of the method.
-            start: share of the training that is done.
+            start: share of the training that is already done.
             stop: share of the training after which to stop.
             keras: the package that the model is made with.
         """
@@ -157,7 +159,7 @@ class Training:
 
     def _recorder(self, model, keras):
         split = self.images.splits[self.trial.split]
-        part = split.take(slice(self.protocol.curve_images))
+        part = first(split, self.protocol.curve_images)
 
         def begin(epoch, logs):
             self._started = time.process_time()
@@ -176,7 +178,7 @@ class Trainer:
     """Runs trials on CIFAR-10.
 
     Args:
-        protocol: what they have in common.
+        protocol: the settings that they share.
         data_dir: the folder that holds CIFAR-10.
         folder: for .tflite files.
     """
@@ -187,7 +189,7 @@ class Trainer:
         self.folder = Path(folder)
 
     def run(self, trial: Trial) -> dict:
-        """Train once.
+        """Train and prune a network once, and evaluate it.
 
         Returns:
             The trial; `accuracy` of the final network on the whole split;
@@ -195,7 +197,7 @@ class Trainer:
             `pruned`, the level as measured; `parameters`; `multiply_adds`; of
             dense and structured methods `files`: of each .tflite file its
             `name`, its `bytes` and, of int8, its `accuracy`; and `network`,
-            of which they can be made again.
+            from which the files can be exported again.
 
         Raises:
             RuntimeError: the level was missed.
@@ -233,7 +235,7 @@ class Trainer:
         quantized = quantization.quantize_aware(
             model, batches, calibration_batches=count
         )
-        files = {}
+        files: dict[str, dict[str, Any]] = {}
         for dtype, exported in (("float32", model), ("int8", quantized)):
             method = trial.method.replace(" ", "_").replace(",", "")
             name = f"{method}-{trial.level:g}-{trial.seed}.{dtype}.tflite"

@@ -1,1 +1,1 @@
-"""Ways to eight bits, raced on the same trained networks."""
+"""8-bit quantization methods compared on the same networks."""

@@ -11,6 +11,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from kbp import export
+from kbp._utils.files import write_atomically
 from kbp.benchmarks.pruning.methods import dtm_channels
 from kbp.errors import UserError
 from kbp.quantization import ATTENTION_OPS, quantize_aware, tfmot
@@ -34,7 +35,7 @@ class Method:
 
 @dataclass
 class Job:
-    """What a method is given.
+    """The inputs of a method.
 
     Attributes:
         model: the network, trained in float.
@@ -60,13 +61,13 @@ def in_float(job: Job) -> keras.Model:
 
 
 def converter_ptq(job: Job) -> None:
-    """Quantize with TensorFlow's converter, after training."""
+    """Quantize with TensorFlow's converter after training."""
     converter = _converter(lambda x: job.model(x, training=False), job.model)
     converter.representative_dataset = lambda: (
         [image[None]] for batch in job.calibration for image in batch
     )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    export.files.write_atomically(job.path, converter.convert())
+    write_atomically(job.path, converter.convert())
 
 
 def edge_ptq(job: Job) -> None:
@@ -88,7 +89,7 @@ def edge_ptq(job: Job) -> None:
         for image in batch
     ]
     content = made.quantize(made.calibrate({name: images})).quantized_model
-    export.files.write_atomically(job.path, bytes(content))
+    write_atomically(job.path, bytes(content))
 
 
 def edge_quantizer():
@@ -108,14 +109,14 @@ def edge_quantizer():
 
 
 def kbp_ptq(job: Job) -> keras.Model:
-    """Quantize with kbp, after training."""
+    """Quantize with kbp after training."""
     return kbp_qat(job, train=False)
 
 
 def kbp_qat(
     job: Job, model=None, skip: Iterable = (), train: bool = True
 ) -> keras.Model:
-    """Train in eight bits with kbp."""
+    """Train quantization-aware with kbp."""
     quantized = quantize_aware(
         job.model if model is None else model,
         job.calibration,
@@ -129,17 +130,17 @@ def kbp_qat(
 
 
 def kbp_float_products(job: Job) -> keras.Model:
-    """Train in eight bits with kbp, an attention's products in float."""
+    """Train quantization-aware with kbp, the attention products in float."""
     return kbp_qat(job, skip=ATTENTION_OPS)
 
 
 def kbp_pruned(job: Job) -> keras.Model:
-    """Train in eight bits with kbp what DTM has left of the network."""
+    """Prune channels with DTM, then train quantization-aware with kbp."""
     return kbp_qat(job, dtm_channels(job.pruning, job.build()))
 
 
 def tfmot_qat(job: Job) -> None:
-    """Train in eight bits with TFMOT, on a tf_keras twin, as its guide says."""
+    """Train a tf_keras twin quantization-aware, as the TFMOT guide says."""
     package, tf_keras = tfmot.modules()
     quantization = package.quantization.keras
     tf_keras.backend.clear_session()
@@ -150,7 +151,7 @@ def tfmot_qat(job: Job) -> None:
     )
     job.train(quantized, keras=tf_keras)
     converter = _converter(lambda x: quantized(x, training=False), quantized)
-    export.files.write_atomically(job.path, converter.convert())
+    write_atomically(job.path, converter.convert())
 
 
 def _converter(function, model):

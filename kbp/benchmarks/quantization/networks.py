@@ -10,7 +10,7 @@ import kbp
 from kbp import graph
 from kbp.benchmarks.optimizers import trial
 
-BATCH_NORM = {"momentum": 0.9}  # Keras's 0.99 lags in trainings this short
+BATCH_NORM = {"momentum": 0.9}  # Keras's 0.99 lags in training this short
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,22 @@ def unbalance(model: keras.Model) -> None:
     rng = np.random.default_rng(0)
     for call in graph.nodes(model):
         if isinstance(call.operation, keras.layers.DepthwiseConv2D):
-            norm = call.successor
-            convolution = norm.successor.successor.operation
+            norm, _, convolution = _followers(call, 3)
             gamma, beta = norm.operation.gamma, norm.operation.beta
             factors = 2.0 ** rng.uniform(-4.0, 4.0, gamma.shape)
             gamma.assign(gamma * factors)
             beta.assign(beta * factors)
-            kernel = convolution.kernel
+            kernel = convolution.operation.kernel
             kernel.assign(kernel / factors[:, None])  # (1, 1, in, out)
+
+
+def _followers(call, count):
+    """Return the uses of layers that follow one, each the only one there."""
+    found: list[graph.Node] = []
+    while len(found) < count:
+        call = call.successor
+        found.append(call)
+    return found
 
 
 def attention(keras=keras) -> keras.Model:

@@ -1,13 +1,14 @@
-"""What a race of quantization methods says: a table and a plot."""
+"""The table and the plot of the quantization race."""
 
 import statistics
 
+from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.figures import score_over_cost
 from kbp.benchmarks.core.latencies import latencies
 from kbp.benchmarks.core.log import complete, provenance
 from kbp.benchmarks.quantization.methods import FLOAT, METHODS
 from kbp.benchmarks.quantization.networks import NETWORKS
-from kbp.benchmarks.quantization.race import trials
+from kbp.benchmarks.quantization.plan import trials
 from kbp.benchmarks.quantization.trial import Protocol
 
 
@@ -51,18 +52,19 @@ def markdown_table(head: dict, results: list[dict]) -> str:
     rows = summarize(head, results)
     if not rows:
         return "No method has finished yet."
-    lines = [
-        "| network and method | accuracy | of float32's | file | latency | "
-        "one step or less apart | training step |",
-        f"| --- |{' ---: |' * 6}",
-    ]
+    lines = []
     for network, methods in rows.items():
         for name, row in methods.items():
             cells = _cells(row, methods.get(FLOAT, {}))
             title = f"{network}: {name}" if name == FLOAT else name
             bold = f"**{title}**" if METHODS[name].ours else title
-            lines.append(f"| {' | '.join([bold, *cells])} |")
-    return "\n".join([*lines, "", _explanation(head, results)])
+            lines.append([bold, *cells])
+    titles = [
+        *("network and method", "accuracy", "of float32's", "file", "latency"),
+        *("one step or less apart", "training step"),
+    ]
+    table = markdown.table(titles, lines)
+    return "\n".join([*table, "", _explanation(head, results)])
 
 
 def plot(head: dict, results: list[dict]) -> str:
@@ -89,10 +91,10 @@ def plot(head: dict, results: list[dict]) -> str:
 
 def _cells(row, base):
     """Return the cells of a method, relative to the network in float32."""
-    mean, deviation = _spread(row["accuracies"])
     kept = size = latency = step = "-"
     if base:
-        kept = f"{mean / _spread(base['accuracies'])[0]:.2%}"
+        means = [statistics.fmean(x["accuracies"]) for x in (row, base)]
+        kept = f"{means[0] / means[1]:.2%}"
         size = f" ({row['bytes'] / base['bytes']:.2f})"
     if "milliseconds" in row and "milliseconds" in base:
         ratio = base["milliseconds"] / row["milliseconds"]
@@ -102,7 +104,7 @@ def _cells(row, base):
     shares = [row.get(key) for key in ("within_one", "within_one_reference")]
     known = row is not base and None not in shares
     return [
-        f"{mean:.2%} ± {deviation:.2%}",
+        markdown.spread(row["accuracies"]),
         kept,
         f"{row['bytes'] / 1e3:,.0f} kB{size}",
         latency,
@@ -142,8 +144,3 @@ def _explanation(head, results):
         "time of one thread relative to the network in float with Keras. "
         + provenance(head, results)
     )
-
-
-def _spread(values):
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return statistics.fmean(values), deviation

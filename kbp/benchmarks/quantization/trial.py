@@ -1,4 +1,4 @@
-"""One file of the quantization race."""
+"""One trial of the quantization race: a quantized file."""
 
 import functools
 import statistics
@@ -18,19 +18,19 @@ from kbp.training import checkpoint
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all trials of a race have in common.
+    """The settings that all trials of a race share.
 
     Attributes:
         batch_size: images in a batch.
         steps: length of a training in float, pruning included.
-        evaluate_every: steps between two points of its curve.
-        fine_steps: length of a training in eight bits.
+        evaluate_every: number of steps between two points of its curve.
+        fine_steps: number of steps of quantization-aware training.
         fine_rate: its peak learning rate, relative to that in float.
         calibration_batches: batches of training images that set the ranges.
         level: share of the parameters to prune.
         multiple_of: what the channels that stay are rounded to.
         verified: test images on which file and model are compared.
-        seeds: trainings of each network.
+        seeds: number of seeds of each network.
     """
 
     batch_size: int = 256
@@ -53,7 +53,7 @@ class Trial:
         network: name of one of `NETWORKS`.
         method: name of one of `METHODS`.
         seed: of the initial weights, the batches and the augmentation.
-        split: what it is judged on.
+        split: the examples to evaluate on.
     """
 
     network: str
@@ -66,7 +66,7 @@ class Trainer:
     """Runs trials on CIFAR-10.
 
     Args:
-        protocol: what they have in common.
+        protocol: the settings that they share.
         data_dir: the folder that holds CIFAR-10.
         folder: for .tflite files and trained networks.
     """
@@ -77,7 +77,7 @@ class Trainer:
         self.folder = Path(folder)
 
     def run(self, trial: Trial) -> dict:
-        """Make a file and judge it.
+        """Export a quantized file and evaluate it.
 
         Returns:
             The trial; of the file its `file` name, `bytes`, numbers of
@@ -117,23 +117,24 @@ class Trainer:
     def trained(
         self, network: str, seed: int
     ) -> tuple[keras.Model, list[float]]:
-        """Return a network trained in float, if need be after training it.
+        """Return a network trained in float; train it if there is none yet.
 
         Returns:
             The network, and the processor time of its steps if it was trained
             now.
         """
         path = self.folder / f"{network}-{seed}.keras"
-        seconds = []
+        seconds: list[float] = []
         if not path.is_file():
             keras.backend.clear_session()
             keras.utils.set_random_seed(seed)
-            model = NETWORKS[network].build()
+            build, finish = NETWORKS[network].build, NETWORKS[network].finish
+            model = build()
             training = self._training(Trial(network, FLOAT, seed))
             training.fit(model)
             seconds = training.seconds
-            if NETWORKS[network].finish:
-                NETWORKS[network].finish(model)
+            if finish is not None:
+                finish(model)
             checkpoint.save(graph.plain(model), path)
         return keras.saving.load_model(path), seconds
 

@@ -1,1 +1,1 @@
-"""A recipe run with several seeds."""
+"""A recipe trained with several seeds, for its zoo entry."""

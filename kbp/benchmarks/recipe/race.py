@@ -1,76 +1,154 @@
-"""A recipe run with several seeds: the figures of its zoo entry."""
+"""A recipe trained with several seeds, and the zoo entries of such races."""
 
-import dataclasses
 import json
-import math
+import shutil
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
+from kbp import zoo
+from kbp._utils import plugins
 from kbp._utils.files import write_atomically
-from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.core.pages import check_checkout
+from kbp.benchmarks.core.registry import Benchmark, Options, register
+from kbp.benchmarks.recipe import report
+from kbp.benchmarks.recipe.cards import render_card
 from kbp.errors import UserError
 from kbp.recipes import Recipe
-from kbp.reports.report import NEAR
-from kbp.reports.stage import Stage
-from kbp.tasks import format_score
 from kbp.training.workdir import check_free, read_run
 
 RECIPE_FILE = "race_recipe.toml"
 
 
-def race(
-    recipe: Recipe,
-    folder: Path,
-    *,
-    seeds: int = 5,
-    data_dir: str | Path | None = None,
-    console: Console | None = None,
-) -> dict:
-    """Run a recipe with `training.seed` 0, 1, ... and sum up the results.
+class SeedsRace(Benchmark):
+    """A recipe that runs with several seeds; its results are a zoo entry's.
 
-    Each run has a process and a folder of its own and is not run again once it
-    has finished, so a race can be stopped and taken up at any time.
-
-    Args:
-        recipe: what to run.
-        folder: for the runs and `results.json`.
-        seeds: how many runs.
-        data_dir: folder of the data sets that are read from files.
-        console: where the table goes.
-
-    Returns:
-        What `results.json` holds.
-
-    Raises:
-        UserError: the folder belongs to something else, or a run failed.
+    Other than in a `Race`, a trial is a whole run of `kbp train`, with a
+    folder of its own.
     """
-    file = folder / RECIPE_FILE
-    if not file.is_file():
-        check_free(folder, "race")
-        write_atomically(file, recipe.to_toml())
-    elif Recipe.read(file) != recipe:
-        raise UserError(f"{folder}: holds a race of another recipe.")
-    paths = [run_folder(folder, seed) for seed in range(seeds)]
-    for seed, path in enumerate(paths):
-        run = read_run(path)
-        if run is None or run["status"] != "finished":
-            _run(file, seed, path, data_dir)
-    results = summarize([read_run(path) for path in paths])
-    write_atomically(
-        folder / "results.json", json.dumps(results, indent=2) + "\n"
-    )
-    if console is not None:
-        console.print(markdown_table(results), markup=False)
-    return results
+
+    name = "recipe"
+
+    def run(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        *,
+        seeds: int = 5,
+        data_dir: str | Path | None = None,
+        console: Console | None = None,
+    ) -> dict:
+        """Run a recipe with `training.seed` 0, 1, ... and sum up the results.
+
+        Each run has a process and a folder of its own and does not run again
+        once it has finished, so a race can be stopped and continued at any
+        time.
+
+        Args:
+            recipe: what to run.
+            folder: of the runs and `results.json`.
+            seeds: number of runs.
+            data_dir: folder of the data sets that are read from files.
+            console: receives the table.
+
+        Returns:
+            What `results.json` holds.
+
+        Raises:
+            UserError: the folder holds something else, or a run failed.
+        """
+        file = folder / RECIPE_FILE
+        if not file.is_file():
+            check_free(folder, "race")
+            write_atomically(file, recipe.to_toml())
+        elif Recipe.read(file) != recipe:
+            raise UserError(f"{folder}: holds a race of another recipe.")
+        runs = [
+            _finished(file, seed, run_folder(folder, seed), data_dir)
+            for seed in range(seeds)
+        ]
+        results = report.summarize(runs)
+        write_atomically(
+            folder / "results.json", json.dumps(results, indent=2) + "\n"
+        )
+        if console is not None:
+            console.print(report.markdown_table(results), markup=False)
+        return results
+
+    def start(self, names: Sequence[str], options: Options) -> None:
+        if len(names) != 1:
+            raise UserError("benchmark recipe takes one recipe")
+        recipe, short = options.read_recipe(names[0])
+        self.run(
+            recipe,
+            Path(options.workdir or Path("runs") / f"{short}.seeds"),
+            seeds=options.seeds,
+            data_dir=options.data_dir,
+            console=options.console,
+        )
+
+    def publish(self, name: str, source: Path) -> list[Path]:
+        entry = zoo.find(name)
+        file = source / "results.json"
+        if not file.is_file():
+            raise UserError(f"{file}: missing. Finish the race first.")
+        results = json.loads(file.read_text())
+        raced = report.without_seed(Recipe.parse(results["recipe"]).to_dict())
+        if raced != report.without_seed(entry.recipe.to_dict()):
+            raise UserError(f"{file}: is of another recipe than {name}'s.")
+        check_checkout()
+        taken = zoo.take(entry, run_folder(source, _median_seed(results)))
+        target = entry.path / "results.json"
+        shutil.copyfile(file, target)
+        return [*taken, target]
+
+    def tables(self) -> dict[str, Callable[[], str]]:
+        found = _published()
+        tables: dict[str, Callable[[], str]] = {
+            entry.name: partial(report.markdown_table, results)
+            for entry, results in found
+        }
+        return tables | {"zoo": partial(report.zoo_table, found)}
+
+    def write_figures(self) -> list[Path]:
+        return [
+            write_atomically(
+                entry.path / "README.md",
+                render_card(entry, report.markdown_table(results)),
+            )
+            for entry, results in _published()
+        ]
+
+
+def results_of(entry: zoo.Entry) -> dict | None:
+    """Return an entry's published results, if it has any."""
+    path = entry.path / "results.json"
+    return json.loads(path.read_text()) if path.is_file() else None
 
 
 def run_folder(folder: Path, seed: int) -> Path:
     """Return the folder of one of a race's runs."""
     return folder / f"seed{seed}"
+
+
+def _published():
+    """Return the entries of the zoo that have results, with these."""
+    found = [(entry, results_of(entry)) for entry in zoo.entries()]
+    return [(entry, results) for entry, results in found if results is not None]
+
+
+def _finished(recipe_file, seed, path, data_dir):
+    """Return the record of a run, after running it where need be."""
+    run = read_run(path)
+    if run is None or run["status"] != "finished":
+        _run(recipe_file, seed, path, data_dir)
+        run = read_run(path)
+    return run
 
 
 def _run(recipe_file, seed, path, data_dir):
@@ -79,96 +157,17 @@ def _run(recipe_file, seed, path, data_dir):
     command += ["--workdir", path, "--set", f"training.seed={seed}"]
     if data_dir is not None:
         command += ["--data-dir", data_dir]
+    for module in plugins.imported:
+        command += ["--import", module]
     status = subprocess.run([str(word) for word in command]).returncode
     if status:
         raise UserError(f"{path}: the run ended with status {status}.")
 
 
-def summarize(runs: list[dict]) -> dict:
-    """Return mean, spread and circumstances of several runs of a recipe."""
-    first = runs[0]
-    stages = []
-    for rows in zip(*(run["stages"] for run in runs), strict=True):
-        stage = {"name": rows[0]["name"]}
-        for key in rows[0]:
-            values = [row[key] for row in rows]
-            if key != "name" and None not in values:
-                stage[key] = {
-                    "mean": statistics.fmean(values),
-                    "median": statistics.median(values),
-                    "deviation": _deviation(values),
-                    "values": values,
-                }
-        stages.append(stage)
-    return {
-        "recipe": without_seed(first["recipe"]),
-        "runs": len(runs),
-        "metric": first["metric"],
-        "stages": stages,
-        "kernel_sparsity": _mean(runs, "kernel_sparsity"),
-        "seconds": statistics.median(
-            [r["seconds"] for r in runs if not r["resumed"]] or [math.nan]
-        ),
-        "peak_memory_bytes": max(run["peak_memory_bytes"] for run in runs),
-        "outputs_within_one": min(
-            run["verification"]["within_one"] for run in runs
-        ),
-        "unit": first["verification"]["unit"],
-        "float_operations": first["float_operations"],
-        "machine": first["machine"],
-        "versions": first["versions"],
-        "commits": sorted({str(run["commit"]) for run in runs}),
-    }
+def _median_seed(results):
+    """Return the seed whose int8 file has the median score."""
+    scores = results["stages"][-1]["score"]["values"]
+    return scores.index(statistics.median_low(scores))
 
 
-def without_seed(recipe: dict) -> dict:
-    """Return a recipe's sections but for the seed, in which runs differ."""
-    training = {k: v for k, v in recipe["training"].items() if k != "seed"}
-    return json.loads(json.dumps({**recipe, "training": training}))
-
-
-def markdown_table(results: dict) -> str:
-    """Return the results as Markdown: a table, and what it was measured on."""
-    metric = results["metric"]
-    headings = Stage.headings(metric)
-    lines = [
-        f"| {' | '.join(headings)} |",
-        f"| --- | {' | '.join(['---:'] * (len(headings) - 1))} |",
-    ]
-    names = [field.name for field in dataclasses.fields(Stage)][1:]
-    for stage in results["stages"]:
-        values = {n: stage[n]["median"] for n in names if n in stage}
-        row = Stage(**{n: values.get(n) for n in names}, name=stage["name"])
-        cells = list(row.cells(metric))
-        cells[1] = spread(stage["score"], metric)
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += [
-        "",
-        f"{results['runs']} runs with different seeds: {metric} is mean ± "
-        "standard deviation, the rest medians; latency is that of one example "
-        f"at {results['recipe']['export']['num_threads']} thread. "
-        f"{results['kernel_sparsity']:.1%} of the kernel weights are zero; "
-        f"in each run at least {results['outputs_within_one']:.2%} of the "
-        f"int8 file's outputs are within {NEAR[results['unit']]} of the "
-        "fake-quantized model; "
-        f"{len(results['float_operations'])} operations of it are float. A run "
-        f"takes {results['seconds']:.0f} s and at most "
-        f"{results['peak_memory_bytes'] / 1e9:.1f} GB. "
-        + provenance(results, [{"commit": c} for c in results["commits"]]),
-    ]
-    return "\n".join(lines)
-
-
-def spread(score: dict, metric: str) -> str:
-    """Return mean and standard deviation of several runs' scores as text."""
-    return " ± ".join(
-        format_score(metric, score[key]) for key in ("mean", "deviation")
-    )
-
-
-def _mean(runs, key):
-    return statistics.fmean(run[key] for run in runs)
-
-
-def _deviation(values):
-    return statistics.stdev(values) if len(values) > 1 else 0.0
+RACE = register(SeedsRace())

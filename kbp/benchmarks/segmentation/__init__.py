@@ -1,1 +1,1 @@
-"""Networks that label pixels, raced under one recipe."""
+"""Segmentation networks compared under one training recipe."""

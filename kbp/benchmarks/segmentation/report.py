@@ -1,14 +1,15 @@
-"""What a race of segmentation networks says: a table and a plot."""
+"""The table and the plot of the segmentation race."""
 
 import statistics
 
 import numpy as np
 from scipy import stats
 
+from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.figures import score_over_cost
 from kbp.benchmarks.core.latencies import latencies, processor
 from kbp.benchmarks.core.log import complete, provenance
-from kbp.benchmarks.segmentation.race import trials
+from kbp.benchmarks.segmentation.plan import trials
 from kbp.benchmarks.segmentation.trial import NETWORKS, Protocol
 
 
@@ -59,19 +60,20 @@ def markdown_table(head: dict, results: list[dict]) -> str:
     rows = summarize(head, results)
     if not rows:
         return "No network has finished yet."
-    lines = [
-        "| data and network | Dice | the first minus this, 95% | IoU | pooled "
-        "Dice | Dice, int8 | parameters | multiply-adds | float32 | int8 |",
-        f"| --- |{' ---: |' * 9}",
-    ]
+    lines = []
     for data, networks in rows.items():
         first = next(iter(networks.values()))
         for i, (name, row) in enumerate(networks.items()):
             title = name if i else f"{data}: {name}"
             bold = f"**{title}**" if NETWORKS[name].ours else title
-            cells = _cells(row, first)
-            lines.append(f"| {' | '.join([bold, *cells])} |")
-    return "\n".join([*lines, "", _explanation(head, results)])
+            lines.append([bold, *_cells(row, first)])
+    titles = [
+        *("data and network", "Dice", "the first minus this, 95%", "IoU"),
+        *("pooled Dice", "Dice, int8", "parameters", "multiply-adds"),
+        *("float32", "int8"),
+    ]
+    table = markdown.table(titles, lines)
+    return "\n".join([*table, "", _explanation(head, results)])
 
 
 def plot(head: dict, results: list[dict]) -> str:
@@ -104,7 +106,7 @@ def _cells(row, first):
             f"({base / row['milliseconds'][1]:.2f}x)",
         ]
     return [
-        f"{np.mean(row['dice']):.2%} ± {np.std(row['dice'], ddof=1):.2%}",
+        markdown.spread(row["dice"]),
         less,
         f"{row['iou']:.2%}",
         f"{row['pooled']:.2%}",

@@ -1,4 +1,4 @@
-"""One training of the segmentation race."""
+"""One trial of the segmentation race: a training."""
 
 import time
 from collections.abc import Callable
@@ -21,22 +21,23 @@ from kbp.training.schedules import decay_kernels_alone, warmup_cosine
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all trainings of a race have in common.
+    """The settings that all trials of a race share.
 
     Attributes:
-        crop_size: height and width of what networks train on, in pixels; they
-            are judged on whole images.
+        crop_size: height and width of the training crops, in pixels; networks
+            are evaluated on whole images.
         batch_size: crops in a batch.
-        steps: length of a training, and of the schedule.
+        steps: number of training steps, and the length of the schedule.
         warmup: share of the steps in which the learning rate rises linearly;
             it falls to 0 along a cosine in the rest.
         learning_rate: its peak; of 0.003, 0.01 and 0.03 the best of
             Pyramid-BPNet, and within 0.001 of the best of U-Net 16.
         weight_decay: decoupled.
-        ema_momentum: of the weights' moving average, with which networks are
-            judged.
-        calibration_images: training images that set the int8 ranges.
-        seeds: trainings on a set without folds; one on each fold otherwise.
+        ema_momentum: momentum of the moving average of the weights, which is
+            evaluated.
+        calibration_images: number of training images that set the int8 ranges.
+        seeds: number of seeds on a data set without folds; a data set with
+            folds has one trial for each fold.
     """
 
     crop_size: int = 128
@@ -57,8 +58,9 @@ class Trial:
     Attributes:
         network: name of one of `NETWORKS`.
         data: name of one of `FOLDS`.
-        seed: of weights, batches and augmentation; the fold, where there are.
-        split: what it is judged on, `"validation"` or `"test"`.
+        seed: of weights, batches and augmentation; also the fold, if the data
+            set has folds.
+        split: the examples to evaluate on, `"validation"` or `"test"`.
     """
 
     network: str
@@ -100,22 +102,22 @@ FOLDS = {"dsb2018": None, "isbi2012": isbi2012.FOLDS}
 
 
 class Trainer:
-    """Runs trials on the two sets.
+    """Runs trials on the two data sets.
 
     Args:
-        protocol: what they have in common.
-        data_dir: the folder that holds the sets.
+        protocol: the settings that they share.
+        data_dir: the folder that holds the data sets.
         folder: for .tflite files.
     """
 
     def __init__(self, protocol: Protocol, data_dir: str | None, folder: Path):
         self.protocol, self.folder = protocol, Path(folder)
         self.data_dir = data_dir
-        for name in FOLDS:  # missing data are said at once
+        for name in FOLDS:  # missing data is reported at once
             self.splits(name, 0)
 
     def splits(self, name: str, seed: int) -> data.Splits:
-        """Load a set, of which the seed may be the fold."""
+        """Load a data set; if it has folds, the seed is the fold."""
         if FOLDS[name]:
             return isbi2012.load(self.data_dir, fold=seed)
         return dsb2018.load(self.data_dir)
@@ -151,7 +153,7 @@ class Trainer:
         }
 
     def fit(self, model, examples, seed) -> float:
-        """Train a network; return processor seconds for a step."""
+        """Train a network; return the processor seconds of a step."""
         mine = self.protocol
         schedule = warmup_cosine(
             mine.learning_rate,
@@ -183,12 +185,13 @@ class Trainer:
         start = time.process_time()
         model.fit(batches, steps_per_epoch=mine.steps, shuffle=False, verbose=0)
         seconds = (time.process_time() - start) / mine.steps
-        # `fit` has left the averaged weights; these are their statistics.
+        # `fit` ends with the averaged weights; BatchNormalization needs the
+        # statistics that belong to them.
         refresh_batch_norm(model, batches.take(20))
         return seconds
 
     def scores(self, examples, predicted, classes) -> dict:
-        """Return what is said of predicted masks."""
+        """Return the scores of predicted masks."""
         dice, iou = (
             [
                 _score(kind(classes), *pair)
@@ -202,7 +205,7 @@ class Trainer:
         return {"dice": dice, "iou": iou, "pooled": float(pooled.result())}
 
     def export(self, trial, model, splits, examples) -> dict:
-        """Write the .tflite files, and return what is to be said of them."""
+        """Write the .tflite files, and return their names, sizes and scores."""
         words = f"{trial.network} {trial.data} {trial.seed}".replace(" ", "_")
         images = splits.train.inputs[: self.protocol.calibration_images]
         quantized = quantize_aware(

@@ -1,14 +1,18 @@
 """Keras's multi-head attention in terms of layers that have 8-bit rules."""
 
 from collections.abc import Callable
+from typing import Any
 
 from keras import layers, ops
 
 from kbp import graph
+from kbp.quantization.lowering.primitives import Part
 from kbp.quantization.placement import rules
 
 
-def attention(layer: layers.MultiHeadAttention, part: Callable) -> Callable:
+def attention(
+    layer: layers.MultiHeadAttention, part: Part
+) -> Callable[..., Any]:
     """Take a MultiHeadAttention apart.
 
     The factor `1 / sqrt(key_dim)` goes into the query's kernel: between two
@@ -45,7 +49,7 @@ def attention(layer: layers.MultiHeadAttention, part: Callable) -> Callable:
     softmax = part(layers.Softmax, "softmax")
     dropout = part(layers.Dropout, "dropout", config["dropout"])
 
-    def attend(query_inputs, value_inputs, key_inputs):
+    def attend(query_inputs: Any, value_inputs: Any, key_inputs: Any) -> Any:
         q = ops.transpose(query(query_inputs), (0, 2, 1, 3))
         k = ops.transpose(key(key_inputs), (0, 2, 3, 1))
         v = ops.transpose(value(value_inputs), (0, 2, 1, 3))
@@ -54,7 +58,7 @@ def attention(layer: layers.MultiHeadAttention, part: Callable) -> Callable:
         context = ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3))
         return output(context)
 
-    def apply(query, value, key=None, **options):
+    def apply(query: Any, value: Any, key: Any = None, **options: Any) -> Any:
         if any(options.values()):
             raise rules.refusal(layer, "call it without masks and scores")
         if len(query.shape) != 3 or len(value.shape) != 3:
@@ -68,7 +72,9 @@ def attention(layer: layers.MultiHeadAttention, part: Callable) -> Callable:
     return apply
 
 
-def _projection(layer, part, name, time):
+def _projection(
+    layer: layers.MultiHeadAttention, part: Part, name: str, time: int | None
+) -> layers.EinsumDense:
     """Return a new layer with the weights of one inside an attention."""
     dense = getattr(layer, f"{name}_dense")
     batch, _, *inputs = dense.get_build_config()["input_shape"]

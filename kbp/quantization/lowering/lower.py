@@ -8,6 +8,7 @@ knows every layer that is left, or refuses it.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import layers
@@ -18,30 +19,19 @@ from kbp.quantization.lowering.attention import attention
 from kbp.quantization.placement import rules
 from kbp.quantization.policy import QuantizationPolicy
 
-_REPLACED = {
+# What takes the place of a layer of these classes.
+_REPLACED: dict[type, Callable[..., primitives.Replacement]] = {
+    layers.Add: primitives.two_by_two,
     layers.Average: primitives.average,
+    layers.Maximum: primitives.two_by_two,
+    layers.Minimum: primitives.two_by_two,
     layers.MultiHeadAttention: attention,
+    layers.Multiply: primitives.two_by_two,
     layers.Normalization: primitives.standardization,
     layers.Rescaling: primitives.rescaling,
     layers.SeparableConv1D: primitives.separate,
     layers.SeparableConv2D: primitives.separate,
     layers.UpSampling2D: primitives.enlarge,
-}
-_JOINING = (layers.Add, layers.Maximum, layers.Minimum, layers.Multiply)
-_FOLDING = (
-    layers.Conv1D,
-    layers.Conv2DTranspose,
-    layers.Dense,
-    layers.DepthwiseConv1D,
-)
-_ACTIVATIONS = {
-    "HardSigmoid": keras.activations.hard_sigmoid,
-    "HardSilu": keras.activations.hard_silu,
-    "Relu": keras.activations.relu,
-    "Relu6": keras.activations.relu6,
-    "Sigmoid": keras.activations.sigmoid,
-    "Silu": keras.activations.silu,
-    "Tanh": keras.activations.tanh,
 }
 
 
@@ -75,64 +65,73 @@ def lower(
 class _Lowering:
     """Calls what takes a layer's place, which is made once for all uses."""
 
-    def __init__(self, uses: list[graph.Node], policy: QuantizationPolicy):
-        self.uses = iter(uses)
+    def __init__(
+        self, nodes: list[graph.Node], policy: QuantizationPolicy
+    ) -> None:
+        self.nodes = iter(nodes)
         self.policy = policy
-        self.made: dict[keras.Operation, Callable] = {}
-        self.unique = graph.UniqueNames(use.operation.name for use in uses)
-        operations = [use.operation for use in uses]
+        self.made: dict[keras.Operation, primitives.Replacement] = {}
+        self.unique = graph.UniqueNames(node.operation.name for node in nodes)
+        operations = [node.operation for node in nodes]
         self.shared = {o for o in operations if operations.count(o) > 1}
         # Such a normalization stays if it can behind each of its uses.
         self.apart = {
-            use.operation
-            for use in uses
-            if type(use.operation) is layers.BatchNormalization
-            and not any(map(self.takes, use.producers))
+            node.operation
+            for node in nodes
+            if type(node.operation) is layers.BatchNormalization
+            and not any(map(self.takes, node.producers))
         }
 
-    def __call__(self, layer, *args, **kwargs):
-        use = next(self.uses)
-        if use.operation in self.policy:
+    def __call__(
+        self, layer: keras.Operation, *args: Any, **kwargs: Any
+    ) -> Any:
+        node = next(self.nodes)
+        if node.operation in self.policy:
             return layer(*args, **kwargs)
-        if use.operation not in self.made:
-            rules.check_inputs(use)
-            self.made[use.operation] = self.make(layer, use)
-        made = self.made[use.operation]
+        if node.operation not in self.made:
+            rules.check_inputs(node)
+            self.made[node.operation] = self.make(layer, node)
+        made = self.made[node.operation]
         if isinstance(made, keras.Operation):
             return made(*args, **kwargs)
         options = {k: v for k, v in kwargs.items() if v is not None}
         options.pop("training", None)
         if any(key.endswith("mask") for key in options):
-            raise rules.refusal(use.operation, "call it without a mask")
+            raise rules.refusal(node.operation, "call it without a mask")
         outputs = made(*args, **options)
-        graph.name_operations(use.operation.name, (args, kwargs), outputs)
+        graph.name_operations(node.operation.name, (args, kwargs), outputs)
         return outputs
 
-    def make(self, layer, use):
+    def make(
+        self, layer: keras.Operation, node: graph.Node
+    ) -> primitives.Replacement:
         """Return what to call in a layer's place, perhaps itself."""
-        operation = use.operation
+        operation = node.operation
         part = functools.partial(self.part, operation)
         replace = _REPLACED.get(type(operation))
         if replace:
             return replace(operation, part)
         if type(operation) is layers.BatchNormalization:
-            return self.normalization(use, part)
-        if self.folds(use):
-            return primitives.folded(layer, use.successor.operation)
-        if self.sheds_bias(use):
+            return self.normalization(node, part)
+        if node.successor and self.folds(node):
+            return primitives.folded(layer, node.successor.operation)
+        if self.sheds_bias(node):
             return primitives.without_bias(layer)
-        if type(operation) in rules.KERNELS and hasattr(
-            operation, "activation"
-        ):
+        traits = graph.traits_of(operation)
+        if traits.kernel_quantizer and hasattr(operation, "activation"):
             return primitives.apart(layer, part)
-        if type(operation) in _JOINING:
-            return primitives.two_by_two(type(operation), part)
-        function = _function_of(operation)
-        if function is not None:
-            return primitives.activation(function, part, None)
+        if traits.activation is not None:
+            return primitives.activation(traits.activation, part, None)
         return layer
 
-    def part(self, operation, kind, suffix, *args, **options):
+    def part(
+        self,
+        operation: keras.Operation,
+        kind: Callable[..., keras.layers.Layer],
+        suffix: str | None,
+        *args: Any,
+        **options: Any,
+    ) -> keras.layers.Layer:
         """Make a layer that is a part of another."""
         name = operation.name
         if suffix is not None:
@@ -144,67 +143,63 @@ class _Lowering:
         (config,) = args  # of `from_config`
         return kind({**config, **common})
 
-    def normalization(self, use, part):
-        norm = use.operation
-        if not _is_of_last_axis(norm, use.inputs[0]):
+    def normalization(
+        self, node: graph.Node, part: primitives.Part
+    ) -> primitives.Replacement:
+        norm = node.operation
+        if not _is_of_last_axis(norm, node.inputs[0]):
             raise rules.refusal(norm, "normalize the last axis")
         if norm not in self.apart:
-            (producer,) = use.producers[:1]
+            (producer,) = node.producers[:1]
             if self.sheds_bias(producer):
                 return primitives.with_bias_of(norm, producer.operation)
             return norm
-        if any(map(self.folds, use.producers)):
+        if any(map(self.folds, node.producers)):
             return lambda inputs: inputs
         return primitives.normalization(norm, part)
 
-    def takes(self, use):
-        """Say whether LiteRT takes the normalization behind a use into it."""
+    def takes(self, node: graph.Node) -> bool:
+        """Say whether LiteRT takes the normalization behind a node into it."""
         return (
-            rules.fuses_forward(use)
-            and not self.policy.rounds(use.operation)
-            and not primitives.is_pruned(use.successor.operation)
+            node.successor is not None
+            and rules.fuses_forward(node)
+            and not self.policy.rounds(node.operation)
+            and not primitives.is_pruned(node.successor.operation)
         )
 
-    def sheds_bias(self, use):
-        """Say whether the normalization behind a use takes its bias over.
+    def sheds_bias(self, node: graph.Node) -> bool:
+        """Say whether the normalization behind a node takes its bias over.
 
         One of the two biases is enough, and one can be rounded as a whole.
         """
-        norm = use.successor and use.successor.operation
+        norm = node.successor and node.successor.operation
         return (
             type(norm) is layers.BatchNormalization
-            and self.takes(use)
-            and use.operation.use_bias
+            and self.takes(node)
+            and getattr(node.operation, "use_bias", False)
             and norm not in self.policy
-            and use.operation not in self.policy
-            and not {norm, use.operation} & self.shared
+            and node.operation not in self.policy
+            and not {norm, node.operation} & self.shared
         )
 
-    def folds(self, use):
-        """Say whether the normalization behind a use is folded here."""
-        norm = use.successor and use.successor.operation
+    def folds(self, node: graph.Node) -> bool:
+        """Say whether the normalization behind a node is folded here."""
+        norm = node.successor and node.successor.operation
         return (
             type(norm) is layers.BatchNormalization
-            and _is_of_last_axis(norm, use.outputs[0])
+            and _is_of_last_axis(norm, node.outputs[0])
             and norm not in self.policy
-            and use.operation not in self.policy
+            and node.operation not in self.policy
             and (
-                type(use.operation) in _FOLDING
-                or (rules.fuses_forward(use) and primitives.is_pruned(norm))
+                graph.traits_of(node.operation).batch_norm == "lowering"
+                or (rules.fuses_forward(node) and primitives.is_pruned(norm))
             )
-            and use.operation.activation is keras.activations.linear
-            and not {norm, use.operation} & self.shared
+            and rules.is_linear(node.operation)
+            and not {norm, node.operation} & self.shared
         )
 
 
-def _is_of_last_axis(norm, inputs):
+def _is_of_last_axis(
+    norm: layers.BatchNormalization, inputs: keras.KerasTensor
+) -> bool:
     return norm.axis in (-1, len(inputs.shape) - 1)
-
-
-def _function_of(operation):
-    """Return the activation that an operation is, `None` if it is none."""
-    if type(operation) is layers.Activation:
-        return operation.activation
-    if isinstance(operation, layers.Layer):
-        return None
-    return _ACTIVATIONS.get(type(operation).__name__)

@@ -9,6 +9,7 @@ with a suffix, `None` for the name itself.
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,20 +19,28 @@ from kbp import graph
 from kbp.layers import NearestUpSampling2D
 from kbp.quantization.placement import rules
 
+Tensor = Any  # of any backend, or symbolic
+Part = Callable[..., keras.layers.Layer]
+Replacement = Callable[..., Any]  # a layer, or a function of tensors
 named = keras.activations
 # Activations that are their input times another activation.
 _GATES = {named.hard_silu: named.hard_sigmoid, named.silu: named.sigmoid}
 
 
-def two_by_two(kind: type, part: Callable) -> Callable:
-    """Join tensors two by two, as LiteRT does, by layers of a class."""
+def two_by_two(layer: keras.layers.Layer, part: Part) -> Replacement:
+    """Join tensors two by two, as LiteRT does."""
+    return _two_by_two(type(layer), part)
+
+
+def _two_by_two(kind: type, part: Part) -> Replacement:
+    """Join tensors two by two, by layers of a class."""
     same = part(layers.Identity, "same")
 
     @functools.cache
-    def joint(left):
+    def joint(left: int) -> keras.layers.Layer:
         return part(kind, f"part{left}" if left else None)
 
-    def apply(inputs):
+    def apply(inputs: list[Tensor]) -> Tensor:
         total, *terms = inputs
         for left, term in zip(reversed(range(len(terms))), terms, strict=True):
             total = joint(left)([total, term])
@@ -40,13 +49,15 @@ def two_by_two(kind: type, part: Callable) -> Callable:
     return apply
 
 
-def average(layer, part: Callable) -> Callable:
+def average(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Add tensors and divide the sum."""
-    add = two_by_two(layers.Add, part)
+    add = _two_by_two(layers.Add, part)
     return lambda inputs: add(inputs) * (1.0 / len(inputs))
 
 
-def activation(function: Callable, part: Callable, suffix: str | None):
+def activation(
+    function: Callable[..., Any], part: Part, suffix: str | None
+) -> Replacement:
     """Return an activation as a layer that has a rule, or several."""
     if function is named.relu:
         return part(layers.ReLU, suffix)
@@ -71,7 +82,7 @@ def activation(function: Callable, part: Callable, suffix: str | None):
     return part(layers.Activation, suffix, function)
 
 
-def apart(layer, part: Callable) -> Callable:
+def apart(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Take the activation out of a layer with a kernel."""
     function = graph.unwrapped(layer).activation
     if function is named.linear:
@@ -82,13 +93,13 @@ def apart(layer, part: Callable) -> Callable:
     return lambda inputs: activate(linear(inputs))
 
 
-def separate(layer, part: Callable) -> Callable:
+def separate(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Split a separable convolution into its two."""
     if layer.data_format != "channels_last":
         raise rules.refusal(layer, "use data_format='channels_last'")
     config = layer.get_config()
 
-    def options(kernel, *names):
+    def options(kernel: tuple[str, str], *names: str) -> dict[str, Any]:
         kept = ("regularizer", "constraint", "initializer")
         return {
             "trainable": layer.trainable,
@@ -125,13 +136,13 @@ def separate(layer, part: Callable) -> Callable:
     return lambda inputs: mix(depthwise(inputs))
 
 
-def enlarge(layer, part: Callable) -> Callable:
+def enlarge(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Repeat pixels in a way that is one operation in a .tflite file."""
     if layer.interpolation != "nearest" or layer.data_format != "channels_last":
         return layer
     made = part(NearestUpSampling2D, None, size=layer.size)
 
-    def apply(inputs):
+    def apply(inputs: Tensor) -> Tensor:
         if None in inputs.shape[1:3]:
             raise rules.refusal(layer, "give the input a fixed size")
         return made(inputs)
@@ -139,27 +150,26 @@ def enlarge(layer, part: Callable) -> Callable:
     return apply
 
 
-def folded(layer, norm) -> Callable:
+def folded(
+    layer: keras.layers.Layer, norm: layers.BatchNormalization
+) -> keras.layers.Layer:
     """Fold a BatchNormalization into the layer before it."""
     new = _copy(layer, use_bias=True)
     inside = graph.unwrapped(new)
     scale, offset = _scale_and_offset(norm)
-    axes = (-1,)  # of a kernel (..., in, out)
-    if isinstance(inside, layers.Conv2DTranspose):
-        axes = (-1, 1)  # (..., out, in)
-    elif isinstance(inside, layers.DepthwiseConv1D | layers.DepthwiseConv2D):
-        axes = inside.kernel.shape[-2:]  # (..., channels, multiplier)
-    inside.kernel.assign(graph.values_of(inside.kernel) * scale.reshape(axes))
-    inside.bias.assign(graph.values_of(inside.bias) * scale + offset)
+    graph.scale_outputs(inside, scale)
+    inside.bias.assign(graph.values_of(inside.bias) + offset)
     return new
 
 
-def without_bias(layer):
+def without_bias(layer: keras.layers.Layer) -> keras.layers.Layer:
     """Return a convolution without its bias."""
     return _copy(layer, use_bias=False)
 
 
-def with_bias_of(norm, layer):
+def with_bias_of(
+    norm: layers.BatchNormalization, layer: keras.layers.Layer
+) -> keras.layers.Layer:
     """Return a BatchNormalization that has taken over a layer's bias."""
     new = graph.clone_layer(norm)
     new.build_from_config(norm.get_build_config())
@@ -168,24 +178,24 @@ def with_bias_of(norm, layer):
     return new
 
 
-def is_pruned(norm) -> bool:
+def is_pruned(norm: layers.BatchNormalization) -> bool:
     """Say whether a BatchNormalization removes channels."""
     return norm.scale and not graph.values_of(norm.gamma).all()
 
 
-def normalization(layer, part: Callable) -> Callable:
+def normalization(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Make a BatchNormalization affine, with its statistics as they are."""
     affine = _affine(layer, part, trainable=layer.trainable)
     return lambda inputs: affine(inputs, *_scale_and_offset(layer))
 
 
-def rescaling(layer, part: Callable) -> Callable:
+def rescaling(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Make a Rescaling affine."""
     affine = _affine(layer, part)
     return lambda inputs: affine(inputs, layer.scale, layer.offset)
 
 
-def standardization(layer, part: Callable) -> Callable:
+def standardization(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Make a Normalization affine."""
     if layer.invert or np.size(layer.mean) != np.shape(layer.mean)[-1]:
         raise rules.refusal(layer, "use axis=-1 or None and invert=False")
@@ -197,7 +207,9 @@ def standardization(layer, part: Callable) -> Callable:
     return lambda inputs: affine(inputs, scale, -mean * scale)
 
 
-def _scale_and_offset(norm):
+def _scale_and_offset(
+    norm: layers.BatchNormalization,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return what a BatchNormalization computes of each channel."""
     mean, variance = map(
         graph.values_of, (norm.moving_mean, norm.moving_variance)
@@ -209,11 +221,13 @@ def _scale_and_offset(norm):
     return scale, offset - mean * scale
 
 
-def _affine(layer, part, trainable=False):
+def _affine(
+    layer: keras.layers.Layer, part: Part, trainable: bool = False
+) -> Callable[[Tensor, Any, Any], Tensor]:
     """Return `scale * x + offset` of each channel, as a 1x1 convolution."""
     convolution = part(layers.DepthwiseConv2D, None, 1, trainable=trainable)
 
-    def apply(inputs, scale, offset):
+    def apply(inputs: Tensor, scale: Any, offset: Any) -> Tensor:
         *sizes, channels = inputs.shape[1:]
         if None in sizes and len(sizes) != 2:
             raise rules.refusal(
@@ -232,7 +246,9 @@ def _affine(layer, part, trainable=False):
     return apply
 
 
-def _build(layer, kernel, *weights):
+def _build(
+    layer: keras.layers.Layer, kernel: Any, *weights: Any
+) -> keras.layers.Layer:
     """Build a convolution with these weights, variables or arrays."""
     layer.build((None,) * (len(kernel.shape) - 1) + (kernel.shape[-2],))
     for source, target in zip((kernel, *weights), layer.weights, strict=True):
@@ -243,7 +259,7 @@ def _build(layer, kernel, *weights):
     return layer
 
 
-def _copy(layer, **changes):
+def _copy(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
     """Return a layer with these changes, its kernel, bias and transforms."""
     new = graph.clone_layer(layer, **changes)
     new.build_from_config(layer.get_build_config())

@@ -1,1 +1,1 @@
-"""Where quantizers stand: the 8-bit rules, and what follows them."""
+"""The 8-bit rules, and the placing of quantizers by them."""

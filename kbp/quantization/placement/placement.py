@@ -1,5 +1,7 @@
 """Placing quantizers where LiteRT rounds."""
 
+from typing import Any
+
 import keras
 
 from kbp import graph
@@ -8,6 +10,8 @@ from kbp.quantization.fake_quantize import FakeQuantize
 from kbp.quantization.float_gate import FloatGate, One
 from kbp.quantization.placement import rules
 from kbp.quantization.policy import QuantizationPolicy
+
+Tensor = Any  # symbolic
 
 
 class Placement:
@@ -22,24 +26,26 @@ class Placement:
 
     def __init__(
         self,
-        uses: list[graph.Node],
+        nodes: list[graph.Node],
         policy: QuantizationPolicy,
         round_biases: bool,
-    ):
-        self.uses = iter(uses)  # in the order in which layers are called
+    ) -> None:
+        self.nodes = iter(nodes)  # in the order in which layers are called
         self.policy = policy
         self.round_biases = round_biases
         self.bias_scales: dict[int, keras.KerasTensor] = {}
-        self.unique = graph.UniqueNames(use.operation.name for use in uses)
-        self.rounded_inputs = {}
-        self.one = None
+        self.unique = graph.UniqueNames(node.operation.name for node in nodes)
+        self.rounded_inputs: dict[int, keras.KerasTensor] = {}
+        self.one: keras.KerasTensor | None = None
         self.rounders: dict[int, FakeQuantize] = {}
         self.floats: set[int] = set()
 
-    def __call__(self, layer, *args, **kwargs):
-        use = next(self.uses)
-        operation = use.operation
-        if not isinstance(operation, rules.UNIT_LAYERS):
+    def __call__(
+        self, layer: keras.Operation, *args: Any, **kwargs: Any
+    ) -> Any:
+        node = next(self.nodes)
+        operation = node.operation
+        if not rules.takes_units(operation):
             args, kwargs = keras.tree.map_structure(
                 self.round_input, (args, kwargs)
             )
@@ -47,7 +53,7 @@ class Placement:
             args, kwargs = self.in_float(operation, args, kwargs)
         if isinstance(layer, QuantizedLayer) and self.round_biases:
             outputs = self.call_on_grid(
-                layer, use, *graph.tensors_of((args, kwargs))
+                layer, node, *graph.tensors_of((args, kwargs))
             )
         elif isinstance(layer, GridNormalization):
             (inputs,) = graph.tensors_of((args, kwargs))
@@ -55,18 +61,20 @@ class Placement:
         else:
             outputs = layer(*args, **kwargs)
         if operation in self.policy:
-            return self.round_as_chosen(use, outputs)
-        limits = rules.fixed_range(operation)
-        if limits:
-            return self.round_fixed(use, outputs, *limits)
+            return self.round_as_chosen(node, outputs)
+        fixed = graph.traits_of(operation).fixed_range
+        if fixed:
+            return self.round_fixed(node, outputs, *fixed)
         (inputs, *_) = graph.tensors_of((args, kwargs))
-        if rules.is_moving(operation):
+        if rules.copies(operation):
             return self.keep_rounder(inputs, outputs)
-        if rules.is_averaging(operation) and id(inputs) in self.rounders:
+        if rules.averages(operation) and id(inputs) in self.rounders:
             return self.round_as_input(inputs, outputs)
-        return outputs if self.is_left_open(use) else self.round(use, outputs)
+        return outputs if self.is_left_open(node) else self.round(node, outputs)
 
-    def call_on_grid(self, layer, use, inputs):
+    def call_on_grid(
+        self, layer: QuantizedLayer, node: graph.Node, inputs: Tensor
+    ) -> Tensor:
         """Call a layer with a kernel so that its bias is rounded.
 
         A normalization that is folded into it gives it its bias.
@@ -75,25 +83,27 @@ class Placement:
         if rounder is None:
             return layer(inputs)
         scale = rounder(inputs, return_scale=True)
-        following = use.successor and use.successor.operation
+        following = node.successor and node.successor.operation
         if not isinstance(following, keras.layers.BatchNormalization):
             return layer(inputs, scale)
         outputs = layer(inputs)
-        if not use.operation.use_bias:
+        if not node.operation.use_bias:
             self.bias_scales[id(outputs)] = layer(
                 inputs, scale, return_scale=True
             )
         return outputs
 
-    def is_left_open(self, use):
+    def is_left_open(self, node: graph.Node) -> bool:
         """Say whether what follows takes a result before it is rounded."""
-        if rules.is_rounded_as_joined(use, self.policy):
+        if rules.is_rounded_as_joined(node, self.policy):
             return True
-        return rules.fuses_forward(use) and not self.policy.skips(
-            use.successor.operation
+        return (
+            node.successor is not None
+            and rules.fuses_forward(node)
+            and not self.policy.skips(node.successor.operation)
         )
 
-    def round_input(self, x):
+    def round_input(self, x: Any) -> Any:
         """Round a tensor if it is an input of the model, once for all uses."""
         if not _is_float(x):
             return x
@@ -106,7 +116,12 @@ class Placement:
             return self.rounded_inputs[id(x)]
         return x
 
-    def in_float(self, operation, args, kwargs):
+    def in_float(
+        self,
+        operation: keras.Operation,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Mark what goes into a layer that stays in float.
 
         What the converter may know a range of passes the gate.
@@ -117,7 +132,7 @@ class Placement:
             for x in tensors
             if id(x) not in self.floats and not _is_model_input(x)
         ]
-        if rules.is_float_by_one_input(operation):
+        if graph.traits_of(operation).float_by_one_input:
             ranged = ranged[:1] if len(ranged) == len(tensors) else []
         if ranged and self.one is None:
             self.one = One(name=self.unique("float_one"))(ranged[0])
@@ -130,52 +145,54 @@ class Placement:
             lambda x: gated.get(id(x), x), (args, kwargs)
         )
 
-    def round(self, use, outputs):
+    def round(self, node: graph.Node, outputs: Tensor) -> Tensor:
         return self.apply(
-            FakeQuantize(name=self.unique(f"{use.operation.name}_quant")),
+            FakeQuantize(name=self.unique(f"{node.operation.name}_quant")),
             outputs,
         )
 
-    def round_fixed(self, use, outputs, low, high):
-        name = self.unique(f"{use.operation.name}_quant")
+    def round_fixed(
+        self, node: graph.Node, outputs: Tensor, low: float, high: float
+    ) -> Tensor:
+        name = self.unique(f"{node.operation.name}_quant")
         layer = FakeQuantize("fixed", minimum=low, maximum=high, name=name)
         return self.apply(layer, outputs)
 
-    def round_as_chosen(self, use, outputs):
+    def round_as_chosen(self, node: graph.Node, outputs: Any) -> Any:
         tensors = keras.tree.flatten(outputs)
-        config = self.policy.config(use.operation)
+        config = self.policy.config(node.operation)
         if config is not None:
-            quantizers = config.get_output_quantizers(use.operation)
-        elif self.stays_float(use):
+            quantizers = config.get_output_quantizers(node.operation)
+        elif self.stays_float(node):
             quantizers = []
         else:
             quantizers = [FakeQuantize() for _ in tensors]
         if not quantizers:
-            if rules.has_open_range(use.operation):
+            if graph.traits_of(node.operation).open_range:
                 self.floats.add(id(outputs))
             return outputs
         for quantizer in quantizers:
-            quantizer.name = self.unique(f"{use.operation.name}_quant")
+            quantizer.name = self.unique(f"{node.operation.name}_quant")
         rounded = [
             self.apply(quantizer, x) if _is_float(x) else x
             for quantizer, x in zip(quantizers, tensors, strict=True)
         ]
         return keras.tree.pack_sequence_as(outputs, rounded)
 
-    def stays_float(self, use):
+    def stays_float(self, node: graph.Node) -> bool:
         """Say whether a result goes into layers that stay in float alone."""
-        if use.is_output:
-            return isinstance(use.operation, rules.UNIT_LAYERS)
+        if node.is_output:
+            return rules.takes_units(node.operation)
         return all(
             self.policy.skips(following.operation)
             or (
-                rules.is_moving(following.operation)
+                rules.copies(following.operation)
                 and self.stays_float(following)
             )
-            for following in use.consumers
+            for following in node.consumers
         )
 
-    def keep_rounder(self, inputs, outputs):
+    def keep_rounder(self, inputs: Tensor, outputs: Tensor) -> Tensor:
         """Remember of moved values what rounded them, if anything did yet."""
         if id(inputs) in self.floats:
             self.floats.add(id(outputs))
@@ -183,24 +200,24 @@ class Placement:
             self.rounders[id(outputs)] = self.rounders[id(inputs)]
         return outputs
 
-    def round_as_input(self, inputs, outputs):
+    def round_as_input(self, inputs: Tensor, outputs: Tensor) -> Tensor:
         """Round to the range of the input, and leave that as it is."""
         rounder = self.rounders[id(inputs)]
         outputs = rounder(outputs, update_range=False)
         self.rounders[id(outputs)] = rounder
         return outputs
 
-    def apply(self, layer, inputs):
+    def apply(self, layer: FakeQuantize, inputs: Tensor) -> Tensor:
         outputs = layer(inputs)
         self.rounders[id(outputs)] = layer
         return outputs
 
 
-def _is_model_input(x):
+def _is_model_input(x: Tensor) -> bool:
     return isinstance(x._keras_history.operation, keras.layers.InputLayer)
 
 
-def _is_float(x):
+def _is_float(x: object) -> bool:
     return isinstance(x, keras.KerasTensor) and keras.backend.is_float_dtype(
         x.dtype
     )

@@ -11,27 +11,32 @@ from keras import layers
 from kbp import graph
 from kbp.layers import ChannelScale, TransformedLayer
 from kbp.sparsity.channels.rules import trace
-from kbp.sparsity.channels.tracing import Cut, shape_of, size_of
+from kbp.sparsity.channels.tracing import IndexMap, shape_of, size_of
 
 COSTS = ("parameters", "multiply_adds")
 _KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
-_TRANSPOSED = (
-    layers.Conv1DTranspose,
-    layers.Conv2DTranspose,
-    layers.Conv3DTranspose,
-)
 
 
-def multiply_adds(call: graph.Node) -> int:
+def multiply_adds(node: graph.Node) -> int:
     """Return the multiply-adds of one use of a layer on one example.
 
     Of layers with kernels and of matrix products; 0 for all others. Sizes that
     are not known count as 1.
+
+    Args:
+        node: the use.
+
+    Example:
+    >>> import keras, kbp
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> (node,) = kbp.graph.nodes(kbp.graph.flatten(model))
+    >>> kbp.sparsity.multiply_adds(node)
+    12
     """
-    operation = call.operation
+    operation = node.operation
     if type(operation).__name__ == "Matmul":
-        return size_of(call.outputs[0]) * shape_of(call.inputs[0])[-1]
-    return _places(call) * sum(math.prod(k.shape) for k in _kernels(operation))
+        return size_of(node.outputs[0]) * shape_of(node.inputs[0])[-1]
+    return _places(node) * sum(math.prod(k.shape) for k in _kernels(operation))
 
 
 @dataclass(frozen=True)
@@ -64,24 +69,26 @@ class Cost:
         model: keras.Model,
         masked: Sequence[TransformedLayer],
         measure: str,
-    ):
+    ) -> None:
         self.sizes = [math.prod(layer.kernel.shape) for layer in masked]
         self.numbers = {layer.layer: i for i, layer in enumerate(masked)}
         self.traced = trace(model)
-        roots = self.traced.labels.roots
+        roots = self.traced.groups.roots
         self.gate_of = {
-            label: number
+            group: number
             for layer, number in self.numbers.items()
             if isinstance(layer, ChannelScale)
-            for label in roots(self._cut(layer).weights["kernel"][0]).tolist()
+            for group in roots(
+                self._mapping(layer).weights["kernel"][0]
+            ).tolist()
         }
         self.terms: list[_Term] = []
         seen = set()
-        for call in self.traced.calls:
-            layer = call.operation
+        for node in self.traced.nodes:
+            layer = node.operation
             if measure == "multiply_adds":
                 for kernel in _kernels(layer):
-                    self._add(layer, kernel, _places(call))
+                    self._add(layer, kernel, _places(node))
             elif layer not in seen and not isinstance(layer, ChannelScale):
                 for weight in getattr(layer, "weights", ()):
                     self._add(layer, weight, 1)
@@ -105,40 +112,47 @@ class Cost:
             cost += product
         return cost
 
-    def _cut(self, layer):
-        return self.traced.cuts.get(layer, Cut({}))
+    def _mapping(self, layer: keras.Operation) -> IndexMap:
+        return self.traced.index_maps.get(layer, IndexMap({}))
 
-    def _add(self, layer, weight, places):
+    def _add(
+        self, layer: keras.Operation, weight: keras.Variable, places: int
+    ) -> None:
         """Add a weight that is used at so many places."""
-        cut = self._cut(layer).weights
-        found = [a for name, a in cut.items() if getattr(layer, name) is weight]
-        axes, factor = [], places * math.prod(weight.shape)
-        for labels in found[0].values() if found else ():
-            numbers = [
-                self.gate_of.get(label)
-                for label in self.traced.labels.roots(labels).tolist()
-            ]
-            occurrences = collections.Counter(numbers)
-            fixed = occurrences.pop(None, 0)
+        mapping = self._mapping(layer).weights
+        found = [
+            axes
+            for name, axes in mapping.items()
+            if getattr(layer, name) is weight
+        ]
+        axes: list[tuple[int, dict[int, float]]] = []
+        factor = places * math.prod(weight.shape)
+        for groups in found[0].values() if found else ():
+            roots = self.traced.groups.roots(groups).tolist()
+            occurrences = collections.Counter(
+                self.gate_of[group] for group in roots if group in self.gate_of
+            )
             gates = {g: n / self.sizes[g] for g, n in occurrences.items()}
-            axes.append((fixed, gates))
-            factor //= len(numbers)
+            axes.append((len(roots) - occurrences.total(), gates))
+            factor //= len(roots)
         is_kernel = any(weight is kernel for kernel in _kernels(layer))
         mask = self.numbers.get(layer) if is_kernel else None
         self.terms.append(_Term(factor, axes, mask))
 
 
-def _kernels(layer):
+def _kernels(layer: keras.Operation) -> list[keras.Variable]:
     """Return the kernels that a layer multiplies with."""
     if isinstance(layer, ChannelScale) or not isinstance(layer, layers.Layer):
         return []
-    named = (getattr(layer, name, None) for name in _KERNELS)
+    traits = graph.traits_of(layer)
+    names = {*_KERNELS, str(traits.kernel)} if traits.prunable else {*_KERNELS}
+    named = (getattr(layer, name, None) for name in sorted(names))
     return [kernel for kernel in named if kernel is not None]
 
 
-def _places(call):
+def _places(node: graph.Node) -> int:
     """Return how often each kernel's weight is used on one example."""
-    operation, (outputs, *_) = call.operation, call.outputs
+    operation, (outputs, *_) = node.operation, node.outputs
     if isinstance(operation, layers.EinsumDense):
         kernel, given = operation.equation.split(",")[1].split("->")
         shared = [
@@ -147,5 +161,6 @@ def _places(call):
             if letter in given
         ]
         return size_of(outputs) // math.prod(shared)
-    x = call.inputs[0] if isinstance(operation, _TRANSPOSED) else outputs
+    is_transposed = graph.traits_of(operation).is_transposed
+    x = node.inputs[0] if is_transposed else outputs
     return math.prod(shape_of(x)[:-1])

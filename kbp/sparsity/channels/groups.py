@@ -2,39 +2,43 @@
 
 import numpy as np
 
-KEPT = 0  # the label of what can never go
+KEPT = 0  # the group of what can never go
 
 
-class Labels:
-    """Labels of channels, merged where two channels are one (union-find)."""
+class ChannelGroups:
+    """Groups of channels that stay or go together (union-find).
 
-    def __init__(self):
+    A group is a number. Two groups become one where their channels depend on
+    each other, and the lesser number stands for both.
+    """
+
+    def __init__(self) -> None:
         self.parents = [KEPT]
 
     def new(self, count: int) -> np.ndarray:
-        """Return labels that nothing else has, `(count,)`."""
+        """Return groups that nothing else has, `(count,)`."""
         first = len(self.parents)
         self.parents.extend(range(first, first + count))
         return np.arange(first, first + count)
 
-    def roots(self, labels: np.ndarray) -> np.ndarray:
-        """Return the one label that stands for each, of the same shape."""
-        unique, inverse = np.unique(labels, return_inverse=True)
-        roots = np.array([self._root(label) for label in unique], int)
-        return roots[inverse].reshape(np.shape(labels))
+    def roots(self, groups: np.ndarray) -> np.ndarray:
+        """Return the number that stands for each group, of the same shape."""
+        unique, inverse = np.unique(groups, return_inverse=True)
+        roots = np.array([self._root(group) for group in unique], int)
+        return roots[inverse].reshape(np.shape(groups))
 
-    def merge(self, labels: np.ndarray, others: np.ndarray) -> None:
-        """Merge labels pairwise; what meets `KEPT` is kept."""
+    def merge(self, groups: np.ndarray, others: np.ndarray | int) -> None:
+        """Merge groups pairwise; what meets `KEPT` is kept."""
         pairs = np.stack(
-            [np.ravel(x) for x in np.broadcast_arrays(labels, others)]
+            [np.ravel(x) for x in np.broadcast_arrays(groups, others)]
         )
-        for a, b in np.unique(pairs, axis=1).T:
-            a, b = sorted((self._root(a), self._root(b)))
+        for pair in np.unique(pairs, axis=1).T:
+            a, b = sorted(self._root(group) for group in pair)
             self.parents[b] = a  # the least is the root, so `KEPT` is one
 
-    def _root(self, label):
-        label = int(label)
-        while self.parents[label] != label:
-            self.parents[label] = self.parents[self.parents[label]]
-            label = self.parents[label]
-        return label
+    def _root(self, group: int) -> int:
+        group = int(group)
+        while self.parents[group] != group:
+            self.parents[group] = self.parents[self.parents[group]]
+            group = self.parents[group]
+        return group

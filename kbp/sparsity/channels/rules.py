@@ -1,96 +1,55 @@
 """How each kind of layer treats the channels of its inputs.
 
-A rule takes the trace, the call and the inputs' channels, and returns the
-output's, or `None` if it does not cover the call. Operations that only move
-values, as reshaping does, move the labels in the same way; those that add or
-multiply values of two tensors merge their labels; those that sum over channels
-read them and begin new ones.
+A rule takes the trace, the use of a layer and the inputs' channels, and returns
+the output's, or `None` if it does not cover the use. Operations that only move
+values, as reshaping does, move the groups in the same way; those that add or
+multiply values of two tensors merge their groups; those that sum over channels
+read them and begin new ones. Which rule a class of layers follows says its
+`kbp.graph.LayerTraits`.
 """
 
-from collections.abc import Callable
-
 import keras
-from keras import layers
 
 from kbp import graph
-from kbp.layers import ChannelScale, NearestUpSampling2D, PositionEmbedding
 from kbp.sparsity.channels import value_rules as values
 from kbp.sparsity.channels import weight_rules as weights
-from kbp.sparsity.channels.tracing import Trace, compact, kept, shape_of
+from kbp.sparsity.channels.tracing import (
+    Channels,
+    Rule,
+    Trace,
+    compact,
+    kept,
+    shape_of,
+)
 
 
-def keep(trace, call, inputs):
+def keep(trace: Trace, node: graph.Node, inputs: list[Channels]) -> Channels:
     """Layers that see all channels at once."""
     for x in inputs:
         trace.keep(x)
-    return kept(shape_of(call.outputs[0]))
+    return kept(shape_of(node.outputs[0]))
 
 
-LAYER_RULES = {
-    **dict.fromkeys(weights.KERNELS, weights.kernel_layer),
-    **dict.fromkeys(weights.DEPTHWISE, weights.depthwise),
-    **dict.fromkeys(weights.SEPARABLE, weights.separable),
-    layers.Embedding: weights.embedding,
-    layers.BatchNormalization: weights.batch_norm,
-    ChannelScale: weights.channel_scale,
-    NearestUpSampling2D: values.spatial,
-    PositionEmbedding: weights.position,
-    layers.AlphaDropout: values.elementwise,
-    layers.Dropout: values.elementwise,
-    layers.ELU: values.elementwise,
-    layers.GaussianDropout: values.elementwise,
-    layers.GaussianNoise: values.elementwise,
-    layers.Identity: values.elementwise,
-    layers.LeakyReLU: values.elementwise,
-    layers.ReLU: values.elementwise,
-    layers.Rescaling: values.elementwise,
-    layers.SpatialDropout1D: values.elementwise,
-    layers.SpatialDropout2D: values.elementwise,
-    layers.Activation: values.activation,
-    layers.Softmax: values.activation,
-    layers.Add: values.joined,
-    layers.Average: values.joined,
-    layers.Maximum: values.joined,
-    layers.Minimum: values.joined,
-    layers.Subtract: values.joined,
-    layers.Multiply: values.product,
-    **{
-        getattr(layers, f"{kind}{rank}D"): values.spatial
-        for rank in (1, 2, 3)
-        for kind in (
-            *("AveragePooling", "MaxPooling", "UpSampling", "Cropping"),
-            *("ZeroPadding", "GlobalAveragePooling", "GlobalMaxPooling"),
-        )
-    },
-    layers.Flatten: values.reshape,
-    layers.Reshape: values.reshape,
-    layers.Permute: values.transpose,
-    layers.Concatenate: values.concatenate,
-    # Their result depends on how many channels there are.
-    layers.AdditiveAttention: keep,
-    layers.Attention: keep,
-    layers.GroupNormalization: keep,
-    layers.GroupQueryAttention: keep,
-    layers.LayerNormalization: keep,
-    layers.MultiHeadAttention: keep,
-    layers.Normalization: keep,
-    layers.RMSNormalization: keep,
-    layers.UnitNormalization: keep,
-}
-OPERATION_RULES = {
-    **dict.fromkeys(values.ELEMENTWISE_OPERATIONS, values.elementwise),
-    "Add": values.joined,
-    "Maximum": values.joined,
-    "Minimum": values.joined,
-    "Subtract": values.joined,
-    "Multiply": values.product,
-    "Softmax": values.softmax,
-    "Mean": values.mean,
-    "Resize": values.spatial,
-    "Reshape": values.reshape,
-    "Transpose": values.transpose,
-    "Concatenate": values.concatenate,
-    "Matmul": values.matmul,
+RULES: dict[str, Rule] = {
+    "activation": values.activation,
+    "batch_norm": weights.batch_norm,
+    "channel_scale": weights.channel_scale,
+    "concatenate": values.concatenate,
+    "depthwise": weights.depthwise,
+    "elementwise": values.elementwise,
+    "embedding": weights.embedding,
+    "joined": values.joined,
+    "keep": keep,
+    "kernel": weights.kernel_layer,
+    "matmul": values.matmul,
+    "mean": values.mean,
+    "position": weights.position,
+    "product": values.product,
+    "reshape": values.reshape,
+    "separable": weights.separable,
+    "softmax": values.softmax,
+    "spatial": values.spatial,
+    "transpose": values.transpose,
 }
 OF_MANY = (
     keep,
@@ -114,38 +73,38 @@ ZERO_KEEPING = (
 def trace(model: keras.Model) -> Trace:
     """Follow the channels through a flat functional model."""
     result = Trace(graph.nodes(model))
-    for number, call in enumerate(result.calls):
+    for number, node in enumerate(result.nodes):
         # What is true or false is a mask of time steps.
-        inputs = [result.of(x) for x in call.inputs if x.dtype != "bool"]
-        rule = rule_of(call)
+        inputs = [result.of(x) for x in node.inputs if x.dtype != "bool"]
+        rule = rule_of(node)
         covered = rule in OF_MANY or len(inputs) == 1
-        outputs = rule(result, call, inputs) if rule and covered else None
+        outputs = rule(result, node, inputs) if rule and covered else None
         if outputs is None:
-            outputs = _unknown(result, call, inputs)
-        for x in call.outputs:
-            channels = outputs if len(call.outputs) == 1 else kept(shape_of(x))
+            outputs = _unknown(result, node, inputs)
+        for x in node.outputs:
+            channels = outputs if len(node.outputs) == 1 else kept(shape_of(x))
             result.tensors[id(x)] = channels
-            if call.is_output:
+            if node.is_output:
                 result.keep(channels)
         if rule is values.reshape:
-            result.reshapes[number] = outputs.labels
+            result.reshapes[number] = outputs.groups
     return result
 
 
-def rule_of(call: graph.Node) -> Callable | None:
-    """Return the rule for a call, or `None` if there is none."""
-    operation = call.operation
-    if getattr(operation, "data_format", None) == "channels_first":
+def rule_of(node: graph.Node) -> Rule | None:
+    """Return the rule for a use of a layer, or `None` if there is none."""
+    if getattr(node.operation, "data_format", None) == "channels_first":
         return None
-    if isinstance(operation, layers.Layer):
-        return LAYER_RULES.get(type(operation))
-    return OPERATION_RULES.get(type(operation).__name__)
+    channels = graph.traits_of(node.operation).channels
+    return RULES[channels] if isinstance(channels, str) else channels
 
 
-def _unknown(trace, call, inputs):
+def _unknown(
+    trace: Trace, node: graph.Node, inputs: list[Channels]
+) -> Channels:
     for x in inputs:
-        labels, zero = compact(x.labels, x.zero)
+        groups, zero = compact(x.groups, x.zero)
         trace.unknown.append(
-            (call.operation.name, labels.ravel(), zero.ravel())
+            (node.operation.name, groups.ravel(), zero.ravel())
         )
-    return kept(shape_of(call.outputs[0]))
+    return kept(shape_of(node.outputs[0]))

@@ -1,7 +1,6 @@
-"""Training on several devices and machines, and what that needs."""
+"""Training on several devices and machines with tf.distribute."""
 
 from kbp.training.distribution.strategies import (
-    STRATEGIES,
     check_batch_size,
     create_strategy,
     describe,
@@ -15,7 +14,6 @@ from kbp.training.distribution.strategies import (
 )
 
 __all__ = [
-    "STRATEGIES",
     "check_batch_size",
     "create_strategy",
     "describe",

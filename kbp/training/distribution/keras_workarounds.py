@@ -1,25 +1,32 @@
-"""What `model.fit` of Keras 3.15 gets wrong under tf.distribute, mended.
+"""Workarounds for `model.fit` of Keras 3.15 under tf.distribute.
 
-Clipping, accumulation and moving averages, which Keras does to each replica's
-own gradients or not at all (keras issue 20582), are `HybridOptimizer`'s.
+`HybridOptimizer` does clipping, accumulation and moving averages, which Keras
+applies to each replica's own gradients or not at all (keras issue 20582).
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
+
+from kbp._utils.types import Tensor
 
 # Seeds of replicas differ by a multiple of this: 2^31 over the golden ratio.
 _SEED_STEP = 1327217885
 
 
-class _Reducing:
-    """Answers what Keras asks `reduce` for (keras issue 20585).
+class _Reducing(tf.distribute.Strategy):
+    """A strategy whose `reduce` fits Keras's calls (keras issue 20585).
 
-    That is the mean of a whole structure, to see shapes, which fails for
-    workers and for parts of unequal size; and for workers the mean of scalars
+    Keras reduces a whole structure, to see shapes, which fails for workers and
+    for parts of unequal size; and for workers it takes the mean of scalars
     along their first axis.
     """
 
-    def reduce(self, reduce_op, value, axis=None):
+    def reduce(
+        self, reduce_op: Any, value: Any, axis: int | None = None
+    ) -> Any:
         if isinstance(value, tuple | list | dict):
             mean = reduce_op in ("MEAN", tf.distribute.ReduceOp.MEAN)
             if mean and axis is None and not tf.inside_function():
@@ -45,20 +52,20 @@ class MultiWorkerStrategy(_Reducing, tf.distribute.MultiWorkerMirroredStrategy):
 def execute_steps(model: keras.Model, steps: int) -> None:
     """Let `fit` run several steps at once under a strategy.
 
-    What Keras makes of `steps_per_execution` fails under a strategy, because
-    it carries replicas' outputs through a loop. Here the loop is around whole
-    steps, and the outputs of the last one are given. In an evaluation steps
-    stay single, since its last batches may be fewer.
+    Keras's `steps_per_execution` fails under a strategy, because it carries
+    replicas' outputs through a loop. Here the loop is around whole steps, and
+    the outputs are those of the last step. An evaluation runs single steps,
+    since the number of its batches need not be a multiple.
 
     Args:
-        model: compiled with `steps_per_execution=steps`.
-        steps: how many; they must divide the steps of an epoch.
+        model: a model that was compiled with `steps_per_execution=steps`.
+        steps: number of steps, which must divide the steps of an epoch.
     """
     strategy = model.distribute_strategy
 
-    def one(step):
+    def one(step: Callable[[Any], Any]) -> Callable[[Any], Any]:
         @tf.function(reduce_retracing=True)
-        def run(iterator):
+        def run(iterator: Any) -> Any:
             outputs = strategy.run(step, args=(next(iterator),))
             return tf.nest.map_structure(
                 lambda value: strategy.reduce("MEAN", value, axis=None), outputs
@@ -69,12 +76,12 @@ def execute_steps(model: keras.Model, steps: int) -> None:
     train, test = one(model.train_step), one(model.test_step)
 
     @tf.function(reduce_retracing=True)
-    def train_function(iterator):
+    def train_function(iterator: Any) -> Any:
         for _ in tf.range(steps - 1):
             train(iterator)
         return train(iterator)
 
-    def test_function(iterator):
+    def test_function(iterator: Any) -> Any:
         outputs = test(iterator)
         for _ in range(steps - 1):
             try:
@@ -88,23 +95,23 @@ def execute_steps(model: keras.Model, steps: int) -> None:
 
 
 def vary_seeds(model: keras.Model) -> None:
-    """Let dropout differ from replica to replica.
+    """Let dropout differ between replicas.
 
-    Under a strategy each replica has a copy of a seed's state, and Keras takes
-    the state as it is: all replicas drop the same.
+    Under a strategy each replica has a copy of a seed's state, so with Keras's
+    own generators all replicas drop the same positions.
 
     Args:
-        model: whose first replica goes on as before.
+        model: the model; its first replica draws the same as before.
     """
     for generator in find(keras.random.SeedGenerator, model):
         generator.next = _ReplicaSeeds(generator)
 
 
 class _ReplicaSeeds:
-    def __init__(self, generator):
+    def __init__(self, generator: keras.random.SeedGenerator):
         self.next = type(generator).next.__get__(generator)
 
-    def __call__(self, ordered=True):
+    def __call__(self, ordered: bool = True) -> Tensor:
         seed = self.next(ordered)
         context = tf.distribute.get_replica_context()
         if context is None:  # no replica runs: Keras looks at shapes
@@ -113,12 +120,12 @@ class _ReplicaSeeds:
         return seed + tf.stack([replica * _SEED_STEP, 0 * replica])
 
 
-def find(kind: type, layer: keras.layers.Layer) -> list:
-    """Return what a layer holds of a kind, in the layers inside it too."""
+def find(kind: type, layer: keras.layers.Layer) -> list[Any]:
+    """Return all objects of a class that a layer and its sub-layers hold."""
     found: dict[int, object] = {}
-    seen = set()
+    seen: set[int] = set()
 
-    def look(holder):
+    def look(holder: object) -> None:
         if id(holder) in seen:
             return
         seen.add(id(holder))

@@ -1,9 +1,11 @@
-"""Strategies of tf.distribute by name, and what workers tell each other."""
+"""Strategies of tf.distribute by name, and exchange between workers."""
 
 import contextlib
 import functools
 import json
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -21,19 +23,27 @@ _USUAL = (
 def create_strategy(name: str = "auto") -> tf.distribute.Strategy:
     """Return a distribution strategy.
 
-    Several workers find each other by the environment's TF_CONFIG, a TPU by
-    its TPU_NAME. Workers must be told before TensorFlow does anything else,
-    and wait until all of them are there.
+    The environment variable TF_CONFIG names the workers, TPU_NAME the TPU. A
+    strategy of several workers must be created before TensorFlow does anything
+    else, and waits until all of them have started.
 
     Args:
-        name: `"one_device"`; `"mirrored"`: one replica on each GPU, or where
-            there is none on each logical CPU; `"multi_worker"`: the same on
-            each of several machines; `"tpu"`; `"auto"`: of several workers,
-            a TPU and several GPUs the first that there is, one device
-            otherwise.
+        name: one of `"one_device"`; `"mirrored"`, one replica on each GPU, or
+            on each logical CPU without a GPU; `"multi_worker"`, the same on
+            each of several machines; `"tpu"`; `"auto"`, which takes several
+            workers, a TPU, several GPUs or else one device, in this order.
+
+    Returns:
+        The strategy; `"one_device"` is TensorFlow's default strategy.
 
     Raises:
         UserError: the name is unknown, or there is no such device.
+
+    Example:
+    >>> import kbp
+    >>> strategy = kbp.training.create_strategy("one_device")
+    >>> strategy.num_replicas_in_sync
+    1
     """
     if name == "auto":
         name = _choose()
@@ -55,7 +65,7 @@ def create_strategy(name: str = "auto") -> tf.distribute.Strategy:
     raise UserError(f"unknown strategy {name!r}{nearest(name, STRATEGIES)}")
 
 
-def _choose():
+def _choose() -> str:
     if num_workers(default=1) > 1:
         return "multi_worker"
     if os.environ.get("TPU_NAME"):
@@ -63,19 +73,19 @@ def _choose():
     return "mirrored" if len(_gpus()) > 1 else "one_device"
 
 
-def _gpus():
+def _gpus() -> list[Any]:
     return tf.config.list_logical_devices("GPU")
 
 
 @functools.cache
-def _mirrored(devices):
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     # One in a process: a second strategy's collectives would have the keys of
     # the first one's, and fail where the shapes differ (TensorFlow 2.21).
     return keras_workarounds.MirroredStrategy(devices)
 
 
 @functools.cache
-def _multi_worker():
+def _multi_worker() -> tf.distribute.Strategy:
     try:
         return keras_workarounds.MultiWorkerStrategy()
     except tf.errors.OpError as error:
@@ -87,7 +97,7 @@ def _multi_worker():
 
 
 @functools.cache
-def _tpu():
+def _tpu() -> tf.distribute.Strategy:
     address = os.environ.get("TPU_NAME")
     if not address:  # TensorFlow would look for one on the network
         raise UserError(
@@ -107,26 +117,28 @@ def _tpu():
 
 
 def num_workers(default: int | None = None) -> int:
-    """Return how many workers TF_CONFIG names.
+    """Return the number of workers that TF_CONFIG names.
 
     Args:
-        default: what is returned where it names none.
+        default: the result if it names none.
 
     Raises:
         UserError: TF_CONFIG cannot be read, or names no worker while there
             is no default.
     """
     names, _ = _workers()
-    if not names and default is None:
+    if names:
+        return len(names)
+    if default is None:
         raise UserError(f"strategy 'multi_worker' needs TF_CONFIG: {_USUAL}")
-    return len(names) or default
+    return default
 
 
 def is_chief(name: str) -> bool:
-    """Say whether this process is the one that writes.
+    """Tell whether this process is the one that writes files.
 
     Args:
-        name: of the strategy.
+        name: name of the strategy.
     """
     names, mine = _workers()
     return (
@@ -134,8 +146,8 @@ def is_chief(name: str) -> bool:
     )
 
 
-def _workers():
-    """Return the workers of TF_CONFIG, the chief first, and which is this."""
+def _workers() -> tuple[list[tuple[str, int]], tuple[str, int]]:
+    """Return the workers of TF_CONFIG, the chief first, and this one."""
     text = os.environ.get("TF_CONFIG") or "{}"
     try:
         config = json.loads(text)
@@ -159,16 +171,19 @@ def _workers():
 
 
 def has_workers(strategy: tf.distribute.Strategy) -> bool:
-    """Say whether several processes train together."""
+    """Tell whether several processes train together."""
     return isinstance(strategy, keras_workarounds.MultiWorkerStrategy)
 
 
 @contextlib.contextmanager
-def together(strategy: tf.distribute.Strategy):
-    """Say in one line that another worker is gone.
+def together(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Turn TensorFlow's errors for a lost worker into one of one line.
+
+    Args:
+        strategy: the strategy that trains in the context.
 
     Raises:
-        ConnectionError: one is, for which no worker can go on.
+        ConnectionError: another worker stopped, so that none can continue.
     """
     try:
         yield
@@ -186,7 +201,7 @@ def together(strategy: tf.distribute.Strategy):
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:
-    """Say what a strategy runs on, e.g. `"one CPU"`."""
+    """Describe the devices of a strategy, e.g. `"one CPU"`."""
     kind, replicas = _device(strategy), strategy.num_replicas_in_sync
     where = f"{replicas} replicas, {kind}" if replicas > 1 else f"one {kind}"
     if has_workers(strategy):
@@ -194,7 +209,7 @@ def describe(strategy: tf.distribute.Strategy) -> str:
     return where
 
 
-def _device(strategy):
+def _device(strategy: tf.distribute.Strategy) -> str:
     if isinstance(strategy, tf.distribute.TPUStrategy):
         return "TPU"
     return "GPU" if _gpus() else "CPU"
@@ -213,19 +228,22 @@ def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy) -> None:
 def evaluation_batch_size(
     strategy: tf.distribute.Strategy, examples: int, batch_size: int
 ) -> int:
-    """Return a batch size whose last batch does no harm.
+    """Return a batch size for which every replica gets part of the last batch.
 
-    On CPUs each replica gets a part of it, since TensorFlow 2.21's convolutions
-    give a wrong shape for an empty one. A TPU gets all batches of one shape if
-    there is such a size; else it pads the last by itself.
+    CPUs need that: TensorFlow 2.21's convolutions give a wrong shape for an
+    empty batch. A TPU gets batches of one shape if there is such a size;
+    otherwise it pads the last batch itself.
 
     Args:
-        strategy: that evaluates.
-        examples: how many there are in all.
-        batch_size: of all replicas, and the most.
+        strategy: the strategy of the evaluation.
+        examples: number of examples.
+        batch_size: largest batch size, of all replicas together.
+
+    Returns:
+        The batch size of all replicas together.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such size.
     """
     replicas = strategy.num_replicas_in_sync
     device = _device(strategy)
@@ -250,13 +268,13 @@ def prepare(
     steps_per_execution: int = 1,
     synchronize_batch_norm: bool = False,
 ) -> None:
-    """Mend what Keras does with a compiled model under its strategy.
+    """Apply the workarounds that a compiled model needs under its strategy.
 
     Args:
-        model: compiled in the strategy's scope.
-        steps_per_execution: what it was compiled with.
+        model: a model that was compiled in the strategy's scope.
+        steps_per_execution: the value that it was compiled with.
         synchronize_batch_norm: whether batch normalization takes the mean and
-            variance of all replicas' parts of a batch.
+            variance over the batches of all replicas.
     """
     if model.distribute_strategy.num_replicas_in_sync == 1:
         return
@@ -271,11 +289,14 @@ def prepare(
 
 
 def from_chief(strategy: tf.distribute.Strategy, content: bytes) -> bytes:
-    """Return what the chief gave, at every worker.
+    """Send bytes from the chief to every worker.
 
     Args:
-        strategy: all workers must be here.
-        content: counts at the chief alone.
+        strategy: the strategy; all of its workers must call this.
+        content: the bytes, which count at the chief alone.
+
+    Returns:
+        The chief's bytes.
     """
     if not has_workers(strategy):
         return content

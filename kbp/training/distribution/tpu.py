@@ -1,13 +1,14 @@
-"""Compiling a training step for a TPU without one.
+"""Compilation of a training step for a TPU, on a machine without one.
 
 TensorFlow's own CPU package cannot compile for a TPU, but it can give the
-step's HLO, and libtpu's compiler, which JAX knows how to call, takes it. This
-file alone uses what JAX does not document.
+step's HLO, which libtpu's compiler takes when it is called by way of JAX. These
+calls are private to JAX and lie in `kbp._compat`.
 """
 
 import importlib.util
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -16,7 +17,6 @@ from kbp._compat import compile_hlo
 from kbp._utils.stderr import suppress_stderr
 from kbp.errors import UserError
 
-DEFAULT_TOPOLOGY = "v5e:2x2"
 # Bytes of memory, floating point operations and bytes a second of a chip, as
 # Google Cloud's documentation of TPU versions states them.
 CHIPS = {
@@ -29,11 +29,11 @@ CHIPS = {
 
 @dataclass(frozen=True)
 class Compiled:
-    """What the compiler says of one replica's step.
+    """The compiler's figures for one replica's step.
 
     Attributes:
-        flops: floating point operations.
-        bytes_accessed: of the chip's memory.
+        flops: number of floating point operations.
+        bytes_accessed: number of bytes read and written in the chip's memory.
         memory: largest number of bytes in use.
         chip: kind of TPU.
     """
@@ -45,13 +45,13 @@ class Compiled:
 
     @property
     def memory_share(self) -> float | None:
-        """Share of the chip's memory, if its size is known."""
+        """The share of the chip's memory, if the chip is known."""
         known = CHIPS.get(self.chip)
         return self.memory / known[0] if known else None
 
     @property
     def seconds(self) -> float | None:
-        """Least time of a step: what its arithmetic or its memory takes."""
+        """The least time of a step by arithmetic and memory, if it is known."""
         known = CHIPS.get(self.chip)
         if not known:
             return None
@@ -59,7 +59,7 @@ class Compiled:
         return max(self.flops / speed, self.bytes_accessed / bandwidth)
 
 
-def devices(topology: str) -> list:
+def devices(topology: str) -> list[Any]:
     """Return the devices of a TPU topology, e.g. `"v5e:2x2"`.
 
     Raises:
@@ -86,15 +86,18 @@ def devices(topology: str) -> list:
     return list(found.devices)
 
 
-def lowered(model: keras.Model, batch: tuple) -> bytes:
+def lowered(model: keras.Model, batch: tuple[Any, Any]) -> bytes:
     """Return the HLO of a compiled model's training step.
 
     Args:
-        model: compiled; it is trained for a step.
+        model: a compiled model, which is trained for a step.
         batch: inputs and labels, of one replica.
 
+    Returns:
+        The serialized HLO module.
+
     Raises:
-        UserError: the step holds what XLA cannot compile.
+        UserError: XLA cannot compile the step.
     """
     model.train_on_batch(*batch)  # makes what variables there are
     step = tf.function(lambda *batch: model.train_step(batch), jit_compile=True)
@@ -106,7 +109,7 @@ def lowered(model: keras.Model, batch: tuple) -> bytes:
         ) from error
 
 
-def compile_for(device, hlo: bytes) -> Compiled:
+def compile_for(device: Any, hlo: bytes) -> Compiled:
     """Compile HLO for a TPU.
 
     Args:
@@ -114,7 +117,7 @@ def compile_for(device, hlo: bytes) -> Compiled:
         hlo: a serialized module.
 
     Raises:
-        UserError: the compiler refuses it, for want of memory perhaps.
+        UserError: the compiler refuses the module, e.g. for lack of memory.
     """
     made = compile_hlo(device, hlo)
     costs, memory = made.cost_analysis(), made.get_compiled_memory_stats()

@@ -1,12 +1,14 @@
 """DTM: a differentiable topology mask."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
 from kbp._utils.arguments import check_one_of, check_penalty
-from kbp.layers.kernel_transform import KernelTransform
+from kbp._utils.types import Tensor
+from kbp.layers.transforms.kernel_transform import KernelTransform
 
 SCORES = ("magnitude", "signed")
 GRANULARITIES = ("element", "channel")
@@ -34,21 +36,22 @@ class DTM(KernelTransform):
     the temperature.
 
     Args:
-        temperature: `tau` > 0, in 1 / (unit of the weights). Larger is
-            sharper.
+        temperature: `tau` > 0, in 1 / (unit of the weights). A larger one
+            makes the mask sharper.
         threshold: initial value of the trainable `lambda`, in the unit of the
             score. The default lies so far below all magnitudes that the
             mask starts as all ones.
         score: `"magnitude"`, or `"signed"`, which prunes negative weights.
-        granularity: `"element"`, or `"channel"`: one decision per output
-            channel (the kernel's last axis), scored by the channel's mean.
+        granularity: `"element"`, or `"channel"`: one mask entry for each
+            output channel (the kernel's last axis), which the mean of the
+            channel's scores decides.
         estimator: `"straight_through"` or `"exact"`.
-        penalty: what the mask adds to the loss in training, times the share
-            of ones that it expects, its mean.
+        penalty: factor of a term of the training loss, the soft mask's mean
+            (the expected share of ones).
 
     Call arguments:
         kernel: tensor of any shape.
-        training: bool, whether gradients are to reach the mask.
+        training: bool; in training, gradients reach the mask.
 
     Returns:
         The masked kernel, of the kernel's shape.
@@ -76,7 +79,7 @@ class DTM(KernelTransform):
         granularity: str = "element",
         estimator: str = "straight_through",
         penalty: float = 0.0,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if not (temperature > 0 and math.isfinite(temperature)):
@@ -100,7 +103,7 @@ class DTM(KernelTransform):
         self.estimator = estimator
         self.penalty = float(penalty)
 
-    def build(self, kernel_shape):
+    def build(self, kernel_shape: tuple[int, ...]) -> None:
         self.threshold = self.add_weight(
             name="threshold",
             shape=(),
@@ -121,7 +124,7 @@ class DTM(KernelTransform):
             trainable=False,
         )
 
-    def scores(self, kernel):
+    def scores(self, kernel: Tensor) -> Tensor:
         """Return the scores, broadcastable to the kernel."""
         scores = ops.abs(kernel) if self.score == "magnitude" else kernel
         if self.granularity == "channel":
@@ -129,13 +132,13 @@ class DTM(KernelTransform):
             scores = ops.mean(scores, axis=axes, keepdims=True)
         return scores
 
-    def size_of(self, kernel_shape) -> int:
-        """Return how many decisions there are for a kernel."""
+    def size_of(self, kernel_shape: tuple[int, ...]) -> int:
+        """Return the number of mask entries that a kernel has."""
         if self.granularity == "channel":
             return kernel_shape[-1]
         return math.prod(kernel_shape)
 
-    def mask(self, kernel, hard: bool = True):
+    def mask(self, kernel: Tensor, hard: bool = True) -> Tensor:
         """Return the mask, broadcastable to the kernel."""
         scores, threshold = self.scores(kernel), self.threshold
         if hard:
@@ -144,7 +147,7 @@ class DTM(KernelTransform):
         threshold = fixed + self.threshold_gradient * (threshold - fixed)
         return ops.sigmoid(self.temperature * (scores - threshold))
 
-    def call(self, kernel, training=False):
+    def call(self, kernel: Tensor, training: bool = False) -> Tensor:
         if not training:
             return kernel * self.mask(kernel)
         if self.penalty:
@@ -162,7 +165,7 @@ class DTM(KernelTransform):
             + (by_threshold - ops.stop_gradient(by_threshold))
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "temperature": self.initial_temperature,

@@ -1,25 +1,24 @@
-"""Milliseconds of an optimizer's step, beside Keras's optimizers."""
+"""Time of one optimizer step, compared with the optimizers of Keras."""
 
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import optimizers
-from rich.console import Console
 from rich.table import Table
 
-from kbp.benchmarks.core.log import measure_cases, provenance, read_cases
+from kbp.benchmarks.core import markdown
+from kbp.benchmarks.core.cases import Cases
+from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.core.registry import register
 from kbp.errors import check_known
 from kbp.optimizers import HybridOptimizer
 
-RESULTS = Path(__file__).parent.parent / "results" / "step_time.jsonl"
-read = read_cases
 BASELINE = "Adam-AMSGrad (Keras)"
 # Read g, m, v, vmax and w, write the last four, in float32.
 BYTES_PER_PARAMETER = 36
@@ -32,7 +31,7 @@ _BLOCKS = (
     (3, 3, 64, 128),
 )
 SMALL = "2.8 M in 240"
-CASES = {
+CASES: dict[str, list[tuple[int, ...]]] = {
     # 80 convolutions with the scale and shift of their BatchNormalization.
     SMALL: [
         shape
@@ -110,8 +109,8 @@ def measure(case: str, *, rounds: int = 30, seed: int = 0) -> list[Figure]:
         if name in SMALL_ONLY and case != SMALL:
             continue
         runs[name] = _step(create(), arrays, gradients, compiled)
-    cold = {name: [] for name in runs}
-    warm = {name: [] for name in runs}
+    cold: dict[str, list[float]] = {name: [] for name in runs}
+    warm: dict[str, list[float]] = {name: [] for name in runs}
     for i in range(rounds + 1):
         for name, run in runs.items():
             turn = [_milliseconds(run) for _ in range(5)]
@@ -161,54 +160,28 @@ def _copy(count):
     return lambda: np.copyto(target, source)
 
 
-def race(
-    file: Path,
-    *,
-    names: Iterable[str] = (),
-    rounds: int = 30,
-    console: Console | None = None,
-) -> list[dict]:
-    """Measure cases, by default all, and append a line for each to a file.
-
-    Returns:
-        The lines.
-
-    Raises:
-        UserError: a name is unknown.
-    """
-
-    def measured(case):
-        return {
-            "parameters": sum(map(math.prod, CASES[case])),
-            "rounds": rounds,
-            "figures": [vars(x) for x in measure(case, rounds=rounds)],
-        }
-
-    def show(line):
-        if console is not None:
-            figures = [Figure(**figure) for figure in line["figures"]]
-            console.print(_table(line["case"], figures))
-
-    return measure_cases(file, names, CASES, measured, show)
-
-
 def markdown_table(lines: list[dict]) -> str:
-    """Return lines of `race` as Markdown: a table, and how it was measured."""
-    text = [
-        "| parameters | optimizer | step | ratio | ratio, cold | "
-        "of copy bandwidth |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
-    ]
+    """Return measured cases as Markdown: a table, and how it was measured."""
+    rows = []
     for line in lines:
         for figure in line["figures"]:
             low, high = figure["quartiles"]
-            text.append(
-                f"| {line['case']} | {figure['name']} | "
-                f"{figure['milliseconds']:.1f} ms ({low:.1f} - {high:.1f}) | "
-                f"{figure['ratio']:.2f} | {figure['cold']:.2f} | "
-                f"{figure['bandwidth']:.0%} |"
+            rows.append(
+                [
+                    line["case"],
+                    figure["name"],
+                    f"{figure['milliseconds']:.1f} ms ({low:.1f} - {high:.1f})",
+                    f"{figure['ratio']:.2f}",
+                    f"{figure['cold']:.2f}",
+                    f"{figure['bandwidth']:.0%}",
+                ]
             )
-    text += [
+    titles = [
+        *("parameters", "optimizer", "step", "ratio", "ratio, cold"),
+        "of copy bandwidth",
+    ]
+    text = [
+        *markdown.table(titles, rows, texts=2),
         "",
         "The optimizer's step alone, in graph mode, median (quartiles) of "
         f"{lines[0]['rounds']} rounds in which each took five steps in turn; "
@@ -221,12 +194,13 @@ def markdown_table(lines: list[dict]) -> str:
     return "\n".join(text)
 
 
-def _table(case, figures):
-    table = Table(title=f"one step, {case} variables")
+def show(line: dict) -> Table:
+    """Return a measured case as a table for the console."""
+    table = Table(title=f"one step, {line['case']} variables")
     table.add_column("optimizer")
     for column in ("median", "quartiles", "ratio", "cold", "of copying"):
         table.add_column(column, justify="right")
-    for figure in figures:
+    for figure in (Figure(**figure) for figure in line["figures"]):
         low, high = figure.quartiles
         table.add_row(
             figure.name,
@@ -237,3 +211,22 @@ def _table(case, figures):
             f"{figure.bandwidth:.0%}",
         )
     return table
+
+
+def _line(case, rounds):
+    return {
+        "parameters": sum(map(math.prod, CASES[case])),
+        "rounds": rounds,
+        "figures": [vars(x) for x in measure(case, rounds=rounds)],
+    }
+
+
+STEP_TIME = register(
+    Cases(
+        name="step-time",
+        cases=CASES,
+        measure=_line,
+        show=show,
+        markdown_table=markdown_table,
+    )
+)

@@ -1,22 +1,21 @@
-"""Networks that nobody here wrote, on their way to eight bits."""
+"""Networks of Keras Applications, quantized, exported and timed."""
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers
-from rich.console import Console
 
 import kbp
 from kbp import export
-from kbp.benchmarks.core.log import measure_cases, provenance, read_cases
+from kbp.benchmarks.core import markdown
+from kbp.benchmarks.core.cases import Cases
+from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.core.registry import register
 from kbp.quantization import ATTENTION_OPS, quantize_aware
-
-RESULTS = Path(__file__).parent.parent / "results" / "applications.jsonl"
-read = read_cases
 
 _SIZE, _CLASSES, _EXAMPLES = 96, 10, 32
 _STEPS, _TOKENS = 32, 100
@@ -133,41 +132,16 @@ def measure(case: Case, folder: Path, *, rounds: int = 30) -> dict:
     }
 
 
-def race(
-    file: Path,
-    *,
-    names: Iterable[str] = (),
-    rounds: int = 30,
-    console: Console | None = None,
-) -> list[dict]:
-    """Measure networks, by default all, and append a line for each to a file.
-
-    Returns:
-        The lines.
-
-    Raises:
-        UserError: a name is unknown.
-    """
-
-    def measured(name):
-        with tempfile.TemporaryDirectory() as folder:
-            return measure(CASES[name], Path(folder), rounds=rounds)
-
-    def show(line):
-        if console is not None:
-            console.print(_row(line), markup=False, highlight=False)
-
-    return measure_cases(file, names, CASES, measured, show, kind="network")
-
-
 def markdown_table(lines: list[dict]) -> str:
-    """Return lines of `race` as Markdown: a table, and how it was measured."""
+    """Return measured networks as Markdown: a table, and how it was made."""
+    titles = [
+        *("network", "parameters", "operations in int8 / float"),
+        *("one step or less apart", "mean, largest", "float32", "int8"),
+        "int8 file",
+    ]
     return "\n".join(
         [
-            "| network | parameters | operations in int8 / float | one step "
-            "or less apart | mean, largest | float32 | int8 | int8 file |",
-            f"| --- |{' ---: |' * 7}",
-            *map(_row, lines),
+            *markdown.table(titles, map(_cells, lines)),
             "",
             f"Random weights, images of {_SIZE}x{_SIZE} pixels; encoder: two "
             "layers of width 128, 32 tokens, LayerNormalization in float. "
@@ -181,9 +155,9 @@ def markdown_table(lines: list[dict]) -> str:
     )
 
 
-def _row(line):
+def _cells(line):
     (whole, small), (slow, fast) = line["bytes"], line["milliseconds"]
-    cells = (
+    return [
         line["case"],
         f"{line['parameters'] / 1e6:.2f} M",
         f"{line['integer']} / {line['float']}",
@@ -192,8 +166,7 @@ def _row(line):
         f"{slow:.2f} ms",
         f"{fast:.2f} ms ({slow / fast:.2f}x)",
         f"{small / 1e6:.2f} MB ({small / whole:.2f})",
-    )
-    return f"| {' | '.join(cells)} |"
+    ]
 
 
 def _examples(model):
@@ -219,3 +192,20 @@ def _adapt(model, inputs):
         model(inputs, training=True)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+
+
+def _measured(name, rounds):
+    with tempfile.TemporaryDirectory() as folder:
+        return measure(CASES[name], Path(folder), rounds=rounds)
+
+
+APPLICATIONS = register(
+    Cases(
+        name="applications",
+        kind="network",
+        cases=CASES,
+        measure=_measured,
+        show=lambda line: markdown.row(_cells(line)),
+        markdown_table=markdown_table,
+    )
+)

@@ -1,12 +1,15 @@
-"""A bound on a kernel's gradient by what flows into its layer."""
+"""A transform that bounds a kernel's gradient by the norm of the input."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
 
-from kbp.layers.kernel_transform import KernelTransform
+from kbp._utils.types import Tensor
 from kbp.layers.transformed import TransformedLayer
+from kbp.layers.transforms.kernel_transform import KernelTransform
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -20,16 +23,16 @@ class PathNormBound(KernelTransform):
 
     `norm2` is the Euclidean norm of all entries; of the input `a(l-1)` it is
     the root mean square over the batch's examples, so that the bound does not
-    depend on the batch size. What is bounded is the gradient that flows back:
-    not to be used with a scaled loss (`loss_scale_factor`, mixed float16), and
-    under `tf.distribute` each replica bounds its own part.
+    depend on the batch size. The bound acts on the gradient that flows back, so
+    do not use it with a scaled loss (`loss_scale_factor`, mixed float16); under
+    `tf.distribute` each replica bounds its own part.
 
     Args:
-        gamma: positive.
+        gamma: positive factor of the bound.
 
     Call arguments:
         kernel: any tensor.
-        training: bool; without it there is nothing to bound.
+        training: bool; the gradient is bounded in training alone.
         inputs: the layer's input, `(batch, ...)`.
 
     Returns:
@@ -50,7 +53,7 @@ class PathNormBound(KernelTransform):
 
     reads_inputs = True
 
-    def __init__(self, gamma: float, **kwargs):
+    def __init__(self, gamma: float, **kwargs: Any):
         super().__init__(**kwargs)
         if not (gamma > 0 and math.isfinite(gamma)):
             raise ValueError(
@@ -59,7 +62,12 @@ class PathNormBound(KernelTransform):
             )
         self.gamma = gamma
 
-    def call(self, kernel, training=False, inputs=None):
+    def call(
+        self,
+        kernel: Tensor,
+        training: bool = False,
+        inputs: Tensor | None = None,
+    ) -> Tensor:
         if not training or inputs is None:
             return kernel
         inputs = ops.stop_gradient(ops.cast(inputs, kernel.dtype))
@@ -68,13 +76,17 @@ class PathNormBound(KernelTransform):
         # `+ 0.0`: TensorFlow wants a tensor there, not the variable.
         return _bounded(kernel + 0.0, self.gamma * norm)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "gamma": self.gamma}
 
 
 @ops.custom_gradient
-def _bounded(kernel, limit):
-    def gradient(*args, upstream=None):
+def _bounded(
+    kernel: Tensor, limit: Tensor
+) -> tuple[Tensor, Callable[..., Any]]:
+    def gradient(
+        *args: Tensor, upstream: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         if upstream is None:
             (upstream,) = args
         norm = ops.sqrt(ops.sum(ops.square(upstream)))
@@ -88,7 +100,7 @@ def _bounded(kernel, limit):
 def bounded(
     layer: keras.layers.Layer, gamma: float | None
 ) -> keras.layers.Layer:
-    """Return a layer with a `PathNormBound`, or as it is for `None`."""
+    """Wrap a layer with a `PathNormBound`, unless `gamma` is `None`."""
     if gamma is None:
         return layer
     return TransformedLayer(layer, [PathNormBound(gamma)])

@@ -1,4 +1,6 @@
-"""Base of what a kernel passes through before it is used."""
+"""The base class of transforms that a kernel passes through before use."""
+
+from typing import Any
 
 import keras
 
@@ -15,11 +17,13 @@ class KernelTransform(keras.layers.Layer):
 
     reads_inputs = False
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         # Keras would cast by the policy's compute type even without autocast.
         kwargs.setdefault("dtype", keras.config.dtype_policy().variable_dtype)
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
 
-    def compute_output_shape(self, kernel_shape):
+    def compute_output_shape(
+        self, kernel_shape: tuple[int, ...]
+    ) -> tuple[int, ...]:
         return kernel_shape

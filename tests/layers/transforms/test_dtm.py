@@ -6,12 +6,12 @@ import pytest
 import references
 import tensorflow as tf
 from contracts import as_numpy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from kbp import layers
-from kbp.layers.dtm import ESTIMATORS
+from kbp.layers.transforms.dtm import ESTIMATORS
 
 KERNELS = arrays(
     np.float64,
@@ -26,6 +26,8 @@ def built(kernel, **arguments):
     return dtm
 
 
+# The first example may take long: TensorFlow starts.
+@settings(deadline=None)
 @given(
     KERNELS,
     st.floats(0.5, 200, width=32),
@@ -64,6 +66,7 @@ def test_mask_is_the_formula(
     assert outputs.shape == kernel.shape
 
 
+@settings(deadline=None)
 @given(KERNELS)
 def test_soft_mask_tends_to_the_hard_mask(kernel):
     dtm = built(kernel, temperature=1e9, threshold=0.5)

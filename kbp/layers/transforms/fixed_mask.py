@@ -1,16 +1,17 @@
-"""A mask that no longer changes."""
+"""A transform that multiplies a kernel by a stored mask."""
 
 import keras
 
-from kbp.layers.kernel_transform import KernelTransform
+from kbp._utils.types import Tensor
+from kbp.layers.transforms.kernel_transform import KernelTransform
 
 
 @keras.saving.register_keras_serializable(package="kbp")
 class FixedMask(KernelTransform):
     """Multiply a kernel by a stored mask of zeros and ones.
 
-    What `DTM` has decided is kept here while training goes on, for instance
-    under quantization: a pruned weight gets no gradient and stays zero. The
+    It keeps the decisions of a `DTM` while training continues, for instance
+    with fake quantization: a pruned weight gets no gradient and stays zero. The
     mask is a variable, so it is saved and loaded with the model.
 
     Call arguments:
@@ -26,7 +27,7 @@ class FixedMask(KernelTransform):
     array([ 0.2, -0.9], dtype=float32)
     """
 
-    def build(self, kernel_shape):
+    def build(self, kernel_shape: tuple[int, ...]) -> None:
         self.mask = self.add_weight(
             name="mask",
             shape=kernel_shape,
@@ -34,5 +35,5 @@ class FixedMask(KernelTransform):
             trainable=False,
         )
 
-    def call(self, kernel):
+    def call(self, kernel: Tensor) -> Tensor:
         return kernel * self.mask

@@ -1,0 +1,8 @@
+"""Names of the files that a run leaves in its folder."""
+
+MODEL = "model.keras"
+QUANTIZED_MODEL = "model_quantized.keras"
+FLOAT32 = "model_float32.tflite"
+INT8 = "model_int8.tflite"
+GOLDEN = "golden.npz"
+PREDICTIONS = "predictions.svg"

@@ -1,0 +1,1 @@
+"""Networks of Keras Applications, quantized, exported and timed."""

@@ -1,0 +1,110 @@
+"""Measurements of separate cases, each a line of a file."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+
+from kbp._utils.machine import commit, machine, versions
+from kbp.benchmarks.core.log import append_line
+from kbp.benchmarks.core.published import PublishedFile
+from kbp.benchmarks.core.registry import Options
+from kbp.errors import UserError, check_known
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cases(PublishedFile):
+    """A benchmark that measures one case after the other.
+
+    Attributes:
+        name: of the benchmark.
+        cases: what there is to measure, by name.
+        measure: `measure(name, rounds) -> figures`, a dict that JSON can hold.
+        show: `show(line)` returns what the console prints of a measured case.
+        markdown_table: `markdown_table(lines)` returns a table as Markdown.
+        kind: what an error calls a case.
+    """
+
+    name: str
+    cases: Mapping[str, Any]
+    measure: Callable[[str, int], dict]
+    show: Callable[[dict], RenderableType]
+    markdown_table: Callable[[list[dict]], str]
+    kind: str = "case"
+
+    def run(
+        self,
+        file: Path,
+        *,
+        names: Iterable[str] = (),
+        rounds: int = 30,
+        console: Console | None = None,
+    ) -> list[dict]:
+        """Measure cases one by one, and append a line for each to a file.
+
+        A case that cannot be measured does not keep the others from it.
+
+        Args:
+            file: JSON lines.
+            names: of the cases, by default all.
+            rounds: of each measurement.
+            console: receives the figures.
+
+        Returns:
+            The lines.
+
+        Raises:
+            UserError: a name is unknown, or a case could not be measured.
+        """
+        names, lines, errors = list(names or self.cases), [], []
+        check_known(self.kind, names, self.cases)
+        for name in names:
+            try:
+                figures = self.measure(name, rounds)
+            except UserError as error:
+                errors.append(str(error))
+                continue
+            line = {
+                "case": name,
+                **figures,
+                "machine": machine(),
+                "versions": versions(),
+                "commit": commit(),
+            }
+            append_line(file, line)
+            lines.append(line)
+            if console is not None:
+                console.print(self.show(line), markup=False, highlight=False)
+        if errors:
+            raise UserError("; ".join(errors))
+        return lines
+
+    def read(self, file: Path) -> list[dict]:
+        """Return a file's newest line of each case, none without a file.
+
+        Raises:
+            UserError: the file holds something else.
+        """
+        if not file.is_file():
+            return []
+        try:
+            lines = [json.loads(line) for line in file.read_text().splitlines()]
+            newest = {line["case"]: line for line in lines}
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{file}: holds no measured cases.") from error
+        return list(newest.values())
+
+    def start(self, names: Sequence[str], options: Options) -> None:
+        file = Path(options.results or Path("runs") / self.file_name)
+        self.run(
+            file, names=names, rounds=options.rounds, console=options.console
+        )
+
+    def table(self) -> str:
+        lines = self.read(self.published)
+        if not lines:
+            return "No figures have been published yet."
+        return self.markdown_table(lines)

@@ -1,0 +1,43 @@
+"""The pages with generated tables, and where the tables stand in them."""
+
+from pathlib import Path
+
+from kbp import zoo
+from kbp.errors import UserError
+
+BEGIN, END = "<!-- table: {} -->", "<!-- end of table -->"
+
+
+def pages() -> list[Path]:
+    """Return the pages that hold tables."""
+    return [zoo.root().parent / "README.md", zoo.root() / "README.md"]
+
+
+def check_checkout() -> None:
+    """Check that kbp runs from a checkout, where the pages can be written.
+
+    Raises:
+        UserError: a page is missing.
+    """
+    for page in pages():
+        if not page.is_file():
+            raise UserError(f"{page}: missing. Publish from a checkout.")
+
+
+def has_table(page: str, name: str) -> bool:
+    """Say whether a page has the marks of a table."""
+    return BEGIN.format(name) in page
+
+
+def insert(page: str, name: str, table: str) -> str:
+    """Replace what stands between a page's marks for a table.
+
+    Raises:
+        ValueError: the page has no such marks.
+    """
+    begin = BEGIN.format(name)
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(END)
+    if not (found and closed):
+        raise ValueError(f"The page has no place for the table {name!r}.")
+    return f"{before}{begin}\n{table}\n{END}{after}"

@@ -1,0 +1,1 @@
+"""Training speed on several devices and workers, and a long run."""

@@ -1,1 +1,0 @@
-"""Speeds measured case by case."""

@@ -1,0 +1,125 @@
+"""Tables of recipes that ran with several seeds, and of the zoo."""
+
+import dataclasses
+import json
+import math
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+from kbp import zoo
+from kbp.benchmarks.core import markdown
+from kbp.benchmarks.core.log import provenance
+from kbp.reports.report import NEAR
+from kbp.reports.stage import Stage
+from kbp.tasks import format_score
+
+
+def summarize(runs: list[dict]) -> dict:
+    """Return mean, spread and circumstances of several runs of a recipe."""
+    first = runs[0]
+    stages = []
+    for rows in zip(*(run["stages"] for run in runs), strict=True):
+        stage = {"name": rows[0]["name"]}
+        for key in rows[0]:
+            values = [row[key] for row in rows]
+            if key != "name" and None not in values:
+                stage[key] = {
+                    "mean": statistics.fmean(values),
+                    "median": statistics.median(values),
+                    "deviation": markdown.deviation(values),
+                    "values": values,
+                }
+        stages.append(stage)
+    return {
+        "recipe": without_seed(first["recipe"]),
+        "runs": len(runs),
+        "metric": first["metric"],
+        "stages": stages,
+        "kernel_sparsity": _mean(runs, "kernel_sparsity"),
+        "seconds": statistics.median(
+            [r["seconds"] for r in runs if not r["resumed"]] or [math.nan]
+        ),
+        "peak_memory_bytes": max(run["peak_memory_bytes"] for run in runs),
+        "outputs_within_one": min(
+            run["verification"]["within_one"] for run in runs
+        ),
+        "unit": first["verification"]["unit"],
+        "float_operations": first["float_operations"],
+        "machine": first["machine"],
+        "versions": first["versions"],
+        "commits": sorted({str(run["commit"]) for run in runs}),
+    }
+
+
+def without_seed(recipe: dict) -> dict:
+    """Return a recipe's sections but for the seed, in which runs differ."""
+    training = {k: v for k, v in recipe["training"].items() if k != "seed"}
+    return json.loads(json.dumps({**recipe, "training": training}))
+
+
+def markdown_table(results: dict) -> str:
+    """Return the results as Markdown: a table, and what it was measured on."""
+    metric = results["metric"]
+    headings = Stage.headings(metric)
+    rows = []
+    names = [field.name for field in dataclasses.fields(Stage)][1:]
+    for stage in results["stages"]:
+        values: dict[str, Any] = {
+            name: stage[name]["median"] if name in stage else None
+            for name in names
+        }
+        row = Stage(name=stage["name"], **values)
+        cells = list(row.cells(metric))
+        cells[1] = spread(stage["score"], metric)
+        rows.append(cells)
+    lines = [
+        *markdown.table(headings, rows),
+        "",
+        f"{results['runs']} runs with different seeds: {metric} is mean ± "
+        "standard deviation, the rest medians; latency is that of one example "
+        f"at {results['recipe']['export']['num_threads']} thread. "
+        f"{results['kernel_sparsity']:.1%} of the kernel weights are zero; "
+        f"in each run at least {results['outputs_within_one']:.2%} of the "
+        f"int8 file's outputs are within {NEAR[results['unit']]} of the "
+        "fake-quantized model; "
+        f"{len(results['float_operations'])} operations of it are float. A run "
+        f"takes {results['seconds']:.0f} s and at most "
+        f"{results['peak_memory_bytes'] / 1e9:.1f} GB. "
+        + provenance(results, [{"commit": c} for c in results["commits"]]),
+    ]
+    return "\n".join(lines)
+
+
+def spread(score: dict, metric: str) -> str:
+    """Return mean and standard deviation of several runs' scores as text."""
+    return " ± ".join(
+        format_score(metric, score[key]) for key in ("mean", "deviation")
+    )
+
+
+def zoo_table(entries: Iterable[tuple[zoo.Entry, dict]]) -> str:
+    """Return a table with a row for each entry of the zoo and its results."""
+    rows = []
+    for entry, results in entries:
+        first, last = results["stages"][0], results["stages"][-1]
+        cells = (
+            f"[{entry.name}]({entry.name}/README.md)",
+            results["metric"],
+            spread(first["score"], results["metric"]),
+            spread(last["score"], results["metric"]),
+            f"{results['kernel_sparsity']:.0%}",
+            f"{last['file_size']['median'] / 1e3:.0f} kB",
+            f"{last['speed_up']['median']:.2f}x",
+            str(results["runs"]),
+        )
+        rows.append(cells)
+    titles = [
+        *("entry", "metric", "trained", "int8", "zeros", "int8 file"),
+        *("speed-up", "runs"),
+    ]
+    return "\n".join(markdown.table(titles, rows, texts=2))
+
+
+def _mean(runs, key):
+    return statistics.fmean(run[key] for run in runs)

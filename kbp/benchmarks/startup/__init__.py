@@ -1,0 +1,1 @@
+"""Processor time of the command line and of importing kbp."""

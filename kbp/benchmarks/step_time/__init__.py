@@ -1,0 +1,1 @@
+"""Time of one optimizer step, next to the optimizers of Keras."""

@@ -1,0 +1,108 @@
+"""What LiteRT's integer kernels cannot compute of layers that they cover.
+
+Each function takes a use of a layer and returns what a person has to change
+about it, or `None`.
+"""
+
+import keras
+
+from kbp.graph.nodes import Node
+
+
+def of_channel_scale(node: Node) -> str:
+    """Refuse channels that a mask may still take."""
+    return "take its channels out with kbp.sparsity.shrink first"
+
+
+def of_activation(node: Node) -> str:
+    """Refuse an activation that has no integer kernel."""
+    return "no 8-bit rule covers its activation"
+
+
+def of_convolution(node: Node) -> str | None:
+    """Ask for channels-last tensors."""
+    if getattr(node.operation, "data_format", None) == "channels_first":
+        return "use data_format='channels_last'"
+    return None
+
+
+def of_transposed_convolution(node: Node) -> str | None:
+    """Refuse dilation."""
+    if max(node.operation.dilation_rate) > 1:
+        return of_convolution(node) or "use dilation_rate=1"
+    return of_convolution(node)
+
+
+def of_dense(node: Node) -> str | None:
+    """Ask for tensors of at most four axes."""
+    if len(node.inputs[0].shape) > 4:
+        return "flatten its input to four axes or fewer"
+    return None
+
+
+def of_einsum_dense(node: Node) -> str | None:
+    """Ask for the product of a Dense layer, up to the order of axes."""
+    letters = node.operation.equation.replace("->", ",").replace("...", "")
+    inputs, kernel, outputs = map(set, letters.split(","))
+    if kernel & inputs & outputs:
+        return "an axis of its kernel is in both input and output"
+    if not kernel & inputs or inputs - kernel - outputs:
+        return "it contracts no axis of its kernel, or another one"
+    return None
+
+
+def of_embedding(node: Node) -> str | None:
+    """Refuse masks of time steps."""
+    return "use mask_zero=False" if node.operation.mask_zero else None
+
+
+def of_softmax(node: Node) -> str | None:
+    """Ask for one axis."""
+    whole = isinstance(node.operation.axis, int)
+    return None if whole else "give it one axis"
+
+
+def of_relu(node: Node) -> str | None:
+    """Ask for ReLU or ReLU6."""
+    layer = node.operation
+    if layer.negative_slope or layer.threshold:
+        return "use ReLU without threshold, or LeakyReLU"
+    if layer.max_value not in (None, 6):
+        return "use max_value=6 or None"
+    return None
+
+
+def of_resize(node: Node) -> str | None:
+    """Refuse antialiasing."""
+    if node.operation.antialias:
+        return "use antialias=False"
+    return of_enlargement(node)
+
+
+def of_enlargement(node: Node) -> str | None:
+    """Ask for an interpolation that has an integer kernel."""
+    known = node.operation.interpolation in ("nearest", "bilinear")
+    return None if known else "use interpolation='nearest'"
+
+
+def of_arithmetic(node: Node) -> str | None:
+    """Ask for Python numbers, not arrays, beside tensors."""
+    if any(getattr(x, "shape", ()) not in ((), (1,)) for x in _constants(node)):
+        return "use a layer for an array, such as Rescaling or Dense"
+    return None
+
+
+def of_division(node: Node) -> str | None:
+    """Ask for division by a number."""
+    by_number = (
+        len(node.arguments) == 2
+        and isinstance(node.arguments[0], keras.KerasTensor)
+        and _constants(node)
+    )
+    return of_arithmetic(node) or (
+        None if by_number else "LiteRT divides by numbers alone"
+    )
+
+
+def _constants(node: Node) -> list[object]:
+    return [x for x in node.arguments if not isinstance(x, keras.KerasTensor)]

@@ -1,0 +1,105 @@
+"""The traits of operations of `keras.ops`, by the names of their classes."""
+
+import keras
+
+from kbp.graph import integer_limits as limits
+from kbp.graph.keras_traits import enlargement
+from kbp.graph.traits import LayerTraits
+
+activations = keras.activations
+
+# Functions of single values.
+ELEMENTWISE = (
+    *("celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid"),
+    *("hard_silu", "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish"),
+    *("relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink", "softplus"),
+    *("softsign", "sparse_plus", "sparse_sigmoid", "squareplus", "tanh"),
+    *("tanh_shrink", "threshold"),
+)
+_COMPUTED_ACTIVATIONS = ("gelu", "leaky_relu")
+_AS_LAYERS = (
+    *("hard_sigmoid", "hard_silu", "relu", "relu6", "sigmoid", "silu", "tanh"),
+)
+
+ROWS: dict[str, LayerTraits] = {
+    **{
+        name.title().replace("_", ""): LayerTraits(
+            rounding="computed" if name in _COMPUTED_ACTIVATIONS else None,
+            activation=(
+                getattr(activations, name) if name in _AS_LAYERS else None
+            ),
+            channels="elementwise",
+        )
+        for name in ELEMENTWISE
+    },
+    **dict.fromkeys(
+        ("Abs", "Clip", "Identity", "Negative"),
+        LayerTraits(channels="elementwise"),
+    ),
+    **dict.fromkeys(
+        ("Cast", "Sqrt", "Square"),
+        LayerTraits(channels="elementwise", safe=True),
+    ),
+    **dict.fromkeys(
+        ("Absolute", "Exp"),
+        LayerTraits(rounding="computed", channels="elementwise"),
+    ),
+    "ConvertToTensor": LayerTraits(rounding="copied", channels="elementwise"),
+    **dict.fromkeys(
+        ("Add", "Subtract"),
+        LayerTraits(
+            rounding="computed",
+            fuses_relu=True,
+            problem=limits.of_arithmetic,
+            channels="joined",
+            safe=True,
+        ),
+    ),
+    "Multiply": LayerTraits(
+        rounding="computed",
+        fuses_relu=True,
+        problem=limits.of_arithmetic,
+        channels="product",
+        safe=True,
+    ),
+    **dict.fromkeys(
+        ("Divide", "TrueDivide"),
+        LayerTraits(rounding="computed", problem=limits.of_division, safe=True),
+    ),
+    "Maximum": LayerTraits(
+        rounding="joined",
+        problem=limits.of_arithmetic,
+        channels="joined",
+        safe=True,
+    ),
+    "Minimum": LayerTraits(
+        rounding="joined", problem=limits.of_arithmetic, channels="joined"
+    ),
+    "Matmul": LayerTraits(
+        rounding="computed",
+        open_range=True,
+        float_by_one_input=True,
+        channels="matmul",
+        safe=True,
+    ),
+    "Mean": LayerTraits(rounding="computed", channels="mean", safe=True),
+    "Softmax": LayerTraits(channels="softmax"),
+    "Concatenate": LayerTraits(
+        rounding="joined", channels="concatenate", safe=True
+    ),
+    "Reshape": LayerTraits(rounding="copied", channels="reshape", safe=True),
+    "Transpose": LayerTraits(
+        rounding="copied", channels="transpose", safe=True
+    ),
+    **dict.fromkeys(
+        ("DepthToSpace", "ExpandDims", "GetItem", "SpaceToDepth", "Squeeze"),
+        LayerTraits(rounding="copied", safe=True),
+    ),
+    "Resize": LayerTraits(
+        by_configuration=enlargement,
+        problem=limits.of_resize,
+        channels="spatial",
+        safe=True,
+    ),
+    "Var": LayerTraits(safe=True),
+}

@@ -1,0 +1,64 @@
+"""Multiplying what a layer computes, in its weights."""
+
+import keras
+import numpy as np
+
+from kbp.graph.layers import values_of
+from kbp.graph.traits import traits_of
+
+
+def kernel_of(layer: keras.Operation) -> keras.Variable:
+    """Return the table of weights that a layer's traits name.
+
+    Args:
+        layer: a built layer.
+
+    Raises:
+        ValueError: they name none.
+
+    Example:
+    >>> import keras, kbp
+    >>> embedding = keras.layers.Embedding(7, 3)
+    >>> embedding.build()
+    >>> tuple(kbp.graph.kernel_of(embedding).shape)
+    (7, 3)
+    """
+    name = traits_of(layer).kernel
+    if name is None:
+        raise ValueError(f"Layer {layer.name} has no traits of a kernel.")
+    return getattr(layer, name)
+
+
+def scale_outputs(layer: keras.layers.Layer, factors: np.ndarray) -> None:
+    """Multiply what a layer gives, before its activation, by factors.
+
+    Args:
+        layer: a BatchNormalization, or a layer whose traits name a kernel.
+        factors: one for each channel given, `(channels,)`.
+
+    Raises:
+        ValueError: the layer is neither.
+
+    Example:
+    >>> import keras, numpy as np, kbp
+    >>> dense = keras.layers.Dense(2)
+    >>> dense.build((None, 1))
+    >>> dense.set_weights([np.ones((1, 2)), np.ones(2)])
+    >>> kbp.graph.scale_outputs(dense, np.array([2.0, 3.0]))
+    >>> dense(np.ones((1, 1))).numpy()
+    array([[4., 6.]], dtype=float32)
+    """
+    if isinstance(layer, keras.layers.BatchNormalization):
+        kernel, others = layer.gamma, [layer.beta] if layer.center else []
+        shape: tuple[int, ...] = (-1,)
+    else:
+        kernel, bias = kernel_of(layer), getattr(layer, "bias", None)
+        others = [] if bias is None else [bias]
+        traits = traits_of(layer)
+        if traits.is_depthwise:
+            shape = tuple(kernel.shape[-2:])  # (channels, multiplier)
+        else:
+            shape = (-1, *[1] * (-1 - traits.output_axis))
+    kernel.assign(values_of(kernel) * factors.reshape(shape))
+    for variable in others:
+        variable.assign(values_of(variable) * factors)

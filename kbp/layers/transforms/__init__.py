@@ -1,0 +1,1 @@
+"""Transforms of kernels: masks and bounds of gradients."""

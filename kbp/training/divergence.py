@@ -1,0 +1,66 @@
+"""Detection of gradients that are not finite, and of where they begin."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from kbp.graph import flatten, nodes
+from kbp.training.callbacks import Logs
+
+
+class DivergedError(FloatingPointError):
+    """Too many steps in a row had gradients that were not finite.
+
+    Attributes:
+        step: number of the last skipped step, from 0.
+    """
+
+    def __init__(self, step: int):
+        super().__init__(f"The gradients of step {step} are not finite.")
+        self.step = step
+
+
+class FiniteGradients(keras.callbacks.Callback):
+    """Stops a training whose gradients stay infinite or not a number.
+
+    `HybridOptimizer` skips such a step and counts it; a single one is harmless.
+
+    Args:
+        most: number of skipped steps in a row that stops the training.
+
+    Raises:
+        DivergedError: that many steps were skipped in a row.
+    """
+
+    def __init__(self, most: int = 5):
+        super().__init__()
+        self.most = most
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        optimizer = self.model.optimizer
+        if optimizer.skipped_in_a_row >= self.most:
+            raise DivergedError(int(optimizer.iterations.numpy()) - 1)
+
+
+def first_not_finite(model: keras.Model, batch: tuple[Any, Any]) -> str | None:
+    """Return the place where values of a batch are first not finite.
+
+    Args:
+        model: a functional model.
+        batch: inputs and labels.
+
+    Returns:
+        The first layer with such outputs or the data, in words, or `None` if
+        all values are finite.
+    """
+    inputs, _ = batch
+    if not np.isfinite(inputs).all():
+        return "what the data hold"
+    uses = nodes(flatten(model))
+    (begin,) = uses[0].inputs  # the model's input
+    for use in uses:
+        values = keras.Model(begin, use.outputs)(inputs, training=True)
+        if not all(np.isfinite(x).all() for x in keras.tree.flatten(values)):
+            return f"layer {use.operation.name}"
+    return None

@@ -1,0 +1,54 @@
+"""What is published equals what the results say, to the byte."""
+
+import re
+
+import fresh
+import matplotlib
+import pytest
+
+from kbp import zoo
+from kbp.benchmarks.core import pages, publish, registry
+from kbp.benchmarks.core.race import Race
+from kbp.benchmarks.recipe import report
+from kbp.benchmarks.recipe.cards import render_card
+from kbp.benchmarks.recipe.race import results_of
+
+PLOT = r"Matplotlib v([\d.]+)"
+
+
+@pytest.mark.parametrize("page", ["README.md", "models/README.md"])
+def test_tables_of_the_pages_are_those_of_the_results(page):
+    text = (fresh.ROOT / page).read_text()
+    assert "<!-- table: " in text
+    assert publish.render_page(text) == text
+
+
+def test_every_mark_is_that_of_a_table():
+    marks = {
+        name
+        for page in pages.pages()
+        for name in re.findall(r"<!-- table: (.*) -->", page.read_text())
+    }
+    tables = [table for x in registry.benchmarks() for table in x.tables()]
+    assert marks
+    assert marks <= {*tables}
+    assert len(tables) == len({*tables})
+
+
+@pytest.mark.parametrize("entry", zoo.entries(), ids=lambda e: e.name)
+def test_card_is_that_of_the_results(entry):
+    results = results_of(entry)
+    assert results is not None
+    card = (entry.path / "README.md").read_text()
+    assert card == render_card(entry, report.markdown_table(results))
+
+
+RACES = [x for x in registry.benchmarks() if isinstance(x, Race)]
+
+
+@pytest.mark.parametrize("race", RACES, ids=lambda race: race.name)
+def test_plot_is_that_of_the_results(race):
+    published = race.published.with_suffix(".svg").read_text()
+    if re.search(PLOT, published)[1] != matplotlib.__version__:
+        pytest.skip("another version of Matplotlib writes other paths")
+    assert race.plot(*race.read(race.published)) == published

@@ -1,0 +1,99 @@
+"""Every benchmark is found by its folder, and by a registration."""
+
+import json
+import sys
+import types
+
+import pytest
+
+from kbp.benchmarks.core import registry
+from kbp.benchmarks.core.cases import Cases
+from kbp.benchmarks.core.race import Race
+from kbp.commands import benchmark
+from kbp.errors import UserError
+
+
+def make_cases(name="mine", measure=lambda case, rounds: {"n": rounds}):
+    return Cases(
+        name=name,
+        cases={"a": 1, "b": 2},
+        measure=measure,
+        show=lambda line: line["case"],
+        markdown_table=lambda lines: f"{len(lines)} lines",
+    )
+
+
+@pytest.fixture
+def empty(monkeypatch):
+    """Benchmarks that a test registers are forgotten after it."""
+    monkeypatch.setattr(registry, "_registered", {})
+
+
+def test_help_lists_every_folder_in_a_line():
+    summaries = benchmark.summaries()
+    assert sorted(summaries) == sorted(registry.names())
+    assert all(10 < len(text) < 64 for text in summaries.values())
+
+
+def test_every_folder_registers_a_benchmark_of_its_name():
+    found = registry.benchmarks()
+    assert [each.name for each in found] == registry.names()
+    assert {"pruning", "recipe", "startup", "step-time"} <= {
+        each.name for each in found
+    }
+    races = [each for each in found if isinstance(each, Race)]
+    assert len(races) == 5
+    for race in races:
+        head, results = race.read(race.published)
+        assert head["protocol"] == json.loads(
+            json.dumps(vars(race.protocol(**head["protocol"])))
+        )
+        assert results
+
+
+@pytest.mark.usefixtures("empty")
+def test_a_registration_makes_a_benchmark_known():
+    mine = registry.register(make_cases())
+    assert registry.find("mine") is mine
+    assert "mine" in registry.names()
+    with pytest.raises(ValueError, match=r"must have a new name.*'mine'"):
+        registry.register(make_cases())
+    with pytest.raises(UserError, match=r"unknown benchmark 'min'.*'mine'"):
+        registry.find("min")
+
+
+@pytest.mark.usefixtures("empty")
+def test_a_folder_that_registers_nothing_is_named(monkeypatch):
+    package = types.ModuleType("kbp.benchmarks.nothing")
+    package.__path__ = []
+    monkeypatch.setitem(sys.modules, "kbp.benchmarks.nothing", package)
+    monkeypatch.setattr(registry, "_folders", lambda: {"nothing": "nothing"})
+    with pytest.raises(ValueError, match="nothing must register a benchmark"):
+        registry.find("nothing")
+
+
+def test_a_case_that_fails_does_not_keep_the_others_from_it(tmp_path):
+    def measure(case, rounds):
+        if case == "a":
+            raise UserError("a: failed")
+        return {"n": rounds}
+
+    cases = make_cases(measure=measure)
+    file = tmp_path / "mine.jsonl"
+    with pytest.raises(UserError, match="a: failed"):
+        cases.run(file, rounds=3)
+    (line,) = cases.read(file)
+    assert (line["case"], line["n"]) == ("b", 3)
+    assert {"machine", "versions", "commit"} <= {*line}
+
+
+def test_the_newest_line_of_a_case_counts(tmp_path):
+    file = tmp_path / "mine.jsonl"
+    cases = make_cases()
+    cases.run(file, rounds=1)
+    cases.run(file, names=["a"], rounds=2)
+    assert [(x["case"], x["n"]) for x in cases.read(file)] == [
+        ("a", 2),
+        ("b", 1),
+    ]
+    assert cases.table() == "No figures have been published yet."
