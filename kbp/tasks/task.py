@@ -129,7 +129,9 @@ class Task(ABC):
 
     @abstractmethod
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
-        """Return headings and SVG texts, the last one of test examples.
+        """Return headings and SVG texts for the report.
+
+        The last one, if there is any, shows test examples.
 
         Args:
             outputs: of the int8 file, for the test examples.

@@ -1,6 +1,7 @@
 """Runs for images with masks."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 from rich.console import Console
 
 from kbp import __main__ as main
-from kbp import training
+from kbp import training, zoo
 from kbp.errors import UserError
 from kbp.inference import pixels
 from kbp.recipes import Recipe
@@ -107,6 +108,31 @@ def test_predict_labels_images_of_any_size(finished, tmp_path, file, capsys):
     assert not grey[mask > 0].any()
     assert grey[mask == 0].all()
     assert np.asarray(Image.open(out / "small.png")).shape == (9, 9)
+
+
+def test_task_of_a_file_without_a_recipe_is_found_by_its_shapes(
+    finished, folder, tmp_path, capsys
+):
+    file = tmp_path / "model_int8.tflite"
+    shutil.copyfile(finished[0] / file.name, file)
+    image, out = folder / "images" / "0.png", tmp_path / "out"
+    words = ["predict", file, image, "--out", out]
+    assert main.main([*map(str, words)]) == 0
+    assert (out / "0_overlay.png").is_file()
+    with pytest.raises(SystemExit) as stop:
+        main.main(["predict", str(file), "--help"])
+    assert stop.value.code == 0
+    assert "--overlap" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main.main(["predict", str(file), str(image), "--out", "x", "--odd"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    classifier = zoo.file("pyramid_bpnet_small.digits")
+    shutil.copyfile(classifier, file)
+    assert main.main([*map(str, words)]) == 2
+    error = capsys.readouterr().err
+    assert "must label pixels" in error
+    assert "takes (32, 32, 1) and gives (10,)" in error
 
 
 def test_predict_writes_nothing_if_something_is_wrong(

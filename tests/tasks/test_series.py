@@ -111,6 +111,16 @@ def test_forecast_continues_the_file_in_its_units(
     assert "exists" in capsys.readouterr().err
 
 
+def test_predict_forecasts_where_the_model_does(finished, file, tmp_path):
+    written = []
+    for command in ("predict", "forecast"):
+        out = tmp_path / command
+        words = [command, str(finished[0]), str(file), "--out", str(out)]
+        assert main.main(words) == 0
+        written.append((out / "waves_forecast.csv").read_text())
+    assert written[0] == written[1]
+
+
 def test_shorter_file_and_other_columns_are_refused(
     finished, file, tmp_path, capsys
 ):
