@@ -52,6 +52,25 @@ def run(
         UserError: recipe, folder or data do not fit; nothing was written.
         FloatingPointError: the gradients became infinite or NaN, and did so
             again at a tenth of the learning rate.
+
+    Example:
+    >>> import io, tempfile
+    >>> import kbp
+    >>> from rich.console import Console
+    >>> recipe = kbp.recipes.Recipe.parse(
+    ...     {
+    ...         "model": {"width": 8, "num_scales": 2},
+    ...         "data": {"image_size": 8},
+    ...         "training": {"epochs": 0},
+    ...         "quantization": {"epochs": 0},
+    ...         "export": {"benchmark_rounds": 1},
+    ...     }
+    ... )
+    >>> console = Console(file=io.StringIO())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     stages = kbp.training.run(recipe, folder, console=console)
+    >>> [stage.name for stage in stages][-2:]
+    ['float32 .tflite', 'int8 .tflite']
     """
     console = console or Console()
     if not distribution.is_chief(recipe.training.strategy):
@@ -62,10 +81,9 @@ def run(
         pipeline = Pipeline(recipe, folder, data_dir, console)
         with folder, pipeline.trainer.stopping:
             pipeline.run()
-    done: Any = folder.run  # there is one: it has finished
-    stages = [Stage(**row) for row in done["stages"]]
-    console.print(report.result_table(stages, done))
-    console.print(report.facts(done))
+    stages = [Stage(**row) for row in folder.run["stages"]]
+    console.print(report.result_table(stages, folder.run))
+    console.print(report.facts(folder.run))
     console.print(
         f"Everything is in {folder.path}/: open report.html there.",
         markup=False,
