@@ -13,7 +13,7 @@ import keras
 
 from kbp._utils.arguments import check_one_of
 from kbp.graph.nodes import Node
-from kbp.layers.dtm import GRANULARITIES
+from kbp.layers.transforms.dtm import GRANULARITIES
 
 KERNEL_QUANTIZERS = ("kernel", "channel", "depthwise")
 ROUNDINGS = ("computed", "copied", "averaged", "joined", "float")

@@ -1,0 +1,53 @@
+"""The examples of the documentation run, and its tables say what is there."""
+
+import re
+
+import fresh
+import pytest
+
+CONTRIBUTING = (fresh.ROOT / "docs" / "CONTRIBUTING.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.DOTALL)
+USE = """
+import keras
+from kbp import sparsity
+from kbp.benchmarks.optimizers.contestants import CONTESTANTS
+from kbp.recipes import Recipe
+from kbp.tasks import make_task
+
+task = make_task(Recipe.parse(
+    {"model": {"architecture": "perceptron"}, "data": {"name": "plane"}}
+))
+assert task.name == "level"
+assert task.build().output_shape == (None, 1)
+assert peer.learning_rates in {c.learning_rates for c in CONTESTANTS.values()}
+
+inputs = keras.Input((6,))
+outputs = keras.layers.Dense(2)(Linear(5)(Linear(4)(inputs)))
+model = keras.Model(inputs, outputs)
+masked = [x.name for x in sparsity.masked_layers(sparsity.apply_dtm(model))]
+assert masked == [model.layers[2].name], masked
+"""
+
+
+def test_examples_of_contributing_run():
+    assert len(BLOCKS) == 6
+    fresh.python("\n".join([*BLOCKS, USE]))
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING", "CHANGELOG", "GLOSSARY"])
+def test_links_of_the_docs_lead_somewhere(page):
+    path = fresh.ROOT / "docs" / f"{page}.md"
+    for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+        assert (path.parent / link).exists(), link
+
+
+def test_files_that_contributing_names_exist():
+    for name in re.findall(r"`((?:kbp|tests)/[\w/.]+)`", CONTRIBUTING):
+        assert (fresh.ROOT / name).exists(), name
+
+
+def test_glossary_has_at_most_thirty_terms_in_order():
+    text = (fresh.ROOT / "docs" / "GLOSSARY.md").read_text()
+    terms = re.findall(r"^\| ([^|]+?) \|", text, re.MULTILINE)[2:]
+    assert len(terms) <= 30
+    assert terms == sorted(terms, key=str.lower)
