@@ -3,8 +3,8 @@
 LiteRT computes a convolution, its bias, a folded BatchNormalization and a
 ReLU as one integer operation, so fake quantization stands behind the whole
 pattern and not inside it. Same-scale operations keep the scale of their input.
-Every other result is quantized once. How a class of layers is rounded says its
-`kbp.graph.LayerTraits`.
+Every other result is quantized once. How the result of a class of layers is
+rounded is one of its `kbp.graph.LayerTraits`.
 """
 
 from collections.abc import Container

@@ -76,8 +76,7 @@ def depthwise(
     kernel = values_of(kernel_of(layer))  # (..., channels, multiplier)
     weights = {str(traits_of(layer).kernel): {-2: groups}}
     given = np.repeat(groups, kernel.shape[-1])
-    nonzero = kernel.reshape(-1, *kernel.shape[-2:]).any(axis=0)
-    zero = (zero[:, None] | ~nonzero).ravel()
+    zero = _zero_behind(kernel, zero)
     zero &= _bias(layer, weights, given)
     zero &= keeps_zero(activation_of(layer))
     trace.map(layer, IndexMap(weights))
@@ -95,8 +94,7 @@ def separable(
     groups, zero = vector
     kernel = values_of(layer.depthwise_kernel)
     read = np.repeat(groups, kernel.shape[-1])
-    nonzero = kernel.reshape(-1, *kernel.shape[-2:]).any(axis=0)
-    zero = (zero[:, None] | ~nonzero).ravel()
+    zero = _zero_behind(kernel, zero)
     point = values_of(layer.pointwise_kernel)
     point = point.reshape(point.shape[-2:]) != 0
     trace.read(read, zero | ~point.any(axis=1))
@@ -176,6 +174,12 @@ def position(
     groups, zero = vector
     trace.map(layer, IndexMap({"kernel": {-1: groups}}))
     return spread(groups, zero & ~values_of(layer.kernel).any(axis=0), x.shape)
+
+
+def _zero_behind(kernel: np.ndarray, zero: np.ndarray) -> np.ndarray:
+    """Say where a depthwise kernel gives zeros, `(channels * multiplier,)`."""
+    nonzero = np.any(kernel.reshape(-1, *kernel.shape[-2:]), axis=0)
+    return (zero[:, None] | ~nonzero).ravel()
 
 
 def _bias(
