@@ -124,7 +124,10 @@ def test_what_is_not_imported_is_said_to_be_missing(folder, capsys):
         ),
     ],
 )
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "list"])
+@pytest.mark.parametrize(
+    "command",
+    ["train", "evaluate", "predict", "forecast", "export", "check-tpu"],
+)
 def test_module_that_cannot_be_imported_is_one_line(
     folder, command, module, message, capsys
 ):

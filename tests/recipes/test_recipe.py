@@ -7,7 +7,7 @@ import pytest
 
 from kbp import sparsity, zoo
 from kbp.errors import UserError
-from kbp.layers import dtm
+from kbp.layers.transforms import dtm
 from kbp.recipes import Recipe, sections
 from kbp.tasks.classification import (
     ClassificationConfig,

@@ -15,7 +15,14 @@ from rich.console import Console
 from kbp import export, training, zoo
 from kbp.errors import UserError
 from kbp.recipes import Recipe
-from kbp.training import callbacks, checkpoint, distribution, trainer, workdir
+from kbp.training import (
+    callbacks,
+    checkpoint,
+    distribution,
+    divergence,
+    trainer,
+    workdir,
+)
 from kbp.training.workdir import WorkDir
 
 TINY = [
@@ -183,7 +190,7 @@ def stop_after(monkeypatch, owner, name, count):
     ("owner", "name", "count"),
     [
         pytest.param(
-            callbacks.FiniteGradients,
+            divergence.FiniteGradients,
             "on_train_batch_end",
             25,
             marks=pytest.mark.slow,
