@@ -1,6 +1,7 @@
 """Processor time of starting the command line and importing kbp."""
 
 import resource
+import shlex
 import statistics
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def measure(case: str, rounds: int) -> dict:
     """
     taken = [processor_seconds(CASES[case]) for _ in range(rounds + 1)][1:]
     return {
-        "command": " ".join(["python", *CASES[case]]),
+        "command": shlex.join(["python", *CASES[case]]),
         "seconds": statistics.median(taken),
         "quartiles": np.percentile(taken, (25, 75)).tolist(),
         "rounds": rounds,
