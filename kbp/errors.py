@@ -22,7 +22,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, 1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(names)}"
+    # A name may hold a comma.
+    quoted = (repr(known) if "," in known else known for known in names)
+    return f"; known: {', '.join(quoted)}"
 
 
 def check_known(kind: str, names: Iterable[str], known: Iterable[str]) -> None:

@@ -187,3 +187,12 @@ def test_module_runs_as_a_program(tmp_path):
 def test_zoo_names_the_nearest_entry():
     with pytest.raises(UserError, match=r"did you mean 'pyramid_bpnet_small"):
         zoo.find("pyramid_bpnet_smal.digits")
+
+
+def test_benchmark_names_what_there_is(call):
+    status, _, err = call("benchmark", "optimisers")
+    assert status == 2
+    assert "unknown benchmark 'optimisers'; did you mean 'optimizers'?" in err
+    status, _, err = call("benchmark", "none.tflite")
+    assert status == 2
+    assert "none.tflite: no such file" in err

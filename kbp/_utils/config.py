@@ -33,7 +33,7 @@ def number(
 
     Example:
     >>> import dataclasses
-    >>> from kbp.recipes import number
+    >>> from kbp.data import number
     >>> @dataclasses.dataclass(frozen=True)
     ... class NoiseConfig:
     ...     deviation: float = number(0.1, 0, below=1)
@@ -56,7 +56,7 @@ def choice(default: str, choices: Collection[str]) -> Any:
 
     Example:
     >>> import dataclasses
-    >>> from kbp.recipes import choice
+    >>> from kbp.data import choice
     >>> @dataclasses.dataclass(frozen=True)
     ... class NoiseConfig:
     ...     color: str = choice("white", ("white", "pink"))
@@ -87,7 +87,8 @@ def parse(
     for key, value in values.items():
         if key not in fields:
             raise UserError(
-                f"unknown key {section}.{key}{nearest(key, [*fields, *others])}"
+                f"unknown key {section}.{key}"
+                f"{nearest(str(key), [*fields, *others])}"
             )
         value = check_type(f"{section}.{key}", value, hints[key])
         _check_range(f"{section}.{key}", value, fields[key].metadata)
@@ -144,7 +145,13 @@ def check_type(key: str, value: Any, hint: Any) -> Any:
             )
         raise UserError(f"{key} must be a list; received {value!r}")
     if hint is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise UserError(
+                f"{key} must be finite; received an integer of "
+                f"{value.bit_length()} bits"
+            ) from error
     if type(value) is not hint:
         raise UserError(
             f"{key} must be of type {hint.__name__}; received {value!r}"

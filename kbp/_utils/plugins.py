@@ -21,13 +21,17 @@ def import_module(name: str) -> None:
     Raises:
         UserError: there is no such module, or it fails.
     """
+    if name.startswith("."):
+        raise UserError(
+            f"module {name}: must be named in full, with its packages"
+        )
     folder = os.getcwd()
     if folder not in sys.path and "" not in sys.path:
         sys.path.append(folder)  # last: a file there hides no installed module
     importlib.invalidate_caches()
     try:
         importlib.import_module(name)
-    except Exception as error:  # a person's module may raise any
+    except (Exception, SystemExit) as error:  # it may raise any
         raise UserError(f"module {name}: {_reason(error)}") from error
     imported.append(name)
 
@@ -44,15 +48,17 @@ def load_installed() -> None:
     for entry in importlib.metadata.entry_points(group=GROUP):
         try:
             entry.load()
-        except Exception as error:  # a person's module may raise any
+        except (Exception, SystemExit) as error:  # it may raise any
             raise UserError(
                 f"plugin {entry.name} ({entry.value}): {_reason(error)}"
             ) from error
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Return an error in one line."""
     text = " ".join(str(error).split())
+    if isinstance(error, ModuleNotFoundError) and text.endswith("package"):
+        return f"{text}; a module is named without its suffix .py"
     if isinstance(error, UserError | ModuleNotFoundError):
         return text
     return f"cannot be imported: {type(error).__name__}: {text}"

@@ -109,7 +109,7 @@ def run(options, console):
     from kbp.benchmarks.core import registry
 
     name, *names = options.what
-    if name not in registry.names():
+    if name.endswith(".tflite") or Path(name).exists():
         _latency(options, console)
         return
     registry.find(name).start(

@@ -48,6 +48,10 @@ def run(options, console):
     """Run the command."""
     from kbp.tasks.prediction import task_of
 
+    # What is imported says what the model's recipe means.
+    parser = type(options.parser)(add_help=False)
+    add_imports(parser)
+    _, rest = parser.parse_known_args(options.rest)
     model, recipe = open_model(options.model)
     prediction = task_of(model, recipe).prediction
     # The model chooses the task, and the task what follows.
@@ -55,8 +59,7 @@ def run(options, console):
     parser = type(options.parser)(prog=words)
     prediction.add_arguments(parser)
     add_out(parser)
-    add_imports(parser)
-    parser.parse_args(options.rest, options)
+    parser.parse_args(rest, options)
     prediction.run(model, recipe, options, console)
 
 

@@ -1,5 +1,6 @@
 """Data sets by name, and batches that are a function of (seed, step)."""
 
+from kbp._utils.config import choice, number
 from kbp.data.augment import affine, crop_and_flip
 from kbp.data.batches import (
     evaluation_batches,
@@ -18,9 +19,11 @@ __all__ = [
     "Splits",
     "Windows",
     "affine",
+    "choice",
     "crop_and_flip",
     "deform",
     "evaluation_batches",
+    "number",
     "register_dataset",
     "steps_per_epoch",
     "training_batches",

@@ -57,7 +57,7 @@ def register_dataset(
     Args:
         name: of the data set.
         config: a frozen dataclass, whose fields may declare ranges by
-            `kbp.recipes.number` and `kbp.recipes.choice`.
+            `kbp.data.number` and `kbp.data.choice`.
         task: name of the task that it is for, where a recipe names none.
         in_data_dir: whether it lies in the folder `--data-dir`.
         note: see `DataSet`.

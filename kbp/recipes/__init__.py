@@ -3,12 +3,10 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from kbp._utils.config import choice, number
-
 if TYPE_CHECKING:
     from kbp.recipes.recipe import Recipe
 
-__all__ = ["Recipe", "choice", "number"]
+__all__ = ["Recipe"]
 
 
 def __getattr__(name: str) -> Any:

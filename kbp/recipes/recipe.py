@@ -184,7 +184,7 @@ def _check_names(sections: Mapping[str, Any], task: TaskRecipe) -> None:
                 f"section [{name}] is for the task {' or '.join(others)}; this "
                 f"recipe's is {task.name}"
             )
-        raise UserError(f"unknown section [{name}]{nearest(name, known)}")
+        raise UserError(f"unknown section [{name}]{nearest(str(name), known)}")
 
 
 def _check_masks(recipe: Recipe) -> None:
@@ -204,6 +204,9 @@ def _check_masks(recipe: Recipe) -> None:
 def _value(text: str) -> Any:
     """Read a TOML value; a bare word is a string."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        found = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    if len(found) > 1:
+        raise UserError(f"a setting has one value; received {text!r}")
+    return found["value"]

@@ -43,7 +43,7 @@ class ModelRecipe:
             if key not in known:
                 raise UserError(
                     f"unknown key model.{key}"
-                    f"{nearest(key, [*known, 'architecture'])}"
+                    f"{nearest(str(key), [*known, 'architecture'])}"
                 )
             hint = _without_none(hints[key])
             values[key] = config.check_type(f"model.{key}", value, hint)

@@ -32,10 +32,18 @@ def learning_curves(rows: Sequence[dict[str, str]], metric: str) -> str | None:
             metric: (key, f"val_{key}"),
             "learning rate": ("learning_rate",),
         }
+        # A task's metric may be none that `fit` follows.
+        panels = {
+            title: keys
+            for title, keys in panels.items()
+            if any(row.get(key, "nan") != "nan" for row in rows for key in keys)
+        }
         epochs = np.arange(1, len(rows) + 1)
         border = sum(row["stage"] == "train" for row in rows) + 0.5
         for axes, (title, keys) in zip(
-            figure.subplots(1, 3), panels.items(), strict=True
+            figure.subplots(1, len(panels), squeeze=False)[0],
+            panels.items(),
+            strict=True,
         ):
             for key, color in zip(keys, COLORS, strict=False):
                 values = [float(row.get(key, "nan")) for row in rows]

@@ -155,7 +155,9 @@ def _magnitudes(node: graph.Node) -> np.ndarray:
     That of a BatchNormalization's factor also counts the kernel before it:
     alone, the factors of a network that is not trained yet are all the same.
     """
-    layer, sizes = source_of(node).operation, np.asarray(1.0)
+    # No array: one of float64 would make the float32 products float64.
+    layer = source_of(node).operation
+    sizes: Any = 1.0
     if isinstance(node.operation, layers.BatchNormalization):
         sizes = np.abs(graph.values_of(node.operation.gamma))
     if gives_channels(layer):

@@ -54,7 +54,7 @@ class WorkDir:
         if not resume:
             raise UserError(
                 f"{self.path}: holds a {self.run['status']} run. Give --resume "
-                "to continue it, or another --workdir."
+                "to continue or show it, or another --workdir."
             )
         changed = _changed_keys(self.run["recipe"], self.recipe)
         if changed:
@@ -152,6 +152,8 @@ def read_run(path: Path) -> dict[str, Any] | None:
         Recipe.parse(run["recipe"])
         if run["status"] in ("unfinished", "finished"):
             return run
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file}: not a run of kbp: {error}") from error
     raise UserError(f"{file}: not a run of kbp: unknown status")

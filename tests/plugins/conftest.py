@@ -41,8 +41,7 @@ import dataclasses
 
 import numpy as np
 
-from kbp.data import Examples, Splits, register_dataset
-from kbp.recipes import number
+from kbp.data import Examples, Splits, number, register_dataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +72,7 @@ import dataclasses
 
 import numpy as np
 
-from kbp.data import Examples, Splits, register_dataset
-from kbp.recipes import number
+from kbp.data import Examples, Splits, number, register_dataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +98,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from kbp.recipes import number
+from kbp.data import number
 from kbp.tasks import Task, register_task
 
 
@@ -169,6 +167,7 @@ learning_rate = 0.001
 [export]
 benchmark_rounds = 1
 """,
+    "leaving.py": "raise SystemExit(0)\n",
     "broken.py": "import kbp\n\nraise RuntimeError('two\\nlines')\n",
 }
 

@@ -57,6 +57,11 @@ def test_task_of_a_stranger_runs_from_the_command_line(folder):
     # What it made is read by the other commands, in this process.
     assert main(["evaluate", "run", *IMPORTS]) == 0
     assert main(["predict", *IMPORTS, "run", "--out", "out"]) == 2
+    # Modules may be named behind the files, too.
+    words = ["-m", "kbp", "predict", "run", "x.csv", "--out", "out", *IMPORTS]
+    result = fresh.command(*words, cwd=folder)
+    assert result.returncode == 2
+    assert "must be of a task that predicts files" in result.stderr
 
 
 def test_task_of_a_stranger_runs_from_a_program(folder):
@@ -122,6 +127,9 @@ def test_what_is_not_imported_is_said_to_be_missing(folder, capsys):
             "broken",
             "module broken: cannot be imported: RuntimeError: two lines",
         ),
+        ("leaving", "module leaving: cannot be imported: SystemExit: 0"),
+        (".planes", "module .planes: must be named in full"),
+        ("planes.py", "a module is named without its suffix .py"),
     ],
 )
 @pytest.mark.parametrize(

@@ -97,6 +97,10 @@ def test_setting_changes_a_builders_argument():
         ({"model": {"architecture": []}}, "architecture must be of type str"),
         ({"data": {"split_seed": 2**33}}, "split_seed must be at most"),
         ({"training": {"epochs": -1}}, "training.epochs must be at least 0"),
+        ({"augmentation": {"zoom": 10**400}}, "zoom must be finite; received"),
+        ({1: {}}, r"unknown section \[1\]; known: "),
+        ({"training": {1: 2}}, r"unknown key training\.1; known: "),
+        ({"model": {1: 2}}, r"unknown key model\.1; known: "),
         ({"training": {"epochs": 2.5}}, "training.epochs must be of type int"),
         ({"training": {"epochs": True}}, "training.epochs must be of type int"),
         ({"training": {"strategy": "tpus"}}, "training.strategy: unknown"),
@@ -212,3 +216,9 @@ assert "keras" not in sys.modules
 assert "numpy" not in sys.modules
 """
     )
+
+
+@pytest.mark.parametrize("text", ["3\nseed=4", "3\n[x]\ny=1"])
+def test_setting_of_two_values_is_refused(text):
+    with pytest.raises(UserError, match="a setting has one value; received"):
+        Recipe().with_settings([f"training.epochs={text}"])

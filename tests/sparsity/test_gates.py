@@ -7,6 +7,7 @@ from contracts import as_numpy
 
 import kbp
 from kbp import graph, sparsity
+from kbp.sparsity.gates import _magnitudes
 
 layers = keras.layers
 
@@ -298,3 +299,9 @@ def test_nothing_to_prune_is_an_error():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
     with pytest.raises(ValueError, match="nothing to prune"):
         gated(model)
+
+
+def test_magnitudes_are_of_the_weights_type(model):
+    for node in graph.nodes(model):
+        if node.operation.weights:
+            assert _magnitudes(node).dtype == "float32", node

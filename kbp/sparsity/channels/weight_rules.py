@@ -132,7 +132,8 @@ def batch_norm(
     if vector is None or layer.axis not in (-1, len(x.shape)):
         return trace.keep_through(node, x)
     groups, zero = vector
-    mean, scale = values_of(layer.moving_mean), np.asarray(1.0)
+    mean = values_of(layer.moving_mean)
+    scale: Any = 1.0  # no array, which would make the products float64
     weights = {"moving_mean": {0: groups}, "moving_variance": {0: groups}}
     if layer.scale:
         weights["gamma"] = {0: groups}
