@@ -11,6 +11,8 @@ from contracts import as_numpy
 import kbp
 from kbp import _registration
 
+ROOMS = ("layers", "quantization", "training")
+
 LOAD = """
 import sys
 import {first}
@@ -43,14 +45,27 @@ def test_loads_whichever_is_imported_first(saved, first):
     assert float(fresh.python(code, path)) == expected
 
 
-@pytest.mark.parametrize("room", ["kbp.layers", "kbp.graph", "kbp.training"])
+SLOW = pytest.mark.slow  # another process for what hardly differs
+
+
+@pytest.mark.parametrize(
+    "room",
+    ["kbp.graph", *(pytest.param(f"kbp.{x}", marks=SLOW) for x in ROOMS)],
+)
 def test_loads_after_a_room_alone_was_imported(saved, room):
     path, expected = saved
     code = f"import {room}" + LOAD.format(first="keras", second="keras")
     assert float(fresh.python(code, path)) == expected
 
 
-@pytest.mark.parametrize("name", ["script.py", "kbp", "ipykernel_launcher.py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "kbp",
+        pytest.param("script.py", marks=SLOW),
+        pytest.param("ipykernel_launcher.py", marks=SLOW),
+    ],
+)
 def test_loads_in_a_script_of_any_name(saved, tmp_path, name):
     path, expected = saved
     (tmp_path / name).write_text(LOAD.format(first="kbp", second="keras"))

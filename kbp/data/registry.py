@@ -75,10 +75,10 @@ def register_dataset(
     >>> import dataclasses, numpy as np
     >>> from kbp.data import Examples, Splits, register_dataset
     >>> @dataclasses.dataclass(frozen=True)
-    ... class StripesConfig:
+    ... class BarsConfig:
     ...     size: int = 8
     >>> @register_dataset(
-    ...     "stripes", config=StripesConfig, task="classification"
+    ...     "bars", config=BarsConfig, task="classification"
     ... )
     ... def load(config, data_dir):
     ...     rows = np.arange(config.size)[:, None] % 2
@@ -87,8 +87,8 @@ def register_dataset(
     ...     few = Examples(images, np.arange(40) % 2)
     ...     return Splits(few, few, few, ("horizontal", "vertical"))
     >>> from kbp.recipes import Recipe
-    >>> Recipe.parse({"data": {"name": "stripes", "size": 6}}).data.config
-    StripesConfig(size=6)
+    >>> Recipe.parse({"data": {"name": "bars", "size": 6}}).data.config
+    BarsConfig(size=6)
     """
     if not dataclasses.is_dataclass(config):
         raise TypeError(

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import keras
-import numpy as np
 from rich.console import Console
 
 from kbp import export, quantization, sparsity
 from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
 from kbp.errors import UserError
-from kbp.graph import flatten, plain, unwrapped
+from kbp.graph import plain
 from kbp.inference import golden
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
 from kbp.reports.stage import Stage
 from kbp.tasks import Task, make_task
 from kbp.training import checkpoint, distribution
+from kbp.training.measuring import file_stages, keras_stage
 from kbp.training.trainer import Trainer
 from kbp.training.workdir import WorkDir
 
@@ -301,53 +301,22 @@ class Pipeline:
         """Return the rows of the result table."""
         path = self.folder.path
         rows = [
-            self.keras_stage("trained", trained, None),
-            self.keras_stage("pruned", pruned, MODEL),
-            self.keras_stage("quantization-aware", quantized, QUANTIZED_MODEL),
+            keras_stage(name, model, self.task, file and path / file)
+            for name, model, file in (
+                ("trained", trained, None),
+                ("pruned", pruned, MODEL),
+                ("quantization-aware", quantized, QUANTIZED_MODEL),
+            )
         ]
         files = {"float32 .tflite": FLOAT32, "int8 .tflite": INT8}
         with self.console.status("Measuring latency ..."):
-            latencies = export.benchmark(
-                [path / file for file in files.values()],
+            measured, self.int8_outputs = file_stages(
+                {name: path / file for name, file in files.items()},
+                self.task,
                 num_threads=self.recipe.export.num_threads,
                 rounds=self.recipe.export.benchmark_rounds,
             )
-        for (name, file), latency in zip(files.items(), latencies, strict=True):
-            runner = export.Runner(path / file)
-            outputs = runner.predict(self.task.inputs("test"))
-            audit = export.audit(path / file)
-            rows.append(
-                Stage(
-                    name,
-                    self.task.score(outputs),
-                    audit.parameters,
-                    audit.nonzero,
-                    audit.size,
-                    latency.median,
-                    latencies[0].median / latency.median,
-                )
-            )
-        self.int8_outputs = outputs
-        return rows
-
-    def keras_stage(
-        self, name: str, model: keras.Model, file: str | None
-    ) -> Stage:
-        """Return the row of a Keras model."""
-        outputs = model.predict(self.task.batches("test"), verbose=0)
-        weights = [
-            keras.ops.convert_to_numpy(weight)
-            for layer in flatten(model).layers
-            if not isinstance(layer, quantization.FakeQuantize)
-            for weight in unwrapped(layer).weights
-        ]
-        return Stage(
-            name,
-            self.task.score(outputs),
-            sum(w.size for w in weights),
-            sum(int(np.count_nonzero(w)) for w in weights),
-            (self.folder.path / file).stat().st_size if file else None,
-        )
+        return [*rows, *measured]
 
 
 def _untrained(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:

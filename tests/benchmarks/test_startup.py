@@ -19,7 +19,7 @@ def test_processor_time_is_that_of_the_process(monkeypatch):
     assert 0 < low <= figures["seconds"] <= high
     common = {"machine": machine(), "versions": versions(), "commit": "c"}
     table = cases.markdown_table([{"case": "help", **common, **figures}])
-    assert f"| `python -c {WORK}` | {figures['seconds']:.2f} s (" in table
+    assert f"| `python -c '{WORK}'` | {figures['seconds']:.2f} s (" in table
 
 
 def test_a_command_that_fails_is_named(monkeypatch):
