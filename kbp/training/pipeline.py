@@ -301,7 +301,7 @@ class Pipeline:
         """Return the rows of the result table."""
         path = self.folder.path
         rows = [
-            keras_stage(name, model, self.task, file and path / file)
+            keras_stage(name, model, self.task, path / file if file else None)
             for name, model, file in (
                 ("trained", trained, None),
                 ("pruned", pruned, MODEL),
