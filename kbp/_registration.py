@@ -8,7 +8,6 @@ to register it with.
 
 import importlib
 import importlib.abc
-import importlib.util
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,7 +69,11 @@ def _register(keras: ModuleType) -> None:
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):
-    """Finds Keras as others do, and registers when it has been imported."""
+    """Finds Keras as the other finders do, and registers once it is imported.
+
+    It stays until then: others may look whether there is a Keras before they
+    import it.
+    """
 
     def find_spec(
         self,
@@ -80,15 +83,26 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
     ) -> ModuleSpec | None:
         if name != "keras":
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        spec = self._found_by_others(name, path, target)
         if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module
 
         def execute_and_register(module: ModuleType) -> None:
             execute(module)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             _register(module)
 
         spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
         return spec
+
+    def _found_by_others(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None
+    ) -> ModuleSpec | None:
+        for finder in sys.meta_path:
+            if finder is not self:
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    return spec
+        return None

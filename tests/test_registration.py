@@ -45,6 +45,13 @@ def test_loads_whichever_is_imported_first(saved, first):
     assert float(fresh.python(code, path)) == expected
 
 
+def test_loads_after_others_have_looked_for_keras(saved):
+    path, expected = saved
+    look = "import importlib.util, kbp\nimportlib.util.find_spec('keras')"
+    code = look + LOAD.format(first="kbp", second="keras")
+    assert float(fresh.python(code, path)) == expected
+
+
 SLOW = pytest.mark.slow  # another process for what hardly differs
 
 
