@@ -6,6 +6,10 @@ import keras
 import pytest
 import tensorflow as tf
 
+from kbp.data.registry import DATASETS
+from kbp.models.registry import MODELS
+from kbp.tasks.registry import TASKS
+
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * 2,
@@ -33,6 +37,16 @@ def _fresh_keras():
     """Give every test the same seed and short layer names."""
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def own_registries(monkeypatch):
+    """Forget after the test what it has registered."""
+    for registry in (MODELS, DATASETS, TASKS):
+        list(registry)  # the library's own
+        for table in ("_objects", "_origins"):
+            monkeypatch.setattr(registry, table, {**getattr(registry, table)})
+        monkeypatch.setattr(registry, "_complete", True)
 
 
 def pytest_collection_modifyitems(items):

@@ -11,7 +11,7 @@ from kbp.data import Examples, Splits
 README = (fresh.ROOT / "README.md").read_text()
 
 
-def test_code_runs(tmp_path, monkeypatch, capsys):
+def test_code_runs(tmp_path, monkeypatch, capsys, own_registries):
     monkeypatch.chdir(tmp_path)
     code = "\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
     rng = np.random.default_rng(0)

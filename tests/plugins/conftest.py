@@ -5,9 +5,6 @@ import sys
 import pytest
 
 from kbp._utils import plugins
-from kbp.data.registry import DATASETS
-from kbp.models.registry import MODELS
-from kbp.tasks.registry import TASKS
 
 FILES = {
     "vector_net.py": """
@@ -173,17 +170,12 @@ benchmark_rounds = 1
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch, own_registries):
     """A folder of plugins; what they register is forgotten after the test."""
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    for registry in (MODELS, DATASETS, TASKS):
-        list(registry)  # the library's own
-        for table in ("_objects", "_origins"):
-            monkeypatch.setattr(registry, table, {**getattr(registry, table)})
-        monkeypatch.setattr(registry, "_complete", True)
     plugins.load_installed.cache_clear()
     yield tmp_path
     plugins.load_installed.cache_clear()
