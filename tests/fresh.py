@@ -43,5 +43,6 @@ def _environment(extra):
     path = os.pathsep.join(
         [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
-    quiet = {"COLUMNS": "120"}
+    # JAX would look for a TPU, and take libtpu from who compiles with it.
+    quiet = {"COLUMNS": "120", "JAX_PLATFORMS": "cpu"}
     return {**os.environ, **quiet, "PYTHONPATH": path, **extra}

@@ -7,6 +7,7 @@ calls are private to JAX and lie in `kbp._compat`.
 
 import importlib.util
 import os
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from kbp._compat import compile_hlo
 from kbp._utils.stderr import suppress_stderr
 from kbp.errors import UserError
 
+PATIENCE = 30.0  # seconds, for another process to let go of libtpu
 # Bytes of memory, floating point operations and bytes a second of a chip, as
 # Google Cloud's documentation of TPU versions states them.
 CHIPS = {
@@ -74,16 +76,21 @@ def devices(topology: str) -> list[Any]:
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
     from jax.experimental import topologies
 
-    try:
-        with suppress_stderr():
-            found = topologies.get_topology_desc(
-                platform="tpu", topology_name=topology
-            )
-    except Exception as error:  # of several kinds, none of them public
-        raise UserError(
-            f"topology {topology!r}: {str(error).splitlines()[0]}"
-        ) from error
-    return list(found.devices)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with suppress_stderr():
+                found = topologies.get_topology_desc(
+                    platform="tpu", topology_name=topology
+                )
+            return list(found.devices)
+        except Exception as error:  # of several kinds, none of them public
+            # One process at a time has libtpu.
+            if "lockfile" not in str(error) or time.monotonic() > deadline:
+                raise UserError(
+                    f"topology {topology!r}: {str(error).splitlines()[0]}"
+                ) from error
+        time.sleep(1)
 
 
 def lowered(model: keras.Model, batch: tuple[Any, Any]) -> bytes:
