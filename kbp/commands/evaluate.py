@@ -37,6 +37,7 @@ def add_arguments(parser):
 
 def run(options, console):
     """Run the command."""
+    from kbp.reports.report import as_rich
     from kbp.tasks import make_task
     from kbp.tasks.scoring import scores
 
@@ -57,6 +58,8 @@ def run(options, console):
     for file in files:
         table.add_column(file.name, justify="right")
     found = [scores(file, task) for file in files]
-    for name in found[0]:
-        table.add_row(name, *(values[name] for values in found))
+    for name in found[0][0]:
+        table.add_row(name, *(values[name] for values, _ in found))
     console.print(table)
+    for heading, own in found[-1][1].items():  # of the int8 file, if any
+        console.print(as_rich(heading, own))

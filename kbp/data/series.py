@@ -1,6 +1,7 @@
 """Windows of a series, and what follows each of them."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import tensorflow as tf
@@ -36,6 +37,11 @@ class Windows:
         """The rows after them, `(windows, horizon, channels)`."""
         return self._view(self.series[self.lookback :], self.horizon)
 
+    @property
+    def past(self) -> np.ndarray:
+        """What is known of the labels' columns, `(windows, lookback, ...)`."""
+        return self.inputs
+
     def _view(self, series: np.ndarray, length: int) -> np.ndarray:
         if not len(self):
             return np.empty((0, length, series.shape[-1]), series.dtype)
@@ -67,6 +73,7 @@ class SeriesSplits:
         mean: of each channel in the training rows, `(channels,)`.
         scale: standard deviation of each channel there, `(channels,)`.
         filled: how many values were missing and have been filled in.
+        step: between two rows, as times have it; `None` if it is not known.
     """
 
     train: Windows
@@ -76,6 +83,29 @@ class SeriesSplits:
     mean: np.ndarray
     scale: np.ndarray
     filled: int = 0
+    step: timedelta | float | None = None
+
+    def rows_in(self, span: timedelta) -> int | None:
+        """Return how many rows a span of time has, `None` if no whole number.
+
+        Args:
+            span: such as a day or a week.
+        """
+        if not isinstance(self.step, timedelta):
+            return None
+        rows, rest = divmod(span, self.step)
+        return None if rest or not rows else rows
+
+    def level(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and scale that a split's windows were standardized with.
+
+        Args:
+            split: its name.
+
+        Returns:
+            Two arrays that broadcast with `(windows, 1, channels)`.
+        """
+        return self.mean[None, None], self.scale[None, None]
 
     @property
     def input_shape(self) -> tuple[int, ...]:

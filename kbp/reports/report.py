@@ -1,5 +1,6 @@
 """The result of a run, for a terminal and for a browser."""
 
+import dataclasses
 import html
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from kbp._utils.files import write_atomically
 from kbp._utils.run_files import PREDICTIONS
 from kbp.reports import figures
 from kbp.reports.metrics_file import read_metrics
-from kbp.reports.stage import Stage
+from kbp.reports.stage import ResultTable, Stage
 from kbp.tasks import Task
 
 # What `Verification.within_one` counts, by its unit.
@@ -68,6 +69,22 @@ def result_table(stages: Sequence[Stage], run: dict[str, Any]) -> Table:
     return table
 
 
+def as_rich(heading: str, table: ResultTable) -> Table:
+    """Return a task's own table as a rich table, its remark below it."""
+    made = Table(
+        title=heading,
+        caption=table.remark or None,
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for index, name in enumerate(table.headings):
+        made.add_column(name, justify="right" if index else "left")
+    for row in table.rows:
+        made.add_row(*row)
+    return made
+
+
 def write(
     folder: Path,
     task: Task,
@@ -87,7 +104,10 @@ def write(
         outputs: of the int8 file, for the test examples.
     """
     rows = read_metrics(folder / "metrics.csv")
-    own = task.figures(outputs)
+    own, tables = task.figures(outputs), task.tables(outputs)
+    run["tables"] = {
+        heading: dataclasses.asdict(table) for heading, table in tables.items()
+    }
     sections = {
         "Result": _html_table(
             Stage.headings(task.metric),
@@ -98,6 +118,7 @@ def write(
         "Scores of the int8 file": _html_table(
             ("score", "test"), [*task.details(outputs).items()]
         ),
+        **{heading: _own_table(table) for heading, table in tables.items()},
         **own,
         "Recipe": f"<pre>{html.escape(task.recipe.to_toml().strip())}</pre>",
     }
@@ -144,6 +165,11 @@ def _circumstances(run: dict[str, Any]) -> str:
         f"Keras {versions['keras']}, LiteRT {versions['ai-edge-litert']}, "
         f"kbp {versions['kbp']}{commit}."
     )
+
+
+def _own_table(table: ResultTable) -> str:
+    remark = f"<p>{html.escape(table.remark)}</p>" if table.remark else ""
+    return _html_table(table.headings, table.rows) + remark
 
 
 def _html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

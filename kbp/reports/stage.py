@@ -1,8 +1,23 @@
-"""One row of a run's result table."""
+"""What the tables of a run hold."""
 
 from dataclasses import dataclass
 
 from kbp.tasks.registry import format_score
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """A table of a task's own, for the report and the terminal.
+
+    Attributes:
+        headings: of the columns; the first one is of the rows' names.
+        rows: cells, as text.
+        remark: what the table shows, in a sentence; `""` if nothing is to say.
+    """
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    remark: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from kbp._utils.command_line import check_new, say_written
 from kbp._utils.files import write_atomically
-from kbp.data.formats import csv_table
+from kbp.data.formats import series_table
 from kbp.errors import UserError
 from kbp.reports.forecast_figures import whole_forecast
 from kbp.tasks.prediction import OpenModel, Prediction
@@ -54,7 +54,7 @@ class SeriesPrediction(Prediction):
         )
         parser.add_argument(
             "--missing",
-            choices=csv_table.MISSING,
+            choices=series_table.MISSING,
             help="what to do about missing values (default: as the recipe)",
         )
 
@@ -68,7 +68,7 @@ class SeriesPrediction(Prediction):
     ) -> None:
         source = Path(options.csv)
         reading = _reading(recipe, options)
-        table = csv_table.read(source, **reading)
+        table = series_table.read(source, **reading)
         forecast, window, scale = _forecast(model, table, options.model, source)
         folder = Path(options.out)
         targets = [
@@ -104,7 +104,7 @@ def _reading(
 
 
 def _forecast(
-    model: OpenModel, table: csv_table.Table, name: str, source: Path
+    model: OpenModel, table: series_table.Table, name: str, source: Path
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return forecast, window and its scale, in the units of the table."""
     rows, columns = model.inputs

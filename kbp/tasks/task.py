@@ -11,6 +11,7 @@ import tensorflow as tf
 from kbp import data
 from kbp.data.splits import Augment, Tensor
 from kbp.errors import UserError
+from kbp.reports.stage import ResultTable
 from kbp.tasks.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -124,6 +125,16 @@ class Task(ABC):
 
         Returns:
             Names and values, as text.
+        """
+        return {}
+
+    def tables(self, outputs: np.ndarray) -> dict[str, ResultTable]:
+        """Return tables for the report, such as of baselines, by heading.
+
+        They are shown by `evaluate` and at the end of a run, too.
+
+        Args:
+            outputs: of the int8 file, for the test examples.
         """
         return {}
 

@@ -19,7 +19,7 @@ from kbp.graph import plain
 from kbp.inference import golden
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
-from kbp.reports.stage import Stage
+from kbp.reports.stage import ResultTable, Stage
 from kbp.tasks import Task, make_task
 from kbp.training import checkpoint, distribution
 from kbp.training.measuring import file_stages, keras_stage
@@ -83,6 +83,8 @@ def run(
             pipeline.run()
     stages = [Stage(**row) for row in folder.run["stages"]]
     console.print(report.result_table(stages, folder.run))
+    for heading, table in folder.run.get("tables", {}).items():
+        console.print(report.as_rich(heading, ResultTable(**table)))
     console.print(report.facts(folder.run))
     console.print(
         f"Everything is in {folder.path}/: open report.html there.",

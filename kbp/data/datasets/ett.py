@@ -31,7 +31,7 @@ class EttConfig:
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How `csv_table.read` is to read the files."""
+        """How `series_table.read` is to read the files."""
         return {"time_column": TIME_COLUMN}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kbp._utils.config import check_unused, choice, number
-from kbp.data.formats.csv_table import MISSING, read
+from kbp.data.formats.series_table import MISSING, read
 from kbp.data.registry import register_dataset
 from kbp.data.series import SeriesSplits, Windows
 from kbp.data.splitting import SPLITS
@@ -48,7 +48,7 @@ class CsvSeriesConfig:
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How `csv_table.read` is to read the file."""
+        """How `series_table.read` is to read the file."""
         keys = ("time_column", "columns", "missing")
         return {key: getattr(self, key) for key in keys}
 
@@ -104,15 +104,15 @@ def load(
         horizon: rows after them, which it forecasts.
         split: `split(times) -> ends`, the row numbers at which training,
             validation and test end; see `by_rows`.
-        time_column: column of times, see `csv_table.read`.
+        time_column: column of times, see `series_table.read`.
         columns: columns of values; by default all others.
-        missing: what to do about missing values, see `csv_table.read`.
+        missing: what to do about missing values, see `series_table.read`.
 
     Returns:
         Windows standardized with mean and deviation of the training rows.
 
     Raises:
-        UserError: the file is wrong, see `csv_table.read`; too short for the
+        UserError: the file is wrong, see `series_table.read`; too short for the
             windows of a split; or a column is constant in the training rows, or
             elsewhere too far from them for float32.
     """
@@ -150,7 +150,14 @@ def load(
         for begin, end in zip(begins, ends, strict=True)
     )
     return SeriesSplits(
-        train, validation, test, table.names, mean, scale, table.filled
+        train,
+        validation,
+        test,
+        table.names,
+        mean,
+        scale,
+        table.filled,
+        table.times[1] - table.times[0] if time_column else None,
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from kbp import data
 from kbp.data.datasets import ett
-from kbp.data.formats import csv_series, csv_table
+from kbp.data.formats import csv_series, series_table
 from kbp.data.series import Windows
 from kbp.errors import UserError
 
@@ -85,7 +85,7 @@ def test_series_that_is_too_short_for_a_window_has_none():
 
 
 def test_columns_are_those_asked_for_in_that_order(tmp_path):
-    table = csv_table.read(
+    table = series_table.read(
         hourly(tmp_path), time_column="date", columns=["b", "a"]
     )
     assert table.names == ("b", "a")
@@ -93,7 +93,7 @@ def test_columns_are_those_asked_for_in_that_order(tmp_path):
 
 
 def test_splits_by_dates_and_fractions_and_rows_agree(tmp_path):
-    times = csv_table.read(hourly(tmp_path), time_column="date").times
+    times = series_table.read(hourly(tmp_path), time_column="date").times
     assert csv_series.by_dates(["2024-01-02 06:00", "2024-01-02T16:00"])(
         times
     ) == (30, 40, 60)
@@ -111,7 +111,7 @@ def test_missing_values_and_rows_are_filled_as_the_rule_says(
     file = hourly(tmp_path, without=(5, 6), values={7: "NaN", 30: ""})
     rows = file.read_text().replace("07:00,7.5", "07:00,", 1)
     file.write_text(rows)
-    table = csv_table.read(file, time_column="date", missing=missing)
+    table = series_table.read(file, time_column="date", missing=missing)
     np.testing.assert_allclose(table.values[5:8, 0], expected)
     assert len(table.values) == len(table.times) == 60
     assert table.filled == 2 * 2 + 2 + 1
@@ -120,7 +120,7 @@ def test_missing_values_and_rows_are_filled_as_the_rule_says(
 
 def test_interpolation_repeats_what_is_first_and_last(tmp_path):
     file = hourly(tmp_path, values={0: "", 59: "?"})
-    values = csv_table.read(
+    values = series_table.read(
         file, time_column="date", missing="interpolate"
     ).values
     assert values[0, 1] == values[1, 1]
@@ -199,7 +199,7 @@ def test_missing_first_value_has_none_before_it(tmp_path):
 def test_missing_value_without_times_is_found_by_its_line(tmp_path):
     file = write(tmp_path, ["1,2", "3,", "4,4"], header="a,b")
     with pytest.raises(UserError, match="first at line 3 in column 'b'"):
-        csv_table.read(file)
+        series_table.read(file)
 
 
 @pytest.mark.parametrize("unit", [1, 1000])
@@ -207,25 +207,25 @@ def test_missing_value_without_times_is_found_by_its_line(tmp_path):
 def test_seconds_since_1970_are_numbers(unit, step, tmp_path):
     times = [unit * (1704110400 + step * i) for i in range(40)]
     file = write(tmp_path, [f"{time},1,2" for time in times])
-    assert csv_table.read(file, time_column="date").times == times
+    assert series_table.read(file, time_column="date").times == times
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "1e300"])
 def test_time_that_is_no_finite_number_is_named(text, tmp_path):
     file = write(tmp_path, ["1,1,2", f"{text},1,2", "3,1,2"])
     with pytest.raises(UserError, match=f"line 3: the time '{text}'"):
-        csv_table.read(file, time_column="date")
+        series_table.read(file, time_column="date")
 
 
 def test_counter_that_looks_like_days_is_one(tmp_path):
     rows = [f"{20240125 + i},1,2" for i in range(20)]
     file = write(tmp_path, rows)
-    assert csv_table.read(file, time_column="date").times[0] == 20240125
+    assert series_table.read(file, time_column="date").times[0] == 20240125
 
 
 def test_column_without_a_name_may_be_left_out(tmp_path):
     file = write(tmp_path, ["0,1,2", "1,3,5"], header=",a,b")
-    assert csv_table.read(file, columns=["a", "b"]).names == ("a", "b")
+    assert series_table.read(file, columns=["a", "b"]).names == ("a", "b")
 
 
 def test_missing_file_is_named(tmp_path):
@@ -237,7 +237,7 @@ def test_missing_file_is_named(tmp_path):
 
 def test_rows_without_times_count_as_equally_far_apart(tmp_path):
     file = write(tmp_path, ["1,2", "3,5", "4,4"], header="a,b")
-    assert csv_table.read(file).times == [0, 1, 2]
+    assert series_table.read(file).times == [0, 1, 2]
 
 
 # Mean squared and absolute error over all windows, and over all but those of

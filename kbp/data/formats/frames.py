@@ -1,0 +1,159 @@
+"""Tables in files, read by pandas: CSV as people write it, and Parquet."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kbp.data.splitting import some
+from kbp.errors import UserError, nearest
+
+SEPARATORS = (",", ";", "\t", "|")
+DECIMALS = (".", ",")
+_EMPTY = ("", "na", "nan", "null", "none", "n/a", "?", "-")
+_LARGEST = 1e100  # of which sums of squares are finite
+
+
+def read_frame(
+    path: str | Path, *, separator: str = "", encoding: str = "utf-8"
+) -> pd.DataFrame:
+    """Read a file's columns, those of a CSV file as text.
+
+    Args:
+        path: of a Parquet file, `.parquet`, or of a CSV file, whose first line
+            names the columns; a byte order mark is passed over.
+        separator: of a CSV file's fields; `""` for the one of `SEPARATORS` that
+            its first line holds most.
+        encoding: of a CSV file, such as `"cp1252"`.
+
+    Returns:
+        The columns; the index are the numbers of the lines, or of a Parquet
+        file's rows, from 1.
+
+    Raises:
+        UserError: the file is missing, empty or no such file, its lines differ
+            in fields, or two columns have one name.
+    """
+    path = Path(path)
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return _read_parquet(path)
+    if encoding.lower() in ("utf-8", "utf8"):
+        encoding = "utf-8-sig"  # passes over a byte order mark
+    (_, header), *rows = _lines(path, separator, encoding)
+    for line, row in rows:
+        if len(row) != len(header):
+            raise UserError(
+                f"{path}, line {line}: has {len(row)} fields, the first line "
+                f"{len(header)}."
+            )
+    frame = pd.DataFrame(
+        [row for _, row in rows], index=[line for line, _ in rows], dtype=str
+    )
+    return _checked(path, frame, [name.strip() for name in header])
+
+
+def _lines(
+    path: Path, separator: str, encoding: str
+) -> list[tuple[int, list[str]]]:
+    """Return the fields of the lines that hold any, with their numbers.
+
+    pandas reads fields too, but tells neither their lines nor a field that is
+    not there from one that is empty.
+    """
+    try:
+        with path.open(encoding=encoding, newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            reader = csv.reader(
+                file, delimiter=separator or max(SEPARATORS, key=first.count)
+            )
+            lines = [(reader.line_num, row) for row in reader if any(row)]
+    except LookupError as error:
+        raise UserError(f"encoding: unknown {encoding!r}") from error
+    except UnicodeError as error:
+        raise UserError(
+            f"{path}: is not in the encoding {encoding}: {error}. Others are "
+            "cp1252 and utf-16."
+        ) from error
+    except (OSError, TypeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    if not lines:
+        raise UserError(f"{path}: is empty.")
+    return lines
+
+
+def find_column(path: str | Path, frame: pd.DataFrame, name: str) -> Any:
+    """Return a column by its name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in frame.columns:
+        raise UserError(
+            f"{path}: has no column {name!r}{nearest(name, frame.columns)}"
+        )
+    return frame[name]
+
+
+def numbers(
+    path: str | Path, column: "pd.Series[Any]", *, decimal: str = "."
+) -> np.ndarray:
+    """Return a column of numbers, NaN where one is missing.
+
+    Args:
+        path: of the file, for errors.
+        column: of a frame of `read_frame`.
+        decimal: the decimal mark, one of `DECIMALS`.
+
+    Returns:
+        float64 `(rows,)`.
+
+    Raises:
+        UserError: a value is no finite number; the message names its line.
+    """
+    text = column.astype(str).str.strip()
+    missing = column.isna() | text.str.lower().isin(_EMPTY)
+    plain = text.str.replace(",", ".", regex=False) if decimal == "," else text
+    # Python would read 1_000; and 1.234,5 has two marks now.
+    values = pd.to_numeric(plain.mask(missing), errors="coerce")
+    values = values.to_numpy("float64", na_value=np.nan)
+    wrong = ~missing.to_numpy() & ~(np.abs(values) < _LARGEST)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        found = text.iloc[at]
+        advice = "say which columns hold values, and which one times"
+        if decimal == "." and "," in found:
+            advice = 'decimal = "," reads decimal commas'
+        raise UserError(
+            f"{path}, line {column.index[at]}: {found!r} in column "
+            f"{column.name!r} is no finite number below {_LARGEST:g}; {advice}."
+        )
+    return values
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_parquet(path)
+    except ImportError as error:
+        raise UserError(
+            f"{path}: Parquet needs a package more: pip install 'kbp[parquet]'"
+        ) from error
+    except Exception as error:  # pyarrow's errors have many kinds
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index()
+    frame.index = pd.RangeIndex(1, len(frame) + 1)
+    return _checked(path, frame, [str(name) for name in frame.columns])
+
+
+def _checked(path: Path, frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Give a frame the names of its columns."""
+    named = [name for name in names if name]
+    twice = {name for name in named if named.count(name) > 1}
+    if twice:
+        raise UserError(f"{path}: two columns have one name: {some(twice)}")
+    if not len(frame):
+        raise UserError(f"{path}: holds no rows.")
+    return frame.set_axis(names, axis="columns")
