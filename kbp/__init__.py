@@ -32,10 +32,14 @@ if TYPE_CHECKING:
         zoo,
     )
     from kbp.optimizers import HybridOptimizer
+    from kbp.training import compress
 
 __version__ = "0.1.0"
+# Where names are that are no rooms.
+_PLACES = {"HybridOptimizer": "kbp.optimizers", "compress": "kbp.training"}
 __all__ = [
     "HybridOptimizer",
+    "compress",
     "data",
     "export",
     "graph",
@@ -56,8 +60,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "HybridOptimizer":
-        return importlib.import_module("kbp.optimizers").HybridOptimizer
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
     if name in __all__:
         return importlib.import_module(f"kbp.{name}")
     raise AttributeError(f"module 'kbp' has no attribute {name!r}")

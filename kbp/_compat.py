@@ -45,3 +45,24 @@ def compile_hlo(device: Any, hlo: bytes) -> Any:
             raise UserError(
                 f"it does not compile: {str(error).splitlines()[0]}"
             ) from error
+
+
+def compiled_with(model: Any) -> dict[str, Any]:
+    """Return what a Keras model was compiled with, besides its optimizer.
+
+    Keras has no public way to ask for the objects: `get_compile_config` gives
+    descriptions, which a person's own functions do not come back from.
+
+    Args:
+        model: a compiled model.
+
+    Returns:
+        Arguments of `compile`.
+    """
+    metrics, losses = model._compile_metrics, model._compile_loss
+    return {
+        "loss": model.loss,
+        "loss_weights": getattr(losses, "_user_loss_weights", None),
+        "metrics": getattr(metrics, "_user_metrics", None),
+        "weighted_metrics": getattr(metrics, "_user_weighted_metrics", None),
+    }

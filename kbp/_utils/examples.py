@@ -90,6 +90,20 @@ def batches(
     yield from reader.collect(_elements(data, what))
 
 
+def whole(data: Any, shapes: Shapes, what: str) -> Batch | None:
+    """Return examples that are arrays as one batch, others as `None`.
+
+    Args:
+        data: see `batches`.
+        shapes: of the model's inputs.
+        what: what the data are, for messages.
+
+    Raises:
+        ValueError: they are arrays of another shape.
+    """
+    return _Reader(shapes, what, BATCH_SIZE).whole(data)
+
+
 class _Reader:
     """Reads batches of one kind of examples."""
 

@@ -60,3 +60,8 @@ def machine() -> dict[str, str | int]:
     except OSError:
         pass
     return {"processor": model, "cores": os.cpu_count() or 1}
+
+
+def memory() -> int:
+    """Return the size of the machine's memory, in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

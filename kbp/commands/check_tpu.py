@@ -1,5 +1,7 @@
 """`check-tpu`: compile a recipe's training step for a TPU, without one."""
 
+from functools import partial
+
 from rich.table import Table
 
 from kbp.commands.common import (
@@ -39,6 +41,7 @@ def add_arguments(parser):
 
 def run(options, console):
     """Run the command."""
+    from kbp.tasks import make_task
     from kbp.training.distribution import tpu
     from kbp.training.pipeline import Pipeline
 
@@ -59,7 +62,8 @@ def run(options, console):
             "training.steps_per_execution=1",
         ]
     )
-    pipeline = Pipeline(recipe, None, options.data_dir, console)
+    make = partial(make_task, recipe, options.data_dir)
+    pipeline = Pipeline(recipe, None, make, console)
     table = Table(
         *("stage", "compiles", "GFLOP a step", "memory", "of the chip's"),
         "step at least",

@@ -1,18 +1,28 @@
 """Batches as a function of (seed, step)."""
 
+from typing import Protocol
+
 import tensorflow as tf
 
-from kbp.data.series import Windows
-from kbp.data.splits import Augment, Examples, Tensor
+from kbp.data.splits import Augment, Lookup, Tensor
 
 
-def steps_per_epoch(examples: Examples | Windows, batch_size: int) -> int:
+class Indexed(Protocol):
+    """Examples that are found by their numbers."""
+
+    def __len__(self) -> int: ...
+
+    def lookup(self) -> Lookup:
+        """Return `lookup(indices) -> (inputs, labels)`, all of them tensors."""
+
+
+def steps_per_epoch(examples: Indexed, batch_size: int) -> int:
     """Return how many whole batches an epoch holds."""
     return len(examples) // batch_size
 
 
 def training_batches(
-    examples: Examples | Windows,
+    examples: Indexed,
     batch_size: int,
     *,
     seed: int,
@@ -40,7 +50,7 @@ def training_batches(
     steps = steps_per_epoch(examples, batch_size)
     lookup = examples.lookup()
 
-    def batch(step: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(step: Tensor) -> tuple[Tensor, ...]:
         epoch = step // steps
         position = (step % steps) * batch_size + tf.range(
             batch_size, dtype=tf.int64
@@ -49,9 +59,10 @@ def training_batches(
         chosen = tf.random.experimental.index_shuffle(
             position, key, max_index=count - 1
         )
-        x, y = lookup(chosen)
+        found = lookup(chosen)
         if augment is None:
-            return x, y
+            return found
+        x, y = found
         return augment(x, y, tf.stack([tf.constant(seed, tf.int64), step]))
 
     # 2^62 steps are as good as endless, and `range` needs an end.
@@ -62,9 +73,7 @@ def training_batches(
     )
 
 
-def evaluation_batches(
-    examples: Examples | Windows, batch_size: int
-) -> tf.data.Dataset:
+def evaluation_batches(examples: Indexed, batch_size: int) -> tf.data.Dataset:
     """Return the examples in order, the last batch as small as it is."""
     return (
         tf.data.Dataset.range(len(examples))

@@ -11,8 +11,8 @@ import tensorflow as tf
 from kbp.errors import UserError
 
 Tensor = Any  # TensorFlow has no types
-# Of indices, the inputs and labels of these examples.
-Lookup = Callable[[Tensor], tuple[Tensor, Tensor]]
+# Of indices, the inputs and labels of these examples, and perhaps weights.
+Lookup = Callable[[Tensor], tuple[Tensor, ...]]
 # Of a batch's inputs and labels and a seed, both as they are changed.
 Augment = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 

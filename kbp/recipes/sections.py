@@ -67,13 +67,16 @@ class QuantizationRecipe:
     """Section `[quantization]`.
 
     After 0 epochs nothing is trained on, and the ranges are those of the
-    calibration. `float_attention` leaves the products of attention layers in
-    float32, which LiteRT computes faster than in integers.
+    calibration. `skip` names layers that stay in float; `float_attention`
+    leaves the products of attention layers there, which LiteRT computes faster
+    than in integers. If it is not `enabled`, there is no int8 file.
     """
 
+    enabled: bool = True
     epochs: int = number(2, 0)
     learning_rate: float = number(1e-4, above=0)
     calibration_batches: int = number(8, 1)
+    skip: tuple[str, ...] = ()
     float_attention: bool = False
 
 

@@ -135,19 +135,33 @@ def write(
         write_atomically(folder / PREDICTIONS, predictions)
 
 
+def as_html(stages: Sequence[Stage], run: dict[str, Any]) -> str:
+    """Return the result table and the facts of a run, for a notebook."""
+    table = _html_table(
+        Stage.headings(run["metric"]),
+        [stage.cells(run["metric"]) for stage in stages],
+    )
+    return f"{table}<p>{html.escape(facts(run))}</p>"
+
+
 def _title(recipe: dict[str, Any]) -> str:
-    return f"{recipe['model']['architecture']} on {recipe['data']['name']}"
+    model = recipe["model"]  # one's own has a name
+    name = model.get("name", model["architecture"])
+    return f"{name} on {recipe['data']['name']}"
 
 
 def facts(run: dict[str, Any]) -> str:
     """Return what else there is to say of a run, in two lines."""
     check, floats = run["verification"], run["float_operations"]
     threads = run["recipe"]["export"]["num_threads"]
+    file, model = "float32", "Keras"
+    if run["recipe"]["quantization"]["enabled"]:
+        file, model = "int8", "fake-quantized"
     return (
         f"{run['kernel_sparsity']:.1%} of the kernel weights are zero. "
-        f"int8 file: {run['int8_operations']} operations, {len(floats)} of "
+        f"{file} file: {run['operations']} operations, {len(floats)} of "
         f"them float; {check['within_one']:.2%} of its outputs within "
-        f"{NEAR[check['unit']]} of the fake-quantized model (largest "
+        f"{NEAR[check['unit']]} of the {model} model (largest "
         f"difference {check['maximum']:.3g}).\n"
         f"Latency is that of one example at {threads} thread"
         f"{'s' if threads > 1 else ''}. {_circumstances(run)}"

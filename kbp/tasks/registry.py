@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from kbp._utils.registry import Registry
-from kbp.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from kbp.tasks.task import Task
@@ -63,21 +62,15 @@ def format_score(metric: str, score: float) -> str:
     """Return a score as the task whose metric it is writes it.
 
     Args:
-        metric: the metric's name.
+        metric: the metric's name; one that no task has may be a person's own.
         score: its value.
-
-    Raises:
-        UserError: no task has such a metric.
 
     Example:
     >>> from kbp.tasks import format_score
-    >>> format_score("accuracy", 0.98765)
-    '98.77%'
+    >>> format_score("accuracy", 0.98765), format_score("my_error", 0.98765)
+    ('98.77%', '0.9877')
     """
-    formats = {TASKS[name].metric: TASKS[name].metric_format for name in TASKS}
-    if metric not in formats:
-        raise UserError(
-            f"unknown metric {metric!r}{nearest(metric, formats)} (that of a "
-            "task of your own needs --import MODULE)"
-        )
-    return formats[metric].format(score)
+    for name in TASKS:
+        if getattr(TASKS[name], "metric", None) == metric:
+            return TASKS[name].metric_format.format(score)
+    return f"{score:.4f}"

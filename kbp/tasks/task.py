@@ -52,7 +52,7 @@ class Task(ABC):
     """
 
     name: ClassVar[str] = ""
-    metric: ClassVar[str]
+    metric: str
     metric_format: ClassVar[str] = "{:.4f}"
     sections: ClassVar[Mapping[str, type]] = {}
     splits_kind: ClassVar[type[Any]] = data.Splits
@@ -67,7 +67,7 @@ class Task(ABC):
         self.recipe, self.splits = recipe, splits
         self.shape: tuple[int, ...] = splits.input_shape
         self.batch_size = recipe.training.batch_size
-        self.steps = data.steps_per_epoch(splits.train, self.batch_size)
+        self.steps = self.count_steps()
         if not self.steps:
             raise UserError(
                 "training.batch_size must be at most the "
@@ -100,6 +100,18 @@ class Task(ABC):
     @abstractmethod
     def build(self) -> keras.Model:
         """Build the recipe's model, with a head for this task."""
+
+    def count_steps(self) -> int:
+        """Return how many batches an epoch has."""
+        return data.steps_per_epoch(self.splits.train, self.batch_size)
+
+    def compile_options(self) -> dict[str, Any]:
+        """Return what models are compiled with, besides an optimizer."""
+        return {"loss": self.loss, "metrics": self.metrics()}
+
+    def restored(self, model: keras.Model) -> keras.Model:
+        """Return a model of a checkpoint in the class that the task trains."""
+        return model
 
     def start(self, model: keras.Model) -> keras.Model:
         """Give a new model the weights that are known before training."""
@@ -182,8 +194,8 @@ class Task(ABC):
             f"validation, {len(splits.test)} test examples"
         )
 
-    def inputs(self, split: str) -> np.ndarray:
-        """Return a split's inputs as one array."""
+    def inputs(self, split: str) -> Any:
+        """Return a split's inputs, as one array."""
         inputs: np.ndarray = getattr(self.splits, split).inputs
         return inputs.reshape(-1, *self.shape)
 

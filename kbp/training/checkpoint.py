@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from kbp._utils.files import write_atomically
+from kbp.graph import plain
 from kbp.inference.safe import check_keras_file
 
 # The state of callbacks and metrics, which JSON can hold.
@@ -120,7 +121,11 @@ class Checkpoints:
             The path of the checkpoint.
         """
         step = int(model.optimizer.iterations.numpy())
-        content = to_bytes(model, state)
+        # A person's own loss, metrics and train_step are in no file; the
+        # trainer gives them to the model again.
+        bare = plain(model)
+        bare.compile(model.optimizer)
+        content = to_bytes(bare, state)
         name = f"{self.stage}-{step:08d}-{_digest(content)}.keras"
         path = write_atomically(self.folder / name, content)
         for old in self._files()[self.keep :]:

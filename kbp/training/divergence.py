@@ -43,24 +43,23 @@ class FiniteGradients(keras.callbacks.Callback):
             raise DivergedError(int(optimizer.iterations.numpy()) - 1)
 
 
-def first_not_finite(model: keras.Model, batch: tuple[Any, Any]) -> str | None:
+def first_not_finite(model: keras.Model, batch: tuple[Any, ...]) -> str | None:
     """Return the place where values of a batch are first not finite.
 
     Args:
         model: a functional model.
-        batch: inputs and labels.
+        batch: inputs and what else `fit` takes.
 
     Returns:
         The first layer with such outputs or the data, in words, or `None` if
         all values are finite.
     """
-    inputs, _ = batch
-    if not np.isfinite(inputs).all():
+    inputs, *_ = batch
+    if not all(np.isfinite(x).all() for x in keras.tree.flatten(inputs)):
         return "what the data hold"
-    uses = nodes(flatten(model))
-    (begin,) = uses[0].inputs  # the model's input
-    for use in uses:
-        values = keras.Model(begin, use.outputs)(inputs, training=True)
+    flat = flatten(model)
+    for use in nodes(flat):
+        values = keras.Model(flat.input, use.outputs)(inputs, training=True)
         if not all(np.isfinite(x).all() for x in keras.tree.flatten(values)):
             return f"layer {use.operation.name}"
     return None

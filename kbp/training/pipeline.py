@@ -2,14 +2,13 @@
 
 import dataclasses
 import resource
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import keras
+import numpy as np
 from rich.console import Console
 
 from kbp import export, quantization, sparsity
@@ -19,91 +18,15 @@ from kbp.graph import plain
 from kbp.inference import golden
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
-from kbp.reports.stage import ResultTable, Stage
-from kbp.tasks import Task, make_task
+from kbp.reports.stage import Stage
+from kbp.tasks import Task
 from kbp.training import checkpoint, distribution
 from kbp.training.measuring import file_stages, keras_stage
 from kbp.training.trainer import Trainer
 from kbp.training.workdir import WorkDir
 
-
-def run(
-    recipe: Recipe,
-    workdir: str | Path,
-    *,
-    data_dir: str | Path | None = None,
-    resume: bool = False,
-    console: Console | None = None,
-) -> list[Stage]:
-    """Run a recipe from data to report and leave everything in a folder.
-
-    Args:
-        recipe: what to do.
-        workdir: folder for the results; see `WorkDir` for who may write.
-        data_dir: folder of the data sets that are read from files.
-        resume: continue the unfinished run in `workdir` from its last
-            checkpoint, or show the finished one.
-        console: where progress and the result table go.
-
-    Returns:
-        The rows of the result table.
-
-    Raises:
-        UserError: recipe, folder or data do not fit; nothing was written.
-        FloatingPointError: the gradients became infinite or NaN, and did so
-            again at a tenth of the learning rate.
-
-    Example:
-    >>> import io, tempfile
-    >>> import kbp
-    >>> from rich.console import Console
-    >>> recipe = kbp.recipes.Recipe.parse(
-    ...     {
-    ...         "model": {"width": 8, "num_scales": 2},
-    ...         "data": {"image_size": 8},
-    ...         "training": {"epochs": 0},
-    ...         "quantization": {"epochs": 0},
-    ...         "export": {"benchmark_rounds": 1},
-    ...     }
-    ... )
-    >>> console = Console(file=io.StringIO())
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     stages = kbp.training.run(recipe, folder, console=console)
-    >>> [stage.name for stage in stages][-2:]
-    ['float32 .tflite', 'int8 .tflite']
-    """
-    console = console or Console()
-    if not distribution.is_chief(recipe.training.strategy):
-        run_as_worker(recipe, data_dir, console)
-        return []
-    folder = WorkDir(workdir, recipe, resume=resume)
-    if not folder.finished:
-        pipeline = Pipeline(recipe, folder, data_dir, console)
-        with folder, pipeline.trainer.stopping:
-            pipeline.run()
-    stages = [Stage(**row) for row in folder.run["stages"]]
-    console.print(report.result_table(stages, folder.run))
-    for heading, table in folder.run.get("tables", {}).items():
-        console.print(report.as_rich(heading, ResultTable(**table)))
-    console.print(report.facts(folder.run))
-    console.print(
-        f"Everything is in {folder.path}/: open report.html there.",
-        markup=False,
-        soft_wrap=True,
-    )
-    return stages
-
-
-def run_as_worker(
-    recipe: Recipe, data_dir: str | Path | None, console: Console
-) -> None:
-    """Train as one of the chief's workers, and leave nothing behind."""
-    with tempfile.TemporaryDirectory(prefix="kbp-worker-") as own:
-        folder = WorkDir(Path(own) / "run", recipe, resume=False)
-        pipeline = Pipeline(recipe, folder, data_dir, console)
-        with folder, pipeline.trainer.stopping:
-            pipeline.train()
-    console.print("Trained. The results are where the chief runs.")
+# As trained, pruned, and quantized if it is.
+Models = tuple[keras.Model, keras.Model, keras.Model | None]
 
 
 class Pipeline:
@@ -112,7 +35,7 @@ class Pipeline:
     Args:
         recipe: what to do.
         folder: for the results; `None` to train nothing, only compile.
-        data_dir: folder of the data sets that are read from files.
+        make: `make() -> task`, called when the devices are set up.
         console: where progress goes.
 
     Raises:
@@ -123,7 +46,7 @@ class Pipeline:
         self,
         recipe: Recipe,
         folder: WorkDir | None,
-        data_dir: str | Path | None,
+        make: Callable[[], Task],
         console: Console,
     ):
         self.recipe = recipe
@@ -132,7 +55,7 @@ class Pipeline:
         self.console = console
         self.strategy = distribution.create_strategy(recipe.training.strategy)
         distribution.check_batch_size(recipe.training.batch_size, self.strategy)
-        self.task: Task = make_task(recipe, data_dir)
+        self.task = make()
         self.check_steps()
         self.trainer = Trainer(self.task, self.folder, self.strategy, console)
         self.trainer.validation()  # whose parts may not fit the replicas
@@ -177,20 +100,18 @@ class Pipeline:
         run["seconds"] = time.perf_counter() - start
         run["peak_memory_bytes"] = _peak_memory()
         run["metric"] = self.task.metric
-        report.write(
-            self.folder.path, self.task, run, stages, self.int8_outputs
-        )
+        report.write(self.folder.path, self.task, run, stages, self.outputs)
         self.folder.finished = True
 
-    def train(self) -> tuple[keras.Model, keras.Model, keras.Model]:
-        """Return the model as trained, pruned, and quantized."""
+    def train(self) -> Models:
+        """Return the model as trained, pruned, and quantized if it is."""
         self.console.print(
             f"{self.task.describe()}; {distribution.describe(self.strategy)}"
         )
         with distribution.together(self.strategy):
             return self.stages()
 
-    def stages(self) -> tuple[keras.Model, keras.Model, keras.Model]:
+    def stages(self) -> Models:
         """Train the float model, then the quantized one."""
         trained = self.fit()
         section = self.recipe.sparsity
@@ -199,6 +120,8 @@ class Pipeline:
             pruned = sparsity.shrink(trained, multiple_of=section.multiple_of)
         else:
             pruned = sparsity.strip(trained)
+        if not self.recipe.quantization.enabled:
+            return trained, pruned, None
         # The masks that are left stay while it trains on.
         return trained, pruned, self.quantize(pruned if shrunk else trained)
 
@@ -206,7 +129,9 @@ class Pipeline:
         """Return each stage with epochs: its name and its model, compiled."""
         recipe, trainer = self.recipe, self.trainer
         trained = self.masked(self.task.build())
-        rounded = self.quantization_aware(trained)
+        rounded = None
+        if recipe.quantization.enabled:
+            rounded = self.quantization_aware(trained)
         for stage, made, section, epochs in (
             ("train", trained, recipe.optimizer, recipe.training.epochs),
             (
@@ -216,7 +141,7 @@ class Pipeline:
                 recipe.quantization.epochs,
             ),
         ):
-            if not epochs:
+            if not epochs or not made:
                 continue
             model, _ = trainer.enter(stage, partial(_untrained, made))
             trainer.compile(model, section.learning_rate, epochs=1)
@@ -272,33 +197,54 @@ class Pipeline:
             trained,
             self.task.calibration_batches(),
             calibration_batches=section.calibration_batches,
-            skip=quantization.ATTENTION_OPS if section.float_attention else (),
+            skip=(
+                *section.skip,
+                *(
+                    quantization.ATTENTION_OPS
+                    if section.float_attention
+                    else ()
+                ),
+            ),
         )
 
-    def export(self, pruned: keras.Model, quantized: keras.Model) -> None:
-        """Write the files that are deployed, and verify them."""
-        path, section = self.folder.path, self.recipe.export
-        checkpoint.save(pruned, path / MODEL)
-        checkpoint.save(plain(quantized), path / QUANTIZED_MODEL)
+    def export(
+        self, pruned: keras.Model, quantized: keras.Model | None
+    ) -> None:
+        """Write the files that are deployed, and verify the last of them."""
+        path, section, run = (
+            self.folder.path,
+            self.recipe.export,
+            self.folder.run,
+        )
+        checkpoint.save(plain(pruned), path / MODEL)
         with self.console.status("Exporting and verifying ..."):
             if not (path / "saved_model").exists():
                 export.to_saved_model(pruned, path / "saved_model")
-            export.to_tflite(pruned, path / FLOAT32)
-            audit = export.to_tflite(
-                quantized, path / INT8, allow_float=section.allow_float
-            )
+            audit = export.to_tflite(pruned, path / FLOAT32)
+            last, file = pruned, FLOAT32
+            if quantized:
+                checkpoint.save(plain(quantized), path / QUANTIZED_MODEL)
+                audit = export.to_tflite(
+                    quantized, path / INT8, allow_float=section.allow_float
+                )
+                last, file = quantized, INT8
             verification = export.verify(
-                quantized, path / INT8, self.task.batches("test")
+                last, path / file, self.task.batches("test")
             )
-            golden.write(path, pruned, path / INT8, self.task.inputs("test"))
-        self.folder.run["verification"] = dataclasses.asdict(verification)
-        self.folder.run["int8_operations"] = len(audit.operations)
-        self.folder.run["float_operations"] = [
+            inputs = self.task.inputs("test")
+            if quantized and isinstance(inputs, np.ndarray):
+                golden.write(path, pruned, path / INT8, inputs)
+        run["verification"] = dataclasses.asdict(verification)
+        run["operations"] = len(audit.operations)
+        run["float_operations"] = [
             f"{op.name} at {op.layer}" for op in audit.float_operations
         ]
 
     def measure(
-        self, trained: keras.Model, pruned: keras.Model, quantized: keras.Model
+        self,
+        trained: keras.Model,
+        pruned: keras.Model,
+        quantized: keras.Model | None,
     ) -> list[Stage]:
         """Return the rows of the result table."""
         path = self.folder.path
@@ -309,10 +255,13 @@ class Pipeline:
                 ("pruned", pruned, MODEL),
                 ("quantization-aware", quantized, QUANTIZED_MODEL),
             )
+            if model
         ]
         files = {"float32 .tflite": FLOAT32, "int8 .tflite": INT8}
+        if not quantized:
+            del files["int8 .tflite"]
         with self.console.status("Measuring latency ..."):
-            measured, self.int8_outputs = file_stages(
+            measured, self.outputs = file_stages(
                 {name: path / file for name, file in files.items()},
                 self.task,
                 num_threads=self.recipe.export.num_threads,

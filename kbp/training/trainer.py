@@ -139,7 +139,8 @@ class Trainer:
             slower = self.folder.run["slower"].get(stage, 1.0)
             return model, {**state, "slower": slower}
 
-        return self.enter(stage, found)
+        model, state = self.enter(stage, found)
+        return self.task.restored(model), state
 
     def precision(self, stage: str) -> str:
         """Return a stage's dtype policy; fake quantization needs float32."""
@@ -214,9 +215,8 @@ class Trainer:
                     new.assign(old)
             model.compile(
                 optimizer,
-                self.task.loss,
-                metrics=self.task.metrics(),
                 steps_per_execution=steps_per_execution,
+                **self.task.compile_options(),
             )
         distribution.prepare(
             model,

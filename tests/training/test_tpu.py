@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import os
+from functools import partial
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from kbp import zoo
 from kbp.__main__ import main
 from kbp.errors import UserError
 from kbp.recipes import Recipe
+from kbp.tasks import make_task
 from kbp.training.distribution import tpu
 from kbp.training.pipeline import Pipeline
 
@@ -90,7 +92,7 @@ def test_every_entry_of_the_zoo_compiles(entry, device):
         pipeline = Pipeline(
             recipe,
             None,
-            os.environ.get("KBP_DATA"),
+            partial(make_task, recipe, os.environ.get("KBP_DATA")),
             Console(file=io.StringIO()),
         )
     except UserError as error:

@@ -1,0 +1,303 @@
+"""A person's own Keras model: pruned, quantized, exported and measured."""
+
+import hashlib
+import io
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+
+from kbp import export, graph, quantization
+from kbp._compat import compiled_with
+from kbp._utils import run_files
+from kbp._utils.examples import shapes_of
+from kbp.data.feeds import ArrayFeed, Feed, element, feed, in_memory
+from kbp.data.formats.arrays import FeedSplits
+from kbp.recipes.recipe import Recipe
+from kbp.reports import report
+from kbp.reports.stage import Stage
+from kbp.tasks.own_model import OwnModel
+from kbp.training import checkpoint
+from kbp.training.runs import run_task
+from kbp.training.workdir import read_run
+
+
+class Compressed:
+    """What `compress` made; a notebook shows its table.
+
+    Args:
+        folder: of the results.
+
+    Attributes:
+        folder: of the results.
+        paths: of the files there, by what they are: `"report"`,
+            `"saved_model"`, `"float32"`, `"int8"` and the Keras models.
+        stages: rows of the table: score, parameters, size and latency of the
+            model at each stage.
+        run: all that is known of the run, as in `run.json`.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        names = {
+            "model": run_files.MODEL,
+            "quantized_model": run_files.QUANTIZED_MODEL,
+            "float32": run_files.FLOAT32,
+            "int8": run_files.INT8,
+            "saved_model": "saved_model",
+            "report": "report.html",
+        }
+        self.paths = {
+            name: folder / file
+            for name, file in names.items()
+            if (folder / file).exists()
+        }
+        self.run: dict[str, Any] = read_run(folder) or {}
+        self.stages = [Stage(**row) for row in self.run["stages"]]
+
+    @cached_property
+    def model(self) -> keras.Model:
+        """The float model as it was pruned."""
+        return checkpoint.load(self.paths["model"])
+
+    @cached_property
+    def quantized_model(self) -> keras.Model:
+        """The model with fake quantization, to train on or export again."""
+        return checkpoint.load(self.paths["quantized_model"])
+
+    def __str__(self) -> str:
+        console = Console(file=io.StringIO(), width=100)
+        console.print(report.result_table(self.stages, self.run))
+        console.print(report.facts(self.run))
+        return console.file.getvalue()  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        return f"Compressed({str(self.folder)!r})\n{self}"
+
+    def _repr_html_(self) -> str:
+        return report.as_html(self.stages, self.run)
+
+
+def compress(
+    model: keras.Model,
+    train: Any,
+    validation: Any = None,
+    test: Any = None,
+    *,
+    sparsity: float | Mapping[str, Any] | None = None,
+    quantize: bool = True,
+    epochs: int | None = None,
+    quantization_epochs: int = 2,
+    learning_rate: float = 1e-3,
+    batch_size: int = 32,
+    skip: Sequence[str] = (),
+    allow_float: Sequence[str] = (),
+    loss: Any = None,
+    metrics: Any = None,
+    workdir: str | Path | None = None,
+    seed: int = 0,
+    console: Console | None = None,
+) -> Compressed:
+    """Walk the whole road with a Keras model of your own.
+
+    The model trains on while its masks close, loses what was pruned, trains on
+    in fake eight bits, and is exported, verified and measured, as by a recipe:
+    with the same checkpoints, table and `report.html`. Stopped, the same call
+    continues from the last checkpoint; finished, it shows the results.
+
+    Args:
+        model: a compiled functional or Sequential model, which is left as it
+            is. A class with a `train_step` of its own trains by it.
+        train: examples with targets, in any form that `fit` takes: arrays, a
+            `tf.data.Dataset`, a `keras.utils.PyDataset`, a generator or a
+            function that makes one. A generator is read into memory. Batches of
+            arrays are a function of seed and step, so that what was stopped
+            ends as if it had not been; data sets must see to that themselves.
+        validation: examples to watch the training on.
+        test: examples to judge every stage on, which are read into memory; by
+            default the validation examples, or every tenth of arrays to train
+            on, which is then taken out of them.
+        sparsity: share of the weights to prune; or keys of a recipe's
+            `[sparsity]`, such as `{"target": 0.5, "granularity": "channel"}`.
+        quantize: whether to train in fake eight bits and write an int8 file.
+        epochs: of training in float; by default 10 with `sparsity`, else 0.
+        quantization_epochs: of training in fake eight bits; 0 to round after
+            training.
+        learning_rate: peak of `HybridOptimizer`'s, a tenth in fake eight bits.
+        batch_size: of arrays, and of data sets of single examples.
+        skip: names of layers to leave in float.
+        allow_float: names of LiteRT's operations or of layers that may stay
+            float in the int8 file.
+        loss: by default that of `compile`.
+        metrics: by default those of `compile`; the first one is the score.
+        workdir: folder for the results, by default `runs/` and the model's
+            name.
+        seed: of the batches and of dropout.
+        console: where progress and the table go.
+
+    Returns:
+        Models, paths and table.
+
+    Raises:
+        ValueError: the model is not compiled, or cannot be pruned or quantized
+            (the message names the layer); the data do not fit it; the folder
+            holds something else. Nothing was written then.
+
+    Example:
+    >>> import io, tempfile, keras, numpy as np, kbp
+    >>> from rich.console import Console
+    >>> x = np.random.default_rng(0).normal(size=(320, 8)).astype("float32")
+    >>> y = (x.sum(axis=1) > 0).astype("int32")
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((8,)),
+    ...         keras.layers.Dense(16, activation="relu"),
+    ...         keras.layers.Dense(2),
+    ...     ]
+    ... )
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> model.compile(kbp.HybridOptimizer(1e-2), loss, metrics=["accuracy"])
+    >>> history = model.fit(x, y, epochs=3, verbose=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = kbp.compress(
+    ...         model,
+    ...         (x, y),
+    ...         workdir=folder,
+    ...         quantization_epochs=0,
+    ...         console=Console(file=io.StringIO()),
+    ...     )
+    ...     sorted(result.paths)[:3]
+    ['float32', 'int8', 'model']
+    >>> [stage.name for stage in result.stages][-1]
+    'int8 .tflite'
+    """
+    compiled = _compiled(model, loss, metrics)
+    splits = _splits(model, train, validation, test, batch_size)
+    if not isinstance(sparsity, Mapping):
+        sparsity = {"target": sparsity or 0.0}
+    if epochs is None:
+        epochs = 10 if sparsity.get("target") else 0
+    recipe = Recipe.parse(
+        {
+            "model": {
+                "architecture": "own_model",
+                "name": model.name,
+                "digest": _digest_of_model(model),
+            },
+            "data": {"name": "arrays", "digest": _digest(splits)},
+            "optimizer": {"learning_rate": learning_rate},
+            "sparsity": dict(sparsity),
+            "training": {
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "seed": seed,
+            },
+            "quantization": {
+                "enabled": quantize,
+                "epochs": quantization_epochs,
+                "learning_rate": learning_rate / 10,
+                "skip": list(skip),
+            },
+            "export": {"allow_float": list(allow_float)},
+        }
+    )
+    folder = Path(workdir or Path("runs") / model.name)
+    if quantize and read_run(folder) is None:
+        _rehearse(model, splits, recipe)
+    run_task(
+        recipe,
+        partial(OwnModel, recipe, splits, model, compiled),
+        folder,
+        resume=True,
+        console=console or Console(),
+    )
+    return Compressed(folder)
+
+
+def _compiled(model: keras.Model, loss: Any, metrics: Any) -> dict[str, Any]:
+    """Return what to compile the stages with."""
+    graph.as_functional(model)  # what cannot be rewritten is named first
+    found = compiled_with(model) if model.compiled else {}
+    given = {"loss": loss, "metrics": metrics}
+    found |= {key: value for key, value in given.items() if value is not None}
+    if found.get("loss") is None:
+        raise ValueError(
+            f"Model {model.name} is not compiled with a loss. Compile it, or "
+            "give `loss` and `metrics`."
+        )
+    return {"metrics": None, **found}
+
+
+def _splits(
+    model: keras.Model, train: Any, validation: Any, test: Any, batch_size: int
+) -> FeedSplits:
+    shapes = shapes_of(model)
+    read = partial(feed, shapes=shapes, batch_size=batch_size)
+    training = read(train, what="The training data")
+    watched: Feed | tuple[()] = ()
+    if validation is not None:
+        watched = read(validation, what="The validation data")
+    if test is not None:
+        judged = in_memory(read(test, what="The test data"))
+    elif watched:
+        judged = in_memory(watched)
+    elif isinstance(training, ArrayFeed):
+        tenth = np.arange(len(training)) % 10 == 9
+        judged = training.take(np.flatnonzero(tenth))
+        training = training.take(np.flatnonzero(~tenth))
+    else:
+        raise ValueError(
+            "Argument `test` or `validation` must be examples, where the "
+            "training data are a data set and no arrays."
+        )
+    if not len(judged):
+        raise ValueError(
+            f"The training data hold {len(training)} examples, of which none "
+            "can be set apart; give `test`."
+        )
+    (first, *_) = shapes.values()
+    return FeedSplits(training, watched, judged, first)
+
+
+def _rehearse(model: keras.Model, splits: FeedSplits, recipe: Recipe) -> None:
+    """Raise now, and not after the training, what the int8 export would."""
+    examples = splits.train.batches(recipe.training.batch_size)
+    rounded = quantization.quantize_aware(
+        model,
+        examples,
+        calibration_batches=1,
+        skip=recipe.quantization.skip,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        export.to_tflite(
+            rounded,
+            Path(folder) / run_files.INT8,
+            allow_float=recipe.export.allow_float,
+        )
+
+
+def _digest(splits: FeedSplits) -> str:
+    """Return what tells examples from others."""
+    found = hashlib.sha256()
+    for examples in (splits.train, splits.validation, splits.test):
+        found.update(str(len(examples)).encode())
+        if isinstance(examples, ArrayFeed):
+            held = element(examples.arrays, examples.names)
+            for array in map(np.asarray, keras.tree.flatten(held)):
+                found.update(f"{array.dtype}{array.shape}".encode())
+                found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:16]
+
+
+def _digest_of_model(model: keras.Model) -> str:
+    found = hashlib.sha256()
+    for layer in graph.flatten(model).layers:
+        found.update(f"{type(layer).__name__} {layer.name}".encode())
+    for weight in model.weights:
+        found.update(np.ascontiguousarray(weight).tobytes())
+    return found.hexdigest()[:16]

@@ -1,0 +1,120 @@
+"""Runs: a recipe or a task from data to report, in a folder."""
+
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from kbp.recipes.recipe import Recipe
+from kbp.reports import report
+from kbp.reports.stage import ResultTable, Stage
+from kbp.tasks import Task, make_task
+from kbp.training import distribution
+from kbp.training.pipeline import Pipeline
+from kbp.training.workdir import WorkDir
+
+
+def run(
+    recipe: Recipe,
+    workdir: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+) -> list[Stage]:
+    """Run a recipe from data to report and leave everything in a folder.
+
+    Args:
+        recipe: what to do.
+        workdir: folder for the results; see `WorkDir` for who may write.
+        data_dir: folder of the data sets that are read from files.
+        resume: continue the unfinished run in `workdir` from its last
+            checkpoint, or show the finished one.
+        console: where progress and the result table go.
+
+    Returns:
+        The rows of the result table.
+
+    Raises:
+        UserError: recipe, folder or data do not fit; nothing was written.
+        FloatingPointError: the gradients became infinite or NaN, and did so
+            again at a tenth of the learning rate.
+
+    Example:
+    >>> import io, tempfile
+    >>> import kbp
+    >>> from rich.console import Console
+    >>> recipe = kbp.recipes.Recipe.parse(
+    ...     {
+    ...         "model": {"width": 8, "num_scales": 2},
+    ...         "data": {"image_size": 8},
+    ...         "training": {"epochs": 0},
+    ...         "quantization": {"epochs": 0},
+    ...         "export": {"benchmark_rounds": 1},
+    ...     }
+    ... )
+    >>> console = Console(file=io.StringIO())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     stages = kbp.training.run(recipe, folder, console=console)
+    >>> [stage.name for stage in stages][-2:]
+    ['float32 .tflite', 'int8 .tflite']
+    """
+    return run_task(
+        recipe,
+        partial(make_task, recipe, data_dir),
+        workdir,
+        resume=resume,
+        console=console or Console(),
+    )
+
+
+def run_task(
+    recipe: Recipe,
+    make: Callable[[], Task],
+    workdir: str | Path,
+    *,
+    resume: bool,
+    console: Console,
+) -> list[Stage]:
+    """Run a task from data to report, see `run`.
+
+    Args:
+        recipe: what to do.
+        make: `make() -> task`, called when the devices are set up.
+        workdir: folder for the results.
+        resume: continue an unfinished run, or show a finished one.
+        console: where progress and the result table go.
+    """
+    if not distribution.is_chief(recipe.training.strategy):
+        run_as_worker(recipe, make, console)
+        return []
+    folder = WorkDir(workdir, recipe, resume=resume)
+    if not folder.finished:
+        pipeline = Pipeline(recipe, folder, make, console)
+        with folder, pipeline.trainer.stopping:
+            pipeline.run()
+    stages = [Stage(**row) for row in folder.run["stages"]]
+    console.print(report.result_table(stages, folder.run))
+    for heading, table in folder.run.get("tables", {}).items():
+        console.print(report.as_rich(heading, ResultTable(**table)))
+    console.print(report.facts(folder.run))
+    console.print(
+        f"Everything is in {folder.path}/: open report.html there.",
+        markup=False,
+        soft_wrap=True,
+    )
+    return stages
+
+
+def run_as_worker(
+    recipe: Recipe, make: Callable[[], Task], console: Console
+) -> None:
+    """Train as one of the chief's workers, and leave nothing behind."""
+    with tempfile.TemporaryDirectory(prefix="kbp-worker-") as own:
+        folder = WorkDir(Path(own) / "run", recipe, resume=False)
+        pipeline = Pipeline(recipe, folder, make, console)
+        with folder, pipeline.trainer.stopping:
+            pipeline.train()
+    console.print("Trained. The results are where the chief runs.")

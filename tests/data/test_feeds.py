@@ -1,0 +1,142 @@
+"""Examples of a person's own, read as often as training asks for them."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kbp.data import feeds
+from kbp.data.feeds import ArrayFeed, StreamFeed, feed, in_memory
+
+X = np.arange(20, dtype="float32").reshape(10, 2)
+Y = np.arange(10)
+W = np.linspace(1, 2, 10)
+SHAPES = {"row": (2,)}
+
+
+class Pieces(keras.utils.PyDataset):
+    epochs = 0
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        part = slice(4 * index, 4 * index + 4)
+        return X[part], Y[part]
+
+    def on_epoch_end(self):
+        self.epochs += 1
+
+
+def pieces():
+    yield from (Pieces()[index] for index in range(3))
+
+
+FORMS = {
+    "arrays": lambda: (X, Y),
+    "examples": lambda: tf.data.Dataset.from_tensor_slices((X, Y)),
+    "batches": lambda: tf.data.Dataset.from_tensor_slices((X, Y)).batch(3),
+    "PyDataset": Pieces,
+    "function": lambda: pieces,
+    "generator": pieces,
+    "list": lambda: list(pieces()),
+}
+
+
+def make(form):
+    return feed(FORMS[form](), SHAPES, "The data", batch_size=4)
+
+
+def together(batches):
+    return [np.concatenate(x) for x in zip(*batches, strict=True)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_all_examples_again_and_again(form):
+    made = make(form)
+    assert len(made) == 10
+    for _ in range(2):
+        x, y = together(made.batches(4).as_numpy_iterator())
+        np.testing.assert_array_equal(x, X)
+        np.testing.assert_array_equal(np.ravel(y), Y)
+    held = in_memory(made)
+    np.testing.assert_array_equal(held.arrays.inputs[0], X)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_training_batches_go_on_from_a_step(form):
+    made = make(form)
+    steps = made.steps(4)
+
+    def some(start, count):
+        batches = made.training(4, seed=3, start_step=start)
+        return [x for x, _ in batches.take(count).as_numpy_iterator()]
+
+    whole = some(0, 2 * steps + 1)
+    for old, new in zip(
+        whole[steps + 1 :], some(steps + 1, steps), strict=True
+    ):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_arrays_are_shuffled_and_data_sets_are_not():
+    arrays = make("arrays").training(10, seed=0, start_step=0)
+    first, second = (y.ravel() for _, y in arrays.take(2).as_numpy_iterator())
+    assert sorted(first) == sorted(second) == list(Y)
+    assert list(first) != list(second)
+    stream = make("batches").training(4, seed=0, start_step=0)
+    _, y = together(stream.take(4).as_numpy_iterator())
+    np.testing.assert_array_equal(y, Y)
+
+
+def test_weights_and_named_inputs_stay_with_their_examples():
+    shapes = {"a": (2,), "b": (1,)}
+    made = feed(({"b": X[:, :1], "a": X}, Y, W), shapes, "The data")
+    for inputs, y, weight in made.training(5, seed=1, start_step=0).take(2):
+        np.testing.assert_array_equal(inputs["a"][:, :1], inputs["b"])
+        np.testing.assert_array_equal(inputs["a"][:, 0] / 2, y[:, 0])
+        np.testing.assert_allclose(weight[:, 0], 1 + y[:, 0] / 9)
+
+
+def test_a_data_set_hears_of_the_end_of_each_epoch():
+    data = Pieces()
+    made = feed(data, SHAPES, "The data")
+    assert isinstance(made, StreamFeed)
+    list(made.training(4, seed=0, start_step=0).take(7))
+    assert data.epochs >= 2
+
+
+def test_taken_examples_are_those_of_the_indices():
+    made = make("arrays")
+    assert isinstance(made, ArrayFeed)
+    np.testing.assert_array_equal(
+        made.take(np.array([7, 2])).arrays.targets.ravel(), [7, 2]
+    )
+
+
+def test_a_generator_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr(feeds, "memory", lambda: 10_000)
+
+    def endless():
+        while True:
+            yield X, Y
+
+    with pytest.raises(ValueError, match="half of the memory, or have no end"):
+        feed(endless(), SHAPES, "The data")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (X, "The data hold no targets"),
+        ([X], "The data hold no targets"),
+        (tf.data.Dataset.from_tensor_slices(X), "hold no targets"),
+        ((X[:0], Y[:0]), "hold no examples"),
+        ([], "hold no example"),
+        (lambda: iter([]), "hold no example"),
+    ],
+    ids=range(6),
+)
+def test_what_cannot_train_is_named(data, message):
+    with pytest.raises(ValueError, match=message):
+        feed(data, SHAPES, "The data")

@@ -1,0 +1,251 @@
+"""A person's own model and data, on the whole road by one call."""
+
+import io
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+from rich.console import Console
+from sklearn.datasets import load_digits
+
+import kbp
+
+IMAGES, LABELS = load_digits(return_X_y=True)
+IMAGES = (IMAGES.reshape(-1, 8, 8, 1) / 16).astype("float32")
+TRAIN = IMAGES[:640], LABELS[:640]
+TEST = IMAGES[1500:], LABELS[1500:]
+QUICK = {"quantization_epochs": 0, "batch_size": 64}
+STEPS = []
+
+
+class Counting(keras.Model):
+    def train_step(self, data):
+        STEPS.append(1)
+        return super().train_step(data)
+
+
+def share_right(y_true, y_pred):
+    y_true = keras.ops.reshape(y_true, (-1,))
+    return keras.ops.equal(keras.ops.argmax(y_pred, -1), y_true)
+
+
+def build(kind=keras.Model):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Conv2D(16, 3, activation="relu", name="first")(inputs)
+    x = layers.Conv2D(16, 3, activation="relu", name="second")(x)
+    x = layers.Dropout(0.1)(layers.Flatten()(x))
+    outputs = layers.Dense(10, activation="softmax", name="last")(x)
+    model = kind(inputs, outputs, name="mine")
+    model.compile(
+        "adam", "sparse_categorical_crossentropy", metrics=[share_right]
+    )
+    return model
+
+
+@pytest.fixture(scope="module")
+def trained():
+    model = build()
+    model.fit(*TRAIN, epochs=4, batch_size=32, verbose=0)
+    return model
+
+
+def compress(model, *data, **options):
+    console = Console(file=io.StringIO())
+    return kbp.compress(model, *data, console=console, **QUICK | options)
+
+
+def test_a_pruned_int8_file_is_judged_by_ones_own_metric(trained, tmp_path):
+    before = trained.get_weights()
+    result = compress(
+        trained,
+        TRAIN,
+        test=TEST,
+        sparsity={"target": 0.5, "granularity": "channel"},
+        epochs=3,
+        quantization_epochs=1,
+        workdir=tmp_path / "run",
+    )
+    for old, new in zip(before, trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)  # left as it is
+    first, *_, whole, small = result.stages
+    assert small.parameters < 0.7 * first.parameters
+    outputs = kbp.export.Runner(result.paths["int8"]).predict(TEST[0])
+    right = np.mean(outputs.argmax(axis=-1) == TEST[1])
+    assert small.score == pytest.approx(right)
+    assert right > 0.75
+    assert small.score > whole.score - 0.02  # six of 297 digits
+    assert result.run["metric"] == "share_right"
+    assert "share_right" in str(result)
+    assert "<td>int8 .tflite</td>" in result._repr_html_()
+    report = result.paths["report"].read_text()
+    assert "<h1>mine on arrays</h1>" in report
+    assert "loss" in report
+    predicted = result.model.predict(TEST[0], verbose=0).argmax(axis=-1)
+    assert np.mean(predicted == TEST[1]) == pytest.approx(
+        result.stages[1].score
+    )
+    check = kbp.export.verify(
+        result.quantized_model, result.paths["int8"], TEST
+    )
+    assert check.within_one > 0.99
+
+
+def test_a_stopped_call_ends_as_if_it_had_not_been(trained, tmp_path):
+    options = {"sparsity": 0.5, "epochs": 3, "batch_size": 128}
+    whole = compress(trained, TRAIN, workdir=tmp_path / "a", **options)
+
+    model = keras.Model(trained.input, trained.output, name="mine")
+    model.compile("adam", trained.loss, metrics=[share_right])
+    epochs = []
+
+    class Once(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            epochs.append(epoch)
+            if epochs == [0, 1, 2]:
+                raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        own = kbp.training.trainer.Trainer.callbacks
+
+        def callbacks(self, *arguments):
+            return [*own(self, *arguments), Once()]
+
+        patch.setattr(kbp.training.trainer.Trainer, "callbacks", callbacks)
+        with pytest.raises(KeyboardInterrupt):
+            compress(model, TRAIN, workdir=tmp_path / "b", **options)
+        resumed = compress(model, TRAIN, workdir=tmp_path / "b", **options)
+    assert epochs == [0, 1, 2, 2]
+    for old, new in zip(
+        whole.model.get_weights(), resumed.model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(old, new)
+    assert resumed.run["resumed"]
+    # Finished, the call shows the results and trains no more.
+    again = compress(model, TRAIN, workdir=tmp_path / "b", **options)
+    assert again.stages == resumed.stages
+    with pytest.raises(ValueError, match=r"different: data\.digest"):
+        compress(model, TEST, workdir=tmp_path / "b", **options)
+
+
+class Pieces(keras.utils.PyDataset):
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        part = slice(128 * index, 128 * index + 128)
+        return TRAIN[0][part], TRAIN[1][part]
+
+
+@pytest.mark.parametrize(
+    "train",
+    [Pieces(), (*TRAIN, np.ones(len(TRAIN[0])))],
+    ids=["PyDataset", "weights"],
+)
+def test_every_form_of_data_trains(trained, train, tmp_path):
+    result = compress(
+        trained, train, TEST, sparsity=0.2, epochs=1, workdir=tmp_path / "run"
+    )
+    assert result.stages[-1].score > 0.7
+    assert result.run["kernel_sparsity"] > 0.05
+
+
+def test_ones_own_train_step_trains_every_stage(tmp_path):
+    model = build(Counting)
+    STEPS.clear()
+    model.run_eagerly = True
+    result = compress(
+        model, TRAIN, epochs=1, quantization_epochs=1, workdir=tmp_path / "run"
+    )
+    # Once when Keras traces the step of each stage, at least.
+    assert len(STEPS) >= 2
+    assert type(result.model) is not Counting  # to be deployed anywhere
+
+
+def test_several_inputs_and_outputs_are_compressed(tmp_path):
+    image = keras.Input((8, 8, 1), name="image")
+    side = keras.Input((2,), name="side")
+    x = layers.Concatenate()([layers.Flatten()(image), side])
+    x = layers.Dense(16, activation="relu")(x)
+    x = layers.Dense(16, activation="relu")(x)
+    model = keras.Model(
+        {"image": image, "side": side},
+        {
+            "digit": layers.Dense(10, name="digit")(x),
+            "odd": layers.Dense(1, name="odd")(x),
+        },
+    )
+    model.compile(
+        "adam",
+        {
+            "digit": keras.losses.SparseCategoricalCrossentropy(True),
+            "odd": keras.losses.BinaryCrossentropy(from_logits=True),
+        },
+        metrics={"digit": "accuracy", "odd": "mae"},
+    )
+    count = len(TRAIN[0])
+    data = (
+        {"side": np.ones((count, 2), "float32"), "image": TRAIN[0]},
+        {"digit": TRAIN[1], "odd": TRAIN[1][:, None] % 2},
+    )
+    result = compress(
+        model,
+        data,
+        sparsity=0.5,
+        epochs=8,
+        learning_rate=1e-2,
+        workdir=tmp_path / "run",
+    )
+    assert result.run["metric"] == "digit_accuracy"
+    assert result.stages[-1].score > 0.5  # by chance 0.1
+
+
+def test_without_quantization_there_is_a_float_file(trained, tmp_path):
+    result = compress(
+        trained,
+        TRAIN,
+        quantize=False,
+        sparsity=0.5,
+        epochs=1,
+        workdir=tmp_path / "run",
+    )
+    assert "int8" not in result.paths
+    assert [stage.name for stage in result.stages] == [
+        *("trained", "pruned", "float32 .tflite")
+    ]
+    assert "float32 file: " in str(result)
+
+
+@pytest.mark.parametrize(
+    ("options", "data", "message"),
+    [
+        ({}, (IMAGES,), "training data hold no targets"),
+        ({}, ((IMAGES[..., 0], LABELS),), r"without the last axis"),
+        ({}, ([],), "training data hold no example"),
+        ({}, (TRAIN, (IMAGES[0], 3)), "validation data must be"),
+        ({}, (Pieces(),), "`test` or `validation` must be examples"),
+        (
+            {},
+            (tf.data.Dataset.from_tensor_slices(TRAIN).repeat(),),
+            "repeat without end",
+        ),
+        ({"sparsity": 1.5}, (TRAIN,), "sparsity.target must be less than 1"),
+        ({"sparsity": {"goal": 0.5}}, (TRAIN,), "unknown key sparsity.goal"),
+        ({"skip": ["third"]}, (TRAIN,), "`skip` names no layer.*'third'"),
+        ({"batch_size": 1000}, (TRAIN,), "batch_size must be at most the 576"),
+    ],
+)
+def test_wrong_arguments_leave_nothing(
+    trained, tmp_path, options, data, message
+):
+    with pytest.raises(ValueError, match=message):
+        compress(trained, *data, workdir=tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_without_a_loss_is_named(tmp_path):
+    model = kbp.graph.plain(build())
+    with pytest.raises(ValueError, match="mine is not compiled with a loss"):
+        compress(model, TRAIN, workdir=tmp_path / "run")
