@@ -151,9 +151,10 @@ def _title(recipe: dict[str, Any]) -> str:
 
 
 def facts(run: dict[str, Any]) -> str:
-    """Return what else there is to say of a run, in two lines."""
+    """Return what else there is to say of a run, in a few lines."""
     check, floats = run["verification"], run["float_operations"]
     threads = run["recipe"]["export"]["num_threads"]
+    warnings = "".join(f"Warning: {x}\n" for x in run["warnings"])
     file, model = "float32", "Keras"
     if run["recipe"]["quantization"]["enabled"]:
         file, model = "int8", "fake-quantized"
@@ -163,6 +164,7 @@ def facts(run: dict[str, Any]) -> str:
         f"them float; {check['within_one']:.2%} of its outputs within "
         f"{NEAR[check['unit']]} of the {model} model (largest "
         f"difference {check['maximum']:.3g}).\n"
+        f"{warnings}"
         f"Latency is that of one example at {threads} thread"
         f"{'s' if threads > 1 else ''}. {_circumstances(run)}"
     )

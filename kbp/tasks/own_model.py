@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from kbp import graph
 from kbp._utils.examples import BATCH_SIZE
-from kbp.data.feeds import element
+from kbp.data.feeds import ArrayFeed, element
 from kbp.data.formats.arrays import FeedSplits
+from kbp.data.leaks import shared_examples
 from kbp.tasks.registry import format_score, register_task
 from kbp.tasks.task import Task
 
@@ -111,6 +112,18 @@ class OwnModel(Task):
     def figures(self, outputs: Any) -> dict[str, str]:
         return {}
 
+    def warnings(self) -> list[str]:
+        held = {
+            name: examples
+            for name in ("train", "validation", "test")
+            if isinstance(examples := getattr(self.splits, name), ArrayFeed)
+        }
+        if held.get("validation") is held["test"]:  # on purpose
+            del held["validation"]
+        return shared_examples(
+            {name: _rows(examples) for name, examples in held.items()}
+        )
+
     def training_batches(
         self, *, seed: int, start_step: int = 0
     ) -> tf.data.Dataset:
@@ -131,3 +144,10 @@ class OwnModel(Task):
     def inputs(self, split: str) -> Any:
         feed = getattr(self.splits, split)
         return element(feed.arrays, feed.names)[0]
+
+
+def _rows(examples: ArrayFeed) -> np.ndarray:
+    """Return all inputs of each example as one row."""
+    count = len(examples)
+    parts = [x.reshape(count, -1) for x in examples.arrays.inputs]
+    return np.concatenate(parts, axis=1)

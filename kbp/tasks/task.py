@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kbp import data
+from kbp.data.leaks import absent_classes, shared_examples
 from kbp.data.splits import Augment, Tensor
 from kbp.errors import UserError
 from kbp.reports.stage import ResultTable
@@ -159,6 +160,27 @@ class Task(ABC):
         Args:
             outputs: of the int8 file, for the test examples.
         """
+
+    def warnings(self) -> list[str]:
+        """Return sentences about what is wrong with the splits.
+
+        Raises:
+            UserError: nothing could be learned about a class.
+        """
+        parts = {
+            name: getattr(self.splits, name)
+            for name in ("train", "validation", "test")
+        }
+        labels = {name: part.labels for name, part in parts.items()}
+        absent: list[str] = []
+        names = self.splits.class_names
+        if names and labels["train"].ndim == 1:
+            taught = {"train": labels.pop("train")}
+            for sentence in absent_classes(taught, names):
+                raise UserError(f"[data] {sentence} Nothing could be learned.")
+            absent = absent_classes(labels, names)
+        inputs = {name: part.inputs for name, part in parts.items()}
+        return absent + shared_examples(inputs)
 
     def training_batches(
         self, *, seed: int, start_step: int = 0

@@ -10,6 +10,7 @@ from typing import Any, cast
 import keras
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from kbp import export, quantization, sparsity
 from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
@@ -56,6 +57,7 @@ class Pipeline:
         self.strategy = distribution.create_strategy(recipe.training.strategy)
         distribution.check_batch_size(recipe.training.batch_size, self.strategy)
         self.task = make()
+        self.warnings = self.task.warnings()
         self.check_steps()
         self.trainer = Trainer(self.task, self.folder, self.strategy, console)
         self.trainer.validation()  # whose parts may not fit the replicas
@@ -100,6 +102,7 @@ class Pipeline:
         run["seconds"] = time.perf_counter() - start
         run["peak_memory_bytes"] = _peak_memory()
         run["metric"] = self.task.metric
+        run["warnings"] = self.warnings
         report.write(self.folder.path, self.task, run, stages, self.outputs)
         self.folder.finished = True
 
@@ -108,6 +111,8 @@ class Pipeline:
         self.console.print(
             f"{self.task.describe()}; {distribution.describe(self.strategy)}"
         )
+        for sentence in self.warnings:
+            self.console.print(f"[yellow]Warning:[/] {escape(sentence)}")
         with distribution.together(self.strategy):
             return self.stages()
 

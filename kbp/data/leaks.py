@@ -1,0 +1,78 @@
+"""What makes a score look better than it is: examples of two splits."""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+
+SPLITS = ("train", "validation", "test")
+
+
+def shared_examples(parts: Mapping[str, np.ndarray]) -> list[str]:
+    """Say which splits have examples in common, value by value.
+
+    Args:
+        parts: inputs of each split, `(examples, ...)`.
+
+    Returns:
+        A sentence for each two splits that share examples.
+
+    Example:
+    >>> import numpy as np
+    >>> from kbp.data.leaks import shared_examples
+    >>> rows = np.arange(12).reshape(6, 2)
+    >>> (sentence,) = shared_examples({"train": rows[:4], "test": rows[3:]})
+    >>> sentence.partition(":")[0]
+    '1 of 3 test examples is in the train split too (number 0)'
+    """
+    found = []
+    seen: dict[str, set[bytes]] = {}
+    for name in SPLITS:
+        if name not in parts or not len(parts[name]):
+            continue
+        digests = [_digest(example) for example in parts[name]]
+        for other, known in seen.items():
+            both = [i for i, digest in enumerate(digests) if digest in known]
+            if both:
+                found.append(
+                    f"{len(both)} of {len(digests)} {name} examples "
+                    f"{'is' if len(both) == 1 else 'are'} in the {other} split "
+                    f"too ({'' if len(both) == 1 else 'the first is '}number "
+                    f"{both[0]}): the score flatters the model."
+                )
+        seen[name] = set(digests)
+    return found
+
+
+def absent_classes(
+    parts: Mapping[str, np.ndarray], names: tuple[str, ...]
+) -> list[str]:
+    """Say which splits have no example of a class.
+
+    Args:
+        parts: labels of each split, `(examples,)`, whole numbers.
+        names: of the classes.
+
+    Returns:
+        A sentence for each split without some class.
+
+    Example:
+    >>> import numpy as np
+    >>> from kbp.data.leaks import absent_classes
+    >>> absent_classes({"test": np.array([0, 0, 2])}, ("a", "b", "c"))
+    ["The test split has no example of 'b'."]
+    """
+    found = []
+    for name, labels in parts.items():
+        absent = sorted({*range(len(names))} - set(labels.tolist()))
+        if len(labels) and absent:
+            listed = ", ".join(repr(names[index]) for index in absent[:5])
+            more = ", ..." if len(absent) > 5 else ""
+            found.append(f"The {name} split has no example of {listed}{more}.")
+    return found
+
+
+def _digest(example: np.ndarray) -> bytes:
+    return hashlib.blake2b(
+        np.ascontiguousarray(example).tobytes(), digest_size=16
+    ).digest()
