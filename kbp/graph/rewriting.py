@@ -282,7 +282,7 @@ def plain(model: keras.Model) -> keras.Model:
     Layers and weights are shared; saved, it leaves the optimizer out.
 
     Args:
-        model: a functional model.
+        model: a functional or built Sequential model.
 
     Example:
     >>> import keras, kbp
@@ -292,4 +292,7 @@ def plain(model: keras.Model) -> keras.Model:
     >>> kbp.graph.plain(model).compiled
     False
     """
+    if isinstance(model, keras.Sequential):  # which may have no `input`
+        (inputs,), (outputs,) = model.inputs, model.outputs
+        return keras.Model(inputs, outputs, name=model.name)
     return keras.Model(model.input, model.output, name=model.name)

@@ -183,13 +183,8 @@ def compress(
     if epochs is None:
         epochs = 10 if sparsity.get("target") else 0
     recipe = Recipe.parse(
-        {
-            "model": {
-                "architecture": "own_model",
-                "name": model.name,
-                "digest": _digest_of_model(model),
-            },
-            "data": {"name": "arrays", "digest": _digest(splits)},
+        _identity(model, splits)
+        | {
             "optimizer": {"learning_rate": learning_rate},
             "sparsity": dict(sparsity),
             "training": {
@@ -217,6 +212,20 @@ def compress(
         console=console or Console(),
     )
     return Compressed(folder)
+
+
+def _identity(
+    model: keras.Model, splits: FeedSplits
+) -> dict[str, dict[str, Any]]:
+    """Return the sections of a recipe that tell model and data from others."""
+    return {
+        "model": {
+            "architecture": "own_model",
+            "name": model.name,
+            "digest": _digest_of_model(model),
+        },
+        "data": {"name": "arrays", "digest": _digest(splits)},
+    }
 
 
 def _compiled(model: keras.Model, loss: Any, metrics: Any) -> dict[str, Any]:

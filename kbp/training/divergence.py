@@ -57,9 +57,18 @@ def first_not_finite(model: keras.Model, batch: tuple[Any, ...]) -> str | None:
     inputs, *_ = batch
     if not all(np.isfinite(x).all() for x in keras.tree.flatten(inputs)):
         return "what the data hold"
-    flat = flatten(model)
-    for use in nodes(flat):
-        values = keras.Model(flat.input, use.outputs)(inputs, training=True)
+    uses = nodes(flatten(model))
+    made = {id(x) for use in uses for x in use.outputs}
+    begin = {
+        x.name: x for use in uses for x in use.inputs if id(x) not in made
+    }  # the model's inputs
+    given = keras.tree.flatten(inputs)
+    if isinstance(inputs, dict):
+        given = [inputs[name] for name in begin]
+    for use in uses:
+        values = keras.Model([*begin.values()], use.outputs)(
+            given, training=True
+        )
         if not all(np.isfinite(x).all() for x in keras.tree.flatten(values)):
             return f"layer {use.operation.name}"
     return None
