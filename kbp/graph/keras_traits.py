@@ -289,7 +289,7 @@ _OWN: Rows = {
     **dict.fromkeys((WindowNormalization, WindowStatistics), _UNITS),
     **dict.fromkeys(
         (InverseStandardization, TableEncoding),
-        replace(_UNITS, channels="keep"),
+        replace(_UNITS, whole_range=True, channels="keep"),
     ),
 }
 

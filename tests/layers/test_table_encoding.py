@@ -125,6 +125,22 @@ def test_file_takes_and_gives_units_with_integers_between(
     assert gap.max() < 10 * step
 
 
+def test_largest_values_are_not_cut_off():
+    inputs = keras.Input((1,))
+    encode, units = TableEncoding([0]), InverseStandardization()
+    dense = keras.layers.Dense(1, kernel_initializer="ones")
+    model = keras.Model(inputs, units(dense(encode(inputs))))
+    encode.set_statistics(mean=[0.0], deviation=[1e6])
+    units.set_statistics(mean=[5.0], deviation=[1e-3])
+    # One row of one batch is far out: an average range would lose it.
+    rows = np.linspace(-1e6, 1e6, 80, dtype="float32").reshape(8, 10, 1)
+    rows[3, 4] = 3.5e6
+    rounded = quantize_aware(model, rows)
+    found, expected = (as_numpy(m(rows[3])) for m in (rounded, model))
+    # Twice a step, of the input and of the output.
+    np.testing.assert_allclose(found, expected, atol=2 * 4.5e-3 / 255)
+
+
 def test_pruning_and_shrinking_leave_the_encoding_alone(rows):
     inputs = keras.Input((4,))
     encode = TableEncoding(CATEGORIES)

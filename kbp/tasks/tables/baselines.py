@@ -101,7 +101,7 @@ def remark(
             f"The network is as good as the best baseline, {best}, as far as "
             f"{names} can tell"
         )
-    if _sign(gains[simplest]) >= 0:
+    if gains[simplest].mean() >= 0:
         said += f"; it is no better than the {simplest}"
     return f"{said}."
 

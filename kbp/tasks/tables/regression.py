@@ -38,7 +38,7 @@ class TabularRegression(Tabular):
     """
 
     metric = "RMSE"
-    metric_format = "{:.5g}"
+    metric_format = "{:.6g}"
     sections: ClassVar[dict[str, type]] = {"loss": NumberLossConfig}
     gives = "numbers in the target's own units"
 
