@@ -366,7 +366,8 @@ def test_diabetes_study_is_shipped_within_a_hundredth(tmp_path):
     with (tmp_path / "diabetes.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow([*data.feature_names, "progression"])
-        writer.writerows([*x, y] for x, y in zip(*data[:2], strict=True))
+        pairs = zip(data.data, data.target, strict=True)
+        writer.writerows([*x, y] for x, y in pairs)
     study = Recipe.parse(
         {
             "model": {
