@@ -6,3 +6,4 @@ FLOAT32 = "model_float32.tflite"
 INT8 = "model_int8.tflite"
 GOLDEN = "golden.npz"
 PREDICTIONS = "predictions.svg"
+COLUMNS = "columns.json"  # of a table

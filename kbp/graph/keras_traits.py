@@ -11,8 +11,10 @@ from kbp.graph import integer_limits as limits
 from kbp.graph.traits import LayerTraits
 from kbp.layers import (
     ChannelScale,
+    InverseStandardization,
     NearestUpSampling2D,
     PositionEmbedding,
+    TableEncoding,
     WindowNormalization,
     WindowStatistics,
 )
@@ -269,6 +271,9 @@ _NORMALIZATIONS: Rows = {
     ),
 }
 
+# Between the units of the data, of any range, and a network: they stay in
+# float, and with them inputs of the model that they take, and outputs.
+_UNITS = LayerTraits(rounding="float", open_range=True, float_by_one_input=True)
 _OWN: Rows = {
     ChannelScale: LayerTraits(
         problem=limits.of_channel_scale, channels="channel_scale"
@@ -281,11 +286,10 @@ _OWN: Rows = {
         fuses_relu=True,
         channels="position",
     ),
-    # Between the units of the data, of any range, and a network: they stay in
-    # float, and with them inputs of the model that they take, and outputs.
+    **dict.fromkeys((WindowNormalization, WindowStatistics), _UNITS),
     **dict.fromkeys(
-        (WindowNormalization, WindowStatistics),
-        LayerTraits(rounding="float", open_range=True, float_by_one_input=True),
+        (InverseStandardization, TableEncoding),
+        replace(_UNITS, whole_range=True, channels="keep"),
     ),
 }
 

@@ -56,6 +56,9 @@ class LayerTraits:
             rule covers it.
         fixed_range: the range that LiteRT demands of the result, if it has one
             whatever the data are.
+        whole_range: whether what goes into the layer, and comes out of it, is
+            rounded to the range of all values seen, where a moving average
+            would cut off the largest.
         open_range: whether LiteRT's converter can know no range of the result
             where the layer stays in float.
         float_by_one_input: whether one float input keeps all of the layer in
@@ -101,6 +104,7 @@ class LayerTraits:
     prunable: tuple[str, ...] = ()
     rounding: str | None = None
     fixed_range: tuple[float, float] | None = None
+    whole_range: bool = False
     open_range: bool = False
     float_by_one_input: bool = False
     batch_norm: str | None = None

@@ -9,6 +9,8 @@ from kbp.layers.fusion import FeatureFusion
 from kbp.layers.nearest_up_sampling import NearestUpSampling2D
 from kbp.layers.position import PositionEmbedding
 from kbp.layers.residual import ResidualConv2D, ResidualDense
+from kbp.layers.standardization import InverseStandardization
+from kbp.layers.table_encoding import TableEncoding
 from kbp.layers.transformed import TransformedLayer
 from kbp.layers.transforms.dtm import DTM
 from kbp.layers.transforms.fixed_mask import FixedMask
@@ -25,6 +27,7 @@ __all__ = [
     "DTMDense",
     "FeatureFusion",
     "FixedMask",
+    "InverseStandardization",
     "KernelTransform",
     "NearestUpSampling2D",
     "PathNormBound",
@@ -32,6 +35,7 @@ __all__ = [
     "ResidualConv2D",
     "ResidualDense",
     "SelfAttention",
+    "TableEncoding",
     "TransformedLayer",
     "WindowNormalization",
     "WindowStatistics",

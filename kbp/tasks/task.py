@@ -151,6 +151,15 @@ class Task(ABC):
         """
         return {}
 
+    def files(self) -> dict[str, str]:
+        """Return what users of the models need beside them.
+
+        Returns:
+            Names of files, which are written into the run's folder, and their
+            contents.
+        """
+        return {}
+
     @abstractmethod
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
         """Return headings and SVG texts for the report.

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from kbp import export, quantization, sparsity
+from kbp._utils.files import write_atomically
 from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
 from kbp.errors import UserError
 from kbp.graph import plain
@@ -239,6 +240,8 @@ class Pipeline:
             inputs = self.task.inputs("test")
             if quantized and isinstance(inputs, np.ndarray):
                 golden.write(path, pruned, path / INT8, inputs)
+            for name, content in self.task.files().items():
+                write_atomically(path / name, content)
         run["verification"] = dataclasses.asdict(verification)
         run["operations"] = len(audit.operations)
         run["float_operations"] = [

@@ -55,6 +55,12 @@ CASES = {
         [(5, 6)],
         0,
     ),
+    "table_encoding": (lambda: layers.TableEncoding([0, 3, 0]), [(3,)], 2),
+    "inverse_standardization": (
+        lambda: layers.InverseStandardization(),
+        [(3,)],
+        2,
+    ),
     "window_statistics": (lambda: layers.WindowStatistics(), [(5, 6)], 0),
     "window_normalization": (
         lambda: layers.WindowNormalization(),

@@ -22,6 +22,12 @@ BUILDERS = {
     "transformer": lambda: models.BPTransformer(
         (7, 5), 3, width=8, num_heads=2, dropout=0.2
     ),
+    "mlp": lambda: models.ResidualMLP(
+        (6,), 3, width=8, num_layers=4, dropout=0.2
+    ),
+    "mlp_of_one_layer": lambda: models.ResidualMLP(
+        (6,), 2, width=8, num_layers=1
+    ),
 }
 
 
@@ -82,6 +88,31 @@ def test_two_scales_are_the_definition():
         (None, 8, 8, 4),
         (None, 4, 4, 8),
     ]
+
+
+def test_residual_mlp_is_the_definition():
+    model = models.ResidualMLP((6,), 2, width=5, num_layers=4)
+    x = batch(model).astype("float64")
+    weights = [as_numpy(w).astype("float64") for w in model.weights]
+    pairs = list(zip(weights[::2], weights[1::2], strict=True))
+
+    def relu(a, kernel, bias):
+        return np.maximum(a @ kernel + bias, 0)
+
+    before, a = None, relu(x, *pairs[0])
+    for pair in pairs[1:-1]:
+        added = relu(a, *pair) + (0 if before is None else before)
+        before, a = a, added
+    kernel, bias = pairs[-1]
+    np.testing.assert_allclose(
+        as_numpy(model(x)), a @ kernel + bias, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_half_of_a_residual_mlps_channels_can_go():
+    model = models.ResidualMLP((6,), 2, width=8, num_layers=4)
+    masked = kbp.sparsity.apply_dtm(model, granularity="channel")
+    assert any(True for _ in kbp.sparsity.masked_layers(masked))
 
 
 def test_nested_and_sequential_models_unroll():
@@ -157,6 +188,12 @@ def test_unknown_graph_is_refused():
         (lambda: models.BPTransformer((8, 8), 3, dropout=-1.0), "dropout"),
         (lambda: models.BPTransformer((8, 8), 3, patch_size=3), "patch_size"),
         (lambda: models.BPTransformer((8, 8), 3, head="both"), "head"),
+        (lambda: models.ResidualMLP((8, 8), 3), "input_shape"),
+        (lambda: models.ResidualMLP((None,), 3), "input_shape"),
+        (lambda: models.ResidualMLP((8,), 0), "num_outputs"),
+        (lambda: models.ResidualMLP((8,), 3, width=0), "width"),
+        (lambda: models.ResidualMLP((8,), 3, num_layers=0), "num_layers"),
+        (lambda: models.ResidualMLP((8,), 3, dropout=1.0), "dropout"),
     ],
 )
 def test_wrong_argument_is_named(build, message):

@@ -97,8 +97,18 @@ def find_column(path: str | Path, frame: pd.DataFrame, name: str) -> Any:
     return frame[name]
 
 
+def words(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return a column as text without blanks around it, NaN where none is."""
+    text = column.astype(str).str.strip()
+    return text.mask(column.isna() | text.str.lower().isin(_EMPTY))
+
+
 def numbers(
-    path: str | Path, column: "pd.Series[Any]", *, decimal: str = "."
+    path: str | Path,
+    column: "pd.Series[Any]",
+    *,
+    decimal: str = ".",
+    advice: str = "say which columns hold values, and which one times",
 ) -> np.ndarray:
     """Return a column of numbers, NaN where one is missing.
 
@@ -106,6 +116,7 @@ def numbers(
         path: of the file, for errors.
         column: of a frame of `read_frame`.
         decimal: the decimal mark, one of `DECIMALS`.
+        advice: what to do about a column of words, for errors.
 
     Returns:
         float64 `(rows,)`.
@@ -113,17 +124,10 @@ def numbers(
     Raises:
         UserError: a value is no finite number; the message names its line.
     """
-    text = column.astype(str).str.strip()
-    missing = column.isna() | text.str.lower().isin(_EMPTY)
-    plain = text.str.replace(",", ".", regex=False) if decimal == "," else text
-    # Python would read 1_000; and 1.234,5 has two marks now.
-    values = pd.to_numeric(plain.mask(missing), errors="coerce")
-    values = values.to_numpy("float64", na_value=np.nan)
-    wrong = ~missing.to_numpy() & ~(np.abs(values) < _LARGEST)
+    text, values, wrong = _parsed(column, decimal)
     if wrong.any():
         at = int(np.argmax(wrong))
         found = text.iloc[at]
-        advice = "say which columns hold values, and which one times"
         if decimal == "." and "," in found:
             advice = 'decimal = "," reads decimal commas'
         raise UserError(
@@ -131,6 +135,32 @@ def numbers(
             f"{column.name!r} is no finite number below {_LARGEST:g}; {advice}."
         )
     return values
+
+
+def share_of_numbers(column: "pd.Series[Any]", *, decimal: str = ".") -> float:
+    """Return which share of the values that are not missing are numbers.
+
+    Args:
+        column: of a frame of `read_frame`.
+        decimal: the decimal mark, one of `DECIMALS`.
+
+    Returns:
+        From 0 to 1; 1 if all are missing.
+    """
+    text, _, wrong = _parsed(column, decimal)
+    return 1 - wrong.sum() / max(1, text.notna().sum())
+
+
+def _parsed(
+    column: "pd.Series[Any]", decimal: str
+) -> tuple["pd.Series[Any]", np.ndarray, np.ndarray]:
+    """Return a column's words, its numbers, and which words are no numbers."""
+    text = words(column)
+    plain = text.str.replace(",", ".", regex=False) if decimal == "," else text
+    # Python would read 1_000; and 1.234,5 has two marks now.
+    values = pd.to_numeric(plain, errors="coerce")
+    values = values.to_numpy("float64", na_value=np.nan)
+    return text, values, text.notna().to_numpy() & ~(np.abs(values) < _LARGEST)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

@@ -146,10 +146,8 @@ class Placement:
         )
 
     def round(self, node: graph.Node, outputs: Tensor) -> Tensor:
-        return self.apply(
-            FakeQuantize(name=self.unique(f"{node.operation.name}_quant")),
-            outputs,
-        )
+        name = self.unique(f"{node.operation.name}_quant")
+        return self.apply(FakeQuantize(rules.kind(node), name=name), outputs)
 
     def round_fixed(
         self, node: graph.Node, outputs: Tensor, low: float, high: float
@@ -166,7 +164,7 @@ class Placement:
         elif self.stays_float(node):
             quantizers = []
         else:
-            quantizers = [FakeQuantize() for _ in tensors]
+            quantizers = [FakeQuantize(rules.kind(node)) for _ in tensors]
         if not quantizers:
             if graph.traits_of(node.operation).open_range:
                 self.floats.add(id(outputs))

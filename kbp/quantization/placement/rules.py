@@ -41,6 +41,13 @@ def takes_units(operation: keras.Operation) -> bool:
     return traits_of(operation).rounding == "float"
 
 
+def kind(node: Node) -> str:
+    """Return the kind of the `FakeQuantize` that rounds a result."""
+    beside = (node, *node.consumers)
+    whole = any(traits_of(other.operation).whole_range for other in beside)
+    return "input" if whole else "tensor"
+
+
 def is_linear(operation: keras.Operation) -> bool:
     """Say whether a layer has no activation of its own."""
     linear = keras.activations.linear

@@ -1,0 +1,231 @@
+"""A table in a CSV file: rows of numbers and categories, and a target."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from kbp._utils.config import check_unused, choice, number
+from kbp.data.formats import frames
+from kbp.data.formats.table_rows import (
+    encode,
+    holds_words,
+    learn_categories,
+    learn_numbers,
+)
+from kbp.data.registry import register_dataset
+from kbp.data.splits import Examples
+from kbp.data.splitting import SPLITS, Indices, by_hash, some
+from kbp.data.table import Column, TableColumns, TableSplits
+from kbp.errors import UserError
+
+MISSING = ("refuse", "mean")
+# Different numbers of a target that may name classes as well.
+MOST_NUMBERS = 50
+
+
+@dataclass(frozen=True)
+class CsvTableConfig:
+    """Keys of `[data]` for `name = "csv_table"`, a file of a person's own.
+
+    Features are the `columns`, by default all named ones but the target and
+    those to `ignore`; categories are the `categorical` ones, by default those
+    that hold words. Missing numbers are refused, or become the mean of the
+    training rows; a missing category is an unknown one. Rows with one value in
+    `group_column` stay in one split.
+    """
+
+    file: str = ""
+    target: str = ""
+    columns: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    group_column: str = ""
+    missing: str = choice("refuse", MISSING)
+    separator: str = choice("", ("", *frames.SEPARATORS))
+    decimal: str = choice(".", frames.DECIMALS)
+    encoding: str = "utf-8"
+    validation_fraction: float = number(0.15, 0, below=0.5)
+    test_fraction: float = number(0.2, above=0, below=0.5)
+    split_seed: int = number(0, 0, 2**31 - 1)
+
+
+@register_dataset(
+    "csv_table",
+    config=CsvTableConfig,
+    task="tabular_classification",
+    in_data_dir=False,
+)
+def load(config: CsvTableConfig, data_dir: str | Path | None) -> TableSplits:
+    """Load a table.
+
+    Labels are classes where the target holds words, or at most `MOST_NUMBERS`
+    different numbers.
+
+    Raises:
+        UserError: the file is wrong, a column is missing, constant or of the
+            wrong kind, or the rows cannot be split.
+    """
+    if not config.file:
+        raise UserError("data.file must name a CSV file")
+    if config.group_column:
+        reason = "data.group_column splits by the groups' names"
+        check_unused("data", config, reason, "split_seed")
+    path = Path(config.file)
+    frame = frames.read_frame(
+        path, separator=config.separator, encoding=config.encoding
+    )
+    names = _features(path, frame, config)
+    labels, classes = _target(path, frame, config)
+    rows = _split(path, frame, config, labels if classes else None)
+    known = np.array(rows["train"])
+    if classes:
+        target = Column(config.target, classes)
+    else:
+        target = learn_numbers(path, config.target, labels[known, 0])
+        labels = labels.astype("float32")
+    columns = TableColumns(
+        tuple(_learn(path, frame[name], config, known) for name in names),
+        target,
+        config.missing,
+    )
+    table = encode(path, frame, columns, decimal=config.decimal)
+    every = Examples(table.inputs, labels)
+    train, validation, test = (
+        every.take(np.array(rows[split], int)) for split in SPLITS
+    )
+    return TableSplits(
+        train,
+        validation,
+        test,
+        classes,
+        columns=columns,
+        filled=table.filled,
+    )
+
+
+def _features(
+    path: Path, frame: pd.DataFrame, config: CsvTableConfig
+) -> list[str]:
+    """Return the names of the columns that a model takes."""
+    if not config.target:
+        raise UserError(
+            "data.target must name the column to predict, one of "
+            f"{', '.join(map(str, frame.columns))}"
+        )
+    for key in ("columns", "ignore", "categorical"):
+        for name in getattr(config, key):
+            frames.find_column(path, frame, name)
+    apart = {"", config.target, config.group_column, *config.ignore}
+    names = [n for n in config.columns or frame.columns if n not in apart]
+    left = {*config.columns, *config.categorical} - {*names}
+    if left:
+        raise UserError(
+            f"data.columns and data.categorical: {some(map(repr, left))} is "
+            "no feature, but the target, the group, ignored or not among "
+            "data.columns"
+        )
+    if not names:
+        raise UserError(f"{path}: has no column but {', '.join(apart - {''})}.")
+    return names
+
+
+def _target(
+    path: Path, frame: pd.DataFrame, config: CsvTableConfig
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return classes with their names, or numbers `(rows, 1)` without."""
+    column = frames.find_column(path, frame, config.target)
+    text = frames.words(column)
+    if text.isna().any():
+        raise UserError(
+            f"{path}, line {text.index[text.isna()][0]}: has no value in the "
+            f"target {config.target!r}, as {text.isna().sum()} of {len(text)} "
+            "lines; leave such lines out."
+        )
+    if holds_words(column, config.decimal):
+        names = sorted(text.unique())
+    else:
+        advice = "the other values of the target are numbers"
+        values = frames.numbers(
+            path, column, decimal=config.decimal, advice=advice
+        )
+        different = np.unique(values)
+        if len(different) > MOST_NUMBERS:
+            return values[:, None], ()
+        names = [repr(value).removesuffix(".0") for value in different.tolist()]
+        text = pd.Series(names)[np.searchsorted(different, values)]
+    if len(names) == 1:
+        raise UserError(
+            f"{path}: the target {config.target!r} is {names[0]!r} in all "
+            "rows, so there is nothing to learn."
+        )
+    numbers = {name: place for place, name in enumerate(names)}
+    return text.map(numbers).to_numpy("int64"), tuple(names)
+
+
+def _split(
+    path: Path,
+    frame: pd.DataFrame,
+    config: CsvTableConfig,
+    classes: np.ndarray | None,
+) -> Indices:
+    """Return the rows of each split, in random order."""
+    if config.group_column:
+        column = frames.find_column(path, frame, config.group_column)
+        indices = by_hash(
+            column.astype(str).tolist(),
+            validation_fraction=config.validation_fraction,
+            test_fraction=config.test_fraction,
+        )
+        for split in ("train", "test"):
+            if not indices[split]:
+                raise UserError(
+                    f"{path}: no group of {config.group_column!r} is in the "
+                    f"{split} split; {column.nunique()} groups are too few"
+                )
+        rng = np.random.default_rng(0)
+        return {k: rng.permutation(v).tolist() for k, v in indices.items()}
+    parts = [
+        max(1, round(fraction * len(frame))) if fraction else 0
+        for fraction in (config.test_fraction, config.validation_fraction)
+    ]
+    if classes is not None and np.bincount(classes).min() < 3:
+        classes = None  # the task of classes says which
+    rest = np.arange(len(frame))
+    found: list[list[int]] = []
+    for size in parts:
+        if not size:
+            found.append([])
+            continue
+        try:
+            rest, part = train_test_split(
+                rest,
+                test_size=size,
+                random_state=config.split_seed,
+                stratify=None if classes is None else classes[rest],
+            )
+        except ValueError as error:
+            raise UserError(
+                f"{path}: {len(frame)} rows cannot be split: {error}"
+            ) from error
+        found.append(part.tolist())
+    return dict(zip(SPLITS, (rest.tolist(), *found[::-1]), strict=True))
+
+
+def _learn(
+    path: Path,
+    column: "pd.Series[Any]",
+    config: CsvTableConfig,
+    train: np.ndarray,
+) -> Column:
+    """Return what the training rows tell of a feature."""
+    name = str(column.name)
+    chosen = config.categorical
+    if name in chosen or (not chosen and holds_words(column, config.decimal)):
+        return learn_categories(path, column, train)
+    advice = "correct it, or list the column in data.categorical or data.ignore"
+    values = frames.numbers(path, column, decimal=config.decimal, advice=advice)
+    return learn_numbers(path, name, values[train])

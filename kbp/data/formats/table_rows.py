@@ -1,0 +1,159 @@
+"""Rows of a table as models take them, and what its columns are."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kbp.data.formats import frames
+from kbp.data.splitting import some
+from kbp.data.table import Column, TableColumns
+from kbp.errors import UserError
+
+# Categories of a column; with the unknown one they are what a byte can hold.
+MOST_CATEGORIES = 254
+_PRECISION = 1e-2  # of a standardized number, which 8 bits hold to 3e-2
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """Rows as models take them.
+
+    Attributes:
+        inputs: float32 `(rows, columns)`.
+        filled: how many missing numbers were filled in.
+        unknown: of columns with unknown categories, these, of each row.
+    """
+
+    inputs: np.ndarray
+    filled: int
+    unknown: dict[str, list[str]]
+
+
+def encode(
+    path: str | Path,
+    frame: pd.DataFrame,
+    columns: TableColumns,
+    *,
+    decimal: str = ".",
+) -> EncodedRows:
+    """Return a file's rows as models take them.
+
+    Args:
+        path: of the file, for errors.
+        frame: of `read_frame`.
+        columns: which the file must have; it may have others.
+        decimal: the decimal mark, one of `frames.DECIMALS`.
+
+    Raises:
+        UserError: a column is missing, a value is no number, or one is missing
+            and `columns.missing` says to refuse that.
+    """
+    missing = [c.name for c in columns.features if c.name not in frame.columns]
+    if missing:
+        raise UserError(
+            f"{path}: has no column {some(map(repr, missing))}; it has "
+            f"{', '.join(map(str, frame.columns))}"
+        )
+    inputs = np.empty((len(frame), len(columns.features)), "float32")
+    filled, unknown = 0, {}
+    for place, column in enumerate(columns.features):
+        found = frame[column.name]
+        if column.is_number:
+            advice = "the model takes numbers there"
+            values = frames.numbers(path, found, decimal=decimal, advice=advice)
+            empty = np.isnan(values)
+            if empty.any() and columns.missing == "refuse":
+                raise UserError(
+                    f"{path}, line {found.index[np.argmax(empty)]}: has no "
+                    f"number in column {column.name!r}, as {empty.sum()} of "
+                    f'{len(empty)} lines; data.missing = "mean" fills in the '
+                    "mean of the training rows."
+                )
+            filled += int(empty.sum())
+            values = np.where(empty, column.mean, values)
+        else:
+            text = frames.words(found)
+            numbers = {name: i for i, name in enumerate(column.categories, 1)}
+            values = text.map(numbers).to_numpy("float64", na_value=0)
+            strange = text[(values == 0) & text.notna().to_numpy()]
+            if len(strange):
+                unknown[column.name] = strange.tolist()
+        with np.errstate(over="ignore"):  # as far away as any number
+            inputs[:, place] = values
+    return EncodedRows(inputs, filled, unknown)
+
+
+def holds_words(column: "pd.Series[Any]", decimal: str) -> bool:
+    """Say whether most of a column is no numbers.
+
+    Args:
+        column: of a frame of `read_frame`.
+        decimal: the decimal mark, one of `frames.DECIMALS`.
+    """
+    return frames.share_of_numbers(column, decimal=decimal) < 0.5
+
+
+def learn_categories(
+    path: Path, column: "pd.Series[Any]", train: np.ndarray
+) -> Column:
+    """Return which categories a column has.
+
+    Args:
+        path: of the file, for errors.
+        column: of a frame of `read_frame`.
+        train: places of the training rows.
+
+    Raises:
+        UserError: there are too many, or one alone.
+    """
+    text = frames.words(column)
+    known = text.iloc[train]
+    names = sorted(known.dropna().unique())
+    most = min(MOST_CATEGORIES, max(2, len(known) // 2))
+    if len(names) > most:
+        raise UserError(
+            f"{path}: column {text.name!r} has {len(names)} categories in "
+            f"{len(known)} training rows, such as {some(names[:3])}; at most "
+            f"{most} can be learned. Leave it out with data.ignore."
+        )
+    if not names or (len(names) == 1 and known.notna().all()):
+        raise _constant(path, text.name)
+    return Column(str(text.name), tuple(names))
+
+
+def learn_numbers(path: Path, name: str, values: np.ndarray) -> Column:
+    """Return mean and deviation of a column.
+
+    Args:
+        path: of the file, for errors.
+        name: of the column.
+        values: float64, of the training rows; NaN where one is missing.
+
+    Raises:
+        UserError: they do not differ, or by too little for float32.
+    """
+    known = values[~np.isnan(values)]
+    if not len(known) or not np.ptp(known):
+        raise _constant(path, name)
+    column = Column.of_numbers(name, known)
+    with np.errstate(all="ignore"):  # the next lines look at what came out
+        narrow = known.astype("float32") - np.float32(column.mean)
+        narrow = narrow / np.float32(column.deviation)
+        gap = np.abs(narrow - (known - column.mean) / column.deviation).max()
+    if not gap < _PRECISION:
+        raise UserError(
+            f"{path}: column {name!r} varies by {column.deviation:g} around "
+            f"{column.mean:g}, which float32 cannot hold; give it another "
+            "unit, or subtract a constant."
+        )
+    return column
+
+
+def _constant(path: Path, name: object) -> UserError:
+    return UserError(
+        f"{path}: column {name!r} has no two different values in the training "
+        "rows; leave it out with data.ignore."
+    )

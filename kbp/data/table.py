@@ -1,0 +1,177 @@
+"""Rows of a table, split, and what its columns are."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from kbp.data.splits import Examples, Splits
+from kbp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table, as the training rows show it.
+
+    Attributes:
+        name: of the column.
+        categories: in the order of their numbers, which count from 1; none if
+            the column holds numbers.
+        mean: of its numbers.
+        deviation: standard deviation of its numbers.
+    """
+
+    name: str
+    categories: tuple[str, ...] = ()
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @classmethod
+    def of_numbers(cls, name: str, values: np.ndarray) -> "Column":
+        """Return a column of numbers.
+
+        Args:
+            name: of the column.
+            values: of the training rows.
+        """
+        mean, deviation = float(values.mean()), float(values.std())
+        return cls(name, mean=mean, deviation=deviation)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the column holds numbers."""
+        return not self.categories
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """What a model of a table takes and gives.
+
+    Attributes:
+        features: columns that the model takes, in this order.
+        target: column that it gives; its categories are the classes, which
+            count from 0 as the model's outputs do.
+        missing: what is done about missing numbers, see `csv_table`.
+    """
+
+    features: tuple[Column, ...]
+    target: Column
+    missing: str = "refuse"
+
+    @property
+    def numbers(self) -> tuple[Column, ...]:
+        """The features that are numbers."""
+        return tuple(column for column in self.features if column.is_number)
+
+    @property
+    def categorical(self) -> np.ndarray:
+        """Which features are categories, `(features,)`."""
+        return np.array([not column.is_number for column in self.features])
+
+    def to_json(self) -> str:
+        """Return text that `from_json` and people read, for the model's users.
+
+        A model takes the columns in this order, and categories by these
+        numbers; 0 stands for any other.
+        """
+        target = _as_dict(self.target)
+        if "categories" in target:
+            target["classes"] = list(target.pop("categories"))
+        content = {
+            "columns": [_as_dict(column) for column in self.features],
+            "target": target,
+            "missing": self.missing,
+        }
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "TableColumns":
+        """Return what `to_json` wrote.
+
+        Raises:
+            UserError: the text is something else.
+        """
+        try:
+            content = json.loads(text)
+            target = dict(content["target"])
+            classes = target.pop("classes", ())
+            features = tuple(map(_from_dict, content["columns"]))
+            return cls(
+                features,
+                dataclasses.replace(_from_dict(target), categories=(*classes,)),
+                str(content["missing"]),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"does not say what columns a model takes: {error!r}"
+            ) from error
+
+
+def _as_dict(column: Column) -> dict[str, Any]:
+    if column.is_number:
+        return {
+            "name": column.name,
+            "mean": column.mean,
+            "deviation": column.deviation,
+        }
+    numbers = range(1, len(column.categories) + 1)
+    numbered = dict(zip(column.categories, numbers, strict=True))
+    return {"name": column.name, "categories": numbered}
+
+
+def _from_dict(content: Mapping[str, Any]) -> Column:
+    categories = content.get("categories", {})
+    in_order = sorted(categories, key=categories.__getitem__)
+    return Column(
+        str(content["name"]),
+        tuple(in_order),
+        float(content.get("mean", 0)),
+        float(content.get("deviation", 1)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSplits(Splits):
+    """A table, split into rows for training, validation and test.
+
+    Inputs are float32 `(rows, columns)`: numbers in their own units, and
+    categories by their numbers. Labels are classes, if there are
+    `class_names`, else numbers `(rows, 1)`.
+
+    Attributes:
+        columns: what the columns are.
+        filled: how many missing numbers were filled in.
+    """
+
+    columns: TableColumns = field(
+        default_factory=lambda: TableColumns((), Column(""))
+    )
+    filled: int = 0
+
+    def with_numbers(self) -> "TableSplits":
+        """Return the same rows, their classes as the numbers they name.
+
+        Raises:
+            ValueError: the name of a class is no number.
+        """
+        if not self.class_names:
+            return self
+        values = np.array([float(name) for name in self.class_names])
+
+        def labelled(rows: Examples) -> Examples:
+            labels = values[rows.labels].astype("float32")[:, None]
+            return Examples(rows.inputs, labels)
+
+        known = values[self.train.labels]
+        target = Column.of_numbers(self.columns.target.name, known)
+        return dataclasses.replace(
+            self,
+            train=labelled(self.train),
+            validation=labelled(self.validation),
+            test=labelled(self.test),
+            class_names=(),
+            columns=dataclasses.replace(self.columns, target=target),
+        )

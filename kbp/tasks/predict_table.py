@@ -1,0 +1,159 @@
+"""A class or a number for each row of a person's CSV file."""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from scipy import special
+
+from kbp._utils.command_line import check_new, say_written
+from kbp._utils.files import write_atomically
+from kbp._utils.run_files import COLUMNS
+from kbp.data.formats import frames, table_rows
+from kbp.data.splitting import some
+from kbp.data.table import TableColumns
+from kbp.errors import UserError
+from kbp.tasks.prediction import OpenModel, Prediction
+
+if TYPE_CHECKING:
+    from kbp.recipes.recipe import Recipe
+
+PREDICTED, PROBABILITY = "predicted", "probability"
+_DIGITS = 7  # of a float32
+
+
+class TablePrediction(Prediction):
+    """The file's rows with what the model predicts for each."""
+
+    needs = "must take the columns of a row and give classes or a number"
+
+    @classmethod
+    def fits(cls, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
+        return len(inputs) == len(outputs) == 1
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "table", metavar="FILE", help="a CSV file with a header, or Parquet"
+        )
+        parser.add_argument(
+            "--separator",
+            choices=frames.SEPARATORS,
+            help="of the fields (default: as the model's recipe, or found)",
+        )
+        parser.add_argument(
+            "--decimal",
+            choices=frames.DECIMALS,
+            help="the decimal mark (default: as the model's recipe)",
+        )
+        parser.add_argument(
+            "--encoding", help="of the file (default: as the model's recipe)"
+        )
+
+    @classmethod
+    def write(
+        cls,
+        model: OpenModel,
+        recipe: "Recipe | None",
+        options: argparse.Namespace,
+        console: Console,
+    ) -> None:
+        source, columns = Path(options.table), _columns(model)
+        target = Path(options.out) / "predictions.csv"
+        check_new(target)
+        separator, decimal, encoding = (
+            getattr(options, key)
+            or getattr(recipe and recipe.data.config, key, usual)
+            for key, usual in (
+                ("separator", ""),
+                ("decimal", "."),
+                ("encoding", "utf-8"),
+            )
+        )
+        frame = frames.read_frame(
+            source, separator=separator, encoding=encoding
+        )
+        taken = {PREDICTED, PROBABILITY} & {*frame.columns}
+        if taken:
+            raise UserError(
+                f"{source}: has a column {some(taken)} already; rename it"
+            )
+        rows = table_rows.encode(source, frame, columns, decimal=decimal)
+        outputs = model.predict(rows.inputs).astype("float64")
+        if not np.isfinite(outputs).all():
+            raise UserError(f"{model.path}: what it predicts is not finite.")
+        _say(console, rows, columns)
+        written = frame.assign(**_results(outputs, columns, decimal))
+        content = written.to_csv(
+            index=False,
+            sep=separator or (";" if decimal == "," else ","),
+            lineterminator="\n",
+        )
+        write_atomically(target, content)
+        say_written(console, target)
+
+
+def _columns(model: OpenModel) -> TableColumns:
+    """Return what the columns of a model are, from the file beside it."""
+    path = model.path.parent / COLUMNS
+    try:
+        columns = TableColumns.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path}: cannot be read: {error}. It says what the columns of "
+            f"{model.path.name} are, and lies beside it in the run's folder."
+        ) from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    shapes = (
+        (len(columns.features),),
+        (max(1, len(columns.target.categories)),),
+    )
+    if shapes != (model.inputs, model.outputs):
+        raise UserError(
+            f"{path}: is of a model that takes {shapes[0]} and gives "
+            f"{shapes[1]}; {model.path.name} takes {model.inputs} and gives "
+            f"{model.outputs}"
+        )
+    return columns
+
+
+def _results(
+    outputs: np.ndarray, columns: TableColumns, decimal: str
+) -> dict[str, Any]:
+    """Return the columns to add to a file, as text."""
+    names = columns.target.categories
+    if names:
+        likely = special.softmax(outputs, axis=-1)
+        return {
+            PREDICTED: [names[i] for i in outputs.argmax(axis=-1)],
+            PROBABILITY: _as_text(likely.max(axis=-1), ".4f", decimal),
+        }
+    return {PREDICTED: _as_text(outputs[:, 0], f".{_DIGITS}g", decimal)}
+
+
+def _as_text(values: np.ndarray, form: str, decimal: str) -> list[str]:
+    return [format(x, form).replace(".", decimal) for x in values.tolist()]
+
+
+def _say(
+    console: Console, rows: table_rows.EncodedRows, columns: TableColumns
+) -> None:
+    """Say what was missing or unknown."""
+    if rows.filled:
+        console.print(
+            f"{rows.filled} missing numbers were filled in with the mean of "
+            "the training rows."
+        )
+    for name, strange in rows.unknown.items():
+        often = [text for text, _ in Counter(strange).most_common()]
+        console.print(
+            f"{len(strange)} of {len(rows.inputs)} rows have an unknown "
+            f"category in column {name!r}, such as {some(often[:3])}: it "
+            "counts as none.",
+            markup=False,
+            soft_wrap=True,
+        )

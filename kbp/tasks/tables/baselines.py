@@ -1,0 +1,112 @@
+"""What scikit-learn makes of a table, to compare networks with."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from kbp.data.table import TableSplits
+
+TREES = "gradient-boosted trees"
+
+
+def predictions(splits: TableSplits) -> dict[str, np.ndarray]:
+    """Fit the baselines on the training rows and ask them about the test rows.
+
+    Args:
+        splits: a table.
+
+    Returns:
+        By the name of each method, classes `(rows,)`, or numbers `(rows,)`.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+
+    train, found = splits.train, {}
+    for name, method in _methods(splits).items():
+        with warnings.catch_warnings():
+            # It is good enough to compare with where it stops.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            method.fit(train.inputs, train.labels.ravel())
+        found[name] = method.predict(splits.test.inputs)
+    return found
+
+
+def _methods(splits: TableSplits) -> dict[str, Any]:
+    """Return the methods by name, from the simplest on."""
+    # Imported here: they take a second, and most runs have no table.
+    from sklearn.compose import make_column_transformer
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+    from sklearn.ensemble import (
+        HistGradientBoostingClassifier,
+        HistGradientBoostingRegressor,
+    )
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    categorical = splits.columns.categorical
+    encoding = make_column_transformer(
+        (StandardScaler(), ~categorical),
+        (OneHotEncoder(handle_unknown="ignore"), categorical),
+    )
+    trees: dict[str, Any] = {
+        "categorical_features": categorical,
+        "random_state": 0,
+    }
+    if splits.class_names:
+        return {
+            "most frequent class": DummyClassifier(strategy="most_frequent"),
+            "logistic regression": make_pipeline(
+                encoding, LogisticRegression(max_iter=1000)
+            ),
+            TREES: HistGradientBoostingClassifier(**trees),
+        }
+    return {
+        "mean": DummyRegressor(strategy="mean"),
+        "ridge regression": make_pipeline(encoding, Ridge()),
+        TREES: HistGradientBoostingRegressor(**trees),
+    }
+
+
+def remark(
+    gains: dict[str, np.ndarray], as_text: dict[str, str], names: str
+) -> str:
+    """Say in words how a network compares with the best of the baselines.
+
+    A difference counts if it is more than two of its standard errors, by the
+    test rows that both were asked about.
+
+    Args:
+        gains: by the name of each baseline, how much better than the network it
+            is at each test row; the first is the simplest.
+        as_text: the same on average, in words such as "1.2 points".
+        names: of the rows, such as "300 test rows".
+    """
+    simplest = next(iter(gains))
+    best = max(gains, key=lambda name: gains[name].mean())
+    sign = _sign(gains[best])
+    if sign > 0:
+        said = (
+            f"{best.capitalize()} are ahead of the network by {as_text[best]}"
+        )
+        if best != TREES:
+            said = said.replace(" are ", " is ", 1)
+    elif sign < 0:
+        said = (
+            f"The network is ahead of the best baseline, {best}, by "
+            f"{as_text[best]}"
+        )
+    else:
+        said = (
+            f"The network is as good as the best baseline, {best}, as far as "
+            f"{names} can tell"
+        )
+    if gains[simplest].mean() >= 0:
+        said += f"; it is no better than the {simplest}"
+    return f"{said}."
+
+
+def _sign(gains: np.ndarray) -> int:
+    """Return 1 or -1 if the mean is so far from zero, 0 if it may be chance."""
+    error = gains.std() / max(1, len(gains)) ** 0.5
+    return int(np.sign(gains.mean())) if abs(gains.mean()) > 2 * error else 0

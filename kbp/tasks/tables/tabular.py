@@ -1,0 +1,104 @@
+"""What all tasks of tables have in common."""
+
+from functools import cached_property
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kbp import graph
+from kbp._utils.run_files import COLUMNS
+from kbp.data.splits import Examples
+from kbp.data.table import TableSplits
+from kbp.errors import UserError
+from kbp.layers import TableEncoding
+from kbp.reports.stage import ResultTable
+from kbp.tasks.predict_table import TablePrediction
+from kbp.tasks.tables import baselines
+from kbp.tasks.task import Task
+
+
+class Tabular(Task):
+    """Base of tasks whose examples are the rows of a table.
+
+    The models that it builds begin with a `kbp.layers.TableEncoding`, so they,
+    and the files that are made of them, take raw numbers.
+    """
+
+    splits_kind = TableSplits
+    takes = "rows of numbers in any units, categories by their numbers"
+    prediction = TablePrediction
+    splits: TableSplits
+
+    def encoded(self, num_outputs: int) -> keras.Model:
+        """Build the recipe's model behind the encoding of the table.
+
+        Args:
+            num_outputs: what the model gives for a row.
+
+        Raises:
+            UserError: the architecture takes no vectors.
+        """
+        columns = self.splits.columns
+        inputs = keras.Input(self.shape, name="row")
+        encoding = TableEncoding(
+            [len(column.categories) for column in columns.features],
+            name="table_encoding",
+        )
+        x = encoding(inputs)
+        encoding.set_statistics(
+            mean=[column.mean for column in columns.numbers],
+            deviation=[column.deviation for column in columns.numbers],
+        )
+        try:
+            body = self.recipe.model.build((x.shape[-1],), num_outputs)
+        except UserError as error:
+            raise UserError(
+                f"{error}. A row of the table is a vector of {x.shape[-1]} "
+                'features, which architecture = "residual_mlp" takes.'
+            ) from error
+        # `call` leaves the body's layers as layers of the whole model.
+        outputs = graph.as_functional(body).call(x)
+        return keras.Model(inputs, outputs, name=body.name)
+
+    def files(self) -> dict[str, str]:
+        return {COLUMNS: self.splits.columns.to_json()}
+
+    def calibration_batches(self) -> tf.data.Dataset:
+        # Rows are small, and a range must hold those far out too.
+        return self.batches("train", 1024)
+
+    def describe(self) -> str:
+        columns, filled = self.splits.columns, self.splits.filled
+        note = f", {filled} missing numbers filled in" if filled else ""
+        return (
+            f"{super().describe()} of {len(columns.features)} columns, "
+            f"{int(columns.categorical.sum())} of them categories{note}"
+        )
+
+    @cached_property
+    def baselines(self) -> dict[str, np.ndarray]:
+        """Predictions of the simplest, a linear and a tree method, for test.
+
+        They are fitted once, on the rows that networks are trained on.
+        """
+        return baselines.predictions(self.splits)
+
+    def rows(self, split: str) -> Examples:
+        """Return the rows of a split."""
+        examples: Examples = getattr(self.splits, split)
+        return examples
+
+    def compared(
+        self,
+        headings: tuple[str, ...],
+        rows: list[tuple[str, ...]],
+        remark: str,
+    ) -> dict[str, ResultTable]:
+        """Return the table of the baselines, by its heading."""
+        count = len(self.splits.test)
+        return {
+            f"Baselines on the same {count} test rows": ResultTable(
+                ("method", *headings), tuple(rows), remark
+            )
+        }
