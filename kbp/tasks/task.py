@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kbp import data
-from kbp.data.splits import Augment, Tensor
+from kbp.data.splits import Augment, Tensor, as_floats
 from kbp.errors import UserError
 from kbp.reports.stage import ResultTable
 from kbp.tasks.prediction import Prediction
@@ -138,6 +138,10 @@ class Task(ABC):
         """
         return {}
 
+    def files(self) -> dict[str, str]:
+        """Return texts that belong beside the model's files, by file name."""
+        return {}
+
     @abstractmethod
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
         """Return headings and SVG texts for the report.
@@ -184,7 +188,7 @@ class Task(ABC):
 
     def inputs(self, split: str) -> np.ndarray:
         """Return a split's inputs as one array."""
-        inputs: np.ndarray = getattr(self.splits, split).inputs
+        inputs = as_floats(getattr(self.splits, split).inputs)
         return inputs.reshape(-1, *self.shape)
 
     def lay_out(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ import keras
 from rich.console import Console
 
 from kbp import export, quantization, sparsity
+from kbp._utils.files import write_atomically
 from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
 from kbp.errors import UserError
 from kbp.graph import plain
@@ -291,6 +292,8 @@ class Pipeline:
                 quantized, path / INT8, self.task.batches("test")
             )
             golden.write(path, pruned, path / INT8, self.task.inputs("test"))
+        for name, text in self.task.files().items():
+            write_atomically(path / name, text)
         self.folder.run["verification"] = dataclasses.asdict(verification)
         self.folder.run["int8_operations"] = len(audit.operations)
         self.folder.run["float_operations"] = [
