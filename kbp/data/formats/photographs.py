@@ -21,11 +21,11 @@ _GAP = 2.0
 
 def _crop(image: Any, size: _Size) -> Any:
     scale = min(own / new for own, new in zip(image.size, size, strict=True))
-    borders = [
-        (own - scale * new) / 2
+    left, top = (
+        # Rounding may make nothing a little less than that.
+        max(0.0, (own - scale * new) / 2)
         for own, new in zip(image.size, size, strict=True)
-    ]
-    left, top = borders
+    )
     box = (left, top, image.width - left, image.height - top)
     return _resize(image, size, box)
 
