@@ -176,5 +176,5 @@ def test_images_of_any_size_become_one_of_any_size(resize, tmp_path):
         size = tuple(RNG.integers(1, 40, 2))
         image = read_photographs([path], size, resize=resize)[0]
         assert image.shape == (*size, 3)
-        middle = image[size[0] // 2, size[1] // 2]
-        assert middle.tolist() == [255, 0, 0]
+        red = (image == [255, 0, 0]).all(axis=-1)
+        assert red.any() if resize == "pad" else red.all()
