@@ -63,5 +63,13 @@ def machine() -> dict[str, str | int]:
 
 
 def memory() -> int:
-    """Return the size of the machine's memory, in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the bytes of memory that this process may use.
+
+    They are the machine's, or fewer if it runs in a container that has less.
+    """
+    own = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return own
+    return min(own, int(limit)) if limit.isdecimal() else own

@@ -37,6 +37,7 @@ class Registry(Generic[T]):
         self.key = key
         self._packages = packages
         self._objects: dict[str, T] = {}
+        self._families: dict[str, Callable[[str], T]] = {}
         self._origins: dict[str, object] = {}
         self._complete = False
 
@@ -65,6 +66,15 @@ class Registry(Generic[T]):
             )
         self._objects[name], self._origins[name] = item, origin
 
+    def add_family(self, prefix: str, find: Callable[[str], T]) -> None:
+        """Add objects that are made when they are asked for.
+
+        Args:
+            prefix: their names are `"<prefix>:<member>"`.
+            find: `find(member)` returns an object, or raises a `UserError`.
+        """
+        self._families[prefix] = find
+
     def __getitem__(self, name: str) -> T:
         """Return an object by its name.
 
@@ -72,9 +82,13 @@ class Registry(Generic[T]):
             UserError: nothing has that name.
         """
         self._import_all()
+        prefix, colon, member = name.partition(":")
+        if colon and prefix in self._families:
+            return self._families[prefix](member)
         if name not in self._objects:
+            known = [*self._objects, *(f"{x}:NAME" for x in self._families)]
             raise UserError(
-                f"{self.key}: unknown {name!r}{nearest(name, self._objects)} "
+                f"{self.key}: unknown {name!r}{nearest(name, known)} "
                 "(what is in a module of your own needs --import MODULE)"
             )
         return self._objects[name]

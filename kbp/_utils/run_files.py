@@ -7,3 +7,4 @@ INT8 = "model_int8.tflite"
 GOLDEN = "golden.npz"
 PREDICTIONS = "predictions.svg"
 COLUMNS = "columns.json"  # of a table
+LABELS = "labels.txt"

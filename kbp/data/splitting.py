@@ -1,6 +1,7 @@
 """Which examples are for training, validation and test, by their names."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,80 @@ def by_hash(
         return "validation" if byte < test else "test"
 
     return _collect([split(name) for name in names], validation_fraction)
+
+
+def by_class(
+    names: Sequence[str],
+    labels: Sequence[str],
+    *,
+    groups: Sequence[str] | None = None,
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+) -> Indices:
+    """Split each class alike, in the order of the SHA-256 of the names.
+
+    Of each class at least one example is for test, and for validation if a
+    share was asked for. The same names give the same splits.
+
+    Args:
+        names: of the examples.
+        labels: names of their classes.
+        groups: what examples belong to that must stay together, such as
+            patients; by default each is alone. Shares are reached with whole
+            groups, so they are as asked only if groups are small.
+        validation_fraction: of each class.
+        test_fraction: of each class.
+
+    Returns:
+        For each of `SPLITS` indices into `names`, ascending.
+
+    Raises:
+        UserError: a class has too few examples or groups.
+
+    Example:
+    >>> from kbp.data.splitting import by_class
+    >>> found = by_class("abcdef", ["cat"] * 3 + ["dog"] * 3)
+    >>> {split: len(indices) for split, indices in found.items()}
+    {'train': 2, 'validation': 2, 'test': 2}
+    """
+    groups = names if groups is None else groups
+    sizes: dict[str, Counter[str]] = {label: Counter() for label in labels}
+    for label, group in zip(labels, groups, strict=True):
+        sizes[label][group] += 1
+    # Classes of few groups choose first.
+    rare_first = sorted(sizes, key=lambda label: (len(sizes[label]), label))
+    shares = {"test": test_fraction, "validation": validation_fraction}
+    chosen: dict[str, str] = {}
+    for split, share in shares.items():
+        for label in rare_first if share else ():
+            _choose(chosen, split, share, sizes[label])
+    for label, size in sizes.items():
+        found = {chosen.get(group, "train") for group in size}
+        if len(found) < 2 + bool(validation_fraction):
+            number = sum(size.values())
+            apart = "" if len(size) == number else f" in {len(size)} groups"
+            raise UserError(
+                f"class {label!r} has {number} examples{apart}, too few for "
+                "every split"
+            )
+    return _collect([chosen.get(group, "train") for group in groups])
+
+
+def _choose(
+    chosen: dict[str, str], split: str, share: float, size: "Counter[str]"
+) -> None:
+    """Give a split its share of a class: small groups, then larger ones."""
+    wanted = max(1, round(share * sum(size.values())))
+    held = sum(n for group, n in size.items() if chosen.get(group) == split)
+
+    def order(group: str) -> tuple[int, bytes]:
+        digest = hashlib.sha256(group.encode()).digest()
+        return max(0, size[group] - wanted), digest
+
+    for group in sorted(size.keys() - chosen.keys(), key=order):
+        if held < wanted:
+            chosen[group] = split
+            held += size[group]
 
 
 def by_fold(

@@ -153,6 +153,8 @@ def _prepared(model: keras.Model) -> keras.Model:
         quantizer.widen_empty_range()
 
     def named(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        if graph.traits_of(operation).training_only:
+            return args[0]  # the converter stumbles over some states of seeds
         if isinstance(operation, keras.layers.Layer):
             return operation(*args, **kwargs)
         tensors = graph.tensors_of((args, kwargs))

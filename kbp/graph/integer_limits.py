@@ -14,6 +14,11 @@ def of_channel_scale(node: Node) -> str:
     return "take its channels out with kbp.sparsity.shrink first"
 
 
+def of_preparation(node: Node) -> str:
+    """Refuse what is done to images at inference, too."""
+    return "apply it to the images before they enter the model"
+
+
 def of_activation(node: Node) -> str:
     """Refuse an activation that has no integer kernel."""
     return "no 8-bit rule covers its activation"

@@ -151,17 +151,17 @@ _KERNELS: Rows = {
 
 # Of one value, for training alone or at inference as well.
 _FUNCTION = LayerTraits(channels="elementwise")
-_NOISE = replace(_FUNCTION, rounding="copied")
+_NOISE = replace(_FUNCTION, rounding="copied", training_only=True)
 _FUNCTIONS: Rows = {
     layers.ActivityRegularization: LayerTraits(rounding="copied"),
-    layers.AlphaDropout: _FUNCTION,
+    layers.AlphaDropout: _NOISE,
     layers.Dropout: replace(_NOISE, homogeneous=True, safe=True),
     layers.GaussianDropout: _NOISE,
     layers.GaussianNoise: _NOISE,
-    layers.Identity: replace(_NOISE, homogeneous=True),
+    layers.Identity: replace(_FUNCTION, rounding="copied", homogeneous=True),
     layers.SpatialDropout1D: _NOISE,
     layers.SpatialDropout2D: replace(_NOISE, safe=True),
-    layers.SpatialDropout3D: LayerTraits(rounding="copied"),
+    layers.SpatialDropout3D: replace(_NOISE, channels=None),
     layers.ELU: _FUNCTION,
     layers.LeakyReLU: replace(
         _FUNCTION, rounding="computed", homogeneous=True, safe=True
@@ -237,7 +237,6 @@ _PLACES: Rows = {
     layers.ZeroPadding1D: replace(_MOVED, homogeneous=True),
     layers.ZeroPadding2D: replace(_MOVED, homogeneous=True, safe=True),
     layers.ZeroPadding3D: _SPATIAL,
-    layers.RandomFlip: LayerTraits(rounding="copied"),
     layers.RepeatVector: LayerTraits(rounding="copied"),
     layers.Flatten: LayerTraits(
         rounding="copied", channels="reshape", safe=True
@@ -247,6 +246,31 @@ _PLACES: Rows = {
     ),
     layers.Permute: LayerTraits(
         rounding="copied", channels="transpose", safe=True
+    ),
+}
+
+# Of images: what changes them at inference too, ...
+_PREPARATIONS = (
+    layers.AutoContrast,
+    layers.CenterCrop,
+    layers.ContrastLimitedAdaptiveHistogramEqualization,
+    layers.RandomCrop,
+    layers.Resizing,
+)
+# ... and all others of Keras's, which do so in training alone.
+_AUGMENTATIONS = {
+    kind
+    for kind in vars(layers).values()
+    if isinstance(kind, type) and issubclass(kind, layers.RandomFlip.__base__)
+}.difference(_PREPARATIONS)
+_IMAGES: Rows = {
+    **dict.fromkeys(
+        _PREPARATIONS,
+        LayerTraits(problem=limits.of_preparation, channels="keep"),
+    ),
+    **dict.fromkeys(
+        _AUGMENTATIONS,
+        LayerTraits(rounding="copied", channels="keep", training_only=True),
     ),
 }
 
@@ -299,6 +323,7 @@ ROWS: Rows = {
     **_FUNCTIONS,
     **_JOINS,
     **_PLACES,
+    **_IMAGES,
     **_NORMALIZATIONS,
     **_OWN,
 }

@@ -54,6 +54,8 @@ class LayerTraits:
             kernel; `"channel"`, the channels it gives.
         rounding: how the result is rounded, see the table; `None` if no 8-bit
             rule covers it.
+        training_only: whether it does nothing at inference, so that exported
+            files are without it.
         fixed_range: the range that LiteRT demands of the result, if it has one
             whatever the data are.
         whole_range: whether what goes into the layer, and comes out of it, is
@@ -103,6 +105,7 @@ class LayerTraits:
     kernel_quantizer: str | None = None
     prunable: tuple[str, ...] = ()
     rounding: str | None = None
+    training_only: bool = False
     fixed_range: tuple[float, float] | None = None
     whole_range: bool = False
     open_range: bool = False

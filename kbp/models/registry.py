@@ -14,6 +14,10 @@ MODELS: Registry[Callable[..., Any]] = Registry(
 )
 
 
+# Name of a model inside a model, which learned something before.
+BACKBONE = "backbone"
+
+
 def register_model(name: str) -> Callable[[Builder], Builder]:
     """Register a builder of models under the name of its architecture.
 
@@ -27,7 +31,8 @@ def register_model(name: str) -> Callable[[Builder], Builder]:
         A decorator for a function `(input_shape, num_outputs, *, ...)` that
         returns a functional Keras model. If it has an argument `head`, tasks
         other than classification choose by it what the model ends with, such as
-        "segmentation".
+        "segmentation". A model inside it that is named `"backbone"` stays as it
+        is in the first `training.frozen_epochs`.
 
     Raises:
         UserError: another architecture has that name.

@@ -48,7 +48,9 @@ class TrainingRecipe:
     stage the last `keep_checkpoints` stay. The batch size is that of all
     replicas together. `steps_per_execution` are run at once, which spares a TPU
     waiting; in the precision "mixed_bfloat16" it multiplies faster until the
-    model is quantized, and weights stay float32.
+    model is quantized, and weights stay float32. A network that was trained
+    before stays as it is for `frozen_epochs`, which only its new head trains,
+    at `frozen_learning_rate`; `epochs` of the whole model follow.
     """
 
     epochs: int = number(10, 0)
@@ -60,6 +62,8 @@ class TrainingRecipe:
     precision: str = choice("float32", ("float32", "mixed_bfloat16"))
     keep_best: bool = False
     keep_checkpoints: int = number(2, 1)
+    frozen_epochs: int = number(0, 0)
+    frozen_learning_rate: float = number(1e-3, above=0)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from scipy import special
 
 from kbp.data import Examples
+from kbp.data.splits import as_floats
 from kbp.reports.style import COLORS, INK, STYLE, as_svg
 
 
@@ -39,7 +40,7 @@ def learning_curves(rows: Sequence[dict[str, str]], metric: str) -> str | None:
             if any(row.get(key, "nan") != "nan" for row in rows for key in keys)
         }
         epochs = np.arange(1, len(rows) + 1)
-        border = sum(row["stage"] == "train" for row in rows) + 0.5
+        border = sum(row["stage"] != "quantize" for row in rows) + 0.5
         for axes, (title, keys) in zip(
             figure.subplots(1, len(panels), squeeze=False)[0],
             panels.items(),
@@ -156,8 +157,8 @@ def sample_predictions(
         for axes in grid:
             axes.set_axis_off()
         for axes, index in zip(grid, order, strict=False):
-            image = examples.inputs[index]
-            axes.imshow(image.squeeze(), cmap="gray_r", vmin=0, vmax=1)
+            image = as_floats(examples.inputs[index])
+            axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
             title = f"{names[predicted[index]]} ({confidence[index]:.0%})"
             if wrong[index]:
                 title += f"\nis {names[examples.labels[index]]}"
@@ -181,7 +182,7 @@ def sample_masks(
         for axes in grid:
             axes.set_axis_off()
         for axes, index in zip(grid, order, strict=False):
-            image = examples.inputs[index].squeeze()
+            image = as_floats(examples.inputs[index]).squeeze()
             axes.imshow(image, cmap="gray", vmin=0, vmax=1)
             for masks, color in zip(
                 (examples.labels[index], predicted[index]), COLORS, strict=False

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 
 from kbp._utils.config import number
 from kbp.errors import UserError
@@ -12,7 +13,11 @@ from kbp.losses import DiceCrossEntropy
 
 @dataclass(frozen=True)
 class ClassLossConfig:
-    """Section `[loss]` of classes, see `kbp.losses.DiceCrossEntropy`."""
+    """Section `[loss]` of classes, see `kbp.losses.DiceCrossEntropy`.
+
+    With `balance` the class weights are such that all classes count alike in
+    training, however many examples or pixels they have.
+    """
 
     cross_entropy_weight: float = number(1.0, 0)
     dice_weight: float = number(0.0, 0)
@@ -21,15 +26,23 @@ class ClassLossConfig:
     beta: float = number(0.5, 0)
     smooth: float = number(1.0, 0)
     class_weights: tuple[float, ...] = ()
+    balance: bool = False
     per_image: bool = False
 
 
-def class_loss(section: ClassLossConfig, num_classes: int) -> keras.losses.Loss:
+def class_loss(
+    section: ClassLossConfig, labels: np.ndarray, num_classes: int
+) -> keras.losses.Loss:
     """Return the loss of logits.
 
+    Args:
+        section: of the recipe.
+        labels: integers, the classes of all training examples or pixels.
+        num_classes: number of classes.
+
     Raises:
-        UserError: the class weights are not one for each class, or a value is
-            out of range.
+        UserError: the class weights are not one for each class, or given though
+            they are to be balanced, or a value is out of range.
     """
     if section == ClassLossConfig():
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -40,6 +53,15 @@ def class_loss(section: ClassLossConfig, num_classes: int) -> keras.losses.Loss:
             f"loss.class_weights must be {num_classes} numbers, one for each "
             f"class; received {list(weights)}"
         )
+    if options.pop("balance"):
+        if weights:
+            raise UserError(
+                "loss.balance finds the weights, so loss.class_weights must "
+                f"not be given; received {list(weights)}"
+            )
+        counts = np.bincount(labels.ravel(), minlength=num_classes)
+        # Of mean 1 over the examples, so the learning rate stays right.
+        weights = tuple(labels.size / (num_classes * np.maximum(counts, 1)))
     try:
         return DiceCrossEntropy(**{**options, "class_weights": weights or None})
     except ValueError as error:

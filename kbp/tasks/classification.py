@@ -9,9 +9,11 @@ import tensorflow as tf
 
 from kbp import data
 from kbp._utils.config import choice, number
+from kbp._utils.run_files import LABELS
 from kbp.data.splits import Augment, Tensor
 from kbp.reports import figures
 from kbp.tasks.class_loss import ClassLossConfig, class_loss
+from kbp.tasks.predict_classes import ClassPrediction
 from kbp.tasks.registry import register_task
 from kbp.tasks.task import Task
 
@@ -49,6 +51,7 @@ class Classification(Task):
     }
     takes = "images in [0, 1]"
     gives = "logits"
+    prediction = ClassPrediction
 
     def __init__(self, recipe: "Recipe", splits: data.Splits):
         super().__init__(recipe, splits)
@@ -60,7 +63,8 @@ class Classification(Task):
 
     def make_loss(self) -> keras.losses.Loss:
         classes = len(self.splits.class_names)
-        return class_loss(self.section(ClassLossConfig), classes)
+        labels = self.splits.train.labels
+        return class_loss(self.section(ClassLossConfig), labels, classes)
 
     def build(self) -> keras.Model:
         classes = len(self.splits.class_names)
@@ -75,6 +79,18 @@ class Classification(Task):
     def score(self, outputs: np.ndarray, split: str = "test") -> float:
         labels = getattr(self.splits, split).labels
         return float(np.mean(np.argmax(outputs, axis=-1) == labels))
+
+    def details(self, outputs: np.ndarray) -> dict[str, str]:
+        labels, predicted = self.splits.test.labels, np.argmax(outputs, axis=-1)
+        recalls = [
+            np.mean(predicted[labels == label] == label)
+            for label in np.unique(labels)
+        ]
+        return {"mean accuracy of the classes": f"{np.mean(recalls):.2%}"}
+
+    def files(self) -> dict[str, str]:
+        # One name for each output, as tools of LiteRT read them.
+        return {LABELS: "\n".join([*self.splits.class_names, ""])}
 
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
         test, names = self.splits.test, self.splits.class_names

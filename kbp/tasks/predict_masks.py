@@ -63,7 +63,7 @@ class MaskPrediction(Prediction):
                 f"--overlap must be less than {min(height, width)}, the size "
                 f"of the model's input; received {overlap}"
             )
-        sources = _files(options.images)
+        sources = files_of(options.images)
         targets = _targets(sources, Path(options.out))
         for source in sources:  # all, before the first is written
             read_image(source, channels)
@@ -77,7 +77,7 @@ class MaskPrediction(Prediction):
             say_written(console, mask)
 
 
-def _files(names: Sequence[str]) -> list[Path]:
+def files_of(names: Sequence[str]) -> list[Path]:
     """Return image files, and those of folders, in order."""
     found: list[Path] = []
     for name in map(Path, names):

@@ -61,7 +61,8 @@ class Segmentation(Task):
 
     def make_loss(self) -> keras.losses.Loss:
         classes = len(self.splits.class_names)
-        return class_loss(self.section(ClassLossConfig), classes)
+        labels = self.splits.train.labels
+        return class_loss(self.section(ClassLossConfig), labels, classes)
 
     def build(self) -> keras.Model:
         classes = len(self.splits.class_names)

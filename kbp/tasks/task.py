@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from kbp import data
 from kbp.data.leaks import absent_classes, shared_examples
-from kbp.data.splits import Augment, Tensor
+from kbp.data.splits import Augment, Tensor, as_floats
 from kbp.errors import UserError
 from kbp.reports.stage import ResultTable
 from kbp.tasks.prediction import Prediction
@@ -227,7 +227,7 @@ class Task(ABC):
 
     def inputs(self, split: str) -> Any:
         """Return a split's inputs, as one array."""
-        inputs: np.ndarray = getattr(self.splits, split).inputs
+        inputs = as_floats(getattr(self.splits, split).inputs)
         return inputs.reshape(-1, *self.shape)
 
     def lay_out(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ from kbp.recipes.recipe import Recipe
 from kbp.reports import report
 from kbp.reports.stage import Stage
 from kbp.tasks import Task
-from kbp.training import checkpoint, distribution
+from kbp.training import checkpoint, distribution, transfer
 from kbp.training.measuring import file_stages, keras_stage
 from kbp.training.trainer import Trainer
 from kbp.training.workdir import WorkDir
@@ -64,7 +64,10 @@ class Pipeline:
         self.trainer.validation()  # whose parts may not fit the replicas
         if recipe.training.keep_best:
             self.check_keep_best()
-        model = self.masked(self.task.build())  # wrong arguments show at once
+        model = self.task.build()  # wrong arguments show at once
+        if recipe.training.frozen_epochs:
+            transfer.freeze(model)
+        model = self.masked(model)
         if folder:
             # Weights and the optimizer's three moments, in the checkpoints of
             # both stages and one that is being written.
@@ -176,9 +179,10 @@ class Pipeline:
                 budget=section.budget,
                 multiple_of=section.multiple_of,
             )
+        make = transfer.begin(self.trainer)
         return self.trainer.fit(
             "train",
-            lambda: self.masked(self.task.start(self.task.build())),
+            lambda: self.masked(make()),
             epochs=self.recipe.training.epochs,
             learning_rate=self.recipe.optimizer.learning_rate,
             seed=2 * self.recipe.training.seed,

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kbp.data.splitting import some
 from kbp.errors import UserError
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff")
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")  # Pillow's
 _LITTER = ("desktop.ini", "thumbs.db")  # which file managers leave
 _MASK_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "I;16B")
-_IMAGE_MODES = (*_MASK_MODES, "PA", "CMYK", "YCbCr")
+IMAGE_MODES = (*_MASK_MODES, "PA", "CMYK", "YCbCr")
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -31,7 +32,7 @@ def find_images(folder: Path) -> list[Path]:
     files = [
         path
         for path in sorted(folder.rglob("*"))
-        if not path.is_dir() and not _is_litter(path.relative_to(folder))
+        if not path.is_dir() and not is_litter(path.relative_to(folder))
     ]
     others = [
         path.relative_to(folder).as_posix()
@@ -58,18 +59,32 @@ def read_image(path: Path, channels: int) -> np.ndarray:
         UserError: the file cannot be read, has several pages, or holds floats
             or what 16 bits cannot.
     """
-    image = _open(path, _IMAGE_MODES)
+    image = _open(path, IMAGE_MODES)
     if image.mode.startswith("I"):
-        values = np.asarray(image)[..., None]
-        low, high = values.min(), values.max()
-        if low < 0 or high > 65535:
-            raise UserError(
-                f"{path}: holds values from {low} to {high}, whose white is "
-                "not known; save it with 8 or 16 bits."
-            )
+        values = wide_values(path, image)[..., None]
         return np.repeat(values.astype("float32") / 65535, channels, axis=-1)
     values = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     return values.reshape(*values.shape[:2], channels).astype("float32") / 255
+
+
+def wide_values(path: Path, image: Any) -> np.ndarray:
+    """Return the integers of an image of more than 8 bits.
+
+    Args:
+        path: of the file, for messages.
+        image: of one of Pillow's modes `"I..."`.
+
+    Raises:
+        UserError: 16 bits do not hold them.
+    """
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if low < 0 or high > 65535:
+        raise UserError(
+            f"{path}: holds values from {low} to {high}, whose white is "
+            "not known; save it with 8 or 16 bits."
+        )
+    return values
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -98,22 +113,48 @@ def read_mask(path: Path) -> np.ndarray:
     return bands[..., 0].astype(np.int32)
 
 
-def _is_litter(path: Path) -> bool:
+def is_litter(path: Path) -> bool:
+    """Say whether a file or folder is hidden, or what file managers leave."""
     hidden = any(part.startswith(".") for part in path.parts)
     return hidden or path.name.lower() in _LITTER
 
 
 def _open(path: Path, modes: Sequence[str]) -> Any:
     large = Image.DecompressionBombWarning
+    with warnings.catch_warnings(action="ignore", category=large):
+        return decode(path, modes)
+
+
+def decode(
+    path: Path,
+    modes: Sequence[str] = IMAGE_MODES,
+    draft: tuple[str | None, tuple[int, int]] | None = None,
+) -> Any:
+    """Return the first page of a file as an image of Pillow's, turned by EXIF.
+
+    Args:
+        path: of the file.
+        modes: of Pillow's, which the image may have.
+        draft: a mode and a size `(width, height)`: JPEG files are decoded in
+            that mode if they can be, and at the least size above that, which
+            takes less time.
+
+    Raises:
+        UserError: the file cannot be read, has several pages, or another mode.
+    """
     try:
-        with (
-            warnings.catch_warnings(action="ignore", category=large),
-            # Given a path, Pillow garbles TIFF files that are to be turned.
-            path.open("rb") as file,
-            Image.open(file) as opened,
-        ):
-            pages = getattr(opened, "n_frames", 1)
-            image = ImageOps.exif_transpose(opened)
+        # Given a path, Pillow garbles TIFF files that are to be turned.
+        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as raw:
+            # Pages of cameras' JPEG files are previews, and for the other eye.
+            pages = 1 if raw.format == "MPO" else getattr(raw, "n_frames", 1)
+            if draft:
+                raw.draft(*draft)
+            image = ImageOps.exif_transpose(raw)
+    except UnidentifiedImageError as error:
+        raise UserError(
+            f"{path}: cannot be read: it is no BMP, JPEG, PNG, TIFF or WebP "
+            "image."
+        ) from error
     except Exception as error:  # decoders raise any for a broken file
         raise UserError(f"{path}: cannot be read: {error}") from error
     if pages > 1:

@@ -252,8 +252,8 @@ def _classes(
     unknown = np.setdiff1d(label, values)
     if unknown.size:
         advice = "others are given as mask_values"
-        if path.suffix.lower() in (".jpeg", ".jpg"):
-            advice += "; JPEG blurs values, so save masks as PNG"
+        if path.suffix.lower() in (".jpeg", ".jpg", ".webp"):
+            advice += "; JPEG and WebP blur values, so save masks as PNG"
         raise UserError(
             f"{path}: has values {some(unknown.tolist())}, which are no "
             f"class's. Known are {', '.join(map(str, values))}; {advice}."

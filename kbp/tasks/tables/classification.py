@@ -45,8 +45,8 @@ class TabularClassification(Tabular):
             )
 
     def make_loss(self) -> keras.losses.Loss:
-        classes = len(self.splits.class_names)
-        return class_loss(self.section(ClassLossConfig), classes)
+        labels, classes = self.splits.train.labels, self.splits.class_names
+        return class_loss(self.section(ClassLossConfig), labels, len(classes))
 
     def build(self) -> keras.Model:
         return self.encoded(len(self.splits.class_names))

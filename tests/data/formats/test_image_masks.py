@@ -206,7 +206,7 @@ OTHERS = "holds files of other kinds"
         ),
         (
             lambda i, m: replace(m, "a.jpg", SHAPE, quality=50),
-            r"a\.jpg: has values .* JPEG blurs values, so save masks as PNG",
+            r"a\.jpg: has values .* JPEG and WebP blur values, so save",
         ),
         (
             lambda i, m: [
@@ -216,8 +216,8 @@ OTHERS = "holds files of other kinds"
             "masks: no mask of the train split holds foreground",
         ),
         (
-            lambda i, m: save(i / "extra.bmp", np.zeros((6, 8), "uint8")),
-            f"images: {OTHERS}: extra.bmp. Known suffixes are .jpeg, .jpg",
+            lambda i, m: save(i / "extra.ppm", np.zeros((6, 8), "uint8")),
+            f"images: {OTHERS}: extra.ppm. Known suffixes are .bmp, .jpeg",
         ),
         (
             lambda i, m: save(m / "more" / "x.gif", np.zeros((6, 8), "uint8")),

@@ -1,0 +1,261 @@
+"""Photographs in a folder for each class."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kbp._utils.config import check_unused, choice, number
+from kbp._utils.machine import memory
+from kbp.data.formats.image_files import find_images, is_litter
+from kbp.data.formats.photographs import RESIZE, RESIZES, read_photographs
+from kbp.data.registry import register_dataset
+from kbp.data.splits import Examples, Splits
+from kbp.data.splitting import SPLITS, Indices, by_class, some
+from kbp.errors import UserError
+
+# Images in memory: the array, TensorFlow's copy, and those for test as floats.
+_COPIES = 3
+
+
+@dataclass(frozen=True)
+class ImageFolderConfig:
+    """Keys of `[data]` for `name = "image_folder"`, a person's own photographs.
+
+    `folder` holds a folder for each class, or `train`, `test` and perhaps
+    `validation`, which hold these. Without them each class is split alike;
+    images whose file names have the same first group of `group_pattern` stay
+    together then.
+    """
+
+    folder: str = ""
+    image_size: int = number(64, 8, 2048)
+    color: bool = True
+    resize: str = choice(RESIZE, tuple(RESIZES))
+    validation_fraction: float = number(0.1, 0, below=0.5)
+    test_fraction: float = number(0.2, above=0, below=0.5)
+    group_pattern: str = ""
+
+
+@register_dataset(
+    "image_folder",
+    config=ImageFolderConfig,
+    task="classification",
+    in_data_dir=False,
+)
+def load_config(
+    config: ImageFolderConfig, data_dir: str | Path | None
+) -> Splits:
+    """Load what a recipe asks for, see `load`.
+
+    Raises:
+        UserError: a file or folder is wrong, or a key changes nothing.
+    """
+    if not config.folder:
+        raise UserError("data.folder must name a folder")
+    folder = Path(config.folder)
+    if _is_split(folder):
+        reason = f"{folder} is split into folders"
+        check_unused(
+            "data", config, reason, "validation_fraction", "test_fraction"
+        )
+    return load(
+        folder,
+        image_size=config.image_size,
+        channels=3 if config.color else 1,
+        resize=config.resize,
+        validation_fraction=config.validation_fraction,
+        test_fraction=config.test_fraction,
+        group_pattern=config.group_pattern,
+    )
+
+
+def load(
+    folder: str | Path,
+    *,
+    image_size: int = 64,
+    channels: int = 3,
+    resize: str = RESIZE,
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    group_pattern: str = "",
+) -> Splits:
+    """Load the images of a folder for each class, by the folders' names.
+
+    Args:
+        folder: holds the folders of the classes, or `train`, `test` and perhaps
+            `validation`, which hold them. Their own subfolders are searched.
+        image_size: height and width that the images get, in pixels.
+        channels: 1 to read images as grey, 3 as color.
+        resize: how they get it, see `read_photographs`.
+        validation_fraction: of each class, without folders of splits.
+        test_fraction: of each class, without folders of splits.
+        group_pattern: regular expression that is searched in each file's name;
+            what its first group matches names what the image belongs to, such
+            as a patient or a burst, of which all images are in one split.
+
+    Returns:
+        Bytes `(examples, image_size, image_size, channels)`, with the classes
+        in alphabetical order.
+
+    Raises:
+        UserError: a folder is missing, is empty or holds other files; there are
+            fewer than two classes, or one is not in every split; an image
+            cannot be read; a name does not match, or a group is in two splits;
+            the images would fill half of the memory.
+    """
+    folder = Path(folder)
+    found = _find(folder)
+    class_names = tuple(found["train"])
+    paths: list[Path] = []
+    labels: list[str] = []
+    places: Indices = {split: [] for split in SPLITS}
+    for split, classes in found.items():
+        for name, files in classes.items():
+            places[split] += range(len(paths), len(paths) + len(files))
+            paths += files
+            labels += [name] * len(files)
+    groups = _groups(paths, group_pattern) if group_pattern else None
+    if not _is_split(folder):
+        names = [path.relative_to(folder).as_posix() for path in paths]
+        try:
+            places = by_class(
+                names,
+                labels,
+                groups=groups,
+                validation_fraction=validation_fraction,
+                test_fraction=test_fraction,
+            )
+        except UserError as error:
+            raise UserError(f"{folder}: {error}") from error
+    elif groups:
+        _check_apart(folder, groups, places)
+    _check_memory(folder, len(paths), image_size, channels)
+    size = (image_size, image_size)
+    order = {name: index for index, name in enumerate(class_names)}
+    # One split at a time, so that no image is twice in memory.
+    parts = {
+        split: Examples(
+            read_photographs(
+                [paths[i] for i in chosen],
+                size,
+                channels=channels,
+                resize=resize,
+            ),
+            np.array([order[labels[i]] for i in chosen], "int64"),
+        )
+        for split, chosen in places.items()
+    }
+    return Splits(**parts, class_names=class_names)
+
+
+def _is_split(folder: Path) -> bool:
+    return (folder / "train").is_dir()
+
+
+def _find(folder: Path) -> dict[str, dict[str, list[Path]]]:
+    """Return files by class, by split; without splits all are in "train"."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder.")
+    if not _is_split(folder):
+        found = {"train": _classes(folder)}
+        _check_several(folder, found["train"])
+        return found
+    folders = {path.name: path for path in _folders(folder)}
+    if others := folders.keys() - {*SPLITS}:
+        raise UserError(
+            f"{folder}: holds train, so its other folders must be validation "
+            f"and test; found {some(others)}."
+        )
+    if "test" not in folders:
+        raise UserError(f"{folder}: holds train, and no folder test.")
+    found = {
+        name: _classes(folders[name]) for name in SPLITS if name in folders
+    }
+    _check_several(folders["train"], found["train"])
+    for name, classes in found.items():
+        for problem, differing in (
+            ("has no folder of class", found["train"].keys() - classes.keys()),
+            ("has what train has not:", classes.keys() - found["train"].keys()),
+        ):
+            if differing:
+                raise UserError(
+                    f"{folders[name]}: {problem} {some(differing)}."
+                )
+    return found
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, which may hold nothing else."""
+    inside = [
+        path
+        for path in sorted(folder.iterdir())
+        if not is_litter(Path(path.name))
+    ]
+    if loose := [path.name for path in inside if not path.is_dir()]:
+        raise UserError(
+            f"{folder}: must hold folders alone; holds files: {some(loose)}."
+        )
+    return inside
+
+
+def _classes(folder: Path) -> dict[str, list[Path]]:
+    return {path.name: find_images(path) for path in _folders(folder)}
+
+
+def _check_several(folder: Path, classes: Mapping[str, Sequence[Path]]) -> None:
+    if len(classes) < 2:
+        held = f"one, {some(classes)}" if classes else "none"
+        raise UserError(
+            f"{folder}: must hold a folder for each of two or more classes; "
+            f"holds {held}."
+        )
+
+
+def _groups(paths: Sequence[Path], pattern: str) -> list[str]:
+    """Return what the first group of a pattern matches in each file's name."""
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UserError(
+            f"data.group_pattern: no regular expression: {error}; received "
+            f"{pattern!r}"
+        ) from error
+    if not compiled.groups:
+        raise UserError(
+            "data.group_pattern must have a group in parentheses; received "
+            f"{pattern!r}"
+        )
+    matches = [compiled.search(path.name) for path in paths]
+    groups = [match[1] if match else None for match in matches]
+    unmatched = [p for p, g in zip(paths, groups, strict=True) if g is None]
+    if unmatched:
+        raise UserError(
+            f"data.group_pattern {pattern!r} finds no group in the name of "
+            f"{some(unmatched)}"
+        )
+    return [group for group in groups if group is not None]
+
+
+def _check_apart(folder: Path, groups: Sequence[str], places: Indices) -> None:
+    seen: dict[str, str] = {}
+    for split, chosen in places.items():
+        for group in (groups[i] for i in chosen):
+            if seen.setdefault(group, split) != split:
+                raise UserError(
+                    f"{folder}: group {group!r} of data.group_pattern is in "
+                    f"{seen[group]} and in {split}; move its images together."
+                )
+
+
+def _check_memory(folder: Path, count: int, size: int, channels: int) -> None:
+    needed, half = _COPIES * count * size**2 * channels, memory() // 2
+    if needed > half:
+        fits = int((half / (_COPIES * count * channels)) ** 0.5)
+        raise UserError(
+            f"{folder}: {count:,} images of {size}x{size} pixels need "
+            f"{needed / 1e9:,.1f} GB, and half of the memory is "
+            f"{half / 1e9:,.1f} GB. Set data.image_size to at most {fits}."
+        )

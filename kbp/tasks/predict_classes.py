@@ -1,0 +1,178 @@
+"""Classes of a person's image files, by a model that labels images."""
+
+import argparse
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from scipy import special
+
+from kbp._utils.command_line import check_new, positive, say_written
+from kbp._utils.files import write_atomically
+from kbp._utils.run_files import LABELS
+from kbp.data.formats.photographs import RESIZE, read_photographs
+from kbp.data.splits import as_floats
+from kbp.errors import UserError
+from kbp.reports.contact_sheet import contact_sheet
+from kbp.tasks.predict_masks import files_of
+from kbp.tasks.prediction import OpenModel, Prediction
+
+if TYPE_CHECKING:
+    from kbp.recipes.recipe import Recipe
+
+_AT_ONCE = 256  # images, which bounds the memory
+_MOST_SHOWN = 400  # on the sheet
+_USUAL_TOP = 3
+
+
+class ClassPrediction(Prediction):
+    """A table of classes and a contact sheet, by a model that labels images."""
+
+    needs = (
+        "must label images: take images of 1 or 3 channels, or their rows, and "
+        "give logits of 2 or more classes"
+    )
+
+    @classmethod
+    def fits(cls, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
+        is_image = len(inputs) == 3 and inputs[2] in (1, 3)
+        is_rows = len(inputs) == 2
+        return (is_image or is_rows) and len(outputs) == 1 and outputs[0] > 1
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "images", metavar="IMAGE", nargs="+", help="image files, or folders"
+        )
+        parser.add_argument(
+            "--top",
+            type=positive,
+            metavar="K",
+            help="classes to name for each image, the most probable first "
+            f"(default: {_USUAL_TOP}, or all of fewer)",
+        )
+
+    @classmethod
+    def write(
+        cls,
+        model: OpenModel,
+        recipe: "Recipe | None",
+        options: argparse.Namespace,
+        console: Console,
+    ) -> None:
+        names = _class_names(model)
+        top = options.top or min(_USUAL_TOP, len(names))
+        if top > len(names):
+            raise UserError(
+                f"--top must be at most the {len(names)} classes of "
+                f"{model.path}; received {top}"
+            )
+        sources = files_of(options.images)
+        folder = Path(options.out)
+        table, sheet = folder / "predictions.csv", folder / "contact_sheet.svg"
+        for target in (table, sheet):
+            check_new(target)
+        resize = getattr(recipe and recipe.data.config, "resize", RESIZE)
+        found = _predict(model, sources, names, top, resize)
+        write_atomically(table, _as_csv(found, top))
+        shown = found[:_MOST_SHOWN]
+        captions = [(p.classes[0], f"{p.shares[0]:.0%}") for p in shown]
+        write_atomically(
+            sheet, contact_sheet([p.image for p in shown], captions)
+        )
+        say_written(console, table)
+        say_written(console, sheet)
+        if len(shown) < len(found):
+            console.print(f"The sheet shows the first {len(shown)} images.")
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    """What a model makes of a file: classes and their probabilities."""
+
+    source: Path
+    image: np.ndarray
+    classes: tuple[str, ...]
+    shares: tuple[float, ...]
+
+
+def _predict(
+    model: OpenModel,
+    sources: Sequence[Path],
+    names: Sequence[str],
+    top: int,
+    resize: str,
+) -> list[_Predicted]:
+    height, width, channels = _image_shape(model.inputs)
+    found: list[_Predicted] = []
+    for start in range(0, len(sources), _AT_ONCE):
+        part = sources[start : start + _AT_ONCE]
+        images = read_photographs(
+            part, (height, width), channels=channels, resize=resize
+        )
+        inputs = as_floats(images).reshape(-1, *model.inputs)
+        shares = _probabilities(model.predict(inputs))
+        order = np.argsort(-shares, axis=-1, kind="stable")[:, :top]
+        found += [
+            _Predicted(
+                source,
+                image,
+                tuple(names[i] for i in best),
+                tuple(share[best].tolist()),
+            )
+            for source, image, best, share in zip(
+                part, images, order, shares, strict=True
+            )
+        ]
+    return found
+
+
+def _image_shape(inputs: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return height, width and channels of what a model is given."""
+    if len(inputs) == 3:
+        return inputs[0], inputs[1], inputs[2]
+    # Rows of square images hold the channels of each pixel.
+    channels = 3 if inputs[1] == 3 * inputs[0] else 1
+    return inputs[0], inputs[1] // channels, channels
+
+
+def _class_names(model: OpenModel) -> list[str]:
+    """Return the names beside a model's file, else the classes' numbers."""
+    count = model.outputs[0]
+    file = model.path.parent / LABELS
+    if not file.is_file():
+        return [str(index) for index in range(count)]
+    names = file.read_text(encoding="utf-8").splitlines()
+    if len(names) != count:
+        raise UserError(
+            f"{file}: names {len(names)} classes, but {model.path} has {count}."
+        )
+    return names
+
+
+def _probabilities(outputs: np.ndarray) -> np.ndarray:
+    """Return probabilities of logits; of others' models as they are."""
+    total = outputs.sum(axis=-1)
+    # Eight bits hold each of them to 1/256, a few of many not at all.
+    slack = min(0.1, (outputs.shape[-1] + 1) / 256)
+    if (outputs >= 0).all() and (np.abs(total - 1) < slack).all():
+        return outputs / total[:, None]
+    return special.softmax(outputs, axis=-1)
+
+
+def _as_csv(found: Sequence[_Predicted], top: int) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = ["class", "probability"]
+    more = [f"{c}_{k}" for k in range(2, top + 1) for c in columns]
+    writer.writerow(["file", *columns, *more])
+    for each in found:
+        pairs = zip(each.classes, each.shares, strict=True)
+        cells = [x for name, share in pairs for x in (name, f"{share:.4f}")]
+        writer.writerow([each.source.as_posix(), *cells])
+    return text.getvalue()

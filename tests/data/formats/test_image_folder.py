@@ -1,0 +1,295 @@
+"""A folder for each class."""
+
+import shutil
+from collections import Counter
+from itertools import chain
+
+import numpy as np
+import photographs
+import pytest
+
+from kbp._utils import machine
+from kbp.data.formats import image_folder
+from kbp.data.splits import as_floats
+from kbp.data.splitting import SPLITS, by_class
+from kbp.errors import UserError
+from kbp.recipes import Recipe
+from kbp.tasks import make_task
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    photographs.write(folder, 10)
+    return folder
+
+
+@pytest.fixture
+def folder(drawn, tmp_path):
+    return shutil.copytree(drawn, tmp_path / "photos")
+
+
+def load(folder, **options):
+    return image_folder.load(folder, image_size=16, **options)
+
+
+def splits_of(folder, **options):
+    splits = load(folder, **options)
+    return {name: getattr(splits, name) for name in SPLITS}
+
+
+def test_each_class_is_split_alike(folder):
+    splits = load(folder)
+    assert splits.class_names == photographs.CLASSES
+    assert splits.input_shape == (16, 16, 3)
+    for name, count in (("train", 7), ("validation", 1), ("test", 2)):
+        part = getattr(splits, name)
+        assert part.inputs.dtype == np.uint8
+        assert part.labels.tolist() == [0] * count + [1] * count + [2] * count
+    again = load(folder)
+    np.testing.assert_array_equal(again.test.inputs, splits.test.inputs)
+    without = load(folder, validation_fraction=0.0)
+    assert len(without.validation) == 0
+    assert load(folder, channels=1).input_shape == (16, 16, 1)
+
+
+def test_what_managers_of_files_leave_is_passed_over(folder):
+    (folder / ".DS_Store").write_text("")
+    (folder / ".thumbnails").mkdir()
+    (folder / "disks" / "Thumbs.db").write_text("")
+    assert load(folder).class_names == photographs.CLASSES
+
+
+@pytest.mark.parametrize("names", [SPLITS, ("train", "test")])
+def test_folders_of_splits_are_kept(drawn, names, tmp_path):
+    for name in names:
+        shutil.copytree(drawn, tmp_path / name)
+    shutil.rmtree(tmp_path / "train")
+    photographs.write(tmp_path / "train", 2, seed=1)
+    counts = {name: len(x) for name, x in splits_of(tmp_path).items()}
+    validation = 30 if "validation" in names else 0
+    assert counts == {"train": 6, "validation": validation, "test": 30}
+    splits = load(tmp_path)
+    np.testing.assert_array_equal(splits.test.labels, np.repeat([0, 1, 2], 10))
+
+
+def test_batches_hold_what_the_files_hold(folder):
+    task = make_task(recipe(folder))
+    images, labels = next(iter(task.batches("test", 4)))
+    held = task.splits.test
+    assert images.dtype == "float32"
+    np.testing.assert_array_equal(images, as_floats(held.inputs[:4]))
+    np.testing.assert_array_equal(images, held.inputs[:4] / np.float32(255))
+    np.testing.assert_array_equal(labels, held.labels[:4])
+    np.testing.assert_array_equal(task.inputs("test")[:4], images)
+    trained, _ = next(iter(task.training_batches(seed=0)))
+    assert 0 <= float(np.min(trained)) <= float(np.max(trained)) <= 1
+
+
+def recipe(folder, **sections):
+    data = {"name": "image_folder", "folder": str(folder), "image_size": 16}
+    data |= sections.pop("data", {})
+    return Recipe.parse(
+        {"data": data, "training": {"batch_size": 4}, **sections}
+    )
+
+
+def test_unequal_classes_count_alike(folder):
+    for path in sorted((folder / "disks").iterdir())[3:]:
+        path.unlink()
+    task = make_task(recipe(folder, loss={"balance": True}))
+    counts = np.bincount(task.splits.train.labels)
+    assert counts.tolist() == [7, 1, 7]
+    weights = np.array(task.loss.class_weights)
+    np.testing.assert_allclose(weights * counts, 15 / 3)
+    logits = np.random.default_rng(0).normal(size=(15, 3)).astype("float32")
+    labels = task.splits.train.labels
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    each = [-log_p[labels == k, k].mean() for k in range(3)]
+    assert float(task.loss(labels, logits)) == pytest.approx(
+        np.mean(each), rel=1e-5
+    )
+    with pytest.raises(UserError, match=r"class_weights must not be given"):
+        make_task(
+            recipe(folder, loss={"balance": True, "class_weights": [1, 2, 3]})
+        )
+
+
+def test_groups_stay_together(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        for patient in range(12):
+            for view in range(patient % 3 + 1):
+                path = tmp_path / name / f"p{patient:02d}-{view}"
+                pixels = rng.integers(0, 256, (8, 8, 3), "uint8")
+                photographs.save(path, pixels, "bitmap")
+    names = [
+        p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.bmp")
+    ]
+    groups = [name[2:5] for name in names]
+    found = by_class(names, [name[0] for name in names], groups=groups)
+    held = {s: {groups[i] for i in chosen} for s, chosen in found.items()}
+    assert not held["train"] & held["test"]
+    assert not held["train"] & held["validation"]
+    assert not held["validation"] & held["test"]
+    assert sorted(chain(*found.values())) == [*range(len(names))]
+    loaded = splits_of(tmp_path, group_pattern=r"^(p\d+)")
+    assert {k: len(v) for k, v in loaded.items()} == {
+        "train": 32,
+        "validation": 4,
+        "test": 12,  # five of each class were asked for
+    }
+    with pytest.raises(UserError, match=r"finds no group in .*p00-0\.bmp, "):
+        load(tmp_path, group_pattern=r"q(\d+)")
+    with pytest.raises(UserError, match=r"must have a group .*'p\\\\d'"):
+        load(tmp_path, group_pattern=r"p\d")
+    with pytest.raises(
+        UserError, match=r"group_pattern: no regular expression"
+    ):
+        load(tmp_path, group_pattern=r"(p")
+
+
+def test_groups_that_folders_of_splits_tear_apart_are_named(drawn, tmp_path):
+    for name in ("train", "test"):
+        shutil.copytree(drawn, tmp_path / name)
+    pattern = r"^(\d+)"
+    with pytest.raises(UserError, match=r"group '000' .* in train and in test"):
+        load(tmp_path, group_pattern=pattern)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.34])
+def test_splits_by_class_are_as_large_as_asked(share):
+    labels = ["a"] * 50 + ["b"] * 9 + ["c"] * 3
+    names = [f"{label}/{i}" for i, label in enumerate(labels)]
+    found = by_class(
+        names, labels, validation_fraction=share, test_fraction=share
+    )
+    for split in ("validation", "test"):
+        counts = Counter(labels[i] for i in found[split])
+        for label in "abc":
+            assert counts[label] == max(1, round(share * labels.count(label)))
+    assert sorted(chain(*found.values())) == [*range(len(labels))]
+    shuffled = by_class(
+        names[::-1],
+        labels[::-1],
+        validation_fraction=share,
+        test_fraction=share,
+    )
+    for split, chosen in found.items():
+        assert {names[i] for i in chosen} == {
+            names[::-1][i] for i in shuffled[split]
+        }
+
+
+def move(folder, *names):
+    """Make a folder of splits of a folder of classes."""
+    for name in names:
+        shutil.copytree(folder, folder.parent / "new" / name)
+    shutil.rmtree(folder)
+    (folder.parent / "new").rename(folder)
+
+
+def keep(folder, name, count):
+    for path in sorted((folder / name).iterdir())[count:]:
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: shutil.rmtree(f), "photos: no such folder"),
+        (lambda f: keep(f, "disks", 0), "photos/disks: holds no image"),
+        (
+            lambda f: keep(f, "disks", 2),
+            "class 'disks' has 2 examples, too few",
+        ),
+        (
+            lambda f: [shutil.rmtree(f / x) for x in ("disks", "checks")],
+            "photos: must hold a folder .*two or more.*holds one, stripes",
+        ),
+        (
+            lambda f: [shutil.rmtree(x) for x in f.iterdir()],
+            r"photos: must hold .*two or more classes; holds none",
+        ),
+        (
+            lambda f: (f / "disks" / "notes.txt").write_text(""),
+            "photos/disks: holds files of other kinds: notes.txt. Known",
+        ),
+        (
+            lambda f: (f / "readme.md").write_text(""),
+            "photos: must hold folders alone; holds files: readme.md",
+        ),
+        (
+            lambda f: (f / "disks" / "001.png").write_bytes(b"no"),
+            r"photos/disks/001\.png: cannot be read: ",
+        ),
+        (lambda f: move(f, "train"), "photos: holds train, and no folder test"),
+        (
+            lambda f: move(f, "train", "test", "valid"),
+            "photos: holds train, so .* validation and test; found valid",
+        ),
+        (
+            lambda f: [
+                move(f, "train", "test"),
+                shutil.rmtree(f / "test/disks"),
+            ],
+            "photos/test: has no folder of class disks",
+        ),
+        (
+            lambda f: [
+                move(f, "train", "test"),
+                shutil.rmtree(f / "train/disks"),
+            ],
+            "photos/test: has what train has not: disks",
+        ),
+        (
+            lambda f: [move(f, "train", "test"), keep(f / "test", "disks", 0)],
+            "photos/test/disks: holds no image",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(folder, spoil, message):
+    spoil(folder)
+    with pytest.raises(UserError, match=message):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"folder": ""}, "data.folder must name a folder"),
+        ({"resize": "zoom"}, "data.resize: unknown 'zoom'"),
+        ({"image_size": 4}, "data.image_size must be at least 8"),
+        ({"test_fraction": 0.0}, "data.test_fraction must be more than 0"),
+        ({"colour": True}, "unknown key data.colour; did you mean 'color'"),
+    ],
+)
+def test_keys_must_fit(folder, data, message):
+    with pytest.raises(UserError, match=message):
+        make_task(recipe(folder, data=data))
+
+
+def test_shares_of_folders_of_splits_cannot_be_changed(folder):
+    move(folder, "train", "test")
+    with pytest.raises(
+        UserError, match=r"test_fraction cannot be changed: .*is"
+    ):
+        make_task(recipe(folder, data={"test_fraction": 0.3}))
+
+
+def test_images_that_would_not_fit_into_memory_are_refused(folder, monkeypatch):
+    memory = machine.memory()
+    assert 10**8 < memory < 10**14
+    monkeypatch.setattr(image_folder, "memory", lambda: 10**5)
+    with pytest.raises(
+        UserError,
+        match=r"30 images of 16x16 .*data\.image_size to at most 13\.",
+    ):
+        load(folder)
+    # Three bytes of each value of 30 images of 13 x 13 x 3 are 45,630.
+    splits = image_folder.load(folder, image_size=13)
+    assert splits.input_shape == (13, 13, 3)
+    with pytest.raises(
+        UserError, match=r"need 0\.0 GB, and half of the memory"
+    ):
+        image_folder.load(folder, image_size=14)

@@ -1,0 +1,180 @@
+"""Photographs of every kind, read at one size."""
+
+import warnings
+
+import numpy as np
+import photographs
+import pytest
+from PIL import Image
+
+from kbp.data.formats import image_files
+from kbp.data.formats.photographs import RESIZES, read_photographs
+from kbp.errors import UserError
+
+RNG = np.random.default_rng(0)
+# Columns of one color each, to see where they go.
+COLORS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]], "uint8")
+COLUMNS = np.repeat(np.repeat(COLORS[None], 40, axis=0), 40, axis=1)
+LOSS = 14  # of JPEG and WebP, and of a palette
+
+
+@pytest.mark.parametrize("kind", photographs.KINDS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_kind_is_read_alike(kind, channels, tmp_path):
+    path = photographs.save(tmp_path / "a", COLUMNS, kind)
+    image = read_photographs([path], (40, 120), channels=channels)[0]
+    assert image.dtype == np.uint8
+    assert image.shape == (40, 120, channels)
+    grey = np.asarray(Image.fromarray(COLUMNS).convert("L"))[..., None]
+    is_grey = channels == 1 or photographs.KINDS[kind][0] in ("L", "I;16")
+    expected = grey if is_grey else COLUMNS
+    middle = np.s_[:, 20::40]  # JPEG blurs the borders
+    gap = image[middle].astype(int) - expected[middle]
+    assert np.abs(gap).max() <= LOSS
+
+
+def test_what_is_not_opaque_lies_on_white(tmp_path):
+    pixels = np.zeros((8, 8, 4), "uint8")
+    pixels[:, :4, 3] = 255  # black at the left, nothing at the right
+    pixels[:, 7, 3] = 128
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(pixels).convert("LA").save(tmp_path / "b.png")
+    indexed = Image.fromarray(np.repeat([[0, 1]], 4, axis=1).repeat(8, 0) == 1)
+    indexed.convert("P").save(tmp_path / "c.png", transparency=255)
+    paths = sorted(tmp_path.iterdir())
+    for image in read_photographs(paths, (8, 8))[:, 0, :, 0]:
+        assert image[:4].tolist() == [0] * 4
+        assert image[4:7].tolist() == [255] * 3
+        assert image[7] in (127, 255)
+
+
+def test_crop_keeps_the_center_pad_all_and_stretch_the_proportions_of_none(
+    tmp_path,
+):
+    path = tmp_path / "a.png"
+    Image.fromarray(COLUMNS).save(path)  # 40 x 120
+    crop, pad, stretch = (
+        read_photographs([path], (12, 12), resize=resize)[0]
+        for resize in ("crop", "pad", "stretch")
+    )
+    assert (crop[:, 1:-1] == COLORS[1]).all()
+    assert (pad[:4] == 0).all()
+    assert (pad[8:] == 0).all()
+    np.testing.assert_array_equal(pad[5, [1, 6, 10]], COLORS)
+    np.testing.assert_array_equal(stretch[5, [1, 6, 10]], COLORS)
+    assert {*RESIZES} == {"crop", "pad", "stretch"}
+    tall = Image.fromarray(COLUMNS.swapaxes(0, 1))
+    tall.save(path)
+    np.testing.assert_array_equal(
+        read_photographs([path], (12, 12), resize="pad")[0],
+        pad.swapaxes(0, 1),
+    )
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("resize", RESIZES)
+def test_a_smaller_image_is_the_mean_of_its_pixels(suffix, resize, tmp_path):
+    """The reference averages whole squares, which any good filter is near."""
+    coarse = RNG.integers(0, 256, (12, 12, 3)).astype("float64")
+    smooth = np.asarray(
+        Image.fromarray(coarse.astype("uint8")).resize((480, 480), 2)
+    )
+    Image.fromarray(smooth).save(tmp_path / f"a{suffix}", quality=95)
+    path = tmp_path / f"a{suffix}"
+    image = read_photographs([path], (48, 48), resize=resize)[0]
+    means = smooth.reshape(48, 10, 48, 10, 3).mean(axis=(1, 3))
+    gap = np.abs(image - means)
+    assert gap.mean() < 2
+    assert gap.max() < 25
+
+
+def test_noise_is_averaged_and_not_sampled(tmp_path):
+    noise = RNG.integers(0, 256, (256, 256, 3), "uint8")
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    image = read_photographs([tmp_path / "a.png"], (16, 16))[0]
+    # 256 pixels of deviation 74 have a mean of deviation 5.
+    assert image.std() < 8
+
+
+def test_sixteen_bits_count_from_black_to_white(tmp_path):
+    values = np.linspace(0, 65535, 64).reshape(8, 8).astype("uint16")
+    Image.fromarray(values).save(tmp_path / "a.png")
+    image = read_photographs([tmp_path / "a.png"], (8, 8), channels=1)
+    np.testing.assert_array_equal(
+        image[0, ..., 0], (values / 257).round().astype("uint8")
+    )
+
+
+def test_cameras_files_of_two_pictures_are_read(tmp_path):
+    picture = Image.fromarray(COLUMNS)
+    path = tmp_path / "a.jpg"
+    picture.save(path, "MPO", save_all=True, append_images=[picture])
+    with Image.open(path) as opened:
+        assert opened.format == "MPO"
+    assert read_photographs([path], (12, 12)).shape == (1, 12, 12, 3)
+
+
+def test_wrong_files_are_counted_and_the_first_is_named(tmp_path):
+    paths = photographs.write(tmp_path, 9, classes=["disks"])
+    good = sorted(paths)
+    content = good[3].read_bytes()
+    good[3].write_bytes(content[: len(content) // 2])
+    with pytest.raises(
+        UserError, match=r"disks/003\.bmp: cannot be read: "
+    ) as e:
+        read_photographs(good, (8, 8))
+    assert "files are wrong" not in str(e.value)
+    good[6].write_text("<html>no image</html>")
+    with pytest.raises(UserError, match=r"003\.bmp: .*\(2 files are wrong\.\)"):
+        read_photographs(good, (8, 8))
+    with pytest.raises(UserError, match=r"006\.jpg: .*no BMP, JPEG, PNG, TIFF"):
+        read_photographs(good[6:], (8, 8))
+    Image.new("L", (8, 8)).save(good[6], "GIF")
+    with pytest.raises(UserError, match=r"006\.jpg: .*no BMP, JPEG, PNG, TIFF"):
+        read_photographs(good[6:], (8, 8))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tif"])
+def test_half_a_file_is_refused(suffix, tmp_path):
+    path = tmp_path / f"a{suffix}"
+    noise = RNG.integers(0, 256, (64, 64, 3), "uint8")
+    Image.fromarray(noise).save(path)
+    content = path.read_bytes()
+    for size in (0, 10, len(content) // 2, len(content) - 600):
+        path.write_bytes(content[:size])
+        with pytest.raises(UserError, match=r"cannot be read: "):
+            read_photographs([path], (32, 32))
+
+
+def test_warnings_of_pillow_are_no_errors_and_filters_stay(
+    tmp_path, monkeypatch
+):
+    paths = sorted(photographs.write(tmp_path, 9, classes=["disks"]))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 150 * 150 // 2 + 5000)
+    before = list(warnings.filters)
+    assert len(read_photographs(paths, (8, 8))) == 9
+    assert warnings.filters == before
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UserError, match=r"cannot be read: .*exceeds"):
+        read_photographs(paths, (8, 8))
+
+
+def test_drafts_are_for_jpeg_alone_and_never_too_small(tmp_path):
+    pixels = np.zeros((800, 640, 3), "uint8")
+    for suffix, size in ((".jpg", (160, 200)), (".png", (640, 800))):
+        path = tmp_path / f"a{suffix}"
+        Image.fromarray(pixels).save(path)
+        image = image_files.decode(path, draft=(None, (100, 100)))
+        assert image.size == size
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+def test_images_of_any_size_become_one_of_any_size(resize, tmp_path):
+    path = tmp_path / "a.png"
+    for width, height in RNG.integers(1, 60, (60, 2)):
+        Image.new("RGB", (width, height), "red").save(path)
+        size = tuple(RNG.integers(1, 40, 2))
+        image = read_photographs([path], size, resize=resize)[0]
+        assert image.shape == (*size, 3)
+        red = (image == [255, 0, 0]).all(axis=-1)
+        assert red.any() if resize == "pad" else red.all()

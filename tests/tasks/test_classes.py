@@ -1,0 +1,268 @@
+"""Runs for folders of photographs, from files to predictions."""
+
+import csv
+import io
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from collections import Counter
+
+import fresh
+import numpy as np
+import photographs
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from kbp import __main__ as main
+from kbp import export, training, zoo
+from kbp.data.formats.photographs import read_photographs
+from kbp.recipes import Recipe
+from kbp.reports.contact_sheet import contact_sheet
+from kbp.tasks.predict_classes import ClassPrediction, _probabilities
+from kbp.tasks.prediction import OpenModel, task_of
+
+COUNT = 40  # of each class
+RECIPE = """\
+[data]
+name = "image_folder"
+folder = "photos"
+
+[training]
+epochs = 30
+"""
+MOST_SECONDS, MOST_MEMORY = 300, 2e9
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The recipe of six lines, in a process of its own as people run it."""
+    place = tmp_path_factory.mktemp("place")
+    photographs.write(place / "photos", COUNT)
+    (place / "photos.toml").write_text(RECIPE)
+    done = fresh.command("-m", "kbp", "train", "photos.toml", cwd=place)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "image_folder" in done.stdout
+    return place / "runs" / "photos"
+
+
+def predictions(folder):
+    with (folder / "predictions.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_six_lines_take_photographs_to_a_verified_file(run):
+    record = json.loads((run / "run.json").read_text())
+    assert record["seconds"] < MOST_SECONDS
+    assert record["peak_memory_bytes"] < MOST_MEMORY
+    scores = {row["name"]: row["score"] for row in record["stages"]}
+    assert scores["trained"] > 0.9
+    assert scores["int8 .tflite"] >= scores["float32 .tflite"] - 0.005
+    assert record["float_operations"] == []
+    assert record["verification"]["within_one"] > 0.95
+    report = (run / "report.html").read_text()
+    assert "mean accuracy of the classes" in report
+    assert (run / "labels.txt").read_text() == "checks\ndisks\nstripes\n"
+
+
+@pytest.mark.slow
+def test_new_photographs_are_named(run, tmp_path):
+    new = photographs.write(tmp_path / "new", 9, seed=7)
+    out = tmp_path / "out"
+    words = ["predict", str(run), str(tmp_path / "new"), "--out", str(out)]
+    assert main.main(words) == 0
+    rows = predictions(out)
+    assert [row["file"] for row in rows] == sorted(map(str, new))
+    expected = [new[path] for path in sorted(new)]
+    right = np.equal([row["class"] for row in rows], expected)
+    assert right.mean() > 0.85
+    for row in rows:
+        shares = [float(row[f"probability{k}"]) for k in ("", "_2", "_3")]
+        assert shares == sorted(shares, reverse=True)
+        assert sum(shares) == pytest.approx(1, abs=2e-4)
+    sheet = ET.parse(out / "contact_sheet.svg")
+    images = sheet.findall(".//{*}image")
+    assert len(images) == len(rows)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A short run of the rule that is not the usual one."""
+    place = tmp_path_factory.mktemp("small")
+    photographs.write(place / "photos", 10)
+    recipe = Recipe.parse(
+        {
+            "model": {"width": 8, "num_scales": 2},
+            "data": {
+                "name": "image_folder",
+                "folder": str(place / "photos"),
+                "image_size": 16,
+                "resize": "stretch",
+                "color": False,
+            },
+            "loss": {"balance": True},
+            "augmentation": {"flip": True},
+            "training": {"epochs": 1, "batch_size": 8},
+            "quantization": {"epochs": 0},
+            "export": {"benchmark_rounds": 1},
+        }
+    )
+    console = Console(file=io.StringIO(), width=120)
+    training.run(recipe, place / "run", console=console)
+    return place
+
+
+def test_files_of_one_name_and_the_rule_of_the_recipe(small, tmp_path, capsys):
+    for folder in ("a", "b"):
+        for path in photographs.write(tmp_path, 1, classes=[folder] * 1):
+            shutil.copy(path, tmp_path / folder / "same.jpg")
+            path.unlink()
+    files = [tmp_path / "a" / "same.jpg", tmp_path / "b" / "same.jpg"]
+    out = tmp_path / "out"
+    words = ["predict", small / "run", *files, "--out", out, "--top", "2"]
+    assert main.main([*map(str, words)]) == 0
+    said = capsys.readouterr().out
+    assert "Written: " in said
+    rows = predictions(out)
+    assert [row["file"] for row in rows] == [*map(str, files)]
+    assert [*rows[0]] == [
+        *("file", "class", "probability", "class_2", "probability_2")
+    ]
+    images = read_photographs(files, (16, 16), channels=1, resize="stretch")
+    runner = export.Runner(small / "run" / "model_int8.tflite")
+    logits = runner.predict(images / np.float32(255))
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    found = [float(row["probability"]) for row in rows]
+    np.testing.assert_allclose(found, expected.max(axis=1), atol=1e-4)
+    names = [photographs.CLASSES[i] for i in logits.argmax(axis=1)]
+    assert [row["class"] for row in rows] == names
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["photos", "--top", "4"], "--top must be at most the 3 classes"),
+        (["photos", "--top", "0"], "must be 1 or more: 0"),
+        (["nowhere"], "nowhere: no such file or folder"),
+        (["labels"], "labels: holds no image"),
+        (["broken.png"], "broken.png: cannot be read"),
+    ],
+)
+def test_what_cannot_be_predicted_is_said_before_anything_is_written(
+    small, tmp_path, words, message, monkeypatch, capsys
+):
+    monkeypatch.chdir(small)
+    (small / "labels").mkdir(exist_ok=True)
+    (small / "broken.png").write_bytes(b"no")
+    out = tmp_path / "out"
+    assert main_status(["predict", "run", *words, "--out", str(out)]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def main_status(words):
+    try:
+        return main.main(words)
+    except SystemExit as end:
+        return end.code
+
+
+def test_what_is_there_is_not_written_over(small, tmp_path, capsys):
+    words = ["predict", small / "run", small / "photos" / "disks"]
+    words += ["--out", tmp_path]
+    (tmp_path / "contact_sheet.svg").write_text("mine")
+    assert main.main([*map(str, words)]) == 2
+    assert "contact_sheet.svg: exists" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["contact_sheet.svg"]
+
+
+def test_a_file_alone_has_numbers_for_classes(small, tmp_path):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    file = shutil.copy(small / "run" / "model_int8.tflite", alone)
+    image = next((small / "photos" / "disks").iterdir())
+    words = ["predict", file, image, "--out", tmp_path / "out"]
+    assert main.main([*map(str, words)]) == 0
+    (row,) = predictions(tmp_path / "out")
+    assert {row["class"], row["class_2"], row["class_3"]} == {"0", "1", "2"}
+    (alone / "labels.txt").write_text("one\ntwo\n")
+    words[-1] = tmp_path / "other"
+    assert main.main([*map(str, words)]) == 2
+
+
+@pytest.mark.parametrize(
+    "entry", ["pyramid_bpnet_small.digits", "bp_transformer_small.digits"]
+)
+def test_entries_of_the_zoo_read_photographs(entry, tmp_path):
+    if not zoo.find(entry).has_weights:
+        pytest.skip("the entry holds no weights")
+    pixels = np.load(zoo.find(entry).path / "golden.npz")["inputs"]
+    names = []
+    for index, image in enumerate(pixels.reshape(-1, 32, 32)):
+        names.append(tmp_path / f"{index}.png")
+        Image.fromarray((255 * image).round().astype("uint8")).save(names[-1])
+    out = tmp_path / "out"
+    words = ["predict", entry, *names, "--out", out]
+    assert main.main([*map(str, words)]) == 0
+    runner = export.Runner(zoo.file(entry))
+    expected = runner.predict(pixels).argmax(axis=-1)
+    assert [int(row["class"]) for row in predictions(out)] == expected.tolist()
+
+
+def test_outputs_of_a_softmax_are_not_softened_again():
+    shares = np.array([[0.75, 0.25], [0.125, 0.875]], "float32")
+    np.testing.assert_allclose(_probabilities(shares), shares, rtol=1e-6)
+    logits = np.log(shares) + 3
+    np.testing.assert_allclose(_probabilities(logits), shares, rtol=1e-5)
+    eight_bits = np.floor(shares * 255) / 256
+    found = _probabilities(eight_bits.astype("float32"))
+    np.testing.assert_allclose(found, shares, atol=0.01)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "fits"),
+    [
+        ((8, 8, 3), (2,), True),
+        ((8, 8), (10,), True),
+        ((8, 8, 4), (2,), False),
+        ((8, 8, 3), (1,), False),
+        ((8, 8, 3), (8, 8, 2), False),
+        ((8,), (2,), False),
+    ],
+)
+def test_models_that_label_images_are_known_by_their_shapes(
+    inputs, outputs, fits, tmp_path
+):
+    assert ClassPrediction.fits(inputs, outputs) is fits
+    if fits:
+        model = OpenModel(tmp_path, lambda x: x, inputs, outputs)
+        assert task_of(model, None).name == "classification"
+
+
+def test_sheets_hold_every_image_and_the_whole_caption(tmp_path):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (6, 6, c), "uint8") for c in (1, 3) * 5]
+    name = "<a class & of a very long name>"
+    sheet = ET.fromstring(contact_sheet(images, [(name, "97%")] * 10))
+    boxes = [
+        tuple(float(image.get(key)) for key in ("x", "y", "width", "height"))
+        for image in sheet.findall("{*}image")
+    ]
+    assert len({*boxes}) == 10
+    width, height = (float(sheet.get(key)) for key in ("width", "height"))
+    for left, top, wide, high in boxes:
+        assert left + wide <= width
+        assert top + high + 32 <= height
+    titles = Counter(title.text for title in sheet.findall(".//{*}title"))
+    assert titles == {name: 10, "97%": 10}
+    empty = ET.fromstring(contact_sheet([], []))
+    assert not empty.findall("{*}image")
+
+
+def test_a_run_evaluates(small, capsys):
+    assert main.main(["evaluate", str(small / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "mean accuracy of the classes" in said
+    assert "6 test examples of image_folder" in said
