@@ -6,6 +6,7 @@ import fresh
 import numpy as np
 import pytest
 import quick
+from PIL import Image
 
 from kbp import zoo
 from kbp.__main__ import COMMANDS, main
@@ -100,7 +101,7 @@ def test_export_writes_what_is_asked_for(call, folder, tmp_path):
     assert not (tmp_path / "x.tflite").exists()
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz", "recipe"])
+@pytest.mark.parametrize("kind", ["npy", "npz", "recipe", "folder"])
 def test_export_rounds_a_float_model_from_examples(
     call, folder, tmp_path, kind
 ):
@@ -110,6 +111,11 @@ def test_export_rounds_a_float_model_from_examples(
         np.save(data, images)
     elif kind == "npz":
         np.savez(data, images=images)
+    elif kind == "folder":
+        data.mkdir()
+        for index, image in enumerate(images):
+            pixels = Image.fromarray((255 * image[..., 0]).astype("uint8"))
+            pixels.save(data / f"{index}.png")
     else:
         data = folder
     out = tmp_path / "small.tflite"

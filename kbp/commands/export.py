@@ -65,8 +65,9 @@ def add_arguments(parser):
         "--calibrate",
         metavar="DATA",
         help="round a float model to int8 without training, with ranges from "
-        "examples: an .npy file, an .npz file with an array for each input, or "
-        "a recipe or entry, of whose training data some are taken",
+        "examples: an .npy file, an .npz file with an array for each input, a "
+        "folder of images, or a recipe, run or entry, of whose training data "
+        "some are taken",
     )
     add_data_dir(parser)
     add_imports(parser)
@@ -118,9 +119,29 @@ def _quantize(model, options):
     data = Path(options.calibrate)
     if data.suffix in (".npy", ".npz"):
         return quantization.quantize(model, _arrays(data))
+    if data.is_dir() and not (data / "recipe.toml").exists():
+        return quantization.quantize(model, _images(data, model))
     recipe, _ = read_recipe(options.calibrate)
     task = make_task(recipe, options.data_dir)
     return quantization.quantize(model, task.calibration_batches())
+
+
+def _images(folder, model):
+    """Return a folder's images, in the size that a model takes."""
+    from kbp.data.formats.image_files import find_images
+    from kbp.data.formats.photographs import read_photographs
+    from kbp.data.splits import as_floats
+
+    shapes = [tuple(x.shape[1:]) for x in model.inputs]
+    *size, channels = shapes[0]
+    if len(shapes) != 1 or len(size) != 2 or channels not in (1, 3):
+        raise UserError(
+            f"--calibrate {folder}: the model takes {shapes}, which are no "
+            "images of 1 or 3 channels. Give an .npy or .npz file."
+        )
+    paths = find_images(folder)
+    some = paths[:: -(-len(paths) // 256)]  # of all classes' folders
+    return as_floats(read_photographs(some, tuple(size), channels=channels))
 
 
 def _arrays(path):
