@@ -70,7 +70,7 @@ class Tabular(Task):
 
     def calibration_batches(self) -> tf.data.Dataset:
         # Rows are small, and a range must hold those far out too.
-        return self.batches("train", 1024)
+        return self.batches("train", 256)
 
     def describe(self) -> str:
         columns, filled = self.splits.columns, self.splits.filled
