@@ -121,7 +121,8 @@ def test_file_takes_and_gives_units_with_integers_between(
     step = np.ptp(expected) / 255
     assert check.maximum <= 1.01 * step
     runner = export.Runner(tmp_path / "model.tflite")
-    assert runner.input["dtype"] == np.float32
+    (details,) = runner.interpreter.get_input_details()
+    assert details["dtype"] == np.float32
     gap = np.abs(runner.predict(rows) - expected)
     assert gap.max() < 10 * step
 
@@ -136,7 +137,7 @@ def test_largest_values_are_not_cut_off():
     # One row of one batch is far out: an average range would lose it.
     rows = np.linspace(-1e6, 1e6, 80, dtype="float32").reshape(8, 10, 1)
     rows[3, 4] = 3.5e6
-    rounded = quantize_aware(model, rows)
+    rounded = quantize_aware(model, [*rows])
     found, expected = (as_numpy(m(rows[3])) for m in (rounded, model))
     # Twice a step, of the input and of the output.
     np.testing.assert_allclose(found, expected, atol=2 * 4.5e-3 / 255)
