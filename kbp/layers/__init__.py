@@ -6,10 +6,10 @@ from kbp.layers.composite import Composite
 from kbp.layers.dtm_conv2d import DTMConv2D
 from kbp.layers.dtm_dense import DTMDense
 from kbp.layers.fusion import FeatureFusion
+from kbp.layers.inverse_standardization import InverseStandardization
 from kbp.layers.nearest_up_sampling import NearestUpSampling2D
 from kbp.layers.position import PositionEmbedding
 from kbp.layers.residual import ResidualConv2D, ResidualDense
-from kbp.layers.standardization import InverseStandardization
 from kbp.layers.table_encoding import TableEncoding
 from kbp.layers.transformed import TransformedLayer
 from kbp.layers.transforms.dtm import DTM

@@ -12,20 +12,21 @@ from kbp.quantization import quantize_aware
 
 CATEGORIES = [0, 3, 0, 2]
 MEAN, DEVIATION = [4e6, 2e-6], [1e6, 5e-7]
+# Two points standardize, four are a line with corners.
+KNOTS = [[0.0, 8e6], [1e-6, 1.5e-6, 2e-6, 4e-6]]
+HEIGHTS = [[-4.0, 4.0], [-2.0, 0.5, 1.0, 3.0]]
 
 
-def reference(rows, limit=4.0):
-    """Float64, column by column, from the formula."""
+def reference(rows):
+    """Float64, column by column, by NumPy's interpolation."""
     numbers, known = [], []
-    places = iter(range(len(MEAN)))
+    lines = iter(zip(KNOTS, HEIGHTS, strict=True))
     for column, count in enumerate(CATEGORIES):
         x = rows[:, column].astype("float64")
         if count:
             known += [x == category for category in range(1, count + 1)]
         else:
-            place = next(places)
-            z = (x - MEAN[place]) / DEVIATION[place]
-            numbers.append(np.clip(z, -limit, limit))
+            numbers.append(np.interp(x, *next(lines)))
     return np.stack([*numbers, *known], axis=1)
 
 
@@ -41,17 +42,17 @@ def rows():
     return np.stack(columns, axis=1).astype("float32")
 
 
-def encoding(**options):
-    layer = TableEncoding(CATEGORIES, **options)
+def encoding(num_knots=4):
+    layer = TableEncoding(CATEGORIES, num_knots=num_knots)
     layer.build((None, 4))
-    layer.set_statistics(mean=MEAN, deviation=DEVIATION)
+    layer.set_knots(KNOTS, heights=HEIGHTS)
     return layer
 
 
-@pytest.mark.parametrize("options", [{}, {"limit": 1.5}])
-def test_encoding_is_the_formula(rows, options):
-    found = as_numpy(encoding(**options)(rows))
-    expected = reference(rows, **options)
+@pytest.mark.parametrize("num_knots", [4, 7])
+def test_encoding_is_the_formula(rows, num_knots):
+    found = as_numpy(encoding(num_knots)(rows))
+    expected = reference(rows)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert set(np.unique(found[:, 2:])) == {0.0, 1.0}
     # A row whose categories are unknown has none.
@@ -94,11 +95,11 @@ def test_file_takes_and_gives_units_with_integers_between(
     rows, reference_kernels, tmp_path
 ):
     inputs = keras.Input((4,))
-    encode = TableEncoding(CATEGORIES)
+    encode = TableEncoding(CATEGORIES, num_knots=4)
     units = InverseStandardization()
     x = keras.layers.Dense(8, activation="relu")(encode(inputs))
     model = keras.Model(inputs, units(keras.layers.Dense(1)(x)))
-    encode.set_statistics(mean=MEAN, deviation=DEVIATION)
+    encode.set_knots(KNOTS, heights=HEIGHTS)
     units.set_statistics(mean=[3e5], deviation=[1e4])
     rounded = quantize_aware(model, [rows])
     audit = export.to_tflite(rounded, tmp_path / "model.tflite")
@@ -120,7 +121,8 @@ def test_file_takes_and_gives_units_with_integers_between(
     step = np.ptp(expected) / 255
     assert check.maximum <= 1.01 * step
     runner = export.Runner(tmp_path / "model.tflite")
-    assert runner.input["dtype"] == np.float32
+    (details,) = runner.interpreter.get_input_details()
+    assert details["dtype"] == np.float32
     gap = np.abs(runner.predict(rows) - expected)
     assert gap.max() < 10 * step
 
@@ -130,12 +132,12 @@ def test_largest_values_are_not_cut_off():
     encode, units = TableEncoding([0]), InverseStandardization()
     dense = keras.layers.Dense(1, kernel_initializer="ones")
     model = keras.Model(inputs, units(dense(encode(inputs))))
-    encode.set_statistics(mean=[0.0], deviation=[1e6])
+    encode.set_knots([[-4e6, 4e6]], heights=[[-4, 4]])
     units.set_statistics(mean=[5.0], deviation=[1e-3])
     # One row of one batch is far out: an average range would lose it.
     rows = np.linspace(-1e6, 1e6, 80, dtype="float32").reshape(8, 10, 1)
     rows[3, 4] = 3.5e6
-    rounded = quantize_aware(model, rows)
+    rounded = quantize_aware(model, [*rows])
     found, expected = (as_numpy(m(rows[3])) for m in (rounded, model))
     # Twice a step, of the input and of the output.
     np.testing.assert_allclose(found, expected, atol=2 * 4.5e-3 / 255)
@@ -143,11 +145,11 @@ def test_largest_values_are_not_cut_off():
 
 def test_pruning_and_shrinking_leave_the_encoding_alone(rows):
     inputs = keras.Input((4,))
-    encode = TableEncoding(CATEGORIES)
+    encode = TableEncoding(CATEGORIES, num_knots=4)
     x = keras.layers.Dense(8, activation="relu")(encode(inputs))
     dense = keras.layers.Dense(8, activation="relu", name="inside")
     model = keras.Model(inputs, keras.layers.Dense(2)(dense(x)))
-    encode.set_statistics(mean=MEAN, deviation=DEVIATION)
+    encode.set_knots(KNOTS, heights=HEIGHTS)
     kernel, bias = dense.get_weights()
     dense.set_weights([kernel * (np.arange(8) < 3), bias])
     small = kbp.sparsity.shrink(model)
@@ -165,7 +167,8 @@ def test_pruning_and_shrinking_leave_the_encoding_alone(rows):
         (lambda: TableEncoding([]), "`categories` must hold.*Received"),
         (lambda: TableEncoding([2, -1]), "`categories` must be a whole"),
         (lambda: TableEncoding([2, 1.5]), "`categories` must be a whole"),
-        (lambda: TableEncoding([2], limit=0), "`limit` must be positive"),
+        (lambda: TableEncoding([2], num_knots=1), "`num_knots` must be"),
+        (lambda: encoding(3), "`knots` must hold 2 to 3 ascending"),
         (
             lambda: TableEncoding([2])(np.ones((1, 3))),
             "`inputs` must have the columns of `categories`, 1",

@@ -111,10 +111,10 @@ def _features(
     path: Path, frame: pd.DataFrame, config: CsvTableConfig
 ) -> list[str]:
     """Return the names of the columns that a model takes."""
-    if not config.target:
+    if config.target not in frame.columns or not config.target:
         raise UserError(
-            "data.target must name the column to predict, one of "
-            f"{', '.join(map(str, frame.columns))}"
+            f"{path}: data.target must name the column to predict, one of "
+            f"{', '.join(map(str, frame.columns))}; received {config.target!r}"
         )
     for key in ("columns", "ignore", "categorical"):
         for name in getattr(config, key):
@@ -137,7 +137,7 @@ def _target(
     path: Path, frame: pd.DataFrame, config: CsvTableConfig
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return classes with their names, or numbers `(rows, 1)` without."""
-    column = frames.find_column(path, frame, config.target)
+    column = frame[config.target]
     text = frames.words(column)
     if text.isna().any():
         raise UserError(

@@ -15,6 +15,7 @@ from kbp.layers import TableEncoding
 from kbp.reports.stage import ResultTable
 from kbp.tasks.predict_table import TablePrediction
 from kbp.tasks.tables import baselines
+from kbp.tasks.tables.knots import points
 from kbp.tasks.task import Task
 
 
@@ -41,15 +42,18 @@ class Tabular(Task):
         """
         columns = self.splits.columns
         inputs = keras.Input(self.shape, name="row")
+        lines = [
+            points(self.splits.train.inputs[:, place])
+            for place in np.flatnonzero(~columns.categorical)
+        ]
+        knots, heights = ([line[i].tolist() for line in lines] for i in (0, 1))
         encoding = TableEncoding(
             [len(column.categories) for column in columns.features],
+            num_knots=max(map(len, knots), default=2),
             name="table_encoding",
         )
         x = encoding(inputs)
-        encoding.set_statistics(
-            mean=[column.mean for column in columns.numbers],
-            deviation=[column.deviation for column in columns.numbers],
-        )
+        encoding.set_knots(knots, heights=heights)
         try:
             body = self.recipe.model.build((x.shape[-1],), num_outputs)
         except UserError as error:
@@ -66,7 +70,7 @@ class Tabular(Task):
 
     def calibration_batches(self) -> tf.data.Dataset:
         # Rows are small, and a range must hold those far out too.
-        return self.batches("train", 1024)
+        return self.batches("train", 256)
 
     def describe(self) -> str:
         columns, filled = self.splits.columns, self.splits.filled

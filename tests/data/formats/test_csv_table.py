@@ -227,7 +227,11 @@ def test_other_files_rows_are_found_by_their_columns_names(tmp_path):
     ("columns", "keys", "message"),
     [
         ({}, {"target": ""}, "must name the column.*mass, city, count, kind"),
-        ({}, {"target": "knd"}, "no column 'knd'; did you mean 'kind'"),
+        (
+            {},
+            {"target": "knd"},
+            "must name the column.*mass, city, count, kind; received 'knd'",
+        ),
         ({}, {"columns": ("mas",)}, "no column 'mas'; did you mean 'mass'"),
         ({}, {"ignore": ("towns",)}, "no column 'towns'; known: "),
         ({}, {"columns": ("mass", "kind")}, "'kind' is no feature"),

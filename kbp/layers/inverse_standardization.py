@@ -1,0 +1,69 @@
+"""A layer that answers in the data's own units."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kbp._utils.types import Shape, Tensor
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class InverseStandardization(keras.layers.Layer):
+    """Bring standardized numbers back to the units of the data.
+
+        y_j = deviation_j x_j + mean_j
+
+    Behind the last layer of a network, whose numbers are then of one size
+    whatever the unit is. Mean and deviation are set by `set_statistics`, 0 and
+    1 before. The layer computes and answers in float32.
+
+    Call arguments:
+        inputs: tensor `(..., numbers)`.
+
+    Returns:
+        Tensor of the inputs' shape, float32.
+
+    Example:
+    >>> import numpy as np, kbp
+    >>> layer = kbp.layers.InverseStandardization()
+    >>> layer.build((None, 1))
+    >>> layer.set_statistics(mean=[1e6], deviation=[1e5])
+    >>> layer(np.array([[0.0], [-2.0]])).numpy().tolist()
+    [[1000000.0], [800000.0]]
+    """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(autocast=False, **kwargs)
+
+    def build(self, input_shape: Shape) -> None:
+        for name, initializer in (("mean", "zeros"), ("deviation", "ones")):
+            weight = self.add_weight(
+                name=name,
+                shape=(input_shape[-1],),
+                initializer=initializer,
+                dtype="float32",
+                autocast=False,
+                trainable=False,
+            )
+            setattr(self, name, weight)
+
+    def set_statistics(
+        self, *, mean: Sequence[float], deviation: Sequence[float]
+    ) -> None:
+        """Set mean and standard deviation of the numbers.
+
+        Args:
+            mean: of each number.
+            deviation: likewise, positive.
+        """
+        self.mean.assign(np.asarray(mean, "float32"))
+        self.deviation.assign(np.asarray(deviation, "float32"))
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.cast(inputs, "float32") * self.deviation + self.mean
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
