@@ -4,8 +4,12 @@ import argparse
 
 from kbp.commands.common import add_imports, find_models, find_recipe
 
-HELP = "ask a model about your own files: images, series, rows of tables"
+HELP = (
+    "ask a model about your own files: classes or masks of images, forecasts "
+    "of series, rows of tables"
+)
 EXAMPLES = (
+    "runs/photos new/*.jpg --out classes",
     "runs/mine slices/*.png --out masks",
     "model_int8.tflite slices --out masks --overlap 64",
     "runs/load load.csv --out forecasts",

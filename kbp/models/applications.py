@@ -141,7 +141,6 @@ def _backbone(
             weights=None,
             include_top=False,
             input_shape=(*input_shape[:2], 3),
-            name=BACKBONE,
             **options,
         )
     except TypeError as error:
@@ -149,6 +148,7 @@ def _backbone(
             f"Argument `alpha` is not one of {build.__name__}. "
             f"Received: alpha={alpha}"
         ) from error
+    backbone.name = BACKBONE  # EfficientNetV2 finds its blocks by its own name
     for layer in backbone.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = _MOMENTUM

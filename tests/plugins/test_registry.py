@@ -132,3 +132,26 @@ def test_names_of_tasks_are_given_when_they_are_registered():
     assert register_task("segmentation")(TASKS["segmentation"]).name == (
         "segmentation"
     )
+
+
+def test_members_of_a_family_are_made_when_they_are_asked_for():
+    things = Registry("x.y")
+    things.add("one", 1)
+    made = []
+
+    def find(member):
+        made.append(member)
+        if member != "two":
+            raise UserError(f"x.y: family has no {member!r}")
+        return 2
+
+    things.add_family("family", find)
+    assert not made
+    assert things["family:two"] == 2
+    assert list(things) == ["one"]
+    with pytest.raises(UserError, match="family has no 'three'"):
+        things["family:three"]
+    with pytest.raises(
+        UserError, match=r"unknown 'familie:two'; known: family:NAME"
+    ):
+        things["familie:two"]

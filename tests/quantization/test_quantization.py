@@ -259,3 +259,23 @@ def test_replicas_agree_on_the_ranges(tmp_path):
             np.testing.assert_array_equal(*copies)
     assert not export.to_tflite(q, tmp_path / "q.tflite").float_operations
     assert export.verify(q, tmp_path / "q.tflite", [x]).within_one == 1
+
+
+@pytest.mark.parametrize("between", [layers.Identity, layers.ZeroPadding2D])
+def test_maps_may_part_for_an_average_behind_a_pooling(between, tmp_path):
+    """LiteRT's converter left the other branches in float."""
+
+    def parting(x):
+        x = layers.MaxPooling2D(3, strides=1)(conv_bn_relu(x))
+        average = layers.AveragePooling2D(3, strides=1, padding="same")(x)
+        others = [conv_bn_relu(y) for y in (average, x, between()(x))]
+        return layers.Dense(2)(
+            layers.Add()([layers.GlobalAveragePooling2D()(y) for y in others])
+        )
+
+    model = image_model(parting, (8, 8, 3))
+    x = np.random.default_rng(0).random((8, 8, 8, 3), "float32")
+    q = quantize(model, [x])
+    audit = export.to_tflite(q, tmp_path / "a.tflite")
+    assert not audit.float_operations
+    assert export.verify(q, tmp_path / "a.tflite", [x]).maximum <= 1

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 import shutil
+import tomllib
 import xml.etree.ElementTree as ET
 from collections import Counter
 
@@ -19,18 +21,14 @@ from kbp import export, training, zoo
 from kbp.data.formats.photographs import read_photographs
 from kbp.recipes import Recipe
 from kbp.reports.contact_sheet import contact_sheet
+from kbp.tasks.class_loss import ClassLossConfig
 from kbp.tasks.predict_classes import ClassPrediction, _probabilities
 from kbp.tasks.prediction import OpenModel, task_of
 
 COUNT = 40  # of each class
-RECIPE = """\
-[data]
-name = "image_folder"
-folder = "photos"
-
-[training]
-epochs = 30
-"""
+PAGE = (fresh.ROOT / "docs" / "images.md").read_text()
+RECIPE, *OTHERS = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+COMMANDS = re.search(r"```sh\n(.*?)```", PAGE, re.DOTALL)[1].splitlines()
 MOST_SECONDS, MOST_MEMORY = 300, 2e9
 
 
@@ -40,7 +38,7 @@ def run(tmp_path_factory):
     place = tmp_path_factory.mktemp("place")
     photographs.write(place / "photos", COUNT)
     (place / "photos.toml").write_text(RECIPE)
-    done = fresh.command("-m", "kbp", "train", "photos.toml", cwd=place)
+    done = fresh.command(*COMMANDS[0].split()[1:], cwd=place)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "image_folder" in done.stdout
     return place / "runs" / "photos"
@@ -70,10 +68,12 @@ def test_six_lines_take_photographs_to_a_verified_file(run):
 def test_new_photographs_are_named(run, tmp_path):
     new = photographs.write(tmp_path / "new", 9, seed=7)
     out = tmp_path / "out"
-    words = ["predict", str(run), str(tmp_path / "new"), "--out", str(out)]
-    assert main.main(words) == 0
+    (tmp_path / "runs").symlink_to(run.parent)
+    done = fresh.command(*COMMANDS[1].split()[1:], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
     rows = predictions(out)
-    assert [row["file"] for row in rows] == sorted(map(str, new))
+    files = [str(tmp_path / row["file"]) for row in rows]
+    assert files == sorted(map(str, new))
     expected = [new[path] for path in sorted(new)]
     right = np.equal([row["class"] for row in rows], expected)
     assert right.mean() > 0.85
@@ -84,6 +84,13 @@ def test_new_photographs_are_named(run, tmp_path):
     sheet = ET.parse(out / "contact_sheet.svg")
     images = sheet.findall(".//{*}image")
     assert len(images) == len(rows)
+
+
+def test_recipes_of_the_page_are_read():
+    assert len([x for x in RECIPE.splitlines() if x]) == 5
+    balance, transfer = (Recipe.parse(tomllib.loads(x)) for x in OTHERS)
+    assert balance.task.section(ClassLossConfig).balance
+    assert transfer.training.frozen_epochs == 5
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,12 @@ BEGIN, END = "<!-- table: {} -->", "<!-- end of table -->"
 
 def pages() -> list[Path]:
     """Return the pages that hold tables."""
-    return [zoo.root().parent / "README.md", zoo.root() / "README.md"]
+    checkout = zoo.root().parent
+    return [
+        checkout / "README.md",
+        zoo.root() / "README.md",
+        checkout / "docs" / "images.md",
+    ]
 
 
 def check_checkout() -> None:

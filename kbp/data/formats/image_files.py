@@ -128,7 +128,7 @@ def _open(path: Path, modes: Sequence[str]) -> Any:
 def decode(
     path: Path,
     modes: Sequence[str] = IMAGE_MODES,
-    draft: tuple[str | None, tuple[int, int]] | None = None,
+    draft: tuple[str, tuple[int, int]] | None = None,
 ) -> Any:
     """Return the first page of a file as an image of Pillow's, turned by EXIF.
 
@@ -149,7 +149,8 @@ def decode(
             pages = 1 if raw.format == "MPO" else getattr(raw, "n_frames", 1)
             if draft:
                 raw.draft(*draft)
-            image = ImageOps.exif_transpose(raw)
+            raw.load()
+            ImageOps.exif_transpose(raw, in_place=True)
     except UnidentifiedImageError as error:
         raise UserError(
             f"{path}: cannot be read: it is no BMP, JPEG, PNG, TIFF or WebP "
@@ -159,7 +160,7 @@ def decode(
         raise UserError(f"{path}: cannot be read: {error}") from error
     if pages > 1:
         raise UserError(f"{path}: has {pages} pages; save each as a file.")
-    if image.mode not in modes:
-        held = "floats" if image.mode == "F" else f"{image.mode} colors"
+    if raw.mode not in modes:
+        held = "floats" if raw.mode == "F" else f"{raw.mode} colors"
         raise UserError(f"{path}: holds {held}; save it in grey or RGB.")
-    return image
+    return raw

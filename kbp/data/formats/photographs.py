@@ -1,6 +1,5 @@
 """Photographs of any size and kind, read at one size."""
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +13,8 @@ from kbp.data.formats.image_files import decode, wide_values
 from kbp.errors import UserError
 
 _Size = tuple[int, int]  # width and height, as Pillow has them
-# A larger image is first reduced to this many times its size by means of whole
-# pixels, which is fast, and then to its size by weighted ones.
+# A larger image is first reduced to about this many times its size by means of
+# whole pixels, which is fast, and then to its size by weighted ones.
 _GAP = 2.0
 
 
@@ -62,7 +61,7 @@ def read_photographs(
     channels: int = 3,
     resize: str = RESIZE,
 ) -> np.ndarray:
-    """Read images at one size, in as many threads as there are cores.
+    """Read images at one size, several at a time.
 
     An image is turned as its EXIF data say, laid on white where it is not
     opaque, and made grey or of three colors with 8 bits each. Sixteen bits
@@ -106,7 +105,7 @@ def read_photographs(
     # because Python keeps one list of filters.
     with (
         warnings.catch_warnings(action="ignore"),
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+        ThreadPoolExecutor() as pool,
     ):
         errors = [e for e in pool.map(read, range(len(paths))) if e]
     if len(errors) > 1:
@@ -117,9 +116,8 @@ def read_photographs(
 
 
 def _read(path: Path, size: _Size, channels: int, resize: str) -> Any:
-    # Twice the size leaves something to average.
-    enough = (round(_GAP * size[0]), round(_GAP * size[1]))
-    image = decode(path, draft=("L" if channels == 1 else None, enough))
+    mode = "L" if channels == 1 else "RGB"
+    image = decode(path, draft=(mode, size))
     if image.mode.startswith("I"):
         values = wide_values(path, image).astype("float32") / 257
         image = Image.fromarray(values.round().astype("uint8"))
@@ -127,5 +125,6 @@ def _read(path: Path, size: _Size, channels: int, resize: str) -> Any:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    image = image.convert("L" if channels == 1 else "RGB")
+    if image.mode != mode:
+        image = image.convert(mode)
     return RESIZES[resize](image, size)

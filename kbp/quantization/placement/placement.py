@@ -66,10 +66,12 @@ class Placement:
         if fixed:
             return self.round_fixed(node, outputs, *fixed)
         (inputs, *_) = graph.tensors_of((args, kwargs))
+        rounded = id(inputs) in self.rounders
+        again = rules.averages(operation) or rules.parts_for_average(node)
+        if again and rounded:
+            return self.round_as_input(inputs, outputs)
         if rules.copies(operation):
             return self.keep_rounder(inputs, outputs)
-        if rules.averages(operation) and id(inputs) in self.rounders:
-            return self.round_as_input(inputs, outputs)
         return outputs if self.is_left_open(node) else self.round(node, outputs)
 
     def call_on_grid(

@@ -90,6 +90,24 @@ def fuses_forward(node: Node) -> bool:
     return type(following) is layers.ReLU and traits.fuses_relu
 
 
+def parts_for_average(node: Node) -> bool:
+    """Say whether moved values are averaged, and go elsewhere besides.
+
+    They are rounded once more, which changes none of them: else LiteRT's
+    converter takes their range for the average, and what else reads them stays
+    in float.
+
+    Args:
+        node: a use of a layer.
+    """
+    following = [use.operation for use in node.consumers]
+    return (
+        copies(node.operation)
+        and len(following) > 1
+        and any(map(averages, following))
+    )
+
+
 def is_rounded_as_joined(
     node: Node, chosen: Container[keras.Operation]
 ) -> bool:

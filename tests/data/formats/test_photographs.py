@@ -164,7 +164,7 @@ def test_drafts_are_for_jpeg_alone_and_never_too_small(tmp_path):
     for suffix, size in ((".jpg", (160, 200)), (".png", (640, 800))):
         path = tmp_path / f"a{suffix}"
         Image.fromarray(pixels).save(path)
-        image = image_files.decode(path, draft=(None, (100, 100)))
+        image = image_files.decode(path, draft=("RGB", (100, 100)))
         assert image.size == size
 
 

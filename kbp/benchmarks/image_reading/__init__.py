@@ -1,0 +1,1 @@
+"""Images per second that are read from a folder of photographs."""
