@@ -1,14 +1,18 @@
 """Model families, as functional Keras models."""
 
 from kbp.models.bp_transformer import BPTransformer
+from kbp.models.linear_skip import naive_kernel, start_at_kernel
 from kbp.models.pyramid_bpnet import PyramidBPNet
 from kbp.models.registry import register_model
-from kbp.models.ridge import ridge, start_at_ridge
+from kbp.models.ridge import mean_ridge, ridge, start_at_ridge
 
 __all__ = [
     "BPTransformer",
     "PyramidBPNet",
+    "mean_ridge",
+    "naive_kernel",
     "register_model",
     "ridge",
+    "start_at_kernel",
     "start_at_ridge",
 ]
