@@ -1,0 +1,97 @@
+"""How prediction intervals do, and how they adapt as outcomes become known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kbp.tasks.forecast_intervals import FLOOR, RATE, Intervals
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Intervals of windows one row apart, each made before the next outcome.
+
+    Attributes:
+        coverage: share of the outcomes inside, `(levels, columns)`.
+        width: mean whole width, standardized, `(levels, columns)`.
+        unit_width: mean whole width in the columns' units.
+        factors: of the widths after the last window, `(levels, columns)`.
+    """
+
+    coverage: np.ndarray
+    width: np.ndarray
+    unit_width: np.ndarray
+    factors: np.ndarray
+
+
+def walk(
+    intervals: Intervals,
+    past: np.ndarray,
+    outputs: np.ndarray,
+    labels: np.ndarray,
+    *,
+    scale: np.ndarray,
+    floor: np.ndarray | float = FLOOR,
+    rate: float = RATE,
+) -> Walk:
+    """Walk through windows in their order, and adapt the widths row by row.
+
+    Each row, when it is known, says which of the forecasts that were made of it
+    missed it. The widths of a column are multiplied by
+
+        exp(rate * (share of misses - (1 - level)))
+
+    so that misses wider them and coverage approaches the level also where the
+    errors change over time. Only what is known at a window's end decides about
+    its intervals. A rate of 0 leaves the widths as they were calibrated.
+
+    Args:
+        intervals: as calibrated.
+        past: what a model saw of the columns, `(windows, lookback, columns)`,
+            each window one row after the one before.
+        outputs: what it forecast, `(windows, horizon, columns)`.
+        labels: what came; NaN where that is not known, which counts nowhere.
+        scale: of the columns in their units; broadcasts with
+            `(windows, 1, columns)`.
+        floor: least deviation of a window.
+        rate: of the adaptation, for each row.
+
+    Reference:
+        Gibbs and Candes, Adaptive Conformal Inference Under Distribution Shift,
+        2021; Angelopoulos et al., Conformal PID Control for Time Series
+        Prediction, 2023, for tracking the quantile itself.
+    """
+    count, horizon, columns = labels.shape
+    spread = intervals.deviations(past, floor)
+    units = np.broadcast_to(scale, (count, 1, columns))[:, 0]
+    allowed = 1 - np.array(intervals.levels)[:, None] / 100
+    # Misses of each row, by all forecasts of it.
+    misses = np.zeros((count + horizon, len(allowed), columns))
+    growth = np.zeros(misses.shape[1:])
+    width, unit_width = np.zeros((2, *growth.shape))
+    for window in range(count):
+        growth = growth + rate * _excess(misses, window, horizon, allowed)
+        half = np.exp(growth)[:, None] * intervals.widths * spread[window]
+        gaps = np.abs(labels[window] - outputs[window])
+        missed = gaps > half  # (levels, horizon, columns)
+        misses[window : window + horizon] += missed.swapaxes(0, 1)
+        mean = 2 * half.mean(axis=1)
+        width += mean
+        unit_width += mean * units[window]
+    growth = growth + rate * _excess(misses, count, horizon, allowed)
+    return Walk(
+        1 - misses.sum(axis=0) / max(1, np.isfinite(labels[..., 0]).sum()),
+        width / max(1, count),
+        unit_width / max(1, count),
+        np.exp(growth),
+    )
+
+
+def _excess(
+    misses: np.ndarray, window: int, horizon: int, allowed: np.ndarray
+) -> np.ndarray:
+    """Return how far too many forecasts missed the last row of a window."""
+    made = min(window, horizon)
+    if not made:
+        return np.zeros_like(misses[0])
+    return (misses[window - 1] - made * allowed) / horizon
