@@ -7,6 +7,8 @@ import numpy as np
 
 from kbp.reports.stage import ResultTable
 from kbp.tasks.forecast_errors import SPANS, Errors, compare
+from kbp.tasks.forecast_intervals import Intervals
+from kbp.tasks.interval_walk import Walk
 
 MODEL = "model"
 _RANKS = {
@@ -78,6 +80,94 @@ def error_tables(
             "MASE is the mean absolute error over that of the seasonal naive "
             f"forecast in the training rows, with a season of {season}"
             f".{_absent(others)}",
+        ),
+    }
+
+
+def start_table(
+    losses: Mapping[str, float], error: str
+) -> dict[str, ResultTable]:
+    """Return the table of what a linear skip can start at.
+
+    Args:
+        losses: validation loss of each forecast, by name.
+        error: name of the loss.
+    """
+    best = min(losses, key=losses.__getitem__)
+    return {
+        "Where the linear skip can start": ResultTable(
+            ("forecast", f"validation loss, {error}"),
+            _rows(losses, ([x] for x in losses.values())),
+            f"Training starts at {best!r}, whose validation loss is the least, "
+            "and keeps what is never worse than that.",
+        )
+    }
+
+
+def interval_tables(
+    intervals: Intervals, still: Walk, adapted: Walk
+) -> dict[str, ResultTable]:
+    """Return the tables of how prediction intervals did on the test windows.
+
+    Args:
+        intervals: as calibrated.
+        still: their coverage and width.
+        adapted: those of intervals that adapt as outcomes become known.
+    """
+    levels, rows = [f"{x:g} %" for x in intervals.levels], []
+    ways = {"as calibrated": still, "adapted row by row": adapted}
+    for place, level in enumerate(levels):
+        for way, found in ways.items():
+            coverage = found.coverage[place]
+            cells = coverage.mean(), coverage.min(), coverage.max()
+            rows.append(
+                (
+                    f"{level}, {way}",
+                    *(f"{x:.1%}" for x in cells),
+                    as_cell(found.width[place].mean()),
+                )
+            )
+    by_column = [
+        (
+            name,
+            *(
+                cell
+                for place in range(len(levels))
+                for cell in (
+                    f"{adapted.coverage[place, column]:.1%}",
+                    as_cell(adapted.unit_width[place, column]),
+                    as_cell(adapted.width[place, column]),
+                )
+            ),
+        )
+        for column, name in enumerate(intervals.names)
+    ]
+    return {
+        "Prediction intervals on the test windows": ResultTable(
+            (
+                *("nominal coverage", "coverage", "least of a column"),
+                *("most of a column", "mean width, standardized"),
+            ),
+            tuple(rows),
+            f"Calibrated on {intervals.windows} validation windows, and scaled "
+            f"by the deviation of the last {intervals.rows} rows. Adapted: "
+            "each row that becomes known changes the widths by what missed it, "
+            "as it does in `kbp forecast`.",
+        ),
+        "Prediction intervals by column, adapted": ResultTable(
+            (
+                "column",
+                *(
+                    heading
+                    for level in levels
+                    for heading in (
+                        f"{level}: coverage",
+                        "mean width",
+                        "standardized",
+                    )
+                ),
+            ),
+            tuple(by_column),
         ),
     }
 

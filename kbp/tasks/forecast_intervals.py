@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -132,15 +133,17 @@ def calibrate(
             standardized.
         outputs: what it forecast, `(windows, horizon, columns)`.
         labels: what came.
-        scale: of the columns in their units, `(columns,)`.
+        scale: of the columns in their units, of each series,
+            `(series, columns)`.
 
     Example:
     >>> import numpy as np
     >>> from kbp.tasks.forecast_intervals import calibrate
     >>> rng = np.random.default_rng(0)
-    >>> past, labels = rng.normal(size=(500, 8, 1)), rng.normal(size=(500, 1, 1))
+    >>> past = rng.normal(size=(500, 8, 1))
+    >>> labels = rng.normal(size=(500, 1, 1))
     >>> found = calibrate(
-    ...     "x", [80], past, 0 * labels, labels, scale=np.ones(1)
+    ...     "x", [80], past, 0 * labels, labels, scale=np.ones((1, 1))
     ... )
     >>> bool(abs(found.half_widths(past).mean() - 1.28) < 0.15)
     True
@@ -153,7 +156,9 @@ def calibrate(
     if not levels:
         return None
     lookback = past.shape[1]
-    choices = [lookback // n for n in _SHARES if lookback // n > 1] or [lookback]
+    choices = [lookback // n for n in _SHARES if lookback // n > 1] or [
+        lookback
+    ]
     rows = min(
         choices, key=lambda n: _cross_score(past, outputs, labels, levels, n)
     )
@@ -162,8 +167,9 @@ def calibrate(
     for step in range(labels.shape[1]):  # bounds the memory
         scores = np.abs(outputs[:, step] - labels[:, step]) / spread
         widths[:, step] = quantiles(scores, levels)
+    floor = FLOOR * scale.min(axis=0)
     return Intervals(
-        tuple(names), tuple(levels), rows, len(labels), widths, FLOOR * scale
+        tuple(names), tuple(levels), rows, len(labels), widths, floor
     )
 
 
@@ -196,7 +202,7 @@ def quantiles(scores: np.ndarray, levels: Sequence[float]) -> np.ndarray:
 
 
 def deviations(past: np.ndarray, rows: int) -> np.ndarray:
-    """Return the deviation of the last rows of windows, `(windows, columns)`."""
+    """Return that of the last rows of windows, `(windows, columns)`."""
     found = np.empty((len(past), past.shape[-1]))
     for part in parts_of(len(past)):
         found[part] = past[part, -rows:].std(axis=1, dtype="f8")
@@ -222,6 +228,22 @@ def interval_score(
     """
     alpha = 1 - level / 100
     return alpha * widths + np.maximum(0, gaps - widths)
+
+
+def check_levels(levels: Sequence[float]) -> None:
+    """Raise a UserError unless levels are different percentages."""
+    if len(levels) != len({*levels}) or not all(0 < x < 100 for x in levels):
+        raise UserError(
+            "task.intervals must be different percentages, each more than 0 "
+            f"and less than 100; received {[*levels]}"
+        )
+
+
+def _rounded(values: np.ndarray) -> Any:
+    """Return nested lists of numbers with six digits that count."""
+    if values.ndim:
+        return [_rounded(part) for part in values]
+    return float(f"{values:.6g}")
 
 
 def _cross_score(

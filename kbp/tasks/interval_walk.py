@@ -1,6 +1,8 @@
 """How prediction intervals do, and how they adapt as outcomes become known."""
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -85,6 +87,55 @@ def walk(
         unit_width / max(1, count),
         np.exp(growth),
     )
+
+
+def walk_series(
+    intervals: Intervals,
+    past: np.ndarray,
+    outputs: np.ndarray,
+    labels: np.ndarray,
+    *,
+    scale: np.ndarray,
+    members: np.ndarray | None,
+    **options: Any,
+) -> Walk:
+    """Walk through the windows of each series by itself, see `walk`.
+
+    Args:
+        intervals: see `walk`, as the next ones.
+        past: of all series.
+        outputs: of all series.
+        labels: of all series.
+        scale: of all series.
+        members: which series each window is of, `None` if all are of one.
+        **options: of `walk`.
+
+    Returns:
+        Means over all windows; the factors are those of the last series.
+    """
+    if members is None:
+        return walk(intervals, past, outputs, labels, scale=scale, **options)
+    ends = [*(1 + np.flatnonzero(np.diff(members))), len(members)]
+    scale = np.broadcast_to(scale, (len(members), 1, past.shape[-1]))
+    walks, sizes = [], np.diff([0, *ends])
+    for end, size in zip(ends, sizes, strict=True):
+        part = slice(end - size, end)
+        found = walk(
+            intervals,
+            past[part],
+            outputs[part],
+            labels[part],
+            scale=scale[part],
+            **options,
+        )
+        walks.append(found)
+    means = {
+        field.name: np.average(
+            [getattr(found, field.name) for found in walks], 0, sizes
+        )
+        for field in dataclasses.fields(Walk)
+    }
+    return Walk(**{**means, "factors": walks[-1].factors})
 
 
 def _excess(

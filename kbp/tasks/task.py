@@ -1,7 +1,7 @@
 """What a model learns from a data set, and how it is judged."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import keras
@@ -135,6 +135,19 @@ class Task(ABC):
 
         Args:
             outputs: of the int8 file, for the test examples.
+        """
+        return {}
+
+    def calibrate(
+        self, predict: Callable[[np.ndarray], np.ndarray]
+    ) -> dict[str, str]:
+        """Learn from a model's validation outputs how far it is to be trusted.
+
+        Args:
+            predict: `predict(inputs) -> outputs` of the model that is used.
+
+        Returns:
+            Texts of files to keep beside it, by name.
         """
         return {}
 

@@ -13,6 +13,7 @@ import keras
 from rich.console import Console
 
 from kbp import export, quantization, sparsity
+from kbp._utils.files import write_atomically
 from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
 from kbp.errors import UserError
 from kbp.graph import plain
@@ -177,6 +178,9 @@ class Pipeline:
         run["seconds"] = time.perf_counter() - start
         run["peak_memory_bytes"] = _peak_memory()
         run["metric"] = self.task.metric
+        runner = export.Runner(self.folder.path / INT8)
+        for name, text in self.task.calibrate(runner.predict).items():
+            write_atomically(self.folder.path / name, text)
         report.write(
             self.folder.path, self.task, run, stages, self.int8_outputs
         )
