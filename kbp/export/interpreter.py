@@ -1,32 +1,33 @@
 """An interpreter that runs .tflite files with LiteRT."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from kbp._utils.examples import batches
+
 
 class Runner:
     """Runs a .tflite file on batches.
 
     Args:
-        path: path of the file, which has one input and one output.
+        path: path of the file.
         num_threads: number of threads of XNNPACK.
         reference: whether LiteRT's reference kernels run instead of XNNPACK,
             which is slow.
 
     Attributes:
         interpreter: LiteRT's interpreter.
-        input: LiteRT's details of the input, e.g. `shape` and `dtype`.
-        output: LiteRT's details of the output.
-        output_scale: size of one integer step of the output, 0 for float.
-        output_zero: the integer that stands for an output of zero.
+        inputs: LiteRT's details of the inputs, e.g. `shape` and `dtype`, in the
+            order of the Keras model's.
+        outputs: LiteRT's details of the outputs.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: LiteRT does not run the file, or it has several inputs or
-            outputs.
+        ValueError: LiteRT does not run the file.
 
     Example:
     >>> import keras, numpy as np, tempfile, kbp
@@ -47,53 +48,90 @@ class Runner:
         reference: bool = False,
     ):
         self.interpreter = allocate(read_tflite(path), num_threads, reference)
-        inputs = self.interpreter.get_input_details()
-        outputs = self.interpreter.get_output_details()
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise ValueError(
-                f"{path}: has {len(inputs)} inputs and {len(outputs)} outputs; "
-                "kbp runs files of one each."
-            )
-        (self.input,), (self.output,) = inputs, outputs
-        self.output_scale, self.output_zero = self.output["quantization"]
+        self.inputs = self.interpreter.get_input_details()
+        self.outputs = self.interpreter.get_output_details()
 
-    def quantize_input(self, inputs: np.ndarray) -> np.ndarray:
-        """Return a float batch in the type of the file's input."""
-        return _quantize(inputs, self.input)
+    @property
+    def batch_size(self) -> int:
+        """Examples in one call of the file."""
+        return int(self.inputs[0]["shape"][0])
 
-    def run(self, inputs: np.ndarray) -> np.ndarray:
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the inputs without their batch axis, by their names."""
+        return {x["name"]: _shape(x) for x in self.inputs}
+
+    @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the outputs without their batch axis."""
+        return tuple(map(_shape, self.outputs))
+
+    def quantize_inputs(
+        self, inputs: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, ...]:
+        """Return a batch of each input in the types of the file."""
+        pairs = zip(inputs, self.inputs, strict=True)
+        return tuple(quantize(x, details) for x, details in pairs)
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run a batch of the file's batch size, in the file's types."""
-        self.interpreter.set_tensor(self.input["index"], inputs)
+        for x, details in zip(inputs, self.inputs, strict=True):
+            self.interpreter.set_tensor(details["index"], x)
         self.interpreter.invoke()
-        return self.interpreter.get_tensor(self.output["index"])
+        return [self.interpreter.get_tensor(x["index"]) for x in self.outputs]
 
-    def predict_raw(self, inputs: np.ndarray) -> np.ndarray:
-        """Return outputs of a float batch of any size, in the file's type."""
-        size = self.input["shape"][0]
-        empty = np.empty((0, *self.output["shape"][1:]), self.output["dtype"])
-        outputs = [empty]
-        for start in range(0, len(inputs), size):  # bounds the memory
-            part = self.quantize_input(np.asarray(inputs[start : start + size]))
-            full = np.concatenate(
-                [part, np.repeat(part[-1:], size - len(part), axis=0)]
-            )
-            outputs.append(self.run(full).copy())
-        return np.concatenate(outputs)[: len(inputs)]
+    def predict_raw(self, data: Any) -> Any:
+        """Return the outputs of examples, in the file's types.
 
-    def predict(self, inputs: np.ndarray) -> np.ndarray:
-        """Return the float outputs of a float batch of any size."""
-        return self.dequantize_output(self.predict_raw(inputs))
+        Args:
+            data: see `predict`.
 
-    def dequantize_output(self, outputs: np.ndarray) -> np.ndarray:
-        """Convert outputs of the file's type to floats."""
-        if not self.output_scale:
-            return outputs
-        steps = outputs.astype(np.float32) - self.output_zero
-        return steps * np.float32(self.output_scale)
+        Returns:
+            An array, or of several outputs a tuple.
+        """
+        found: list[list[np.ndarray]] = [
+            [np.empty((0, *x["shape"][1:]), x["dtype"])] for x in self.outputs
+        ]
+        size = self.batch_size
+        for batch in batches(data, self.shapes, "Inputs", batch_size=size):
+            # A data set has batches of its own.
+            for start in range(0, len(batch), size):
+                part = [x[start : start + size] for x in batch.inputs]
+                for outputs, output in zip(
+                    found, self._run_part(part), strict=True
+                ):
+                    outputs.append(output)
+        whole = tuple(np.concatenate(outputs) for outputs in found)
+        return whole if len(whole) > 1 else whole[0]
 
-    def quantize_output(self, outputs: np.ndarray) -> np.ndarray:
-        """Convert float outputs to the file's type."""
-        return _quantize(outputs, self.output)
+    def _run_part(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run as many examples as the file takes at once, or fewer."""
+        count, size = len(inputs[0]), self.batch_size
+        full = [
+            np.concatenate([x, np.repeat(x[-1:], size - count, axis=0)])
+            for x in self.quantize_inputs(inputs)
+        ]
+        return [output[:count].copy() for output in self.run(full)]
+
+    def predict(self, data: Any) -> Any:
+        """Return the float outputs of examples.
+
+        Args:
+            data: examples in any form that Keras's `predict` takes: an array;
+                for several inputs a list, or a dictionary by their names; a
+                data set or a generator of batches.
+
+        Returns:
+            An array, or of several outputs a tuple.
+
+        Raises:
+            ValueError: the data have another shape than the file's inputs.
+        """
+        found = self.predict_raw(data)
+        if len(self.outputs) == 1:
+            return dequantize(found, self.outputs[0])
+        pairs = zip(found, self.outputs, strict=True)
+        return tuple(dequantize(x, details) for x, details in pairs)
 
 
 def read_tflite(path: str | Path) -> bytes:
@@ -139,10 +177,29 @@ def allocate(
     return interpreter
 
 
-def _quantize(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+def quantize(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    """Convert floats to the type of an input or output.
+
+    Args:
+        values: of any shape.
+        details: LiteRT's, of the input or output.
+    """
     dtype, (scale, zero) = details["dtype"], details["quantization"]
+    values = np.asarray(values)
     if not scale:
         return values.astype(dtype)
     limits = np.iinfo(dtype)
     steps = np.round(values / np.float32(scale)) + zero
     return np.clip(steps, limits.min, limits.max).astype(dtype)
+
+
+def dequantize(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    """Convert values of an input's or output's type to floats."""
+    scale, zero = details["quantization"]
+    if not scale:
+        return values
+    return (values.astype(np.float32) - zero) * np.float32(scale)
+
+
+def _shape(details: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(map(int, details["shape"][1:]))

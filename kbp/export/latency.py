@@ -84,7 +84,7 @@ def benchmark(
     check_integer(rounds=rounds)
     settings = [(path, count) for path in paths for count in threads]
     runners = [Runner(path, num_threads=count) for path, count in settings]
-    inputs = [_random_input(runner, seed) for runner in runners]
+    inputs = [_random_inputs(runner, seed) for runner in runners]
     calls = []
     for runner, x in zip(runners, inputs, strict=True):
         _time(runner, x, 3)
@@ -114,15 +114,16 @@ def benchmark(
     ]
 
 
-def _time(runner: Runner, inputs: np.ndarray, calls: int) -> float:
+def _time(runner: Runner, inputs: Sequence[np.ndarray], calls: int) -> float:
     start = time.perf_counter()
     for _ in range(calls):
         runner.run(inputs)
     return (time.perf_counter() - start) / calls
 
 
-def _random_input(runner: Runner, seed: int) -> np.ndarray:
+def _random_inputs(runner: Runner, seed: int) -> tuple[np.ndarray, ...]:
     # Zeros may run faster than what a file is for.
-    shape = runner.input["shape"]
-    values = np.random.default_rng(seed).random(shape, np.float32)
-    return runner.quantize_input(values)
+    generator = np.random.default_rng(seed)
+    return runner.quantize_inputs(
+        [generator.random(x["shape"], np.float32) for x in runner.inputs]
+    )

@@ -1,6 +1,6 @@
 """Verification of an exported file against its Keras model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kbp.export.interpreter import Runner
+from kbp._utils.examples import Batch, batches, shapes_of
+from kbp.export.interpreter import Runner, dequantize, quantize
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Verification:
     """How far a .tflite file is from its Keras model.
 
     Attributes:
-        outputs: number of output values that were compared.
+        outputs: number of output values that were compared, of all outputs.
         unit: `"LSB"` (integer steps of the output) or `"float"`.
         maximum: largest absolute difference, in units.
         mean: mean absolute difference, in units.
@@ -42,7 +43,7 @@ class Verification:
 def verify(
     model: keras.Model,
     path: str | Path,
-    data: Iterable[Any],
+    data: Any,
     *,
     metrics: Sequence[keras.Metric] = (),
     reference: bool = False,
@@ -52,8 +53,8 @@ def verify(
     Args:
         model: the model that was exported.
         path: path of the file.
-        data: batches of inputs, or of tuples that begin with the inputs; with
-            `metrics`, of tuples of inputs and targets.
+        data: examples in any form that `fit` or `predict` takes, see
+            `kbp.quantization.quantize_aware`; with `metrics`, with targets.
         metrics: metrics of the task, which are reset before and after.
         reference: whether LiteRT's reference kernels run instead of XNNPACK.
 
@@ -68,64 +69,103 @@ def verify(
     Example:
     >>> import keras, numpy as np, tempfile, kbp
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
-    >>> batches = [np.ones((5, 2), "float32")]
+    >>> x = np.ones((5, 2), "float32")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = f"{folder}/model.tflite"
     ...     _ = kbp.export.to_tflite(model, path)
-    ...     verification = kbp.export.verify(model, path, batches)
+    ...     verification = kbp.export.verify(model, path, x)
     >>> verification.outputs, verification.unit, verification.within_one
     (15, 'float', 1.0)
     """
     runner = Runner(path, reference=reference)
-    differences, batches = [], []
-    largest = 0.0
-    for batch in data:
-        pair = isinstance(batch, tuple | list)
-        if metrics and not (pair and len(batch) > 1):
+    gaps = [_Gap(details) for details in runner.outputs]
+    seen: list[_Compared] = []
+    for batch in batches(data, shapes_of(model), "The data to verify with"):
+        if metrics and batch.targets is None:
             raise ValueError(
                 "The data to verify with hold no targets for the metrics."
             )
-        inputs = keras.ops.convert_to_numpy(batch[0] if pair else batch)
-        # Some processors' convolutions take an empty batch, others do not.
-        if not len(inputs):
-            continue
-        outputs = keras.ops.convert_to_numpy(model(inputs, training=False))
-        found = runner.predict_raw(inputs)
+        outputs = model(batch.for_model(model), training=False)
+        expected = [
+            keras.ops.convert_to_numpy(x) for x in keras.tree.flatten(outputs)
+        ]
+        found = keras.tree.flatten(runner.predict_raw(list(batch.inputs)))
+        for gap, x, y in zip(gaps, expected, found, strict=True):
+            gap.add(x, y)
         if metrics:
-            batches.append((batch[1], outputs, runner.dequantize_output(found)))
-        largest = max(largest, float(np.abs(outputs).max()))
-        expected = outputs
-        if runner.output_scale:
-            expected = runner.quantize_output(outputs).astype(np.int32)
-        differences.append(np.abs(found.astype(expected.dtype) - expected))
-    if not differences:
+            pairs = zip(found, runner.outputs, strict=True)
+            floats = [dequantize(*pair) for pair in pairs]
+            seen.append((batch, _packed(outputs, expected, floats)))
+    if not gaps[0].differences:
         raise ValueError("The data to verify with hold no batch.")
-    gaps = np.concatenate([x.ravel() for x in differences])
-    one = 1 if runner.output_scale else 1e-3 * largest
-    return Verification(
-        outputs=gaps.size,
-        unit="LSB" if runner.output_scale else "float",
-        maximum=float(gaps.max()),
-        mean=float(gaps.mean()),
-        within_one=float(np.mean(gaps <= one)),
-        metrics={
-            metric.name: (
-                _value(metric, batches, 1),
-                _value(metric, batches, 2),
-            )
+    return _verification(
+        gaps,
+        {
+            metric.name: (_value(metric, seen, 0), _value(metric, seen, 1))
             for metric in metrics
         },
     )
 
 
+# A batch, and the outputs for it of the model and of the file.
+_Compared = tuple[Batch, tuple[Any, ...]]
+
+
+def _packed(structure: Any, *outputs: Sequence[np.ndarray]) -> tuple[Any, ...]:
+    """Return lists of outputs in the structure that the model gives."""
+    return tuple(keras.tree.pack_sequence_as(structure, x) for x in outputs)
+
+
+class _Gap:
+    """Collects how far one output of a file is from the model's.
+
+    Args:
+        details: LiteRT's, of the output.
+    """
+
+    def __init__(self, details: dict[str, Any]):
+        self.details = details
+        self.scale = float(details["quantization"][0])
+        self.differences: list[np.ndarray] = []
+        self.largest = 0.0
+
+    def add(self, expected: np.ndarray, found: np.ndarray) -> None:
+        self.largest = max(self.largest, float(np.abs(expected).max()))
+        if self.scale:
+            expected = quantize(expected, self.details).astype(np.int32)
+        difference = np.abs(found.astype(expected.dtype) - expected)
+        self.differences.append(difference.ravel())
+
+
+def _verification(
+    gaps: Sequence[_Gap], metrics: dict[str, tuple[float, float]]
+) -> Verification:
+    whole = all(gap.scale for gap in gaps)
+    differences, near = [], 0
+    for gap in gaps:
+        steps = np.concatenate(gap.differences)
+        near += int(np.sum(steps <= (1 if gap.scale else 1e-3 * gap.largest)))
+        # Of a file with floats too, integers' steps are told in floats.
+        differences.append(
+            steps if whole or not gap.scale else steps * gap.scale
+        )
+    every = np.concatenate(differences)
+    return Verification(
+        outputs=every.size,
+        unit="LSB" if whole else "float",
+        maximum=float(every.max()),
+        mean=float(every.mean()),
+        within_one=float(near / every.size),
+        metrics=metrics,
+    )
+
+
 def _value(
-    metric: keras.Metric,
-    batches: Sequence[tuple[Any, np.ndarray, np.ndarray]],
-    index: int,
+    metric: keras.Metric, seen: Sequence[_Compared], which: int
 ) -> float:
     metric.reset_state()
-    for batch in batches:
-        metric.update_state(batch[0], batch[index])
+    for batch, outputs in seen:
+        metric.update_state(batch.targets, outputs[which], batch.weights)
     value = float(metric.result())
     metric.reset_state()
     return value

@@ -73,20 +73,22 @@ def open_model(path: Path) -> tuple[_Predict, _Shape, _Shape]:
             runner = Runner(path)
         except (FileNotFoundError, ValueError) as error:
             raise UserError(f"{path}: not a .tflite model: {error}") from error
+        taken, given = [*runner.shapes.values()], [*runner.output_shapes]
+        predict = runner.predict
+    else:
+        model = load_keras(path)
+        predict = partial(model.predict, batch_size=16, verbose=0)
         taken, given = (
-            tuple(map(int, details["shape"][1:]))
-            for details in (runner.input, runner.output)
+            [tuple(x.shape[1:]) for x in tensors]
+            for tensors in (model.inputs, model.outputs)
         )
-        return runner.predict, taken, given
-    model = load_keras(path)
-    predict = partial(model.predict, batch_size=16, verbose=0)
-    shapes = [x.shape[1:] for x in (*model.inputs, *model.outputs)]
-    if len(shapes) != 2 or any(None in shape for shape in shapes):
+    shapes = [*taken, *given]
+    if len(taken) != 1 or len(given) != 1 or any(None in x for x in shapes):
         raise UserError(
             f"{path}: must have one input and one output, of fixed shapes; has "
-            f"{len(model.inputs)} and {len(model.outputs)}: {shapes}"
+            f"{len(taken)} and {len(given)}: {shapes}"
         )
-    return predict, shapes[0], shapes[1]
+    return predict, taken[0], given[0]
 
 
 def load_keras(path: Path) -> keras.Model:

@@ -1,16 +1,18 @@
 """Evaluation with averaged weights and their BatchNormalization statistics."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 from keras import ops
 
+from kbp._utils import examples
+
 
 @contextlib.contextmanager
 def averaged_weights(
-    model: keras.Model, data: Iterable[Any] | None = None
+    model: keras.Model, data: Any = None
 ) -> Iterator[keras.Model]:
     """Give a model the averages of its weights within a context.
 
@@ -24,8 +26,8 @@ def averaged_weights(
     Args:
         model: the model, compiled with an optimizer of `use_ema=True` that has
             made a step.
-        data: batches of inputs, or of tuples that begin with them, for
-            `refresh_batch_norm`; by default the statistics stay.
+        data: examples for `refresh_batch_norm`; by default the statistics
+            stay.
 
     Yields:
         The model.
@@ -72,7 +74,7 @@ def averaged_weights(
             variable.assign(value)
 
 
-def refresh_batch_norm(model: keras.Model, data: Iterable[Any]) -> None:
+def refresh_batch_norm(model: keras.Model, data: Any) -> None:
     """Recompute BatchNormalization's statistics with the present weights.
 
     Moving statistics belong to the weights of the training's last steps, not
@@ -81,8 +83,8 @@ def refresh_batch_norm(model: keras.Model, data: Iterable[Any]) -> None:
 
     Args:
         model: the model, with BatchNormalization layers or without.
-        data: batches of inputs, or of tuples that begin with them; some
-            thousand examples are enough.
+        data: examples in any form that `fit` takes, of arrays 32 in a batch;
+            some thousand are enough.
 
     Raises:
         ValueError: the model has trainable BatchNormalization layers and the
@@ -114,9 +116,10 @@ def refresh_batch_norm(model: keras.Model, data: Iterable[Any]) -> None:
     try:
         for layer in layers:
             layer.momentum = 0.0  # an update then leaves the batch's own
-        for batch in data:
-            inputs = batch[0] if isinstance(batch, list | tuple) else batch
-            model(inputs, training=True)
+        for batch in examples.batches(
+            data, examples.shapes_of(model), "Argument `data`"
+        ):
+            model(batch.for_model(model), training=True)
             sums = [
                 total + ops.convert_to_numpy(variable)
                 for total, variable in zip(sums, statistics, strict=True)

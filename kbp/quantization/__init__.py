@@ -5,7 +5,7 @@ from kbp.quantization.config import QuantizeConfig
 from kbp.quantization.fake_quantize import FakeQuantize
 from kbp.quantization.float_gate import FloatGate, One
 from kbp.quantization.freeze import freeze
-from kbp.quantization.quantize import ATTENTION_OPS, quantize_aware
+from kbp.quantization.quantize import ATTENTION_OPS, quantize, quantize_aware
 
 __all__ = [
     "ATTENTION_OPS",
@@ -16,5 +16,6 @@ __all__ = [
     "calibrate",
     "fake_quantizers",
     "freeze",
+    "quantize",
     "quantize_aware",
 ]

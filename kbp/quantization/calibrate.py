@@ -1,42 +1,45 @@
 """Start the ranges of fake quantization from data."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
 from kbp import graph
+from kbp._utils import examples
 from kbp._utils.arguments import check_integer
 from kbp.quantization.fake_quantize import FakeQuantize
 
 
-def take(model: keras.Model, data: Iterable[Any], batches: int) -> list[Any]:
+def take(model: keras.Model, data: Any, batches: int) -> list[Any]:
     """Return the inputs of the first batches of data.
 
     Args:
         model: what they are for.
-        data: batches of inputs, or of tuples that begin with the inputs.
+        data: examples, see `quantize_aware`.
         batches: how many batches to take.
 
     Raises:
         ValueError: the data are empty, not finite, or do not fit the model.
     """
     check_integer(batches=batches)
-    taken: list[Any] = []
-    for batch in itertools.islice(data, batches):
-        inputs = batch[0] if isinstance(batch, tuple | list) else batch
-        taken.append(keras.tree.map_structure(np.asarray, inputs))
-        _check(model, taken[-1])
+    read = examples.batches(
+        data,
+        examples.shapes_of(model),
+        "Calibration data",
+        at_most=batches * examples.BATCH_SIZE,
+    )
+    taken = list(itertools.islice(read, batches))
     if not taken:
         raise ValueError("The calibration data hold no batch.")
-    return taken
+    if not all(np.isfinite(x).all() for batch in taken for x in batch.inputs):
+        raise ValueError("Calibration data hold NaN or infinite values.")
+    return [batch.for_model(model) for batch in taken]
 
 
-def calibrate(
-    model: keras.Model, data: Iterable[Any], *, batches: int = 8
-) -> None:
+def calibrate(model: keras.Model, data: Any, *, batches: int = 8) -> None:
     """Set every range of a fake-quantized model from a few batches.
 
     The batches pass through the model in float, at inference. The range of
@@ -45,7 +48,7 @@ def calibrate(
 
     Args:
         model: a model from `quantize_aware`, changed in place.
-        data: batches of inputs, or of tuples that begin with the inputs.
+        data: examples in any form that `fit` takes, see `quantize_aware`.
         batches: how many batches to take.
 
     Raises:
@@ -61,8 +64,8 @@ def calibrate(
     >>> round(float(of_input.scale()), 4)
     0.01
     """
-    taken = take(model, data, batches)
     quantizers = list(fake_quantizers(model))
+    taken = take(model, data, batches)
     try:
         for quantizer in quantizers:
             quantizer.observing = True
@@ -95,22 +98,3 @@ def fake_quantizers(model: keras.Model) -> Iterator[FakeQuantize]:
         for candidate in (layer, *graph.transforms(layer)):
             if isinstance(candidate, FakeQuantize):
                 yield candidate
-
-
-def _check(model: keras.Model, inputs: Any) -> None:
-    expected = [tuple(x.shape[1:]) for x in model.inputs]
-    received = [tuple(x.shape[1:]) for x in keras.tree.flatten(inputs)]
-    if len(expected) != len(received) or not all(
-        len(a) == len(b)
-        and all(m in (None, n) for m, n in zip(a, b, strict=True))
-        for a, b in zip(expected, received, strict=True)
-    ):
-        raise ValueError(
-            f"Calibration data must have the shape of the model's input, "
-            f"{expected} after the batch axis. Received: {received}"
-        )
-    for x in keras.tree.flatten(inputs):
-        if not x.size:
-            raise ValueError("Calibration data hold an empty batch.")
-        if not np.isfinite(x).all():
-            raise ValueError("Calibration data hold NaN or infinite values.")

@@ -1,6 +1,6 @@
 """Quantization-aware training for functional Keras 3 models."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -22,7 +22,7 @@ ATTENTION_OPS = (keras.ops.matmul, keras.layers.Softmax)
 
 def quantize_aware(
     model: keras.Model,
-    calibration_data: Iterable[Any] | None = None,
+    calibration_data: Any = None,
     *,
     calibration_batches: int = 8,
     skip: Sequence[str | type | Callable[..., Any]] = (),
@@ -41,11 +41,16 @@ def quantize_aware(
 
     Args:
         model: a functional or built Sequential model, trained; left as it is.
-        calibration_data: batches of inputs, or of tuples that begin with the
-            inputs. Without it, the ranges are TFMOT's: of inputs empty until
-            the first training step, of activations [-6, 6], which takes about
-            a thousand steps of training to forget.
-        calibration_batches: batches to take from `calibration_data`.
+        calibration_data: examples in any form that `fit` or `predict` takes:
+            an array; `(inputs, targets)`; for several inputs a list, or a
+            dictionary by their names; a `tf.data.Dataset`, a
+            `keras.utils.PyDataset` or a generator, of batches or of one
+            example each. Without it, the ranges are TFMOT's: of inputs empty
+            until the first training step, of activations [-6, 6], which takes
+            about a thousand steps of training to forget.
+        calibration_batches: batches to take from `calibration_data`; from
+            arrays and single examples, 32 examples each, from arrays spread
+            evenly.
         skip: names or classes of layers, or functions of `keras.ops`, to
             leave in float; what goes in and what comes out is rounded. With
             `ATTENTION_OPS`, an attention's products stay in float, which LiteRT
@@ -72,7 +77,7 @@ def quantize_aware(
     >>> from kbp.quantization import quantize_aware
     >>> model = kbp.models.PyramidBPNet((8, 8, 1), 10, width=8)
     >>> images = np.random.default_rng(0).random((4, 8, 8, 1), "float32")
-    >>> quantized = quantize_aware(model, [images])
+    >>> quantized = quantize_aware(model, images)
     >>> quantized.output_shape
     (None, 10)
 
@@ -105,3 +110,45 @@ def quantize_aware(
         inputs = [(batch,) for batch in batches]
         calibrate(quantized, inputs, batches=len(batches))
     return quantized
+
+
+def quantize(
+    model: keras.Model, calibration_data: Any, **options: Any
+) -> keras.Model:
+    """Return a model rounded to eight bits without training, from a few data.
+
+    This is post-training quantization: `quantize_aware`, whose ranges come from
+    the calibration data, for `kbp.export.to_tflite` at once. Where it costs too
+    much accuracy, compile the same model and `fit` it for an epoch or two.
+
+    Args:
+        model: a functional or built Sequential model, trained; left as it is.
+        calibration_data: a few hundred examples like those that the model is
+            to see, in any form that `fit` takes, see `quantize_aware`.
+        **options: `skip` and the other arguments of `quantize_aware`.
+
+    Returns:
+        A new, uncompiled functional model with a copy of the weights.
+
+    Raises:
+        ValueError: as of `quantize_aware`, or there are no calibration data.
+
+    Example:
+    >>> import numpy as np, kbp, tempfile
+    >>> model = kbp.models.PyramidBPNet((8, 8, 1), 10, width=8)
+    >>> images = np.random.default_rng(0).random((64, 8, 8, 1), "float32")
+    >>> quantized = kbp.quantization.quantize(model, images)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     audit = kbp.export.to_tflite(quantized, f"{folder}/model.tflite")
+    >>> audit.float_operations
+    ()
+
+    Reference:
+        Nagel et al., A White Paper on Neural Network Quantization, 2021.
+    """
+    if calibration_data is None:
+        raise ValueError(
+            "Argument `calibration_data` must be examples, which say what "
+            "ranges there are. Received: None"
+        )
+    return quantize_aware(model, calibration_data, **options)

@@ -74,7 +74,7 @@ def test_a_trial_is_judged_on_whole_images(tmp_path):
     assert result["step_seconds"] > 0
     for dtype, exported in result["files"].items():
         runner = export.Runner(tmp_path / exported["name"])
-        assert tuple(runner.input["shape"]) == (1, 32, 32, 1)
+        assert runner.shapes.popitem()[1] == (32, 32, 1)
         assert exported["dice"] == pytest.approx(
             result["dice"], abs=1e-3 if dtype == "float32" else 0.2
         )
@@ -94,7 +94,7 @@ def test_files_of_an_earlier_day_are_made_again_to_be_timed(
     assert set(results[-1]["latency"]) == {*names}
     for name in names:
         runner = export.Runner(tmp_path / "race.files" / name)
-        assert tuple(runner.input["shape"]) == (1, 32, 32, 1)
+        assert runner.shapes.popitem()[1] == (32, 32, 1)
 
 
 @pytest.mark.parametrize(

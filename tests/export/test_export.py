@@ -131,7 +131,7 @@ def test_other_input_types_give_the_same(
     path = tmp_path / "model.tflite"
     audit = export.to_tflite(quantized, path, input_dtype=input_dtype)
     runner = export.Runner(path)
-    for details in (runner.input, runner.output):
+    for details in (*runner.inputs, *runner.outputs):
         assert np.dtype(details["dtype"]) == input_dtype
     np.testing.assert_allclose(
         runner.predict(x), export.Runner(files[1]).predict(x), atol=1e-6
@@ -169,7 +169,7 @@ def test_inputs_beyond_the_range_saturate(files):
     runner = export.Runner(files[1])
     huge, one = (np.full((1, 8, 8, 1), v, "float32") for v in (1e6, 1.0))
     np.testing.assert_array_equal(
-        runner.quantize_input(huge), runner.quantize_input(one)
+        runner.quantize_inputs([huge]), runner.quantize_inputs([one])
     )
 
 

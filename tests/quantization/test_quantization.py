@@ -131,12 +131,12 @@ def test_several_inputs_are_each_rounded(tmp_path):
     model = keras.Model([a, b], outputs)
     rng = np.random.default_rng(0)
     x = [rng.normal(size=(8, n)).astype("float32") for n in (6, 4)]
-    q = quantize(model, [(x, None)])
+    q = quantize(model, x)
     assert {f.name for f in fake_quantizers(q)} >= {"a_quant", "b_quant"}
     path = tmp_path / "q.tflite"
     assert not export.to_tflite(q, path).float_operations
-    with pytest.raises(ValueError, match="has 2 inputs and 1 outputs"):
-        export.Runner(path)
+    check = export.verify(q, path, dict(zip("ab", x, strict=True)))
+    assert (check.outputs, check.maximum) == (24, 0)
 
 
 def test_nested_quantized_model_is_exported_in_int8(tmp_path):
