@@ -3,6 +3,7 @@
 import json
 
 import fresh
+import numpy as np
 import pytest
 import quick
 
@@ -97,6 +98,48 @@ def test_export_writes_what_is_asked_for(call, folder, tmp_path):
     assert status == 2
     assert "quantize_aware" in err
     assert not (tmp_path / "x.tflite").exists()
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "recipe"])
+def test_export_rounds_a_float_model_from_examples(
+    call, folder, tmp_path, kind
+):
+    images = np.random.default_rng(0).random((40, 8, 8, 1), "float32")
+    data = tmp_path / f"examples.{kind}"
+    if kind == "npy":
+        np.save(data, images)
+    elif kind == "npz":
+        np.savez(data, images=images)
+    else:
+        data = folder
+    out = tmp_path / "small.tflite"
+    status, printed, err = call("export", folder, out, "--calibrate", data)
+    assert status == 0, err
+    assert " 0 of them float" in printed
+    score = call("evaluate", out, "--recipe", folder)[1]
+    assert "accuracy" in score
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("wrong.npy", "Received: (40, 8, 8), without the last axis"),
+        ("text.npy", "text.npy: cannot be read"),
+        ("none.npy", "none.npy: cannot be read"),
+        ("none.toml", "none.toml: cannot be read"),
+    ],
+)
+def test_export_names_examples_that_do_not_fit(
+    call, folder, tmp_path, data, message
+):
+    np.save(tmp_path / "wrong.npy", np.zeros((40, 8, 8)))
+    (tmp_path / "text.npy").write_text("no array")
+    out = tmp_path / "small.tflite"
+    status, _, err = call("export", folder, out, "--calibrate", tmp_path / data)
+    assert status == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

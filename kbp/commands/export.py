@@ -1,13 +1,16 @@
 """`export`: a .keras model as .tflite or SavedModel."""
 
+import zipfile
 from pathlib import Path
 
 from kbp import zoo
 from kbp._utils.run_files import MODEL, QUANTIZED_MODEL
 from kbp.commands.common import (
+    add_data_dir,
     add_imports,
     is_entry,
     positive,
+    read_recipe,
     say_written,
     summary,
     users_errors,
@@ -17,6 +20,7 @@ from kbp.errors import UserError
 HELP = "write a .keras model as .tflite or SavedModel"
 EXAMPLES = (
     "runs/pyramid_bpnet_small.digits out.tflite --dtype int8",
+    "model.keras out.tflite --calibrate examples.npy",
     "model.keras out_saved_model",
 )
 
@@ -57,6 +61,14 @@ def add_arguments(parser):
         metavar="NAME",
         help="operations or layers that may stay float in an int8 file",
     )
+    parser.add_argument(
+        "--calibrate",
+        metavar="DATA",
+        help="round a float model to int8 without training, with ranges from "
+        "examples: an .npy file, an .npz file with an array for each input, or "
+        "a recipe or entry, of whose training data some are taken",
+    )
+    add_data_dir(parser)
     add_imports(parser)
 
 
@@ -73,8 +85,16 @@ def run(options, console):
         source /= QUANTIZED_MODEL if quantized else MODEL
     if out.exists():
         raise UserError(f"{out}: exists. Choose another name.")
+    if options.calibrate and (
+        out.suffix != ".tflite" or options.dtype not in (None, "int8")
+    ):
+        raise UserError(
+            "--calibrate is for an int8 .tflite file; name one as OUT"
+        )
     model = loading.load_keras(source)
     with users_errors():
+        if options.calibrate:
+            model = _quantize(model, options)
         if out.suffix == ".tflite":
             audit = export.to_tflite(
                 model,
@@ -88,3 +108,31 @@ def run(options, console):
         else:
             export.to_saved_model(model, out)
     say_written(console, out)
+
+
+def _quantize(model, options):
+    """Return a float model rounded to eight bits."""
+    from kbp import quantization
+    from kbp.tasks import make_task
+
+    data = Path(options.calibrate)
+    if data.suffix in (".npy", ".npz"):
+        return quantization.quantize(model, _arrays(data))
+    recipe, _ = read_recipe(options.calibrate)
+    task = make_task(recipe, options.data_dir)
+    return quantization.quantize(model, task.calibration_batches())
+
+
+def _arrays(path):
+    """Return the array of a file, or its arrays by their names."""
+    import numpy as np
+
+    try:
+        content = np.load(path, allow_pickle=False)
+        if path.suffix == ".npy":
+            return content
+        with content:
+            arrays = {name: content[name] for name in content.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    return arrays if len(arrays) > 1 else next(iter(arrays.values()), arrays)

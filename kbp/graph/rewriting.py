@@ -12,6 +12,12 @@ from keras import tree
 
 from kbp.layers import Composite
 
+# What a model's class may override that changes how the model computes.
+_METHODS = (
+    *("call", "compute_loss", "compute_metrics", "predict_step"),
+    *("test_step", "train_step"),
+)
+
 
 def as_functional(model: keras.Model) -> keras.Model:
     """Return a functional view of a functional or Sequential model.
@@ -23,7 +29,8 @@ def as_functional(model: keras.Model) -> keras.Model:
         The model itself, or a functional one with the same layers.
 
     Raises:
-        ValueError: the model is subclassed, or not built yet.
+        ValueError: the model is subclassed, or not built yet, or a class of
+            its own has methods that would be lost.
 
     Example:
     >>> import keras, kbp
@@ -36,20 +43,55 @@ def as_functional(model: keras.Model) -> keras.Model:
         raise ValueError(
             f"Expected a Keras model. Received: {type(model).__name__}"
         )
-    if isinstance(model, keras.Sequential):
-        if not model.built:
-            raise ValueError(
-                f"Model {model.name} is not built. Give it an `Input` or call "
-                "it on a batch first."
-            )
-        (inputs,), (outputs,) = model.inputs, model.outputs
-        return keras.Model(inputs, outputs, name=model.name)
-    if not is_functional(model):
+    sequential = isinstance(model, keras.Sequential)
+    if not sequential and not is_functional(model):
         raise ValueError(
             f"Model {model.name} is neither functional nor Sequential, so its "
             f"graph is not known. Received: {type(model).__name__}"
         )
-    return model
+    if sequential and not model.built:
+        raise ValueError(
+            f"Model {model.name} is not built. Give it an `Input` or call it "
+            "on a batch first."
+        )
+    own = own_methods(model)
+    if own and (sequential or "call" in own):
+        raise ValueError(
+            f"Model {model.name} is a {type(model).__name__}, whose own "
+            f"{own[0]} would be lost. Make it a functional model; of one, a "
+            "train_step is kept."
+        )
+    if not sequential:
+        return model
+    (inputs,), (outputs,) = model.inputs, model.outputs
+    return keras.Model(inputs, outputs, name=model.name)
+
+
+def own_methods(model: keras.Model) -> list[str]:
+    """Return which methods of Keras's models a model's class overrides.
+
+    Args:
+        model: a model, of a class of Keras's or of one's own.
+
+    Returns:
+        Those of `call`, `train_step` and the like that are not Keras's.
+
+    Example:
+    >>> import keras, kbp
+    >>> class Loud(keras.Model):
+    ...     def train_step(self, data):
+    ...         print("a step")
+    ...         return super().train_step(data)
+    >>> inputs = keras.Input((4,))
+    >>> model = Loud(inputs, keras.layers.Dense(2)(inputs))
+    >>> kbp.graph.own_methods(model)
+    ['train_step']
+    """
+    return [
+        name
+        for name in _METHODS
+        if not getattr(type(model), name).__module__.startswith("keras.")
+    ]
 
 
 def is_functional(layer: keras.Operation) -> bool:
@@ -197,7 +239,11 @@ def rewrite(
         call: `call(new, *args, **kwargs) -> outputs`, once for each use.
 
     Returns:
-        The new functional model, not compiled.
+        The new functional model, not compiled; of the same class, if that has
+        methods of its own, such as `train_step`.
+
+    Raises:
+        ValueError: a model of that class cannot be made of inputs and outputs.
 
     Example:
     >>> import keras, kbp
@@ -210,15 +256,28 @@ def rewrite(
     'linear'
     """
     # Keras would hand the old model's losses and optimizer to the new one.
-    return keras.models.clone_model(
+    made = keras.models.clone_model(
         plain(model),
         clone_function=layer or (lambda old: old),
         call_function=call,
     )
+    own = own_methods(model)
+    if not own:
+        return made
+    try:
+        return type(model)(
+            inputs=made.input, outputs=made.output, name=model.name
+        )
+    except TypeError as error:
+        raise ValueError(
+            f"Model {model.name} is a {type(model).__name__}, whose own "
+            f"{own[0]} would be lost: its constructor takes more than inputs, "
+            "outputs and name. Give the rest default values."
+        ) from error
 
 
 def plain(model: keras.Model) -> keras.Model:
-    """Return a functional model without what `compile` gave it.
+    """Return a model without what `compile` and its own class gave it.
 
     Layers and weights are shared; saved, it leaves the optimizer out.
 
