@@ -18,8 +18,8 @@ _TURNS = {
     "hour": lambda times: (
         (times.hour * 3600 + times.minute * 60 + times.second) / _DAY
     ),
-    "weekday": lambda times: times.weekday / 7,
-    "day_of_year": lambda times: (times.dayofyear - 1) / 365.2425,
+    "weekday": lambda times: times.day_of_week / 7,
+    "day_of_year": lambda times: (times.day_of_year - 1) / 365.2425,
 }
 CALENDAR = tuple(_TURNS)
 

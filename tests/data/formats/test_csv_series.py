@@ -208,7 +208,7 @@ def test_missing_first_value_has_none_before_it(tmp_path):
 
 def test_missing_value_without_times_is_found_by_its_line(tmp_path):
     file = write(tmp_path, ["1,2", "3,", "4,4"], header="a,b")
-    with pytest.raises(UserError, match="first at .*, line 3 in column 'b'"):
+    with pytest.raises(UserError, match=r"first at .*, line 3 in column 'b'"):
         series_table.read(file)
 
 
