@@ -13,7 +13,9 @@ from kbp.layers import (
     ChannelScale,
     NearestUpSampling2D,
     PositionEmbedding,
+    Standardization,
     WindowNormalization,
+    WindowSlice,
     WindowStatistics,
 )
 
@@ -284,7 +286,7 @@ _OWN: Rows = {
     # Between the units of the data, of any range, and a network: they stay in
     # float, and with them inputs of the model that they take, and outputs.
     **dict.fromkeys(
-        (WindowNormalization, WindowStatistics),
+        (Standardization, WindowNormalization, WindowSlice, WindowStatistics),
         LayerTraits(rounding="float", open_range=True, float_by_one_input=True),
     ),
 }

@@ -9,12 +9,14 @@ from kbp.layers.fusion import FeatureFusion
 from kbp.layers.nearest_up_sampling import NearestUpSampling2D
 from kbp.layers.position import PositionEmbedding
 from kbp.layers.residual import ResidualConv2D, ResidualDense
+from kbp.layers.standardization import Standardization
 from kbp.layers.transformed import TransformedLayer
 from kbp.layers.transforms.dtm import DTM
 from kbp.layers.transforms.fixed_mask import FixedMask
 from kbp.layers.transforms.kernel_transform import KernelTransform
 from kbp.layers.transforms.path_norm import PathNormBound
 from kbp.layers.window_normalization import WindowNormalization
+from kbp.layers.window_slice import WindowSlice
 from kbp.layers.window_statistics import WindowStatistics
 
 __all__ = [
@@ -32,7 +34,9 @@ __all__ = [
     "ResidualConv2D",
     "ResidualDense",
     "SelfAttention",
+    "Standardization",
     "TransformedLayer",
     "WindowNormalization",
+    "WindowSlice",
     "WindowStatistics",
 ]

@@ -1,6 +1,7 @@
 """Model families, as functional Keras models."""
 
 from kbp.models.bp_transformer import BPTransformer
+from kbp.models.covariate_terms import standardize_covariates
 from kbp.models.linear_skip import naive_kernel, start_at_kernel
 from kbp.models.pyramid_bpnet import PyramidBPNet
 from kbp.models.registry import register_model
@@ -13,6 +14,7 @@ __all__ = [
     "naive_kernel",
     "register_model",
     "ridge",
+    "standardize_covariates",
     "start_at_kernel",
     "start_at_ridge",
 ]
