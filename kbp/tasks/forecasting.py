@@ -1,5 +1,6 @@
 """The next values of a series."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from kbp import data, losses, models
 from kbp._utils.config import check_unused, choice, number
-from kbp._utils.run_files import INTERVALS
+from kbp._utils.run_files import CATEGORIES, INTERVALS
 from kbp.errors import UserError
 from kbp.reports import forecast_tables
 from kbp.reports.forecast_figures import sample_forecasts
@@ -112,6 +113,11 @@ class Forecasting(Task):
                 f"{lookback}; received {list(section.lookbacks)}"
             )
 
+        if splits.covariates and not recipe.training.epochs:
+            raise UserError(
+                "training.epochs must be at least 1 with covariates, which "
+                "count for nothing before training"
+            )
         check_levels(self.section(ForecastTaskConfig).intervals)
         self.intervals: Intervals | None = None
 
@@ -128,11 +134,17 @@ class Forecasting(Task):
         return _LOSSES[section.error](**options)
 
     def build(self) -> keras.Model:
+        given: dict[str, Any] = {"head": "forecasting"}
+        if self.splits.covariates:
+            given["num_targets"] = len(self.splits.names)
+            given["num_past_covariates"] = self.splits.covariates.past
         horizon = self.splits.train.horizon
-        return self.recipe.model.build(self.shape, horizon, head="forecasting")
+        return self.recipe.model.build(self.shape, horizon, **given)
 
     def start(self, model: keras.Model) -> keras.Model:
         section = self.section(LinearSkipConfig)
+        if known := self.splits.covariates:
+            models.standardize_covariates(model, known.mean, known.scale)
         if not (self.has_linear_skip and section.penalty):
             return model
         name = RIDGE
@@ -224,9 +236,9 @@ class Forecasting(Task):
         )
 
     def describe(self) -> str:
-        filled = self.splits.filled
-        note = f", {filled} missing values filled in" if filled else ""
-        return super().describe() + note
+        counts = self.splits.counts.items()
+        notes = (f"{count} {what}" for what, count in counts)
+        return ", ".join([super().describe(), *notes])
 
     def score(self, outputs: np.ndarray, split: str = "test") -> float:
         return self.mean_of(np.square, outputs, split)
@@ -251,9 +263,13 @@ class Forecasting(Task):
                     self.splits.scale, (-1, len(self.splits.names))
                 ),
             )
-        if self.intervals is None:
-            return {}
-        return {INTERVALS: self.intervals.to_json()}
+        files = {}
+        if self.intervals is not None:
+            files[INTERVALS] = self.intervals.to_json()
+        covariates = self.splits.covariates
+        if covariates and covariates.categories:
+            files[CATEGORIES] = json.dumps(covariates.categories) + "\n"
+        return files
 
     def tables(self, outputs: np.ndarray) -> dict[str, ResultTable]:
         splits, found = self.splits, {}

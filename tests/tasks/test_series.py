@@ -41,7 +41,7 @@ def recipe(file, **sections):
         "name": "csv_series",
         "file": str(file),
         "time_column": "when",
-        "columns": ["small", "large"],
+        "target": ["small", "large"],
         "lookback": 48,
         "horizon": 12,
     }
@@ -131,8 +131,8 @@ def test_shorter_file_and_other_columns_are_refused(
     out = ["--out", str(tmp_path / "out")]
     for words, message in (
         ([str(short), *out], "has 29 rows"),
-        ([str(file), "--columns", "small", *out], "takes 2"),
-        ([str(file), "--columns", "note", *out], "no finite number"),
+        ([str(file), "--calendar", "hour", *out], "takes 0 covariates, and is"),
+        ([str(file), "--target", "note", *out], "'note' holds no values"),
         ([str(file), "--time-column", "then", *out], "no column 'then'"),
         ([str(tmp_path / "no.csv"), *out], "cannot be read"),
     ):
@@ -173,7 +173,7 @@ def test_loss_is_the_recipes(error, file):
     [
         ({"data": {"file": ""}}, "data.file must name"),
         ({"data": {"name": "etth1"}}, r"unknown key data\.file; known: "),
-        ({"data": {"columns": ["large", "odd"]}}, "no column 'odd'"),
+        ({"data": {"target": ["large", "odd"]}}, "no column 'odd'"),
         ({"data": {"lookback": 500}}, "look-back of 500"),
         ({"data": {"split": "rows"}}, "two or three ends"),
         ({"data": {"rows": [300, 400]}}, "data.rows cannot .* is 'fractions'"),

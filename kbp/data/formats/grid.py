@@ -141,6 +141,8 @@ def filled(
     gaps = np.isnan(rows.values)
     if not gaps.any():
         return rows.values, 0
+    for index in np.flatnonzero(gaps.all(axis=0)):
+        raise UserError(f"column {names[index]!r} holds no values.")
     row, column = (int(x[0]) for x in np.nonzero(gaps))
     if missing == "refuse":
         raise UserError(
@@ -153,8 +155,6 @@ def filled(
     values = rows.values.copy()
     for index, name in enumerate(names):
         known = numbers[~gaps[:, index]]
-        if not len(known):
-            raise UserError(f"column {name!r} holds no values.")
         if missing == "interpolate":
             values[:, index] = np.interp(
                 numbers, known, rows.values[known, index]
