@@ -118,10 +118,14 @@ def linear(kernel: np.ndarray) -> Forecast:
         kernel: `(time, horizon)`, whose columns sum to 1.
     """
 
+    time, horizon = kernel.shape
+
     def forecast(windows: np.ndarray) -> np.ndarray:
         mean = windows.mean(axis=1, keepdims=True)
-        by_channel = np.swapaxes(windows - mean, 1, 2) @ kernel
-        return np.swapaxes(by_channel, 1, 2) + mean
+        # One product of matrices, which is much faster than one a window.
+        rows = np.swapaxes(windows - mean, 1, 2).reshape(-1, time)
+        found = (rows @ kernel).reshape(len(windows), -1, horizon)
+        return np.swapaxes(found, 1, 2) + mean
 
     return forecast
 
