@@ -153,6 +153,8 @@ class SeriesSplits:
         step: between two rows, as times have it; `None` if it is not known.
         series: names of the series.
         covariates: what else models see; `None` if nothing.
+        tested_from: time of the first test row, as text; of several series the
+            latest.
     """
 
     train: Windows
@@ -165,6 +167,7 @@ class SeriesSplits:
     step: timedelta | float | None = None
     series: tuple[str, ...] = ("",)
     covariates: Covariates | None = None
+    tested_from: str = ""
 
     def rows_in(self, span: timedelta) -> int | None:
         """Return how many rows a span of time has, `None` if no whole number.

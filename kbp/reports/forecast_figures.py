@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from kbp.data.series import SeriesSplits
 from kbp.reports.style import COLORS, INK, STYLE, as_svg
-from kbp.tasks.forecast_intervals import FLOOR, Intervals
+from kbp.tasks.forecasts.intervals import FLOOR, Intervals
 
 
 def sample_forecasts(

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from kbp.reports.stage import ResultTable
-from kbp.tasks.forecast_errors import SPANS, Errors, compare
-from kbp.tasks.forecast_intervals import Intervals
-from kbp.tasks.interval_walk import Walk
+from kbp.tasks.forecasts.errors import SPANS, Errors, compare
+from kbp.tasks.forecasts.intervals import Intervals
+from kbp.tasks.forecasts.walk import Walk
 
 MODEL = "model"
 _RANKS = {

@@ -17,10 +17,10 @@ from kbp.errors import UserError
 from kbp.reports import forecast_tables
 from kbp.reports.forecast_figures import sample_forecasts
 from kbp.reports.stage import ResultTable
-from kbp.tasks import forecast_errors
-from kbp.tasks.forecast_errors import Errors, errors_of
-from kbp.tasks.forecast_intervals import Intervals, calibrate, check_levels
-from kbp.tasks.interval_walk import walk_series
+from kbp.tasks.forecasts import errors as forecast_errors
+from kbp.tasks.forecasts.errors import Errors, errors_of
+from kbp.tasks.forecasts.intervals import Intervals, calibrate, check_levels
+from kbp.tasks.forecasts.walk import walk_series
 from kbp.tasks.predict_series import SeriesPrediction
 from kbp.tasks.registry import register_task
 from kbp.tasks.task import Task
@@ -259,9 +259,8 @@ class Forecasting(Task):
                 validation.past,
                 predict(self.inputs("validation")),
                 validation.labels,
-                scale=np.reshape(
-                    self.splits.scale, (-1, len(self.splits.names))
-                ),
+                scale=self.splits.scale,
+                since=self.splits.tested_from,
             )
         files = {}
         if self.intervals is not None:
@@ -299,7 +298,7 @@ class Forecasting(Task):
                 test.past,
                 outputs,
                 test.labels,
-                members=getattr(test, "members", None),
+                members=test.members,
                 scale=splits.level("test")[1],
             )
             found |= forecast_tables.interval_tables(

@@ -1,24 +1,29 @@
 """What follows the rows of a person's CSV file, by a forecasting model."""
 
 import argparse
+import contextlib
 import csv
 import dataclasses
 import io
 import math
 import typing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 
 from kbp._utils.command_line import check_new, say_written
 from kbp._utils.files import write_atomically
+from kbp._utils.run_files import INTERVALS
 from kbp.data.formats import grid, series_table
 from kbp.data.formats.covariates import CALENDAR
 from kbp.data.formats.series_format import SeriesFormat
 from kbp.errors import UserError
 from kbp.reports.forecast_figures import whole_forecast
+from kbp.tasks.forecasts.intervals import Intervals
+from kbp.tasks.forecasts.walk import outcomes, walk
 from kbp.tasks.prediction import OpenModel, Prediction
 from kbp.tasks.series_model import Forecasts, SeriesModel
 
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from kbp.recipes.recipe import Recipe
 
 _SHOWN = 8  # series in the plot
+_WALKED = 1024  # windows of all series that intervals adapt to
 # Of the keys of `SeriesFormat`, as the command's help has them.
 _HELP = {
     "time_column": "column of times, '' for none",
@@ -109,21 +115,29 @@ class SeriesPrediction(Prediction):
             categories=forecaster.categories(form),
         )
         forecaster.check(source, table)
-        found = {}
+        intervals = _intervals(model, table, console)
+        found, widths = {}, {}
         for series in table.series:
+            ends = _ends(series, forecaster, table, intervals)
             try:
-                found[series.name] = forecaster.forecast(
-                    table, series, np.array([len(series.values)])
-                )
+                forecasts = forecaster.forecast(table, series, ends)
             except UserError as error:
                 raise UserError(f"{source}: {error}") from error
+            found[series.name] = forecasts.last
+            if intervals:
+                widths[series.name] = _half_widths(
+                    intervals, series.values, ends, forecasts
+                )
         folder = Path(options.out)
         targets = [
             folder / f"{source.stem}_forecast.{x}" for x in ("csv", "svg")
         ]
         for target in targets:
             check_new(target)
-        contents = _as_csv(table, found), _as_figure(table, found)
+        contents = (
+            _as_csv(table, found, widths, intervals),
+            _as_figure(table, found, widths),
+        )
         for what, count in table.counts.items():
             console.print(f"{count} {what}.")
         for target, content in zip(targets, contents, strict=True):
@@ -145,33 +159,120 @@ def _format(
     return dataclasses.replace(form, **given)
 
 
-def _as_figure(table: series_table.Table, found: dict[str, Forecasts]) -> str:
+def _intervals(
+    model: OpenModel, table: series_table.Table, console: Console
+) -> Intervals | None:
+    """Return the intervals that lie beside a model, if they fit a table."""
+    file = model.path.parent / INTERVALS
+    if not file.is_file():
+        return None
+    found = Intervals.read(file)
+    if found.names == table.names and found.widths.shape[1] == model.outputs[0]:
+        return found
+    console.print(
+        "The forecast has no intervals: those of the model are of the columns "
+        f"{', '.join(found.names)}.",
+        markup=False,
+    )
+    return None
+
+
+def _ends(
+    series: series_table.Series,
+    forecaster: SeriesModel,
+    table: series_table.Table,
+    intervals: Intervals | None,
+) -> np.ndarray:
+    """Return where windows end: at the last row, and before if it helps.
+
+    Intervals adapt to rows that were neither learned nor calibrated from.
+    """
+    rows = len(series.values)
+    first = rows
+    if intervals and intervals.since:
+        with contextlib.suppress(ValueError, TypeError):  # times of other kinds
+            first = int(series.times.searchsorted(_limit(series, intervals)))
+    most = max(1, _WALKED // len(table.series))
+    begin = max(forecaster.lookback, first, rows - most)
+    return np.arange(min(begin, rows), rows + 1)
+
+
+def _limit(series: series_table.Series, intervals: Intervals) -> Any:
+    """Return `intervals.since` as times of a series are compared with it."""
+    if isinstance(series.times, pd.DatetimeIndex):
+        return pd.Timestamp(intervals.since)
+    return float(intervals.since)
+
+
+def _half_widths(
+    intervals: Intervals,
+    values: np.ndarray,
+    ends: np.ndarray,
+    forecasts: Forecasts,
+) -> np.ndarray:
+    """Return those of the last forecast, `(levels, horizon, columns)`."""
+    walked = slice(len(ends) - 1)  # what follows the last is not known
+    factors = walk(
+        intervals,
+        forecasts.past[walked],
+        forecasts.values[walked],
+        outcomes(values, ends[walked], forecasts.values.shape[1]),
+        scale=np.ones(1),
+        floor=intervals.floor,
+    ).factors
+    (last,) = intervals.half_widths(forecasts.past[-1:])
+    widths: np.ndarray = last * factors[:, None]
+    return widths
+
+
+def _as_figure(
+    table: series_table.Table,
+    found: dict[str, Forecasts],
+    widths: dict[str, np.ndarray],
+) -> str:
     """Plot the forecasts of the first series."""
     shown = list(found.items())[:_SHOWN]
+    half = [widths[name] for name, _ in shown if name in widths]
     return whole_forecast(
         np.concatenate([x.past[0] for _, x in shown], axis=-1),
         np.concatenate([x.values[0] for _, x in shown], axis=-1),
         [f"{name} {y}".strip() for name, _ in shown for y in table.names],
+        np.concatenate(half, axis=-1) if half else None,
     )
 
 
-def _as_csv(table: series_table.Table, found: dict[str, Forecasts]) -> str:
+def _as_csv(
+    table: series_table.Table,
+    found: dict[str, Forecasts],
+    widths: dict[str, np.ndarray],
+    intervals: Intervals | None,
+) -> str:
     """Return rows of values, to a hundred-thousandth of their scale.
 
-    The first column has the times, named as the file names them.
+    The first column has the times, named as the file names them. After each
+    column come the ends of its intervals.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     form = table.format
     ids = [form.id_column] if form.id_column else []
-    writer.writerow([form.time_column or "row", *ids, *table.names])
+    levels = intervals.levels if intervals else ()
+    ends = [f"_{end}_{x:g}" for x in levels for end in ("low", "high")]
+    names = [f"{name}{end}" for name in table.names for end in ("", *ends)]
+    writer.writerow([form.time_column or "row", *ids, *names])
     for series in table.series:
         forecast = found[series.name]
         values = forecast.values[0]
         name = [series.name] if ids else []
         digits = [
-            max(0, 5 - math.floor(math.log10(x))) for x in forecast.scale[0, 0]
+            max(0, 5 - math.floor(math.log10(x)))
+            for x in forecast.scale[0, 0]
+            for _ in ("", *ends)
         ]
+        if intervals:
+            half = widths[series.name]
+            parts = [values, *(values + s * x for x in half for s in (-1, 1))]
+            values = np.stack(parts, axis=-1).reshape(len(values), -1)
         times = grid.later(series.times, len(values))
         for time, row in zip(times, values, strict=True):
             cells = zip(row, digits, strict=True)

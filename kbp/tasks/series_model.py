@@ -33,6 +33,11 @@ class Forecasts:
     values: np.ndarray
     scale: np.ndarray
 
+    @property
+    def last(self) -> "Forecasts":
+        """The forecast of the last window alone."""
+        return Forecasts(self.past[-1:], self.values[-1:], self.scale[-1:])
+
 
 class SeriesModel:
     """A model file as one that forecasts series.

@@ -8,8 +8,8 @@ import pytest
 from kbp import models
 from kbp.data.series import SeriesSplits, Windows
 from kbp.reports.forecast_tables import as_cell, error_tables
-from kbp.tasks import forecast_errors
-from kbp.tasks.forecast_errors import Errors, errors_of
+from kbp.tasks.forecasts import errors as forecast_errors
+from kbp.tasks.forecasts.errors import Errors, errors_of
 
 LOOKBACK, HORIZON = 30, 5
 

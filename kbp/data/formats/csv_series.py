@@ -138,6 +138,7 @@ def load(
         step=table.step,
         series=tuple(series.name for series in table.series),
         covariates=_covariates(table, parts) if table.covariates else None,
+        tested_from=str(max(part.tested_from for part in parts)),
     )
 
 
@@ -179,6 +180,7 @@ class _Part:
         starts: rows at which the windows of each split begin.
         mean: of the values in the training rows, `(targets,)`.
         scale: their standard deviation.
+        tested_from: time of the first test row.
     """
 
     rows: np.ndarray
@@ -186,6 +188,7 @@ class _Part:
     starts: dict[str, np.ndarray]
     mean: np.ndarray
     scale: np.ndarray
+    tested_from: Any
 
 
 def _part(
@@ -234,7 +237,8 @@ def _part(
                 f"{whose}column {name!r} has values too far from those of the "
                 "training rows; correct them, or leave it out of the columns."
             )
-    return _Part(rows, ends[0], starts, mean, scale)
+    first = series.times[ends[1]]
+    return _Part(rows, ends[0], starts, mean, scale, first)
 
 
 def by_fractions(validation: float, test: float) -> Split:

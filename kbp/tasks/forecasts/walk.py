@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kbp.tasks.forecast_intervals import FLOOR, RATE, Intervals
+from kbp.tasks.forecasts.intervals import FLOOR, RATE, Intervals
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,30 @@ def walk_series(
         for field in dataclasses.fields(Walk)
     }
     return Walk(**{**means, "factors": walks[-1].factors})
+
+
+def outcomes(values: np.ndarray, ends: np.ndarray, horizon: int) -> np.ndarray:
+    """Return the rows after windows, NaN where a series has ended.
+
+    Args:
+        values: of a series, `(rows, columns)`.
+        ends: the rows before which the windows end.
+        horizon: rows after each.
+
+    Returns:
+        `(windows, horizon, columns)`.
+
+    Example:
+    >>> import numpy as np
+    >>> from kbp.tasks.forecasts.walk import outcomes
+    >>> outcomes(np.arange(4.0)[:, None], np.array([2, 3]), 2)[..., 0]
+    array([[ 2.,  3.],
+           [ 3., nan]])
+    """
+    longer = np.pad(
+        values.astype("f8"), ((0, horizon), (0, 0)), constant_values=np.nan
+    )
+    return longer[ends[:, None] + np.arange(horizon)]
 
 
 def _excess(

@@ -53,7 +53,7 @@ def errors_of(
 
     Example:
     >>> import numpy as np
-    >>> from kbp.tasks.forecast_errors import errors_of
+    >>> from kbp.tasks.forecasts.errors import errors_of
     >>> labels = np.array([[[1.0], [3.0]]])
     >>> zeros = np.zeros_like(labels)
     >>> errors = errors_of(lambda part: zeros[part], labels, np.full((1,), 10))
@@ -117,7 +117,6 @@ def linear(kernel: np.ndarray) -> Forecast:
     Args:
         kernel: `(time, horizon)`, whose columns sum to 1.
     """
-
     time, horizon = kernel.shape
 
     def forecast(windows: np.ndarray) -> np.ndarray:
@@ -179,7 +178,7 @@ def advantage(
 
     Example:
     >>> import numpy as np
-    >>> from kbp.tasks.forecast_errors import advantage
+    >>> from kbp.tasks.forecasts.errors import advantage
     >>> mean, margin = advantage(np.zeros(40), np.tile([1.0, 3.0], 20), 10)
     >>> round(mean, 3), round(margin, 3)
     (2.0, 0.0)

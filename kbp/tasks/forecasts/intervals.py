@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kbp.errors import UserError
-from kbp.tasks.forecast_errors import parts_of
+from kbp.tasks.forecasts.errors import parts_of
 
 # Growth of the widths after a row that every forecast of it missed.
 RATE = 0.01
@@ -39,6 +39,8 @@ class Intervals:
         windows: how many were calibrated on.
         widths: `q`, `(levels, horizon, columns)`.
         floor: least `d` of each column, in its units.
+        since: time of the first row after those that were learned and
+            calibrated from, as text; `""` if it is not known.
 
     Reference:
         Lei et al., Distribution-Free Predictive Inference for Regression, 2018,
@@ -51,6 +53,7 @@ class Intervals:
     windows: int
     widths: np.ndarray
     floor: np.ndarray
+    since: str = ""
 
     def deviations(
         self, past: np.ndarray, floor: np.ndarray | float
@@ -98,6 +101,7 @@ class Intervals:
                 windows=int(values["windows"]),
                 widths=np.array(values["widths"], "f8"),
                 floor=np.array(values["floor"], "f8"),
+                since=str(values["since"]),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: holds no intervals: {error}") from error
@@ -119,6 +123,7 @@ def calibrate(
     labels: np.ndarray,
     *,
     scale: np.ndarray,
+    since: str = "",
 ) -> Intervals | None:
     """Return the intervals that windows calibrate, `None` if they are too few.
 
@@ -135,10 +140,11 @@ def calibrate(
         labels: what came.
         scale: of the columns in their units, of each series,
             `(series, columns)`.
+        since: see `Intervals`.
 
     Example:
     >>> import numpy as np
-    >>> from kbp.tasks.forecast_intervals import calibrate
+    >>> from kbp.tasks.forecasts.intervals import calibrate
     >>> rng = np.random.default_rng(0)
     >>> past = rng.normal(size=(500, 8, 1))
     >>> labels = rng.normal(size=(500, 1, 1))
@@ -169,7 +175,7 @@ def calibrate(
         widths[:, step] = quantiles(scores, levels)
     floor = FLOOR * scale.min(axis=0)
     return Intervals(
-        tuple(names), tuple(levels), rows, len(labels), widths, floor
+        tuple(names), tuple(levels), rows, len(labels), widths, floor, since
     )
 
 
