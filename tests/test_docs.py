@@ -34,7 +34,9 @@ def test_examples_of_contributing_run():
     fresh.python("\n".join([*BLOCKS, USE]))
 
 
-@pytest.mark.parametrize("page", ["CONTRIBUTING", "CHANGELOG", "GLOSSARY"])
+@pytest.mark.parametrize(
+    "page", ["CONTRIBUTING", "CHANGELOG", "GLOSSARY", "forecasting"]
+)
 def test_links_of_the_docs_lead_somewhere(page):
     path = fresh.ROOT / "docs" / f"{page}.md"
     for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):

@@ -156,7 +156,9 @@ def _format(
         value = getattr(options, key)
         if value is not None:
             given[key] = tuple(value) if isinstance(value, list) else value
-    return dataclasses.replace(form, **given)
+    form = dataclasses.replace(form, **given)
+    form.check()
+    return form
 
 
 def _intervals(

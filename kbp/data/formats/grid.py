@@ -141,8 +141,11 @@ def filled(
     gaps = np.isnan(rows.values)
     if not gaps.any():
         return rows.values, 0
-    for index in np.flatnonzero(gaps.all(axis=0)):
-        raise UserError(f"column {names[index]!r} holds no values.")
+    empty = [
+        name for name, none in zip(names, gaps.all(axis=0), strict=True) if none
+    ]
+    if empty:
+        raise UserError(f"column {empty[0]!r} holds no values.")
     row, column = (int(x[0]) for x in np.nonzero(gaps))
     if missing == "refuse":
         raise UserError(

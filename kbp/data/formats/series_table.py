@@ -96,6 +96,8 @@ class Table:
         """
         rows = len(series.values) + ahead
         future = series.future[:rows]
+        if not self.format.future_covariates:
+            future = np.empty((rows, 0))
         gaps = np.flatnonzero(np.isnan(future).any(axis=1))
         end = gaps[0] if len(gaps) else len(future)
         if self.format.future_covariates and end < rows:
