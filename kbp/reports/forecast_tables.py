@@ -40,48 +40,57 @@ def error_tables(
     every = {MODEL: model, **others}
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = {k: with_all(e.absolute / scales) for k, e in every.items()}
-    alone = len(names) == 1
-    columns = [
-        with_all(model.unit_absolute, mixed=not alone),
-        with_all(model.unit_squared, mixed=not alone) ** 0.5,
-        with_all(model.absolute),
-        with_all(model.squared) ** 0.5,
-        scaled[MODEL],
-    ]
-    beside = {
-        name: [
-            errors.squared.mean(),
-            errors.absolute.mean(),
-            errors.squared.mean() ** 0.5,
-            scaled[name][-1],
-        ]
-        for name, errors in every.items()
-    }
-    rows = (*names, "all")
     return {
-        f"Errors on the test windows (MASE: season of {season})": ResultTable(
-            (
-                *("column", "MAE", "RMSE"),
-                *("MAE, standardized", "RMSE, standardized", "MASE"),
-            ),
-            _rows(rows, zip(*columns, strict=True)),
+        f"Errors on the test windows (MASE: season of {season})": _own_table(
+            names, model, scaled[MODEL]
         ),
         "Other forecasts of the same windows": ResultTable(
             (
                 *("forecast", "MSE, standardized", "MAE, standardized"),
                 *("RMSE, standardized", "MASE"),
             ),
-            _rows(beside, beside.values()),
+            _rows(
+                every,
+                (
+                    [
+                        errors.squared.mean(),
+                        errors.absolute.mean(),
+                        errors.squared.mean() ** 0.5,
+                        scaled[name][-1],
+                    ]
+                    for name, errors in every.items()
+                ),
+            ),
             verdict(model, others, horizon),
         ),
         "MASE by column": ResultTable(
             ("column", *scaled),
-            _rows(rows, zip(*scaled.values(), strict=True)),
+            _rows((*names, "all"), zip(*scaled.values(), strict=True)),
             "MASE is the mean absolute error over that of the seasonal naive "
             f"forecast in the training rows, with a season of {season}"
             f".{_absent(others)}",
         ),
     }
+
+
+def _own_table(
+    names: Sequence[str], model: Errors, scaled: np.ndarray
+) -> ResultTable:
+    mixed = len(names) > 1
+    columns = [
+        with_all(model.unit_absolute, mixed=mixed),
+        with_all(model.unit_squared, mixed=mixed) ** 0.5,
+        with_all(model.absolute),
+        with_all(model.squared) ** 0.5,
+        scaled,
+    ]
+    return ResultTable(
+        (
+            *("column", "MAE", "RMSE"),
+            *("MAE, standardized", "RMSE, standardized", "MASE"),
+        ),
+        _rows((*names, "all"), zip(*columns, strict=True)),
+    )
 
 
 def start_table(
@@ -114,41 +123,25 @@ def interval_tables(
         still: their coverage and width.
         adapted: those of intervals that adapt as outcomes become known.
     """
-    levels, rows = [f"{x:g} %" for x in intervals.levels], []
+    levels = [f"{x:g} %" for x in intervals.levels]
     ways = {"as calibrated": still, "adapted row by row": adapted}
-    for place, level in enumerate(levels):
-        for way, found in ways.items():
-            coverage = found.coverage[place]
-            cells = coverage.mean(), coverage.min(), coverage.max()
-            rows.append(
-                (
-                    f"{level}, {way}",
-                    *(f"{x:.1%}" for x in cells),
-                    as_cell(found.width[place].mean()),
-                )
-            )
-    by_column = [
-        (
-            name,
-            *(
-                cell
-                for place in range(len(levels))
-                for cell in (
-                    f"{adapted.coverage[place, column]:.1%}",
-                    as_cell(adapted.unit_width[place, column]),
-                    as_cell(adapted.width[place, column]),
-                )
-            ),
-        )
-        for column, name in enumerate(intervals.names)
-    ]
     return {
         "Prediction intervals on the test windows": ResultTable(
             (
                 *("nominal coverage", "coverage", "least of a column"),
                 *("most of a column", "mean width, standardized"),
             ),
-            tuple(rows),
+            tuple(
+                (
+                    f"{level}, {way}",
+                    f"{found.coverage[place].mean():.1%}",
+                    f"{found.coverage[place].min():.1%}",
+                    f"{found.coverage[place].max():.1%}",
+                    as_cell(found.width[place].mean()),
+                )
+                for place, level in enumerate(levels)
+                for way, found in ways.items()
+            ),
             f"Calibrated on {intervals.windows} validation windows, and scaled "
             f"by the deviation of the last {intervals.rows} rows. Adapted: "
             "each row that becomes known changes the widths by what missed it, "
@@ -159,17 +152,31 @@ def interval_tables(
                 "column",
                 *(
                     heading
-                    for level in levels
-                    for heading in (
-                        f"{level}: coverage",
-                        "mean width",
-                        "standardized",
-                    )
+                    for x in levels
+                    for heading in (f"{x}: coverage", "mean width", "in SD")
                 ),
             ),
-            tuple(by_column),
+            tuple(
+                (name, *_interval_cells(adapted, column))
+                for column, name in enumerate(intervals.names)
+            ),
+            "Widths are in the columns' units, and in standard deviations of "
+            "the training rows (SD).",
         ),
     }
+
+
+def _interval_cells(found: Walk, column: int) -> list[str]:
+    return [
+        cell
+        for coverage, width, standardized in zip(
+            found.coverage[:, column],
+            found.unit_width[:, column],
+            found.width[:, column],
+            strict=True,
+        )
+        for cell in (f"{coverage:.1%}", as_cell(width), as_cell(standardized))
+    ]
 
 
 def verdict(model: Errors, others: Mapping[str, Errors], horizon: int) -> str:
@@ -214,8 +221,8 @@ def as_cell(value: float) -> str:
 
     Example:
     >>> from kbp.reports.forecast_tables import as_cell
-    >>> [as_cell(x) for x in (0.012345, 12.345, 123456.7, float("nan"))]
-    ['0.01234', '12.35', '123,457', '-']
+    >>> [as_cell(x) for x in (0.012346, 12.345, 123456.7, float("nan"))]
+    ['0.01235', '12.35', '123,457', '-']
     """
     if not math.isfinite(value):
         return "-"

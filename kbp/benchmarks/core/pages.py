@@ -10,7 +10,12 @@ BEGIN, END = "<!-- table: {} -->", "<!-- end of table -->"
 
 def pages() -> list[Path]:
     """Return the pages that hold tables."""
-    return [zoo.root().parent / "README.md", zoo.root() / "README.md"]
+    root = zoo.root().parent
+    return [
+        root / "README.md",
+        zoo.root() / "README.md",
+        root / "docs" / "forecast_errors.md",
+    ]
 
 
 def check_checkout() -> None:
