@@ -12,10 +12,9 @@ from kbp.layers import (
     PositionEmbedding,
     SelfAttention,
     WindowNormalization,
-    WindowSlice,
     WindowStatistics,
 )
-from kbp.models.covariate_terms import covariate_terms
+from kbp.models.covariate_terms import window_length, with_covariates
 from kbp.models.registry import register_model
 
 LINEAR_SKIP = "linear_skip"
@@ -121,18 +120,15 @@ def BPTransformer(
     """
     check_one_of(("classification", "forecasting"), head=head)
     classifies = head == "classification"
-    check_integer(2 if classifies else 1, num_outputs=num_outputs)
+    check_integer(1 + classifies, num_outputs=num_outputs)
     check_integer(int(classifies or not linear_skip), num_layers=num_layers)
     check_integer(num_heads=num_heads, width=width, patch_size=patch_size)
     check_dropout(dropout)
     _check_shape(input_shape)
     _check_width(width, num_heads)
-    time = input_shape[0]
-    if num_targets is not None:
-        time -= num_outputs
-        _check_covariates(
-            input_shape, time, num_targets, num_past_covariates, normalize
-        )
+    time = window_length(
+        input_shape, num_outputs, num_targets, num_past_covariates, normalize
+    )
     lookback = _lookback(attention_lookback, time, patch_size)
     attend = functools.partial(
         _attend,
@@ -154,24 +150,16 @@ def BPTransformer(
             dropout=dropout,
             linear_skip=linear_skip,
         )
-        if num_targets is None:
-            outputs = _by_channel(inputs, forecast, normalize)
-        else:
-            targets = WindowSlice((0, time), (0, num_targets), name="targets")
-            terms = functools.partial(
-                covariate_terms,
-                inputs,
-                num_targets=num_targets,
-                num_past=num_past_covariates,
-                horizon=num_outputs,
-                lookback=lookback,
-                patch_size=patch_size,
-                width=width,
-                dropout=dropout,
-            )
-            outputs = _by_channel(
-                targets(inputs), lambda x: _sum([forecast(x), *terms(x)]), True
-            )
+        whole = with_covariates(
+            inputs,
+            forecast,
+            num_targets=num_targets,
+            num_past=num_past_covariates,
+            lookback=lookback,
+            patch_size=patch_size,
+            width=width,
+        )
+        outputs = _by_channel(*whole, normalize)
     return keras.Model(inputs, outputs, name=name)
 
 
@@ -228,14 +216,6 @@ def _forecast(
     return layers.Add(name="sum")(terms) if len(terms) > 1 else terms[0]
 
 
-def _sum(terms: list[Tensor]) -> Tensor:
-    """Add terms two by two, which 8-bit files do."""
-    total, *others = terms
-    for number, term in enumerate(others):
-        total = layers.Add(name=f"sum{number}")([total, term])
-    return total
-
-
 def _attend(
     x: Tensor,
     *,
@@ -280,30 +260,6 @@ def _check_unused(
             f"normalize={normalize}, linear_skip={linear_skip}, "
             f"attention_lookback={attention_lookback}, "
             f"num_targets={num_targets}"
-        )
-
-
-def _check_covariates(
-    input_shape: tuple[int, int],
-    time: int,
-    num_targets: int,
-    num_past: int,
-    normalize: bool,
-) -> None:
-    """Raise a ValueError where covariates do not fit the input."""
-    check_integer(num_targets=num_targets)
-    check_integer(0, num_past_covariates=num_past)
-    least = num_targets + max(1, num_past)
-    if time < 1 or input_shape[1] < least:
-        raise ValueError(
-            "Argument `input_shape` must be (time + num_outputs, num_targets "
-            f"+ covariates), with {least} columns or more. "
-            f"Received: input_shape={input_shape}"
-        )
-    if not normalize:
-        raise ValueError(
-            "Argument `normalize` must be true with covariates. "
-            f"Received: normalize={normalize}"
         )
 
 

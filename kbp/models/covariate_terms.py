@@ -1,9 +1,13 @@
 """What covariates add to a forecast, and the statistics that they need."""
 
+from collections.abc import Callable
+from functools import partial
+
 import keras
 import numpy as np
 from keras import layers, ops
 
+from kbp._utils.arguments import check_integer
 from kbp._utils.types import Tensor
 from kbp.layers import Standardization, WindowSlice
 
@@ -11,12 +15,85 @@ from kbp.layers import Standardization, WindowSlice
 FUTURE, PAST = "future_standardize", "past_standardize"
 
 
+def window_length(
+    input_shape: tuple[int, int],
+    horizon: int,
+    num_targets: int | None,
+    num_past: int,
+    normalize: bool,
+) -> int:
+    """Return the rows of a window before the horizon.
+
+    Args:
+        input_shape: of the model.
+        horizon: number of rows to forecast.
+        num_targets: number of columns to forecast, `None` without covariates.
+        num_past: how many covariates are not known in the horizon.
+        normalize: whether forecasts are relative to the window.
+
+    Raises:
+        ValueError: covariates do not fit.
+    """
+    time, columns = input_shape
+    if num_targets is None:
+        return time
+    check_integer(num_targets=num_targets)
+    check_integer(0, num_past_covariates=num_past)
+    least = num_targets + max(1, num_past)
+    if time <= horizon or columns < least:
+        raise ValueError(
+            "Argument `input_shape` must be (time + num_outputs, num_targets "
+            f"+ covariates), with {least} columns or more. "
+            f"Received: input_shape={input_shape}"
+        )
+    if not normalize:
+        raise ValueError(
+            "Argument `normalize` must be true with covariates. "
+            f"Received: normalize={normalize}"
+        )
+    return time - horizon
+
+
+def with_covariates(
+    inputs: Tensor,
+    forecast: "partial[Tensor]",
+    *,
+    num_targets: int | None,
+    num_past: int,
+    **sizes: int,
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Return the targets' window, and a forecast that covariates add to.
+
+    Args:
+        inputs: `(batch, time + horizon, targets + covariates)`.
+        forecast: `forecast(x)` of normalized targets `(batch, targets, time)`,
+            with the keywords `horizon` and `dropout`.
+        num_targets: number of columns to forecast, `None` without covariates:
+            then inputs and forecast are returned as they are.
+        num_past: how many covariates are not known in the horizon.
+        **sizes: `lookback`, `patch_size` and `width`, see `covariate_terms`.
+    """
+    if num_targets is None:
+        return inputs, forecast
+    options = {key: forecast.keywords[key] for key in ("horizon", "dropout")}
+    window = (0, inputs.shape[1] - options["horizon"])
+    targets = WindowSlice(window, (0, num_targets), name="targets")(inputs)
+
+    def extended(x: Tensor) -> Tensor:
+        terms = covariate_terms(inputs, x, num_past, **sizes, **options)
+        total = forecast(x)
+        for number, term in enumerate(terms):  # 8-bit files add two by two
+            total = layers.Add(name=f"sum{number}")([total, term])
+        return total
+
+    return targets, extended
+
+
 def covariate_terms(
     inputs: Tensor,
     x: Tensor,
-    *,
-    num_targets: int,
     num_past: int,
+    *,
     horizon: int,
     lookback: int,
     patch_size: int,
@@ -36,7 +113,6 @@ def covariate_terms(
     Args:
         inputs: `(batch, time + horizon, targets + covariates)`.
         x: the normalized targets, `(batch, targets, time)`.
-        num_targets: number of columns to forecast.
         num_past: how many covariates are not known in the horizon.
         horizon: number of rows to forecast.
         lookback: number of latest rows of which covariates count.
@@ -47,6 +123,7 @@ def covariate_terms(
     Returns:
         Tensors `(batch, targets or 1, horizon)`, zero before training.
     """
+    num_targets = x.shape[1]
     _, rows, columns = inputs.shape
     time = rows - horizon
     terms = []
