@@ -111,6 +111,34 @@ def test_forecast_continues_the_file_in_its_units(
     assert "exists" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "names", [(), ("small",), ("large", "small", "large2")]
+)
+def test_any_number_of_columns_is_forecast(names, finished, file, tmp_path):
+    other = tmp_path / "waves.csv"
+    header, *rows = file.read_text().splitlines()
+    rows = [f"{row},{2 * float(row.split(',')[-1])}" for row in rows]
+    other.write_text("\n".join([f"{header},large2", *rows]))
+    outputs = {}
+    for name, source in (("some", other), ("both", file)):
+        words = ["forecast", str(finished[0]), str(source), "--out"]
+        words.append(str(tmp_path / name))
+        if name == "some" and names:
+            words += ["--target", *names]
+        assert main.main(words) == 0
+        with (tmp_path / name / "waves_forecast.csv").open() as stream:
+            outputs[name] = list(csv.DictReader(stream))
+    for row, both in zip(outputs["some"], outputs["both"], strict=True):
+        assert [x for x in row if "_" not in x] == [
+            "when",
+            *(names or ("small", "large")),
+        ]
+        for name in names:
+            unit = 2 if name == "large2" else 1
+            expected = unit * float(both[name.rstrip("2")])
+            assert float(row[name]) == pytest.approx(expected, rel=1e-3)
+
+
 def test_predict_forecasts_where_the_model_does(finished, file, tmp_path):
     written = []
     for command in ("predict", "forecast"):
