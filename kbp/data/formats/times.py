@@ -1,5 +1,6 @@
 """Columns of times: dates, local times of a zone, or numbers."""
 
+import functools
 import zoneinfo
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def in_zone(
     Raises:
         UserError: the zone is unknown, or times are no dates.
     """
-    if zone not in (known := zoneinfo.available_timezones()):
+    if zone not in (known := _zones()):
         raise UserError(f"time_zone: unknown {zone!r}{nearest(zone, known)}")
     if not isinstance(times, pd.DatetimeIndex):
         raise UserError(
@@ -121,6 +122,11 @@ def in_zone(
     ):
         counts[what] = counts.get(what, 0) + count
     return pd.DatetimeIndex(found), kept
+
+
+@functools.cache
+def _zones() -> set[str]:
+    return zoneinfo.available_timezones()
 
 
 def _by_format(text: "pd.Series[str]", date_format: str) -> pd.DatetimeIndex:
