@@ -8,3 +8,5 @@ GOLDEN = "golden.npz"
 PREDICTIONS = "predictions.svg"
 COLUMNS = "columns.json"  # of a table
 LABELS = "labels.txt"
+INTERVALS = "intervals.json"
+CATEGORIES = "categories.json"

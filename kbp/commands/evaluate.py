@@ -57,9 +57,10 @@ def run(options, console):
     table.add_column("", no_wrap=True)
     for file in files:
         table.add_column(file.name, justify="right")
-    found = [scores(file, task) for file in files]
+    # Tables are those of the last file, the int8 file if there is one.
+    found = [scores(x, task, tables=x == files[-1]) for x in files]
     for name in found[0][0]:
         table.add_row(name, *(values[name] for values, _ in found))
     console.print(table)
-    for heading, own in found[-1][1].items():  # of the int8 file, if any
+    for heading, own in found[-1][1].items():
         console.print(as_rich(heading, own))

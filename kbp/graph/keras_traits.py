@@ -14,8 +14,10 @@ from kbp.layers import (
     InverseStandardization,
     NearestUpSampling2D,
     PositionEmbedding,
+    Standardization,
     TableEncoding,
     WindowNormalization,
+    WindowSlice,
     WindowStatistics,
 )
 
@@ -310,7 +312,10 @@ _OWN: Rows = {
         fuses_relu=True,
         channels="position",
     ),
-    **dict.fromkeys((WindowNormalization, WindowStatistics), _UNITS),
+    **dict.fromkeys(
+        (Standardization, WindowNormalization, WindowSlice, WindowStatistics),
+        _UNITS,
+    ),
     **dict.fromkeys(
         (InverseStandardization, TableEncoding),
         replace(_UNITS, whole_range=True, channels="keep"),

@@ -6,18 +6,20 @@ from kbp.layers.composite import Composite
 from kbp.layers.dtm_conv2d import DTMConv2D
 from kbp.layers.dtm_dense import DTMDense
 from kbp.layers.fusion import FeatureFusion
-from kbp.layers.inverse_standardization import InverseStandardization
 from kbp.layers.nearest_up_sampling import NearestUpSampling2D
 from kbp.layers.position import PositionEmbedding
 from kbp.layers.residual import ResidualConv2D, ResidualDense
-from kbp.layers.table_encoding import TableEncoding
 from kbp.layers.transformed import TransformedLayer
 from kbp.layers.transforms.dtm import DTM
 from kbp.layers.transforms.fixed_mask import FixedMask
 from kbp.layers.transforms.kernel_transform import KernelTransform
 from kbp.layers.transforms.path_norm import PathNormBound
-from kbp.layers.window_normalization import WindowNormalization
-from kbp.layers.window_statistics import WindowStatistics
+from kbp.layers.units.inverse_standardization import InverseStandardization
+from kbp.layers.units.standardization import Standardization
+from kbp.layers.units.table_encoding import TableEncoding
+from kbp.layers.units.window_normalization import WindowNormalization
+from kbp.layers.units.window_slice import WindowSlice
+from kbp.layers.units.window_statistics import WindowStatistics
 
 __all__ = [
     "ChannelScale",
@@ -36,7 +38,9 @@ __all__ = [
     "ResidualDense",
     "SelfAttention",
     "TableEncoding",
+    "Standardization",
     "TransformedLayer",
     "WindowNormalization",
+    "WindowSlice",
     "WindowStatistics",
 ]

@@ -1,6 +1,7 @@
 """Losses that Keras does not have."""
 
 from kbp.losses.dice_cross_entropy import DiceCrossEntropy
+from kbp.losses.pinball import Pinball
 from kbp.losses.scaled_error import ScaledError
 
-__all__ = ["DiceCrossEntropy", "ScaledError"]
+__all__ = ["DiceCrossEntropy", "Pinball", "ScaledError"]

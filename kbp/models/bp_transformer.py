@@ -14,13 +14,14 @@ from kbp.layers import (
     WindowNormalization,
     WindowStatistics,
 )
+from kbp.models.covariate_terms import window_length, with_covariates
 from kbp.models.registry import register_model
 
 LINEAR_SKIP = "linear_skip"
 _Attend = Callable[..., Tensor]  # `_attend`, but for `x` and `dropout`
 
 
-@register_model("bp_transformer")
+@register_model("bp_transformer", by_channel=True)
 def BPTransformer(
     input_shape: tuple[int, int],
     num_outputs: int,
@@ -34,6 +35,8 @@ def BPTransformer(
     dropout: float = 0.0,
     normalize: bool = True,
     linear_skip: bool = True,
+    num_targets: int | None = None,
+    num_past_covariates: int = 0,
     name: str = "bp_transformer",
 ) -> keras.Model:
     """Build a BP-Transformer, which classifies or forecasts sequences.
@@ -59,8 +62,15 @@ def BPTransformer(
     that training starts from the linear forecast. Level and scale come from
     the window itself, so a model takes any units and answers in them.
 
+    With covariates, what is to be forecast is the first `num_targets` columns
+    of the input, which then has a row for each step of the horizon too, where
+    they are zero. The covariates, in units of their own, add terms to the sum
+    above that are zero at first: see `kbp.models.covariate_terms`. All weights
+    are shared by the targets still.
+
     Args:
-        input_shape: `(time, features)`, both fixed.
+        input_shape: `(time, features)`, both fixed; with covariates
+            `(time + num_outputs, num_targets + covariates)`.
         num_outputs: number of classes, two or more; or time steps to forecast.
         head: `"classification"`, or `"forecasting"`.
         num_layers: number of feed-forward layers with attention; a forecast
@@ -77,12 +87,17 @@ def BPTransformer(
         normalize: whether forecasts are relative to the window's level and
             scale.
         linear_skip: whether the forecast has the linear skip.
+        num_targets: number of columns to forecast, if the others are
+            covariates.
+        num_past_covariates: how many of these, the first ones, are known of
+            the past alone.
         name: the model's name.
 
     Returns:
         A functional model `(batch, time, features)` to logits
         `(batch, num_outputs)`, or to forecasts
-        `(batch, num_outputs, features)`.
+        `(batch, num_outputs, features)`, with covariates
+        `(batch, num_outputs, num_targets)`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -105,13 +120,16 @@ def BPTransformer(
     """
     check_one_of(("classification", "forecasting"), head=head)
     classifies = head == "classification"
-    check_integer(2 if classifies else 1, num_outputs=num_outputs)
+    check_integer(1 + classifies, num_outputs=num_outputs)
     check_integer(int(classifies or not linear_skip), num_layers=num_layers)
     check_integer(num_heads=num_heads, width=width, patch_size=patch_size)
     check_dropout(dropout)
     _check_shape(input_shape)
     _check_width(width, num_heads)
-    lookback = _lookback(attention_lookback, input_shape[0], patch_size)
+    time = window_length(
+        input_shape, num_outputs, num_targets, num_past_covariates, normalize
+    )
+    lookback = _lookback(attention_lookback, time, patch_size)
     attend = functools.partial(
         _attend,
         patch_size=patch_size,
@@ -121,7 +139,7 @@ def BPTransformer(
     )
     inputs = keras.Input(input_shape, name="sequence")
     if classifies:
-        _check_unused(normalize, linear_skip, attention_lookback)
+        _check_unused(normalize, linear_skip, attention_lookback, num_targets)
         outputs = _classify(inputs, attend, num_outputs, dropout)
     else:
         forecast = functools.partial(
@@ -132,7 +150,16 @@ def BPTransformer(
             dropout=dropout,
             linear_skip=linear_skip,
         )
-        outputs = _by_channel(inputs, forecast, normalize)
+        whole = with_covariates(
+            inputs,
+            forecast,
+            num_targets=num_targets,
+            num_past=num_past_covariates,
+            lookback=lookback,
+            patch_size=patch_size,
+            width=width,
+        )
+        outputs = _by_channel(*whole, normalize)
     return keras.Model(inputs, outputs, name=name)
 
 
@@ -219,15 +246,20 @@ def _drop(x: Tensor, rate: float, name: str) -> Tensor:
 
 
 def _check_unused(
-    normalize: bool, linear_skip: bool, attention_lookback: int | None
+    normalize: bool,
+    linear_skip: bool,
+    attention_lookback: int | None,
+    num_targets: int | None,
 ) -> None:
     """Refuse arguments that change nothing in a classifier."""
-    if not (normalize and linear_skip and attention_lookback is None):
+    given = (attention_lookback, num_targets)
+    if not (normalize and linear_skip and given == (None, None)):
         raise ValueError(
-            "Arguments `normalize`, `linear_skip` and `attention_lookback` are "
-            f"for head='forecasting'. Received: normalize={normalize}, "
-            f"linear_skip={linear_skip}, "
-            f"attention_lookback={attention_lookback}"
+            "Arguments `normalize`, `linear_skip`, `attention_lookback` and "
+            "`num_targets` are for head='forecasting'. Received: "
+            f"normalize={normalize}, linear_skip={linear_skip}, "
+            f"attention_lookback={attention_lookback}, "
+            f"num_targets={num_targets}"
         )
 
 

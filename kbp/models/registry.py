@@ -16,23 +16,33 @@ MODELS: Registry[Callable[..., Any]] = Registry(
 
 # Name of a model inside a model, which learned something before.
 BACKBONE = "backbone"
+_BY_CHANNEL: set[Callable[..., Any]] = set()
+# Arguments of builders that a task gives, and no recipe.
+GIVEN = ("head", "num_targets", "num_past_covariates")
 
 
-def register_model(name: str) -> Callable[[Builder], Builder]:
+def register_model(
+    name: str, *, by_channel: bool = False
+) -> Callable[[Builder], Builder]:
     """Register a builder of models under the name of its architecture.
 
     A recipe chooses it by `architecture = "<name>"` in `[model]`; the other
-    keys there are the builder's keyword-only arguments, but for `head`.
+    keys there are the builder's keyword-only arguments, but for those of
+    `GIVEN`.
 
     Args:
         name: of the architecture.
+        by_channel: whether its forecasts of a channel depend on no other, with
+            the same weights for all: then they may be asked for any number.
 
     Returns:
         A decorator for a function `(input_shape, num_outputs, *, ...)` that
         returns a functional Keras model. If it has an argument `head`, tasks
         other than classification choose by it what the model ends with, such as
         "segmentation". A model inside it that is named `"backbone"` stays as it
-        is in the first `training.frozen_epochs`.
+        is in the first `training.frozen_epochs`. With arguments `num_targets`
+        and `num_past_covariates` it may forecast with covariates, see
+        `BPTransformer`.
 
     Raises:
         UserError: another architecture has that name.
@@ -64,6 +74,8 @@ def register_model(name: str) -> Callable[[Builder], Builder]:
                     "have a type, which recipes are checked by."
                 )
         MODELS.add(name, builder)
+        if by_channel:
+            _BY_CHANNEL.add(builder)
         return builder
 
     return register
@@ -76,3 +88,8 @@ def keyword_only(builder: Callable[..., Any]) -> dict[str, Any]:
         for name, parameter in inspect.signature(builder).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
+
+
+def forecasts_by_channel(architecture: str) -> bool:
+    """Say whether an architecture was registered as one `by_channel`."""
+    return MODELS[architecture] in _BY_CHANNEL

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from kbp._utils.arguments import check_penalty
-from kbp.models.bp_transformer import LINEAR_SKIP
+from kbp.models.linear_skip import linear_skip_of, start_at_kernel
 
 
 def start_at_ridge(
@@ -51,8 +51,47 @@ def start_at_ridge(
     >>> bool(error < 0.01)
     True
     """
-    if LINEAR_SKIP not in {layer.name for layer in model.layers}:
-        raise ValueError(f"Model {model.name} has no linear skip.")
+    linear_skip_of(model)  # before the sums, which take their time
+    kernel = mean_ridge(
+        inputs, labels, lookbacks=lookbacks, penalty=penalty, memory=memory
+    )
+    start_at_kernel(model, kernel, trainable=trainable)
+
+
+def mean_ridge(
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    *,
+    lookbacks: Sequence[int] = (),
+    penalty: float = 1.0,
+    memory: float = 96.0,
+) -> np.ndarray:
+    """Return the kernel of the mean of several ridge regressions' forecasts.
+
+    Args:
+        inputs: windows `(windows, time, channels)`.
+        labels: the values that follow, `(windows, horizon, channels)`.
+        lookbacks: of the regressions, in time steps; by default the whole
+            window.
+        penalty: of `ridge`.
+        memory: of `ridge`, in time steps.
+
+    Returns:
+        A kernel `(time, horizon)` whose columns sum to 1, so that
+        `window @ kernel` is the forecast.
+
+    Raises:
+        ValueError: an argument is out of range, or there are no windows.
+
+    Example:
+    >>> import numpy as np, kbp
+    >>> windows = np.random.default_rng(0).random((100, 12, 3), "float32")
+    >>> kernel = kbp.models.mean_ridge(
+    ...     windows[:, :8], windows[:, 8:], lookbacks=(4, 8)
+    ... )
+    >>> kernel.shape
+    (8, 4)
+    """
     time = inputs.shape[1]
     lookbacks = lookbacks or (time,)
     if not all(0 < lookback <= time for lookback in lookbacks):
@@ -66,9 +105,7 @@ def start_at_ridge(
         )
         for n in lookbacks
     ]
-    linear_skip = model.get_layer(LINEAR_SKIP)
-    linear_skip.kernel.assign(np.mean(kernels, axis=0))
-    linear_skip.trainable = trainable
+    return np.mean(kernels, axis=0)
 
 
 def _lengthened(kernel: np.ndarray, time: int) -> np.ndarray:

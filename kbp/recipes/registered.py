@@ -12,7 +12,7 @@ import keras
 from kbp._utils import config
 from kbp.data.registry import DATASETS
 from kbp.errors import UserError, nearest
-from kbp.models.registry import MODELS, keyword_only
+from kbp.models.registry import GIVEN, MODELS, keyword_only
 from kbp.tasks.registry import TASKS
 
 Section = TypeVar("Section")
@@ -38,7 +38,7 @@ class ModelRecipe:
         architecture, values = _chosen("model.architecture", values, cls())
         builder = MODELS[architecture]
         hints = typing.get_type_hints(builder)
-        known = [name for name in keyword_only(builder) if name != "head"]
+        known = [name for name in keyword_only(builder) if name not in GIVEN]
         for key, value in values.items():
             if key not in known:
                 raise UserError(
@@ -55,29 +55,35 @@ class ModelRecipe:
         return self.arguments.get(name, usual.get(name, default))
 
     def build(
-        self, input_shape: tuple[int, ...], num_outputs: int, **head: str
+        self, input_shape: tuple[int, ...], num_outputs: int, **given: Any
     ) -> keras.Model:
         """Build the Keras model.
 
         Args:
             input_shape: of one example.
             num_outputs: what the model gives for it, such as classes.
-            **head: `head="segmentation"` and the like, for another end than the
-                usual one.
+            **given: arguments of the builder that are no keys of the section,
+                see `GIVEN`: `head="segmentation"` and the like, for another
+                end than the usual one, and how many columns are covariates.
 
         Raises:
-            UserError: the architecture has no such head, or an argument is out
-                of range.
+            UserError: the architecture has no such head or takes no
+                covariates, or an argument is out of range.
         """
         builder = MODELS[self.architecture]
-        if head and "head" not in keyword_only(builder):
+        unknown = {*given} - {*keyword_only(builder)}
+        if "head" in unknown:
             raise UserError(
                 f"model.architecture: {self.architecture!r} has one head alone,"
-                f" and none for {head['head']}"
+                f" and none for {given['head']}"
+            )
+        if unknown:
+            raise UserError(
+                f"model.architecture: {self.architecture!r} takes no covariates"
             )
         try:
             return builder(
-                tuple(input_shape), num_outputs, **self.arguments, **head
+                tuple(input_shape), num_outputs, **self.arguments, **given
             )
         except ValueError as error:
             raise UserError(f"[model] {error}") from error

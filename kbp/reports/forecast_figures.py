@@ -9,10 +9,15 @@ from matplotlib.figure import Figure
 
 from kbp.data.series import SeriesSplits
 from kbp.reports.style import COLORS, INK, STYLE, as_svg
+from kbp.tasks.forecasts.intervals import FLOOR, Intervals
 
 
 def sample_forecasts(
-    splits: SeriesSplits, outputs: np.ndarray, *, channels: int = 2
+    splits: SeriesSplits,
+    outputs: np.ndarray,
+    intervals: Intervals | None = None,
+    *,
+    channels: int = 2,
 ) -> str:
     """Plot forecasts of test windows: a good, a usual and a bad one.
 
@@ -22,13 +27,19 @@ def sample_forecasts(
     Args:
         splits: a series.
         outputs: forecasts for the test windows, standardized.
+        intervals: prediction intervals to shade, if there are any.
         channels: how many to plot, the last ones.
     """
     test = splits.test
+    past, labels = test.past, test.labels
+    levels = [
+        np.broadcast_to(x, (len(labels), 1, len(splits.names)))
+        for x in splits.level("test")
+    ]
     errors = np.array(
         [
             np.mean(np.square(output - label))
-            for output, label in zip(outputs, test.labels, strict=True)
+            for output, label in zip(outputs, labels, strict=True)
         ]
     )
     order = np.argsort(errors, kind="stable")
@@ -43,14 +54,19 @@ def sample_forecasts(
                     f"{splits.names[place]}; window of MSE {errors[index]:.2f}",
                     loc="left",
                 )
-                draw(
-                    axes,
-                    *(
-                        x[index, :, place] * splits.scale[place]
-                        + splits.mean[place]
-                        for x in (test.inputs, outputs, test.labels)
-                    ),
+                mean, scale = (x[index, 0, place] for x in levels)
+                known, forecast, future = (
+                    x[index, :, place] * scale + mean
+                    for x in (past, outputs, labels)
                 )
+                half = None
+                if intervals:
+                    spread = intervals.deviations(
+                        past[index : index + 1], FLOOR
+                    )
+                    half = spread[0] * intervals.widths
+                    half = half[..., place] * scale
+                draw(axes, known, forecast, future, half)
         _legend(figure, grid[0, 0])
         return as_svg(figure)
 
@@ -60,6 +76,7 @@ def draw(
     past: np.ndarray,
     forecast: np.ndarray,
     future: np.ndarray | None = None,
+    half_widths: np.ndarray | None = None,
 ) -> None:
     """Plot the end of a window, what was forecast, and what came.
 
@@ -68,6 +85,8 @@ def draw(
         past: values of one channel, `(time,)`.
         forecast: `(horizon,)`.
         future: what came, `(horizon,)`, if that is known.
+        half_widths: of prediction intervals, `(levels, horizon)`, if there are
+            any.
     """
     past = past[-2 * len(forecast) :]
     steps = np.arange(1, len(forecast) + 1)
@@ -75,12 +94,24 @@ def draw(
     if future is not None:
         axes.plot(steps, future, color=INK, alpha=0.5, label="came")
     axes.plot(steps, forecast, color=COLORS[1], label="forecast")
+    for half in () if half_widths is None else half_widths:
+        axes.fill_between(
+            steps,
+            forecast - half,
+            forecast + half,
+            color=COLORS[1],
+            alpha=0.15,
+            linewidth=0,
+        )
     axes.grid(axis="y")
     axes.set_xlabel("rows after the last that is known")
 
 
 def whole_forecast(
-    past: np.ndarray, forecast: np.ndarray, names: Sequence[str]
+    past: np.ndarray,
+    forecast: np.ndarray,
+    names: Sequence[str],
+    half_widths: np.ndarray | None = None,
 ) -> str:
     """Plot the forecast of each channel behind the end of what is known.
 
@@ -88,6 +119,8 @@ def whole_forecast(
         past: `(time, channels)`.
         forecast: `(horizon, channels)`.
         names: of the channels.
+        half_widths: of prediction intervals, `(levels, horizon, channels)`, if
+            there are any.
     """
     columns = 1 if len(names) == 1 else 2
     rows = -(-len(names) // columns)
@@ -98,7 +131,13 @@ def whole_forecast(
             axes.set_axis_off()
         for place, name in enumerate(names):
             grid[place].set_title(name, loc="left")
-            draw(grid[place], past[:, place], forecast[:, place])
+            half = None if half_widths is None else half_widths[..., place]
+            draw(
+                grid[place],
+                past[:, place],
+                forecast[:, place],
+                half_widths=half,
+            )
         _legend(figure, grid[0])
         return as_svg(figure)
 

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from kbp.tasks.registry import format_score
-
 
 @dataclass(frozen=True)
 class ResultTable:
@@ -52,6 +50,8 @@ class Stage:
 
     def cells(self, metric: str) -> tuple[str, ...]:
         """Return the row as text, in the order of `headings`."""
+        from kbp.tasks.registry import format_score  # tasks have tables too
+
         latency = self.latency is not None
         return (
             self.name,

@@ -1,18 +1,26 @@
 """The next values of a series."""
 
-import dataclasses
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kbp import data, models
+from kbp import data, losses, models
 from kbp._utils.config import check_unused, choice, number
+from kbp._utils.run_files import CATEGORIES, INTERVALS
 from kbp.errors import UserError
+from kbp.reports import forecast_tables
 from kbp.reports.forecast_figures import sample_forecasts
+from kbp.reports.stage import ResultTable
+from kbp.tasks.forecasts import errors as forecast_errors
+from kbp.tasks.forecasts.errors import Errors, errors_of
+from kbp.tasks.forecasts.intervals import Intervals, calibrate, check_levels
+from kbp.tasks.forecasts.walk import walk_series
 from kbp.tasks.predict_series import SeriesPrediction
 from kbp.tasks.registry import register_task
 from kbp.tasks.task import Task
@@ -24,14 +32,27 @@ _LOSSES = {
     "huber": keras.losses.Huber,
     "mse": keras.losses.MeanSquaredError,
     "mae": keras.losses.MeanAbsoluteError,
+    "quantile": losses.Pinball,
 }
+RIDGE = "ridge"
 
 
 @dataclass(frozen=True)
 class ForecastLossConfig:
-    """Section `[loss]` of forecasts."""
+    """Section `[loss]` of forecasts; `quantile` is for that error alone."""
 
     error: str = choice("huber", tuple(_LOSSES))
+    quantile: float = number(0.5, above=0, below=1)
+
+
+@dataclass(frozen=True)
+class ForecastTaskConfig:
+    """Keys of `[task]` of forecasts.
+
+    `intervals` are nominal coverages of prediction intervals, in percent.
+    """
+
+    intervals: tuple[float, ...] = (80.0, 95.0)
 
 
 @dataclass(frozen=True)
@@ -39,7 +60,8 @@ class LinearSkipConfig:
     """Section `[linear_skip]`: where a forecast's linear skip starts.
 
     With a penalty of 0 it starts anywhere; else see
-    `kbp.models.start_at_ridge`.
+    `kbp.models.start_at_ridge`. With `training.keep_best` it starts at that or
+    at a naive forecast, by their validation losses.
     """
 
     lookbacks: tuple[int, ...] = ()
@@ -57,6 +79,7 @@ class Forecasting(Task):
 
     metric = "MSE"
     sections: ClassVar[dict[str, type]] = {
+        "task": ForecastTaskConfig,
         "loss": ForecastLossConfig,
         "linear_skip": LinearSkipConfig,
     }
@@ -90,19 +113,118 @@ class Forecasting(Task):
                 f"{lookback}; received {list(section.lookbacks)}"
             )
 
+        if splits.covariates and not recipe.training.epochs:
+            raise UserError(
+                "training.epochs must be at least 1 with covariates, which "
+                "count for nothing before training"
+            )
+        check_levels(self.section(ForecastTaskConfig).intervals)
+        self.intervals: Intervals | None = None
+
     def make_loss(self) -> keras.losses.Loss:
-        return _LOSSES[self.section(ForecastLossConfig).error]()
+        return self._loss()
+
+    def _loss(self, **options: Any) -> keras.losses.Loss:
+        section = self.section(ForecastLossConfig)
+        if section.error == "quantile":
+            options["quantile"] = section.quantile
+        else:
+            reason = f"loss.error is {section.error!r}"
+            check_unused("loss", section, reason, "quantile")
+        return _LOSSES[section.error](**options)
 
     def build(self) -> keras.Model:
+        given: dict[str, Any] = {"head": "forecasting"}
+        if self.splits.covariates:
+            given["num_targets"] = len(self.splits.names)
+            given["num_past_covariates"] = self.splits.covariates.past
         horizon = self.splits.train.horizon
-        return self.recipe.model.build(self.shape, horizon, head="forecasting")
+        return self.recipe.model.build(self.shape, horizon, **given)
 
     def start(self, model: keras.Model) -> keras.Model:
-        section, train = self.section(LinearSkipConfig), self.splits.train
-        if self.has_linear_skip and section.penalty:
-            options = dataclasses.asdict(section)
-            models.start_at_ridge(model, train.inputs, train.labels, **options)
+        section = self.section(LinearSkipConfig)
+        if known := self.splits.covariates:
+            models.standardize_covariates(model, known.mean, known.scale)
+        if not (self.has_linear_skip and section.penalty):
+            return model
+        name = RIDGE
+        if self.recipe.training.keep_best:
+            name = min(self.starts, key=self.starts.__getitem__)
+        kernel = self.ridge_kernel
+        if name != RIDGE:
+            kernel = models.naive_kernel(
+                *kernel.shape, season=self.seasons[name]
+            )
+        models.start_at_kernel(model, kernel, trainable=section.trainable)
         return model
+
+    @cached_property
+    def seasons(self) -> dict[str, int]:
+        """Rows that naive forecasts repeat, by their names."""
+        return forecast_errors.seasons_of(self.splits)
+
+    @cached_property
+    def ridge_kernel(self) -> np.ndarray:
+        """The kernel of the ridge regression on the training windows."""
+        section, train = self.section(LinearSkipConfig), self.splits.train
+        return models.mean_ridge(
+            train.past,
+            train.labels,
+            lookbacks=section.lookbacks,
+            penalty=section.penalty or LinearSkipConfig.penalty,
+            memory=section.memory,
+        )
+
+    @cached_property
+    def others(self) -> dict[str, forecast_errors.Forecast]:
+        """Simple forecasts `forecast(past)`, by their names."""
+        horizon = self.splits.train.horizon
+        return {
+            RIDGE: forecast_errors.linear(self.ridge_kernel),
+            **{
+                name: forecast_errors.naive(horizon, season)
+                for name, season in self.seasons.items()
+            },
+        }
+
+    @cached_property
+    def starts(self) -> dict[str, float]:
+        """Validation loss of each simple forecast, in float64."""
+        windows = self.splits.validation
+        past, labels = windows.past, windows.labels
+        loss = self._loss(dtype="float64")
+
+        def mean(forecast: forecast_errors.Forecast) -> float:
+            parts = forecast_errors.parts_of(len(labels))
+            losses = [
+                len(labels[part])
+                * float(loss(labels[part], forecast(past[part])))
+                for part in parts
+            ]
+            return sum(losses) / len(labels)
+
+        return {name: mean(forecast) for name, forecast in self.others.items()}
+
+    @cached_property
+    def other_errors(self) -> dict[str, Errors]:
+        """Errors of the simple forecasts on the test windows."""
+        past = self.splits.test.past
+
+        def errors(forecast: forecast_errors.Forecast) -> Errors:
+            return self.errors(lambda part: forecast(past[part]))
+
+        return {
+            name: errors(forecast) for name, forecast in self.others.items()
+        }
+
+    def errors(self, forecast: Callable[[slice], np.ndarray]) -> Errors:
+        """Return the errors of forecasts of the test windows.
+
+        Args:
+            forecast: `forecast(part)` for a slice of the windows.
+        """
+        _, scale = self.splits.level("test")
+        return errors_of(forecast, self.splits.test.labels, scale)
 
     def metrics(self) -> list[Any]:
         return ["mse"]
@@ -117,15 +239,75 @@ class Forecasting(Task):
         )
 
     def describe(self) -> str:
-        filled = self.splits.filled
-        note = f", {filled} missing values filled in" if filled else ""
-        return super().describe() + note
+        counts = self.splits.counts.items()
+        notes = (f"{count} {what}" for what, count in counts)
+        return ", ".join([super().describe(), *notes])
 
     def score(self, outputs: np.ndarray, split: str = "test") -> float:
         return self.mean_of(np.square, outputs, split)
 
     def details(self, outputs: np.ndarray) -> dict[str, str]:
         return {"MAE": f"{self.mean_of(np.abs, outputs, 'test'):.4f}"}
+
+    def calibrate(
+        self, predict: Callable[[np.ndarray], np.ndarray]
+    ) -> dict[str, str]:
+        validation = self.splits.validation
+        levels = self.section(ForecastTaskConfig).intervals
+        self.intervals = None
+        if levels and len(validation):
+            self.intervals = calibrate(
+                self.splits.names,
+                levels,
+                validation.past,
+                predict(self.inputs("validation")),
+                validation.labels,
+                scale=self.splits.scale,
+                since=self.splits.tested_from,
+            )
+        files = {}
+        if self.intervals is not None:
+            files[INTERVALS] = self.intervals.to_json()
+        covariates = self.splits.covariates
+        if covariates and covariates.categories:
+            files[CATEGORIES] = json.dumps(covariates.categories) + "\n"
+        return files
+
+    def tables(self, outputs: np.ndarray) -> dict[str, ResultTable]:
+        splits, found = self.splits, {}
+        if (
+            self.recipe.training.keep_best
+            and self.has_linear_skip
+            and self.section(LinearSkipConfig).penalty
+        ):
+            error = self.section(ForecastLossConfig).error
+            found = forecast_tables.start_table(self.starts, error)
+        season, words = forecast_errors.scaling_season(splits)
+        train, test = splits.train, splits.test
+        found |= forecast_tables.error_tables(
+            splits.names,
+            self.errors(outputs.__getitem__),
+            self.other_errors,
+            horizon=test.horizon,
+            scales=forecast_errors.seasonal_error(
+                train.past, train.labels, season
+            ),
+            season=words,
+        )
+        if self.intervals:
+            walk = partial(
+                walk_series,
+                self.intervals,
+                test.past,
+                outputs,
+                test.labels,
+                members=test.members,
+                scale=splits.level("test")[1],
+            )
+            found |= forecast_tables.interval_tables(
+                self.intervals, walk(rate=0.0), walk()
+            )
+        return found
 
     def mean_of(
         self, measure: Callable[..., Any], outputs: np.ndarray, split: str
@@ -143,5 +325,7 @@ class Forecasting(Task):
 
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
         return {
-            "Forecasts of the int8 file": sample_forecasts(self.splits, outputs)
+            "Forecasts of the int8 file": sample_forecasts(
+                self.splits, outputs, self.intervals
+            )
         }

@@ -1,25 +1,61 @@
 """What follows the rows of a person's CSV file, by a forecasting model."""
 
 import argparse
+import contextlib
 import csv
+import dataclasses
 import io
 import math
-from collections.abc import Sequence
+import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 
 from kbp._utils.command_line import check_new, say_written
 from kbp._utils.files import write_atomically
-from kbp.data.formats import series_table
+from kbp._utils.run_files import INTERVALS
+from kbp.data.formats import grid, series_table
+from kbp.data.formats.covariates import CALENDAR
+from kbp.data.formats.series_format import SeriesFormat
 from kbp.errors import UserError
 from kbp.reports.forecast_figures import whole_forecast
+from kbp.tasks.forecasts.intervals import Intervals
+from kbp.tasks.forecasts.walk import outcomes, walk
 from kbp.tasks.prediction import OpenModel, Prediction
+from kbp.tasks.series_model import Forecasts, SeriesModel
 
 if TYPE_CHECKING:
     from kbp.recipes.recipe import Recipe
+
+_SHOWN = 8  # series in the plot
+_WALKED = 1024  # windows of all series that intervals adapt to
+# Of the keys of `SeriesFormat`, as the command's help has them.
+_HELP = {
+    "time_column": "column of times, '' for none",
+    "target": "columns to forecast; models that forecast channel by channel "
+    "take any number",
+    "id_column": "column that says which series a row is of, '' for none",
+    "past_covariates": "columns that are known of the past alone",
+    "future_covariates": "columns that are known ahead",
+    "calendar": f"features of local time: {', '.join(CALENDAR)}",
+    "static": "columns of categories, each constant in a series",
+    "missing": "what to do about missing values",
+    "separator": "of the fields, '' to find it in the first line",
+    "decimal": "the decimal mark",
+    "encoding": "such as utf-8 or cp1252",
+    "date_format": "of the times, such as '%%d.%%m.%%Y %%H:%%M', '' for "
+    "ISO 8601",
+    "time_zone": "which local times are of, such as Europe/Berlin",
+    "resample": "take means over steps of this length, such as 1h",
+}
+_METAVARS = dict.fromkeys(_HELP, "NAME") | {
+    "separator": "MARK",
+    "date_format": "FORMAT",
+    "resample": "STEP",
+}
 
 
 class SeriesPrediction(Prediction):
@@ -32,31 +68,34 @@ class SeriesPrediction(Prediction):
 
     @classmethod
     def fits(cls, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
-        return len(inputs) == len(outputs) == 2 and inputs[1] == outputs[1]
+        if not len(inputs) == len(outputs) == 2:
+            return False
+        (rows, columns), (horizon, targets) = inputs, outputs
+        # With covariates there are rows for the horizon, too.
+        return columns == targets or (columns > targets and rows > horizon)
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "csv", metavar="CSV", help="a CSV file with a header"
+            "csv", metavar="CSV", help="a CSV or Parquet file with a header"
         )
         parser.add_argument(
-            "--time-column",
-            metavar="NAME",
-            help="column of times, '' for none (default: that of the model's "
-            "recipe)",
+            "--future",
+            metavar="FILE",
+            help="file of later rows with the covariates that are known ahead "
+            "(default: the last rows of CSV, whose targets are empty)",
         )
-        parser.add_argument(
-            "--columns",
-            nargs="+",
-            metavar="NAME",
-            help="columns of values, as many as the model takes (default: "
-            "those of the model's recipe, or all but the times)",
-        )
-        parser.add_argument(
-            "--missing",
-            choices=series_table.MISSING,
-            help="what to do about missing values (default: as the recipe)",
-        )
+        hints = typing.get_type_hints(SeriesFormat)
+        for key in dataclasses.fields(SeriesFormat):
+            several = hints[key.name] is not str
+            choices = key.metadata.get("choices")
+            parser.add_argument(
+                f"--{key.name.replace('_', '-')}",
+                nargs="*" if several else None,
+                choices=choices,
+                metavar=None if choices else _METAVARS[key.name],
+                help=_HELP[key.name] + " (default: as the model's recipe)",
+            )
 
     @classmethod
     def write(
@@ -67,90 +106,177 @@ class SeriesPrediction(Prediction):
         console: Console,
     ) -> None:
         source = Path(options.csv)
-        reading = _reading(recipe, options)
-        table = series_table.read(source, **reading)
-        forecast, window, scale = _forecast(model, table, options.model, source)
+        form = _format(recipe, options)
+        forecaster = SeriesModel(model, recipe)
+        table = series_table.read(
+            source,
+            form,
+            later=options.future,
+            categories=forecaster.categories(form),
+        )
+        forecaster.check(source, table)
+        intervals = _intervals(model, table, console)
+        found, widths = {}, {}
+        for series in table.series:
+            ends = _ends(series, forecaster, table, intervals)
+            try:
+                forecasts = forecaster.forecast(table, series, ends)
+            except UserError as error:
+                raise UserError(f"{source}: {error}") from error
+            found[series.name] = forecasts.last
+            if intervals:
+                widths[series.name] = _half_widths(
+                    intervals, series.values, ends, forecasts
+                )
         folder = Path(options.out)
         targets = [
             folder / f"{source.stem}_forecast.{x}" for x in ("csv", "svg")
         ]
         for target in targets:
             check_new(target)
-        times = _times_after(source, table.times, len(forecast))
-        name = reading.get("time_column") or "row"
         contents = (
-            _as_csv(name, times, table.names, forecast, scale),
-            whole_forecast(window, forecast, table.names),
+            _as_csv(table, found, widths, intervals),
+            _as_figure(table, found, widths),
         )
-        if table.filled:
-            console.print(f"{table.filled} missing values were filled in.")
+        for what, count in table.counts.items():
+            console.print(f"{count} {what}.")
         for target, content in zip(targets, contents, strict=True):
             write_atomically(target, content)
             say_written(console, target)
 
 
-def _reading(
+def _format(
     recipe: "Recipe | None", options: argparse.Namespace
-) -> dict[str, Any]:
+) -> SeriesFormat:
     """Return how to read the file: as told, or as the model's recipe does."""
     config = recipe.data.config if recipe else None
-    reading = dict(getattr(config, "reading", {}))
-    given = {
-        "time_column": options.time_column,
-        "columns": options.columns,
-        "missing": options.missing,
-    }
-    return reading | {k: v for k, v in given.items() if v is not None}
+    form = getattr(config, "format", SeriesFormat())
+    given = {}
+    for key in vars(form):
+        value = getattr(options, key)
+        if value is not None:
+            given[key] = tuple(value) if isinstance(value, list) else value
+    form = dataclasses.replace(form, **given)
+    form.check()
+    return form
 
 
-def _forecast(
-    model: OpenModel, table: series_table.Table, name: str, source: Path
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return forecast, window and its scale, in the units of the table."""
-    rows, columns = model.inputs
-    if len(table.names) != columns:
-        raise UserError(
-            f"{source}: has {len(table.names)} columns of values, "
-            f"{', '.join(table.names)}; {name} takes {columns}. "
-            "Choose them with --columns."
-        )
-    if len(table.values) < rows:
-        raise UserError(
-            f"{source}: has {len(table.values)} rows; {name} looks "
-            f"back on {rows}."
-        )
-    window = table.values[-rows:]
-    # Models of kbp take any units, but float32 has no room for a small
-    # variation at a high level.
-    mean = window.mean(axis=0)
-    scale = np.where(np.ptp(window, axis=0) > 0, window.std(axis=0), 1.0)
-    relative = ((window - mean) / scale).astype("float32")
-    forecast = model.predict(relative[None])[0].astype("float64") * scale + mean
-    if not np.isfinite(forecast).all():
-        raise UserError(f"{model.path}: what it forecasts is not finite.")
-    return forecast, window, scale
+def _intervals(
+    model: OpenModel, table: series_table.Table, console: Console
+) -> Intervals | None:
+    """Return the intervals that lie beside a model, if they fit a table."""
+    file = model.path.parent / INTERVALS
+    if not file.is_file():
+        return None
+    found = Intervals.read(file)
+    if found.names == table.names and found.widths.shape[1] == model.outputs[0]:
+        return found
+    console.print(
+        "The forecast has no intervals: those of the model are of the columns "
+        f"{', '.join(found.names)}.",
+        markup=False,
+    )
+    return None
 
 
-def _times_after(source: Path, times: Sequence[Any], count: int) -> list[Any]:
-    if len(times) < 2:
-        raise UserError(f"{source}: has one row, and needs two to go on from.")
-    step = times[-1] - times[-2]
-    return [times[-1] + (i + 1) * step for i in range(count)]
+def _ends(
+    series: series_table.Series,
+    forecaster: SeriesModel,
+    table: series_table.Table,
+    intervals: Intervals | None,
+) -> np.ndarray:
+    """Return where windows end: at the last row, and before if it helps.
+
+    Intervals adapt to rows that were neither learned nor calibrated from.
+    """
+    rows = len(series.values)
+    first = rows
+    if intervals and intervals.since:
+        with contextlib.suppress(ValueError, TypeError):  # times of other kinds
+            first = int(series.times.searchsorted(_limit(series, intervals)))
+    most = max(1, _WALKED // len(table.series))
+    begin = max(forecaster.lookback, first, rows - most)
+    return np.arange(min(begin, rows), rows + 1)
+
+
+def _limit(series: series_table.Series, intervals: Intervals) -> Any:
+    """Return `intervals.since` as times of a series are compared with it."""
+    if isinstance(series.times, pd.DatetimeIndex):
+        return pd.Timestamp(intervals.since)
+    return float(intervals.since)
+
+
+def _half_widths(
+    intervals: Intervals,
+    values: np.ndarray,
+    ends: np.ndarray,
+    forecasts: Forecasts,
+) -> np.ndarray:
+    """Return those of the last forecast, `(levels, horizon, columns)`."""
+    walked = slice(len(ends) - 1)  # what follows the last is not known
+    factors = walk(
+        intervals,
+        forecasts.past[walked],
+        forecasts.values[walked],
+        outcomes(values, ends[walked], forecasts.values.shape[1]),
+        scale=np.ones(1),
+        floor=intervals.floor,
+    ).factors
+    (last,) = intervals.half_widths(forecasts.past[-1:])
+    widths: np.ndarray = last * factors[:, None]
+    return widths
+
+
+def _as_figure(
+    table: series_table.Table,
+    found: dict[str, Forecasts],
+    widths: dict[str, np.ndarray],
+) -> str:
+    """Plot the forecasts of the first series."""
+    shown = list(found.items())[:_SHOWN]
+    half = [widths[name] for name, _ in shown if name in widths]
+    return whole_forecast(
+        np.concatenate([x.past[0] for _, x in shown], axis=-1),
+        np.concatenate([x.values[0] for _, x in shown], axis=-1),
+        [f"{name} {y}".strip() for name, _ in shown for y in table.names],
+        np.concatenate(half, axis=-1) if half else None,
+    )
 
 
 def _as_csv(
-    name: str,
-    times: Sequence[Any],
-    columns: Sequence[str],
-    values: np.ndarray,
-    scale: np.ndarray,
+    table: series_table.Table,
+    found: dict[str, Forecasts],
+    widths: dict[str, np.ndarray],
+    intervals: Intervals | None,
 ) -> str:
-    """Return rows of values, to a hundred-thousandth of their scale."""
-    digits = [max(0, 5 - math.floor(math.log10(x))) for x in scale]
+    """Return rows of values, to a hundred-thousandth of their scale.
+
+    The first column has the times, named as the file names them. After each
+    column come the ends of its intervals.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([name, *columns])
-    for time, row in zip(times, values, strict=True):
-        cells = zip(row, digits, strict=True)
-        writer.writerow([time, *(f"{x:.{n}f}" for x, n in cells)])
+    form = table.format
+    ids = [form.id_column] if form.id_column else []
+    levels = intervals.levels if intervals else ()
+    ends = [f"_{end}_{x:g}" for x in levels for end in ("low", "high")]
+    names = [f"{name}{end}" for name in table.names for end in ("", *ends)]
+    writer.writerow([form.time_column or "row", *ids, *names])
+    for series in table.series:
+        forecast = found[series.name]
+        values = forecast.values[0]
+        name = [series.name] if ids else []
+        digits = [
+            max(0, 5 - math.floor(math.log10(x)))
+            for x in forecast.scale[0, 0]
+            for _ in ("", *ends)
+        ]
+        if intervals:
+            half = widths[series.name]
+            parts = [values, *(values + s * x for x in half for s in (-1, 1))]
+            values = np.stack(parts, axis=-1).reshape(len(values), -1)
+        times = grid.later(series.times, len(values))
+        for time, row in zip(times, values, strict=True):
+            cells = zip(row, digits, strict=True)
+            writer.writerow([time, *name, *(f"{x:.{n}f}" for x, n in cells)])
     return text.getvalue()

@@ -9,9 +9,14 @@ from kbp.tasks.task import Task
 
 
 def scores(
-    path: Path, task: Task
+    path: Path, task: Task, *, tables: bool = True
 ) -> tuple[dict[str, str], dict[str, ResultTable]]:
     """Return the test score of a `.keras` or `.tflite` file, and its details.
+
+    Args:
+        path: of the file.
+        task: whose test examples it is scored with.
+        tables: whether the task's own tables are asked for.
 
     Returns:
         Names and values, as text; and the task's own tables, by heading.
@@ -27,4 +32,8 @@ def scores(
         )
     outputs = model.predict(task.inputs("test"))
     score = task.metric_format.format(task.score(outputs))
-    return {task.metric: score, **task.details(outputs)}, task.tables(outputs)
+    values = {task.metric: score, **task.details(outputs)}
+    if not tables:
+        return values, {}
+    task.calibrate(model.predict)
+    return values, task.tables(outputs)

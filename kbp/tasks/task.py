@@ -1,7 +1,7 @@
 """What a model learns from a data set, and how it is judged."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import keras
@@ -157,6 +157,19 @@ class Task(ABC):
         Returns:
             Names of files, which are written into the run's folder, and their
             contents.
+        """
+        return {}
+
+    def calibrate(
+        self, predict: Callable[[np.ndarray], np.ndarray]
+    ) -> dict[str, str]:
+        """Learn from a model's validation outputs how far it is to be trusted.
+
+        Args:
+            predict: `predict(inputs) -> outputs` of the model that is used.
+
+        Returns:
+            Texts of files to keep beside it, by name.
         """
         return {}
 

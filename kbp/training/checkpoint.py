@@ -21,7 +21,10 @@ State = dict[str, Any]
 
 _SEEDS, _STATE = "kbp_seeds.npz", "kbp_state.json"
 _METADATA, _CONFIG = "metadata.json", "config.json"
-_FLOAT32 = "WindowNormalization", "WindowStatistics"
+_FLOAT32 = (
+    *("Standardization", "WindowNormalization", "WindowSlice"),
+    "WindowStatistics",
+)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date of a zip archive
 
 

@@ -107,6 +107,10 @@ class Pipeline:
         run["peak_memory_bytes"] = _peak_memory()
         run["metric"] = self.task.metric
         run["warnings"] = self.warnings
+        file = INT8 if quantized else FLOAT32
+        predict = export.Runner(self.folder.path / file).predict
+        for name, text in self.task.calibrate(predict).items():
+            write_atomically(self.folder.path / name, text)
         report.write(self.folder.path, self.task, run, stages, self.outputs)
         self.folder.finished = True
 

@@ -13,7 +13,10 @@ from kbp.benchmarks.recipe import report
 from kbp.benchmarks.recipe.cards import render_card
 from kbp.benchmarks.recipe.race import results_of
 
-PAGES = ("README.md", "models/README.md", "docs/images.md")
+PAGES = (
+    *("README.md", "models/README.md", "docs/forecast_errors.md"),
+    "docs/images.md",
+)
 PLOT = r"Matplotlib v([\d.]+)"
 
 

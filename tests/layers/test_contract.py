@@ -61,6 +61,12 @@ CASES = {
         [(3,)],
         2,
     ),
+    "standardization": (lambda: layers.Standardization(), [(5, 6)], 2),
+    "window_slice": (
+        lambda: layers.WindowSlice((1, 4), (2, 6)),
+        [(5, 6)],
+        0,
+    ),
     "window_statistics": (lambda: layers.WindowStatistics(), [(5, 6)], 0),
     "window_normalization": (
         lambda: layers.WindowNormalization(),

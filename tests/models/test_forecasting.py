@@ -237,11 +237,11 @@ def test_int8_file_takes_any_units(windows, skip, tmp_path):
         (lambda: forecaster(num_layers=0, linear_skip=False), "num_layers"),
         (
             lambda: models.BPTransformer((8, 8), 3, linear_skip=False),
-            "`linear_skip` and `attention_lookback` are for head='forecasting'",
+            "`num_targets` are for head='forecasting'",
         ),
         (
             lambda: models.BPTransformer((8, 8), 3, attention_lookback=4),
-            "`linear_skip` and `attention_lookback` are for head='forecasting'",
+            "`num_targets` are for head='forecasting'",
         ),
         (
             lambda: models.start_at_ridge(

@@ -41,7 +41,7 @@ def recipe(file, **sections):
         "name": "csv_series",
         "file": str(file),
         "time_column": "when",
-        "columns": ["small", "large"],
+        "target": ["small", "large"],
         "lookback": 48,
         "horizon": 12,
     }
@@ -97,18 +97,48 @@ def test_forecast_continues_the_file_in_its_units(
     assert main.main(command) == 0
     with (out / "waves_forecast.csv").open() as stream:
         header, *rows = csv.reader(stream)
-    assert header == ["when", "small", "large"]
+    # Behind each column are the ends of two intervals.
+    assert header[:2] == ["when", "small"]
+    assert header[6] == "large"
     assert rows[0][0] == str(
         datetime(2024, 3, 1) + timedelta(minutes=10 * ROWS)
     )
     steps = ROWS + np.arange(12)
-    values = np.array([row[1:] for row in rows], float)
+    values = np.array([row[1::5] for row in rows], float)
     assert np.abs(values[:, 0] - np.sin(steps / 4)).mean() < 0.2
     assert np.abs(values[:, 1] - 5000 - 300 * np.sin(steps / 7)).mean() < 60
     assert "<svg" in (out / "waves_forecast.svg").read_text()
     # Nothing is written over.
     assert main.main(command) == 2
     assert "exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "names", [(), ("small",), ("large", "small", "large2")]
+)
+def test_any_number_of_columns_is_forecast(names, finished, file, tmp_path):
+    other = tmp_path / "waves.csv"
+    header, *rows = file.read_text().splitlines()
+    rows = [f"{row},{2 * float(row.split(',')[-1])}" for row in rows]
+    other.write_text("\n".join([f"{header},large2", *rows]))
+    outputs = {}
+    for name, source in (("some", other), ("both", file)):
+        words = ["forecast", str(finished[0]), str(source), "--out"]
+        words.append(str(tmp_path / name))
+        if name == "some" and names:
+            words += ["--target", *names]
+        assert main.main(words) == 0
+        with (tmp_path / name / "waves_forecast.csv").open() as stream:
+            outputs[name] = list(csv.DictReader(stream))
+    for row, both in zip(outputs["some"], outputs["both"], strict=True):
+        assert [x for x in row if "_" not in x] == [
+            "when",
+            *(names or ("small", "large")),
+        ]
+        for name in names:
+            unit = 2 if name == "large2" else 1
+            expected = unit * float(both[name.rstrip("2")])
+            assert float(row[name]) == pytest.approx(expected, rel=1e-3)
 
 
 def test_predict_forecasts_where_the_model_does(finished, file, tmp_path):
@@ -131,8 +161,8 @@ def test_shorter_file_and_other_columns_are_refused(
     out = ["--out", str(tmp_path / "out")]
     for words, message in (
         ([str(short), *out], "has 29 rows"),
-        ([str(file), "--columns", "small", *out], "takes 2"),
-        ([str(file), "--columns", "note", *out], "no finite number"),
+        ([str(file), "--calendar", "hour", *out], "takes 0 covariates, and is"),
+        ([str(file), "--target", "note", *out], "'note' holds no values"),
         ([str(file), "--time-column", "then", *out], "no column 'then'"),
         ([str(tmp_path / "no.csv"), *out], "cannot be read"),
     ):
@@ -173,7 +203,7 @@ def test_loss_is_the_recipes(error, file):
     [
         ({"data": {"file": ""}}, "data.file must name"),
         ({"data": {"name": "etth1"}}, r"unknown key data\.file; known: "),
-        ({"data": {"columns": ["large", "odd"]}}, "no column 'odd'"),
+        ({"data": {"target": ["large", "odd"]}}, "no column 'odd'"),
         ({"data": {"lookback": 500}}, "look-back of 500"),
         ({"data": {"split": "rows"}}, "two or three ends"),
         ({"data": {"rows": [300, 400]}}, "data.rows cannot .* is 'fractions'"),

@@ -10,11 +10,12 @@ BEGIN, END = "<!-- table: {} -->", "<!-- end of table -->"
 
 def pages() -> list[Path]:
     """Return the pages that hold tables."""
-    checkout = zoo.root().parent
+    root = zoo.root().parent
     return [
-        checkout / "README.md",
+        root / "README.md",
         zoo.root() / "README.md",
-        checkout / "docs" / "images.md",
+        root / "docs" / "forecast_errors.md",
+        root / "docs" / "images.md",
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from kbp._utils.config import number
 from kbp.data.formats import csv_series
+from kbp.data.formats.series_format import SeriesFormat
 from kbp.data.registry import register_dataset
 from kbp.data.series import SeriesSplits
 from kbp.data.splits import folder_of
@@ -30,9 +31,9 @@ class EttConfig:
     horizon: int = number(96, 1)
 
     @property
-    def reading(self) -> dict[str, Any]:
-        """How `series_table.read` is to read the files."""
-        return {"time_column": TIME_COLUMN}
+    def format(self) -> SeriesFormat:
+        """How the files hold series."""
+        return SeriesFormat(time_column=TIME_COLUMN)
 
 
 def load(
@@ -69,10 +70,10 @@ def load(
 
     return csv_series.load(
         path,
+        SeriesFormat(time_column=TIME_COLUMN),
         lookback=lookback,
         horizon=horizon,
         split=split,
-        time_column=TIME_COLUMN,
     )
 
 

@@ -1,248 +1,343 @@
-"""Columns of numbers in a CSV file, at equal distances in time."""
+"""Series in files: columns of numbers, at equal distances in time."""
 
-import csv
-import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from kbp.errors import UserError, nearest
+from kbp.data.formats import covariates, frames, grid, times
+from kbp.data.formats.grid import Rows
+from kbp.data.formats.series_format import SeriesFormat
+from kbp.errors import UserError
 
-MISSING = ("refuse", "previous", "interpolate")
-_EMPTY = ("", "na", "nan", "null", "none", "n/a", "?")
-_LARGEST = 1e100  # of which sums of squares are finite
+FILLED = "missing values filled in"
+
+
+@dataclass(frozen=True)
+class Series:
+    """Rows of one series.
+
+    Attributes:
+        name: what the id column holds; `""` if there is none.
+        times: of the rows, dates or numbers; row numbers if there is no column
+            for them.
+        values: to forecast, float64 `(rows, targets)`.
+        past: covariates that are known of the past, `(rows, ...)`.
+        future: those that are known ahead, `(rows + ahead, ...)`, NaN where a
+            later one is missing.
+        static: ones and zeros of its categories, `(...,)`.
+    """
+
+    name: str
+    times: "pd.Index[Any]"
+    values: np.ndarray
+    past: np.ndarray
+    future: np.ndarray
+    static: np.ndarray
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a CSV file holds.
+    """What a file holds.
 
     Attributes:
-        names: of the columns with values.
-        values: float64 `(rows, columns)`; NaN where one was missing.
-        times: of the rows, as `datetime` objects or numbers; row numbers if
-            there is no column for them.
-        filled: how many values were missing and have been filled in.
+        format: how it was read.
+        names: of the columns to forecast.
+        series: one, or one for each id.
+        categories: of the static columns.
+        counts: how often a rule was followed, by what was done.
     """
 
+    format: SeriesFormat
     names: tuple[str, ...]
-    values: np.ndarray
-    times: Sequence[Any]
-    filled: int = 0
+    series: tuple[Series, ...]
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Names of the columns of `known`."""
+        form = self.format
+        return (
+            *form.past_covariates,
+            *form.future_covariates,
+            *covariates.calendar_names(form.calendar),
+            *(
+                f"{x} {y}"
+                for x, known in self.categories.items()
+                for y in known
+            ),
+        )
+
+    @cached_property
+    def step(self) -> Any:
+        """Distance of two rows, a `timedelta` or number; `None` if unknown."""
+        if not self.format.time_column:
+            return None
+        return grid.step_of(self.series[0].times)
+
+    def known(self, series: Series, ahead: int = 0) -> np.ndarray:
+        """Return all covariates of a series in its rows and in later ones.
+
+        Args:
+            series: one of the table's.
+            ahead: how many later rows are wanted; what is known of the past
+                alone is zero there.
+
+        Returns:
+            float64 `(rows + ahead, covariates)`.
+
+        Raises:
+            UserError: the file says too little about later rows.
+        """
+        rows = len(series.values) + ahead
+        future = series.future[:rows]
+        if not self.format.future_covariates:
+            future = np.empty((rows, 0))
+        gaps = np.flatnonzero(np.isnan(future).any(axis=1))
+        end = gaps[0] if len(gaps) else len(future)
+        if self.format.future_covariates and end < rows:
+            whose = f"series {series.name!r}: " if series.name else ""
+            raise UserError(
+                f"{whose}{ahead} rows after the last values of "
+                f"{', '.join(self.names)} must hold "
+                f"{', '.join(self.format.future_covariates)}; "
+                f"{end - len(series.values)} do."
+            )
+        moments = series.times
+        if ahead:
+            moments = moments.append(grid.later(moments, ahead))
+        return np.concatenate(
+            [
+                np.pad(series.past, ((0, ahead), (0, 0))),
+                future,
+                covariates.calendar_features(moments, self.format.calendar),
+                np.tile(series.static, (rows, 1)),
+            ],
+            axis=1,
+        )
 
 
 def read(
     path: str | Path,
+    form: SeriesFormat | None = None,
     *,
-    time_column: str = "",
-    columns: Sequence[str] = (),
-    missing: str = "refuse",
+    later: str | Path | None = None,
+    categories: Mapping[str, Sequence[str]] | None = None,
 ) -> Table:
-    """Read columns of numbers from a CSV file.
+    """Read the series of a CSV or Parquet file.
 
     Args:
         path: of the file; its first line names the columns.
-        time_column: column of times in ISO 8601 or as numbers, at equal
-            distances; `""` if there is none, and the rows are so.
-        columns: columns of values; by default all but that of times.
-        missing: what to do about missing values, those of missing rows too:
-            `"refuse"` them; take the `"previous"` one; or `"interpolate"`
-            linearly in time, which looks ahead, and beyond the ends of a column
-            repeats its first or last value.
+        form: how it holds them.
+        later: a file of later rows, which hold covariates that are known
+            ahead; without, they may be the last rows of the same file.
+        categories: those known of the static columns; by default the file's.
 
     Raises:
         UserError: the file or a column is missing, a value is no finite number,
             times do not rise or not in equal steps, or values are missing that
             may not be or have none before them.
     """
-    header, rows = _lines(Path(path))
-    time_place = _place(path, header, time_column) if time_column else -1
-    if not columns and "" in header:
-        raise UserError(
-            f"{path}: column {header.index('') + 1} has no name. Say which "
-            "columns hold values."
-        )
-    columns = columns or [name for name in header if name != time_column]
-    if len({*columns}) < len(columns):
-        raise UserError(f"The columns {list(columns)} name one twice.")
-    places = [_place(path, header, name) for name in columns]
-    if not rows or not places:
-        raise UserError(f"{path}: holds no values.")
-    values = np.array(
-        [
-            [_number(path, line, header[at], row[at]) for at in places]
-            for line, row in rows
-        ]
+    form = form or SeriesFormat()
+    form.check()
+    reader = _Reader(Path(path), form)
+    frame = reader.frame(Path(path))
+    if later:
+        frame = reader.joined(frame, Path(later))
+    groups: dict[str, pd.DataFrame] = {"": frame}
+    if form.id_column:
+        groups = {
+            str(name): group for name, group in frame.groupby("id", sort=False)
+        }
+    chosen = {
+        name: reader.static(name, group) for name, group in groups.items()
+    }
+    if categories is None:
+        categories = {
+            column: sorted({values[column] for values in chosen.values()})
+            for column in form.static
+        }
+    series = tuple(
+        reader.series(name, group, covariates.one_hot(chosen[name], categories))
+        for name, group in groups.items()
     )
-    lines, times = [line for line, _ in rows], list(range(len(rows)))
-    labels: Sequence[Any] = [f"line {line}" for line in lines]
-    if time_column:
-        times = _times(path, lines, [row[time_place] for _, row in rows])
-        values, times = _regular(path, lines, values, times)
-        labels = times
-    gaps = np.isnan(values)
-    if gaps.any():
-        values = _fill(path, values, gaps, columns, labels, missing)
-    return Table(tuple(columns), values, times, int(gaps.sum()))
-
-
-def _lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the header, and the other lines that are not empty, numbered."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, row) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    if not lines:
-        raise UserError(f"{path}: is empty.")
-    (_, header), *rows = lines
-    header = [name.strip() for name in header]
-    named = [name for name in header if name]
-    if len({*named}) < len(named):
-        raise UserError(f"{path}: two columns have one name: {header}")
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
-        raise UserError(f"{path}: its fields must be separated by commas.")
-    for line, row in rows:
-        if len(row) != len(header):
+    table = Table(
+        form,
+        reader.names,
+        series,
+        {column: tuple(known) for column, known in categories.items()},
+        {what: count for what, count in reader.counts.items() if count},
+    )
+    for other in series[1:]:
+        step = grid.step_of(other.times)
+        if table.step is not None and step not in (None, table.step):
             raise UserError(
-                f"{path}, line {line}: has {len(row)} fields, the first line "
-                f"{len(header)}."
+                f"{path}: rows of series {other.name!r} are {step} "
+                f"apart, of {series[0].name!r} {table.step}; resample them."
             )
-    return header, rows
+    return table
 
 
-def _place(path: str | Path, header: list[str], name: str) -> int:
-    if name not in header:
-        raise UserError(
-            f"{path}: has no column {name!r}{nearest(name, header)}"
+class _Reader:
+    """Reads files of one format.
+
+    Attributes:
+        names: of the columns to forecast, as the first file has them.
+        counts: how often a rule was followed.
+    """
+
+    def __init__(self, path: Path, form: SeriesFormat):
+        self.path, self.form = path, form
+        self.names: tuple[str, ...] = ()
+        self.counts: dict[str, int] = {}
+
+    def frame(self, path: Path, ahead: bool = False) -> pd.DataFrame:
+        """Read a file's columns, named by what they are and their names.
+
+        Args:
+            path: of the file.
+            ahead: whether it holds later rows, so covariates alone.
+        """
+        form = self.form
+        raw = frames.read_frame(
+            path, separator=form.separator, encoding=form.encoding
         )
-    return header.index(name)
+        if not ahead:
+            self.names = form.target or self.others(raw)
+        read: dict[str, Any] = {
+            "place": [f"{path}, line {line}" for line in raw.index]
+        }
+        if form.time_column:
+            column = frames.find_column(path, raw, form.time_column)
+            read["time"] = times.parse(path, column, form.date_format)
+        if form.id_column:
+            column = frames.find_column(path, raw, form.id_column)
+            read["id"] = _named(path, column).to_numpy()
+        for name in () if ahead else form.static:
+            column = frames.find_column(path, raw, name)
+            text = column.fillna("").astype(str).str.strip()
+            read[f"static {name}"] = text.to_numpy()
+        known = (*self.names, *form.past_covariates) if not ahead else ()
+        for name in (*known, *form.future_covariates):
+            column = frames.find_column(path, raw, name)
+            if pd.api.types.is_bool_dtype(column):
+                column = column.astype("float64")
+            read[f"value {name}"] = frames.numbers(
+                path, column, decimal=form.decimal
+            )
+        return pd.DataFrame(read)
 
+    def joined(self, frame: pd.DataFrame, later: Path) -> pd.DataFrame:
+        """Return a file's rows and the later ones of another file."""
+        more = self.frame(later, ahead=True)
+        if self.form.time_column and more["time"].dtype != frame["time"].dtype:
+            raise UserError(
+                f"{later}: its times are of another kind than those of "
+                f"{self.path}, as {frame['time'].iloc[0]}"
+            )
+        return pd.concat([frame, more], ignore_index=True)
 
-def _number(path: str | Path, line: int, column: str, text: str) -> float:
-    if text.strip().lower() in _EMPTY:
-        return np.nan
-    try:
-        return _finite(text)
-    except ValueError as error:
-        raise UserError(
-            f"{path}, line {line}: {text!r} in column {column!r} is no finite "
-            f"number below {_LARGEST:g}; say which columns hold values, and "
-            "which one times."
-        ) from error
+    def others(self, raw: pd.DataFrame) -> tuple[str, ...]:
+        """Return the columns that are nothing else than values to forecast."""
+        form = self.form
+        if "" in raw.columns:
+            raise UserError(
+                f"{self.path}: column {list(raw.columns).index('') + 1} has no "
+                "name. Say which columns hold values."
+            )
+        used = {form.time_column, form.id_column, *form.static}
+        used |= {*form.past_covariates, *form.future_covariates}
+        found = tuple(name for name in raw.columns if name not in used)
+        if not found:
+            raise UserError(f"{self.path}: holds no values.")
+        return found
 
+    def static(self, name: str, group: pd.DataFrame) -> dict[str, str]:
+        """Return the category of a series in each static column."""
+        found = {}
+        for column in self.form.static:
+            values = group[f"static {column}"].dropna()
+            found[column] = values.iloc[0]
+            for row in np.flatnonzero(values != found[column])[:1]:
+                raise UserError(
+                    f"{group['place'].iloc[row]}: {column!r} is "
+                    f"{values.iloc[row]!r}, and {found[column]!r} before in "
+                    f"the same series {name!r}; a static column is constant."
+                )
+        return found
 
-def _times(path: str | Path, lines: list[int], texts: list[str]) -> list[Any]:
-    """Return dates if all texts are dates, else numbers."""
-    furthest = 0
-    readers: tuple[Callable[[str], Any], ...] = (
-        datetime.fromisoformat,
-        _finite,
-    )
-    for read_time in readers:
-        times: list[Any] = []
+    def series(
+        self, name: str, group: pd.DataFrame, static: np.ndarray
+    ) -> Series:
+        """Return one series at equal distances, without gaps."""
+        form = self.form
+        columns = (*self.names, *form.past_covariates, *form.future_covariates)
+        rows = Rows(
+            pd.RangeIndex(len(group)),
+            group[[f"value {column}" for column in columns]].to_numpy(),
+            group["place"].to_numpy(),
+        )
+        if form.time_column:
+            rows = self.regular(rows, pd.Index(group["time"]))
+        count = self.known_rows(rows)
+        end = len(self.names) + len(form.past_covariates)
+        whose = f"series {name!r}: " if name else ""
         try:
-            for text in texts:
-                times.append(read_time(text.strip()))
-        except ValueError:
-            furthest = max(furthest, len(times))
-        else:
-            return times
-    raise UserError(
-        f"{path}, line {lines[furthest]}: the time {texts[furthest]!r} is no "
-        "date in ISO 8601, as 2016-07-01 00:15, and no number, or not of the "
-        "kind of those before it."
-    )
-
-
-def _finite(text: str) -> float:
-    if not abs(value := float(text)) < _LARGEST:
-        raise ValueError(text)
-    return value
-
-
-def _regular(
-    path: str | Path, lines: list[int], values: np.ndarray, times: list[Any]
-) -> tuple[np.ndarray, list[Any]]:
-    """Put empty rows where the times leave out some."""
-    try:
-        steps = [b - a for a, b in itertools.pairwise(times)]
-        none = steps[0] * 0 if steps else 0
-        falling = [i for i, step in enumerate(steps) if step <= none]
-    except TypeError as error:
-        raise UserError(
-            f"{path}: some of its times have a time zone, others none."
-        ) from error
-    if falling:
-        raise UserError(
-            f"{path}, line {lines[falling[0] + 1]}: the time "
-            f"{times[falling[0] + 1]} is not after the one before, at "
-            f"{len(falling)} lines in all."
-        )
-    if not steps:
-        return values, times
-    usual = sorted(steps)[len(steps) // 2]
-    counts = [step / usual for step in steps]
-    odd = [
-        i for i, n in enumerate(counts) if abs(n - round(n)) > 1e-3 or n < 0.5
-    ]
-    if odd:
-        raise UserError(
-            f"{path}, line {lines[odd[0] + 1]}: is {steps[odd[0]]} after the "
-            f"one before, not {usual} or a multiple, as {len(odd)} lines. "
-            "Where only `columns` are named, rows count as equally far apart."
-        )
-    counts = [round(count) for count in counts]
-    absent = sum(counts) - len(counts)
-    if absent > len(times):
-        longest = int(np.argmax(counts))
-        raise UserError(
-            f"{path}, line {lines[longest + 1]}: is {steps[longest]} after the "
-            f"one before. {absent} rows are missing, more than there are."
-        )
-    places = np.cumsum([0, *counts])
-    full = np.full((places[-1] + 1, values.shape[1]), np.nan)
-    full[places] = values
-    return full, [times[0] + n * usual for n in range(len(full))]
-
-
-def _fill(
-    path: str | Path,
-    values: np.ndarray,
-    gaps: np.ndarray,
-    columns: Sequence[str],
-    labels: Sequence[Any],
-    missing: str,
-) -> np.ndarray:
-    row, column = (int(x[0]) for x in np.nonzero(gaps))
-    where = (
-        f"{gaps.sum()} values are missing, in {gaps.any(axis=1).sum()} rows, "
-        f"the first at {labels[row]} in column {columns[column]!r}"
-    )
-    if missing == "refuse":
-        raise UserError(
-            f"{path}: {where}. Say what to do about them (missing = "
-            '"previous" or "interpolate").'
-        )
-    rows = np.arange(len(values))
-    filled = values.copy()
-    for index, name in enumerate(columns):
-        known = rows[~gaps[:, index]]
-        if not len(known):
-            raise UserError(f"{path}: column {name!r} holds no values.")
-        if missing == "interpolate":
-            filled[:, index] = np.interp(rows, known, values[known, index])
-        elif known[0]:
-            raise UserError(
-                f"{path}: column {name!r} begins with {known[0]} missing "
-                "values, which have none before them."
+            values, filled = grid.filled(
+                Rows(rows.times, rows.values[:count], rows.places),
+                form.missing,
+                columns,
             )
-        else:
-            last = np.maximum.accumulate(np.where(gaps[:, index], 0, rows))
-            filled[:, index] = values[last, index]
-    return filled
+        except UserError as error:
+            raise UserError(f"{self.path}: {whose}{error}") from error
+        self.count(FILLED, filled)
+        return Series(
+            name,
+            rows.times[:count],
+            values[:, : len(self.names)],
+            values[:, len(self.names) : end],
+            np.concatenate([values[:, end:], rows.values[count:, end:]]),
+            static,
+        )
+
+    def regular(self, rows: Rows, moments: "pd.Index[Any]") -> Rows:
+        """Return rows at equal distances in time."""
+        form = self.form
+        kept = np.full(len(moments), True)
+        if form.time_zone:
+            moments, kept = times.in_zone(moments, form.time_zone, self.counts)
+        rows = Rows(moments, rows.values[kept], np.asarray(rows.places)[kept])
+        if not len(moments):
+            raise UserError(f"{self.path}: holds no times that ever were.")
+        grid.check_rising(rows)
+        if not form.resample:
+            return grid.regular(rows)
+        self.count(f"rows averaged over {form.resample}", len(moments))
+        return grid.resampled(rows, form.resample)
+
+    def known_rows(self, rows: Rows) -> int:
+        """Return how many rows there are, but for later ones of covariates."""
+        if not self.form.future_covariates:
+            return len(rows.values)
+        targets = rows.values[:, : len(self.names)]
+        known = np.flatnonzero(~np.isnan(targets).all(axis=1))
+        return int(known[-1]) + 1 if len(known) else len(rows.values)
+
+    def count(self, what: str, number: int) -> None:
+        self.counts[what] = self.counts.get(what, 0) + number
+
+
+def _named(path: Path, column: "pd.Series[Any]") -> "pd.Series[str]":
+    """Return the ids of rows, all of which must have one."""
+    text = column.fillna("").astype(str).str.strip()
+    for row in np.flatnonzero(text == "")[:1]:
+        raise UserError(
+            f"{path}, line {column.index[row]}: has nothing in the id_column "
+            f"{column.name!r}."
+        )
+    return text

@@ -9,6 +9,7 @@ import pytest
 from kbp import data
 from kbp.data.datasets import ett
 from kbp.data.formats import csv_series, series_table
+from kbp.data.formats.series_format import SeriesFormat
 from kbp.data.series import Windows
 from kbp.errors import UserError
 
@@ -37,7 +38,16 @@ def load(file, **arguments):
         "split": csv_series.by_rows([30, 40]),
         "time_column": "date",
     } | arguments
-    return csv_series.load(file, **arguments)
+    own = ("lookback", "horizon", "split")
+    windows = {name: arguments.pop(name) for name in own}
+    return csv_series.load(file, SeriesFormat(**arguments), **windows)
+
+
+def read(file, **arguments):
+    """Read a file of one series."""
+    table = series_table.read(file, SeriesFormat(**arguments))
+    (series,) = table.series
+    return table, series
 
 
 def test_windows_are_all_that_fit_and_look_back_over_the_border(tmp_path):
@@ -85,15 +95,16 @@ def test_series_that_is_too_short_for_a_window_has_none():
 
 
 def test_columns_are_those_asked_for_in_that_order(tmp_path):
-    table = series_table.read(
-        hourly(tmp_path), time_column="date", columns=["b", "a"]
+    table, series = read(
+        hourly(tmp_path), time_column="date", target=("b", "a")
     )
     assert table.names == ("b", "a")
-    np.testing.assert_array_equal(table.values[3], [2, 3.5])
+    np.testing.assert_array_equal(series.values[3], [2, 3.5])
 
 
 def test_splits_by_dates_and_fractions_and_rows_agree(tmp_path):
-    times = series_table.read(hourly(tmp_path), time_column="date").times
+    _, series = read(hourly(tmp_path), time_column="date")
+    times = series.times
     assert csv_series.by_dates(["2024-01-02 06:00", "2024-01-02T16:00"])(
         times
     ) == (30, 40, 60)
@@ -111,18 +122,17 @@ def test_missing_values_and_rows_are_filled_as_the_rule_says(
     file = hourly(tmp_path, without=(5, 6), values={7: "NaN", 30: ""})
     rows = file.read_text().replace("07:00,7.5", "07:00,", 1)
     file.write_text(rows)
-    table = series_table.read(file, time_column="date", missing=missing)
-    np.testing.assert_allclose(table.values[5:8, 0], expected)
-    assert len(table.values) == len(table.times) == 60
-    assert table.filled == 2 * 2 + 2 + 1
-    assert np.isfinite(table.values).all()
+    table, series = read(file, time_column="date", missing=missing)
+    np.testing.assert_allclose(series.values[5:8, 0], expected)
+    assert len(series.values) == len(series.times) == 60
+    assert table.counts == {series_table.FILLED: 2 * 2 + 2 + 1}
+    assert np.isfinite(series.values).all()
 
 
 def test_interpolation_repeats_what_is_first_and_last(tmp_path):
     file = hourly(tmp_path, values={0: "", 59: "?"})
-    values = series_table.read(
-        file, time_column="date", missing="interpolate"
-    ).values
+    _, series = read(file, time_column="date", missing="interpolate")
+    values = series.values
     assert values[0, 1] == values[1, 1]
     assert values[59, 1] == values[58, 1]
 
@@ -135,8 +145,8 @@ def swapped(lines):
     ("change", "arguments", "message"),
     [
         (None, {"time_column": "dat"}, "no column 'dat'.*'date'"),
-        (None, {"columns": ["c"]}, "no column 'c'"),
-        (None, {"columns": ["date"]}, "line 2: '2024-01-01 00:00'.*no finite"),
+        (None, {"target": ("c",)}, "no column 'c'"),
+        (None, {"target": ("date",)}, "both time_column and target"),
         (None, {"lookback": 40}, "train split has 30 rows.* need 43"),
         (None, {"horizon": 11}, "validation split has 16 rows.* need 17"),
         (None, {"split": csv_series.by_rows([30, 70])}, "within the 60 rows"),
@@ -147,7 +157,7 @@ def swapped(lines):
             {"split": csv_series.by_dates(["2030-01-01", "2031-01-01"])},
             r"\['2030-01-01'.* after rows \[60, 60\]",
         ),
-        (None, {"columns": ["a", "a"]}, "name one twice"),
+        (None, {"target": ("a", "a")}, "names the column 'a' again"),
         (None, {"split": csv_series.by_dates(["x", "y"])}, "compared"),
         (swapped, {}, "line 5: the time.* is not after .* at 1 lines"),
         (lambda x: [*x[:9], *x[10:]], {}, "2 values are missing, in 1 rows"),
@@ -158,7 +168,7 @@ def swapped(lines):
         (lambda x: [*x, "9024-01-03 12:00,1,2"], {}, "62: .* more than there"),
         (lambda x: [*x, "2024-01-03 12:00,1e308,2"], {}, "line 62: '1e308'"),
         (lambda x: [*x, "2024-01-03 12:00,1e99,2"], {}, "'a' has values too"),
-        (lambda x: ["date;a;b", *x[1:]], {}, "separated by commas"),
+        (lambda x: ["date;a;b", *x[1:]], {}, "line 2: has 1 fields"),
         (lambda x: ["date,,b", *x[1:]], {}, "column 2 has no name"),
         (
             lambda x: [x[0], *(line[:-1] + "0.1" for line in x[1:])],
@@ -167,7 +177,7 @@ def swapped(lines):
         ),
         (lambda x: [*x, "2024-01-03 12:00,inf,2"], {}, "line 62: 'inf'"),
         (lambda x: [*x, "2024-01-03 12:00,1"], {}, "line 62: has 2 fields"),
-        (lambda x: [x[0]], {}, "no values"),
+        (lambda x: [x[0]], {}, "holds no rows"),
         (lambda x: [], {}, "is empty"),
         (lambda x: ["date,a,a", *x[1:]], {}, "two columns"),
         (
@@ -198,7 +208,7 @@ def test_missing_first_value_has_none_before_it(tmp_path):
 
 def test_missing_value_without_times_is_found_by_its_line(tmp_path):
     file = write(tmp_path, ["1,2", "3,", "4,4"], header="a,b")
-    with pytest.raises(UserError, match="first at line 3 in column 'b'"):
+    with pytest.raises(UserError, match=r"first at .*, line 3 in column 'b'"):
         series_table.read(file)
 
 
@@ -207,25 +217,25 @@ def test_missing_value_without_times_is_found_by_its_line(tmp_path):
 def test_seconds_since_1970_are_numbers(unit, step, tmp_path):
     times = [unit * (1704110400 + step * i) for i in range(40)]
     file = write(tmp_path, [f"{time},1,2" for time in times])
-    assert series_table.read(file, time_column="date").times == times
+    assert list(read(file, time_column="date")[1].times) == times
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "1e300"])
 def test_time_that_is_no_finite_number_is_named(text, tmp_path):
     file = write(tmp_path, ["1,1,2", f"{text},1,2", "3,1,2"])
     with pytest.raises(UserError, match=f"line 3: the time '{text}'"):
-        series_table.read(file, time_column="date")
+        read(file, time_column="date")
 
 
 def test_counter_that_looks_like_days_is_one(tmp_path):
     rows = [f"{20240125 + i},1,2" for i in range(20)]
     file = write(tmp_path, rows)
-    assert series_table.read(file, time_column="date").times[0] == 20240125
+    assert read(file, time_column="date")[1].times[0] == 20240125
 
 
 def test_column_without_a_name_may_be_left_out(tmp_path):
     file = write(tmp_path, ["0,1,2", "1,3,5"], header=",a,b")
-    assert series_table.read(file, columns=["a", "b"]).names == ("a", "b")
+    assert read(file, target=("a", "b"))[0].names == ("a", "b")
 
 
 def test_missing_file_is_named(tmp_path):
@@ -237,7 +247,7 @@ def test_missing_file_is_named(tmp_path):
 
 def test_rows_without_times_count_as_equally_far_apart(tmp_path):
     file = write(tmp_path, ["1,2", "3,5", "4,4"], header="a,b")
-    assert series_table.read(file).times == [0, 1, 2]
+    assert list(read(file)[1].times) == [0, 1, 2]
 
 
 # Mean squared and absolute error over all windows, and over all but those of

@@ -1,0 +1,1 @@
+"""Coverage of prediction intervals on the test parts of public series."""

@@ -1,0 +1,1 @@
+"""Layers that take or give the data's own units, in float."""

@@ -1,0 +1,250 @@
+"""Tables of forecasts: their errors, those of others, their intervals."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from kbp.reports.stage import ResultTable
+from kbp.tasks.forecasts.errors import SPANS, Errors, compare
+from kbp.tasks.forecasts.intervals import Intervals
+from kbp.tasks.forecasts.walk import Walk
+
+MODEL = "model"
+_RANKS = {
+    "better": "Better than the model: {}.",
+    "as good": "As good as the model: {}.",
+    "worse": "Worse than the model: {}.",
+}
+
+
+def error_tables(
+    names: Sequence[str],
+    model: Errors,
+    others: Mapping[str, Errors],
+    *,
+    horizon: int,
+    scales: np.ndarray,
+    season: str,
+) -> dict[str, ResultTable]:
+    """Return the tables of a model's errors, and of other forecasts'.
+
+    Args:
+        names: of the columns.
+        model: errors of the model.
+        others: errors of other forecasts of the same windows, by name.
+        horizon: rows that were forecast.
+        scales: what MASE divides by, see `seasonal_error`.
+        season: the season of MASE, in words.
+    """
+    every = {MODEL: model, **others}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = {k: with_all(e.absolute / scales) for k, e in every.items()}
+    return {
+        f"Errors on the test windows (MASE: season of {season})": _own_table(
+            names, model, scaled[MODEL]
+        ),
+        "Other forecasts of the same windows": ResultTable(
+            (
+                *("forecast", "MSE, standardized", "MAE, standardized"),
+                *("RMSE, standardized", "MASE"),
+            ),
+            _rows(
+                every,
+                (
+                    [
+                        errors.squared.mean(),
+                        errors.absolute.mean(),
+                        errors.squared.mean() ** 0.5,
+                        scaled[name][-1],
+                    ]
+                    for name, errors in every.items()
+                ),
+            ),
+            verdict(model, others, horizon),
+        ),
+        "MASE by column": ResultTable(
+            ("column", *scaled),
+            _rows((*names, "all"), zip(*scaled.values(), strict=True)),
+            "MASE is the mean absolute error over that of the seasonal naive "
+            f"forecast in the training rows, with a season of {season}"
+            f".{_absent(others)}",
+        ),
+    }
+
+
+def _own_table(
+    names: Sequence[str], model: Errors, scaled: np.ndarray
+) -> ResultTable:
+    mixed = len(names) > 1
+    columns = [
+        with_all(model.unit_absolute, mixed=mixed),
+        with_all(model.unit_squared, mixed=mixed) ** 0.5,
+        with_all(model.absolute),
+        with_all(model.squared) ** 0.5,
+        scaled,
+    ]
+    return ResultTable(
+        (
+            *("column", "MAE", "RMSE"),
+            *("MAE, standardized", "RMSE, standardized", "MASE"),
+        ),
+        _rows((*names, "all"), zip(*columns, strict=True)),
+    )
+
+
+def start_table(
+    losses: Mapping[str, float], error: str
+) -> dict[str, ResultTable]:
+    """Return the table of what a linear skip can start at.
+
+    Args:
+        losses: validation loss of each forecast, by name.
+        error: name of the loss.
+    """
+    best = min(losses, key=losses.__getitem__)
+    return {
+        "Where the linear skip can start": ResultTable(
+            ("forecast", f"validation loss, {error}"),
+            _rows(losses, ([x] for x in losses.values())),
+            f"Training starts at {best!r}, whose validation loss is the least, "
+            "and keeps what is never worse than that.",
+        )
+    }
+
+
+def interval_tables(
+    intervals: Intervals, still: Walk, adapted: Walk
+) -> dict[str, ResultTable]:
+    """Return the tables of how prediction intervals did on the test windows.
+
+    Args:
+        intervals: as calibrated.
+        still: their coverage and width.
+        adapted: those of intervals that adapt as outcomes become known.
+    """
+    levels = [f"{x:g} %" for x in intervals.levels]
+    ways = {"as calibrated": still, "adapted row by row": adapted}
+    return {
+        "Prediction intervals on the test windows": ResultTable(
+            (
+                *("nominal coverage", "coverage", "least of a column"),
+                *("most of a column", "mean width, standardized"),
+            ),
+            tuple(
+                (
+                    f"{level}, {way}",
+                    f"{found.coverage[place].mean():.1%}",
+                    f"{found.coverage[place].min():.1%}",
+                    f"{found.coverage[place].max():.1%}",
+                    as_cell(found.width[place].mean()),
+                )
+                for place, level in enumerate(levels)
+                for way, found in ways.items()
+            ),
+            f"Calibrated on {intervals.windows} validation windows, and scaled "
+            f"by the deviation of the last {intervals.rows} rows. Adapted: "
+            "each row that becomes known changes the widths by what missed it, "
+            "as it does in `kbp forecast`.",
+        ),
+        "Prediction intervals by column, adapted": ResultTable(
+            (
+                "column",
+                *(
+                    heading
+                    for x in levels
+                    for heading in (f"{x}: coverage", "mean width", "in SD")
+                ),
+            ),
+            tuple(
+                (name, *_interval_cells(adapted, column))
+                for column, name in enumerate(intervals.names)
+            ),
+            "Widths are in the columns' units, and in standard deviations of "
+            "the training rows (SD).",
+        ),
+    }
+
+
+def _interval_cells(found: Walk, column: int) -> list[str]:
+    return [
+        cell
+        for coverage, width, standardized in zip(
+            found.coverage[:, column],
+            found.unit_width[:, column],
+            found.width[:, column],
+            strict=True,
+        )
+        for cell in (f"{coverage:.1%}", as_cell(width), as_cell(standardized))
+    ]
+
+
+def verdict(model: Errors, others: Mapping[str, Errors], horizon: int) -> str:
+    """Say which of other forecasts are as good as a model's, or better.
+
+    Args:
+        model: errors of the model.
+        others: errors of other forecasts of the same windows, by name.
+        horizon: rows that were forecast.
+    """
+    mean = max(model.windows.mean(), np.finfo("f8").tiny)
+    ranks: dict[str, list[str]] = {rank: [] for rank in _RANKS}
+    for name, other in others.items():
+        share = other.windows.mean() / mean - 1
+        rank = compare(model, other, horizon)
+        ranks[rank].append(f"{name} (MSE {share:+.1%})")
+    said = [
+        _RANKS[rank].format(", ".join(found))
+        for rank, found in ranks.items()
+        if found
+    ]
+    blocks = len(model.windows) // horizon
+    return (
+        f"{' '.join(said)} As good: the MSE differs by less than 1 %, or by "
+        "less than the 95 % interval of a Diebold-Mariano test over "
+        f"{blocks} block{'' if blocks == 1 else 's'} of {horizon} windows."
+    )
+
+
+def with_all(values: np.ndarray, *, mixed: bool = False) -> np.ndarray:
+    """Return values of columns, and their mean after them.
+
+    Args:
+        values: `(columns,)`.
+        mixed: whether they have units of their own, and so no mean.
+    """
+    return np.append(values, np.nan if mixed else values.mean())
+
+
+def as_cell(value: float) -> str:
+    """Return a number with four digits that count, `-` for none.
+
+    Example:
+    >>> from kbp.reports.forecast_tables import as_cell
+    >>> [as_cell(x) for x in (0.012346, 12.345, 123456.7, float("nan"))]
+    ['0.01235', '12.35', '123,457', '-']
+    """
+    if not math.isfinite(value):
+        return "-"
+    digits = 3 - math.floor(math.log10(abs(value))) if value else 3
+    return f"{value:,.{max(0, digits)}f}"
+
+
+def _rows(
+    names: Iterable[str], rows: Iterable[Iterable[float]]
+) -> tuple[tuple[str, ...], ...]:
+    return tuple(
+        (name, *map(as_cell, row))
+        for name, row in zip(names, rows, strict=True)
+    )
+
+
+def _absent(others: Mapping[str, Errors]) -> str:
+    absent = [x for s in SPANS if (x := f"repeat last {s}") not in others]
+    if not absent:
+        return ""
+    return (
+        f" There is no forecast {' or '.join(map(repr, absent))}: the step of "
+        "the rows is unknown or does not divide it, or the look-back does not "
+        "hold it."
+    )

@@ -1,0 +1,1 @@
+"""Errors and prediction intervals of forecasts, as NumPy arithmetic."""

@@ -1,0 +1,216 @@
+"""Errors of forecasts, beside those of simple forecasts of the same windows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+from scipy import stats
+
+from kbp.data.series import SeriesSplits
+
+Forecast = Callable[[np.ndarray], np.ndarray]
+
+_CHUNK = 256  # windows at a time, which bounds the memory
+_CONFIDENCE = 0.95
+# A forecast whose squared error is less by no more than this share is as good.
+_NEGLIGIBLE = 0.01
+SPANS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Mean errors of forecasts, of standardized values and in their units.
+
+    Attributes:
+        absolute: mean absolute error of each column, standardized.
+        squared: mean squared error of each column, standardized.
+        unit_absolute: mean absolute error in the columns' units.
+        unit_squared: mean squared error in the columns' units.
+        windows: mean squared error of each window, standardized.
+    """
+
+    absolute: np.ndarray
+    squared: np.ndarray
+    unit_absolute: np.ndarray
+    unit_squared: np.ndarray
+    windows: np.ndarray
+
+
+def errors_of(
+    forecast: Callable[[slice], np.ndarray],
+    labels: np.ndarray,
+    scale: np.ndarray,
+) -> Errors:
+    """Return the errors of forecasts, in float64 and window by window.
+
+    Args:
+        forecast: `forecast(part)` gives `(windows, horizon, columns)` for a
+            slice of the windows.
+        labels: what came, `(windows, horizon, columns)`, standardized.
+        scale: of the columns in their units; broadcasts with
+            `(windows, 1, columns)`.
+
+    Example:
+    >>> import numpy as np
+    >>> from kbp.tasks.forecasts.errors import errors_of
+    >>> labels = np.array([[[1.0], [3.0]]])
+    >>> zeros = np.zeros_like(labels)
+    >>> errors = errors_of(lambda part: zeros[part], labels, np.full((1,), 10))
+    >>> errors.absolute, errors.unit_squared
+    (array([2.]), array([500.]))
+    """
+    count, horizon, columns = labels.shape
+    scales = np.broadcast_to(np.square(scale, dtype="f8"), (count, 1, columns))
+    absolute, squared = np.empty((2, count, columns))  # of each window
+    for part in parts_of(count):
+        gaps = np.subtract(forecast(part), labels[part], dtype="f8")
+        squared[part] = np.einsum("whc,whc->wc", gaps, gaps)
+        absolute[part] = np.abs(gaps, out=gaps).sum(axis=1)
+    squared, absolute, units = (
+        squared / horizon,
+        absolute / horizon,
+        scales[:, 0],
+    )
+    return Errors(
+        absolute.mean(axis=0),
+        squared.mean(axis=0),
+        (absolute * np.sqrt(units)).mean(axis=0),
+        (squared * units).mean(axis=0),
+        squared.mean(axis=1),
+    )
+
+
+def parts_of(count: int) -> list[slice]:
+    """Return slices of a bounded number of windows."""
+    return [slice(i, i + _CHUNK) for i in range(0, count, _CHUNK)]
+
+
+def seasonal_error(
+    past: np.ndarray, labels: np.ndarray, season: int
+) -> np.ndarray:
+    """Return the mean absolute error of seasonal naive forecasts in sample.
+
+    It is the scale of the mean absolute scaled error, MASE.
+
+    Args:
+        past: of the training windows, `(windows, lookback, columns)`.
+        labels: of the training windows; of each the first row counts, so that
+            no row counts twice.
+        season: rows between a value and the one it is forecast by, up to the
+            look-back.
+
+    Returns:
+        `(columns,)`, float64.
+
+    Reference:
+        Hyndman and Koehler, Another look at measures of forecast accuracy,
+        2006.
+    """
+    gaps = np.subtract(labels[:, 0], past[:, -season], dtype="f8")
+    return np.abs(gaps).mean(axis=0)
+
+
+def linear(kernel: np.ndarray) -> Forecast:
+    """Return the forecast `window @ kernel`, relative to the window's mean.
+
+    Args:
+        kernel: `(time, horizon)`, whose columns sum to 1.
+    """
+    time, horizon = kernel.shape
+
+    def forecast(windows: np.ndarray) -> np.ndarray:
+        mean = windows.mean(axis=1, keepdims=True)
+        # One product of matrices, which is much faster than one a window.
+        rows = np.swapaxes(windows - mean, 1, 2).reshape(-1, time)
+        found = (rows @ kernel).reshape(len(windows), -1, horizon)
+        return np.swapaxes(found, 1, 2) + mean
+
+    return forecast
+
+
+def naive(horizon: int, season: int) -> Forecast:
+    """Return the forecast that repeats a window's last season."""
+    places = np.arange(horizon) % season - season
+    return lambda windows: windows[:, places]
+
+
+def seasons_of(splits: SeriesSplits) -> dict[str, int]:
+    """Return the seasons in rows of the naive forecasts there are, by name.
+
+    Those are a day and a week where the step of the rows is known and divides
+    them, and the look-back holds them.
+    """
+    lookback = splits.train.lookback
+    seasons = {"repeat last": 1}
+    for name, span in SPANS.items():
+        rows = splits.rows_in(span)
+        if rows and 1 < rows <= lookback:
+            seasons[f"repeat last {name}"] = rows
+    return seasons
+
+
+def scaling_season(splits: SeriesSplits) -> tuple[int, str]:
+    """Return the season of MASE in rows, and in words: a day, or 1 row."""
+    rows = seasons_of(splits).get("repeat last day")
+    return (rows, f"a day, {rows} rows") if rows else (1, "1 row")
+
+
+def advantage(
+    model: np.ndarray, other: np.ndarray, block: int
+) -> tuple[float, float] | None:
+    """Compare the mean errors of two forecasts of the same windows.
+
+    Differences of overlapping windows are not independent. So their means over
+    blocks of as many windows as the horizon has rows are compared with zero, by
+    Student's t distribution. Where each row of a forecast errs by itself, the
+    means of neighbouring blocks still have a correlation of 1/4, which makes
+    the variance of the whole mean 3/2 of that of independent blocks.
+
+    Args:
+        model: error of each window, in the windows' order.
+        other: the same of another forecast.
+        block: windows of a block.
+
+    Returns:
+        Mean of `other - model` and half the width of its confidence interval of
+        95 %; `None` if there are fewer than two blocks.
+
+    Example:
+    >>> import numpy as np
+    >>> from kbp.tasks.forecasts.errors import advantage
+    >>> mean, margin = advantage(np.zeros(40), np.tile([1.0, 3.0], 20), 10)
+    >>> round(mean, 3), round(margin, 3)
+    (2.0, 0.0)
+
+    Reference:
+        Diebold and Mariano, Comparing Predictive Accuracy, 1995; Harvey,
+        Leybourne and Newbold, Testing the equality of prediction mean squared
+        errors, 1997, for Student's distribution.
+    """
+    gaps = np.asarray(other, "f8") - model
+    count = len(gaps) // block
+    if count < 2:
+        return None
+    blocks = gaps[len(gaps) - count * block :].reshape(count, block).mean(1)
+    quantile = stats.t.ppf((1 + _CONFIDENCE) / 2, count - 1)
+    deviation = np.sqrt(1.5) * stats.sem(blocks)
+    return float(gaps.mean()), float(quantile * deviation)
+
+
+def compare(model: Errors, other: Errors, horizon: int) -> str:
+    """Return `"worse"`, `"as good"` or `"better"`: another forecast's rank.
+
+    It is as good if the mean squared errors differ by less than 1 %, or by no
+    more than the confidence interval of `advantage`.
+
+    Args:
+        model: errors of a model.
+        other: errors of another forecast of the same windows.
+        horizon: rows that they forecast.
+    """
+    found = advantage(model.windows, other.windows, horizon)
+    difference, margin = found or (0.0, np.inf)
+    if abs(difference) <= max(margin, _NEGLIGIBLE * model.windows.mean()):
+        return "as good"
+    return "worse" if difference > 0 else "better"
