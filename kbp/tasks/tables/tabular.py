@@ -13,9 +13,9 @@ from kbp.data.table import TableSplits
 from kbp.errors import UserError
 from kbp.layers import TableEncoding
 from kbp.reports.stage import ResultTable
-from kbp.tasks.predict_table import TablePrediction
 from kbp.tasks.tables import baselines
 from kbp.tasks.tables.knots import points
+from kbp.tasks.tables.predict_table import TablePrediction
 from kbp.tasks.task import Task
 
 
