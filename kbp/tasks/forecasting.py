@@ -265,13 +265,15 @@ class Forecasting(Task):
                 scale=self.splits.scale,
                 since=self.splits.tested_from,
             )
-        files = {}
-        if self.intervals is not None:
-            files[INTERVALS] = self.intervals.to_json()
+        if self.intervals is None:
+            return {}
+        return {INTERVALS: self.intervals.to_json()}
+
+    def files(self) -> dict[str, str]:
         covariates = self.splits.covariates
-        if covariates and covariates.categories:
-            files[CATEGORIES] = json.dumps(covariates.categories) + "\n"
-        return files
+        if not (covariates and covariates.categories):
+            return {}
+        return {CATEGORIES: json.dumps(covariates.categories) + "\n"}
 
     def tables(self, outputs: np.ndarray) -> dict[str, ResultTable]:
         splits, found = self.splits, {}

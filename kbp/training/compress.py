@@ -40,6 +40,19 @@ class Compressed:
         stages: rows of the table: score, parameters, size and latency of the
             model at each stage.
         run: all that is known of the run, as in `run.json`.
+
+    Example:
+    >>> import io, tempfile, keras, numpy as np, kbp
+    >>> from rich.console import Console
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    >>> model.compile("adam", "mse")
+    >>> x = np.random.default_rng(0).normal(size=(320, 4)).astype("float32")
+    >>> silent = Console(file=io.StringIO())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     data = x, x.sum(axis=1)
+    ...     made = kbp.compress(model, data, workdir=folder, console=silent)
+    ...     made.quantized_model.output_shape
+    (None, 1)
     """
 
     def __init__(self, folder: Path):

@@ -130,6 +130,8 @@ def numbers(
         found = text.iloc[at]
         if decimal == "." and "," in found:
             advice = 'decimal = "," reads decimal commas'
+        elif decimal == "," and "." in found:
+            advice = "decimal is a comma, and points between digits are none"
         raise UserError(
             f"{path}, line {column.index[at]}: {found!r} in column "
             f"{column.name!r} is no finite number below {_LARGEST:g}; {advice}."
@@ -156,9 +158,12 @@ def _parsed(
 ) -> tuple["pd.Series[Any]", np.ndarray, np.ndarray]:
     """Return a column's words, its numbers, and which words are no numbers."""
     text = words(column)
-    plain = text.str.replace(",", ".", regex=False) if decimal == "," else text
-    # Python would read 1_000; and 1.234,5 has two marks now.
-    values = pd.to_numeric(plain, errors="coerce")
+    plain = text
+    if decimal == ",":
+        # A point is no decimal mark there: 1.234 may well be a thousand.
+        plain = text.str.replace(".", "x", regex=False)
+        plain = plain.str.replace(",", ".", regex=False)
+    values = pd.to_numeric(plain, errors="coerce")  # not Python's 1_000
     values = values.to_numpy("float64", na_value=np.nan)
     return text, values, text.notna().to_numpy() & ~(np.abs(values) < _LARGEST)
 
