@@ -1,0 +1,66 @@
+"""CSV files as people write them."""
+
+import numpy as np
+import pytest
+
+from kbp.data.formats.frames import numbers, read_frame
+from kbp.errors import UserError
+
+
+def column(tmp_path, text, name="x", **options):
+    file = tmp_path / "table.csv"
+    file.write_bytes(text)
+    return file, read_frame(file, **options)[name]
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        (b"t,x\n1,1.5\n2,-2e3\n3,\n", {}),
+        ("t;x\n1;1,5\n\n2;-2e3\n;\n3;NA\n".encode("utf-8-sig"), {}),
+        ("t\tx\r\n1\t1,5\r\n2\t-2000\r\n3\t?".encode(), {}),
+        ("ä|x\n1|1,5\n2|-2000,0\n3|-".encode("cp1252"), {"encoding": "cp1252"}),
+        ("t,x\n1,1.5\n2,-2000\n3,nan".encode("utf-16"), {"encoding": "utf-16"}),
+        (b't,x\n"1,\n1",1.5\n2,-2000\n3,null\n', {}),
+    ],
+)
+def test_numbers_are_found_however_they_are_written(tmp_path, text, options):
+    file, found = column(tmp_path, text, **options)
+    decimal = "," if b"," in text and b"1,5" in text else "."
+    np.testing.assert_array_equal(
+        numbers(file, found, decimal=decimal), [1.5, -2000, np.nan]
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "decimal", "message"),
+    [
+        ("1,5", ".", r"line 3: '1,5' in column 'x' .*decimal = \",\" reads"),
+        ("1.234", ",", "'1.234' in column 'x' .* points between digits"),
+        ("1.234,5", ",", "'1.234,5' in column 'x' .* points between digits"),
+        ("1_000", ".", "'1_000' in column 'x' is no finite number"),
+        ("inf", ".", "'inf' in column 'x' is no finite number"),
+        ("1e101", ".", "no finite number below 1e\\+100"),
+        ("fast", ".", "'fast' in column 'x' .*say which columns hold values"),
+    ],
+)
+def test_what_is_no_number_is_named(tmp_path, value, decimal, message):
+    file, found = column(tmp_path, f"t;x\n1;0\n2;{value}\n".encode())
+    with pytest.raises(UserError, match=message):
+        numbers(file, found, decimal=decimal)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "is empty"),
+        (b"a,b\n", "holds no rows"),
+        (b"a,b\n1\n", "line 2: has 1 fields, the first line 2"),
+        (b"a,b\n1,2\n\n1,2,3\n", "line 4: has 3 fields"),
+        (b"a,a\n1,2\n", "two columns have one name: a"),
+        ("a,b\nä,2\n".encode("cp1252"), "not in the encoding utf-8"),
+    ],
+)
+def test_files_that_are_no_tables_are_named(tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        column(tmp_path, text, "a")
