@@ -50,7 +50,13 @@ class Compressed:
     >>> silent = Console(file=io.StringIO())
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     data = x, x.sum(axis=1)
-    ...     made = kbp.compress(model, data, workdir=folder, console=silent)
+    ...     made = kbp.compress(
+    ...         model,
+    ...         data,
+    ...         quantization_epochs=0,
+    ...         workdir=folder,
+    ...         console=silent,
+    ...     )
     ...     made.quantized_model.output_shape
     (None, 1)
     """

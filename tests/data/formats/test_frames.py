@@ -18,7 +18,7 @@ def column(tmp_path, text, name="x", **options):
     [
         (b"t,x\n1,1.5\n2,-2e3\n3,\n", {}),
         ("t;x\n1;1,5\n\n2;-2e3\n;\n3;NA\n".encode("utf-8-sig"), {}),
-        ("t\tx\r\n1\t1,5\r\n2\t-2000\r\n3\t?".encode(), {}),
+        (b"t\tx\r\n1\t1,5\r\n2\t-2000\r\n3\t?", {}),
         ("ä|x\n1|1,5\n2|-2000,0\n3|-".encode("cp1252"), {"encoding": "cp1252"}),
         ("t,x\n1,1.5\n2,-2000\n3,nan".encode("utf-16"), {"encoding": "utf-16"}),
         (b't,x\n"1,\n1",1.5\n2,-2000\n3,null\n', {}),
