@@ -169,19 +169,29 @@ def feed(
             *keras.tree.map_structure(_column, (found.targets, found.weights)),
         )
     if found is None and _is_stream(data, what):
-        made: Feed = StreamFeed(data, shapes, what, batch_size)
-        (_, *rest) = made.batches(batch_size).element_spec
+        stream = StreamFeed(data, shapes, what, batch_size)
+        (_, *rest) = stream.signature
+        types = [x.dtype.as_numpy_dtype for x in keras.tree.flatten(rest)]
+        made: Feed = stream
     else:
         if found is None:
             found = _collected(batches(data, shapes, what), what)
+        targets = [
+            x for x in keras.tree.flatten(found.targets) if x is not None
+        ]
+        types = [np.asarray(x).dtype for x in targets]
         made = ArrayFeed(tuple(shapes), found)
-        rest = [] if found.targets is None else [found.targets]
-    if not rest or not len(made):
+    if not types or not len(made):
         missing = "targets" if len(made) else "examples"
         raise ValueError(
             f"{what} hold no {missing}: give (inputs, targets), or batches of "
             "them."
         )
+    for kind in map(np.dtype, types):
+        if kind.kind not in "biuf":
+            raise ValueError(
+                f"{what} must have numbers as targets. Received: {kind}"
+            )
     return made
 
 

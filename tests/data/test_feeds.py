@@ -133,9 +133,14 @@ def test_a_generator_without_end_is_refused(monkeypatch):
         (tf.data.Dataset.from_tensor_slices(X), "hold no targets"),
         ((X[:0], Y[:0]), "hold no examples"),
         ([], "hold no example"),
+        ((X, Y.astype(str)), "must have numbers as targets. Received: <U"),
+        (
+            tf.data.Dataset.from_tensor_slices((X, Y.astype(str))),
+            "must have numbers as targets. Received: object",
+        ),
         (lambda: iter([]), "hold no example"),
     ],
-    ids=range(6),
+    ids=range(8),
 )
 def test_what_cannot_train_is_named(data, message):
     with pytest.raises(ValueError, match=message):
