@@ -74,8 +74,8 @@ def test_integers_and_quantized_models_are_refused():
     ("data", "message"),
     [
         ([], "no batch"),
-        ([np.ones((2, 5))], "must have the shape"),
-        ([np.ones((0, 3))], "empty batch"),
+        ([np.ones((2, 5))], r"must be batches of \(batch, 3\)"),
+        ([np.ones((0, 3))], "hold no batch"),
         ([np.full((2, 3), np.nan)], "NaN or infinite"),
     ],
 )

@@ -83,6 +83,7 @@ def test_default_recipe_leaves_everything_behind(smoke):
         "model_float32.tflite",
         "model_int8.tflite",
         "golden.npz",
+        "labels.txt",
         "predictions.svg",
         "report.html",
     } == {path.name for path in folder.iterdir()}
@@ -151,7 +152,7 @@ def test_report_is_one_file_that_fetches_nothing(smoke):
     parsed = Page()
     parsed.feed(page)
     assert parsed.tags.count("svg") == 4
-    assert parsed.tags.count("tr") == 6
+    assert parsed.tags.count("tr") == 8
     assert "script" not in parsed.tags
     assert "@import" not in page
     for text in ("Learning curves", "Zeros per layer", "scale1_dense", "int8"):

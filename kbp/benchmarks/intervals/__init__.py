@@ -1,1 +1,1 @@
-"""Coverage of prediction intervals on the test parts of public series."""
+"""Coverage of prediction intervals on the tests of public series."""
