@@ -240,6 +240,8 @@ class _Reader:
                 f"{later}: its times are of another kind than those of "
                 f"{self.path}, as {frame['time'].iloc[0]}"
             )
+        if self.form.id_column:  # of other series nothing is forecast
+            more = more[more["id"].isin(frame["id"])]
         return pd.concat([frame, more], ignore_index=True)
 
     def others(self, raw: pd.DataFrame) -> tuple[str, ...]:

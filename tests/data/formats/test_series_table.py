@@ -517,3 +517,24 @@ def test_later_times_go_on_at_equal_steps(step):
     counts = {}
     with pytest.raises(UserError, match="time_zone: a time such as"):
         times.in_zone(index, "Europe/Berlin", counts)
+
+
+def test_later_rows_of_other_series_count_for_nothing(tmp_path):
+    lines = [
+        f"2023-01-01T{hour:02d}:00,{name},k,{hour},0"
+        for name in "ab"
+        for hour in range(6)
+    ]
+    file = write(tmp_path, lines, "time,id,kind,x,free", name="known.csv")
+    lines = [f"2023-01-01T06:00,{name},1" for name in "abc"]
+    more = write(tmp_path, lines, "time,id,free", name="later.csv")
+    form = SeriesFormat(
+        time_column="time",
+        target=("x",),
+        id_column="id",
+        static=("kind",),
+        future_covariates=("free",),
+    )
+    table = series_table.read(file, form, later=more)
+    assert [series.name for series in table.series] == ["a", "b"]
+    assert all(series.future[-1] == 1 for series in table.series)
