@@ -71,6 +71,11 @@ class TableColumns:
         """Which features are categories, `(features,)`."""
         return np.array([not column.is_number for column in self.features])
 
+    def words(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Return the names of the columns, and their categories, in order."""
+        columns = (*self.features, self.target)
+        return [(column.name, column.categories) for column in columns]
+
     def to_json(self) -> str:
         """Return text that `from_json` and people read, for the model's users.
 
@@ -99,6 +104,11 @@ class TableColumns:
             target = dict(content["target"])
             classes = target.pop("classes", ())
             features = tuple(map(_from_dict, content["columns"]))
+            names = [column.name for column in features]
+            if len({*names}) < len(names) or len({*classes}) < len(classes):
+                raise ValueError("a column or class has the name of another")
+            if content["missing"] not in ("refuse", "mean"):
+                raise ValueError(f"missing is {content['missing']!r}")
             return cls(
                 features,
                 dataclasses.replace(_from_dict(target), categories=(*classes,)),

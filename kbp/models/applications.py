@@ -1,6 +1,7 @@
 """The networks of Keras Applications, to be trained on from local weights."""
 
 import functools
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,11 @@ def _backbone(
     input_shape: tuple[int, ...],
     alpha: float | None,
 ) -> keras.Model:
+    if alpha is not None and not 0 < alpha < 10:
+        raise ValueError(
+            "Argument `alpha` must be more than 0 and less than 10. "
+            f"Received: alpha={alpha}"
+        )
     options: dict[str, Any] = {} if alpha is None else {"alpha": alpha}
     try:
         backbone = build(
@@ -157,7 +163,9 @@ def _backbone(
 
 def _load(backbone: keras.Model, name: str, path: Path) -> None:
     try:
-        backbone.load_weights(path)
+        # Of each layer that is not in the file, before it says that.
+        with warnings.catch_warnings(action="ignore"):
+            backbone.load_weights(path)
     except Exception as error:  # Keras raises many kinds for a wrong file
         reason = " ".join(str(error).split())[:200]
         raise ValueError(

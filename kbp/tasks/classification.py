@@ -57,6 +57,8 @@ class Classification(Task):
         super().__init__(recipe, splits)
         if splits.train.labels.ndim != 1 or not splits.class_names:
             raise self.unfit(recipe, "no class for each example")
+        if len(splits.input_shape) != 3:
+            raise self.unfit(recipe, "no images")
         if self.section(ClassificationConfig).layout == "rows":
             height, width, channels = self.shape
             self.shape = (height, width * channels)

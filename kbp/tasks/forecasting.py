@@ -264,6 +264,7 @@ class Forecasting(Task):
                 validation.labels,
                 scale=self.splits.scale,
                 since=self.splits.tested_from,
+                step=str(self.splits.step or ""),
             )
         if self.intervals is None:
             return {}

@@ -147,7 +147,12 @@ def _class_names(model: OpenModel) -> list[str]:
     file = model.path.parent / LABELS
     if not file.is_file():
         return [str(index) for index in range(count)]
-    names = file.read_text(encoding="utf-8").splitlines()
+    try:
+        names = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: cannot be read: {error}") from error
+    if len({*names}) < len(names):
+        raise UserError(f"{file}: names one class twice.")
     if len(names) != count:
         raise UserError(
             f"{file}: names {len(names)} classes, but {model.path} has {count}."

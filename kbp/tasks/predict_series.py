@@ -169,6 +169,14 @@ def _intervals(
     if not file.is_file():
         return None
     found = Intervals.read(file)
+    if table.step and found.step not in ("", str(table.step)):
+        console.print(
+            f"Warning: the model was made from rows {found.step} apart, and "
+            f"these are {table.step} apart. The forecast has no intervals, and "
+            "may mean nothing.",
+            markup=False,
+        )
+        return None
     if found.names == table.names and found.widths.shape[1] == model.outputs[0]:
         return found
     console.print(
@@ -223,7 +231,8 @@ def _half_widths(
         floor=intervals.floor,
     ).factors
     (last,) = intervals.half_widths(forecasts.past[-1:])
-    widths: np.ndarray = last * factors[:, None]
+    # An interval holds those of lower levels.
+    widths: np.ndarray = np.maximum.accumulate(last * factors[:, None])
     return widths
 
 

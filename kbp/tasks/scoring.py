@@ -30,6 +30,13 @@ def scores(
             f"{path}: takes examples of shape {model.inputs}, but the data "
             f"have {task.shape}. Give the recipe of this model."
         )
+    for name in task.files():
+        beside = path.parent / name
+        if beside.is_file():
+            try:
+                task.check_beside(name, beside.read_text(encoding="utf-8"))
+            except (UnicodeDecodeError, UserError) as error:
+                raise UserError(f"{beside}: {error}") from error
     outputs = model.predict(task.inputs("test"))
     score = task.metric_format.format(task.score(outputs))
     values = {task.metric: score, **task.details(outputs)}

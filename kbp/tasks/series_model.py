@@ -79,6 +79,10 @@ class SeriesModel:
         file = self.model.path.parent / CATEGORIES
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
+            for name in form.static:
+                known = found[name]
+                if known != sorted({*map(str, known)}):
+                    raise ValueError(f"{name} is {known!r}")
             return {name: list(found[name]) for name in form.static}
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(

@@ -151,6 +151,19 @@ class Task(ABC):
         """
         return {}
 
+    def check_beside(self, name: str, text: str) -> None:
+        """Raise a UserError if a model was made from other data than these.
+
+        Args:
+            name: of a file beside it, one of `files`.
+            text: what the file holds.
+        """
+        if text != self.files()[name]:
+            raise UserError(
+                "is of other classes, columns or categories than the data "
+                "have now, which a score would mix up"
+            )
+
     def files(self) -> dict[str, str]:
         """Return what users of the models need beside them.
 

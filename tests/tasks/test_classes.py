@@ -273,3 +273,17 @@ def test_a_run_evaluates(small, capsys):
     said = capsys.readouterr().out
     assert "mean accuracy of the classes" in said
     assert "6 test examples of image_folder" in said
+
+
+def test_classes_of_other_names_are_not_scored(small, tmp_path, capsys):
+    for file in ("model_int8.tflite", "run.json", "labels.txt"):
+        shutil.copy(small / "run" / file, tmp_path)
+    labels = (tmp_path / "labels.txt").read_text()
+    (tmp_path / "labels.txt").write_text(labels.replace("\n", "x\n"))
+    assert main.main(["evaluate", str(tmp_path / "model_int8.tflite")]) == 2
+    assert "labels.txt: is of other classes" in capsys.readouterr().err
+    (tmp_path / "labels.txt").write_bytes(b"\xff\xfe\n")
+    photo = next((small / "photos").rglob("*.png"))
+    words = [str(tmp_path / "model_int8.tflite"), str(photo), "--out"]
+    assert main.main(["predict", *words, str(tmp_path / "out")]) == 2
+    assert "labels.txt: cannot be read" in capsys.readouterr().err

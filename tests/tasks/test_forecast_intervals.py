@@ -181,6 +181,15 @@ def test_rows_that_are_not_known_yet_count_nowhere():
     np.testing.assert_array_equal(cut.factors, known.factors)
 
 
+def test_an_interval_holds_those_of_lower_levels():
+    found = calibrated(*made())
+    past, outputs, _ = made(count=200, seed=2)
+    for factor in (1.1, 1.3, 1.6, 1.9):  # of the lowest level's width
+        wrong = outputs + factor * found.half_widths(past)[:, 0]
+        walked = walk(found, past, outputs, wrong, scale=1.0)
+        assert (np.diff(walked.width, axis=0) >= 0).all()
+
+
 def test_intervals_survive_their_file(tmp_path):
     found = calibrated(*made(), since="2024-03-01 00:00:00")
     file = tmp_path / "intervals.json"

@@ -360,3 +360,27 @@ def test_best_weights_are_not_always_known(sections, message, file, tmp_path):
     with pytest.raises(UserError, match=message):
         training.run(keep, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_rows_of_another_step_have_no_intervals(
+    finished, file, tmp_path, capsys
+):
+    lines = file.read_text().splitlines()
+    days = [
+        f"{datetime(2024, 3, 1) + timedelta(days=i)},{line.partition(',')[2]}"
+        for i, line in enumerate(lines[1:])
+    ]
+    daily = tmp_path / "daily.csv"
+    daily.write_text("\n".join([lines[0], *days]))
+    out = tmp_path / "out"
+    words = ["forecast", str(finished[0]), str(daily), "--out", str(out)]
+    assert main.main(words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "made from rows 0:10:00 apart, and these are 1 day, 0:00:00" in said
+    assert "low_80" not in (out / "daily_forecast.csv").read_text()
+
+
+def test_later_rows_need_covariates(finished, file, tmp_path, capsys):
+    words = ["forecast", str(finished[0]), str(file), "--future", str(file)]
+    assert main.main([*words, "--out", str(tmp_path / "out")]) == 2
+    assert "later rows are for future_covariates" in capsys.readouterr().err

@@ -388,3 +388,28 @@ def test_diabetes_study_is_shipped_within_a_hundredth(tmp_path):
     _, stages, _ = run(study, tmp_path / "run")
     assert stages[0].score < 63  # the mean gives 71, ridge regression 58
     assert stages[-1].score == pytest.approx(stages[0].score, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.assign(kind="z" + table.kind),
+        lambda table: table[[*reversed(table.columns)]],
+    ],
+    ids=["classes", "columns"],
+)
+def test_a_file_that_has_changed_is_not_scored(
+    change, classes, file, tmp_path, capsys
+):
+    changed = tmp_path / "changed.csv"
+    change(pd.read_csv(file)).to_csv(changed, index=False)
+    other = tmp_path / "other.toml"
+    other.write_text(recipe(changed, "tabular_classification").to_toml())
+    model = str(classes[0] / "model_int8.tflite")
+    assert main.main(["evaluate", model, "--recipe", str(other)]) == 2
+    assert "columns.json: is of other classes" in capsys.readouterr().err
+
+
+def test_images_are_not_looked_for_in_a_table(file):
+    with pytest.raises(UserError, match=r"'classification' does not fit .* no"):
+        make_task(recipe(file, "classification"))

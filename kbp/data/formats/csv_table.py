@@ -119,6 +119,10 @@ def _features(
     for key in ("columns", "ignore", "categorical"):
         for name in getattr(config, key):
             frames.find_column(path, frame, name)
+        if len({*getattr(config, key)}) < len(getattr(config, key)):
+            raise UserError(f"data.{key} names a column twice")
+    if config.target in config.ignore:
+        raise UserError("data.ignore must not name the target")
     apart = {"", config.target, config.group_column, *config.ignore}
     names = [n for n in config.columns or frame.columns if n not in apart]
     left = {*config.columns, *config.categorical} - {*names}
@@ -140,10 +144,15 @@ def _target(
     column = frame[config.target]
     text = frames.words(column)
     if text.isna().any():
+        line = text.index[text.isna()][0]
+        word = str(column.loc[line]).strip()
+        advice = "leave such lines out"
+        if word and word.lower() != "nan":
+            advice = f"{word!r} counts as none: rename it if it is a class"
         raise UserError(
-            f"{path}, line {text.index[text.isna()][0]}: has no value in the "
-            f"target {config.target!r}, as {text.isna().sum()} of {len(text)} "
-            "lines; leave such lines out."
+            f"{path}, line {line}: has no value in the target "
+            f"{config.target!r}, as {text.isna().sum()} of {len(text)} lines; "
+            f"{advice}."
         )
     if holds_words(column, config.decimal):
         names = sorted(text.unique())

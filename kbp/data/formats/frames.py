@@ -57,31 +57,48 @@ def read_frame(
 def _lines(
     path: Path, separator: str, encoding: str
 ) -> list[tuple[int, list[str]]]:
-    """Return the fields of the lines that hold any, with their numbers.
+    """Return the fields of the lines, up to the last that holds any.
 
     pandas reads fields too, but tells neither their lines nor a field that is
     not there from one that is empty.
+
+    Returns:
+        Numbers of lines and their fields; lines of nothing at all are passed
+        over, where there are several columns.
     """
+    lines: list[tuple[int, list[str]]] = []
     try:
         with path.open(encoding=encoding, newline="") as file:
             first = file.readline()
             file.seek(0)
             reader = csv.reader(
-                file, delimiter=separator or max(SEPARATORS, key=first.count)
+                file,
+                delimiter=separator or max(SEPARATORS, key=first.count),
+                strict=True,  # else an open quote takes in all that follows
             )
-            lines = [(reader.line_num, row) for row in reader if any(row)]
+            lines.extend((reader.line_num, row) for row in reader)
     except LookupError as error:
         raise UserError(f"encoding: unknown {encoding!r}") from error
     except UnicodeError as error:
         raise UserError(
-            f"{path}: is not in the encoding {encoding}: {error}. Others are "
+            f"{path}: is not in the encoding {encoding.removesuffix('-sig')}: "
+            f"{error}. Others are "
             "cp1252 and utf-16."
         ) from error
-    except (OSError, TypeError, csv.Error) as error:
+    except csv.Error as error:
+        after = lines[-1][0] if lines else 0
+        raise UserError(
+            f"{path}, line {after + 1}: cannot be read: {error}; a quote there "
+            "is not closed, or not followed by the end of its field."
+        ) from error
+    except (OSError, TypeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
+    while lines and not any(lines[-1][1]):
+        lines.pop()
     if not lines:
         raise UserError(f"{path}: is empty.")
-    return lines
+    one_column = len(lines[0][1]) == 1
+    return [(line, row or [""]) for line, row in lines if row or one_column]
 
 
 def find_column(path: str | Path, frame: pd.DataFrame, name: str) -> Any:

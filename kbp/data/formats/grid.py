@@ -99,8 +99,10 @@ def resampled(rows: Rows, rule: str) -> Rows:
         step = pd.Timedelta(rule)
     except ValueError as error:
         raise UserError(f"resample: {error}; say 15min, 1h or 1D") from error
-    if not step > pd.Timedelta(0):
-        raise UserError(f"resample must be a span of time; received {rule!r}")
+    if not step >= pd.Timedelta("1ms"):
+        raise UserError(
+            f"resample must be a span of 1ms or more; received {rule!r}"
+        )
     times = rows.times
     if not isinstance(times, pd.DatetimeIndex):
         raise UserError("resample needs a column of dates.")

@@ -19,6 +19,16 @@ from kbp.errors import UserError
 # Images in memory: the array, TensorFlow's copy, and those for test as floats.
 _COPIES = 3
 
+_LIKE_SPLITS = (
+    "train",
+    "training",
+    "val",
+    "valid",
+    "validation",
+    "test",
+    "testing",
+)
+
 
 @dataclass(frozen=True)
 class ImageFolderConfig:
@@ -160,6 +170,7 @@ def _find(folder: Path) -> dict[str, dict[str, list[Path]]]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder.")
     if not _is_split(folder):
+        _check_names(folder)
         found = {"train": _classes(folder)}
         _check_several(folder, found["train"])
         return found
@@ -167,7 +178,8 @@ def _find(folder: Path) -> dict[str, dict[str, list[Path]]]:
     if others := folders.keys() - {*SPLITS}:
         raise UserError(
             f"{folder}: holds train, so its other folders must be validation "
-            f"and test; found {some(others)}."
+            f"and test; found {some(others)}. A class needs another name than "
+            "train."
         )
     if "test" not in folders:
         raise UserError(f"{folder}: holds train, and no folder test.")
@@ -185,6 +197,18 @@ def _find(folder: Path) -> dict[str, dict[str, list[Path]]]:
                     f"{folders[name]}: {problem} {some(differing)}."
                 )
     return found
+
+
+def _check_names(folder: Path) -> None:
+    """Refuse folders that are splits by another name, or break lines."""
+    names = [path.name for path in _folders(folder)]
+    odd = {n for n in names if n.lower() in _LIKE_SPLITS or n != n.strip()}
+    if odd or any(len(name.splitlines()) > 1 for name in names):
+        raise UserError(
+            f"{folder}: holds {some(map(repr, odd or names))}. Folders of "
+            "splits are named train, validation and test, and those of classes "
+            "otherwise, in one line."
+        )
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -147,6 +147,10 @@ def read(
     form.check()
     reader = _Reader(Path(path), form)
     frame = reader.frame(Path(path))
+    if later and not form.future_covariates:
+        raise UserError(
+            f"{later}: later rows are for future_covariates, and there are none"
+        )
     if later:
         frame = reader.joined(frame, Path(later))
     groups: dict[str, pd.DataFrame] = {"": frame}

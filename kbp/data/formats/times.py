@@ -130,6 +130,11 @@ def _zones() -> set[str]:
 
 
 def _by_format(text: "pd.Series[str]", date_format: str) -> pd.DatetimeIndex:
+    if "%" not in date_format:  # pandas knows words that guess
+        raise UserError(
+            f"date_format: {date_format!r} is none of strptime, such as "
+            "'%d.%m.%Y %H:%M'"
+        )
     try:
         dates = pd.to_datetime(
             text, format=date_format, errors="coerce", utc="%z" in date_format

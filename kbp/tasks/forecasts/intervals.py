@@ -41,6 +41,7 @@ class Intervals:
         floor: least `d` of each column, in its units.
         since: time of the first row after those that were learned and
             calibrated from, as text; `""` if it is not known.
+        step: between two rows, as text; `""` if it is not known.
 
     Reference:
         Lei et al., Distribution-Free Predictive Inference for Regression, 2018,
@@ -54,6 +55,7 @@ class Intervals:
     widths: np.ndarray
     floor: np.ndarray
     since: str = ""
+    step: str = ""
 
     def deviations(
         self, past: np.ndarray, floor: np.ndarray | float
@@ -102,6 +104,7 @@ class Intervals:
                 widths=np.array(values["widths"], "f8"),
                 floor=np.array(values["floor"], "f8"),
                 since=str(values["since"]),
+                step=str(values.get("step", "")),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: holds no intervals: {error}") from error
@@ -124,6 +127,7 @@ def calibrate(
     *,
     scale: np.ndarray,
     since: str = "",
+    step: str = "",
 ) -> Intervals | None:
     """Return the intervals that windows calibrate, `None` if they are too few.
 
@@ -141,6 +145,7 @@ def calibrate(
         scale: of the columns in their units, of each series,
             `(series, columns)`.
         since: see `Intervals`.
+        step: see `Intervals`.
 
     Example:
     >>> import numpy as np
@@ -170,12 +175,13 @@ def calibrate(
     )
     spread = np.maximum(deviations(past, rows), FLOOR)
     widths = np.empty((len(levels), *labels.shape[1:]))
-    for step in range(labels.shape[1]):  # bounds the memory
-        scores = np.abs(outputs[:, step] - labels[:, step]) / spread
-        widths[:, step] = quantiles(scores, levels)
+    for ahead in range(labels.shape[1]):  # bounds the memory
+        scores = np.abs(outputs[:, ahead] - labels[:, ahead]) / spread
+        widths[:, ahead] = quantiles(scores, levels)
     floor = FLOOR * scale.min(axis=0)
+    count = len(labels)
     return Intervals(
-        tuple(names), tuple(levels), rows, len(labels), widths, floor, since
+        tuple(names), tuple(levels), rows, count, widths, floor, since, step
     )
 
 

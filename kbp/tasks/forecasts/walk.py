@@ -74,6 +74,7 @@ def walk(
     for window in range(count):
         growth = growth + rate * _excess(misses, window, horizon, allowed)
         half = np.exp(growth)[:, None] * intervals.widths * spread[window]
+        half = np.maximum.accumulate(half)  # a level holds those below it
         gaps = np.abs(labels[window] - outputs[window])
         missed = gaps > half  # (levels, horizon, columns)
         misses[window : window + horizon] += missed.swapaxes(0, 1)

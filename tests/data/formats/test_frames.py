@@ -17,7 +17,7 @@ def column(tmp_path, text, name="x", **options):
     ("text", "options"),
     [
         (b"t,x\n1,1.5\n2,-2e3\n3,\n", {}),
-        ("t;x\n1;1,5\n\n2;-2e3\n;\n3;NA\n".encode("utf-8-sig"), {}),
+        ("t;x\n1;1,5\n\n2;-2e3\n3;NA\n".encode("utf-8-sig"), {}),
         (b"t\tx\r\n1\t1,5\r\n2\t-2000\r\n3\t?", {}),
         ("ä|x\n1|1,5\n2|-2000,0\n3|-".encode("cp1252"), {"encoding": "cp1252"}),
         ("t,x\n1,1.5\n2,-2000\n3,nan".encode("utf-16"), {"encoding": "utf-16"}),
@@ -57,6 +57,11 @@ def test_what_is_no_number_is_named(tmp_path, value, decimal, message):
         (b"a,b\n", "holds no rows"),
         (b"a,b\n1\n", "line 2: has 1 fields, the first line 2"),
         (b"a,b\n1,2\n\n1,2,3\n", "line 4: has 3 fields"),
+        (
+            b'a,b\n1,2\n3,"x\n4,5\n6,7\n',
+            "line 3: .*quote there is not closed",
+        ),
+        (b'a,b\n1,"x"y\n', "line 2: .*not followed by the end of its field"),
         (b"a,a\n1,2\n", "two columns have one name: a"),
         ("a,b\nä,2\n".encode("cp1252"), "not in the encoding utf-8"),
     ],
@@ -64,3 +69,11 @@ def test_what_is_no_number_is_named(tmp_path, value, decimal, message):
 def test_files_that_are_no_tables_are_named(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         column(tmp_path, text, "a")
+
+
+def test_lines_of_empty_fields_are_missing_values_but_at_the_end(tmp_path):
+    file, found = column(tmp_path, b"t;x\n1;1\n;\n\n3;3\n;\n\n")
+    assert list(found.index) == [2, 3, 5]
+    np.testing.assert_array_equal(numbers(file, found), [1, np.nan, 3])
+    file, found = column(tmp_path, b"x\n1\n\n3\n\n")
+    np.testing.assert_array_equal(numbers(file, found), [1, np.nan, 3])

@@ -293,3 +293,11 @@ def test_images_that_would_not_fit_into_memory_are_refused(folder, monkeypatch):
         UserError, match=r"need 0\.0 GB, and half of the memory"
     ):
         image_folder.load(folder, image_size=14)
+
+
+@pytest.mark.parametrize("names", [("Train", "Test"), ("training", "val")])
+def test_splits_of_other_names_are_no_classes(folder, names):
+    for name in names:
+        shutil.copytree(folder, folder.parent / "odd" / name)
+    with pytest.raises(UserError, match="splits are named train, validation"):
+        load(folder.parent / "odd")
