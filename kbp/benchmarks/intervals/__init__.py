@@ -1,1 +1,1 @@
-"""Coverage of prediction intervals on the test parts of public series."""
+"""Coverage of the prediction intervals of forecasts."""
