@@ -256,11 +256,14 @@ class Forecasting(Task):
         levels = self.section(ForecastTaskConfig).intervals
         self.intervals = None
         if levels and len(validation):
+            inputs = validation.inputs
+            parts = forecast_errors.parts_of(len(validation))
+            outputs = [predict(inputs[part]) for part in parts]
             self.intervals = calibrate(
                 self.splits.names,
                 levels,
                 validation.past,
-                predict(self.inputs("validation")),
+                np.concatenate(outputs),
                 validation.labels,
                 scale=self.splits.scale,
                 since=self.splits.tested_from,

@@ -177,8 +177,14 @@ def _intervals(
             markup=False,
         )
         return None
-    if found.names == table.names and found.widths.shape[1] == model.outputs[0]:
-        return found
+    if found.widths.shape[1] != model.outputs[0]:
+        raise UserError(
+            f"{file}: is of {found.widths.shape[1]} rows ahead, and "
+            f"{model.path.name} forecasts {model.outputs[0]}. Move it away to "
+            "forecast without intervals."
+        )
+    if fitting := found.of(table.names):
+        return fitting
     console.print(
         "The forecast has no intervals: those of the model are of the columns "
         f"{', '.join(found.names)}.",

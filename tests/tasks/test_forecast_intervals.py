@@ -206,6 +206,15 @@ def test_intervals_survive_their_file(tmp_path):
             Intervals.read(file)
 
 
+def test_some_columns_have_the_widths_of_their_own():
+    found = calibrated(*made())
+    swapped = found.of(("b", "a"))
+    np.testing.assert_array_equal(swapped.widths, found.widths[..., ::-1])
+    np.testing.assert_array_equal(swapped.floor, found.floor[::-1])
+    assert found.of(("b",)).widths.shape == (2, 4, 1)
+    assert found.of(("b", "c")) is None
+
+
 @pytest.mark.parametrize("levels", [[0], [100], [80, 80], [-5, 80]])
 def test_levels_must_be_percentages(levels):
     recipe = small("x.csv", task={"intervals": levels})
@@ -325,6 +334,19 @@ def test_other_columns_have_no_intervals(run, tmp_path, capsys):
     header, _ = forecast([folder, other], tmp_path / "out")
     assert header == ["when", "heat"]
     assert "no intervals: those of the model are of" in capsys.readouterr().out
+
+
+def test_intervals_of_another_model_are_refused(run, tmp_path, capsys):
+    folder, file, _ = run
+    other = calibrated(*made(columns=1))
+    model = tmp_path / "model_int8.tflite"
+    model.write_bytes((folder / model.name).read_bytes())
+    (tmp_path / "intervals.json").write_text(other.to_json())
+    words = ["forecast", str(model), str(file), "--time-column", "when"]
+    words += ["--out", str(tmp_path / "out")]
+    assert main.main(words) == 2
+    assert "is of 4 rows ahead, and model_int8" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_run_without_levels_or_validation_keeps_no_intervals(run, tmp_path):

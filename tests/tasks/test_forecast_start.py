@@ -1,13 +1,15 @@
 """Where runs of forecasts start, and that they are never worse than naive."""
 
 import io
+import lzma
 import re
 
+import fresh
 import numpy as np
 import pytest
 from rich.console import Console
 
-from kbp import export, training
+from kbp import export, training, zoo
 from kbp.errors import UserError
 from kbp.inference.loading import load_keras
 from kbp.recipes import Recipe
@@ -82,6 +84,24 @@ def test_start_is_the_forecast_of_the_least_validation_loss(tmp_path):
     assert found == pytest.approx(task.starts["ridge"], rel=1e-5)
     (table, *_) = task.tables(np.zeros_like(task.splits.test.labels)).values()
     assert "Training starts at 'ridge'" in table.remark
+
+
+PACKED = fresh.ROOT.parent / "shared" / "data" / "ETTh2.csv.xz"
+
+
+def test_entry_of_etth2_still_starts_at_its_ridge(tmp_path):
+    if not PACKED.is_file():
+        pytest.skip(f"the data set ETTh2 is not in {PACKED.parent}")
+    (tmp_path / "ETT-small").mkdir()
+    unpacked = lzma.decompress(PACKED.read_bytes())
+    (tmp_path / "ETT-small" / "ETTh2.csv").write_bytes(unpacked)
+    entry = zoo.find("bp_transformer_small.etth2_96").recipe
+    assert entry.training.keep_best
+    starts = make_task(entry, tmp_path).starts
+    assert [*starts] == [
+        *("ridge", "repeat last", "repeat last day", "repeat last week")
+    ]
+    assert min(starts, key=starts.get) == "ridge"
 
 
 def test_only_what_keeps_the_best_chooses_its_start(random_walk):

@@ -1,1 +1,1 @@
-"""Coverage of prediction intervals on the tests of public series."""
+"""Coverage of the prediction intervals of forecasts."""

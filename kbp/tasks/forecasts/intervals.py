@@ -68,6 +68,18 @@ class Intervals:
         """
         return np.maximum(deviations(past, self.rows), floor)
 
+    def of(self, names: Sequence[str]) -> "Intervals | None":
+        """Return those of some columns, `None` if one was not calibrated."""
+        if not {*names} <= {*self.names}:
+            return None
+        places = [self.names.index(name) for name in names]
+        return dataclasses.replace(
+            self,
+            names=tuple(names),
+            widths=self.widths[..., places],
+            floor=self.floor[places],
+        )
+
     def half_widths(self, past: np.ndarray) -> np.ndarray:
         """Return those of windows in the columns' units.
 
