@@ -51,7 +51,14 @@ def shapes_of(model: keras.Model) -> dict[str, Shape]:
             "Sequential, so its inputs are not known. Received: "
             f"{type(model).__name__}"
         )
-    return {x.name: tuple(x.shape[1:]) for x in model.inputs}
+    names = [x.name for x in model.inputs]
+    structure = None if isinstance(model, keras.Sequential) else model.input
+    if isinstance(structure, dict) and len(structure) == len(names):
+        names = sorted(structure)  # the order of `inputs`, too
+    return {
+        name: tuple(x.shape[1:])
+        for name, x in zip(names, model.inputs, strict=True)
+    }
 
 
 def batches(
@@ -157,10 +164,18 @@ class _Reader:
         return Batch(tuple(self.array(x) for x in arrays), *rest)
 
     def in_order(self, inputs: Mapping[str, Any]) -> list[Any]:
-        if set(inputs) == set(self.names):
-            return [inputs[name] for name in self.names]
-        # A model of a dictionary may have inputs of other names.
-        return keras.tree.flatten(dict(inputs))
+        lost = [name for name in self.names if name not in inputs]
+        left = [name for name in inputs if name not in self.names]
+        # Some .tflite files call an input after its first operation.
+        if len(lost) == len(left) == 1 and lost[0].startswith("tfl."):
+            inputs = {**inputs, lost[0]: inputs[left[0]]}
+        elif lost or left:
+            raise ValueError(
+                f"{self.what} must have the inputs {', '.join(self.names)}. "
+                f"Received: {', '.join(map(str, inputs))}. A list in that "
+                "order needs no names."
+            )
+        return [inputs[name] for name in self.names]
 
     def array(self, value: Any) -> np.ndarray:
         try:

@@ -1,5 +1,6 @@
 """Examples that a person has in memory or streams, for training."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -105,7 +106,11 @@ class StreamFeed(Feed):
         self.data, self.shapes, self.what = data, shapes, what
         self.batch_size = batch_size
         self.count = self.length = 0
+        self.digest = hashlib.sha256()
         for batch in self.read():
+            _check_finite(batch, what, self.count)
+            for array in keras.tree.flatten(element(batch, tuple(shapes))):
+                self.digest.update(np.ascontiguousarray(array).tobytes())
             first = batch
             self.count, self.length = self.count + len(batch), self.length + 1
         if not self.count:
@@ -181,6 +186,7 @@ def feed(
         ]
         types = [np.asarray(x).dtype for x in targets]
         made = ArrayFeed(tuple(shapes), found)
+        _check_finite(found, what, 0)
     if not types or not len(made):
         missing = "targets" if len(made) else "examples"
         raise ValueError(
@@ -223,6 +229,20 @@ def _without_lists(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(map(_without_lists, value))
     return value
+
+
+def _check_finite(batch: Batch, what: str, before: int) -> None:
+    """Raise a ValueError that names what holds NaN, and where."""
+    for part in ("inputs", "targets", "weights"):
+        for value in keras.tree.flatten(getattr(batch, part)):
+            array = np.asarray(value)
+            if array.dtype.kind != "f" or np.isfinite(array).all():
+                continue
+            rows = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
+            raise ValueError(
+                f"{what} hold NaN or infinite values: the {part} of example "
+                f"{before + int(np.argmax(rows))}, of {rows.sum()} in all."
+            )
 
 
 def _column(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """An interpreter that runs .tflite files with LiteRT."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ class Runner:
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the inputs without their batch axis, by their names."""
-        return {x["name"]: _shape(x) for x in self.inputs}
+        return {_name(x): _shape(x) for x in self.inputs}
 
     @property
     def output_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -199,6 +200,17 @@ def dequantize(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     if not scale:
         return values
     return (values.astype(np.float32) - zero) * np.float32(scale)
+
+
+def _name(details: dict[str, Any]) -> str:
+    """Return the name that an input has in Keras.
+
+    In an integer file LiteRT's name is that of what rounds the input, such as
+    `model_1/image_quant_1/AllValuesQuantize/...`.
+    """
+    name = str(details["name"])
+    rounded = re.search(r"(?:^|/)([^/]+?)_quant(?:_\d+)?/", name)
+    return rounded[1] if rounded else name.partition(":")[0]
 
 
 def _shape(details: dict[str, Any]) -> tuple[int, ...]:

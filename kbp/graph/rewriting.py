@@ -265,15 +265,27 @@ def rewrite(
     if not own:
         return made
     try:
-        return type(model)(
+        new = type(model)(
             inputs=made.input, outputs=made.output, name=model.name
         )
+        _copy_settings(model, new)
+        return new
     except TypeError as error:
         raise ValueError(
             f"Model {model.name} is a {type(model).__name__}, whose own "
             f"{own[0]} would be lost: its constructor takes more than inputs, "
             "outputs and name. Give the rest default values."
         ) from error
+
+
+def _copy_settings(old: keras.Model, new: keras.Model) -> None:
+    """Copy numbers and words that a person's class keeps as attributes."""
+    bare = plain(new)
+    bare.compile("sgd", "mse")
+    for name, value in vars(old).items():
+        simple = isinstance(value, bool | int | float | str)
+        if simple and name not in vars(bare) and not name.startswith("_"):
+            setattr(new, name, value)
 
 
 def plain(model: keras.Model) -> keras.Model:

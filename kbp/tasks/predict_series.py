@@ -156,6 +156,11 @@ def _format(
         value = getattr(options, key)
         if value is not None:
             given[key] = tuple(value) if isinstance(value, list) else value
+    if config and given.get("calendar", form.calendar) != form.calendar:
+        raise UserError(
+            "--calendar must be that of the model's recipe, "
+            f"{' '.join(form.calendar) or 'none'}; leave it out"
+        )
     form = dataclasses.replace(form, **given)
     form.check()
     return form

@@ -1,7 +1,7 @@
 """A person's own Keras model: pruned, quantized, exported and measured."""
 
-import hashlib
 import io
+import keyword
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
@@ -16,13 +16,14 @@ from kbp import export, graph, quantization
 from kbp._compat import compiled_with
 from kbp._utils import run_files
 from kbp._utils.examples import shapes_of
-from kbp.data.feeds import ArrayFeed, Feed, element, feed, in_memory
+from kbp.data.feeds import ArrayFeed, Feed, feed, in_memory
 from kbp.data.formats.arrays import FeedSplits
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
 from kbp.reports.stage import Stage
 from kbp.tasks.own_model import OwnModel
 from kbp.training import checkpoint
+from kbp.training.identity import identity
 from kbp.training.runs import run_task
 from kbp.training.workdir import read_run
 
@@ -202,7 +203,7 @@ def compress(
     if epochs is None:
         epochs = 10 if sparsity.get("target") else 0
     recipe = Recipe.parse(
-        _identity(model, splits)
+        identity(model, splits, compiled)
         | {
             "optimizer": {"learning_rate": learning_rate},
             "sparsity": dict(sparsity),
@@ -233,20 +234,6 @@ def compress(
     return Compressed(folder)
 
 
-def _identity(
-    model: keras.Model, splits: FeedSplits
-) -> dict[str, dict[str, Any]]:
-    """Return the sections of a recipe that tell model and data from others."""
-    return {
-        "model": {
-            "architecture": "own_model",
-            "name": model.name,
-            "digest": _digest_of_model(model),
-        },
-        "data": {"name": "arrays", "digest": _digest(splits)},
-    }
-
-
 def _compiled(model: keras.Model, loss: Any, metrics: Any) -> dict[str, Any]:
     """Return what to compile the stages with."""
     graph.as_functional(model)  # what cannot be rewritten is named first
@@ -258,6 +245,12 @@ def _compiled(model: keras.Model, loss: Any, metrics: Any) -> dict[str, Any]:
             f"Model {model.name} is not compiled with a loss. Compile it, or "
             "give `loss` and `metrics`."
         )
+    for name in (x.name for x in model.inputs):
+        if not name.isidentifier() or keyword.iskeyword(name) or name == "self":
+            raise ValueError(
+                f"Input {name!r} of model {model.name} cannot be exported: "
+                "name it by letters, digits and _, and no word of Python's"
+            )
     return {"metrics": None, **found}
 
 
@@ -307,25 +300,3 @@ def _rehearse(model: keras.Model, splits: FeedSplits, recipe: Recipe) -> None:
             Path(folder) / run_files.INT8,
             allow_float=recipe.export.allow_float,
         )
-
-
-def _digest(splits: FeedSplits) -> str:
-    """Return what tells examples from others."""
-    found = hashlib.sha256()
-    for examples in (splits.train, splits.validation, splits.test):
-        found.update(str(len(examples)).encode())
-        if isinstance(examples, ArrayFeed):
-            held = element(examples.arrays, examples.names)
-            for array in map(np.asarray, keras.tree.flatten(held)):
-                found.update(f"{array.dtype}{array.shape}".encode())
-                found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()[:16]
-
-
-def _digest_of_model(model: keras.Model) -> str:
-    found = hashlib.sha256()
-    for layer in graph.flatten(model).layers:
-        found.update(f"{type(layer).__name__} {layer.name}".encode())
-    for weight in model.weights:
-        found.update(np.ascontiguousarray(weight).tobytes())
-    return found.hexdigest()[:16]

@@ -201,6 +201,25 @@ def test_several_inputs_and_outputs_walk_the_road(two_sided):
     assert latency.median > 0
 
 
+def test_inputs_of_one_shape_are_told_apart_by_their_names(tmp_path):
+    first = keras.Input((3,), name="zeta")
+    second = keras.Input((3,), name="alpha")
+    both = keras.layers.Concatenate()([first, keras.layers.Dense(2)(second)])
+    model = keras.Model([first, second], keras.layers.Dense(2)(both))
+    data = {"alpha": ROWS[::-1], "zeta": ROWS}
+    quantized = kbp.quantization.quantize(model, data)
+    for made in (model, quantized):
+        path = tmp_path / f"{made is model}.tflite"
+        kbp.export.to_tflite(made, path)
+        runner = kbp.export.Runner(path)
+        assert list(runner.shapes) == ["zeta", "alpha"]
+        np.testing.assert_array_equal(
+            runner.predict(data), runner.predict([ROWS, ROWS[::-1]])
+        )
+    with pytest.raises(ValueError, match="have the inputs zeta, alpha"):
+        kbp.quantization.quantize(model, {"zeta": ROWS, "beta": ROWS})
+
+
 def test_a_file_names_what_it_takes(two_sided):
     with pytest.raises(ValueError, match=r"Inputs must be .*4, 4, 1\)"):
         kbp.export.Runner(two_sided[1]).predict(IMAGES)

@@ -133,6 +133,14 @@ def test_a_generator_without_end_is_refused(monkeypatch):
         (tf.data.Dataset.from_tensor_slices(X), "hold no targets"),
         ((X[:0], Y[:0]), "hold no examples"),
         ([], "hold no example"),
+        ((np.where(X == 7, np.nan, X), Y), "NaN .* inputs of example 3, of 1"),
+        ((X, np.where(Y > 7, np.inf, 1.0)), "targets of example 8, of 2 in"),
+        (
+            tf.data.Dataset.from_tensor_slices(
+                (X, np.where(Y, 1.0, np.inf))
+            ).batch(4),
+            "targets of example 0, of 1 in all",
+        ),
         ((X, Y.astype(str)), "must have numbers as targets. Received: <U"),
         (
             tf.data.Dataset.from_tensor_slices((X, Y.astype(str))),
@@ -140,7 +148,7 @@ def test_a_generator_without_end_is_refused(monkeypatch):
         ),
         (lambda: iter([]), "hold no example"),
     ],
-    ids=range(8),
+    ids=range(11),
 )
 def test_what_cannot_train_is_named(data, message):
     with pytest.raises(ValueError, match=message):

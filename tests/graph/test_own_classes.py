@@ -24,6 +24,15 @@ class Scaled(keras.Model):
         return self.factor * super().compute_loss(*args, **options)
 
 
+class Weighted(keras.Model):
+    def __init__(self, *tensors, share=1.0, **options):
+        super().__init__(*tensors, **options)
+        self.share = share
+
+    def compute_loss(self, *args, **options):
+        return self.share * super().compute_loss(*args, **options)
+
+
 class Halved(keras.Model):
     def call(self, inputs, training=None, mask=None):
         return super().call(inputs) / 2
@@ -97,6 +106,14 @@ def test_what_would_be_lost_is_refused(road, model, message):
     model.name = "mine"
     with pytest.raises(ValueError, match=message):
         ROAD[road](model)
+
+
+def test_numbers_that_a_class_keeps_go_along():
+    model = Weighted(*tensors())
+    model.share = 0.3
+    model.compile("adam", "mse")
+    for road in ROAD.values():
+        assert road(model).share == 0.3
 
 
 def test_a_class_that_adds_nothing_is_taken():

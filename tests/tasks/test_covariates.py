@@ -221,7 +221,7 @@ def test_several_columns_are_forecast_with_the_same_covariates(
         (lambda lines: lines, ["--target", "Lust"], "no column 'Lust'"),
         (lambda lines: lines, ["--missing", "refuse"], "1 values are missing"),
         (lambda lines: lines, ["--time-column", ""], "needs a time_column"),
-        (lambda lines: lines, ["--calendar", "hour"], "is given 3"),
+        (lambda lines: lines, ["--calendar", "hour"], "recipe, hour weekday"),
         (
             lambda lines: lines,
             ["--static", "Zeit"],

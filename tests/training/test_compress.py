@@ -245,6 +245,19 @@ def test_wrong_arguments_leave_nothing(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["in", "self", "two words"])
+def test_a_name_that_no_file_can_have_is_refused_at_once(name, tmp_path):
+    inputs = keras.Input((4,), name="fine")
+    inputs.name = name
+    inputs._keras_history.operation.name = name
+    model = keras.Model(inputs, layers.Dense(1)(inputs))
+    model.compile("adam", "mse")
+    data = np.ones((40, 4), "float32"), np.ones((40, 1))
+    with pytest.raises(ValueError, match=f"Input '{name}' .* cannot be"):
+        compress(model, data, workdir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_model_without_a_loss_is_named(tmp_path):
     model = kbp.graph.plain(build())
     with pytest.raises(ValueError, match="mine is not compiled with a loss"):
