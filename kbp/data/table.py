@@ -135,6 +135,8 @@ def _as_dict(column: Column) -> dict[str, Any]:
 def _from_dict(content: Mapping[str, Any]) -> Column:
     categories = content.get("categories", {})
     in_order = sorted(categories, key=categories.__getitem__)
+    if sorted(categories.values()) != [*range(1, len(categories) + 1)]:
+        raise ValueError(f"categories have the numbers {categories}")
     return Column(
         str(content["name"]),
         tuple(in_order),

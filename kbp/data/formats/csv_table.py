@@ -233,7 +233,14 @@ def _learn(
     """Return what the training rows tell of a feature."""
     name = str(column.name)
     chosen = config.categorical
-    if name in chosen or (not chosen and holds_words(column, config.decimal)):
+    words = holds_words(column, config.decimal)
+    if words and not chosen and not holds_words(column, ","):
+        raise UserError(
+            f"{path}: column {name!r} holds decimal commas, as "
+            f'{column.iloc[0]!r}; decimal = "," reads them. If they are '
+            "categories, list all such columns in data.categorical."
+        )
+    if name in chosen or (words and not chosen):
         return learn_categories(path, column, train)
     advice = "correct it, or list the column in data.categorical or data.ignore"
     values = frames.numbers(path, column, decimal=config.decimal, advice=advice)

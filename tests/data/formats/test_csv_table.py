@@ -310,3 +310,12 @@ def test_tables_too_small_to_split_are_named(tmp_path):
         load(file)
     with pytest.raises(UserError, match=r"data\.file must name"):
         load("")
+
+
+def test_decimal_commas_are_no_categories(tmp_path):
+    rows = [f"{i % 3},5;{'ab'[i % 2]}" for i in range(40)]
+    file = tmp_path / "commas.csv"
+    file.write_text("\n".join(["size;kind", *rows]))
+    config = csv_table.CsvTableConfig(str(file), target="kind")
+    with pytest.raises(UserError, match="'size' holds decimal commas, as '0,5"):
+        csv_table.load(config, None)
