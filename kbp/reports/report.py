@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from kbp._utils.files import write_atomically
@@ -72,16 +73,16 @@ def result_table(stages: Sequence[Stage], run: dict[str, Any]) -> Table:
 def as_rich(heading: str, table: ResultTable) -> Table:
     """Return a task's own table as a rich table, its remark below it."""
     made = Table(
-        title=heading,
-        caption=table.remark or None,
+        title=escape(heading),
+        caption=escape(table.remark) or None,
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
     )
     for index, name in enumerate(table.headings):
-        made.add_column(name, justify="right" if index else "left")
-    for row in table.rows:
-        made.add_row(*row)
+        made.add_column(escape(name), justify="right" if index else "left")
+    for row in table.rows:  # a column's unit may stand in brackets
+        made.add_row(*map(escape, row))
     return made
 
 
