@@ -1,6 +1,5 @@
 """Examples in any form that `fit` and `predict` take, read as batches."""
 
-import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,10 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.inputs[0])
+
+    def take(self, chosen: np.ndarray) -> "Batch":
+        """Return the examples of some indices."""
+        return joined(lambda x: np.asarray(x)[chosen], [self])
 
     def for_model(self, model: keras.Model) -> Any:
         """Return the inputs in the structure that a model takes."""
@@ -246,7 +249,7 @@ class _Reader:
             chosen = np.linspace(0, count - 1, at_most).round().astype(int)
         for start in range(0, len(chosen), self.batch_size):
             part = chosen[start : start + self.batch_size]
-            yield _map(functools.partial(_take, part), whole)
+            yield whole.take(part)
 
     def collect(self, elements: Iterable[Any]) -> Iterator[Batch]:
         """Give batches as they are, and single examples together."""
@@ -256,14 +259,14 @@ class _Reader:
             if self.is_one(batch):
                 singles.append(batch)
                 if len(singles) == self.batch_size:
-                    yield _stack(singles)
+                    yield _stacked(singles)
                     singles = []
                 continue
             self.check(batch)
             if len(batch):
                 yield batch
         if singles:
-            yield _stack(singles)
+            yield _stacked(singles)
 
 
 def _elements(data: Any, what: str) -> Iterable[Any]:
@@ -301,31 +304,23 @@ def _fits(received: Sequence[int], shape: Shape) -> bool:
     )
 
 
-def _take(chosen: np.ndarray, values: Any) -> np.ndarray:
-    return np.asarray(values)[chosen]
+def joined(join: Callable[..., np.ndarray], parts: Sequence[Batch]) -> Batch:
+    """Return one batch of several.
 
-
-def _map(function: Callable[[Any], Any], batch: Batch) -> Batch:
-    """Apply a function to all arrays of a batch."""
-
-    def each(value: Any) -> Any:
-        if value is None:
-            return None
-        return keras.tree.map_structure(function, value)
-
-    return Batch(each(batch.inputs), each(batch.targets), each(batch.weights))
-
-
-def _stack(examples: Sequence[Batch]) -> Batch:
-    """Make a batch of single examples."""
+    Args:
+        join: `join(*arrays)`, of each array that the parts have.
+        parts: of the same structure.
+    """
 
     def together(*values: Any) -> Any:
-        if values[0] is None:
-            return None
-        return keras.tree.map_structure(lambda *x: np.stack(x), *values)
+        return None if values[0] is None else join(*values)
 
     return Batch(
-        together(*(x.inputs for x in examples)),
-        together(*(x.targets for x in examples)),
-        together(*(x.weights for x in examples)),
+        *keras.tree.map_structure(
+            together, *((x.inputs, x.targets, x.weights) for x in parts)
+        )
     )
+
+
+def _stacked(examples: Sequence[Batch]) -> Batch:
+    return joined(lambda *x: np.stack(x), examples)

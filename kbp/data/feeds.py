@@ -10,7 +10,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kbp._utils.examples import BATCH_SIZE, Batch, Shapes, batches, whole
+from kbp._utils.examples import (
+    BATCH_SIZE,
+    Batch,
+    Shapes,
+    batches,
+    joined,
+    whole,
+)
 from kbp._utils.machine import memory
 from kbp.data.batches import evaluation_batches, training_batches
 from kbp.data.splits import Lookup
@@ -82,11 +89,7 @@ class ArrayFeed(Feed):
 
     def take(self, indices: np.ndarray) -> "ArrayFeed":
         """Return the examples of some indices."""
-        chosen = keras.tree.map_structure(
-            lambda x: None if x is None else np.asarray(x)[indices],
-            (self.arrays.inputs, self.arrays.targets, self.arrays.weights),
-        )
-        return ArrayFeed(self.names, Batch(*chosen))
+        return ArrayFeed(self.names, self.arrays.take(indices))
 
 
 class StreamFeed(Feed):
@@ -285,12 +288,4 @@ def _collected(read: Iterable[Batch], what: str) -> Batch:
     if not found:
         raise ValueError(f"{what} hold no example.")
 
-    def together(*parts: Any) -> Any:
-        return None if parts[0] is None else np.concatenate(parts)
-
-    return Batch(
-        *keras.tree.map_structure(
-            together,
-            *((x.inputs, x.targets, x.weights) for x in found),
-        )
-    )
+    return joined(lambda *x: np.concatenate(x), found)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-SPLITS = ("train", "validation", "test")
+from kbp.data.splitting import SPLITS
 
 
 def shared_examples(parts: Mapping[str, np.ndarray]) -> list[str]:

@@ -11,6 +11,8 @@ import numpy as np
 from kbp.data.splits import Examples, Splits
 from kbp.errors import UserError
 
+MISSING = ("refuse", "mean")  # what may be done about missing numbers
+
 
 @dataclass(frozen=True)
 class Column:
@@ -107,7 +109,7 @@ class TableColumns:
             names = [column.name for column in features]
             if len({*names}) < len(names) or len({*classes}) < len(classes):
                 raise ValueError("a column or class has the name of another")
-            if content["missing"] not in ("refuse", "mean"):
+            if content["missing"] not in MISSING:
                 raise ValueError(f"missing is {content['missing']!r}")
             return cls(
                 features,

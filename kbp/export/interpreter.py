@@ -94,8 +94,7 @@ class Runner:
             [np.empty((0, *x["shape"][1:]), x["dtype"])] for x in self.outputs
         ]
         size = self.batch_size
-        for batch in batches(data, self.shapes, "Inputs", batch_size=size):
-            # A data set has batches of its own.
+        for batch in batches(data, self.shapes, "Inputs"):
             for start in range(0, len(batch), size):
                 part = [x[start : start + size] for x in batch.inputs]
                 for outputs, output in zip(

@@ -63,8 +63,7 @@ def as_functional(model: keras.Model) -> keras.Model:
         )
     if not sequential:
         return model
-    (inputs,), (outputs,) = model.inputs, model.outputs
-    return keras.Model(inputs, outputs, name=model.name)
+    return plain(model)
 
 
 def own_methods(model: keras.Model) -> list[str]:
@@ -261,21 +260,49 @@ def rewrite(
         clone_function=layer or (lambda old: old),
         call_function=call,
     )
-    own = own_methods(model)
+    return in_class_of(model, made)
+
+
+def in_class_of(old: keras.Model, new: keras.Model) -> keras.Model:
+    """Return a model in the class of another, if that has own methods.
+
+    Args:
+        old: of a class of Keras's or of one's own.
+        new: a functional model, whose layers and optimizer are used.
+
+    Returns:
+        `new`, or a model of `old`'s class with the numbers and words that `old`
+        has as attributes.
+
+    Raises:
+        ValueError: a model of that class cannot be made of inputs and outputs.
+
+    Example:
+    >>> import keras, kbp
+    >>> class Loud(keras.Model):
+    ...     def train_step(self, data):
+    ...         print("a step")
+    ...         return super().train_step(data)
+    >>> inputs = keras.Input((4,))
+    >>> model = Loud(inputs, keras.layers.Dense(2)(inputs))
+    >>> type(kbp.graph.in_class_of(model, kbp.graph.plain(model))).__name__
+    'Loud'
+    """
+    own = own_methods(old)
     if not own:
-        return made
-    try:
-        new = type(model)(
-            inputs=made.input, outputs=made.output, name=model.name
-        )
-        _copy_settings(model, new)
         return new
+    try:
+        made = type(old)(inputs=new.input, outputs=new.output, name=new.name)
     except TypeError as error:
         raise ValueError(
-            f"Model {model.name} is a {type(model).__name__}, whose own "
+            f"Model {old.name} is a {type(old).__name__}, whose own "
             f"{own[0]} would be lost: its constructor takes more than inputs, "
             "outputs and name. Give the rest default values."
         ) from error
+    _copy_settings(old, made)
+    if new.compiled:  # its optimizer has a state
+        made.compile(new.optimizer)
+    return made
 
 
 def _copy_settings(old: keras.Model, new: keras.Model) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from kbp.reports.stage import ResultTable
+from kbp.reports.result_table import ResultTable
 from kbp.tasks.forecasts.errors import SPANS, Errors, compare
 from kbp.tasks.forecasts.intervals import Intervals
 from kbp.tasks.forecasts.walk import Walk

@@ -15,7 +15,8 @@ from kbp._utils.files import write_atomically
 from kbp._utils.run_files import PREDICTIONS
 from kbp.reports import figures
 from kbp.reports.metrics_file import read_metrics
-from kbp.reports.stage import ResultTable, Stage
+from kbp.reports.result_table import ResultTable
+from kbp.reports.stage import Stage
 from kbp.tasks import Task
 
 # What `Verification.within_one` counts, by its unit.
@@ -110,10 +111,7 @@ def write(
         heading: dataclasses.asdict(table) for heading, table in tables.items()
     }
     sections = {
-        "Result": _html_table(
-            Stage.headings(task.metric),
-            [stage.cells(task.metric) for stage in stages],
-        ),
+        "Result": _result(stages, task.metric),
         "Learning curves": figures.learning_curves(rows, task.metric),
         "Zeros per layer": figures.sparsity_by_layer(rows),
         "Scores of the int8 file": _html_table(
@@ -138,11 +136,14 @@ def write(
 
 def as_html(stages: Sequence[Stage], run: dict[str, Any]) -> str:
     """Return the result table and the facts of a run, for a notebook."""
-    table = _html_table(
-        Stage.headings(run["metric"]),
-        [stage.cells(run["metric"]) for stage in stages],
-    )
+    table = _result(stages, run["metric"])
     return f"{table}<p>{html.escape(facts(run))}</p>"
+
+
+def _result(stages: Sequence[Stage], metric: str) -> str:
+    return _html_table(
+        Stage.headings(metric), [stage.cells(metric) for stage in stages]
+    )
 
 
 def _title(recipe: dict[str, Any]) -> str:

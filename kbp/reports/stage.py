@@ -1,21 +1,8 @@
-"""What the tables of a run hold."""
+"""One row of a run's result table."""
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class ResultTable:
-    """A table of a task's own, for the report and the terminal.
-
-    Attributes:
-        headings: of the columns; the first one is of the rows' names.
-        rows: cells, as text.
-        remark: what the table shows, in a sentence; `""` if nothing is to say.
-    """
-
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    remark: str = ""
+from kbp.tasks.registry import format_score
 
 
 @dataclass(frozen=True)
@@ -50,8 +37,6 @@ class Stage:
 
     def cells(self, metric: str) -> tuple[str, ...]:
         """Return the row as text, in the order of `headings`."""
-        from kbp.tasks.registry import format_score  # tasks have tables too
-
         latency = self.latency is not None
         return (
             self.name,

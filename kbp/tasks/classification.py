@@ -15,6 +15,7 @@ from kbp.reports import figures
 from kbp.tasks.class_loss import ClassLossConfig, class_loss
 from kbp.tasks.predict_classes import ClassPrediction
 from kbp.tasks.registry import register_task
+from kbp.tasks.scoring import mean_recall
 from kbp.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -84,11 +85,8 @@ class Classification(Task):
 
     def details(self, outputs: np.ndarray) -> dict[str, str]:
         labels, predicted = self.splits.test.labels, np.argmax(outputs, axis=-1)
-        recalls = [
-            np.mean(predicted[labels == label] == label)
-            for label in np.unique(labels)
-        ]
-        return {"mean accuracy of the classes": f"{np.mean(recalls):.2%}"}
+        share = mean_recall(predicted, labels)
+        return {"mean accuracy of the classes": f"{share:.2%}"}
 
     def files(self) -> dict[str, str]:
         # One name for each output, as tools of LiteRT read them.

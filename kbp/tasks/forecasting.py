@@ -16,7 +16,7 @@ from kbp._utils.run_files import CATEGORIES, INTERVALS
 from kbp.errors import UserError
 from kbp.reports import forecast_tables
 from kbp.reports.forecast_figures import sample_forecasts
-from kbp.reports.stage import ResultTable
+from kbp.reports.result_table import ResultTable
 from kbp.tasks.forecasts import errors as forecast_errors
 from kbp.tasks.forecasts.errors import Errors, errors_of
 from kbp.tasks.forecasts.intervals import Intervals, calibrate, check_levels

@@ -11,6 +11,7 @@ from kbp._utils.examples import BATCH_SIZE
 from kbp.data.feeds import ArrayFeed, element
 from kbp.data.formats.arrays import FeedSplits
 from kbp.data.leaks import shared_examples
+from kbp.data.splitting import SPLITS
 from kbp.tasks.registry import format_score, register_task
 from kbp.tasks.task import Task
 
@@ -45,8 +46,10 @@ class OwnModel(Task):
         super().__init__(recipe, splits)
         self.judge = graph.plain(self.model)
         self.judge.compile("sgd", **compiled)
+        few = splits.test.take(np.arange(min(BATCH_SIZE, len(splits.test))))
+        inputs, *_ = element(few.arrays, few.names)
         self.metric, *_ = self._scores(
-            self.judge.predict(self.inputs("test"), verbose=0)
+            self.judge.predict(inputs, verbose=0), few
         )
 
     def make_loss(self) -> Any:
@@ -62,36 +65,29 @@ class OwnModel(Task):
         return self.splits.train.steps(self.batch_size)
 
     def build(self) -> keras.Model:
-        copy = graph.replace_layers(self.model, graph.clone_layer)
-        return self.restored(copy)
+        return graph.replace_layers(self.model, graph.clone_layer)
 
     def restored(self, model: keras.Model) -> keras.Model:
-        if not graph.own_methods(self.model):
+        if type(model) is type(self.model):  # new, and no checkpoint's
             return model
-        own = type(self.model)(
-            inputs=model.input, outputs=model.output, name=model.name
-        )
-        if model.compiled:  # its optimizer has a state
-            own.compile(model.optimizer)
-        return own
+        return graph.in_class_of(self.model, model)
 
     def score(self, outputs: Any, split: str = "test") -> float:
-        return self._scores(outputs)[self.metric]
+        return self._scores(outputs, self.splits.test)[self.metric]
 
     def details(self, outputs: Any) -> dict[str, str]:
         return {
             name: format_score(name, value)
-            for name, value in self._scores(outputs).items()
+            for name, value in self._scores(outputs, self.splits.test).items()
             if name != self.metric
         }
 
-    def _scores(self, outputs: Any) -> dict[str, float]:
-        """Return metrics and loss of outputs for the test examples."""
+    def _scores(self, outputs: Any, test: ArrayFeed) -> dict[str, float]:
+        """Return metrics and loss of outputs for test examples."""
         judge, losses = self.judge, []
         outputs = keras.tree.pack_sequence_as(
             judge.output, keras.tree.flatten(outputs)
         )
-        test = self.splits.test
         judge.reset_metrics()
         for start in range(0, len(test), BATCH_SIZE):
             part = np.arange(start, min(len(test), start + BATCH_SIZE))
@@ -115,7 +111,7 @@ class OwnModel(Task):
     def warnings(self) -> list[str]:
         held = {
             name: examples
-            for name in ("train", "validation", "test")
+            for name in SPLITS
             if isinstance(examples := getattr(self.splits, name), ArrayFeed)
         }
         if held.get("validation") is held["test"]:  # on purpose

@@ -2,10 +2,25 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from kbp.errors import UserError
-from kbp.reports.stage import ResultTable
+from kbp.reports.result_table import ResultTable
 from kbp.tasks.prediction import OpenModel
 from kbp.tasks.task import Task
+
+
+def mean_recall(predicted: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean share of right ones over the classes that occur.
+
+    Args:
+        predicted: classes, `(examples,)`.
+        labels: likewise.
+    """
+    right = predicted == labels
+    return float(
+        np.mean([right[labels == label].mean() for label in np.unique(labels)])
+    )
 
 
 def scores(

@@ -11,8 +11,9 @@ import tensorflow as tf
 from kbp import data
 from kbp.data.leaks import absent_classes, shared_examples
 from kbp.data.splits import Augment, Tensor, as_floats
+from kbp.data.splitting import SPLITS
 from kbp.errors import UserError
-from kbp.reports.stage import ResultTable
+from kbp.reports.result_table import ResultTable
 from kbp.tasks.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -202,10 +203,7 @@ class Task(ABC):
         Raises:
             UserError: nothing could be learned about a class.
         """
-        parts = {
-            name: getattr(self.splits, name)
-            for name in ("train", "validation", "test")
-        }
+        parts = {name: getattr(self.splits, name) for name in SPLITS}
         labels = {name: part.labels for name, part in parts.items()}
         absent: list[str] = []
         names = self.splits.class_names

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
-from kbp.reports.stage import ResultTable, Stage
+from kbp.reports.result_table import ResultTable
+from kbp.reports.stage import Stage
 from kbp.tasks import Task, make_task
 from kbp.training import distribution
 from kbp.training.pipeline import Pipeline

@@ -19,10 +19,9 @@ from kbp.data.formats.table_rows import (
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples
 from kbp.data.splitting import SPLITS, Indices, by_hash, some
-from kbp.data.table import Column, TableColumns, TableSplits
+from kbp.data.table import MISSING, Column, TableColumns, TableSplits
 from kbp.errors import UserError
 
-MISSING = ("refuse", "mean")
 # Different numbers of a target that may name classes as well.
 MOST_NUMBERS = 50
 

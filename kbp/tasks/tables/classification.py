@@ -8,9 +8,10 @@ import numpy as np
 from kbp.data.table import TableSplits
 from kbp.errors import UserError
 from kbp.reports import figures
-from kbp.reports.stage import ResultTable
+from kbp.reports.result_table import ResultTable
 from kbp.tasks.class_loss import ClassLossConfig, class_loss
 from kbp.tasks.registry import register_task
+from kbp.tasks.scoring import mean_recall
 from kbp.tasks.tables import baselines
 from kbp.tasks.tables.tabular import Tabular
 
@@ -59,10 +60,9 @@ class TabularClassification(Tabular):
         return float(np.mean(np.argmax(outputs, axis=-1) == labels))
 
     def details(self, outputs: np.ndarray) -> dict[str, str]:
-        labels = self.splits.test.labels
-        right = np.argmax(outputs, axis=-1) == labels
-        recalls = [right[labels == label].mean() for label in np.unique(labels)]
-        return {"mean recall of the classes": f"{np.mean(recalls):.2%}"}
+        labels, predicted = self.splits.test.labels, np.argmax(outputs, axis=-1)
+        share = mean_recall(predicted, labels)
+        return {"mean recall of the classes": f"{share:.2%}"}
 
     def tables(self, outputs: np.ndarray) -> dict[str, ResultTable]:
         labels = self.splits.test.labels

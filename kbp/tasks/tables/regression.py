@@ -12,7 +12,7 @@ from kbp.errors import UserError
 from kbp.layers import InverseStandardization
 from kbp.losses import ScaledError
 from kbp.losses.scaled_error import ERRORS
-from kbp.reports.stage import ResultTable
+from kbp.reports.result_table import ResultTable
 from kbp.reports.table_figures import predicted_against_true
 from kbp.tasks.registry import register_task
 from kbp.tasks.tables import baselines

@@ -12,7 +12,7 @@ from kbp.data.splits import Examples
 from kbp.data.table import TableColumns, TableSplits
 from kbp.errors import UserError
 from kbp.layers import TableEncoding
-from kbp.reports.stage import ResultTable
+from kbp.reports.result_table import ResultTable
 from kbp.tasks.tables import baselines
 from kbp.tasks.tables.knots import points
 from kbp.tasks.tables.predict_table import TablePrediction
