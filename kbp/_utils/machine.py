@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import resource
 import subprocess
 from pathlib import Path
 
@@ -73,3 +74,14 @@ def memory() -> int:
     except OSError:
         return own
     return min(own, int(limit)) if limit.isdecimal() else own
+
+
+def peak_memory() -> int:
+    """Return the largest resident size of this process, in bytes."""
+    try:
+        # `getrusage` counts what the process that started this one held.
+        lines = Path("/proc/self/status").read_text().splitlines()
+        (line,) = (x for x in lines if x.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    except (OSError, ValueError):  # not Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

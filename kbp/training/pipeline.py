@@ -1,7 +1,6 @@
 """The pipeline: train, prune, quantize, export, verify, report."""
 
 import dataclasses
-import resource
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,6 +13,7 @@ from rich.markup import escape
 
 from kbp import export, quantization, sparsity
 from kbp._utils.files import write_atomically
+from kbp._utils.machine import peak_memory
 from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
 from kbp.errors import UserError
 from kbp.graph import plain
@@ -104,7 +104,7 @@ class Pipeline:
         run["stages"] = [dataclasses.asdict(stage) for stage in stages]
         run["kernel_sparsity"] = sparsity.kernel_sparsity(pruned)
         run["seconds"] = time.perf_counter() - start
-        run["peak_memory_bytes"] = _peak_memory()
+        run["peak_memory_bytes"] = peak_memory()
         run["metric"] = self.task.metric
         run["warnings"] = self.warnings
         file = INT8 if quantized else FLOAT32
@@ -289,8 +289,3 @@ class Pipeline:
 def _untrained(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
     """Return a model and the state of a training that has not begun."""
     return model, {}
-
-
-def _peak_memory() -> int:
-    """Return the largest resident size of this process, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

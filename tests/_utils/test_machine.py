@@ -1,59 +1,17 @@
-"""What a measurement depends on is recorded."""
+"""Facts about the machine and the process."""
 
-import subprocess
+import fresh
 
-import pytest
-
-from kbp._utils import machine
-
-
-def git(folder, *arguments):
-    return subprocess.run(
-        ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
+CHILD = "from kbp._utils.machine import peak_memory; print(peak_memory())"
+PARENT = f"""
+import subprocess, sys
+held = bytearray(800_000_000)
+held[::4096] = b"1" * len(held[::4096])
+print(subprocess.check_output([sys.executable, "-c", {CHILD!r}], text=True))
+"""
 
 
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A folder that kbp seems to run from."""
-    folder = tmp_path / "kbp"
-    folder.mkdir()
-    module = folder / "__init__.py"
-    module.write_text("")
-    monkeypatch.setattr(machine.kbp, "__file__", str(module))
-    # Or git would look for a checkout further up.
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    return folder
-
-
-def test_versions_name_every_package():
-    found = machine.versions()
-    assert {*found} == {"kbp", "python", *machine.PACKAGES}
-    assert all(found.values())
-
-
-def test_machine_has_a_processor_and_cores():
-    found = machine.machine()
-    assert {*found} == {"processor", "cores"}
-    assert found["processor"]
-    assert found["cores"] >= 1
-
-
-def test_commit_of_a_checkout(package):
-    git(package, "init", "-q")
-    git(package, "add", ".")
-    git(package, "commit", "-qm", "Begin")
-    revision = git(package, "rev-parse", "HEAD")[:12]
-    assert machine.commit() == revision
-    (package / "__init__.py").write_text("changed = True\n")
-    assert machine.commit() == f"{revision}+"
-
-
-def test_without_a_checkout_of_its_own_there_is_no_commit(package):
-    assert machine.commit() is None
-    git(package, "init", "-q")  # of another project, which does not track kbp
-    assert machine.commit() is None
+def test_peak_memory_is_that_of_the_process_alone():
+    own = int(fresh.python(CHILD))
+    assert 5e6 < own < 4e8
+    assert int(fresh.python(PARENT)) < 4e8
