@@ -161,7 +161,7 @@ def test_shorter_file_and_other_columns_are_refused(
     out = ["--out", str(tmp_path / "out")]
     for words, message in (
         ([str(short), *out], "has 29 rows"),
-        ([str(file), "--calendar", "hour", *out], "takes 0 covariates, and is"),
+        ([str(file), "--calendar", "hour", *out], "recipe, none; leave it"),
         ([str(file), "--target", "note", *out], "'note' holds no values"),
         ([str(file), "--time-column", "then", *out], "no column 'then'"),
         ([str(tmp_path / "no.csv"), *out], "cannot be read"),
