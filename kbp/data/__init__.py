@@ -4,6 +4,7 @@ from kbp._utils.config import choice, number
 from kbp.data.augment import affine, crop_and_flip
 from kbp.data.batches import (
     evaluation_batches,
+    sample_batches,
     steps_per_epoch,
     training_batches,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "evaluation_batches",
     "number",
     "register_dataset",
+    "sample_batches",
     "steps_per_epoch",
     "training_batches",
 ]

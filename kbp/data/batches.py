@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from kbp.data.splits import Augment, Lookup, Tensor
@@ -77,6 +78,18 @@ def evaluation_batches(examples: Indexed, batch_size: int) -> tf.data.Dataset:
     """Return the examples in order, the last batch as small as it is."""
     return (
         tf.data.Dataset.range(len(examples))
+        .batch(batch_size)
+        .map(examples.lookup())
+    )
+
+
+def sample_batches(
+    examples: Indexed, batch_size: int, seed: int
+) -> tf.data.Dataset:
+    """Return the examples unchanged, in an order that is drawn once."""
+    order = np.random.default_rng(seed).permutation(len(examples))
+    return (
+        tf.data.Dataset.from_tensor_slices(order)
         .batch(batch_size)
         .map(examples.lookup())
     )

@@ -1,6 +1,5 @@
 """Start the ranges of fake quantization from data."""
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,30 +7,32 @@ import keras
 import numpy as np
 
 from kbp import graph
-from kbp._utils import examples
 from kbp._utils.arguments import check_integer
+from kbp._utils.examples import Batch, batches, shapes_of
 from kbp.quantization.fake_quantize import FakeQuantize
 
 
-def take(model: keras.Model, data: Any, batches: int) -> list[Any]:
-    """Return the inputs of the first batches of data.
+def take(model: keras.Model, data: Any, count: int) -> list[Any]:
+    """Return inputs of a model from data, in batches.
 
     Args:
         model: what they are for.
         data: examples, see `quantize_aware`.
-        batches: how many batches to take.
+        count: how many examples to take; of arrays spread evenly, else the
+            first ones.
 
     Raises:
         ValueError: the data are empty, not finite, or do not fit the model.
     """
-    check_integer(batches=batches)
-    read = examples.batches(
-        data,
-        examples.shapes_of(model),
-        "Calibration data",
-        at_most=batches * examples.BATCH_SIZE,
-    )
-    taken = list(itertools.islice(read, batches))
+    check_integer(examples=count)
+    taken: list[Batch] = []
+    for batch in batches(
+        data, shapes_of(model), "Calibration data", at_most=count
+    ):
+        taken.append(batch.take(np.arange(min(count, len(batch)))))
+        count -= len(taken[-1])
+        if not count:
+            break
     if not taken:
         raise ValueError("The calibration data hold no batch.")
     if not all(np.isfinite(x).all() for batch in taken for x in batch.inputs):
@@ -39,17 +40,17 @@ def take(model: keras.Model, data: Any, batches: int) -> list[Any]:
     return [batch.for_model(model) for batch in taken]
 
 
-def calibrate(model: keras.Model, data: Any, *, batches: int = 8) -> None:
-    """Set every range of a fake-quantized model from a few batches.
+def calibrate(model: keras.Model, data: Any, *, examples: int = 256) -> None:
+    """Set every range of a fake-quantized model from a few hundred examples.
 
-    The batches pass through the model in float, at inference. The range of
-    an activation becomes the mean of its batches' ranges, that of an input
-    their union, that of a kernel the range of its values.
+    They pass through the model in float, at inference. The range of an
+    activation becomes that of all its values, in whatever batches the examples
+    come; that of a kernel the range of its values.
 
     Args:
         model: a model from `quantize_aware`, changed in place.
         data: examples in any form that `fit` takes, see `quantize_aware`.
-        batches: how many batches to take.
+        examples: how many examples to take.
 
     Raises:
         ValueError: the data are empty, not finite, or do not fit the model.
@@ -64,8 +65,12 @@ def calibrate(model: keras.Model, data: Any, *, batches: int = 8) -> None:
     >>> round(float(of_input.scale()), 4)
     0.01
     """
+    observe(model, take(model, data, examples))
+
+
+def observe(model: keras.Model, taken: list[Any]) -> None:
+    """Set every range of a fake-quantized model from batches of inputs."""
     quantizers = list(fake_quantizers(model))
-    taken = take(model, data, batches)
     try:
         for quantizer in quantizers:
             quantizer.observing = True

@@ -208,19 +208,14 @@ class FakeQuantize(KernelTransform):
         return -bound, bound
 
     def set_observed_range(self) -> None:
-        """Set the range from those observed, and forget them.
+        """Set the range to the union of those observed, and forget them.
 
-        It becomes their mean, where the moving average of training would
-        settle; of inputs, their union. Called after `observing` was true for
-        some eager calls.
+        Called after `observing` was true for some eager calls.
         """
         if self._ranges and self._observed:
             lows, highs = zip(*self._observed, strict=True)
-            whole = self.kind == "input"
-            low = np.min(lows, axis=0) if whole else np.mean(lows, axis=0)
-            high = np.max(highs, axis=0) if whole else np.mean(highs, axis=0)
-            self._ranges["min_var"].assign(low)
-            self._ranges["max_var"].assign(high)
+            self._ranges["min_var"].assign(np.min(lows, axis=0))
+            self._ranges["max_var"].assign(np.max(highs, axis=0))
         self._observed.clear()
 
     def widen_empty_range(self) -> None:

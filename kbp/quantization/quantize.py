@@ -7,7 +7,7 @@ import keras
 
 from kbp import graph, sparsity
 from kbp._utils.arguments import check_integer
-from kbp.quantization.calibrate import calibrate, fake_quantizers, take
+from kbp.quantization.calibrate import fake_quantizers, observe, take
 from kbp.quantization.config import QuantizeConfig
 from kbp.quantization.equalize import equalized
 from kbp.quantization.lowering.lower import lower
@@ -24,7 +24,7 @@ def quantize_aware(
     model: keras.Model,
     calibration_data: Any = None,
     *,
-    calibration_batches: int = 8,
+    calibration_examples: int = 256,
     skip: Sequence[str | type | Callable[..., Any]] = (),
     configs: Mapping[str | type, QuantizeConfig] | None = None,
     round_biases: bool = True,
@@ -48,9 +48,9 @@ def quantize_aware(
             example each. Without it, the ranges are TFMOT's: of inputs empty
             until the first training step, of activations [-6, 6], which takes
             about a thousand steps of training to forget.
-        calibration_batches: batches to take from `calibration_data`; from
-            arrays and single examples, 32 examples each, from arrays spread
-            evenly.
+        calibration_examples: how many examples to take, of arrays spread
+            evenly, else the first ones. The ranges are those of all of them,
+            in whatever batches they come.
         skip: names or classes of layers, or functions of `keras.ops`, to
             leave in float; what goes in and what comes out is rounded. With
             `ATTENTION_OPS`, an attention's products stay in float, which LiteRT
@@ -85,7 +85,7 @@ def quantize_aware(
         Jacob et al., Quantization and Training of Neural Networks for Efficient
         Integer-Arithmetic-Only Inference, 2018.
     """
-    check_integer(calibration_batches=calibration_batches)
+    check_integer(calibration_examples=calibration_examples)
     if any(True for _ in sparsity.masked_layers(model)):
         model = sparsity.fix_masks(model)
     model = graph.flatten(model)
@@ -98,7 +98,7 @@ def quantize_aware(
             rules.check(node)
     batches: list[Any] = []
     if calibration_data is not None:
-        batches = take(model, calibration_data, calibration_batches)
+        batches = take(model, calibration_data, calibration_examples)
     if equalize:
         lowered = equalized(lowered, policy, batches)
     quantized = graph.replace_layers(
@@ -107,8 +107,7 @@ def quantize_aware(
         call=Placement(graph.nodes(lowered), policy, round_biases),
     )
     if batches:
-        inputs = [(batch,) for batch in batches]
-        calibrate(quantized, inputs, batches=len(batches))
+        observe(quantized, batches)
     return quantized
 
 

@@ -79,7 +79,7 @@ class QuantizationRecipe:
     enabled: bool = True
     epochs: int = number(2, 0)
     learning_rate: float = number(1e-4, above=0)
-    calibration_batches: int = number(8, 1)
+    calibration_examples: int = number(256, 1)
     skip: tuple[str, ...] = ()
     float_attention: bool = False
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from kbp import data, losses, models
 from kbp._utils.config import check_unused, choice, number
@@ -231,12 +230,6 @@ class Forecasting(Task):
 
     def warnings(self) -> list[str]:
         return []  # windows share rows, and the splits are apart in time
-
-    def calibration_batches(self) -> tf.data.Dataset:
-        # Of all times, not the first ones.
-        return data.training_batches(
-            self.splits.train, self.batch_size, seed=self.recipe.training.seed
-        )
 
     def describe(self) -> str:
         counts = self.splits.counts.items()

@@ -238,8 +238,14 @@ class Task(ABC):
         return batches.map(self.lay_out)
 
     def calibration_batches(self) -> tf.data.Dataset:
-        """Return training batches that show what ranges there are."""
-        return self.batches("train")
+        """Return training batches that show what ranges there are.
+
+        They are unchanged, and in no order: not of the first class alone, nor
+        of the first month.
+        """
+        seed = self.recipe.training.seed
+        batches = data.sample_batches(self.splits.train, self.batch_size, seed)
+        return batches.map(self.lay_out)
 
     def describe(self) -> str:
         """Say how many examples there are."""

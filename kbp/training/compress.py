@@ -291,7 +291,7 @@ def _rehearse(model: keras.Model, splits: FeedSplits, recipe: Recipe) -> None:
     rounded = quantization.quantize_aware(
         model,
         examples,
-        calibration_batches=1,
+        calibration_examples=32,
         skip=recipe.quantization.skip,
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -210,7 +210,7 @@ class Pipeline:
         return quantization.quantize_aware(
             trained,
             self.task.calibration_batches(),
-            calibration_batches=section.calibration_batches,
+            calibration_examples=section.calibration_examples,
             skip=(
                 *section.skip,
                 *(

@@ -30,7 +30,7 @@ SMALL = {
         "patch_size": 24,
     },
     "training": {"epochs": 4, "batch_size": 16},
-    "quantization": {"epochs": 1, "calibration_batches": 8},
+    "quantization": {"epochs": 1, "calibration_examples": 256},
     "export": {"benchmark_rounds": 1},
 }
 LOAD = {

@@ -230,10 +230,11 @@ class Trainer:
         return result
 
     def _export(self, trial, model):
-        count = self.protocol.calibration_batches
-        batches = self.images.batches(self.protocol.batch_size, seed=trial.seed)
+        size = self.protocol.batch_size
+        count = self.protocol.calibration_batches * size
+        batches = self.images.batches(size, seed=trial.seed)
         quantized = quantization.quantize_aware(
-            model, batches, calibration_batches=count
+            model, batches, calibration_examples=count
         )
         files: dict[str, dict[str, Any]] = {}
         for dtype, exported in (("float32", model), ("int8", quantized)):

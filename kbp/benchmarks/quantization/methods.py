@@ -120,7 +120,7 @@ def kbp_qat(
     quantized = quantize_aware(
         job.model if model is None else model,
         job.calibration,
-        calibration_batches=len(job.calibration),
+        calibration_examples=sum(map(len, job.calibration)),
         skip=list(skip),
     )
     if train:

@@ -211,7 +211,7 @@ class Trainer:
         quantized = quantize_aware(
             model,
             np.split(images, len(images)),
-            calibration_batches=len(images),
+            calibration_examples=len(images),
         )
         files = {}
         for dtype, exported in (("float32", model), ("int8", quantized)):

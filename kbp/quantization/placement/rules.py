@@ -42,10 +42,21 @@ def takes_units(operation: keras.Operation) -> bool:
 
 
 def kind(node: Node) -> str:
-    """Return the kind of the `FakeQuantize` that rounds a result."""
+    """Return the kind of the `FakeQuantize` that rounds a result.
+
+    What a model answers is never cut off: a moving average of batches' ranges
+    would lose the greatest values, which a regression is about.
+    """
     beside = (node, *node.consumers)
     whole = any(traits_of(other.operation).whole_range for other in beside)
-    return "input" if whole else "tensor"
+    return "input" if whole or is_answer(node) else "tensor"
+
+
+def is_answer(node: Node) -> bool:
+    """Say whether a result is an output of the model, perhaps moved first."""
+    return node.is_output or any(
+        copies(other.operation) and is_answer(other) for other in node.consumers
+    )
 
 
 def is_linear(operation: keras.Operation) -> bool:

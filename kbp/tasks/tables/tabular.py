@@ -4,7 +4,6 @@ from functools import cached_property
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from kbp import graph
 from kbp._utils.run_files import COLUMNS
@@ -73,10 +72,6 @@ class Tabular(Task):
 
     def files(self) -> dict[str, str]:
         return {COLUMNS: self.splits.columns.to_json()}
-
-    def calibration_batches(self) -> tf.data.Dataset:
-        # Rows are small, and a range must hold those far out too.
-        return self.batches("train", 256)
 
     def describe(self) -> str:
         columns, filled = self.splits.columns, self.splits.filled
