@@ -14,7 +14,7 @@ from kbp._utils.arguments import check_integer, check_one_of
 from kbp._utils.files import write_atomically
 from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.interpreter import allocate
-from kbp.quantization import FloatGate, One, fake_quantizers
+from kbp.quantization import FakeQuantize, FloatGate, One, fake_quantizers
 from kbp.quantization.placement.rules import takes_units
 
 DTYPES = ("float32", "float16", "int8")
@@ -155,6 +155,9 @@ def _prepared(model: keras.Model) -> keras.Model:
     def named(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         if graph.traits_of(operation).training_only:
             return args[0]  # the converter stumbles over some states of seeds
+        if isinstance(operation, FakeQuantize):
+            for word in ("halves", "product_scale"):
+                kwargs.pop(word, None)  # LiteRT's operation does it
         if isinstance(operation, keras.layers.Layer):
             return operation(*args, **kwargs)
         tensors = graph.tensors_of((args, kwargs))

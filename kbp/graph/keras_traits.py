@@ -38,7 +38,7 @@ _ACTIVATIONS = {
 
 def enlargement(operation: keras.Operation) -> Mapping[str, Any]:
     """Return how an operation rounds what it enlarges."""
-    roundings = {"nearest": "copied", "bilinear": "averaged"}
+    roundings = {"nearest": "copied", "bilinear": "interpolated"}
     return {"rounding": roundings.get(operation.interpolation)}
 
 

@@ -76,7 +76,7 @@ ROWS: dict[str, LayerTraits] = {
         rounding="joined", problem=limits.of_arithmetic, channels="joined"
     ),
     "Matmul": LayerTraits(
-        rounding="computed",
+        rounding="multiplied",
         open_range=True,
         float_by_one_input=True,
         channels="matmul",

@@ -16,7 +16,10 @@ from kbp.graph.nodes import Node
 from kbp.layers.transforms.dtm import GRANULARITIES
 
 KERNEL_QUANTIZERS = ("kernel", "channel", "depthwise")
-ROUNDINGS = ("computed", "copied", "averaged", "joined", "float")
+ROUNDINGS = (
+    *("computed", "multiplied", "copied", "averaged", "interpolated"),
+    *("joined", "float"),
+)
 BATCH_NORMS = ("converter", "lowering")
 CHANNEL_RULES = (
     *("activation", "batch_norm", "channel_scale", "concatenate", "depthwise"),
@@ -31,13 +34,16 @@ Kind = TypeVar("Kind", bound="type[keras.Operation] | str")
 class LayerTraits:
     """What holds of all layers of a class, or of an operation.
 
-    | rounding     | LiteRT's integer result                                  |
-    | ------------ | -------------------------------------------------------- |
-    | `"computed"` | has new values, rounded once to a range of their own     |
-    | `"copied"`   | has the input's values, so its scale                     |
-    | `"averaged"` | has new values, rounded to the input's scale             |
-    | `"joined"`   | has values of all inputs, which it gives one scale       |
-    | `"float"`    | is none: the layer takes or gives the data's own units   |
+    | rounding         | LiteRT's integer result                              |
+    | ---------------- | ---------------------------------------------------- |
+    | `"computed"`     | has new values, rounded once to a range of their own |
+    | `"multiplied"`   | the same of a product of two tensors, rounded twice  |
+    | `"copied"`       | has the input's values, so its scale                 |
+    | `"averaged"`     | has means of the input's values, in its scale;       |
+    |                  | halves are rounded away from the integer zero        |
+    | `"interpolated"` | has new values in the input's scale; halves go up    |
+    | `"joined"`       | has values of all inputs, which it gives one scale   |
+    | `"float"`        | is none: the layer takes or gives the data's units   |
 
     Args:
         kernel: attribute that holds the table of weights. A bias, if there is

@@ -1,6 +1,6 @@
 """Fake quantization as a Keras 3 layer, with TFMOT's arithmetic."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,7 +9,7 @@ from keras import ops
 
 from kbp._utils.arguments import check_one_of
 from kbp.layers import KernelTransform
-from kbp.quantization import tfmot
+from kbp.quantization import integer_rounding, tfmot
 
 KINDS = ("input", "tensor", "kernel", "channel", "depthwise", "fixed")
 LEAST_RANGE = 1e-3
@@ -47,6 +47,11 @@ class FakeQuantize(KernelTransform):
         training: bool.
         update_range: bool, whether this tensor moves the range in training. A
             second tensor may be rounded to the range of a first.
+        beside: tensors whose values move the range too.
+        halves: `"up"` or `"away"`, where the tensor's halves are rounded to,
+            see `kbp.quantization.integer_rounding.halves`.
+        product_scale: tensor `()`, round as LiteRT does an integer product of
+            this scale, see `kbp.quantization.integer_rounding.twice`.
         return_scale: bool, return the scale, the step between two values.
 
     Returns:
@@ -166,6 +171,9 @@ class FakeQuantize(KernelTransform):
         inputs: Tensor,
         training: bool = False,
         update_range: bool = True,
+        beside: Sequence[Tensor] = (),
+        halves: str | None = None,
+        product_scale: Tensor | None = None,
         return_scale: bool = False,
     ) -> keras.KerasTensor:
         if return_scale:
@@ -177,6 +185,9 @@ class FakeQuantize(KernelTransform):
         inputs: Tensor,
         training: bool = False,
         update_range: bool = True,
+        beside: Sequence[Tensor] = (),
+        halves: str | None = None,
+        product_scale: Tensor | None = None,
         return_scale: bool = False,
     ) -> Tensor:
         if return_scale:
@@ -186,16 +197,37 @@ class FakeQuantize(KernelTransform):
             view = ops.reshape(view, self._view(inputs.shape))
         if self.observing:
             if update_range:
-                self._observed.append(self._measure(view))
+                self._observed += map(self._measure, (view, *beside))
             return inputs
+        if halves:
+            view = integer_rounding.halves(
+                view, self.scale(), self._zero(), halves
+            )
+        if product_scale is not None:
+            view = integer_rounding.twice(view, self.scale(), product_scale)
+        moves = bool(training and update_range and self.trainable)
+        if moves and beside:
+            ends = [f(x) for x in beside for f in (ops.min, ops.max)]
+            view = ops.concatenate(
+                [ops.reshape(view, (-1,)), ops.cast(ops.stack(ends), "float32")]
+            )
         outputs = self.quantizer(
             view,
-            training=bool(training and update_range and self.trainable),
+            training=moves,
             weights={key: v.value for key, v in self._ranges.items()},
         )
-        if self.kind == "depthwise":
+        if moves and beside:
+            outputs = outputs[: -len(ends)]
+        if self.kind == "depthwise" or (moves and beside):
             outputs = ops.reshape(outputs, inputs.shape)
         return ops.cast(outputs, inputs.dtype)
+
+    def _zero(self) -> Tensor:
+        """Return the signed integer that stands for zero."""
+        low = self._ranges["min_var"] if self._ranges else self.minimum
+        scale = self.scale()
+        step = ops.where(scale > 0, scale, 1.0)
+        return ops.clip(ops.floor(0.5 - low / step), 0, 255) - 128
 
     def _measure(self, inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return the range that one tensor asks for; it contains zero."""

@@ -1,5 +1,6 @@
 """Placing quantizers where LiteRT rounds."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -8,10 +9,11 @@ from kbp import graph
 from kbp.quantization.bias import GridNormalization, QuantizedLayer
 from kbp.quantization.fake_quantize import FakeQuantize
 from kbp.quantization.float_gate import FloatGate, One
-from kbp.quantization.placement import rules
+from kbp.quantization.placement import rules, scales
 from kbp.quantization.policy import QuantizationPolicy
 
 Tensor = Any  # symbolic
+_HALVES = {"averaged": "away", "interpolated": "up"}
 
 
 class Placement:
@@ -31,6 +33,7 @@ class Placement:
         round_biases: bool,
     ) -> None:
         self.nodes = iter(nodes)  # in the order in which layers are called
+        self.scales = scales.shared(nodes, policy)
         self.policy = policy
         self.round_biases = round_biases
         self.bias_scales: dict[int, keras.KerasTensor] = {}
@@ -46,8 +49,9 @@ class Placement:
         node = next(self.nodes)
         operation = node.operation
         if not rules.takes_units(operation):
+            given = iter(node.inputs)
             args, kwargs = keras.tree.map_structure(
-                self.round_input, (args, kwargs)
+                lambda x: self.round_input(x, given), (args, kwargs)
             )
         if self.policy.skips(operation):
             args, kwargs = self.in_float(operation, args, kwargs)
@@ -65,14 +69,31 @@ class Placement:
         fixed = graph.traits_of(operation).fixed_range
         if fixed:
             return self.round_fixed(node, outputs, *fixed)
-        (inputs, *_) = graph.tensors_of((args, kwargs))
-        rounded = id(inputs) in self.rounders
+        inputs = graph.tensors_of((args, kwargs))
+        arithmetic = self.arithmetic(operation, inputs)
         again = rules.averages(operation) or rules.parts_for_average(node)
-        if again and rounded:
-            return self.round_as_input(inputs, outputs)
+        if again and id(inputs[0]) in self.rounders:
+            return self.round_as_input(inputs[0], outputs, arithmetic)
         if rules.copies(operation):
-            return self.keep_rounder(inputs, outputs)
-        return outputs if self.is_left_open(node) else self.round(node, outputs)
+            return self.keep_rounder(inputs[0], outputs)
+        if self.is_left_open(node):
+            return outputs
+        return self.round(node, outputs, arithmetic)
+
+    def arithmetic(
+        self, operation: keras.Operation, inputs: list[Tensor]
+    ) -> dict[str, Any]:
+        """Return how LiteRT rounds an operation's result, if not plainly."""
+        rounding = graph.traits_of(operation).rounding
+        if rounding in _HALVES:
+            return {"halves": _HALVES[rounding]}
+        rounded = [x for x in inputs if id(x) in self.rounders]
+        if rounding == "multiplied" and len(rounded) == 2:
+            first, second = (
+                self.rounders[id(x)](x, return_scale=True) for x in rounded
+            )
+            return {"product_scale": first * second}
+        return {}
 
     def call_on_grid(
         self, layer: QuantizedLayer, node: graph.Node, inputs: Tensor
@@ -105,18 +126,27 @@ class Placement:
             and not self.policy.skips(node.successor.operation)
         )
 
-    def round_input(self, x: Any) -> Any:
-        """Round a tensor if it is an input of the model, once for all uses."""
-        if not _is_float(x):
+    def round_input(self, x: Any, given: Iterator[Tensor]) -> Any:
+        """Round a tensor if it is an input of the model, once for all uses.
+
+        Args:
+            x: an argument of a layer of the new model.
+            given: the tensors among the arguments in the old one.
+        """
+        if not isinstance(x, keras.KerasTensor):
             return x
-        if _is_model_input(x):
-            if id(x) not in self.rounded_inputs:
-                layer = FakeQuantize(
-                    "input", name=self.unique(f"{x.name}_quant")
-                )
-                self.rounded_inputs[id(x)] = self.apply(layer, x)
-            return self.rounded_inputs[id(x)]
-        return x
+        old = next(given)
+        if not rules.is_model_input(x) or not _is_float(x):
+            return x
+        if id(x) not in self.rounded_inputs:
+            name = self.unique(f"{x.name}_quant")
+            scale = self.scales.get(id(old))
+            self.rounded_inputs[id(x)] = (
+                self.round_as_joined(scale, name, x, last=False)
+                if scale
+                else self.apply(FakeQuantize("input", name=name), x)
+            )
+        return self.rounded_inputs[id(x)]
 
     def in_float(
         self,
@@ -132,7 +162,7 @@ class Placement:
         ranged = [
             x
             for x in tensors
-            if id(x) not in self.floats and not _is_model_input(x)
+            if id(x) not in self.floats and not rules.is_model_input(x)
         ]
         if graph.traits_of(operation).float_by_one_input:
             ranged = ranged[:1] if len(ranged) == len(tensors) else []
@@ -147,9 +177,37 @@ class Placement:
             lambda x: gated.get(id(x), x), (args, kwargs)
         )
 
-    def round(self, node: graph.Node, outputs: Tensor) -> Tensor:
+    def round(
+        self, node: graph.Node, outputs: Tensor, arithmetic: dict[str, Any]
+    ) -> Tensor:
         name = self.unique(f"{node.operation.name}_quant")
-        return self.apply(FakeQuantize(rules.kind(node), name=name), outputs)
+        scale = self.scales.get(id(node.outputs[0]))
+        if scale is None:
+            layer = FakeQuantize(rules.kind(node), name=name)
+            return self.apply(layer, outputs, **arithmetic)
+        last = scale.last is node
+        return self.round_as_joined(scale, name, outputs, last, **arithmetic)
+
+    def round_as_joined(
+        self,
+        scale: scales.Scale,
+        name: str,
+        x: Tensor,
+        last: bool,
+        **arithmetic: Any,
+    ) -> Tensor:
+        """Round one of the tensors that share a scale.
+
+        The last one moves the range, by the values of all of them.
+        """
+        if scale.rounder is None:
+            scale.rounder = FakeQuantize(scale.kind, name=name)
+        if last:
+            return self.apply(
+                scale.rounder, x, beside=scale.unrounded, **arithmetic
+            )
+        scale.unrounded.append(x)
+        return self.apply(scale.rounder, x, update_range=False, **arithmetic)
 
     def round_fixed(
         self, node: graph.Node, outputs: Tensor, low: float, high: float
@@ -200,21 +258,17 @@ class Placement:
             self.rounders[id(outputs)] = self.rounders[id(inputs)]
         return outputs
 
-    def round_as_input(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+    def round_as_input(
+        self, inputs: Tensor, outputs: Tensor, arithmetic: dict[str, Any]
+    ) -> Tensor:
         """Round to the range of the input, and leave that as it is."""
         rounder = self.rounders[id(inputs)]
-        outputs = rounder(outputs, update_range=False)
+        return self.apply(rounder, outputs, update_range=False, **arithmetic)
+
+    def apply(self, rounder: FakeQuantize, x: Tensor, **options: Any) -> Tensor:
+        outputs = rounder(x, **options)
         self.rounders[id(outputs)] = rounder
         return outputs
-
-    def apply(self, layer: FakeQuantize, inputs: Tensor) -> Tensor:
-        outputs = layer(inputs)
-        self.rounders[id(outputs)] = layer
-        return outputs
-
-
-def _is_model_input(x: Tensor) -> bool:
-    return isinstance(x._keras_history.operation, keras.layers.InputLayer)
 
 
 def _is_float(x: object) -> bool:

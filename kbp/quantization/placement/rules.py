@@ -16,6 +16,11 @@ from kbp.graph import Node, traits_of
 layers = keras.layers
 
 
+def is_model_input(x: keras.KerasTensor) -> bool:
+    """Say whether a tensor is an input of its model."""
+    return isinstance(x._keras_history.operation, layers.InputLayer)
+
+
 def copies(operation: keras.Operation) -> bool:
     """Say whether a result has the values of the input, so its scale."""
     return traits_of(operation).rounding == "copied"
@@ -23,7 +28,7 @@ def copies(operation: keras.Operation) -> bool:
 
 def averages(operation: keras.Operation) -> bool:
     """Say whether a result has new values, but the scale of the input."""
-    return traits_of(operation).rounding == "averaged"
+    return traits_of(operation).rounding in ("averaged", "interpolated")
 
 
 def is_same_scale(operation: keras.Operation) -> bool:
