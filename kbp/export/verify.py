@@ -23,12 +23,13 @@ class Verification:
         mean: mean absolute difference, in units.
         within_one: share of the outputs that differ by at most one unit (for
             floats: by 1e-3 of the largest output).
+        exact: share of the outputs that are the same.
         metrics: by the name of each metric, its values for the Keras model
             and for the file.
 
     Example:
     >>> import kbp
-    >>> kbp.export.Verification(10, "LSB", 1.0, 0.1, 1.0).within_one
+    >>> kbp.export.Verification(10, "LSB", 1.0, 0.1, 1.0, 0.9).within_one
     1.0
     """
 
@@ -37,6 +38,7 @@ class Verification:
     maximum: float
     mean: float
     within_one: float
+    exact: float
     metrics: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
@@ -156,6 +158,7 @@ def _verification(
         maximum=float(every.max()),
         mean=float(every.mean()),
         within_one=float(near / every.size),
+        exact=float(np.mean(every == 0)),
         metrics=metrics,
     )
 
