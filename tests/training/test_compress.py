@@ -1,9 +1,11 @@
 """A person's own model and data, on the whole road by one call."""
 
 import io
+import random
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from keras import layers
@@ -11,6 +13,10 @@ from rich.console import Console
 from sklearn.datasets import load_digits
 
 import kbp
+from kbp._utils.random_state import kept_random_state
+from kbp.data.feeds import feed
+from kbp.errors import UserError
+from kbp.tasks import own_model
 
 IMAGES, LABELS = load_digits(return_X_y=True)
 IMAGES = (IMAGES.reshape(-1, 8, 8, 1) / 16).astype("float32")
@@ -243,6 +249,78 @@ def test_wrong_arguments_leave_nothing(
     with pytest.raises(ValueError, match=message):
         compress(trained, *data, workdir=tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
+
+
+def wrong_product(y_true, y_pred):
+    return keras.ops.matmul(y_pred, y_pred)
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "message"),
+    [
+        ("one", np.eye(10)[LABELS[:640]], r"\(640, 10\).*y\.argmax"),
+        ("one", LABELS[:640].astype(str), "must have numbers as targets"),
+        ("one", [*map(str, LABELS[:640])], "must have numbers as targets"),
+        ("one", {"digit": LABELS[:640]}, "targets for digit; .* are last"),
+        ("one", None, "training data hold no targets"),
+        # One of the last examples, which no first batch holds.
+        ("one", np.where(np.arange(640) == 639, 10, 0), "10 in example 639"),
+        (wrong_product, LABELS[:640], r"\(batch, 1\).*cannot|cannot.*shape"),
+    ],
+)
+@pytest.mark.parametrize("quantize", [True, False])
+def test_wrong_targets_leave_nothing(
+    trained, tmp_path, loss, targets, message, quantize
+):
+    options = {} if loss == "one" else {"loss": loss}
+    with pytest.raises(ValueError, match=message) as raised:
+        compress(
+            trained,
+            (TRAIN[0], targets),
+            workdir=tmp_path / "run",
+            quantize=quantize,
+            **options,
+        )
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_no_step_takes_leave_nothing(trained, tmp_path):
+    weights = np.ones((640, 3))
+    with pytest.raises(UserError, match=r"\(batch, 3\), for .* Incompatible"):
+        compress(trained, (*TRAIN, weights), workdir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_rehearsal_changes_neither_the_model_nor_what_is_random(trained):
+    def state():
+        values = [*trained.variables, *trained.optimizer.variables]
+        return [np.array(x) for x in values]
+
+    before = state()
+    random.seed(1)
+    np.random.seed(1)
+    shapes = {"image": (8, 8, 1)}
+    with kept_random_state():
+        own_model.try_step(
+            trained,
+            feed(TRAIN, shapes, "The data"),
+            {"loss": trained.loss, "metrics": [share_right]},
+        )
+    drawn = random.random(), np.random.random()
+    random.seed(1)
+    np.random.seed(1)
+    assert drawn == (random.random(), np.random.random())
+    for old, new in zip(before, state(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize(
+    "labels", [LABELS[:640].tolist(), pd.Series(LABELS[:640], range(7, 647))]
+)
+def test_lists_and_series_of_labels_are_arrays(labels):
+    held = feed((TRAIN[0], labels), {"image": (8, 8, 1)}, "The data")
+    np.testing.assert_array_equal(held.arrays.targets[:, 0], LABELS[:640])
 
 
 @pytest.mark.parametrize("name", ["in", "self", "two words"])
