@@ -27,7 +27,7 @@ from kbp.tasks.own_model import OwnModel, try_step
 from kbp.training import checkpoint
 from kbp.training.identity import identity
 from kbp.training.runs import run_task
-from kbp.training.workdir import read_run
+from kbp.training.workdir import read_run, resumable
 
 
 class Compressed:
@@ -227,15 +227,16 @@ def compress(
         }
     )
     folder = Path(workdir or Path("runs") / model.name)
-    if read_run(folder) is None:
-        _rehearse(model, splits, recipe, compiled)
-    run_task(
-        recipe,
-        partial(OwnModel, recipe, splits, model, compiled),
-        folder,
-        resume=True,
-        console=console or Console(),
-    )
+    with resumable(folder, resume=True):
+        if read_run(folder) is None:
+            _rehearse(model, splits, recipe, compiled)
+        run_task(
+            recipe,
+            partial(OwnModel, recipe, splits, model, compiled),
+            folder,
+            resume=True,
+            console=console or Console(),
+        )
     return Compressed(folder)
 
 

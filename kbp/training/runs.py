@@ -14,7 +14,7 @@ from kbp.reports.stage import Stage
 from kbp.tasks import Task, make_task
 from kbp.training import distribution
 from kbp.training.pipeline import Pipeline
-from kbp.training.workdir import WorkDir
+from kbp.training.workdir import WorkDir, resumable
 
 
 def run(
@@ -62,13 +62,14 @@ def run(
     >>> [stage.name for stage in stages][-2:]
     ['float32 .tflite', 'int8 .tflite']
     """
-    return run_task(
-        recipe,
-        partial(make_task, recipe, data_dir),
-        workdir,
-        resume=resume,
-        console=console or Console(),
-    )
+    with resumable(workdir, resume=resume):
+        return run_task(
+            recipe,
+            partial(make_task, recipe, data_dir),
+            workdir,
+            resume=resume,
+            console=console or Console(),
+        )
 
 
 def run_task(

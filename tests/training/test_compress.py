@@ -120,7 +120,7 @@ def test_a_stopped_call_ends_as_if_it_had_not_been(trained, tmp_path):
             return [*own(self, *arguments), Once()]
 
         patch.setattr(kbp.training.trainer.Trainer, "callbacks", callbacks)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match="the same `workdir=`, to"):
             compress(model, TRAIN, workdir=tmp_path / "b", **options)
         resumed = compress(model, TRAIN, workdir=tmp_path / "b", **options)
     assert epochs == [0, 1, 2, 2]
@@ -132,7 +132,7 @@ def test_a_stopped_call_ends_as_if_it_had_not_been(trained, tmp_path):
     # Finished, the call shows the results and trains no more.
     again = compress(model, TRAIN, workdir=tmp_path / "b", **options)
     assert again.stages == resumed.stages
-    with pytest.raises(ValueError, match=r"different: data\.digest"):
+    with pytest.raises(ValueError, match=r"data\.digest.*other `workdir=`"):
         compress(model, TEST, workdir=tmp_path / "b", **options)
 
 
@@ -287,7 +287,7 @@ def test_wrong_targets_leave_nothing(
 
 def test_weights_that_no_step_takes_leave_nothing(trained, tmp_path):
     weights = np.ones((640, 3))
-    with pytest.raises(UserError, match=r"\(batch, 3\), for .* Incompatible"):
+    with pytest.raises(UserError, match=r"\(batch, 3\), for .* raises"):
         compress(trained, (*TRAIN, weights), workdir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
