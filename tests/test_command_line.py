@@ -289,3 +289,21 @@ def test_an_interrupted_run_says_how_to_go_on(call, tmp_path, monkeypatch):
         f"kbp: error: interrupted. {tmp_path}/run: stopped. Call it again with "
         "the same --workdir and --resume, to go on from the last checkpoint.\n"
     )
+
+
+def test_nothing_but_errors_is_on_standard_error(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "some.npy", np.eye(4, dtype="float32"))
+    words = ("-m", "kbp", "export", "model.keras", "small.tflite")
+    made = fresh.command(
+        *(*words, "--calibrate", "some.npy"),
+        cwd=tmp_path,
+        TF_CPP_MIN_LOG_LEVEL="2",
+    )
+    assert (made.returncode, made.stderr) == (0, "")
+    again = fresh.command(*words, cwd=tmp_path)
+    assert again.returncode == 2
+    assert again.stderr == (
+        "kbp: error: small.tflite: exists. Choose another name.\n"
+    )

@@ -68,6 +68,9 @@ class OwnModel(Task):
     def count_steps(self) -> int:
         return self.splits.train.steps(self.batch_size)
 
+    def given(self) -> keras.Model:
+        return self.model
+
     def build(self) -> keras.Model:
         return graph.replace_layers(self.model, graph.clone_layer)
 

@@ -95,6 +95,7 @@ class Compressed:
     def __str__(self) -> str:
         console = Console(file=io.StringIO(), width=100)
         console.print(report.result_table(self.stages, self.run))
+        console.print()
         console.print(report.facts(self.run))
         return console.file.getvalue()  # type: ignore[attr-defined]
 

@@ -77,6 +77,13 @@ def test_a_pruned_int8_file_is_judged_by_ones_own_metric(trained, tmp_path):
     for old, new in zip(before, trained.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)  # left as it is
     first, *_, whole, small = result.stages
+    assert first.name == "as given"
+    outputs = trained.predict(TEST[0], verbose=0).argmax(axis=-1)
+    assert first.score == pytest.approx(np.mean(outputs == TEST[1]))
+    assert first.parameters == trained.count_params()
+    assert first.parameters == result.stages[1].parameters  # no gates
+    assert 4 * first.parameters < first.file_size < 50_000 * 4
+    assert "Pruning removed " in str(result)
     assert small.parameters < 0.7 * first.parameters
     outputs = kbp.export.Runner(result.paths["int8"]).predict(TEST[0])
     right = np.mean(outputs.argmax(axis=-1) == TEST[1])
@@ -91,7 +98,7 @@ def test_a_pruned_int8_file_is_judged_by_ones_own_metric(trained, tmp_path):
     assert "loss" in report
     predicted = result.model.predict(TEST[0], verbose=0).argmax(axis=-1)
     assert np.mean(predicted == TEST[1]) == pytest.approx(
-        result.stages[1].score
+        result.stages[2].score
     )
     check = kbp.export.verify(
         result.quantized_model, result.paths["int8"], TEST
@@ -208,6 +215,14 @@ def test_several_inputs_and_outputs_are_compressed(tmp_path):
     assert result.stages[-1].score > 0.5  # by chance 0.1
 
 
+def test_only_what_was_done_has_a_row(trained, tmp_path):
+    result = compress(trained, TRAIN, workdir=tmp_path / "run")
+    assert [stage.name for stage in result.stages] == [
+        *("as given", "quantization-aware", "float32 .tflite", "int8 .tflite")
+    ]
+    assert "kernel weights" not in str(result)
+
+
 def test_without_quantization_there_is_a_float_file(trained, tmp_path):
     result = compress(
         trained,
@@ -219,7 +234,7 @@ def test_without_quantization_there_is_a_float_file(trained, tmp_path):
     )
     assert "int8" not in result.paths
     assert [stage.name for stage in result.stages] == [
-        *("trained", "pruned", "float32 .tflite")
+        *("as given", "trained", "pruned", "float32 .tflite")
     ]
     assert "float32 file: " in str(result)
 
