@@ -65,14 +65,13 @@ def test_80_columns_cut_neither_heading_nor_value(metric):
     text = shown(report.result_table(STAGES, {**run(), "metric": metric}))
     assert "…" not in text
     assert all(len(line) <= 80 for line in text.splitlines())
+    lines = [" ".join(line.split()) for line in text.splitlines()]
     for stage in STAGES:
-        (line,) = (x for x in text.splitlines() if x.startswith(stage.name))
-        for cell in stage.cells(metric):
-            assert cell in line
-    head = text.split("─")[0].splitlines()
-    columns = "".join("".join(line[18:].split()) for line in head[1:])
-    letters = "".join(Stage.headings(metric)[1:]).replace(" ", "")
-    assert sorted(columns) == sorted(letters)
+        cells = " ".join(stage.cells(metric)[1:])
+        assert any(line.endswith(cells) for line in lines)
+    _, *head = text.split("─")[0].splitlines()
+    letters = "".join(Stage.headings(metric)).replace(" ", "")
+    assert sorted("".join("".join(head).split())) == sorted(letters)
 
 
 def test_names_in_square_brackets_stay_in_tables():

@@ -91,7 +91,7 @@ def test_a_pruned_int8_file_is_judged_by_ones_own_metric(trained, tmp_path):
     assert right > 0.75
     assert small.score > whole.score - 0.02  # six of 297 digits
     assert result.run["metric"] == "share_right"
-    assert "share_right" in str(result)
+    assert "<th>share_right</th>" in result._repr_html_()
     assert "<td>int8 .tflite</td>" in result._repr_html_()
     report = result.paths["report"].read_text()
     assert "<h1>mine on arrays</h1>" in report
