@@ -209,9 +209,10 @@ def _pruned(run: dict[str, Any]) -> str:
         return said
     before, after = run["channels"]
     sizes = {stage["name"]: stage["parameters"] for stage in run["stages"]}
+    whole, *_ = sizes.values()
     removed = (
         f"Pruning removed {before - after:,} of {before:,} channels: "
-        f"{sizes['trained']:,} parameters -> {sizes['pruned']:,}. "
+        f"{whole:,} parameters -> {sizes['pruned']:,}. "
     )
     left = f"{run['left_out']} " if run["left_out"] else ""
     more = f"Of the kernel weights left, {zeros:.1%} are zero. "
