@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -62,8 +63,8 @@ def main(
         return _say(program, error, WORKER_LOST)
     except (UserError, OSError) as error:
         return _say(program, error, 2)
-    except KeyboardInterrupt:
-        return _say(program, "interrupted", 130)
+    except KeyboardInterrupt as error:
+        return _say(program, f"interrupted. {error}", 130)
     return 0
 
 
@@ -110,9 +111,18 @@ def _always(options):
 
 
 def _say(program, error, status):
-    message = " ".join(str(error).split())
+    message = " ".join(_as_options(str(error)).split())
     print(f"{program}: error: {message}", file=sys.stderr)
     return status
+
+
+def _as_options(message):
+    """Name the options of commands where the library names its arguments."""
+    return re.sub(
+        r"`(\w+)=(?:True)?`",
+        lambda found: f"--{found[1].replace('_', '-')}",
+        message,
+    )
 
 
 if __name__ == "__main__":

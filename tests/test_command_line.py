@@ -3,14 +3,16 @@
 import json
 
 import fresh
+import keras
 import numpy as np
 import pytest
 import quick
 from PIL import Image
 
-from kbp import zoo
+from kbp import training, zoo
 from kbp.__main__ import COMMANDS, main
 from kbp.errors import UserError
+from kbp.recipes import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +247,63 @@ def test_benchmark_names_what_there_is(call):
     status, _, err = call("benchmark", "none.tflite")
     assert status == 2
     assert "none.tflite: no such file" in err
+
+
+def own_metric(y_true, y_pred):
+    return keras.ops.mean(keras.ops.abs(y_true - y_pred))
+
+
+def test_a_file_compiled_with_ones_own_metric_is_exported(call, tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.compile("adam", own_metric, metrics=[own_metric])
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "some.npy", np.eye(4, dtype="float32"))
+    out = tmp_path / "small.tflite"
+    status, printed, err = call(
+        *("export", tmp_path / "model.keras", out),
+        *("--calibrate", tmp_path / "some.npy"),
+    )
+    assert (status, err) == (0, "")
+    assert "0 of them float" in printed
+
+
+def test_a_command_names_options_and_the_library_arguments(call, folder):
+    recipe = Recipe.parse(
+        json.loads((folder / "run.json").read_text())["recipe"]
+    )
+    with pytest.raises(UserError, match=r"`resume=True` .* another `workdir=`"):
+        training.run(recipe, folder)
+    status, _, err = call("train", "--workdir", folder)
+    assert status == 2
+    assert "Give --resume to continue or show it, or another --workdir" in err
+
+
+def test_an_interrupted_run_says_how_to_go_on(call, tmp_path, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.pipeline.Pipeline, "run", interrupted)
+    status, _, err = call("train", "--workdir", tmp_path / "run")
+    assert status == 130
+    assert err == (
+        f"kbp: error: interrupted. {tmp_path}/run: stopped. Call it again with "
+        "the same --workdir and --resume, to go on from the last checkpoint.\n"
+    )
+
+
+def test_nothing_but_errors_is_on_standard_error(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "some.npy", np.eye(4, dtype="float32"))
+    words = ("-m", "kbp", "export", "model.keras", "small.tflite")
+    made = fresh.command(
+        *(*words, "--calibrate", "some.npy"),
+        cwd=tmp_path,
+        TF_CPP_MIN_LOG_LEVEL="2",
+    )
+    assert (made.returncode, made.stderr) == (0, "")
+    again = fresh.command(*words, cwd=tmp_path)
+    assert again.returncode == 2
+    assert again.stderr == (
+        "kbp: error: small.tflite: exists. Choose another name.\n"
+    )

@@ -133,8 +133,16 @@ class _Reader:
             return None
         if self.is_one(batch):
             raise self.wrong(batch.inputs)
+        rest = map(self.as_array, (batch.targets, batch.weights))
+        batch = Batch(batch.inputs, *rest)
         self.check(batch)
         return batch
+
+    def as_array(self, value: Any) -> Any:
+        """Return a list of numbers as an array, all else as it is."""
+        if isinstance(value, list) and not any(map(np.ndim, value[:1])):
+            return np.asarray(value)
+        return value
 
     def is_inputs(self, value: Any) -> bool:
         """Say whether a value is as many arrays as there are inputs."""

@@ -1,18 +1,25 @@
-"""Suppression of what C++ code writes to standard error."""
+"""Suppression of messages on standard error that tell a person nothing."""
 
 import contextlib
+import logging
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def suppress_stderr() -> Iterator[None]:
+def suppress_stderr(lines: str = "") -> Iterator[None]:
     """Hold back standard error within a context; show it after an exception.
 
     No log level stops these messages, because C++ code writes them.
+
+    Args:
+        lines: pattern of the lines to hold back, the others show at the end of
+            the context; by default all.
     """
+    held = re.compile(lines.encode())
     with tempfile.TemporaryFile() as messages:
         sys.stderr.flush()
         stderr = os.dup(2)
@@ -20,9 +27,32 @@ def suppress_stderr() -> Iterator[None]:
         try:
             yield
         except BaseException:
-            messages.seek(0)
-            os.write(stderr, messages.read())
+            held = re.compile(b"(?!)")  # none
             raise
         finally:
             os.dup2(stderr, 2)
+            messages.seek(0)
+            for line in messages:
+                if not held.match(line):
+                    os.write(stderr, line)
             os.close(stderr)
+
+
+@contextlib.contextmanager
+def suppress_records(logger: str, words: str) -> Iterator[None]:
+    """Hold back what a logger of Python's says with some words.
+
+    Args:
+        logger: name of the logger.
+        words: that only such messages have.
+    """
+
+    def keeps(record: logging.LogRecord) -> bool:
+        return words not in record.getMessage()
+
+    named = logging.getLogger(logger)
+    named.addFilter(keeps)
+    try:
+        yield
+    finally:
+        named.removeFilter(keeps)

@@ -119,11 +119,14 @@ def import_tensorflow() -> None:
     """Import TensorFlow without its start-up messages.
 
     They come from C++, before any log level counts, and would hide the one
-    line that says what is wrong. If the import fails, they show.
+    line that says what is wrong. If the import fails, they show, and so does
+    what TensorFlow says of a GPU that is there.
     """
     with suppress_stderr():
         importlib.import_module("keras")
-        importlib.import_module("tensorflow")
+        tensorflow = importlib.import_module("tensorflow")
+        if not any(Path("/dev").glob("nvidia*")):
+            tensorflow.config.list_physical_devices()  # complains once
 
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:

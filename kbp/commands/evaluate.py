@@ -1,5 +1,6 @@
 """`evaluate`: test score of what a run made."""
 
+from rich.markup import escape
 from rich.table import Table
 
 from kbp.commands.common import (
@@ -37,7 +38,7 @@ def add_arguments(parser):
 
 def run(options, console):
     """Run the command."""
-    from kbp.reports.report import as_rich
+    from kbp.reports.report import as_rich, in_lines
     from kbp.tasks import make_task
     from kbp.tasks.scoring import scores
 
@@ -56,11 +57,11 @@ def run(options, console):
     )
     table.add_column("", no_wrap=True)
     for file in files:
-        table.add_column(file.name, justify="right")
+        table.add_column(escape(in_lines(file.name)), justify="right")
     # Tables are those of the last file, the int8 file if there is one.
     found = [scores(x, task, tables=x == files[-1]) for x in files]
     for name in found[0][0]:
-        table.add_row(name, *(values[name] for values, _ in found))
+        table.add_row(escape(name), *(values[name] for values, _ in found))
     console.print(table)
     for heading, own in found[-1][1].items():
         console.print(as_rich(heading, own))

@@ -48,6 +48,10 @@ class Feed(ABC):
     def batches(self, batch_size: int) -> tf.data.Dataset:
         """Return all examples once, in order."""
 
+    @abstractmethod
+    def held(self) -> Batch:
+        """Return the examples that are in memory."""
+
 
 @dataclass(frozen=True)
 class ArrayFeed(Feed):
@@ -87,6 +91,9 @@ class ArrayFeed(Feed):
     def batches(self, batch_size: int) -> tf.data.Dataset:
         return evaluation_batches(self, batch_size)
 
+    def held(self) -> Batch:
+        return self.arrays
+
     def take(self, indices: np.ndarray) -> "ArrayFeed":
         """Return the examples of some indices."""
         return ArrayFeed(self.names, self.arrays.take(indices))
@@ -114,13 +121,16 @@ class StreamFeed(Feed):
             _check_finite(batch, what, self.count)
             for array in keras.tree.flatten(element(batch, tuple(shapes))):
                 self.digest.update(np.ascontiguousarray(array).tobytes())
-            first = batch
+            self.last = batch
             self.count, self.length = self.count + len(batch), self.length + 1
         if not self.count:
             raise ValueError(f"{what} hold no example.")
         self.signature = keras.tree.map_structure(
-            _spec, element(first, tuple(shapes))
+            _spec, element(self.last, tuple(shapes))
         )
+
+    def held(self) -> Batch:
+        return self.last
 
     def read(self) -> Iterator[Batch]:
         """Yield all batches once."""
@@ -178,28 +188,27 @@ def feed(
         )
     if found is None and _is_stream(data, what):
         stream = StreamFeed(data, shapes, what, batch_size)
-        (_, *rest) = stream.signature
-        types = [x.dtype.as_numpy_dtype for x in keras.tree.flatten(rest)]
+        _, *targets = stream.signature
         made: Feed = stream
     else:
         if found is None:
             found = _collected(batches(data, shapes, what), what)
-        targets = [
-            x for x in keras.tree.flatten(found.targets) if x is not None
-        ]
-        types = [np.asarray(x).dtype for x in targets]
         made = ArrayFeed(tuple(shapes), found)
+        _, *targets = element(found, made.names)
         _check_finite(found, what, 0)
-    if not types or not len(made):
+    if not targets or not len(made):
         missing = "targets" if len(made) else "examples"
         raise ValueError(
             f"{what} hold no {missing}: give (inputs, targets), or batches of "
             "them."
         )
-    for kind in map(np.dtype, types):
+    for value in keras.tree.flatten(targets):
+        kind = np.dtype(getattr(value.dtype, "as_numpy_dtype", value.dtype))
         if kind.kind not in "biuf":
             raise ValueError(
-                f"{what} must have numbers as targets. Received: {kind}"
+                f"{what} must have numbers as targets and weights. Received: "
+                f"{kind}. np.unique(y, return_inverse=True)[1] numbers "
+                "classes that are text."
             )
     return made
 
@@ -250,7 +259,10 @@ def _check_finite(batch: Batch, what: str, before: int) -> None:
 
 def _column(value: Any) -> Any:
     """Return numbers as a column, as `fit` gives those of arrays to losses."""
-    return value[:, None] if np.ndim(value) == 1 else value
+    if value is None:
+        return None
+    array = np.asarray(value)  # pandas indexes otherwise
+    return array[:, None] if array.ndim == 1 else array
 
 
 def _spec(value: Any) -> tf.TensorSpec:

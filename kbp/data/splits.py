@@ -106,7 +106,7 @@ def folder_of(
     """
     if data_dir is None:
         raise UserError(
-            f"{title} needs a data directory: give --data-dir or set KBP_DATA "
+            f"{title} needs a data directory: give `data_dir=` or set KBP_DATA "
             f"to the folder that holds {name}/."
         )
     folder = Path(data_dir) / name

@@ -9,6 +9,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from kbp._utils.examples import batches
+from kbp._utils.stderr import suppress_stderr
 
 
 class Runner:
@@ -165,12 +166,13 @@ def allocate(
     """
     kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
     try:
-        interpreter = Interpreter(
-            model_content=content,
-            num_threads=num_threads,
-            experimental_op_resolver_type=kernels,
-        )
-        interpreter.allocate_tensors()
+        with suppress_stderr("INFO: "):
+            interpreter = Interpreter(
+                model_content=content,
+                num_threads=num_threads,
+                experimental_op_resolver_type=kernels,
+            )
+            interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"LiteRT does not run this file: {reason}") from error

@@ -12,6 +12,7 @@ import tensorflow as tf
 from kbp import graph
 from kbp._utils.arguments import check_integer, check_one_of
 from kbp._utils.files import write_atomically
+from kbp._utils.stderr import suppress_records
 from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.interpreter import allocate
 from kbp.quantization import FakeQuantize, FloatGate, One, fake_quantizers
@@ -180,7 +181,8 @@ def _convert(
         return model(structure, training=False)
 
     function = inference.get_concrete_function(*specs)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    with suppress_records("absl", "providing the trackable_obj"):
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     # No representative data set is asked for: the ranges are in the graph.
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if dtype != "float32":

@@ -92,7 +92,9 @@ def open_model(path: Path) -> tuple[_Predict, _Shape, _Shape]:
 
 
 def load_keras(path: Path) -> keras.Model:
-    """Check a `.keras` file and load it in safe mode.
+    """Check a `.keras` file and load it in safe mode, not compiled.
+
+    So the file may have been compiled with a loss or metric of one's own.
 
     Args:
         path: path of the file.
@@ -108,9 +110,9 @@ def load_keras(path: Path) -> keras.Model:
         raise UserError(f"{path}: no such file.")
     if path.suffix != ".keras":
         raise UserError(f"{path}: not a .keras file.")
-    check_keras_file(path)
+    check_keras_file(path, compiled=False)
     try:
-        return keras.saving.load_model(path, safe_mode=True)
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds for a broken file
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{path}: cannot be loaded: {reason}") from error

@@ -59,7 +59,11 @@ OWN = "kbp>"  # registered by kbp, so its code is kbp's whatever the file says
 
 
 def check_keras_file(
-    path: Path, *, most_bytes: int | None = None, entry: bool = False
+    path: Path,
+    *,
+    most_bytes: int | None = None,
+    entry: bool = False,
+    compiled: bool = True,
 ) -> None:
     """Raise a UserError if a file could do more than hold a model.
 
@@ -69,6 +73,8 @@ def check_keras_file(
         entry: whether it may hold what the zoo's entries hold alone, and not
             all that Keras has. Registered layers whose `kbp.graph.LayerTraits`
             call them safe may be in either.
+        compiled: whether the model will be compiled as it was; otherwise its
+            losses and metrics may be anybody's, for they are not made.
 
     Raises:
         UserError: the file is no `.keras` file, or asks for what is not known
@@ -88,6 +94,8 @@ def check_keras_file(
                 raise UserError(f"{path}: unpacks to more than it is.")
             config = json.loads(archive.read("config.json"))
             weights = archive.read("model.weights.h5")
+        if not compiled:
+            config.pop("compile_config", None)
         _check(config, path, _is_of_an_entry if entry else _is_usual)
         _check_weights(weights, path)
     except UserError:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from kbp.tasks import Task
 
 # What `Verification.within_one` counts, by its unit.
 NEAR = {"LSB": "1 LSB", "float": "0.1% of the largest"}
+_FEW_ZEROS = 0.0005  # less reads as 0.0%
+_SLOWER = 0.95  # nearer to 1 is chance
+_SMALL = 0.1  # milliseconds; shorter ones are the interpreter's own
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -54,18 +58,10 @@ pre {{ background: #f8fafc; padding: .8rem; overflow-x: auto; }}
 
 def result_table(stages: Sequence[Stage], run: dict[str, Any]) -> Table:
     """Return the stages of a run as a rich table."""
-    table = Table(
-        title=_title(run["recipe"]),
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
     metric = run["metric"]
-    for heading in Stage.headings(metric):
-        left = heading == "stage"
-        table.add_column(
-            heading, justify="left" if left else "right", no_wrap=True
-        )
+    table = _table(_title(run["recipe"]), Stage.headings(metric))
+    for column in table.columns[1:]:
+        column.no_wrap = True
     for stage in stages:
         table.add_row(*stage.cells(metric))
     return table
@@ -73,18 +69,49 @@ def result_table(stages: Sequence[Stage], run: dict[str, Any]) -> Table:
 
 def as_rich(heading: str, table: ResultTable) -> Table:
     """Return a task's own table as a rich table, its remark below it."""
-    made = Table(
-        title=escape(heading),
-        caption=escape(table.remark) or None,
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for index, name in enumerate(table.headings):
-        made.add_column(escape(name), justify="right" if index else "left")
+    made = _table(heading, table.headings)
+    made.caption = escape(table.remark) or None
     for row in table.rows:  # a column's unit may stand in brackets
         made.add_row(*map(escape, row))
     return made
+
+
+def _table(title: str, headings: Sequence[str]) -> Table:
+    """Return an empty table that 80 columns hold."""
+    table = Table(
+        title=escape(title),
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+        show_edge=False,
+    )
+    for index, name in enumerate(headings):
+        table.add_column(
+            escape(in_lines(name)),
+            justify="right" if index else "left",
+            overflow="fold",
+            vertical="bottom",
+        )
+    return table
+
+
+def in_lines(heading: str) -> str:
+    """Return a heading in lines no longer than the longest of its words.
+
+    rich would cut a word, as what is between two spaces.
+
+    Example:
+    >>> in_lines("mean_absolute_error").splitlines()
+    ['mean_', 'absolute_', 'error']
+    """
+    words = re.findall(r"[^ _.-]*[ _.-]?", heading)
+    width = max(len(word.strip()) for word in words)
+    lines = [""]
+    for word in words:
+        if len(lines[-1] + word.strip()) > width:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(line.strip() for line in lines)
 
 
 def write(
@@ -161,14 +188,54 @@ def facts(run: dict[str, Any]) -> str:
     if run["recipe"]["quantization"]["enabled"]:
         file, model = "int8", "fake-quantized"
     return (
-        f"{run['kernel_sparsity']:.1%} of the kernel weights are zero. "
+        f"{_pruned(run)}"
         f"{file} file: {run['operations']} operations, {len(floats)} of "
         f"them float; {check['within_one']:.2%} of its outputs within "
         f"{NEAR[check['unit']]} of the {model} model (largest "
         f"difference {check['maximum']:.3g}).\n"
-        f"{warnings}"
+        f"{warnings}{_slower(run)}"
         f"Latency is that of one example at {threads} thread"
         f"{'s' if threads > 1 else ''}. {_circumstances(run)}"
+    )
+
+
+def _pruned(run: dict[str, Any]) -> str:
+    """Say what pruning took away, if the run prunes."""
+    section, zeros = run["recipe"]["sparsity"], run["kernel_sparsity"]
+    if not section["target"] and zeros < _FEW_ZEROS:
+        return ""
+    said = f"{zeros:.1%} of the kernel weights are zero. "
+    if section["granularity"] != "channel" or "channels" not in run:
+        return said
+    before, after = run["channels"]
+    sizes = {stage["name"]: stage["parameters"] for stage in run["stages"]}
+    whole, *_ = sizes.values()
+    removed = (
+        f"Pruning removed {before - after:,} of {before:,} channels: "
+        f"{whole:,} parameters -> {sizes['pruned']:,}. "
+    )
+    left = f"{run['left_out']} " if run["left_out"] else ""
+    more = f"Of the kernel weights left, {zeros:.1%} are zero. "
+    return removed + (more if zeros >= _FEW_ZEROS else "") + left
+
+
+def _slower(run: dict[str, Any]) -> str:
+    """Say why the int8 file is slower here, if it is."""
+    *_, whole, small = run["stages"]
+    if not small["name"].startswith("int8") or small["speed_up"] > _SLOWER:
+        return ""
+    why = (
+        "the processor may lack 8-bit dot products (AVX-512 VNNI, AMX, Arm "
+        "dotprod); a network of fewer channels is faster everywhere"
+    )
+    if whole["latency"] < _SMALL:
+        why = (
+            "in so small a network, converting values to eight bits and back "
+            "takes longer than computing with them saves"
+        )
+    return (
+        f"The int8 file is slower than the float32 file on this machine: {why}."
+        "\n"
     )
 
 

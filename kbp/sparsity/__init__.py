@@ -7,16 +7,24 @@ from kbp.sparsity.masks import hard_mask, masked_layers
 from kbp.sparsity.schedule import DTMSchedule
 from kbp.sparsity.shrink import shrink
 from kbp.sparsity.strip import fix_masks, strip
-from kbp.sparsity.summary import KernelSummary, kernel_sparsity, summary
+from kbp.sparsity.summary import (
+    KernelSummary,
+    channel_count,
+    kernel_sparsity,
+    summary,
+)
+from kbp.sparsity.unmasked import left_out
 
 __all__ = [
     "BUDGETS",
     "DTMSchedule",
     "KernelSummary",
     "apply_dtm",
+    "channel_count",
     "fix_masks",
     "hard_mask",
     "kernel_sparsity",
+    "left_out",
     "masked_layers",
     "multiply_adds",
     "shrink",

@@ -81,7 +81,7 @@ def apply_dtm(
                 f"Argument `skip` names no layer of model {model.name}. "
                 f"Received: {name!r}{nearest(name, names)}"
             )
-    dense = {*skip, *(_ends(nodes) if protect_ends else ())}
+    dense = {*skip, *(ends_of(nodes) if protect_ends else ())}
     masks = _Masks(penalty, cost, dtm)
     if granularity == "channel":
         masked = add_gates(flat, dense, masks.wrap)
@@ -188,7 +188,7 @@ def _hint(operations: Iterable[keras.Operation]) -> str:
     )
 
 
-def _ends(nodes: list[graph.Node]) -> set[str]:
+def ends_of(nodes: list[graph.Node]) -> set[str]:
     """Name the kernels that read the input or give the output."""
     names = set()
     for edge, step in (("producers", "consumers"), ("consumers", "producers")):

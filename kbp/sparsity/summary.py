@@ -10,7 +10,7 @@ from rich.table import Table
 from kbp import graph
 from kbp.layers import DTM, ChannelScale, TransformedLayer
 from kbp.sparsity.channels.cost import multiply_adds
-from kbp.sparsity.channels.places import source_of
+from kbp.sparsity.channels.places import gives_channels, source_of
 from kbp.sparsity.masks import hard_mask, masked_layers
 
 
@@ -140,6 +140,26 @@ def kernel_sparsity(model: keras.Model) -> float:
             zeros += int(np.sum(values == 0))
             size += values.size
     return zeros / size if size else 0.0
+
+
+def channel_count(model: keras.Model) -> int:
+    """Return how many channels all layers with kernels give together.
+
+    Args:
+        model: a functional or built Sequential model.
+
+    Example:
+    >>> import keras, kbp
+    >>> layers = [keras.Input((4,)), *map(keras.layers.Dense, (8, 2))]
+    >>> kbp.sparsity.channel_count(keras.Sequential(layers))
+    10
+    """
+    count = 0
+    for layer in map(graph.unwrapped, graph.flatten(model).layers):
+        traits = graph.traits_of(layer)
+        if gives_channels(layer) and not traits.is_depthwise:
+            count += graph.kernel_of(layer).shape[traits.output_axis]
+    return count
 
 
 def _rows(model: keras.Model) -> list[KernelSummary]:

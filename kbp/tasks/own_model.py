@@ -1,5 +1,6 @@
 """A person's own Keras model, with its own loss and metrics."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -8,15 +9,18 @@ import tensorflow as tf
 
 from kbp import graph
 from kbp._utils.examples import BATCH_SIZE
-from kbp.data.feeds import ArrayFeed, element
+from kbp.data.feeds import ArrayFeed, Feed, element
 from kbp.data.formats.arrays import FeedSplits
 from kbp.data.leaks import shared_examples
 from kbp.data.splitting import SPLITS
+from kbp.errors import UserError
 from kbp.tasks.registry import format_score, register_task
 from kbp.tasks.task import Task
 
 if TYPE_CHECKING:
     from kbp.recipes.recipe import Recipe
+
+_FEW = 8  # examples to try a step with
 
 
 @register_task("own_model")
@@ -63,6 +67,9 @@ class OwnModel(Task):
 
     def count_steps(self) -> int:
         return self.splits.train.steps(self.batch_size)
+
+    def given(self) -> keras.Model:
+        return self.model
 
     def build(self) -> keras.Model:
         return graph.replace_layers(self.model, graph.clone_layer)
@@ -140,6 +147,53 @@ class OwnModel(Task):
     def inputs(self, split: str) -> Any:
         feed = getattr(self.splits, split)
         return element(feed.arrays, feed.names)[0]
+
+
+def try_step(model: keras.Model, feed: Feed, compiled: dict[str, Any]) -> None:
+    """Train a copy of a model for one step on a few examples.
+
+    Args:
+        model: the model, which is left as it is.
+        feed: the examples.
+        compiled: what to compile the copy with, besides an optimizer.
+
+    Raises:
+        UserError: the step fails, by whatever error.
+    """
+    copy = graph.replace_layers(graph.flatten(model), graph.clone_layer)
+    copy.compile("sgd", **compiled)
+    few = min(len(feed), _FEW)
+    if isinstance(feed, ArrayFeed):
+        feed = feed.take(np.arange(few))
+    batches = feed.training(few, seed=0, start_step=0)
+    try:
+        copy.fit(batches, steps_per_epoch=1, shuffle=False, verbose=0)
+    except Exception as error:  # a loss or step of one's own raises any
+        inputs, *rest = batches.element_spec
+        raise UserError(
+            f"Model {model.name} cannot train on the training data: a step "
+            f"with inputs of shape {_shapes(inputs)}, targets (and weights) of "
+            f"{_shapes(rest)}, for outputs of {_shapes(copy.output)}, raises "
+            f"{type(error).__name__}: {_reason(error)}"
+        ) from error
+
+
+def _shapes(structure: Any) -> str:
+    """Return the shapes of tensors as text."""
+    tensors = keras.tree.flatten(structure)
+    return ", ".join(
+        f"({', '.join(map(str, ['batch', *x.shape[1:]]))})" for x in tensors
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says, without where TensorFlow was."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("[[{{")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if isinstance(error, tf.errors.OpError):
+        lines.reverse()  # before it, where the operation was made
+    said = (x for x in lines if not x.startswith("Exception encountered"))
+    return next(said, "no reason given")
 
 
 def _rows(examples: ArrayFeed) -> np.ndarray:

@@ -115,6 +115,10 @@ class Task(ABC):
         """Return a model of a checkpoint in the class that the task trains."""
         return model
 
+    def given(self) -> keras.Model | None:
+        """Return the model as a person gave it, to be compared with."""
+        return None
+
     def start(self, model: keras.Model) -> keras.Model:
         """Give a new model the weights that are known before training."""
         return model

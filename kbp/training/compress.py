@@ -3,7 +3,7 @@
 import io
 import keyword
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,18 @@ from kbp import export, graph, quantization
 from kbp._compat import compiled_with
 from kbp._utils import run_files
 from kbp._utils.examples import shapes_of
+from kbp._utils.random_state import kept_random_state
 from kbp.data.feeds import ArrayFeed, Feed, feed, in_memory
 from kbp.data.formats.arrays import FeedSplits
+from kbp.data.targets import check_targets
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
 from kbp.reports.stage import Stage
-from kbp.tasks.own_model import OwnModel
+from kbp.tasks.own_model import OwnModel, try_step
 from kbp.training import checkpoint
 from kbp.training.identity import identity
 from kbp.training.runs import run_task
-from kbp.training.workdir import read_run
+from kbp.training.workdir import read_run, resumable
 
 
 class Compressed:
@@ -93,6 +95,7 @@ class Compressed:
     def __str__(self) -> str:
         console = Console(file=io.StringIO(), width=100)
         console.print(report.result_table(self.stages, self.run))
+        console.print()
         console.print(report.facts(self.run))
         return console.file.getvalue()  # type: ignore[attr-defined]
 
@@ -197,7 +200,10 @@ def compress(
     'int8 .tflite'
     """
     compiled = _compiled(model, loss, metrics)
-    splits = _splits(model, train, validation, test, batch_size)
+    read = partial(
+        _read, model=model, loss=compiled["loss"], batch_size=batch_size
+    )
+    splits = _splits(model, read, train, validation, test)
     if not isinstance(sparsity, Mapping):
         sparsity = {"target": sparsity or 0.0}
     if epochs is None:
@@ -222,15 +228,16 @@ def compress(
         }
     )
     folder = Path(workdir or Path("runs") / model.name)
-    if quantize and read_run(folder) is None:
-        _rehearse(model, splits, recipe)
-    run_task(
-        recipe,
-        partial(OwnModel, recipe, splits, model, compiled),
-        folder,
-        resume=True,
-        console=console or Console(),
-    )
+    with resumable(folder, resume=True):
+        if read_run(folder) is None:
+            _rehearse(model, splits, recipe, compiled)
+        run_task(
+            recipe,
+            partial(OwnModel, recipe, splits, model, compiled),
+            folder,
+            resume=True,
+            console=console or Console(),
+        )
     return Compressed(folder)
 
 
@@ -254,17 +261,28 @@ def _compiled(model: keras.Model, loss: Any, metrics: Any) -> dict[str, Any]:
     return {"metrics": None, **found}
 
 
+def _read(
+    data: Any, what: str, *, model: keras.Model, loss: Any, batch_size: int
+) -> Feed:
+    """Return a person's examples, whose targets fit the loss."""
+    made = feed(data, shapes_of(model), what, batch_size=batch_size)
+    check_targets(made.held(), graph.flatten(model), loss, what)
+    return made
+
+
 def _splits(
-    model: keras.Model, train: Any, validation: Any, test: Any, batch_size: int
+    model: keras.Model,
+    read: Callable[[Any, str], Feed],
+    train: Any,
+    validation: Any,
+    test: Any,
 ) -> FeedSplits:
-    shapes = shapes_of(model)
-    read = partial(feed, shapes=shapes, batch_size=batch_size)
-    training = read(train, what="The training data")
+    training = read(train, "The training data")
     watched: Feed | tuple[()] = ()
     if validation is not None:
-        watched = read(validation, what="The validation data")
+        watched = read(validation, "The validation data")
     if test is not None:
-        judged = in_memory(read(test, what="The test data"))
+        judged = in_memory(read(test, "The test data"))
     elif watched:
         judged = in_memory(watched)
     elif isinstance(training, ArrayFeed):
@@ -281,22 +299,30 @@ def _splits(
             f"The training data hold {len(training)} examples, of which none "
             "can be set apart; give `test`."
         )
-    (first, *_) = shapes.values()
+    (first, *_) = shapes_of(model).values()
     return FeedSplits(training, watched, judged, first)
 
 
-def _rehearse(model: keras.Model, splits: FeedSplits, recipe: Recipe) -> None:
-    """Raise now, and not after the training, what the int8 export would."""
-    examples = splits.train.batches(recipe.training.batch_size)
-    rounded = quantization.quantize_aware(
-        model,
-        examples,
-        calibration_examples=32,
-        skip=recipe.quantization.skip,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        export.to_tflite(
-            rounded,
-            Path(folder) / run_files.INT8,
-            allow_float=recipe.export.allow_float,
+def _rehearse(
+    model: keras.Model,
+    splits: FeedSplits,
+    recipe: Recipe,
+    compiled: dict[str, Any],
+) -> None:
+    """Raise now what the training would, and after it the int8 export."""
+    with kept_random_state():
+        try_step(model, splits.train, compiled)
+        if not recipe.quantization.enabled:
+            return
+        rounded = quantization.quantize_aware(
+            model,
+            splits.train.batches(recipe.training.batch_size),
+            calibration_examples=32,
+            skip=recipe.quantization.skip,
         )
+        with tempfile.TemporaryDirectory() as folder:
+            export.to_tflite(
+                rounded,
+                Path(folder) / run_files.INT8,
+                allow_float=recipe.export.allow_float,
+            )

@@ -6,14 +6,16 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kbp import export, quantization
-from kbp.graph import flatten, unwrapped
+from kbp import export, quantization, sparsity
+from kbp.graph import flatten, plain, transforms, unwrapped
+from kbp.layers import ChannelScale
 from kbp.reports.stage import Stage
 from kbp.tasks import Task
+from kbp.training import checkpoint
 
 
 def keras_stage(
-    name: str, model: keras.Model, task: Task, file: Path | None
+    name: str, model: keras.Model, task: Task, file_size: int | None
 ) -> Stage:
     """Return the row of a Keras model.
 
@@ -21,13 +23,17 @@ def keras_stage(
         name: of the stage.
         model: the model.
         task: whose test examples it is scored with.
-        file: that holds the model, if there is one.
+        file_size: of the model in a file, if it is one, in bytes.
     """
     outputs = model.predict(task.batches("test"), verbose=0)
     weights = [
         keras.ops.convert_to_numpy(weight)
         for layer in flatten(model).layers
         if not isinstance(layer, quantization.FakeQuantize)
+        and not (
+            # A gate for channel masks, which goes with them.
+            transforms(layer) and isinstance(unwrapped(layer), ChannelScale)
+        )
         for weight in unwrapped(layer).weights
     ]
     return Stage(
@@ -35,8 +41,34 @@ def keras_stage(
         task.score(outputs),
         sum(w.size for w in weights),
         sum(int(np.count_nonzero(w)) for w in weights),
-        file.stat().st_size if file else None,
+        file_size,
     )
+
+
+def float_stages(
+    task: Task, trained: keras.Model, pruned: keras.Model, file: Path
+) -> list[Stage]:
+    """Return the rows of the float models that differ.
+
+    Args:
+        task: whose test examples they are scored with.
+        trained: the model with masks, if it was pruned.
+        pruned: the model without masks.
+        file: that holds `pruned`.
+    """
+    rows, given = [], task.given()
+    if given:
+        size = len(checkpoint.to_bytes(plain(given)))
+        rows.append(keras_stage("as given", given, task, size))
+    masked = [*sparsity.masked_layers(trained)]
+    size = file.stat().st_size
+    if task.recipe.training.epochs or not given:
+        rows.append(
+            keras_stage("trained", trained, task, None if masked else size)
+        )
+    if masked:
+        rows.append(keras_stage("pruned", pruned, task, size))
+    return rows
 
 
 def file_stages(

@@ -21,9 +21,10 @@ from kbp.inference import golden
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
 from kbp.reports.stage import Stage
+from kbp.sparsity.unmasked import in_words, left_out
 from kbp.tasks import Task
 from kbp.training import checkpoint, distribution, transfer
-from kbp.training.measuring import file_stages, keras_stage
+from kbp.training.measuring import file_stages, float_stages, keras_stage
 from kbp.training.trainer import Trainer
 from kbp.training.workdir import WorkDir
 
@@ -67,6 +68,11 @@ class Pipeline:
         model = self.task.build()  # wrong arguments show at once
         if recipe.training.frozen_epochs:
             transfer.freeze(model)
+        section = recipe.sparsity
+        self.left_out = ""
+        if section.target and section.granularity == "channel":
+            reasons = left_out(model, skip=section.skip)
+            self.left_out = in_words(reasons)
         model = self.masked(model)
         if folder:
             # Weights and the optimizer's three moments, in the checkpoints of
@@ -103,6 +109,8 @@ class Pipeline:
         run = self.folder.run
         run["stages"] = [dataclasses.asdict(stage) for stage in stages]
         run["kernel_sparsity"] = sparsity.kernel_sparsity(pruned)
+        run["channels"] = [*map(sparsity.channel_count, (trained, pruned))]
+        run["left_out"] = self.left_out
         run["seconds"] = time.perf_counter() - start
         run["peak_memory_bytes"] = peak_memory()
         run["metric"] = self.task.metric
@@ -119,6 +127,8 @@ class Pipeline:
         self.console.print(
             f"{self.task.describe()}; {distribution.describe(self.strategy)}"
         )
+        if self.left_out:
+            self.console.print(self.left_out, markup=False)
         for sentence in self.warnings:
             self.console.print(f"[yellow]Warning:[/] {escape(sentence)}")
         with distribution.together(self.strategy):
@@ -264,15 +274,12 @@ class Pipeline:
     ) -> list[Stage]:
         """Return the rows of the result table."""
         path = self.folder.path
-        rows = [
-            keras_stage(name, model, self.task, path / file if file else None)
-            for name, model, file in (
-                ("trained", trained, None),
-                ("pruned", pruned, MODEL),
-                ("quantization-aware", quantized, QUANTIZED_MODEL),
+        rows = float_stages(self.task, trained, pruned, path / MODEL)
+        if quantized:
+            size = (path / QUANTIZED_MODEL).stat().st_size
+            rows.append(
+                keras_stage("quantization-aware", quantized, self.task, size)
             )
-            if model
-        ]
         files = {"float32 .tflite": FLOAT32, "int8 .tflite": INT8}
         if not quantized:
             del files["int8 .tflite"]

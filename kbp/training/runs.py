@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from kbp._utils.stderr import suppress_records
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
 from kbp.reports.result_table import ResultTable
@@ -14,7 +15,7 @@ from kbp.reports.stage import Stage
 from kbp.tasks import Task, make_task
 from kbp.training import distribution
 from kbp.training.pipeline import Pipeline
-from kbp.training.workdir import WorkDir
+from kbp.training.workdir import WorkDir, resumable
 
 
 def run(
@@ -62,13 +63,14 @@ def run(
     >>> [stage.name for stage in stages][-2:]
     ['float32 .tflite', 'int8 .tflite']
     """
-    return run_task(
-        recipe,
-        partial(make_task, recipe, data_dir),
-        workdir,
-        resume=resume,
-        console=console or Console(),
-    )
+    with resumable(workdir, resume=resume):
+        return run_task(
+            recipe,
+            partial(make_task, recipe, data_dir),
+            workdir,
+            resume=resume,
+            console=console or Console(),
+        )
 
 
 def run_task(
@@ -94,12 +96,19 @@ def run_task(
     folder = WorkDir(workdir, recipe, resume=resume)
     if not folder.finished:
         pipeline = Pipeline(recipe, folder, make, console)
-        with folder, pipeline.trainer.stopping:
+        # Every stage is another model, and traced once.
+        with (
+            folder,
+            pipeline.trainer.stopping,
+            suppress_records("tensorflow", "triggered tf.function retracing"),
+        ):
             pipeline.run()
     stages = [Stage(**row) for row in folder.run["stages"]]
     console.print(report.result_table(stages, folder.run))
+    console.print()
     for heading, table in folder.run.get("tables", {}).items():
         console.print(report.as_rich(heading, ResultTable(**table)))
+        console.print()
     console.print(report.facts(folder.run))
     console.print(
         f"Everything is in {folder.path}/: open report.html there.",

@@ -1,8 +1,10 @@
 """The work directory of a run: who may write there, and what it records."""
 
+import contextlib
 import fcntl
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,14 +55,14 @@ class WorkDir:
     def _check_run(self, resume: bool) -> None:
         if not resume:
             raise UserError(
-                f"{self.path}: holds a {self.run['status']} run. Give --resume "
-                "to continue or show it, or another --workdir."
+                f"{self.path}: holds a {self.run['status']} run. Give "
+                "`resume=True` to continue or show it, or another `workdir=`."
             )
         changed = _changed_keys(self.run["recipe"], self.recipe)
         if changed:
             raise UserError(
                 f"{self.path}: holds a run of another recipe; different: "
-                f"{', '.join(changed)}. Choose another --workdir."
+                f"{', '.join(changed)}. Choose another `workdir=`."
             )
 
     def __enter__(self) -> Self:
@@ -122,6 +124,28 @@ class WorkDir:
         write_atomically(self.path / RUN_FILE, content)
 
 
+@contextlib.contextmanager
+def resumable(path: str | Path, *, resume: bool) -> Iterator[None]:
+    """Say how to go on with a run that a person interrupts.
+
+    Args:
+        path: of the run's folder.
+        resume: whether the call that runs in this context would continue it.
+
+    Raises:
+        KeyboardInterrupt: the run was interrupted.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        how = "" if resume else " and `resume=True`"
+        # Where TensorFlow was when it came, helps nobody.
+        raise KeyboardInterrupt(
+            f"{path}: stopped. Call it again with the same `workdir=`{how}, to "
+            "go on from the last checkpoint."
+        ) from None
+
+
 def check_free(path: Path, purpose: str) -> None:
     """Raise a UserError if a folder holds files that are not of kbp."""
     if path.exists() and (
@@ -134,7 +158,7 @@ def check_free(path: Path, purpose: str) -> None:
     ):
         raise UserError(
             f"{path}: not empty and no {purpose} of kbp. Choose another "
-            "--workdir."
+            "`workdir=`."
         )
 
 

@@ -1,10 +1,11 @@
 """Messages of C++ are held back, unless something fails."""
 
+import logging
 import os
 
 import pytest
 
-from kbp._utils.stderr import suppress_stderr
+from kbp._utils.stderr import suppress_records, suppress_stderr
 
 
 def test_messages_are_held_back(capfd):
@@ -25,3 +26,27 @@ def test_messages_are_shown_after_an_exception(capfd):
         fail()
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "within\nafter\n"
+
+
+def test_only_lines_of_a_pattern_are_held_back(capfd):
+    with suppress_stderr("INFO: "):
+        os.write(2, b"INFO: a delegate\nERROR: it broke\nso: INFO: \n")
+    assert capfd.readouterr().err == "ERROR: it broke\nso: INFO: \n"
+
+    @suppress_stderr("INFO: ")
+    def fail():
+        os.write(2, b"INFO: a delegate\n")
+        raise KeyError("wrong key")
+
+    with pytest.raises(KeyError, match="wrong key"):
+        fail()
+    assert capfd.readouterr().err == "INFO: a delegate\n"
+
+
+def test_only_records_with_some_words_are_held_back(caplog):
+    logger = logging.getLogger("absl")
+    with suppress_records("absl", "of no use"):
+        logger.warning("this is %s", "of no use")
+        logger.warning("this is of use")
+    logger.warning("again of no use")
+    assert caplog.messages == ["this is of use", "again of no use"]

@@ -141,10 +141,10 @@ def test_a_generator_without_end_is_refused(monkeypatch):
             ).batch(4),
             "targets of example 0, of 1 in all",
         ),
-        ((X, Y.astype(str)), "must have numbers as targets. Received: <U"),
+        ((X, Y.astype(str)), "targets and weights. Received: <U"),
         (
             tf.data.Dataset.from_tensor_slices((X, Y.astype(str))),
-            "must have numbers as targets. Received: object",
+            "targets and weights. Received: object",
         ),
         (lambda: iter([]), "hold no example"),
     ],

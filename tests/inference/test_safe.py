@@ -30,6 +30,10 @@ def members(tmp_path_factory):
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+def share_right(y_true, y_pred):
+    return keras.ops.equal(y_true, y_pred)
+
+
 def layer(module, name, /, **config):
     """Return the configuration of a hostile layer."""
     return {
@@ -171,7 +175,9 @@ def write(path, members):
     return path
 
 
-def check_refused(path, monkeypatch):
+def check_refused(
+    path, monkeypatch, loads=(loading.load_keras, checkpoint.load)
+):
     def seen(*arguments, **options):
         raise AssertionError("Keras has seen the file")
 
@@ -180,7 +186,7 @@ def check_refused(path, monkeypatch):
         with pytest.raises(UserError, match=path.name) as error:
             safe.check_keras_file(path, entry=entry)
         assert "\n" not in str(error.value)
-    for load in (loading.load_keras, checkpoint.load):
+    for load in loads:
         with pytest.raises(UserError, match=path.name):
             load(path)
 
@@ -201,7 +207,21 @@ def test_hostile_configurations_are_refused(
         tmp_path / "model.keras",
         {**members, "config.json": json.dumps(config)},
     )
-    check_refused(file, monkeypatch)
+    if place != "compiled":
+        check_refused(file, monkeypatch)
+        return
+    # Where the model is compiled anew, nobody makes what it was compiled with.
+    assert not loading.load_keras(file).compiled
+    check_refused(file, monkeypatch, loads=(checkpoint.load,))
+
+
+def test_a_nested_models_compilation_is_checked(members, tmp_path, monkeypatch):
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    inner.compile("sgd", "mse", metrics=[share_right])
+    inputs = keras.Input((4,))
+    path = tmp_path / "model.keras"
+    keras.Model(inputs, inner(inputs)).save(path)
+    check_refused(path, monkeypatch)
 
 
 @pytest.mark.parametrize("spoil", WEIGHTS.values(), ids=WEIGHTS)

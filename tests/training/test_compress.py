@@ -1,9 +1,11 @@
 """A person's own model and data, on the whole road by one call."""
 
 import io
+import random
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from keras import layers
@@ -11,6 +13,10 @@ from rich.console import Console
 from sklearn.datasets import load_digits
 
 import kbp
+from kbp._utils.random_state import kept_random_state
+from kbp.data.feeds import feed
+from kbp.errors import UserError
+from kbp.tasks import own_model
 
 IMAGES, LABELS = load_digits(return_X_y=True)
 IMAGES = (IMAGES.reshape(-1, 8, 8, 1) / 16).astype("float32")
@@ -71,6 +77,13 @@ def test_a_pruned_int8_file_is_judged_by_ones_own_metric(trained, tmp_path):
     for old, new in zip(before, trained.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)  # left as it is
     first, *_, whole, small = result.stages
+    assert first.name == "as given"
+    outputs = trained.predict(TEST[0], verbose=0).argmax(axis=-1)
+    assert first.score == pytest.approx(np.mean(outputs == TEST[1]))
+    assert first.parameters == trained.count_params()
+    assert first.parameters == result.stages[1].parameters  # no gates
+    assert 4 * first.parameters < first.file_size < 50_000 * 4
+    assert "Pruning removed " in str(result)
     assert small.parameters < 0.7 * first.parameters
     outputs = kbp.export.Runner(result.paths["int8"]).predict(TEST[0])
     right = np.mean(outputs.argmax(axis=-1) == TEST[1])
@@ -78,14 +91,14 @@ def test_a_pruned_int8_file_is_judged_by_ones_own_metric(trained, tmp_path):
     assert right > 0.75
     assert small.score > whole.score - 0.02  # six of 297 digits
     assert result.run["metric"] == "share_right"
-    assert "share_right" in str(result)
+    assert "<th>share_right</th>" in result._repr_html_()
     assert "<td>int8 .tflite</td>" in result._repr_html_()
     report = result.paths["report"].read_text()
     assert "<h1>mine on arrays</h1>" in report
     assert "loss" in report
     predicted = result.model.predict(TEST[0], verbose=0).argmax(axis=-1)
     assert np.mean(predicted == TEST[1]) == pytest.approx(
-        result.stages[1].score
+        result.stages[2].score
     )
     check = kbp.export.verify(
         result.quantized_model, result.paths["int8"], TEST
@@ -114,7 +127,7 @@ def test_a_stopped_call_ends_as_if_it_had_not_been(trained, tmp_path):
             return [*own(self, *arguments), Once()]
 
         patch.setattr(kbp.training.trainer.Trainer, "callbacks", callbacks)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match="the same `workdir=`, to"):
             compress(model, TRAIN, workdir=tmp_path / "b", **options)
         resumed = compress(model, TRAIN, workdir=tmp_path / "b", **options)
     assert epochs == [0, 1, 2, 2]
@@ -126,7 +139,7 @@ def test_a_stopped_call_ends_as_if_it_had_not_been(trained, tmp_path):
     # Finished, the call shows the results and trains no more.
     again = compress(model, TRAIN, workdir=tmp_path / "b", **options)
     assert again.stages == resumed.stages
-    with pytest.raises(ValueError, match=r"different: data\.digest"):
+    with pytest.raises(ValueError, match=r"data\.digest.*other `workdir=`"):
         compress(model, TEST, workdir=tmp_path / "b", **options)
 
 
@@ -202,6 +215,14 @@ def test_several_inputs_and_outputs_are_compressed(tmp_path):
     assert result.stages[-1].score > 0.5  # by chance 0.1
 
 
+def test_only_what_was_done_has_a_row(trained, tmp_path):
+    result = compress(trained, TRAIN, workdir=tmp_path / "run")
+    assert [stage.name for stage in result.stages] == [
+        *("as given", "quantization-aware", "float32 .tflite", "int8 .tflite")
+    ]
+    assert "kernel weights" not in str(result)
+
+
 def test_without_quantization_there_is_a_float_file(trained, tmp_path):
     result = compress(
         trained,
@@ -213,7 +234,7 @@ def test_without_quantization_there_is_a_float_file(trained, tmp_path):
     )
     assert "int8" not in result.paths
     assert [stage.name for stage in result.stages] == [
-        *("trained", "pruned", "float32 .tflite")
+        *("as given", "trained", "pruned", "float32 .tflite")
     ]
     assert "float32 file: " in str(result)
 
@@ -243,6 +264,78 @@ def test_wrong_arguments_leave_nothing(
     with pytest.raises(ValueError, match=message):
         compress(trained, *data, workdir=tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
+
+
+def wrong_product(y_true, y_pred):
+    return keras.ops.matmul(y_pred, y_pred)
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "message"),
+    [
+        ("one", np.eye(10)[LABELS[:640]], r"\(640, 10\).*y\.argmax"),
+        ("one", LABELS[:640].astype(str), "must have numbers as targets"),
+        ("one", [*map(str, LABELS[:640])], "must have numbers as targets"),
+        ("one", {"digit": LABELS[:640]}, "targets for digit; .* are last"),
+        ("one", None, "training data hold no targets"),
+        # One of the last examples, which no first batch holds.
+        ("one", np.where(np.arange(640) == 639, 10, 0), "10 in example 639"),
+        (wrong_product, LABELS[:640], r"\(batch, 1\).*cannot|cannot.*shape"),
+    ],
+)
+@pytest.mark.parametrize("quantize", [True, False])
+def test_wrong_targets_leave_nothing(
+    trained, tmp_path, loss, targets, message, quantize
+):
+    options = {} if loss == "one" else {"loss": loss}
+    with pytest.raises(ValueError, match=message) as raised:
+        compress(
+            trained,
+            (TRAIN[0], targets),
+            workdir=tmp_path / "run",
+            quantize=quantize,
+            **options,
+        )
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_no_step_takes_leave_nothing(trained, tmp_path):
+    weights = np.ones((640, 3))
+    with pytest.raises(UserError, match=r"\(batch, 3\), for .* raises"):
+        compress(trained, (*TRAIN, weights), workdir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_rehearsal_changes_neither_the_model_nor_what_is_random(trained):
+    def state():
+        values = [*trained.variables, *trained.optimizer.variables]
+        return [np.array(x) for x in values]
+
+    before = state()
+    random.seed(1)
+    np.random.seed(1)
+    shapes = {"image": (8, 8, 1)}
+    with kept_random_state():
+        own_model.try_step(
+            trained,
+            feed(TRAIN, shapes, "The data"),
+            {"loss": trained.loss, "metrics": [share_right]},
+        )
+    drawn = random.random(), np.random.random()
+    random.seed(1)
+    np.random.seed(1)
+    assert drawn == (random.random(), np.random.random())
+    for old, new in zip(before, state(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize(
+    "labels", [LABELS[:640].tolist(), pd.Series(LABELS[:640], range(7, 647))]
+)
+def test_lists_and_series_of_labels_are_arrays(labels):
+    held = feed((TRAIN[0], labels), {"image": (8, 8, 1)}, "The data")
+    np.testing.assert_array_equal(held.arrays.targets[:, 0], LABELS[:640])
 
 
 @pytest.mark.parametrize("name", ["in", "self", "two words"])

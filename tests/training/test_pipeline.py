@@ -161,7 +161,7 @@ def test_report_is_one_file_that_fetches_nothing(smoke):
 
 def test_finished_run_is_refused_and_shown_on_request(tiny):
     before = {p: p.stat().st_mtime_ns for p in tiny.rglob("*")}
-    with pytest.raises(UserError, match=r"finished run\. Give --resume"):
+    with pytest.raises(UserError, match=r"finished run\. Give `resume=True`"):
         run(default(TINY), tiny)
     stages = run(default(TINY), tiny, resume=True)
     assert stages[-1].name == "int8 .tflite"

@@ -196,7 +196,7 @@ def together(strategy: tf.distribute.Strategy) -> Iterator[None]:
             raise
         raise ConnectionError(
             "another worker stopped or cannot be reached. Start all workers "
-            "again with --resume; they go on from the last epoch's end."
+            "again with `resume=True`; they go on from the last epoch's end."
         ) from error
 
 

@@ -1,0 +1,132 @@
+"""What a terminal shows of a run."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from kbp.reports import report
+from kbp.reports.result_table import ResultTable
+from kbp.reports.stage import Stage
+
+STAGES = [
+    Stage("as given", 0.9, 250_000, 250_000, 1_012_000),
+    Stage("trained", 0.9, 250_000, 250_000, None),
+    Stage("pruned", 0.9, 12_000, 12_000, 50_000),
+    Stage("quantization-aware", 0.9, 12_000, 12_000, 50_000),
+    Stage("float32 .tflite", 0.9, 12_000, 12_000, 48_000, 0.02, 1.0),
+    Stage("int8 .tflite", 0.9, 12_000, 12_000, 14_000, 0.04, 0.5),
+]
+
+
+def run(**changes):
+    rows = [vars(stage) for stage in changes.pop("stages", STAGES)]
+    section = {"target": 0.5, "granularity": "channel"}
+    return {
+        "recipe": {
+            "model": {"architecture": "mine"},
+            "data": {"name": "arrays"},
+            "sparsity": section | changes.pop("sparsity", {}),
+            "quantization": {"enabled": True},
+            "export": {"num_threads": 1},
+        },
+        "metric": "accuracy",
+        "stages": rows,
+        "kernel_sparsity": 0.0,
+        "channels": [64, 32],
+        "left_out": "These layers keep all their channels: stem (first).",
+        "verification": {"within_one": 1.0, "unit": "LSB", "maximum": 1.0},
+        "float_operations": [],
+        "operations": 4,
+        "warnings": [],
+        "versions": dict.fromkeys(
+            ("tensorflow", "keras", "ai-edge-litert", "kbp"), "1"
+        ),
+        "machine": {"cores": 2, "processor": "one"},
+        "resumed": False,
+        "commit": None,
+        "seconds": 9.0,
+        "peak_memory_bytes": 1,
+        **changes,
+    }
+
+
+def shown(table, width=80):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["accuracy", "sparse_top_k_categorical_accuracy", "right[%]", "a", "_"],
+)
+def test_80_columns_cut_neither_heading_nor_value(metric):
+    text = shown(report.result_table(STAGES, {**run(), "metric": metric}))
+    assert "…" not in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    for stage in STAGES:
+        cells = " ".join(stage.cells(metric)[1:])
+        assert any(line.endswith(cells) for line in lines)
+    _, *head = text.split("─")[0].splitlines()
+    letters = "".join(Stage.headings(metric)).replace(" ", "")
+    assert sorted("".join("".join(head).split())) == sorted(letters)
+
+
+def test_names_in_square_brackets_stay_in_tables():
+    table = ResultTable(
+        ("[/group] of", "power [kW]", "[red]x"),
+        (("[bold]night[/bold]", "[1]", "[/]"),),
+        "Counted [by hand].",
+    )
+    text = shown(report.as_rich("Errors [kW]", table), 120)
+    for word in (
+        *("[/group]", "[kW]", "[red]x", "[bold]night[/bold]", "[1]", "[/]"),
+        *("Counted [by hand].", "Errors [kW]"),
+    ):
+        assert word in text
+
+
+def test_what_channels_were_removed_is_said():
+    said = report.facts(run())
+    assert "of the kernel weights" not in said
+    assert said.startswith(
+        "Pruning removed 32 of 64 channels: 250,000 parameters -> 12,000. "
+        "These layers keep all their channels: stem (first). int8 file"
+    )
+    given, _, *others = STAGES  # masks that no epoch trained
+    said = report.facts(run(stages=[given, *others]))
+    assert "250,000 parameters -> 12,000" in said
+    said = report.facts(run(kernel_sparsity=0.1))
+    assert "Of the kernel weights left, 10.0% are zero." in said
+
+
+def test_zeros_are_said_where_weights_are_pruned_or_zero():
+    element = {"granularity": "element"}
+    said = report.facts(run(sparsity=element, kernel_sparsity=0.8))
+    assert said.startswith("80.0% of the kernel weights are zero. int8")
+    none = {"target": 0.0, "granularity": "element"}
+    assert report.facts(run(sparsity=none)).startswith("int8 file: ")
+    said = report.facts(run(sparsity=none, kernel_sparsity=0.01))
+    assert said.startswith("1.0% of the kernel weights are zero.")
+
+
+@pytest.mark.parametrize(
+    ("latencies", "words"),
+    [
+        ((0.02, 0.04), "slower than the float32 file on this machine: in so s"),
+        ((2.0, 4.0), "slower than the float32 file on this machine: the proc"),
+        ((2.0, 1.0), None),
+        ((0.02, 0.0201), None),
+    ],
+)
+def test_a_slower_int8_file_is_explained(latencies, words):
+    whole, small = latencies
+    rows = [
+        *STAGES[:-2],
+        Stage("float32 .tflite", 0.9, 12_000, 12_000, 48_000, whole, 1.0),
+        Stage("int8 .tflite", 0.9, 12_000, 12_000, 4, small, whole / small),
+    ]
+    said = report.facts(run(stages=rows))
+    assert words in said if words else "slower" not in said

@@ -1,0 +1,57 @@
+"""Layers that channel masks leave out are named with the reason."""
+
+import keras
+import numpy as np
+from keras import layers
+
+from kbp import sparsity
+from kbp.sparsity.unmasked import in_words
+
+
+def residual():
+    inputs = keras.Input((8, 4))
+    x = layers.Conv1D(6, 3, padding="same", name="stem")(inputs)
+    y = layers.Conv1D(5, 3, padding="same", name="inner")(x)
+    y = layers.Conv1D(6, 3, padding="same", name="back")(y)
+    x = layers.Add()([x, y])
+    x = layers.Conv1D(7, 3, activation="sigmoid", name="gated")(x)
+    x = layers.Conv1D(8, 3, name="free")(x)
+    return keras.Model(inputs, layers.Dense(2, name="head")(x))
+
+
+def test_every_layer_without_a_mask_has_its_reason():
+    model = residual()
+    found = sparsity.left_out(model)
+    assert found == {
+        "stem": "first or last layer",
+        "back": "added to, or joined with, channels of such a layer",
+        "gated": "all of its channels are needed where they are read",
+        "head": "first or last layer",
+    }
+    masked = sparsity.apply_dtm(model, granularity="channel")
+    gates = {x.name for x in sparsity.masked_layers(masked)}
+    assert gates == {"inner_gate", "free_gate"}
+    assert sparsity.left_out(model, skip=["free"])["free"] == "named in `skip`"
+    assert "stem" not in sparsity.left_out(model, protect_ends=False)
+
+
+def test_reasons_are_one_sentence():
+    assert in_words({}) == ""
+    assert in_words({"a": "first", "b": "second", "c": "first"}) == (
+        "These layers keep all their channels: a, c (first); b (second)."
+    )
+    many = dict.fromkeys("abcdef", "first")
+    assert "a, b, c, d and 2 more (first)" in in_words(many)
+
+
+def test_channels_are_counted_before_and_after():
+    model = residual()
+    assert sparsity.channel_count(model) == 6 + 5 + 6 + 7 + 8 + 2
+    layer = model.get_layer("inner")
+    kernel, bias = layer.get_weights()
+    kept = np.arange(5) < 2
+    layer.set_weights([kernel * kept, bias * kept])
+    small = sparsity.shrink(model)
+    assert sparsity.channel_count(small) == 6 + 2 + 6 + 7 + 8 + 2
+    masked = sparsity.apply_dtm(model, granularity="channel")
+    assert sparsity.channel_count(masked) == sparsity.channel_count(model)
