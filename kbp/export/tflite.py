@@ -1,6 +1,7 @@
 """Export to .tflite, for LiteRT."""
 
 import re
+import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from kbp._utils.files import write_atomically
 from kbp._utils.stderr import suppress_records
 from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.interpreter import allocate
+from kbp.export.verify import verify
 from kbp.quantization import FakeQuantize, FloatGate, One, fake_quantizers
 from kbp.quantization.placement.rules import takes_units
 
@@ -30,6 +32,7 @@ def to_tflite(
     input_dtype: str | None = None,
     batch_size: int = 1,
     allow_float: Sequence[str] = (),
+    verify_with: Any = None,
 ) -> Audit:
     """Write a model as a .tflite file.
 
@@ -48,14 +51,17 @@ def to_tflite(
         allow_float: names of LiteRT's operations or of Keras layers that may
             stay float in an int8 file, besides the layers that
             `quantize_aware` was told to skip.
+        verify_with: examples, see `verify`; the file is compared with the model
+            on them before it is written.
 
     Returns:
         The audit of the file.
 
     Raises:
         ValueError: a type is unknown or does not fit the model, its input
-            size is not fixed, or an operation would be float by accident; no
-            file is written then.
+            size is not fixed, an operation would be float by accident, or
+            fewer than 99 % of its integer outputs would be within one step of
+            the model's; no file is written then.
 
     Example:
     >>> import tempfile, kbp
@@ -86,8 +92,19 @@ def to_tflite(
             allowed += CONVERSIONS
     result = audit(content, allow_float=allowed)
     allocate(content)  # a file that LiteRT does not run is not written
+    if verify_with is not None:
+        _verify(model, content, verify_with)
     write_atomically(path, content)
     return result
+
+
+def _verify(model: keras.Model, content: bytes, data: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.tflite"
+        file.write_bytes(content)
+        problems = verify(model, file, data).problems
+    if problems:
+        raise ValueError(f"Model {model.name} was not exported. {problems[0]}")
 
 
 def _check(

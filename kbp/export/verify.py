@@ -11,6 +11,9 @@ import numpy as np
 from kbp._utils.examples import Batch, batches, shapes_of
 from kbp.export.interpreter import Runner, dequantize, quantize
 
+LEAST_WITHIN_ONE = 0.99
+FAR_FROM_ORIGINAL = 0.2
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -24,6 +27,9 @@ class Verification:
         within_one: share of the outputs that differ by at most one unit (for
             floats: by 1e-3 of the largest output).
         exact: share of the outputs that are the same.
+        from_original: how far the file is from the model before it was
+            quantized: the root mean square of the difference, in standard
+            deviations of that model's outputs; `None` if it was not given.
         metrics: by the name of each metric, its values for the Keras model
             and for the file.
 
@@ -40,6 +46,29 @@ class Verification:
     within_one: float
     exact: float
     metrics: dict[str, tuple[float, float]] = field(default_factory=dict)
+    from_original: float | None = None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the file, in sentences.
+
+        Less than `LEAST_WITHIN_ONE` of integer outputs are within one step, or
+        the file is more than `FAR_FROM_ORIGINAL` from the original model.
+        """
+        found = []
+        if self.unit == "LSB" and self.within_one < LEAST_WITHIN_ONE:
+            found.append(
+                f"Only {self.within_one:.1%} of the file's outputs are within "
+                "one step of the model's: it does not compute what was trained."
+            )
+        far = self.from_original
+        if far is not None and not far <= FAR_FROM_ORIGINAL:
+            found.append(
+                f"The file's outputs are {far:.2f} of their standard deviation "
+                "away from those of the model before it was quantized: "
+                "calibrate with more examples, or train on in eight bits."
+            )
+        return tuple(found)
 
 
 def verify(
@@ -49,6 +78,7 @@ def verify(
     *,
     metrics: Sequence[keras.Metric] = (),
     reference: bool = False,
+    original: keras.Model | None = None,
 ) -> Verification:
     """Run a .tflite file and its Keras model on the same data.
 
@@ -59,6 +89,7 @@ def verify(
             `kbp.quantization.quantize_aware`; with `metrics`, with targets.
         metrics: metrics of the task, which are reset before and after.
         reference: whether LiteRT's reference kernels run instead of XNNPACK.
+        original: the model before it was quantized, to compare with too.
 
     Returns:
         The differences of all outputs, and the metrics of both.
@@ -81,6 +112,7 @@ def verify(
     """
     runner = Runner(path, reference=reference)
     gaps = [_Gap(details) for details in runner.outputs]
+    drift = _Drift()
     seen: list[_Compared] = []
     for batch in batches(data, shapes_of(model), "The data to verify with"):
         if metrics and batch.targets is None:
@@ -94,9 +126,11 @@ def verify(
         found = keras.tree.flatten(runner.predict_raw(list(batch.inputs)))
         for gap, x, y in zip(gaps, expected, found, strict=True):
             gap.add(x, y)
+        pairs = zip(found, runner.outputs, strict=True)
+        floats = [dequantize(*pair) for pair in pairs]
+        if original is not None:
+            drift.add(original(batch.for_model(original)), floats)
         if metrics:
-            pairs = zip(found, runner.outputs, strict=True)
-            floats = [dequantize(*pair) for pair in pairs]
             seen.append((batch, _packed(outputs, expected, floats)))
     if not gaps[0].differences:
         raise ValueError("The data to verify with hold no batch.")
@@ -106,6 +140,7 @@ def verify(
             metric.name: (_value(metric, seen, 0), _value(metric, seen, 1))
             for metric in metrics
         },
+        drift.share() if original is not None else None,
     )
 
 
@@ -139,8 +174,33 @@ class _Gap:
         self.differences.append(difference.ravel())
 
 
+class _Drift:
+    """Collects how far a file's outputs are from another model's."""
+
+    def __init__(self) -> None:
+        self.pairs: list[list[tuple[np.ndarray, np.ndarray]]] = []
+
+    def add(self, expected: Any, found: Sequence[np.ndarray]) -> None:
+        floats = map(keras.ops.convert_to_numpy, keras.tree.flatten(expected))
+        self.pairs.append(list(zip(floats, found, strict=True)))
+
+    def share(self) -> float:
+        """Return the greatest of the outputs' drifts, in their deviations."""
+        shares = []
+        for parts in zip(*self.pairs, strict=True):
+            expected, found = (
+                np.concatenate(x).astype("float64")
+                for x in zip(*parts, strict=True)
+            )
+            gap = np.sqrt(np.mean((found - expected) ** 2))
+            shares.append(gap / max(expected.std(), np.finfo("float32").tiny))
+        return float(np.max(shares))
+
+
 def _verification(
-    gaps: Sequence[_Gap], metrics: dict[str, tuple[float, float]]
+    gaps: Sequence[_Gap],
+    metrics: dict[str, tuple[float, float]],
+    from_original: float | None,
 ) -> Verification:
     whole = all(gap.scale for gap in gaps)
     differences, near = [], 0
@@ -160,6 +220,7 @@ def _verification(
         within_one=float(near / every.size),
         exact=float(np.mean(every == 0)),
         metrics=metrics,
+        from_original=from_original,
     )
 
 

@@ -60,6 +60,7 @@ class Pipeline:
         distribution.check_batch_size(recipe.training.batch_size, self.strategy)
         self.task = make()
         self.warnings = self.task.warnings()
+        self.problems: tuple[str, ...] = ()
         self.check_steps()
         self.trainer = Trainer(self.task, self.folder, self.strategy, console)
         self.trainer.validation()  # whose parts may not fit the replicas
@@ -114,7 +115,7 @@ class Pipeline:
         run["seconds"] = time.perf_counter() - start
         run["peak_memory_bytes"] = peak_memory()
         run["metric"] = self.task.metric
-        run["warnings"] = self.warnings
+        run["warnings"] = [*self.warnings, *self.problems]
         file = INT8 if quantized else FLOAT32
         predict = export.Runner(self.folder.path / file).predict
         for name, text in self.task.calibrate(predict).items():
@@ -253,13 +254,18 @@ class Pipeline:
                 )
                 last, file = quantized, INT8
             verification = export.verify(
-                last, path / file, self.task.batches("test")
+                last,
+                path / file,
+                self.task.batches("test"),
+                # What was trained on is another model on purpose.
+                original=None if self.recipe.quantization.epochs else pruned,
             )
             inputs = self.task.inputs("test")
             if quantized and isinstance(inputs, np.ndarray):
                 golden.write(path, pruned, path / INT8, inputs)
             for name, content in self.task.files().items():
                 write_atomically(path / name, content)
+        self.problems = verification.problems
         run["verification"] = dataclasses.asdict(verification)
         run["operations"] = len(audit.operations)
         run["float_operations"] = [
