@@ -139,7 +139,7 @@ def _images(folder, model):
             f"--calibrate {folder}: the model takes {shapes}, which are no "
             "images of 1 or 3 channels. Give an .npy or .npz file."
         )
-    paths = find_images(folder)
+    paths = find_images(folder).images
     some = paths[:: -(-len(paths) // 256)]  # of all classes' folders
     return as_floats(read_photographs(some, tuple(size), channels=channels))
 

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from kbp.data.formats.image_files import decode, wide_values
+from kbp.data.formats.image_files import decode, is_wide, wide_values
+from kbp.data.image_kinds import WHITE_LEVEL, ImageFacts, is_colored
 from kbp.errors import UserError
 
 _Size = tuple[int, int]  # width and height, as Pillow has them
 # A larger image is first reduced to about this many times its size by means of
 # whole pixels, which is fast, and then to its size by weighted ones.
 _GAP = 2.0
+_BITS_PER_SAMPLE = 258  # tag of TIFF
+_NAMED = 3  # wrong files after the first
 
 
 def _crop(image: Any, size: _Size) -> Any:
@@ -60,12 +63,14 @@ def read_photographs(
     *,
     channels: int = 3,
     resize: str = RESIZE,
+    white_level: int = WHITE_LEVEL,
+    facts: list[ImageFacts] | None = None,
 ) -> np.ndarray:
     """Read images at one size, several at a time.
 
     An image is turned as its EXIF data say, laid on white where it is not
-    opaque, and made grey or of three colors with 8 bits each. Sixteen bits
-    count from black to white.
+    opaque, and made grey or of three colors with 8 bits each. More than 8
+    bits count from black to `white_level`.
 
     Args:
         paths: of the files.
@@ -74,12 +79,14 @@ def read_photographs(
         resize: `"crop"`: the largest part of the right proportions about the
             center; `"pad"`: all of it, between black borders; `"stretch"`: all
             of it, out of proportion. Pixels are averaged as the size asks.
+        white_level: value of white in images of more than 8 bits.
+        facts: a list that gets what the values of each file are.
 
     Returns:
         Bytes `(images, height, width, channels)`.
 
     Raises:
-        UserError: a file cannot be read; the message names the first.
+        UserError: a file cannot be read; the message names the first few.
 
     Example:
     >>> import pathlib, tempfile
@@ -92,13 +99,23 @@ def read_photographs(
     ((1, 4, 4, 3), [255, 0, 0])
     """
     images = np.empty((len(paths), *size, channels), "uint8")
+    found: list[ImageFacts | None] = [None] * len(paths)
 
     def read(index: int) -> UserError | None:
         try:
-            image = _read(paths[index], (size[1], size[0]), channels, resize)
+            image, bits, largest = _open(
+                paths[index], (size[1], size[0]), channels, white_level
+            )
+            image = RESIZES[resize](image, (size[1], size[0]))
         except UserError as error:
             return error
-        images[index] = np.asarray(image).reshape(images.shape[1:])
+        except MemoryError:
+            return UserError(f"{paths[index]}: does not fit into the memory.")
+        pixels = np.asarray(image).reshape(images.shape[1:])
+        images[index] = pixels
+        found[index] = ImageFacts(
+            bits, is_colored(pixels), largest or int(pixels.max())
+        )
         return None
 
     # Of large images and of odd data beside the pixels; for all threads here,
@@ -107,24 +124,53 @@ def read_photographs(
         warnings.catch_warnings(action="ignore"),
         ThreadPoolExecutor() as pool,
     ):
-        errors = [e for e in pool.map(read, range(len(paths))) if e]
-    if len(errors) > 1:
-        raise UserError(f"{errors[0]} ({len(errors)} files are wrong.)")
-    if errors:
-        raise errors[0]
+        results = [*pool.map(read, range(len(paths)))]
+    wrong = {p: e for p, e in zip(paths, results, strict=True) if e}
+    if len(wrong) > 1:
+        named = ", ".join(map(str, [*wrong][1 : 1 + _NAMED]))
+        more = ", ..." if len(wrong) > 1 + _NAMED else ""
+        raise UserError(
+            f"{next(iter(wrong.values()))} ({len(wrong)} files are wrong, also "
+            f"{named}{more}.)"
+        )
+    for error in wrong.values():
+        raise error
+    if facts is not None:
+        facts += [each for each in found if each]
     return images
 
 
-def _read(path: Path, size: _Size, channels: int, resize: str) -> Any:
-    mode = "L" if channels == 1 else "RGB"
+def _open(
+    path: Path, size: _Size, channels: int, white_level: int
+) -> tuple[Any, int, int]:
+    """Return an image of 8 bits, the bits of its file, and its largest value.
+
+    The latter is 0 where it is that of the image.
+    """
+    mode, bits, largest = "L" if channels == 1 else "RGB", 8, 0
     image = decode(path, draft=(mode, size))
-    if image.mode.startswith("I"):
-        values = wide_values(path, image).astype("float32") / 257
-        image = Image.fromarray(values.round().astype("uint8"))
+    if is_wide(image):
+        values = wide_values(path, image, white_level)
+        bits, largest = 16, int(values.max())
+        scaled = np.arange(white_level + 1) * (255 / white_level)
+        image = Image.fromarray(scaled.round().astype("uint8")[values])
+    elif _has_deep_colors(image):
+        if white_level != WHITE_LEVEL:
+            raise UserError(
+                f"{path}: is of color with 16 bits, which are read from PNG "
+                "files alone where data.white_level is given."
+            )
+        bits, largest = 16, 257 * max(high for _, high in image.getextrema())
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     if image.mode != mode:
         image = image.convert(mode)
-    return RESIZES[resize](image, size)
+    return image, bits, largest
+
+
+def _has_deep_colors(image: Any) -> bool:
+    """Say whether Pillow has read but 8 of a TIFF file's 16 bits."""
+    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
+    return image.mode in ("RGB", "RGBA", "LA") and 16 in bits

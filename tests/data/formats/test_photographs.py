@@ -125,7 +125,8 @@ def test_wrong_files_are_counted_and_the_first_is_named(tmp_path):
         read_photographs(good, (8, 8))
     assert "files are wrong" not in str(e.value)
     good[6].write_text("<html>no image</html>")
-    with pytest.raises(UserError, match=r"003\.bmp: .*\(2 files are wrong\.\)"):
+    both = r"003\.bmp: .*\(2 files are wrong, also .*disks/006\.jpg\.\)"
+    with pytest.raises(UserError, match=both):
         read_photographs(good, (8, 8))
     with pytest.raises(UserError, match=r"006\.jpg: .*no BMP, JPEG, PNG, TIFF"):
         read_photographs(good[6:], (8, 8))
