@@ -1,6 +1,5 @@
 """`export`: a .keras model as .tflite or SavedModel."""
 
-import zipfile
 from pathlib import Path
 
 from kbp import zoo
@@ -146,14 +145,7 @@ def _images(folder, model):
 
 def _arrays(path):
     """Return the array of a file, or its arrays by their names."""
-    import numpy as np
+    from kbp.data.array_files import read_arrays
 
-    try:
-        content = np.load(path, allow_pickle=False)
-        if path.suffix == ".npy":
-            return content
-        with content:
-            arrays = {name: content[name] for name in content.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+    arrays = read_arrays(path)
     return arrays if len(arrays) > 1 else next(iter(arrays.values()), arrays)

@@ -1,5 +1,6 @@
 """Image files, read as arrays."""
 
+import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from kbp import _compat
 from kbp.data.formats import image_limits
-from kbp.data.formats.image_limits import MOST_PIXELS
+from kbp.data.formats.image_limits import BUDGET, MOST_PIXELS
 from kbp.data.image_kinds import WHITE_LEVEL, ImageFacts
 from kbp.data.splitting import some
 from kbp.errors import UserError
@@ -24,7 +26,7 @@ _STRANGE = (
 )
 _LITTER = ("desktop.ini", "thumbs.db")  # which file managers leave
 _MOST_OF_PNG = 16_000_000  # bytes and pixels, which are in memory twice
-_MOST_OF_DEEP_PNG = 40_000_000  # pixels
+_MOST_OF_DEEP_PNG = 24_000_000  # pixels
 _DEPTH = 24  # place in a PNG file of the bits of a value
 _ORIENTATION = 0x0112  # of EXIF
 _MASK_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "I;16B")
@@ -100,8 +102,8 @@ def read_image(
 ) -> tuple[np.ndarray, ImageFacts]:
     """Read an image as floats in [0, 1], `(height, width, channels)`.
 
-    It is turned as its EXIF data say, and may have so many pixels that the
-    floats are at most `MOST_PIXELS`.
+    It is turned as its EXIF data say. Like a mask it may have a third of
+    `MOST_PIXELS`, since all of it becomes floats.
 
     Args:
         path: of the file.
@@ -116,7 +118,7 @@ def read_image(
             holds floats or what is whiter than white.
     """
     with warnings.catch_warnings(action="ignore"):  # of Pillow
-        image = decode(path, most_pixels=MOST_PIXELS // channels)
+        image = decode(path, most_pixels=MOST_PIXELS // 3)
     bits, largest = 8, 0
     if is_wide(image):
         values = wide_values(path, image, white_level)
@@ -174,14 +176,15 @@ def wide_values(
 
 
 def _on_white(values: np.ndarray, white_level: int) -> np.ndarray:
-    """Return three colors of one, two, three or four bands of 16 bits."""
+    """Return the grey or the colors of two, three or four bands, on white."""
     bands = values.shape[-1]
-    colors = values[..., : bands - (bands in (2, 4))]
-    if bands in (2, 4) and (values[..., -1:] < WHITE_LEVEL).any():
-        opacity = values[..., -1:] / np.float32(WHITE_LEVEL)
-        laid = colors * opacity + white_level * (1 - opacity)
-        colors = laid.round().astype(values.dtype)
-    return colors if colors.shape[-1] == 3 else colors[..., 0]
+    if bands in (2, 4):
+        for row in values:  # one by one, which bounds the memory
+            opacity = row[:, -1:] / np.float32(WHITE_LEVEL)
+            laid = row * opacity + white_level * (1 - opacity)
+            row[:, :-1] = laid.round()[:, :-1]
+        values = values[..., :-1]
+    return values if bands > 2 else values[..., 0]
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -195,7 +198,7 @@ def read_mask(path: Path) -> np.ndarray:
             colors, or a shape in its opacity.
     """
     with warnings.catch_warnings(action="ignore"):  # of Pillow
-        image = decode(path, _MASK_MODES)
+        image = decode(path, _MASK_MODES, most_pixels=MOST_PIXELS // 3)
     if isinstance(image, np.ndarray):
         image = Image.fromarray((image >> 8).astype("uint8"))
     bands = np.atleast_3d(np.asarray(image))  # (height, width, bands)
@@ -224,11 +227,11 @@ def decode(
     modes: Sequence[str] = IMAGE_MODES,
     draft: tuple[str, tuple[int, int]] | None = None,
     most_pixels: int = MOST_PIXELS,
+    hold: contextlib.ExitStack | None = None,
 ) -> Any:
     """Return an image file's one page, turned as its EXIF data say.
 
-    Its size is checked before it is decoded, and several threads decode only so
-    much at a time.
+    Its size is checked before it is decoded.
 
     Args:
         path: of the file.
@@ -237,6 +240,7 @@ def decode(
             that mode if they can be, and at the least size above that, which
             takes less time.
         most_pixels: that it may have.
+        hold: gets the image's share of what threads may have in memory.
 
     Returns:
         An image of Pillow's; of a PNG file with 16 bits for each color, which
@@ -247,6 +251,7 @@ def decode(
             another mode.
     """
     image_limits.check_file(path)
+    _compat.return_memory_of_images()
     try:
         with (
             # Given a path, Pillow garbles TIFF files that are to be turned.
@@ -258,10 +263,14 @@ def decode(
                 raise UserError(
                     f"{path}: has several pages; save each as a file."
                 )
+            pixels = raw.width * raw.height
             if draft:
                 raw.draft(*draft)
-            with image_limits.BUDGET.spend(raw.width * raw.height):
-                image = _pixels(path, raw)
+            if not raw.info.get("progressive"):  # which is in memory whole
+                pixels = raw.width * raw.height
+            if hold:
+                hold.enter_context(BUDGET.spend(pixels))
+            image = _pixels(path, raw)
     except UserError:
         raise
     except UnidentifiedImageError as error:

@@ -9,7 +9,9 @@ from typing import Any
 from kbp.errors import UserError
 
 MOST_PIXELS = 110_000_000  # of one image: those of the largest cameras
-_MOST_BYTES = 700_000_000  # of one file
+_MOST_BYTES = 350_000_000  # of one file, which may be in memory twice
+_MOST_BYTES_OF_PLAIN = 700_000_000  # of what is read in parts
+_PLAIN = (b"BM", b"II", b"MM")  # how BMP and TIFF files begin
 _MOST_AT_ONCE = 40_000_000  # pixels that threads decode at a time
 # Pillow's decoder of these is a loop in Python.
 _MOST_PIXELS_OF_RLE = 10_000_000
@@ -26,9 +28,12 @@ def check_file(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"{path}: cannot be read: it is no file.")
     size = path.stat().st_size
-    if size > _MOST_BYTES:
+    with path.open("rb") as file:
+        plain = file.read(2) in _PLAIN
+    most = _MOST_BYTES_OF_PLAIN if plain else _MOST_BYTES
+    if size > most:
         raise UserError(
-            f"{path}: has {size:,} bytes; at most {_MOST_BYTES:,} are read."
+            f"{path}: has {size:,} bytes; at most {most:,} are read."
         )
 
 
@@ -95,7 +100,7 @@ def check_pixels(
 
 
 class Budget:
-    """Lets threads decode only so many pixels at a time."""
+    """Lets threads have only so many pixels at a time."""
 
     def __init__(self, most: int = _MOST_AT_ONCE):
         self.most, self.used = most, 0
@@ -103,7 +108,11 @@ class Budget:
 
     @contextlib.contextmanager
     def spend(self, pixels: int) -> Iterator[None]:
-        """Wait until there is room; an image that needs all has all."""
+        """Wait until there is room; an image that needs all has all.
+
+        Args:
+            pixels: that are in memory until the context ends.
+        """
         pixels = min(pixels, self.most)
         with self.changed:
             self.changed.wait_for(lambda: self.used + pixels <= self.most)

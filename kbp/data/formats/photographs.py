@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ _Size = tuple[int, int]  # width and height, as Pillow has them
 # A larger image is first reduced to about this many times its size by means of
 # whole pixels, which is fast, and then to its size by weighted ones.
 _GAP = 2.0
+_ROWS = 1000  # at a time, which bounds the memory
 _BITS_PER_SAMPLE = 258  # tag of TIFF
 _NAMED = 3  # wrong files after the first
 
@@ -103,10 +105,15 @@ def read_photographs(
 
     def read(index: int) -> UserError | None:
         try:
-            image, bits, largest = _open(
-                paths[index], (size[1], size[0]), channels, white_level
-            )
-            image = RESIZES[resize](image, (size[1], size[0]))
+            with ExitStack() as hold:
+                image, bits, largest = _open(
+                    paths[index],
+                    (size[1], size[0]),
+                    channels,
+                    white_level,
+                    hold,
+                )
+                image = RESIZES[resize](image, (size[1], size[0]))
         except UserError as error:
             return error
         except MemoryError:
@@ -141,14 +148,14 @@ def read_photographs(
 
 
 def _open(
-    path: Path, size: _Size, channels: int, white_level: int
+    path: Path, size: _Size, channels: int, white_level: int, hold: ExitStack
 ) -> tuple[Any, int, int]:
     """Return an image of 8 bits, the bits of its file, and its largest value.
 
     The latter is 0 where it is that of the image.
     """
     mode, bits, largest = "L" if channels == 1 else "RGB", 8, 0
-    image = decode(path, draft=(mode, size))
+    image = decode(path, draft=(mode, size), hold=hold)
     if is_wide(image):
         values = wide_values(path, image, white_level)
         bits, largest = 16, int(values.max())
@@ -162,12 +169,20 @@ def _open(
             )
         bits, largest = 16, 257 * max(high for _, high in image.getextrema())
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+        image = _on_white(image.convert("RGBA"))
     if image.mode != mode:
         image = image.convert(mode)
     return image, bits, largest
+
+
+def _on_white(image: Any) -> Any:
+    """Lay an image of colors and opacity on white, some rows at a time."""
+    for top in range(0, image.height, _ROWS):
+        box = (0, top, image.width, min(top + _ROWS, image.height))
+        rows = image.crop(box)
+        white = Image.new("RGBA", rows.size, "white")
+        image.paste(Image.alpha_composite(white, rows), box)
+    return image
 
 
 def _has_deep_colors(image: Any) -> bool:

@@ -143,10 +143,17 @@ def test_wide_integers_are_read_if_16_bits_hold_them(folders):
 def test_large_images_are_read_up_to_a_limit_of_floats(folders, monkeypatch):
     path = folders[0] / "a.png"  # 48 pixels
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)  # Pillow warns
-    monkeypatch.setattr(image_files, "MOST_PIXELS", 48)
+    monkeypatch.setattr(image_files, "MOST_PIXELS", 3 * 48)
     assert image_files.read_image(path, 1)[0].shape == (6, 8, 1)
-    with pytest.raises(UserError, match=r"a\.png: has 8x6 pixels; at most 16"):
-        image_files.read_image(path, 3)
+    monkeypatch.setattr(image_files, "MOST_PIXELS", 3 * 47)
+    for read in (
+        partial(image_files.read_image, channels=3),
+        image_files.read_mask,
+    ):
+        with pytest.raises(
+            UserError, match=r"a\.png: has 8x6 pixels; at most 47"
+        ):
+            read(path)
 
 
 def test_hidden_files_and_litter_are_passed_over(folders):
