@@ -28,6 +28,7 @@ _LITTER = ("desktop.ini", "thumbs.db")  # which file managers leave
 _MOST_OF_PNG = 16_000_000  # bytes and pixels, which are in memory twice
 _MOST_OF_DEEP_PNG = 24_000_000  # pixels
 _DEPTH = 24  # place in a PNG file of the bits of a value
+_BITS_PER_SAMPLE = 258  # tag of TIFF
 _ORIENTATION = 0x0112  # of EXIF
 _MASK_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "I;16B")
 IMAGE_MODES = (*_MASK_MODES, "PA", "CMYK", "YCbCr")
@@ -119,7 +120,6 @@ def read_image(
     """
     with warnings.catch_warnings(action="ignore"):  # of Pillow
         image = decode(path, most_pixels=MOST_PIXELS // 3)
-    bits, largest = 8, 0
     if is_wide(image):
         values = wide_values(path, image, white_level)
         bits, largest = 16, int(values.max())
@@ -132,7 +132,8 @@ def read_image(
             floats = floats @ np.array([[0.299], [0.587], [0.114]], "float32")
     else:
         pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-        largest = int(pixels.max())
+        largest = largest_of_halved(path, image, white_level)
+        bits, largest = (16, largest) if largest else (8, int(pixels.max()))
         floats = pixels.reshape(*pixels.shape[:2], channels).astype("float32")
         floats /= 255
     color = channels == 3 and bool(np.ptp(floats, axis=-1).max() > 8 / 255)
@@ -173,6 +174,30 @@ def wide_values(
             f"not known; {advice}."
         )
     return values
+
+
+def largest_of_halved(path: Path, image: Any, white_level: int) -> int:
+    """Return the largest value of a TIFF file's colors of 16 bits, about.
+
+    Pillow reads 8 of them. Of other files it is 0.
+
+    Args:
+        path: of the file, for messages.
+        image: of Pillow's, which `decode` gave.
+        white_level: value of white.
+
+    Raises:
+        UserError: the white level is not that of all 16 bits.
+    """
+    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
+    if image.mode not in ("RGB", "RGBA", "LA") or 16 not in bits:
+        return 0
+    if white_level != WHITE_LEVEL:
+        raise UserError(
+            f"{path}: is of color with 16 bits, which are read from PNG files "
+            "alone where data.white_level is given."
+        )
+    return max(1, 257 * max(high for _, high in image.getextrema()))
 
 
 def _on_white(values: np.ndarray, white_level: int) -> np.ndarray:

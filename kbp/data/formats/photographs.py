@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from kbp.data.formats.image_files import decode, is_wide, wide_values
+from kbp.data.formats.image_files import (
+    decode,
+    is_wide,
+    largest_of_halved,
+    wide_values,
+)
 from kbp.data.image_kinds import WHITE_LEVEL, ImageFacts, is_colored
 from kbp.errors import UserError
 
@@ -19,7 +24,6 @@ _Size = tuple[int, int]  # width and height, as Pillow has them
 # whole pixels, which is fast, and then to its size by weighted ones.
 _GAP = 2.0
 _ROWS = 1000  # at a time, which bounds the memory
-_BITS_PER_SAMPLE = 258  # tag of TIFF
 _NAMED = 3  # wrong files after the first
 
 
@@ -161,13 +165,8 @@ def _open(
         bits, largest = 16, int(values.max())
         scaled = np.arange(white_level + 1) * (255 / white_level)
         image = Image.fromarray(scaled.round().astype("uint8")[values])
-    elif _has_deep_colors(image):
-        if white_level != WHITE_LEVEL:
-            raise UserError(
-                f"{path}: is of color with 16 bits, which are read from PNG "
-                "files alone where data.white_level is given."
-            )
-        bits, largest = 16, 257 * max(high for _, high in image.getextrema())
+    elif largest := largest_of_halved(path, image, white_level):
+        bits = 16
     if image.has_transparency_data:
         image = _on_white(image.convert("RGBA"))
     if image.mode != mode:
@@ -183,9 +182,3 @@ def _on_white(image: Any) -> Any:
         white = Image.new("RGBA", rows.size, "white")
         image.paste(Image.alpha_composite(white, rows), box)
     return image
-
-
-def _has_deep_colors(image: Any) -> bool:
-    """Say whether Pillow has read but 8 of a TIFF file's 16 bits."""
-    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
-    return image.mode in ("RGB", "RGBA", "LA") and 16 in bits
