@@ -275,7 +275,7 @@ def main(folder, many):
     }
     for path in sorted(folder.iterdir()) if many else ():
         found[f"many {path.name}"] = outcome(
-            lambda paths: read_photographs(paths, (32, 32)), [path] * 4
+            lambda paths: read_photographs(paths, (32, 32)), [path] * 3
         )
     print(json.dumps(found))
 

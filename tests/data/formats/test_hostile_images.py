@@ -2,8 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
 
 import bombs
 import fresh
@@ -26,13 +24,7 @@ READ = {
 
 def explode(folder, *words):
     """Return what came of each file, in a process that measures itself."""
-    done = subprocess.run(
-        [sys.executable, bombs.__file__, str(folder), *words],
-        capture_output=True,
-        cwd=fresh.ROOT,
-        text=True,
-        check=False,
-    )
+    done = fresh.command(bombs.__file__, folder, *words)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
