@@ -131,7 +131,7 @@ class Pipeline:
     def few_steps(self) -> str:
         """Say how many steps there are, and what makes more; "" if many."""
         section, steps = self.recipe.training, self.task.steps
-        total = section.epochs * steps
+        total = (section.frozen_epochs + section.epochs) * steps
         if not 0 < total < FEW_STEPS:
             return ""
         said = (

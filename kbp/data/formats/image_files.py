@@ -2,9 +2,9 @@
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,17 +14,9 @@ from kbp import _compat
 from kbp.data.formats import image_limits
 from kbp.data.formats.image_limits import BUDGET, MOST_PIXELS
 from kbp.data.image_kinds import WHITE_LEVEL, ImageFacts
-from kbp.data.splitting import some
 from kbp.errors import UserError
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")  # Pillow's
-_STRANGE = (
-    *(".arw", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".gif", ".heic"),
-    *(".heif", ".jfif", ".jp2", ".jpe", ".jxl", ".nef", ".orf", ".pgm"),
-    *(".pnm", ".ppm", ".psd", ".raw", ".svg", ".tga"),
-)
-_LITTER = ("desktop.ini", "thumbs.db")  # which file managers leave
 _MOST_OF_PNG = 16_000_000  # bytes and pixels, which are in memory twice
 _MOST_OF_DEEP_PNG = 24_000_000  # pixels
 _DEPTH = 24  # place in a PNG file of the bits of a value
@@ -32,70 +24,6 @@ _BITS_PER_SAMPLE = 258  # tag of TIFF
 _ORIENTATION = 0x0112  # of EXIF
 _MASK_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "I;16B")
 IMAGE_MODES = (*_MASK_MODES, "PA", "CMYK", "YCbCr")
-
-
-class Found(NamedTuple):
-    """What a folder and its subfolders hold.
-
-    Attributes:
-        images: the image files, in order.
-        others: what is passed over, but for hidden files and those of file
-            managers.
-    """
-
-    images: list[Path]
-    others: list[Path]
-
-    def remark(self, folder: Path) -> str:
-        """Say what was passed over; `""` if nothing was."""
-        if not self.others:
-            return ""
-        names = [path.relative_to(folder).as_posix() for path in self.others]
-        return f"{folder}: passed over what is no image: {some(names)}."
-
-
-def find_images(folder: Path) -> Found:
-    """Return the images of a folder and of its subfolders, in order.
-
-    Links are followed, to each folder once.
-
-    Raises:
-        UserError: the folder is missing, holds images of other suffixes than
-            `SUFFIXES`, or no image; or a link leads nowhere.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder.")
-    found, strange = Found([], []), []
-    for path in sorted(_walk(folder, {folder.resolve()})):
-        suffix = path.suffix.lower()
-        if suffix in SUFFIXES:
-            found.images.append(path)
-        elif suffix in _STRANGE:
-            strange.append(path.relative_to(folder).as_posix())
-        else:
-            found.others.append(path)
-    if strange or not found.images:
-        held = "no image"
-        if strange:
-            held = f"images of other kinds: {some(strange)}"
-        raise UserError(
-            f"{folder}: holds {held}. Known suffixes are {', '.join(SUFFIXES)}."
-        )
-    return found
-
-
-def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
-    """Yield the files of a folder, and of folders in it that are not seen."""
-    for path in folder.iterdir():
-        if is_litter(Path(path.name)):
-            continue
-        if not path.is_dir():
-            yield path
-            continue
-        place = path.resolve()
-        if place not in seen:
-            seen.add(place)
-            yield from _walk(path, seen)
 
 
 def read_image(
@@ -239,12 +167,6 @@ def read_mask(path: Path) -> np.ndarray:
             f"{path}: is of color; save it as grey values or indices."
         )
     return bands[..., 0].astype(np.int32)
-
-
-def is_litter(path: Path) -> bool:
-    """Say whether a file or folder is hidden, or what file managers leave."""
-    hidden = any(part.startswith(".") for part in path.parts)
-    return hidden or path.name.lower() in _LITTER
 
 
 def decode(

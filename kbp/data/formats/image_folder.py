@@ -9,9 +9,9 @@ import numpy as np
 
 from kbp._utils.config import check_unused, choice, number
 from kbp._utils.machine import memory
-from kbp.data.formats.image_files import Found, find_images, is_litter
 from kbp.data.formats.photographs import RESIZE, RESIZES, read_photographs
 from kbp.data.image_kinds import WHITE_LEVEL, ImageFacts, ImageKinds
+from kbp.data.image_search import Found, find_images, is_litter
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import SPLITS, Indices, by_class, some
@@ -135,16 +135,9 @@ def load(
     groups = _groups(paths, group_pattern) if group_pattern else None
     names = [path.relative_to(folder).as_posix() for path in paths]
     if not _is_split(folder):
-        try:
-            places = by_class(
-                names,
-                labels,
-                groups=groups,
-                validation_fraction=validation_fraction,
-                test_fraction=test_fraction,
-            )
-        except UserError as error:
-            raise UserError(f"{folder}: {error}") from error
+        places = _split(
+            folder, names, labels, groups, validation_fraction, test_fraction
+        )
     elif groups:
         _check_apart(folder, groups, places)
     _check_memory(folder, len(paths), image_size, channels)
@@ -173,6 +166,26 @@ def load(
         remarks=(*remarks, *kinds.too_dark()),
         images=kinds,
     )
+
+
+def _split(
+    folder: Path,
+    names: Sequence[str],
+    labels: Sequence[str],
+    groups: Sequence[str] | None,
+    validation_fraction: float,
+    test_fraction: float,
+) -> Indices:
+    try:
+        return by_class(
+            names,
+            labels,
+            groups=groups,
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
+        )
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from error
 
 
 def _is_split(folder: Path) -> bool:

@@ -17,6 +17,7 @@ from PIL import Image
 from kbp.data import splitting, tiles
 from kbp.data.datasets import dsb2018, isbi2012
 from kbp.data.formats import image_files, image_masks
+from kbp.data.image_search import find_images
 from kbp.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -162,7 +163,7 @@ def test_hidden_files_and_litter_are_passed_over(folders):
     (images / ".cache").mkdir()
     for name in (".a.bmp", ".cache/a.png", "more/Thumbs.db", "desktop.ini"):
         (images / name).write_bytes(b"no")
-    found = image_files.find_images(images)
+    found = find_images(images)
     assert found.images == [images / name for name in names]
     assert found.others == []
 
