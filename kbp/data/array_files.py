@@ -33,7 +33,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     [[1.0, 0.0], [0.0, 1.0]]
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file.")
+        raise UserError(f"{path}: cannot be read: no such file.")
     try:
         if path.suffix == ".npz":
             _check_members(path)

@@ -106,5 +106,7 @@ def test_arrays_are_read(tmp_path, monkeypatch):
     for name in ("a.npy", "b.npz"):
         with pytest.raises(UserError, match=r"arrays have \d+ bytes; at most"):
             read_arrays(tmp_path / name)
-    with pytest.raises(UserError, match=r"d\.npy: no such file"):
+    with pytest.raises(
+        UserError, match=r"d\.npy: cannot be read: no such file"
+    ):
         read_arrays(tmp_path / "d.npy")
