@@ -66,3 +66,14 @@ def compiled_with(model: Any) -> dict[str, Any]:
         "metrics": getattr(metrics, "_user_metrics", None),
         "weighted_metrics": getattr(metrics, "_user_weighted_metrics", None),
     }
+
+
+def return_memory_of_images() -> None:
+    """Let Pillow ask for blocks that the system gets back when they are freed.
+
+    Those of 16 MiB, its usual size, stay with the thread that had them, so that
+    several threads hold several large images when they have none.
+    """
+    from PIL import Image
+
+    Image.core.set_block_size(2**26)  # type: ignore[attr-defined]

@@ -8,5 +8,6 @@ GOLDEN = "golden.npz"
 PREDICTIONS = "predictions.svg"
 COLUMNS = "columns.json"  # of a table
 LABELS = "labels.txt"
+IMAGES = "images.json"  # what they were like
 INTERVALS = "intervals.json"
 CATEGORIES = "categories.json"

@@ -1,6 +1,5 @@
 """`export`: a .keras model as .tflite or SavedModel."""
 
-import zipfile
 from pathlib import Path
 
 from kbp import zoo
@@ -128,8 +127,8 @@ def _quantize(model, options):
 
 def _images(folder, model):
     """Return a folder's images, in the size that a model takes."""
-    from kbp.data.formats.image_files import find_images
     from kbp.data.formats.photographs import read_photographs
+    from kbp.data.image_search import find_images
     from kbp.data.splits import as_floats
 
     shapes = [tuple(x.shape[1:]) for x in model.inputs]
@@ -139,21 +138,14 @@ def _images(folder, model):
             f"--calibrate {folder}: the model takes {shapes}, which are no "
             "images of 1 or 3 channels. Give an .npy or .npz file."
         )
-    paths = find_images(folder)
+    paths = find_images(folder).images
     some = paths[:: -(-len(paths) // 256)]  # of all classes' folders
     return as_floats(read_photographs(some, tuple(size), channels=channels))
 
 
 def _arrays(path):
     """Return the array of a file, or its arrays by their names."""
-    import numpy as np
+    from kbp.data.array_files import read_arrays
 
-    try:
-        content = np.load(path, allow_pickle=False)
-        if path.suffix == ".npy":
-            return content
-        with content:
-            arrays = {name: content[name] for name in content.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+    arrays = read_arrays(path)
     return arrays if len(arrays) > 1 else next(iter(arrays.values()), arrays)

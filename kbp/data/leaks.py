@@ -1,18 +1,25 @@
 """What makes a score look better than it is: examples of two splits."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from kbp.data.splitting import SPLITS
 
+_NAMED = 3  # pairs of a sentence
 
-def shared_examples(parts: Mapping[str, np.ndarray]) -> list[str]:
+
+def shared_examples(
+    parts: Mapping[str, np.ndarray],
+    names: Mapping[str, Sequence[str]] | None = None,
+) -> list[str]:
     """Say which splits have examples in common, value by value.
 
     Args:
         parts: inputs of each split, `(examples, ...)`.
+        names: what these are called, such as their files; by default they have
+            numbers.
 
     Returns:
         A sentence for each two splits that share examples.
@@ -26,7 +33,8 @@ def shared_examples(parts: Mapping[str, np.ndarray]) -> list[str]:
     '1 of 3 test examples is in the train split too (number 0)'
     """
     found = []
-    seen: dict[str, set[bytes]] = {}
+    names = names or {}
+    seen: dict[str, dict[bytes, int]] = {}
     for name in SPLITS:
         if name not in parts or not len(parts[name]):
             continue
@@ -34,13 +42,22 @@ def shared_examples(parts: Mapping[str, np.ndarray]) -> list[str]:
         for other, known in seen.items():
             both = [i for i, digest in enumerate(digests) if digest in known]
             if both:
+                which = f"number {both[0]}"
+                if len(both) > 1:
+                    which = f"the first is {which}"
+                if names.get(name) and names.get(other):
+                    pairs = [
+                        f"{names[name][i]} = {names[other][known[digests[i]]]}"
+                        for i in both[:_NAMED]
+                    ]
+                    more = ", ..." if len(both) > _NAMED else ""
+                    which = f"{', '.join(pairs)}{more}"
                 found.append(
                     f"{len(both)} of {len(digests)} {name} examples "
                     f"{'is' if len(both) == 1 else 'are'} in the {other} split "
-                    f"too ({'' if len(both) == 1 else 'the first is '}number "
-                    f"{both[0]}): the score flatters the model."
+                    f"too ({which}): the score flatters the model."
                 )
-        seen[name] = set(digests)
+        seen[name] = {x: i for i, x in reversed([*enumerate(digests)])}
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kbp.data.image_kinds import ImageKinds
 from kbp.errors import UserError
 
 Tensor = Any  # TensorFlow has no types
@@ -26,17 +27,20 @@ class Examples:
             255 stand for 0 to 1 and take a quarter of the memory.
         labels: integers `(examples,)` for classes, or
             `(examples, height, width)` for masks; floats for numbers.
+        names: what each example is called, such as its file; perhaps none.
     """
 
     inputs: np.ndarray
     labels: np.ndarray
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> "Examples":
         """Return the examples of some indices."""
-        return Examples(self.inputs[indices], self.labels[indices])
+        names = tuple(np.array(self.names)[indices]) if self.names else ()
+        return Examples(self.inputs[indices], self.labels[indices], names)
 
     def lookup(self) -> Lookup:
         """Return `lookup(indices) -> (inputs, labels)`, all of them tensors."""
@@ -63,12 +67,16 @@ class Splits:
         validation: what its training is watched on; it may be empty.
         test: what it is judged on.
         class_names: in the order of the classes; without classes, none.
+        remarks: sentences about the files, which are said before training.
+        images: what the images were like as files, if they were.
     """
 
     train: Examples
     validation: Examples
     test: Examples
     class_names: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    images: ImageKinds | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import GOLDEN
+from kbp.data.array_files import read_arrays
 from kbp.errors import UserError
 from kbp.export import Runner
 
@@ -51,17 +52,19 @@ def check(file: Path, model: keras.Model, int8_file: Path) -> None:
     Raises:
         UserError: an output differs by more than its tolerance.
     """
-    with np.load(file) as golden:
-        found = _outputs(model, int8_file, golden["inputs"])
-        for name, tolerance in TOLERANCES.items():
-            if name == "int8" and golden[name].dtype.kind == "f":
-                tolerance = FLOAT_TOLERANCE * np.abs(golden[name]).max()
-            gap = np.abs(found[name].astype("float64") - golden[name]).max()
-            if not gap <= tolerance:  # NaN is wrong, too
-                raise UserError(
-                    f"{file}: the {name} model's outputs are {gap:.3g} away; "
-                    f"at most {tolerance:g} is right."
-                )
+    golden = read_arrays(file)
+    if absent := {"inputs", *TOLERANCES} - golden.keys():
+        raise UserError(f"{file}: holds no array {sorted(absent)[0]!r}.")
+    found = _outputs(model, int8_file, golden["inputs"])
+    for name, tolerance in TOLERANCES.items():
+        if name == "int8" and golden[name].dtype.kind == "f":
+            tolerance = FLOAT_TOLERANCE * np.abs(golden[name]).max()
+        gap = np.abs(found[name].astype("float64") - golden[name]).max()
+        if not gap <= tolerance:  # NaN is wrong, too
+            raise UserError(
+                f"{file}: the {name} model's outputs are {gap:.3g} away; "
+                f"at most {tolerance:g} is right."
+            )
 
 
 def _outputs(

@@ -12,6 +12,8 @@ from kbp._utils.config import choice, number
 from kbp._utils.run_files import LABELS
 from kbp.data.splits import Augment, Tensor
 from kbp.reports import figures
+from kbp.reports.class_tables import class_tables
+from kbp.reports.result_table import ResultTable
 from kbp.tasks.class_loss import ClassLossConfig, class_loss
 from kbp.tasks.predict_classes import ClassPrediction
 from kbp.tasks.registry import register_task
@@ -88,9 +90,18 @@ class Classification(Task):
         share = mean_recall(predicted, labels)
         return {"mean accuracy of the classes": f"{share:.2%}"}
 
+    def tables(self, outputs: np.ndarray) -> dict[str, ResultTable]:
+        return class_tables(
+            np.argmax(outputs, axis=-1),
+            self.splits.test.labels,
+            self.splits.class_names,
+            "test examples",
+        )
+
     def files(self) -> dict[str, str]:
         # One name for each output, as tools of LiteRT read them.
-        return {LABELS: "\n".join([*self.splits.class_names, ""])}
+        labels = "\n".join([*self.splits.class_names, ""])
+        return {**super().files(), LABELS: labels}
 
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
         test, names = self.splits.test, self.splits.class_names

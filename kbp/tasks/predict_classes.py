@@ -3,8 +3,9 @@
 import argparse
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,11 @@ from kbp._utils.command_line import check_new, positive, say_written
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import LABELS
 from kbp.data.formats.photographs import RESIZE, read_photographs
+from kbp.data.image_kinds import ImageFacts
 from kbp.data.splits import as_floats
 from kbp.errors import UserError
 from kbp.reports.contact_sheet import contact_sheet
-from kbp.tasks.predict_masks import files_of
+from kbp.tasks.predict_masks import files_of, images_of, say_unlike
 from kbp.tasks.prediction import OpenModel, Prediction
 
 if TYPE_CHECKING:
@@ -72,13 +74,21 @@ class ClassPrediction(Prediction):
                 f"--top must be at most the {len(names)} classes of "
                 f"{model.path}; received {top}"
             )
-        sources = files_of(options.images)
+        sources = files_of(options.images, console)
+        known, facts = images_of(model, recipe), list[ImageFacts]()
         folder = Path(options.out)
         table, sheet = folder / "predictions.csv", folder / "contact_sheet.svg"
         for target in (table, sheet):
             check_new(target)
         resize = getattr(recipe and recipe.data.config, "resize", RESIZE)
-        found = _predict(model, sources, names, top, resize)
+        read = partial(
+            read_photographs,
+            resize=resize,
+            white_level=known.white_level,
+            facts=facts,
+        )
+        found = _predict(model, sources, names, top, read)
+        say_unlike(known, sources, facts, console)
         write_atomically(table, _as_csv(found, top))
         shown = found[:_MOST_SHOWN]
         captions = [(p.classes[0], f"{p.shares[0]:.0%}") for p in shown]
@@ -106,15 +116,13 @@ def _predict(
     sources: Sequence[Path],
     names: Sequence[str],
     top: int,
-    resize: str,
+    read: Callable[..., np.ndarray],
 ) -> list[_Predicted]:
     height, width, channels = _image_shape(model.inputs)
     found: list[_Predicted] = []
     for start in range(0, len(sources), _AT_ONCE):
         part = sources[start : start + _AT_ONCE]
-        images = read_photographs(
-            part, (height, width), channels=channels, resize=resize
-        )
+        images = read(part, (height, width), channels=channels)
         inputs = as_floats(images).reshape(-1, *model.inputs)
         shares = _probabilities(model.predict(inputs))
         order = np.argsort(-shares, axis=-1, kind="stable")[:, :top]

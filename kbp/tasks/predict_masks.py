@@ -9,7 +9,10 @@ from rich.console import Console
 
 from kbp._utils.command_line import check_new, positive, say_written
 from kbp._utils.files import write_atomically
-from kbp.data.formats.image_files import find_images, read_image
+from kbp._utils.run_files import IMAGES
+from kbp.data.formats.image_files import read_image
+from kbp.data.image_kinds import WHITE_LEVEL, ImageFacts, ImageKinds
+from kbp.data.image_search import find_images
 from kbp.errors import UserError
 from kbp.inference import pixels
 from kbp.tasks.prediction import OpenModel, Prediction
@@ -63,12 +66,15 @@ class MaskPrediction(Prediction):
                 f"--overlap must be less than {min(height, width)}, the size "
                 f"of the model's input; received {overlap}"
             )
-        sources = files_of(options.images)
+        sources = files_of(options.images, console)
+        known = images_of(model, recipe)
         targets = _targets(sources, Path(options.out))
-        for source in sources:  # all, before the first is written
-            read_image(source, channels)
+        white = known.white_level
+        # All, before the first is written.
+        facts = [read_image(path, channels, white)[1] for path in sources]
+        say_unlike(known, sources, facts, console)
         for source, (mask, overlay) in zip(sources, targets, strict=True):
-            image = read_image(source, channels)
+            image, _ = read_image(source, channels, white)
             labels = pixels.label(
                 model.predict, image, (height, width), overlap=overlap
             )
@@ -77,17 +83,54 @@ class MaskPrediction(Prediction):
             say_written(console, mask)
 
 
-def files_of(names: Sequence[str]) -> list[Path]:
-    """Return image files, and those of folders, in order."""
+def files_of(names: Sequence[str], console: Console) -> list[Path]:
+    """Return image files, and those of folders, in order.
+
+    What folders hold besides is said.
+    """
     found: list[Path] = []
     for name in map(Path, names):
         if name.is_dir():
-            found += find_images(name)
+            held = find_images(name)
+            found += held.images
+            if remark := held.remark(name):
+                console.print(remark, markup=False, soft_wrap=True)
         elif not name.is_file():
             raise UserError(f"{name}: no such file or folder.")
         else:
             found.append(name)
     return found
+
+
+def images_of(model: OpenModel, recipe: "Recipe | None") -> ImageKinds:
+    """Return what the images of a model were like, as far as it is known.
+
+    Raises:
+        UserError: the file beside the model that says so is damaged.
+    """
+    file = model.path.parent / IMAGES
+    config = recipe and recipe.data.config
+    if not file.is_file():
+        return ImageKinds(getattr(config, "white_level", WHITE_LEVEL), {})
+    try:
+        return ImageKinds.from_json(file.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, UserError) as error:
+        raise UserError(f"{file}: {error}") from error
+
+
+def say_unlike(
+    known: ImageKinds,
+    files: Sequence[Path],
+    facts: Sequence[ImageFacts],
+    console: Console,
+) -> None:
+    """Warn of images that are unlike those that a model learned from.
+
+    Raises:
+        UserError: their values cannot mean what the model has learned.
+    """
+    for sentence in known.check(files, facts):
+        console.print(f"Warning: {sentence}", markup=False, soft_wrap=True)
 
 
 def _targets(sources: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]:

@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from kbp import data
+from kbp._utils.run_files import IMAGES
+from kbp.data.image_kinds import ImageKinds
 from kbp.data.leaks import absent_classes, shared_examples
 from kbp.data.splits import Augment, Tensor, as_floats
 from kbp.data.splitting import SPLITS
@@ -163,7 +165,9 @@ class Task(ABC):
             name: of a file beside it, one of `files`.
             text: what the file holds.
         """
-        if text != self.files()[name]:
+        if name == IMAGES:
+            ImageKinds.from_json(text).check_same(self.splits.images)
+        elif text != self.files()[name]:
             raise UserError(
                 "is of other classes, columns or categories than the data "
                 "have now, which a score would mix up"
@@ -176,7 +180,8 @@ class Task(ABC):
             Names of files, which are written into the run's folder, and their
             contents.
         """
-        return {}
+        kinds = getattr(self.splits, "images", None)
+        return {IMAGES: kinds.to_json()} if kinds else {}
 
     def calibrate(
         self, predict: Callable[[np.ndarray], np.ndarray]
@@ -217,7 +222,9 @@ class Task(ABC):
                 raise UserError(f"[data] {sentence} Nothing could be learned.")
             absent = absent_classes(labels, names)
         inputs = {name: part.inputs for name, part in parts.items()}
-        return absent + shared_examples(inputs)
+        called = {name: part.names for name, part in parts.items()}
+        remarks = self.splits.remarks
+        return [*remarks, *absent, *shared_examples(inputs, called)]
 
     def training_batches(
         self, *, seed: int, start_step: int = 0

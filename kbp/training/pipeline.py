@@ -28,6 +28,8 @@ from kbp.training.measuring import file_stages, float_stages, keras_stage
 from kbp.training.trainer import Trainer
 from kbp.training.workdir import WorkDir
 
+# Below, models that begin with random weights have seldom learned their task.
+FEW_STEPS = 500
 # As trained, pruned, and quantized if it is.
 Models = tuple[keras.Model, keras.Model, keras.Model | None]
 
@@ -130,10 +132,27 @@ class Pipeline:
         )
         if self.left_out:
             self.console.print(self.left_out, markup=False)
+        if few := self.few_steps():
+            self.console.print(few, markup=False, highlight=False)
         for sentence in self.warnings:
             self.console.print(f"[yellow]Warning:[/] {escape(sentence)}")
         with distribution.together(self.strategy):
             return self.stages()
+
+    def few_steps(self) -> str:
+        """Say how many steps there are, and what makes more; "" if many."""
+        section, steps = self.recipe.training, self.task.steps
+        total = (section.frozen_epochs + section.epochs) * steps
+        if not 0 < total < FEW_STEPS:
+            return ""
+        said = (
+            f"Few training steps: {steps} in an epoch, {total} in all. If the "
+            "model has not learned enough, raise training.epochs ("
+            f"{-(-FEW_STEPS // steps)} make {FEW_STEPS} steps)"
+        )
+        if section.batch_size > 8:
+            said += f" or lower training.batch_size ({section.batch_size})"
+        return f"{said}."
 
     def stages(self) -> Models:
         """Train the float model, then the quantized one."""

@@ -1,7 +1,6 @@
 """Runs for folders of photographs, from files to predictions."""
 
 import csv
-import io
 import json
 import re
 import shutil
@@ -115,8 +114,9 @@ def small(tmp_path_factory):
             "export": {"benchmark_rounds": 1},
         }
     )
-    console = Console(file=io.StringIO(), width=120)
-    training.run(recipe, place / "run", console=console)
+    with (place / "said.txt").open("w") as file:
+        console = Console(file=file, width=120)
+        training.run(recipe, place / "run", console=console)
     return place
 
 
@@ -273,6 +273,99 @@ def test_a_run_evaluates(small, capsys):
     said = capsys.readouterr().out
     assert "mean accuracy of the classes" in said
     assert "6 test examples of image_folder" in said
+
+
+def test_few_steps_are_said_before_training(small):
+    before, *_ = (small / "said.txt").read_text().partition(" train ")
+    said = " ".join(before.split())
+    assert "2 in an epoch, 2 in all" in said
+    assert "raise training.epochs (250 make 500 steps)." in said
+
+
+def test_accuracy_stands_beside_that_of_a_guess(small, capsys):
+    run = json.loads((small / "run" / "run.json").read_text())
+    beside, each = run["tables"].values()
+    assert beside["rows"][0] == ["most frequent class (checks)", "33.33%"]
+    assert beside["rows"][1][1] == f"{run['stages'][-1]['score']:.2%}"
+    assert [row[:2] for row in each["rows"]] == [
+        [name, "2"] for name in photographs.CLASSES
+    ]
+    assert main.main(["evaluate", str(small / "run")]) == 0
+    for place in (
+        capsys.readouterr().out,
+        (small / "said.txt").read_text(),
+        (small / "run" / "report.html").read_text(),
+    ):
+        assert "Accuracy beside that of a guess" in place
+        assert "most often taken for" in place
+
+
+def twelve_bits(small, folder, white=4095):
+    """Write photographs of 16 bits whose white is less."""
+    paths = sorted((small / "photos").rglob("*.png"))
+    for index, path in enumerate(paths[:4]):
+        grey = np.asarray(Image.open(path).convert("L")).astype("float64")
+        folder.mkdir(exist_ok=True)
+        wide = (grey * white / 255).round().astype("uint16")
+        Image.fromarray(wide).save(folder / f"{index}.png")
+    return folder
+
+
+def beside(small, folder, **images):
+    """Copy the int8 file, with what images it learned from."""
+    folder.mkdir()
+    shutil.copy(small / "run" / "model_int8.tflite", folder)
+    (folder / "images.json").write_text(json.dumps(images))
+    return folder / "model_int8.tflite"
+
+
+def test_the_white_level_travels_with_the_model(small, tmp_path, capsys):
+    """A model alone, and one with a run, scale as in training."""
+    file = beside(
+        *(small, tmp_path / "own"), white_level=4095, largest={"16-bit grey": 1}
+    )
+    shares = []
+    for model, white in ((file, 4095), (small / "run", 65535)):
+        new = twelve_bits(small, tmp_path / f"new{white}", white)
+        out = tmp_path / f"out{white}"
+        words = ["predict", model, new, "--out", out]
+        assert main.main([*map(str, words)]) == 0
+        assert "Warning" not in capsys.readouterr().out
+        shares.append([float(r["probability"]) for r in predictions(out)])
+    np.testing.assert_allclose(*shares, atol=0.02)
+    words = ["predict", file, new, "--out", tmp_path / "no"]
+    assert main.main([*map(str, words)]) == 2
+    assert "data.white_level is 4095" in capsys.readouterr().err
+
+
+def test_new_images_of_another_kind_are_said_or_refused(
+    small, tmp_path, capsys
+):
+    kinds = json.loads((small / "run" / "images.json").read_text())
+    assert {*kinds["largest"]} == {"8-bit grey", "16-bit grey"}
+    new = twelve_bits(small, tmp_path / "new")
+    (new / "notes.txt").write_text("")
+    words = ["predict", small / "run", new, "--out", tmp_path / "out"]
+    assert main.main([*map(str, words)]) == 0
+    said = capsys.readouterr().out
+    assert "Warning: The 16-bit images reach" in said
+    assert "passed over what is no image: notes.txt" in said
+    kinds["largest"].pop("16-bit grey")
+    file = beside(small, tmp_path / "own", **kinds)
+    words = ["predict", file, new, "--out", tmp_path / "no"]
+    assert main.main([*map(str, words)]) == 2
+    assert "the model learned from 8-bit grey alone" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+    recipe = tmp_path / "recipe.toml"
+    run = json.loads((small / "run" / "run.json").read_text())["recipe"]
+    recipe.write_text(Recipe.parse(run).to_toml())
+    words = ["evaluate", file, "--recipe", recipe]
+    assert main.main([*map(str, words)]) == 2
+    assert "images.json: is of 8-bit grey images" in capsys.readouterr().err
+    file.with_name("images.json").write_text("{}")
+    words = ["predict", file, new, "--out", tmp_path / "no"]
+    assert main.main([*map(str, words)]) == 2
+    assert "images.json: does not say what" in capsys.readouterr().err
 
 
 def test_classes_of_other_names_are_not_scored(small, tmp_path, capsys):

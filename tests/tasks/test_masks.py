@@ -1,6 +1,7 @@
 """Runs for images with masks."""
 
 import io
+import json
 import shutil
 
 import keras
@@ -82,6 +83,51 @@ def test_masks_are_learned_and_shipped(finished, capsys):
         assert name in report
     for stage in stages[1:]:
         assert f"{stage.score:.2%}" in out
+
+
+def test_masks_of_12_bits_are_those_of_8(finished, tmp_path, capsys):
+    """A model alone scales by the white level that lies beside it."""
+    narrow = RNG.integers(0, 256, (16, 16)).astype("uint8")
+    narrow[0, 0] = 255
+    wide = (narrow * (4095 / 255)).round().astype("uint16")
+    own = tmp_path / "own"
+    own.mkdir()
+    shutil.copy(finished[0] / "model_int8.tflite", own)
+    kinds = {"white_level": 4095, "largest": {"16-bit grey": 4095}}
+    (own / "images.json").write_text(json.dumps(kinds))
+    masks = []
+    for model, values in ((own, wide), (finished[0], narrow)):
+        Image.fromarray(values).save(tmp_path / "a.png")
+        model = model / "model_int8.tflite"
+        out = tmp_path / f"out{len(masks)}"
+        words = ["predict", model, tmp_path / "a.png", "--out", out]
+        assert main.main([*map(str, words)]) == 0
+        assert "Warning" not in capsys.readouterr().out
+        masks.append(np.asarray(Image.open(out / "a.png")))
+    assert np.mean(masks[0] == masks[1]) > 0.99
+    Image.fromarray(wide).save(tmp_path / "a.png")
+    words = ["predict", finished[0], tmp_path / "a.png", "--out", own / "out"]
+    assert main.main([*map(str, words)]) == 2
+    assert "images reach 4095 of 65535" in capsys.readouterr().err
+    assert not (own / "out").exists()
+
+
+def test_dark_images_are_said_before_training(folder, tmp_path):
+    shutil.copytree(folder / "masks", tmp_path / "masks")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "notes.txt").write_text("")
+    for path in (folder / "images").iterdir():
+        wide = np.asarray(Image.open(path)).astype("uint16") * 16
+        Image.fromarray(wide).save(tmp_path / "images" / path.name)
+    passed, dark = make_task(recipe(tmp_path)).warnings()
+    assert "passed over what is no image: notes.txt" in passed
+    assert dark.endswith("set data.white_level = 4095.")
+    scaled = make_task(recipe(tmp_path, data={"white_level": 4080}))
+    assert scaled.warnings()[1:] == []
+    plain = make_task(recipe(folder))
+    np.testing.assert_allclose(
+        scaled.inputs("train"), plain.inputs("train"), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("file", ["", "model.keras"])

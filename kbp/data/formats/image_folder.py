@@ -9,8 +9,9 @@ import numpy as np
 
 from kbp._utils.config import check_unused, choice, number
 from kbp._utils.machine import memory
-from kbp.data.formats.image_files import find_images, is_litter
 from kbp.data.formats.photographs import RESIZE, RESIZES, read_photographs
+from kbp.data.image_kinds import WHITE_LEVEL, ImageFacts, ImageKinds
+from kbp.data.image_search import Found, find_images, is_litter
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import SPLITS, Indices, by_class, some
@@ -37,7 +38,7 @@ class ImageFolderConfig:
     `folder` holds a folder for each class, or `train`, `test` and perhaps
     `validation`, which hold these. Without them each class is split alike;
     images whose file names have the same first group of `group_pattern` stay
-    together then.
+    together then. In images of more than 8 bits `white_level` is white.
     """
 
     folder: str = ""
@@ -47,6 +48,7 @@ class ImageFolderConfig:
     validation_fraction: float = number(0.1, 0, below=0.5)
     test_fraction: float = number(0.2, above=0, below=0.5)
     group_pattern: str = ""
+    white_level: int = number(WHITE_LEVEL, 256, WHITE_LEVEL)
 
 
 @register_dataset(
@@ -79,6 +81,7 @@ def load_config(
         validation_fraction=config.validation_fraction,
         test_fraction=config.test_fraction,
         group_pattern=config.group_pattern,
+        white_level=config.white_level,
     )
 
 
@@ -91,6 +94,7 @@ def load(
     validation_fraction: float = 0.1,
     test_fraction: float = 0.2,
     group_pattern: str = "",
+    white_level: int = WHITE_LEVEL,
 ) -> Splits:
     """Load the images of a folder for each class, by the folders' names.
 
@@ -105,19 +109,20 @@ def load(
         group_pattern: regular expression that is searched in each file's name;
             what its first group matches names what the image belongs to, such
             as a patient or a burst, of which all images are in one split.
+        white_level: value of white in images of more than 8 bits.
 
     Returns:
         Bytes `(examples, image_size, image_size, channels)`, with the classes
         in alphabetical order.
 
     Raises:
-        UserError: a folder is missing, is empty or holds other files; there are
-            fewer than two classes, or one is not in every split; an image
-            cannot be read; a name does not match, or a group is in two splits;
-            the images would fill half of the memory.
+        UserError: a folder is missing, is empty or holds images of other kinds;
+            there are fewer than two classes, or one is not in every split; an
+            image cannot be read; a name does not match, or a group is in two
+            splits; the images would fill half of the memory.
     """
     folder = Path(folder)
-    found = _find(folder)
+    found, remarks = _find(folder)
     class_names = tuple(found["train"])
     paths: list[Path] = []
     labels: list[str] = []
@@ -128,52 +133,77 @@ def load(
             paths += files
             labels += [name] * len(files)
     groups = _groups(paths, group_pattern) if group_pattern else None
+    names = [path.relative_to(folder).as_posix() for path in paths]
     if not _is_split(folder):
-        names = [path.relative_to(folder).as_posix() for path in paths]
-        try:
-            places = by_class(
-                names,
-                labels,
-                groups=groups,
-                validation_fraction=validation_fraction,
-                test_fraction=test_fraction,
-            )
-        except UserError as error:
-            raise UserError(f"{folder}: {error}") from error
+        places = _split(
+            folder, names, labels, groups, validation_fraction, test_fraction
+        )
     elif groups:
         _check_apart(folder, groups, places)
     _check_memory(folder, len(paths), image_size, channels)
-    size = (image_size, image_size)
+    facts: list[ImageFacts] = []
     order = {name: index for index, name in enumerate(class_names)}
     # One split at a time, so that no image is twice in memory.
     parts = {
         split: Examples(
             read_photographs(
                 [paths[i] for i in chosen],
-                size,
+                (image_size, image_size),
                 channels=channels,
                 resize=resize,
+                white_level=white_level,
+                facts=facts,
             ),
             np.array([order[labels[i]] for i in chosen], "int64"),
+            tuple(names[i] for i in chosen),
         )
         for split, chosen in places.items()
     }
-    return Splits(**parts, class_names=class_names)
+    kinds = ImageKinds.of(facts, white_level)
+    return Splits(
+        **parts,
+        class_names=class_names,
+        remarks=(*remarks, *kinds.too_dark()),
+        images=kinds,
+    )
+
+
+def _split(
+    folder: Path,
+    names: Sequence[str],
+    labels: Sequence[str],
+    groups: Sequence[str] | None,
+    validation_fraction: float,
+    test_fraction: float,
+) -> Indices:
+    try:
+        return by_class(
+            names,
+            labels,
+            groups=groups,
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
+        )
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from error
 
 
 def _is_split(folder: Path) -> bool:
     return (folder / "train").is_dir()
 
 
-def _find(folder: Path) -> dict[str, dict[str, list[Path]]]:
-    """Return files by class, by split; without splits all are in "train"."""
+def _find(folder: Path) -> tuple[dict[str, dict[str, list[Path]]], list[str]]:
+    """Return files by class, by split, and remarks about what is passed over.
+
+    Without splits all are in "train".
+    """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder.")
     if not _is_split(folder):
         _check_names(folder)
-        found = {"train": _classes(folder)}
-        _check_several(folder, found["train"])
-        return found
+        classes, remarks = _classes(folder)
+        _check_several(folder, classes)
+        return {"train": classes}, remarks
     folders = {path.name: path for path in _folders(folder)}
     if others := folders.keys() - {*SPLITS}:
         raise UserError(
@@ -183,9 +213,10 @@ def _find(folder: Path) -> dict[str, dict[str, list[Path]]]:
         )
     if "test" not in folders:
         raise UserError(f"{folder}: holds train, and no folder test.")
-    found = {
-        name: _classes(folders[name]) for name in SPLITS if name in folders
-    }
+    found, remarks = {}, []
+    for name in (name for name in SPLITS if name in folders):
+        found[name], own = _classes(folders[name])
+        remarks += own
     _check_several(folders["train"], found["train"])
     for name, classes in found.items():
         for problem, differing in (
@@ -196,7 +227,7 @@ def _find(folder: Path) -> dict[str, dict[str, list[Path]]]:
                 raise UserError(
                     f"{folders[name]}: {problem} {some(differing)}."
                 )
-    return found
+    return found, remarks
 
 
 def _check_names(folder: Path) -> None:
@@ -225,8 +256,13 @@ def _folders(folder: Path) -> list[Path]:
     return inside
 
 
-def _classes(folder: Path) -> dict[str, list[Path]]:
-    return {path.name: find_images(path) for path in _folders(folder)}
+def _classes(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
+    """Return files by class, and remarks about what else is there."""
+    found = {path.name: find_images(path) for path in _folders(folder)}
+    others = [path for each in found.values() for path in each.others]
+    remark = Found([], others).remark(folder)
+    images = {name: each.images for name, each in found.items()}
+    return images, [remark] if remark else []
 
 
 def _check_several(folder: Path, classes: Mapping[str, Sequence[Path]]) -> None:

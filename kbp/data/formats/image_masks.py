@@ -9,7 +9,9 @@ import numpy as np
 
 from kbp._utils.config import check_unused, choice, number
 from kbp.data import splitting
-from kbp.data.formats.image_files import find_images, read_image, read_mask
+from kbp.data.formats.image_files import read_image, read_mask
+from kbp.data.image_kinds import WHITE_LEVEL, ImageKinds
+from kbp.data.image_search import find_images
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import some
@@ -31,7 +33,7 @@ class ImageMasksConfig:
 
     They lie in the folders `images` and `masks`, split by hash, by fold, by
     subfolders `train`, `validation` and `test`, or by files `train.txt`, ... in
-    the folder `lists`.
+    the folder `lists`. In images of more than 8 bits `white_level` is white.
     """
 
     images: str = ""
@@ -46,6 +48,7 @@ class ImageMasksConfig:
     validation_fraction: float = number(0.1, 0, below=0.5)
     test_fraction: float = number(0.1, above=0, below=0.5)
     tile_size: int = number(0, 0)
+    white_level: int = number(WHITE_LEVEL, 256, WHITE_LEVEL)
 
 
 @register_dataset(
@@ -80,6 +83,7 @@ def load_config(
         class_names=config.class_names,
         mask_values=config.mask_values or None,
         tile_size=config.tile_size or None,
+        white_level=config.white_level,
     )
 
 
@@ -93,6 +97,7 @@ def load(
     mask_values: Sequence[int] | None = None,
     tile_size: int | None = None,
     count: int | None = None,
+    white_level: int = WHITE_LEVEL,
 ) -> Splits:
     """Load pairs of files that have the same name, suffixes aside.
 
@@ -109,6 +114,7 @@ def load(
         tile_size: cut each image into tiles of so many pixels each way, in its
             split; without it all must be of one size.
         count: how many pairs there must be; by default any number.
+        white_level: value of white in images of more than 8 bits.
 
     Returns:
         Images or tiles `(examples, height, width, channels)` in [0, 1] with
@@ -123,7 +129,7 @@ def load(
             does not occur in the former.
     """
     _check_classes(class_names, mask_values)
-    pairs = find_pairs(Path(images), Path(masks))
+    pairs, remarks = find_pairs(Path(images), Path(masks))
     if count not in (None, len(pairs)):
         raise UserError(f"{images}: holds {len(pairs)} images, not {count}.")
     indices = split(list(pairs))
@@ -131,7 +137,9 @@ def load(
         if not indices[name]:
             raise UserError(f"{images}: no image is in the {name} split.")
     paths = list(pairs.values())
-    inputs = [read_image(image, channels) for image, _ in paths]
+    read = [read_image(image, channels, white_level) for image, _ in paths]
+    inputs = [floats for floats, _ in read]
+    kinds = ImageKinds.of([facts for _, facts in read], white_level)
     labels = [read_mask(mask) for _, mask in paths]
     _check_sizes(paths, inputs, labels, tile_size)
     values = mask_values or _usual_values(labels, len(class_names))
@@ -146,25 +154,37 @@ def load(
         for name, chosen in indices.items()
     }
     _check_taught(masks, parts["train"].labels, class_names)
-    return Splits(**parts, class_names=tuple(class_names))
+    return Splits(
+        **parts,
+        class_names=tuple(class_names),
+        remarks=(*remarks, *kinds.too_dark()),
+        images=kinds,
+    )
 
 
-def find_pairs(images: Path, masks: Path) -> dict[str, tuple[Path, Path]]:
+def find_pairs(
+    images: Path, masks: Path
+) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
     """Return the files of two folders that have the same name, by name.
+
+    Remarks beside them say what was passed over.
 
     Raises:
         UserError: a folder is wrong, see `find_images`; two files of one have
             the same name, or one has no partner.
     """
-    found = {folder: _files(folder) for folder in (images, masks)}
+    held = {folder: find_images(folder) for folder in (images, masks)}
+    found = {folder: _by_name(folder, x.images) for folder, x in held.items()}
     for folder, other in ((images, masks), (masks, images)):
         alone = found[folder].keys() - found[other].keys()
         if alone:
             raise UserError(f"{other}: has no partner of {some(alone)}.")
-    return {
+    pairs = {
         name: (path, found[masks][name])
         for name, path in sorted(found[images].items())
     }
+    remarks = [each.remark(folder) for folder, each in held.items()]
+    return pairs, [remark for remark in remarks if remark]
 
 
 def _check_classes(names: Sequence[str], values: Sequence[int] | None) -> None:
@@ -194,9 +214,9 @@ def _check_taught(
         )
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def _by_name(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in find_images(folder):
+    for path in paths:
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
             raise UserError(

@@ -3,19 +3,28 @@
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from kbp.data.formats.image_files import decode, wide_values
+from kbp.data.formats.image_files import (
+    decode,
+    is_wide,
+    largest_of_halved,
+    wide_values,
+)
+from kbp.data.image_kinds import WHITE_LEVEL, ImageFacts, is_colored
 from kbp.errors import UserError
 
 _Size = tuple[int, int]  # width and height, as Pillow has them
 # A larger image is first reduced to about this many times its size by means of
 # whole pixels, which is fast, and then to its size by weighted ones.
 _GAP = 2.0
+_ROWS = 1000  # at a time, which bounds the memory
+_NAMED = 3  # wrong files after the first
 
 
 def _crop(image: Any, size: _Size) -> Any:
@@ -60,12 +69,14 @@ def read_photographs(
     *,
     channels: int = 3,
     resize: str = RESIZE,
+    white_level: int = WHITE_LEVEL,
+    facts: list[ImageFacts] | None = None,
 ) -> np.ndarray:
     """Read images at one size, several at a time.
 
     An image is turned as its EXIF data say, laid on white where it is not
-    opaque, and made grey or of three colors with 8 bits each. Sixteen bits
-    count from black to white.
+    opaque, and made grey or of three colors with 8 bits each. More than 8
+    bits count from black to `white_level`.
 
     Args:
         paths: of the files.
@@ -74,12 +85,14 @@ def read_photographs(
         resize: `"crop"`: the largest part of the right proportions about the
             center; `"pad"`: all of it, between black borders; `"stretch"`: all
             of it, out of proportion. Pixels are averaged as the size asks.
+        white_level: value of white in images of more than 8 bits.
+        facts: a list that gets what the values of each file are.
 
     Returns:
         Bytes `(images, height, width, channels)`.
 
     Raises:
-        UserError: a file cannot be read; the message names the first.
+        UserError: a file cannot be read; the message names the first few.
 
     Example:
     >>> import pathlib, tempfile
@@ -92,13 +105,28 @@ def read_photographs(
     ((1, 4, 4, 3), [255, 0, 0])
     """
     images = np.empty((len(paths), *size, channels), "uint8")
+    found: list[ImageFacts | None] = [None] * len(paths)
 
     def read(index: int) -> UserError | None:
         try:
-            image = _read(paths[index], (size[1], size[0]), channels, resize)
+            with ExitStack() as hold:
+                image, bits, largest = _open(
+                    paths[index],
+                    (size[1], size[0]),
+                    channels,
+                    white_level,
+                    hold,
+                )
+                image = RESIZES[resize](image, (size[1], size[0]))
         except UserError as error:
             return error
-        images[index] = np.asarray(image).reshape(images.shape[1:])
+        except MemoryError:
+            return UserError(f"{paths[index]}: does not fit into the memory.")
+        pixels = np.asarray(image).reshape(images.shape[1:])
+        images[index] = pixels
+        found[index] = ImageFacts(
+            bits, is_colored(pixels), largest or int(pixels.max())
+        )
         return None
 
     # Of large images and of odd data beside the pixels; for all threads here,
@@ -107,24 +135,50 @@ def read_photographs(
         warnings.catch_warnings(action="ignore"),
         ThreadPoolExecutor() as pool,
     ):
-        errors = [e for e in pool.map(read, range(len(paths))) if e]
-    if len(errors) > 1:
-        raise UserError(f"{errors[0]} ({len(errors)} files are wrong.)")
-    if errors:
-        raise errors[0]
+        results = [*pool.map(read, range(len(paths)))]
+    wrong = {p: e for p, e in zip(paths, results, strict=True) if e}
+    if len(wrong) > 1:
+        named = ", ".join(map(str, [*wrong][1 : 1 + _NAMED]))
+        more = ", ..." if len(wrong) > 1 + _NAMED else ""
+        raise UserError(
+            f"{next(iter(wrong.values()))} ({len(wrong)} files are wrong, also "
+            f"{named}{more}.)"
+        )
+    for error in wrong.values():
+        raise error
+    if facts is not None:
+        facts += [each for each in found if each]
     return images
 
 
-def _read(path: Path, size: _Size, channels: int, resize: str) -> Any:
-    mode = "L" if channels == 1 else "RGB"
-    image = decode(path, draft=(mode, size))
-    if image.mode.startswith("I"):
-        values = wide_values(path, image).astype("float32") / 257
-        image = Image.fromarray(values.round().astype("uint8"))
+def _open(
+    path: Path, size: _Size, channels: int, white_level: int, hold: ExitStack
+) -> tuple[Any, int, int]:
+    """Return an image of 8 bits, the bits of its file, and its largest value.
+
+    The latter is 0 where it is that of the image.
+    """
+    mode, bits, largest = "L" if channels == 1 else "RGB", 8, 0
+    image = decode(path, draft=(mode, size), hold=hold)
+    if is_wide(image):
+        values = wide_values(path, image, white_level)
+        bits, largest = 16, int(values.max())
+        scaled = np.arange(white_level + 1) * (255 / white_level)
+        image = Image.fromarray(scaled.round().astype("uint8")[values])
+    elif largest := largest_of_halved(path, image, white_level):
+        bits = 16
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+        image = _on_white(image.convert("RGBA"))
     if image.mode != mode:
         image = image.convert(mode)
-    return RESIZES[resize](image, size)
+    return image, bits, largest
+
+
+def _on_white(image: Any) -> Any:
+    """Lay an image of colors and opacity on white, some rows at a time."""
+    for top in range(0, image.height, _ROWS):
+        box = (0, top, image.width, min(top + _ROWS, image.height))
+        rows = image.crop(box)
+        white = Image.new("RGBA", rows.size, "white")
+        image.paste(Image.alpha_composite(white, rows), box)
+    return image

@@ -60,6 +60,61 @@ def test_what_managers_of_files_leave_is_passed_over(folder):
     assert load(folder).class_names == photographs.CLASSES
 
 
+def test_what_else_is_passed_over_is_said_in_one_line(folder):
+    assert load(folder).remarks == ()
+    (folder / "disks" / ".DS_Store").write_text("")
+    (folder / "disks" / "more").mkdir()
+    for name in ("notes.txt", "more/labels.csv"):
+        (folder / "disks" / name).write_text("")
+    (folder / "checks" / "no suffix").write_text("")
+    (remark,) = make_task(recipe(folder)).warnings()
+    assert remark == (
+        f"{folder}: passed over what is no image: checks/no suffix, "
+        "disks/more/labels.csv, disks/notes.txt."
+    )
+
+
+def test_links_are_followed_and_not_in_circles(folder, tmp_path):
+    """Whatever is linked: a file, a folder of files, a class."""
+    plain = load(folder)
+    away = tmp_path / "away"
+    shutil.move(folder / "stripes", away / "stripes")
+    (folder / "stripes").symlink_to(away / "stripes")
+    shutil.move(folder / "disks", away / "all")
+    (folder / "disks" / "sub").mkdir(parents=True)
+    (away / "some").mkdir()
+    for index, path in enumerate(sorted((away / "all").iterdir())):
+        if index < 5:
+            (folder / "disks" / path.name).symlink_to(path)
+        else:
+            path.rename(away / "some" / path.name)
+    (folder / "disks" / "linked").symlink_to(away / "some")
+    (folder / "disks" / "sub" / "up").symlink_to(folder / "disks")
+    (away / "some" / "round").symlink_to(away / "some")
+    linked = load(folder)
+    counts = [
+        Counter(np.concatenate([getattr(x, s).labels for s in SPLITS]).tolist())
+        for x in (plain, linked)
+    ]
+    assert counts[0] == counts[1] == {0: 10, 1: 10, 2: 10}
+    (folder / "disks" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(UserError, match=r"gone\.png: cannot be read: it is no"):
+        load(folder)
+
+
+def test_copies_in_two_splits_are_named_by_their_files(tmp_path):
+    for index, name in enumerate(("train", "test")):
+        photographs.write(tmp_path / name, 5, seed=index)
+    for index in range(4):
+        kept = sorted((tmp_path / "train" / "disks").iterdir())[index]
+        copy = f"copy{index}{kept.suffix}"
+        shutil.copy(kept, tmp_path / "test" / "checks" / copy)
+    (sentence,) = make_task(recipe(tmp_path)).warnings()
+    assert sentence.startswith("4 of 19 test examples are in the train split")
+    assert "(test/checks/copy0.jpg = train/disks/000.jpg, " in sentence
+    assert sentence.count(" = ") == 3
+
+
 @pytest.mark.parametrize("names", [SPLITS, ("train", "test")])
 def test_folders_of_splits_are_kept(drawn, names, tmp_path):
     for name in names:
@@ -212,8 +267,8 @@ def keep(folder, name, count):
             r"photos: must hold .*two or more classes; holds none",
         ),
         (
-            lambda f: (f / "disks" / "notes.txt").write_text(""),
-            "photos/disks: holds files of other kinds: notes.txt. Known",
+            lambda f: (f / "disks" / "1.heic").write_text(""),
+            "photos/disks: holds images of other kinds: 1.heic. Known",
         ),
         (
             lambda f: (f / "readme.md").write_text(""),

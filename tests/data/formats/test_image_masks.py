@@ -17,6 +17,7 @@ from PIL import Image
 from kbp.data import splitting, tiles
 from kbp.data.datasets import dsb2018, isbi2012
 from kbp.data.formats import image_files, image_masks
+from kbp.data.image_search import find_images
 from kbp.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -125,7 +126,7 @@ def test_images_and_masks_are_turned_as_exif_says(suffix, tmp_path):
     values[:8, :8] = 255
     Image.fromarray(values).save(tmp_path / f"a{suffix}", exif=exif)
     turned = np.rot90(values, -1)
-    image = image_files.read_image(tmp_path / f"a{suffix}", 1)
+    image = image_files.read_image(tmp_path / f"a{suffix}", 1)[0]
     np.testing.assert_allclose(image[..., 0], turned / 255, atol=1e-6)
     mask = image_files.read_mask(tmp_path / f"a{suffix}")
     np.testing.assert_array_equal(mask, turned)
@@ -133,20 +134,27 @@ def test_images_and_masks_are_turned_as_exif_says(suffix, tmp_path):
 
 def test_wide_integers_are_read_if_16_bits_hold_them(folders):
     path = folders[0] / "b.tif"
-    narrow = image_files.read_image(path, 1)
+    narrow = image_files.read_image(path, 1)[0]
     save(path, (narrow[..., 0] * 65535).round().astype("int32"))
     with Image.open(path) as wide:
         assert wide.mode == "I"
-    np.testing.assert_array_equal(image_files.read_image(path, 1), narrow)
+    np.testing.assert_array_equal(image_files.read_image(path, 1)[0], narrow)
 
 
-def test_large_images_are_read_up_to_the_limit_of_pillow(folders, monkeypatch):
-    path = folders[0] / "a.png"  # 48 pixels; Pillow warns of half the limit
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
-    assert image_files.read_image(path, 1).shape == (6, 8, 1)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
-    with pytest.raises(UserError, match=r"a\.png: cannot be read: .*exceeds"):
-        image_files.read_image(path, 1)
+def test_large_images_are_read_up_to_a_limit_of_floats(folders, monkeypatch):
+    path = folders[0] / "a.png"  # 48 pixels
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)  # Pillow warns
+    monkeypatch.setattr(image_files, "MOST_PIXELS", 3 * 48)
+    assert image_files.read_image(path, 1)[0].shape == (6, 8, 1)
+    monkeypatch.setattr(image_files, "MOST_PIXELS", 3 * 47)
+    for read in (
+        partial(image_files.read_image, channels=3),
+        image_files.read_mask,
+    ):
+        with pytest.raises(
+            UserError, match=r"a\.png: has 8x6 pixels; at most 47"
+        ):
+            read(path)
 
 
 def test_hidden_files_and_litter_are_passed_over(folders):
@@ -155,8 +163,9 @@ def test_hidden_files_and_litter_are_passed_over(folders):
     (images / ".cache").mkdir()
     for name in (".a.bmp", ".cache/a.png", "more/Thumbs.db", "desktop.ini"):
         (images / name).write_bytes(b"no")
-    found = image_files.find_images(images)
-    assert found == [images / name for name in names]
+    found = find_images(images)
+    assert found.images == [images / name for name in names]
+    assert found.others == []
 
 
 def rename(folder, old, new):
@@ -179,7 +188,7 @@ def add_page_without_size(path):
 
 SHAPE = Image.fromarray(np.eye(6, 8, dtype="uint8") * 255)
 FLOATS = Image.fromarray(np.eye(6, 8))
-OTHERS = "holds files of other kinds"
+OTHERS = "holds images of other kinds"
 
 
 @pytest.mark.parametrize(
@@ -259,7 +268,7 @@ OTHERS = "holds files of other kinds"
             lambda i, m: replace(
                 i, "a.tif", SHAPE, save_all=True, append_images=[SHAPE]
             ),
-            "a.tif: has 2 pages",
+            "a.tif: has several pages",
         ),
         (
             lambda i, m: add_page_without_size(i / "b.tif"),

@@ -2,9 +2,11 @@
 
 import warnings
 
+import bombs
 import numpy as np
 import photographs
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from kbp.data.formats import image_files
@@ -105,6 +107,90 @@ def test_sixteen_bits_count_from_black_to_white(tmp_path):
     )
 
 
+def deep(path, values):
+    """Save 16 bits of grey, or of color as PNG."""
+    if values.ndim == 2:
+        Image.fromarray(values).save(path)
+    else:
+        path.write_bytes(tf.io.encode_png(values).numpy())
+
+
+@pytest.mark.parametrize("white_level", [1023, 4095, 65535])
+@pytest.mark.parametrize(
+    ("bands", "suffix"),
+    [(1, ".png"), (1, ".tif"), (2, ".png"), (3, ".png"), (4, ".png")],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_more_than_8_bits_count_from_black_to_the_white_level(
+    white_level, bands, suffix, channels, tmp_path
+):
+    """The reference counts in float64, from the formula."""
+    path = tmp_path / f"a{suffix}"
+    values = RNG.integers(0, white_level + 1, (9, 9, bands)).astype("uint16")
+    values[0, 0] = white_level
+    opacity = np.ones((9, 9, 1))
+    if bands in (2, 4):
+        values[..., -1] = RNG.integers(0, 65536, (9, 9))
+        opacity = values[..., -1:] / 65535
+    deep(path, values[..., 0] if bands == 1 else values)
+    expected = values[..., : bands - (bands in (2, 4))] / white_level
+    expected = expected * opacity + 1 - opacity
+    if channels == 1 and expected.shape[-1] == 3:
+        expected = expected @ [[0.299], [0.587], [0.114]]
+    expected = np.broadcast_to(expected, (9, 9, channels))
+    facts = []
+    images = read_photographs(
+        [path], (9, 9), channels=channels, white_level=white_level, facts=facts
+    )
+    np.testing.assert_allclose(images[0] / 255, expected, atol=1.6 / 255)
+    floats, fact = image_files.read_image(path, channels, white_level)
+    # Opacity is rounded to whole values.
+    np.testing.assert_allclose(floats, expected, atol=1.1 / white_level)
+    assert fact.bits == facts[0].bits == 16
+    assert fact.color == facts[0].color == (channels == 3 and bands > 2)
+    if bands in (1, 3):
+        assert fact.largest == facts[0].largest == white_level
+        with pytest.raises(UserError, match=r"a\..*data\.white_level is 512"):
+            read_photographs([path], (9, 9), white_level=512)
+        with pytest.raises(UserError, match=r"a\..*data\.white_level is 512"):
+            image_files.read_image(path, channels, 512)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_colors_of_16_bits_are_turned_as_others(turn, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.fromarray(COLUMNS[:12, 30:50]).save(tmp_path / "a.png", exif=exif)
+    content = (tmp_path / "a.png").read_bytes()
+    at = content.index(b"eXIf") - 4
+    chunk = content[at : at + 12 + int.from_bytes(content[at : at + 4], "big")]
+    deep(tmp_path / "b.png", COLUMNS[:12, 30:50].astype("uint16") * 257)
+    wide = (tmp_path / "b.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(wide[:33] + chunk + wide[33:])
+    narrow, turned = (
+        np.asarray(image_files.decode(tmp_path / name))
+        for name in ("a.png", "b.png")
+    )
+    np.testing.assert_array_equal(turned // 257, narrow)
+
+
+def test_colors_of_16_bits_in_tiff_files_need_no_white_level(tmp_path):
+    file = bombs.tiff(
+        *(2, 1, np.array([9000, 0, 0] * 2, "<u2").tobytes()),
+        **{"t258": (3, 1, 16), "t262": (3, 1, 2), "t277": (3, 1, 3)},
+    )
+    (tmp_path / "a.tif").write_bytes(file)
+    facts = []
+    read_photographs([tmp_path / "a.tif"], (2, 2), facts=facts)
+    assert facts[0].bits == 16
+    assert facts[0].largest == pytest.approx(9000, abs=257)
+    with pytest.raises(UserError, match=r"a\.tif: is of color with 16 bits"):
+        read_photographs([tmp_path / "a.tif"], (2, 2), white_level=9000)
+    assert image_files.read_image(tmp_path / "a.tif", 3)[1] == facts[0]
+    with pytest.raises(UserError, match=r"a\.tif: is of color with 16 bits"):
+        image_files.read_image(tmp_path / "a.tif", 3, 9000)
+
+
 def test_cameras_files_of_two_pictures_are_read(tmp_path):
     picture = Image.fromarray(COLUMNS)
     path = tmp_path / "a.jpg"
@@ -125,7 +211,8 @@ def test_wrong_files_are_counted_and_the_first_is_named(tmp_path):
         read_photographs(good, (8, 8))
     assert "files are wrong" not in str(e.value)
     good[6].write_text("<html>no image</html>")
-    with pytest.raises(UserError, match=r"003\.bmp: .*\(2 files are wrong\.\)"):
+    both = r"003\.bmp: .*\(2 files are wrong, also .*disks/006\.jpg\.\)"
+    with pytest.raises(UserError, match=both):
         read_photographs(good, (8, 8))
     with pytest.raises(UserError, match=r"006\.jpg: .*no BMP, JPEG, PNG, TIFF"):
         read_photographs(good[6:], (8, 8))
