@@ -174,7 +174,7 @@ def _prepared(model: keras.Model) -> keras.Model:
         if graph.traits_of(operation).training_only:
             return args[0]  # the converter stumbles over some states of seeds
         if isinstance(operation, FakeQuantize):
-            for word in ("halves", "product_scale"):
+            for word in ("arithmetic", "unit"):
                 kwargs.pop(word, None)  # LiteRT's operation does it
         if isinstance(operation, keras.layers.Layer):
             return operation(*args, **kwargs)

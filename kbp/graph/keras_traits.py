@@ -166,7 +166,7 @@ _FUNCTIONS: Rows = {
     layers.SpatialDropout3D: replace(_NOISE, channels=None),
     layers.ELU: _FUNCTION,
     layers.LeakyReLU: replace(
-        _FUNCTION, rounding="computed", homogeneous=True, safe=True
+        _FUNCTION, rounding="rectified", homogeneous=True, safe=True
     ),
     layers.PReLU: LayerTraits(rounding="computed"),
     layers.ReLU: replace(

@@ -17,8 +17,8 @@ from kbp.layers.transforms.dtm import GRANULARITIES
 
 KERNEL_QUANTIZERS = ("kernel", "channel", "depthwise")
 ROUNDINGS = (
-    *("computed", "multiplied", "copied", "averaged", "interpolated"),
-    *("joined", "float"),
+    *("computed", "multiplied", "rectified", "copied", "averaged"),
+    *("interpolated", "joined", "float"),
 )
 BATCH_NORMS = ("converter", "lowering")
 CHANNEL_RULES = (
@@ -38,6 +38,7 @@ class LayerTraits:
     | ---------------- | ---------------------------------------------------- |
     | `"computed"`     | has new values, rounded once to a range of their own |
     | `"multiplied"`   | the same of a product of two tensors, rounded twice  |
+    | `"rectified"`    | the same of a LeakyReLU, with slopes of a 256th      |
     | `"copied"`       | has the input's values, so its scale                 |
     | `"averaged"`     | has means of the input's values, in its scale;       |
     |                  | halves are rounded away from the integer zero        |

@@ -48,10 +48,10 @@ class FakeQuantize(KernelTransform):
         update_range: bool, whether this tensor moves the range in training. A
             second tensor may be rounded to the range of a first.
         beside: tensors whose values move the range too.
-        halves: `"up"` or `"away"`, where the tensor's halves are rounded to,
-            see `kbp.quantization.integer_rounding.halves`.
-        product_scale: tensor `()`, round as LiteRT does an integer product of
-            this scale, see `kbp.quantization.integer_rounding.twice`.
+        arithmetic: how LiteRT rounds, if not plainly, see
+            `kbp.quantization.integer_rounding`.
+        unit: tensor `()` or of the shape of `inputs`, what one integer stands
+            for before it is rounded so; by default the scale.
         return_scale: bool, return the scale, the step between two values.
 
     Returns:
@@ -172,8 +172,8 @@ class FakeQuantize(KernelTransform):
         training: bool = False,
         update_range: bool = True,
         beside: Sequence[Tensor] = (),
-        halves: str | None = None,
-        product_scale: Tensor | None = None,
+        arithmetic: str | None = None,
+        unit: Tensor | None = None,
         return_scale: bool = False,
     ) -> keras.KerasTensor:
         if return_scale:
@@ -186,8 +186,8 @@ class FakeQuantize(KernelTransform):
         training: bool = False,
         update_range: bool = True,
         beside: Sequence[Tensor] = (),
-        halves: str | None = None,
-        product_scale: Tensor | None = None,
+        arithmetic: str | None = None,
+        unit: Tensor | None = None,
         return_scale: bool = False,
     ) -> Tensor:
         if return_scale:
@@ -199,28 +199,31 @@ class FakeQuantize(KernelTransform):
             if update_range:
                 self._observed += map(self._measure, (view, *beside))
             return inputs
-        if halves:
-            view = integer_rounding.halves(
-                view, self.scale(), self._zero(), halves
+        if arithmetic:
+            scale = self.scale()
+            view = integer_rounding.moved(
+                view,
+                arithmetic,
+                scale,
+                self._zero(),
+                scale if unit is None else unit,
             )
-        if product_scale is not None:
-            view = integer_rounding.twice(view, self.scale(), product_scale)
         moves = bool(training and update_range and self.trainable)
         if moves and beside:
-            ends = [f(x) for x in beside for f in (ops.min, ops.max)]
-            view = ops.concatenate(
-                [ops.reshape(view, (-1,)), ops.cast(ops.stack(ends), "float32")]
-            )
-        outputs = self.quantizer(
-            view,
-            training=moves,
-            weights={key: v.value for key, v in self._ranges.items()},
-        )
-        if moves and beside:
-            outputs = outputs[: -len(ends)]
-        if self.kind == "depthwise" or (moves and beside):
+            ends = [f(x) for x in (view, *beside) for f in (ops.min, ops.max)]
+            self._quantize(ops.stack(ends), training=True)
+            moves = False
+        outputs = self._quantize(view, training=moves)
+        if self.kind == "depthwise":
             outputs = ops.reshape(outputs, inputs.shape)
         return ops.cast(outputs, inputs.dtype)
+
+    def _quantize(self, inputs: Tensor, training: bool) -> Tensor:
+        return self.quantizer(
+            inputs,
+            training=training,
+            weights={key: v.value for key, v in self._ranges.items()},
+        )
 
     def _zero(self) -> Tensor:
         """Return the signed integer that stands for zero."""

@@ -4,6 +4,7 @@ Each function moves values to where a rounding to the nearest step then leaves
 them. Gradients pass as if nothing had been moved.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
@@ -12,55 +13,76 @@ Tensor = Any  # of any backend, or symbolic
 HAIR = 1e-3  # of a step: halves in exact arithmetic are floats close by
 
 
-def halves(x: Tensor, scale: Tensor, zero: Tensor, direction: str) -> Tensor:
-    """Round means of integers, of which many are halves.
+def away(places: Tensor, zero: Tensor, ratio: Tensor) -> Tensor:
+    """Round halves away from the integer zero, as AVERAGE_POOL_2D does.
 
-    LiteRT's AVERAGE_POOL_2D rounds them away from the integer zero: it does not
-    know which integer stands for zero. XNNPACK's RESIZE_BILINEAR rounds up.
-
-    Args:
-        x: tensor of means of numbers on the grid.
-        scale: tensor `()`, the step between two numbers; nothing is rounded
-            where it is zero.
-        zero: tensor `()`, the integer that stands for zero.
-        direction: `"away"` or `"up"`.
+    It divides a sum of integers by their count, and does not know which integer
+    stands for zero.
 
     Reference:
         `AveragePool` of LiteRT's `reference/integer_ops/pooling.h`.
     """
-    step = ops.where(scale > 0, scale, 1.0)
-    places = x / step + zero
-    if direction == "up":
-        rounded = ops.floor(places + 0.5 + HAIR)
-    else:
-        rounded = ops.sign(places) * ops.floor(ops.abs(places) + 0.5 + HAIR)
-    return _moved(x, ops.where(scale > 0, (rounded - zero) * step, x))
+    raw = places + zero
+    return ops.sign(raw) * ops.floor(ops.abs(raw) + 0.5 + HAIR) - zero
 
 
-def twice(x: Tensor, scale: Tensor, unit: Tensor) -> Tensor:
+def up(places: Tensor, zero: Tensor, ratio: Tensor) -> Tensor:
+    """Round halves up, as XNNPACK's RESIZE_BILINEAR does.
+
+    Reference:
+        `f32-ibilinear` and `s8-ibilinear` of XNNPACK.
+    """
+    return ops.floor(places + 0.5 + HAIR)
+
+
+def twice(places: Tensor, zero: Tensor, ratio: Tensor) -> Tensor:
     """Round to a power of two of a step before the step, as a product.
 
-    An integer product of scale `unit` is multiplied by `unit / scale = f 2^e`
-    with `f` in [1/2, 1): by `f`, and rounded, then by `2^e`, and rounded again,
-    halves away from zero.
-
-    Args:
-        x: tensor of multiples of `unit`.
-        scale: tensor `()`, the step between two numbers of the result; nothing
-            is rounded where it is zero.
-        unit: tensor `()`, the product of the factors' scales.
+    An integer product is multiplied by `ratio = f 2^e` with `f` in [1/2, 1): by
+    `f`, and rounded, then by `2^e`, and rounded again, halves away from zero.
 
     Reference:
         `MultiplyByQuantizedMultiplier` of LiteRT's `common.h`.
     """
+    parts = ops.maximum(2.0 ** -(ops.floor(ops.log2(ratio)) + 1), 1.0)
+    fine = ops.round(places * parts) / parts
+    return ops.sign(fine) * ops.floor(ops.abs(fine) + 0.5)
+
+
+def fraction(places: Tensor, zero: Tensor, ratio: Tensor) -> Tensor:
+    """Multiply by a 256th, as XNNPACK's LEAKY_RELU does.
+
+    Reference:
+        `qs8-vlrelu` of XNNPACK.
+    """
+    whole = ops.round(places / ratio)
+    return ops.floor(whole * ops.round(256.0 * ratio) / 256.0 + 0.5)
+
+
+ARITHMETICS: dict[str, Callable[..., Tensor]] = {
+    function.__name__: function for function in (away, up, twice, fraction)
+}
+
+
+def moved(
+    x: Tensor, name: str, scale: Tensor, zero: Tensor, unit: Tensor
+) -> Tensor:
+    """Round values as one of `ARITHMETICS` does.
+
+    Args:
+        x: tensor of what an operation gives, not rounded.
+        name: of the arithmetic.
+        scale: tensor `()`, the step between two numbers of the result; nothing
+            is rounded where it is zero.
+        zero: tensor `()`, the integer that stands for zero.
+        unit: tensor `()` or of the shape of `x`: what one integer before the
+            rounding stands for; the same as of `scale`.
+
+    Returns:
+        Tensor of the shape of `x`.
+    """
     known = (scale > 0) & (unit > 0)
-    step = ops.where(known, scale, 1.0)
+    step = ops.where(scale > 0, scale, 1.0)
     ratio = ops.where(known, unit / step, 1.0)
-    parts = 2.0 ** -(ops.floor(ops.log2(ratio)) + 1)
-    places = ops.round(x / step * parts) / parts
-    rounded = ops.sign(places) * ops.floor(ops.abs(places) + 0.5)
-    return _moved(x, ops.where(known & (parts > 1), rounded * step, x))
-
-
-def _moved(x: Tensor, to: Tensor) -> Tensor:
-    return x + ops.stop_gradient(to - x)
+    rounded = ARITHMETICS[name](x / step, zero, ratio) * step
+    return x + ops.stop_gradient(ops.where(known, rounded, x) - x)

@@ -27,7 +27,7 @@ def test_halves_go_away_from_the_integer_zero(count, zero):
     x = floats.mean(axis=1, dtype="float32")
     found = as_numpy(
         integer_rounding.halves(
-            ops.convert_to_tensor(x), ops.array(scale), ops.array(zero), "away"
+            ops.array(x), ops.array(scale), ops.array(float(zero)), "away"
         )
     )
     expected = litert_average(integers.sum(axis=1), count) - zero
@@ -62,7 +62,7 @@ def litert_multiply(total, ratio):
     return (high >> shift) + ((high & mask) > threshold)
 
 
-@pytest.mark.parametrize("ratio", [0.4, 0.11, 0.0173, 0.0031, 0.25])
+@pytest.mark.parametrize("ratio", [0.4, 0.11, 0.0173, 0.0031])
 def test_products_are_rounded_twice(ratio):
     rng = np.random.default_rng(0)
     # Products that fit eight bits when they are divided.

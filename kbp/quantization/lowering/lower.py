@@ -34,6 +34,8 @@ _REPLACED: dict[type, Callable[..., primitives.Replacement]] = {
     layers.UpSampling2D: primitives.enlarge,
 }
 
+_CLIPS = (keras.activations.relu, keras.activations.relu6)
+
 
 def lower(
     model: keras.Model, policy: QuantizationPolicy | None = None
@@ -113,6 +115,8 @@ class _Lowering:
             return replace(operation, part)
         if type(operation) is layers.BatchNormalization:
             return self.normalization(node, part)
+        if node.successor and self.clips_behind(node):
+            return self.clipped_before(layer, node.successor)
         if node.successor and self.folds(node):
             return primitives.folded(layer, node.successor.operation)
         if self.sheds_bias(node):
@@ -123,6 +127,33 @@ class _Lowering:
         if traits.activation is not None:
             return primitives.activation(traits.activation, part, None)
         return layer
+
+    def clips_behind(self, node: graph.Node) -> bool:
+        """Say whether a ReLU alone takes the greatest of some values.
+
+        LiteRT computes it with the MAX_POOL_2D, which has one scale: it would
+        give the values the ReLU's first.
+        """
+        following = node.successor and node.successor.operation
+        return (
+            isinstance(
+                node.operation, layers.MaxPooling1D | layers.MaxPooling2D
+            )
+            and following not in self.policy
+            and not {node.operation, following} & self.shared
+            and (
+                type(following) is layers.ReLU
+                or graph.traits_of(following).activation in _CLIPS
+            )
+        )
+
+    def clipped_before(
+        self, pool: keras.layers.Layer, node: graph.Node
+    ) -> primitives.Replacement:
+        """Return a ReLU and a pooling in the other order, with one result."""
+        clip = self.make(node.operation, node)
+        self.made[node.operation] = lambda inputs: inputs
+        return lambda inputs: pool(clip(inputs))
 
     def part(
         self,

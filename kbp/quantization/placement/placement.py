@@ -1,5 +1,6 @@
 """Placing quantizers where LiteRT rounds."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,13 @@ from kbp.quantization.placement import rules, scales
 from kbp.quantization.policy import QuantizationPolicy
 
 Tensor = Any  # symbolic
-_HALVES = {"averaged": "away", "interpolated": "up"}
+# By `LayerTraits.rounding`, where it is not plain.
+ARITHMETICS = {
+    "averaged": "away",
+    "interpolated": "up",
+    "multiplied": "twice",
+    "rectified": "fraction",
+}
 
 
 class Placement:
@@ -84,16 +91,18 @@ class Placement:
         self, operation: keras.Operation, inputs: list[Tensor]
     ) -> dict[str, Any]:
         """Return how LiteRT rounds an operation's result, if not plainly."""
-        rounding = graph.traits_of(operation).rounding
-        if rounding in _HALVES:
-            return {"halves": _HALVES[rounding]}
-        rounded = [x for x in inputs if id(x) in self.rounders]
-        if rounding == "multiplied" and len(rounded) == 2:
-            first, second = (
-                self.rounders[id(x)](x, return_scale=True) for x in rounded
+        name = ARITHMETICS.get(graph.traits_of(operation).rounding or "")
+        if name is None or not all(id(x) in self.rounders for x in inputs):
+            return {}
+        if name in ("away", "up"):
+            return {"arithmetic": name}
+        scales = [self.rounders[id(x)](x, return_scale=True) for x in inputs]
+        unit = math.prod(scales)
+        if name == "fraction":
+            unit = keras.ops.where(
+                inputs[0] >= 0, unit, unit * operation.negative_slope
             )
-            return {"product_scale": first * second}
-        return {}
+        return {"arithmetic": name, "unit": unit}
 
     def call_on_grid(
         self, layer: QuantizedLayer, node: graph.Node, inputs: Tensor
