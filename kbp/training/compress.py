@@ -93,7 +93,7 @@ class Compressed:
     def __str__(self) -> str:
         console = Console(file=io.StringIO(), width=100)
         console.print(report.result_table(self.stages, self.run))
-        console.print(report.facts(self.run))
+        console.print(report.facts(self.run), markup=False)
         return console.file.getvalue()  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
