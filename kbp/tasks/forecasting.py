@@ -230,7 +230,8 @@ class Forecasting(Task):
         return ["mse"]
 
     def warnings(self) -> list[str]:
-        return []  # windows share rows, and the splits are apart in time
+        # Windows share rows, and the splits are apart in time.
+        return [*self.splits.warnings]
 
     def calibration_batches(self) -> tf.data.Dataset:
         # Of all times, not the first ones.

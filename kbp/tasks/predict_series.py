@@ -20,6 +20,7 @@ from kbp._utils.run_files import INTERVALS
 from kbp.data.formats import grid, series_table
 from kbp.data.formats.covariates import CALENDAR
 from kbp.data.formats.series_format import SeriesFormat
+from kbp.data.formats.series_reader import Series
 from kbp.errors import UserError
 from kbp.reports.forecast_figures import whole_forecast
 from kbp.tasks.forecasts.intervals import Intervals
@@ -43,6 +44,7 @@ _HELP = {
     "calendar": f"features of local time: {', '.join(CALENDAR)}",
     "static": "columns of categories, each constant in a series",
     "missing": "what to do about missing values",
+    "missing_values": "numbers that stand for missing ones, such as -999",
     "separator": "of the fields, '' to find it in the first line",
     "decimal": "the decimal mark",
     "encoding": "such as utf-8 or cp1252",
@@ -52,6 +54,7 @@ _HELP = {
     "resample": "take means over steps of this length, such as 1h",
 }
 _METAVARS = dict.fromkeys(_HELP, "NAME") | {
+    "missing_values": "NUMBER",
     "separator": "MARK",
     "date_format": "FORMAT",
     "resample": "STEP",
@@ -199,7 +202,7 @@ def _intervals(
 
 
 def _ends(
-    series: series_table.Series,
+    series: Series,
     forecaster: SeriesModel,
     table: series_table.Table,
     intervals: Intervals | None,
@@ -218,7 +221,7 @@ def _ends(
     return np.arange(min(begin, rows), rows + 1)
 
 
-def _limit(series: series_table.Series, intervals: Intervals) -> Any:
+def _limit(series: Series, intervals: Intervals) -> Any:
     """Return `intervals.since` as times of a series are compared with it."""
     if isinstance(series.times, pd.DatetimeIndex):
         return pd.Timestamp(intervals.since)

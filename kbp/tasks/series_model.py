@@ -9,7 +9,8 @@ import numpy as np
 
 from kbp._utils.run_files import CATEGORIES
 from kbp.data.formats.series_format import SeriesFormat
-from kbp.data.formats.series_table import Series, Table
+from kbp.data.formats.series_reader import Series
+from kbp.data.formats.series_table import Table
 from kbp.errors import UserError
 from kbp.models.registry import forecasts_by_channel
 from kbp.tasks.prediction import OpenModel

@@ -114,12 +114,14 @@ def test_classes_are_learned_and_shipped(classes):
     assert "logistic regression" in said
     assert "The network is" in said
     # Fitting them takes a while, which is said before and after.
+    said = " ".join(said.split())
     assert said.index("Fitting a simple, a linear") < said.index("regression")
     assert re.search(r"The baselines took \d+\.\d s\.", said)
 
 
 def test_columns_that_are_used_are_said_at_the_start_and_in_the_report(classes):
     folder, _, said = classes
+    said = " ".join(said.split())
     line = (
         "Numbers: mass, count. Categories, and how many: city (3), wet (2). "
         "Left out: yield."
