@@ -130,7 +130,7 @@ def test_columns_that_are_used_are_said_at_the_start_and_in_the_report(classes):
     assert begin < said.index("Everything is in")
     assert begin < end
     assert line in (folder / "report.html").read_text()
-    assert "of them float, on purpose (at table_encoding" in said
+    assert "float, on purpose (at outputs, table_encoding);" in said
 
 
 def test_work_of_the_baselines_is_bounded(file, monkeypatch):
