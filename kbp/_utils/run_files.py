@@ -10,3 +10,4 @@ COLUMNS = "columns.json"  # of a table
 LABELS = "labels.txt"
 INTERVALS = "intervals.json"
 CATEGORIES = "categories.json"
+SERIES = "series.json"  # what a forecasting model was trained on

@@ -109,8 +109,8 @@ class SeriesPrediction(Prediction):
         console: Console,
     ) -> None:
         source = Path(options.csv)
-        form = _format(recipe, options)
         forecaster = SeriesModel(model, recipe)
+        form = forecaster.matched(_format(recipe, options))
         table = series_table.read(
             source,
             form,
@@ -118,14 +118,17 @@ class SeriesPrediction(Prediction):
             categories=forecaster.categories(form),
         )
         forecaster.check(source, table)
+        known = forecaster.trained_on
+        for sentence in (
+            *table.warnings,
+            *(known.misfits(table) if known else ()),
+        ):
+            console.print(f"Warning: {sentence}", markup=False, soft_wrap=True)
         intervals = _intervals(model, table, console)
         found, widths = {}, {}
         for series in table.series:
             ends = _ends(series, forecaster, table, intervals)
-            try:
-                forecasts = forecaster.forecast(table, series, ends)
-            except UserError as error:
-                raise UserError(f"{source}: {error}") from error
+            forecasts = forecaster.forecast(table, series, ends)
             found[series.name] = forecasts.last
             if intervals:
                 widths[series.name] = _half_widths(
@@ -142,7 +145,7 @@ class SeriesPrediction(Prediction):
             _as_figure(table, found, widths),
         )
         for what, count in table.counts.items():
-            console.print(f"{count} {what}.")
+            console.print(f"{count} {what}.", markup=False, soft_wrap=True)
         for target, content in zip(targets, contents, strict=True):
             write_atomically(target, content)
             say_written(console, target)
@@ -159,11 +162,6 @@ def _format(
         value = getattr(options, key)
         if value is not None:
             given[key] = tuple(value) if isinstance(value, list) else value
-    if config and given.get("calendar", form.calendar) != form.calendar:
-        raise UserError(
-            "--calendar must be that of the model's recipe, "
-            f"{' '.join(form.calendar) or 'none'}; leave it out"
-        )
     form = dataclasses.replace(form, **given)
     form.check()
     return form
@@ -179,9 +177,8 @@ def _intervals(
     found = Intervals.read(file)
     if table.step and found.step not in ("", str(table.step)):
         console.print(
-            f"Warning: the model was made from rows {found.step} apart, and "
-            f"these are {table.step} apart. The forecast has no intervals, and "
-            "may mean nothing.",
+            "The forecast has no intervals: those of the model are of rows "
+            f"{found.step} apart.",
             markup=False,
         )
         return None
