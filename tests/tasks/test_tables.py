@@ -239,6 +239,19 @@ def test_predictions_are_the_files_rows_and_classes(
     assert "exists" in capsys.readouterr().err
 
 
+def test_other_units_are_warned_of(classes, tmp_path, capsys):
+    new = frame(50, 3)
+    for unit, count in ((1, 0), (1e3, 1)):
+        out = tmp_path / str(unit)
+        table = new.assign(mass=new.mass * unit)
+        table.to_csv(tmp_path / "new.csv", index=False)
+        words = ["predict", str(classes[0]), str(tmp_path / "new.csv")]
+        assert main.main([*words, "--out", str(out)]) == 0
+        said = capsys.readouterr().out
+        assert said.count("Warning: column 'mass' has values around") == count
+        assert said.count("Warning") == count
+
+
 def test_numbers_are_predicted_as_the_file_writes_them(numbers, tmp_path):
     folder, _, _ = numbers
     new = frame(100, 2)

@@ -214,18 +214,7 @@ def _split(
 ) -> Indices:
     """Return the rows of each split, in random order."""
     if config.group_column:
-        column = frames.find_column(path, frame, config.group_column)
-        indices = by_hash(
-            column.astype(str).tolist(),
-            validation_fraction=config.validation_fraction,
-            test_fraction=config.test_fraction,
-        )
-        for split in ("train", "test"):
-            if not indices[split]:
-                raise UserError(
-                    f"{path}: no group of {config.group_column!r} is in the "
-                    f"{split} split; {column.nunique()} groups are too few"
-                )
+        indices = _split_groups(path, frame, config)
         rng = np.random.default_rng(0)
         return {k: rng.permutation(v).tolist() for k, v in indices.items()}
     parts = [
@@ -253,6 +242,48 @@ def _split(
             ) from error
         found.append(part.tolist())
     return dict(zip(SPLITS, (rest.tolist(), *found[::-1]), strict=True))
+
+
+def _split_groups(
+    path: Path, frame: pd.DataFrame, config: CsvTableConfig
+) -> Indices:
+    """Return the rows of each split, those of a group in one."""
+    column = frames.find_column(path, frame, config.group_column)
+    names = frames.words(column)
+    where = f"{path}: data.group_column = {config.group_column!r}"
+    if names.isna().any():
+        raise UserError(
+            f"{path}, line {names.index[names.isna()][0]}: has no group in "
+            f"{config.group_column!r}, as {names.isna().sum()} of {len(names)} "
+            "lines; name the groups, or leave such lines out."
+        )
+    count = names.nunique()
+    if count in (1, len(names)):
+        each = "all rows one group" if count == 1 else "each row its own group"
+        raise UserError(
+            f"{where} makes {each}; it must name a column that some rows share "
+            "and others do not, such as patients. Without it rows are split "
+            "at random."
+        )
+    advice = (
+        f"{where}: {count} groups are split by their names, and none of them "
+        "is in the {split} split. Name more groups, take a larger {key}, or "
+        "leave data.group_column out to split rows at random."
+    )
+    try:
+        indices = by_hash(
+            names.tolist(),
+            validation_fraction=config.validation_fraction,
+            test_fraction=config.test_fraction,
+        )
+    except UserError as error:
+        key = "data.validation_fraction (0 does without)"
+        raise UserError(advice.format(split="validation", key=key)) from error
+    for split in ("train", "test"):
+        if not indices[split]:
+            key = "data.test_fraction" if split == "test" else "training share"
+            raise UserError(advice.format(split=split, key=key))
+    return indices
 
 
 def _learn(

@@ -292,7 +292,7 @@ def test_other_files_rows_are_found_by_their_columns_names(tmp_path):
         (
             {"team": ["a", "b"] * (ROWS // 2)},
             {"group_column": "team"},
-            "(no group of 'team'|None of 200 examples)",
+            "2 groups are split by .* none of them is in the ",
         ),
     ],
 )
@@ -357,5 +357,33 @@ def test_suspicious_columns_are_warned_of_by_name(tmp_path):
 def test_names_of_classes_are_numbers_as_files_write_them(tmp_path):
     words = ["1_000", "2_000"] * (ROWS // 2)
     splits = load(write(tmp_path, table(kind=words)))
-    with pytest.raises(ValueError, match="1_000"):
+    with pytest.raises(ValueError, match='parse string "1_000"'):
         splits.with_numbers()
+
+
+@pytest.mark.parametrize(
+    ("groups", "keys", "message"),
+    [
+        (np.arange(ROWS), {}, "'team' makes each row its own group"),
+        (["a"] * ROWS, {}, "'team' makes all rows one group"),
+        (
+            [*"ab" * 50, "", *"abc" * 33],
+            {},
+            "line 102: has no group in 'team', as 1 of 200 lines",
+        ),
+        (
+            [*"bg"] * 100,  # by their hash for training and test
+            {},
+            "2 groups .* the validation split. .*validation_fraction .0 does",
+        ),
+        (
+            ["b", "e"] * 100,
+            {"validation_fraction": 0.0, "test_fraction": 0.01},
+            "2 groups .* the test split. .* larger data.test_fraction",
+        ),
+    ],
+)
+def test_groups_that_cannot_be_split_are_named(groups, keys, message, tmp_path):
+    file = write(tmp_path, table(team=groups))
+    with pytest.raises(UserError, match=message):
+        load(file, group_column="team", **keys)
