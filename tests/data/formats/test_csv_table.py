@@ -357,7 +357,7 @@ def test_suspicious_columns_are_warned_of_by_name(tmp_path):
 def test_names_of_classes_are_numbers_as_files_write_them(tmp_path):
     words = ["1_000", "2_000"] * (ROWS // 2)
     splits = load(write(tmp_path, table(kind=words)))
-    with pytest.raises(ValueError, match='parse string "1_000"'):
+    with pytest.raises(ValueError, match="parse string '1_000'"):
         splits.with_numbers()
 
 
