@@ -96,7 +96,7 @@ class Compressed:
         console = Console(file=io.StringIO(), width=100)
         console.print(report.result_table(self.stages, self.run))
         console.print()
-        console.print(report.facts(self.run))
+        console.print(report.facts(self.run), markup=False)
         return console.file.getvalue()  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
