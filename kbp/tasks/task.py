@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from kbp import data
 from kbp._utils.run_files import IMAGES
-from kbp.data.image_kinds import ImageKinds
-from kbp.data.leaks import absent_classes, shared_examples
+from kbp.data.checks.leaks import absent_classes, shared_examples
+from kbp.data.images.kinds import ImageKinds
 from kbp.data.splits import Augment, Tensor, as_floats
 from kbp.data.splitting import SPLITS
 from kbp.errors import UserError

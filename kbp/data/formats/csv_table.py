@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from kbp._utils.config import check_unused, choice, number
-from kbp.data import suspicions
+from kbp.data.checks import suspicions
 from kbp.data.formats import frames
 from kbp.data.formats.table_rows import (
     encode,

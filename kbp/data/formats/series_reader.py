@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kbp.data import suspicions
+from kbp.data.checks import suspicions
 from kbp.data.formats import frames, grid, times
 from kbp.data.formats.grid import Rows
 from kbp.data.formats.series_format import SeriesFormat

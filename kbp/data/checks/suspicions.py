@@ -54,7 +54,7 @@ def sentinels(
 
     Example:
     >>> import numpy as np, pandas as pd
-    >>> from kbp.data.suspicions import sentinels
+    >>> from kbp.data.checks.suspicions import sentinels
     >>> values = np.array([3.5, -999, 4.5, 7, -999])
     >>> sentinels("a.csv", pd.Series(values, name="x"), values)[0][:42]
     "a.csv: column 'x' holds -999 at 2 lines, t"
@@ -124,7 +124,7 @@ def identifier(
 
     Example:
     >>> import numpy as np
-    >>> from kbp.data.suspicions import identifier
+    >>> from kbp.data.checks.suspicions import identifier
     >>> identifier("a.csv", "id", np.arange(10.0))[0][:38]
     "a.csv: column 'id' holds another integ"
     >>> identifier("a.csv", "size", np.arange(10) / 2)
@@ -162,7 +162,7 @@ def dates(
 
     Example:
     >>> import pandas as pd
-    >>> from kbp.data.suspicions import dates
+    >>> from kbp.data.checks.suspicions import dates
     >>> days = pd.Series(["3.12.2023", "17.1.2024"], name="day")
     >>> dates("a.csv", days, numeric=False)[0][:42]
     "a.csv: column 'day' holds dates or times, "

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kbp.data import suspicions
+from kbp.data.checks import suspicions
 
 RNG = np.random.default_rng(0)
 WARM = RNG.normal(10, 8, 200).round(1)
