@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+_SHOWN = 100  # names in a message
+
 
 class UserError(ValueError):
     """A person's input is wrong; the message names the mistake in one line.
@@ -12,7 +14,9 @@ class UserError(ValueError):
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"`, or all names if none is near.
+    """Return `"; did you mean 'x'?"`, or the names if none is near.
+
+    Of many names, the first ones and how many there are.
 
     Example:
     >>> nearest("trian", ["train", "export"])
@@ -23,8 +27,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     # A name may hold a comma.
-    quoted = (repr(known) if "," in known else known for known in names)
-    return f"; known: {', '.join(quoted)}"
+    quoted = [repr(known) if "," in known else known for known in names]
+    more = f", ... ({len(names)} in all)" if len(names) > _SHOWN else ""
+    return f"; known: {', '.join(quoted[:_SHOWN])}{more}"
 
 
 def check_known(kind: str, names: Iterable[str], known: Iterable[str]) -> None:

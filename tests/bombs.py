@@ -260,8 +260,8 @@ def outcome(read, path):
 
 
 def main(folder, many):
-    from kbp.data.formats.image_files import read_image, read_mask
-    from kbp.data.formats.photographs import read_photographs
+    from kbp.data.images.files import read_image, read_mask
+    from kbp.data.images.photographs import read_photographs
 
     readers = {
         "photograph": lambda path: read_photographs([path], (32, 32)),

@@ -1,5 +1,6 @@
 """Two logical CPU devices, set up once, before TensorFlow starts."""
 
+import gc
 import re
 
 import keras
@@ -14,6 +15,14 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * 2,
 )
+
+# Traced graphs are many objects that live on. Looking for garbage as often as
+# Python does by default takes a fifth of the time, mostly among what TensorFlow
+# made when it was imported.
+gc.freeze()
+gc.set_threshold(50_000, 10, 10)
+
+LONG = {"training", "tasks", "plugins", "uses", "benchmarks", "test_jax.py"}
 
 _raises = pytest.raises
 
@@ -51,4 +60,4 @@ def own_registries(monkeypatch):
 
 def pytest_collection_modifyitems(items):
     """Begin with the longest files, so that no process ends long after."""
-    items.sort(key=lambda item: "training" not in item.path.parts)
+    items.sort(key=lambda item: LONG.isdisjoint(item.path.parts))

@@ -9,13 +9,20 @@ import kbp
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(kbp.__file__).parent  # the installed one, if it is installed
+SELDOM = "import gc; gc.set_threshold(50_000, 10, 10)"  # as in conftest.py
 WARNINGS = ("-W", "error", "-W", "ignore:__array__ implementation")
 
 
 def python(code: str, *arguments, cwd=ROOT, **environment) -> str:
     """Run code in a new interpreter and return what it prints."""
     result = subprocess.run(
-        [sys.executable, *WARNINGS, "-c", code, *map(str, arguments)],
+        [
+            sys.executable,
+            *WARNINGS,
+            "-c",
+            f"{SELDOM}\n{code}",
+            *map(str, arguments),
+        ],
         capture_output=True,
         text=True,
         cwd=cwd,

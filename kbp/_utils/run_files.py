@@ -11,3 +11,4 @@ LABELS = "labels.txt"
 IMAGES = "images.json"  # what they were like
 INTERVALS = "intervals.json"
 CATEGORIES = "categories.json"
+SERIES = "series.json"  # what a forecasting model was trained on

@@ -58,6 +58,8 @@ def run(options, console):
     table.add_column("", no_wrap=True)
     for file in files:
         table.add_column(escape(in_lines(file.name)), justify="right")
+    if task.compared_with:
+        console.print(f"Fitting {task.compared_with} to compare with ...")
     # Tables are those of the last file, the int8 file if there is one.
     found = [scores(x, task, tables=x == files[-1]) for x in files]
     for name in found[0][0]:

@@ -127,8 +127,8 @@ def _quantize(model, options):
 
 def _images(folder, model):
     """Return a folder's images, in the size that a model takes."""
-    from kbp.data.formats.photographs import read_photographs
-    from kbp.data.image_search import find_images
+    from kbp.data.images.photographs import read_photographs
+    from kbp.data.images.search import find_images
     from kbp.data.splits import as_floats
 
     shapes = [tuple(x.shape[1:]) for x in model.inputs]

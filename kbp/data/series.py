@@ -155,6 +155,8 @@ class SeriesSplits:
         covariates: what else models see; `None` if nothing.
         tested_from: time of the first test row, as text; of several series the
             latest.
+        zone: or offset of the times, `""` if they have none.
+        warnings: sentences about columns that are probably something else.
     """
 
     train: Windows
@@ -168,6 +170,8 @@ class SeriesSplits:
     series: tuple[str, ...] = ("",)
     covariates: Covariates | None = None
     tested_from: str = ""
+    zone: str = ""
+    warnings: tuple[str, ...] = ()
 
     def rows_in(self, span: timedelta) -> int | None:
         """Return how many rows a span of time has, `None` if no whole number.

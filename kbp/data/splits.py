@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kbp.data.image_kinds import ImageKinds
+from kbp.data.images.kinds import ImageKinds
 from kbp.errors import UserError
 
 Tensor = Any  # TensorFlow has no types

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from kbp.data.splits import Examples, Splits
 from kbp.errors import UserError
@@ -57,11 +58,13 @@ class TableColumns:
         target: column that it gives; its categories are the classes, which
             count from 0 as the model's outputs do.
         missing: what is done about missing numbers, see `csv_table`.
+        missing_values: what stands for a missing value, as text.
     """
 
     features: tuple[Column, ...]
     target: Column
     missing: str = "refuse"
+    missing_values: tuple[str, ...] = ()
 
     @property
     def numbers(self) -> tuple[Column, ...]:
@@ -91,6 +94,7 @@ class TableColumns:
             "columns": [_as_dict(column) for column in self.features],
             "target": target,
             "missing": self.missing,
+            "missing_values": list(self.missing_values),
         }
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
@@ -115,6 +119,7 @@ class TableColumns:
                 features,
                 dataclasses.replace(_from_dict(target), categories=(*classes,)),
                 str(content["missing"]),
+                tuple(map(str, content.get("missing_values", ()))),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
@@ -158,12 +163,16 @@ class TableSplits(Splits):
     Attributes:
         columns: what the columns are.
         filled: how many missing numbers were filled in.
+        left_out: the columns of the file that are not used.
+        warnings: sentences about columns that are probably something else.
     """
 
     columns: TableColumns = field(
         default_factory=lambda: TableColumns((), Column(""))
     )
     filled: int = 0
+    left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def with_numbers(self) -> "TableSplits":
         """Return the same rows, their classes as the numbers they name.
@@ -173,7 +182,10 @@ class TableSplits(Splits):
         """
         if not self.class_names:
             return self
-        values = np.array([float(name) for name in self.class_names])
+        names = pd.Series(self.class_names, dtype=str)
+        values = pd.to_numeric(names).to_numpy("float64")  # not Python's 1_000
+        if not np.isfinite(values).all():
+            raise ValueError(f"a class is none of {self.class_names}")
 
         def labelled(rows: Examples) -> Examples:
             labels = values[rows.labels].astype("float32")[:, None]

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import PREDICTIONS
+from kbp.data.splitting import some
 from kbp.reports import figures
 from kbp.reports.metrics_file import read_metrics
 from kbp.reports.result_table import ResultTable
@@ -184,13 +185,14 @@ def facts(run: dict[str, Any]) -> str:
     check, floats = run["verification"], run["float_operations"]
     threads = run["recipe"]["export"]["num_threads"]
     warnings = "".join(f"Warning: {x}\n" for x in run["warnings"])
-    file, model = "float32", "Keras"
+    file, model, places = "float32", "Keras", ""
     if run["recipe"]["quantization"]["enabled"]:
-        file, model = "int8", "fake-quantized"
+        file, model, places = "int8", "fake-quantized", _places(floats)
+    held = f"{run['data']}\n" if "data" in run else ""
     return (
-        f"{_pruned(run)}"
+        f"{held}{_pruned(run)}"
         f"{file} file: {run['operations']} operations, {len(floats)} of "
-        f"them float; {check['within_one']:.2%} of its outputs within "
+        f"them float{places}; {check['within_one']:.2%} of its outputs within "
         f"{NEAR[check['unit']]} of the {model} model (largest "
         f"difference {check['maximum']:.3g}).\n"
         f"{warnings}{_slower(run)}"
@@ -237,6 +239,12 @@ def _slower(run: dict[str, Any]) -> str:
         f"The int8 file is slower than the float32 file on this machine: {why}."
         "\n"
     )
+
+
+def _places(floats: Sequence[str]) -> str:
+    """Say where the float operations of a run are: on purpose, all of them."""
+    layers = dict.fromkeys(text.rpartition(" at ")[2] for text in floats)
+    return f", on purpose (at {some(layers)})" if layers else ""
 
 
 def _circumstances(run: dict[str, Any]) -> str:

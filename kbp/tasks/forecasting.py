@@ -11,7 +11,7 @@ import numpy as np
 
 from kbp import data, losses, models
 from kbp._utils.config import check_unused, choice, number
-from kbp._utils.run_files import CATEGORIES, INTERVALS
+from kbp._utils.run_files import CATEGORIES, INTERVALS, SERIES
 from kbp.errors import UserError
 from kbp.reports import forecast_tables
 from kbp.reports.forecast_figures import sample_forecasts
@@ -19,6 +19,7 @@ from kbp.reports.result_table import ResultTable
 from kbp.tasks.forecasts import errors as forecast_errors
 from kbp.tasks.forecasts.errors import Errors, errors_of
 from kbp.tasks.forecasts.intervals import Intervals, calibrate, check_levels
+from kbp.tasks.forecasts.trained_on import TrainedOn
 from kbp.tasks.forecasts.walk import walk_series
 from kbp.tasks.predict_series import SeriesPrediction
 from kbp.tasks.registry import register_task
@@ -229,7 +230,8 @@ class Forecasting(Task):
         return ["mse"]
 
     def warnings(self) -> list[str]:
-        return []  # windows share rows, and the splits are apart in time
+        # Windows share rows, and the splits are apart in time.
+        return [*self.splits.warnings]
 
     def describe(self) -> str:
         counts = self.splits.counts.items()
@@ -268,9 +270,17 @@ class Forecasting(Task):
 
     def files(self) -> dict[str, str]:
         covariates = self.splits.covariates
-        if not (covariates and covariates.categories):
-            return {}
-        return {CATEGORIES: json.dumps(covariates.categories) + "\n"}
+        found = {SERIES: TrainedOn.of(self.splits, self.recipe).to_json()}
+        if covariates and covariates.categories:
+            found[CATEGORIES] = json.dumps(covariates.categories) + "\n"
+        return found
+
+    def check_beside(self, name: str, text: str) -> None:
+        if name == SERIES:  # levels may change with more rows
+            own = TrainedOn.of(self.splits, self.recipe)
+            TrainedOn.from_json(text).check(own)
+        else:
+            super().check_beside(name, text)
 
     def tables(self, outputs: np.ndarray) -> dict[str, ResultTable]:
         splits, found = self.splits, {}

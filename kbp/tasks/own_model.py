@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from kbp import graph
 from kbp._utils.examples import BATCH_SIZE
+from kbp.data.checks.leaks import shared_examples
 from kbp.data.feeds import ArrayFeed, Feed, element
 from kbp.data.formats.arrays import FeedSplits
-from kbp.data.leaks import shared_examples
 from kbp.data.splitting import SPLITS
 from kbp.errors import UserError
 from kbp.tasks.registry import format_score, register_task

@@ -16,8 +16,8 @@ from scipy import special
 from kbp._utils.command_line import check_new, positive, say_written
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import LABELS
-from kbp.data.formats.photographs import RESIZE, read_photographs
-from kbp.data.image_kinds import ImageFacts
+from kbp.data.images.kinds import ImageFacts
+from kbp.data.images.photographs import RESIZE, read_photographs
 from kbp.data.splits import as_floats
 from kbp.errors import UserError
 from kbp.reports.contact_sheet import contact_sheet

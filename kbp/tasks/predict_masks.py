@@ -10,9 +10,9 @@ from rich.console import Console
 from kbp._utils.command_line import check_new, positive, say_written
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import IMAGES
-from kbp.data.formats.image_files import read_image
-from kbp.data.image_kinds import WHITE_LEVEL, ImageFacts, ImageKinds
-from kbp.data.image_search import find_images
+from kbp.data.images.files import read_image
+from kbp.data.images.kinds import WHITE_LEVEL, ImageFacts, ImageKinds
+from kbp.data.images.search import find_images
 from kbp.errors import UserError
 from kbp.inference import pixels
 from kbp.tasks.prediction import OpenModel, Prediction

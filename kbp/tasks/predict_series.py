@@ -20,6 +20,7 @@ from kbp._utils.run_files import INTERVALS
 from kbp.data.formats import grid, series_table
 from kbp.data.formats.covariates import CALENDAR
 from kbp.data.formats.series_format import SeriesFormat
+from kbp.data.formats.series_reader import Series
 from kbp.errors import UserError
 from kbp.reports.forecast_figures import whole_forecast
 from kbp.tasks.forecasts.intervals import Intervals
@@ -43,6 +44,7 @@ _HELP = {
     "calendar": f"features of local time: {', '.join(CALENDAR)}",
     "static": "columns of categories, each constant in a series",
     "missing": "what to do about missing values",
+    "missing_values": "numbers that stand for missing ones, such as -999",
     "separator": "of the fields, '' to find it in the first line",
     "decimal": "the decimal mark",
     "encoding": "such as utf-8 or cp1252",
@@ -52,6 +54,7 @@ _HELP = {
     "resample": "take means over steps of this length, such as 1h",
 }
 _METAVARS = dict.fromkeys(_HELP, "NAME") | {
+    "missing_values": "NUMBER",
     "separator": "MARK",
     "date_format": "FORMAT",
     "resample": "STEP",
@@ -106,8 +109,8 @@ class SeriesPrediction(Prediction):
         console: Console,
     ) -> None:
         source = Path(options.csv)
-        form = _format(recipe, options)
         forecaster = SeriesModel(model, recipe)
+        form = forecaster.matched(_format(recipe, options))
         table = series_table.read(
             source,
             form,
@@ -115,14 +118,17 @@ class SeriesPrediction(Prediction):
             categories=forecaster.categories(form),
         )
         forecaster.check(source, table)
+        known = forecaster.trained_on
+        for sentence in (
+            *table.warnings,
+            *(known.misfits(table) if known else ()),
+        ):
+            console.print(f"Warning: {sentence}", markup=False, soft_wrap=True)
         intervals = _intervals(model, table, console)
         found, widths = {}, {}
         for series in table.series:
             ends = _ends(series, forecaster, table, intervals)
-            try:
-                forecasts = forecaster.forecast(table, series, ends)
-            except UserError as error:
-                raise UserError(f"{source}: {error}") from error
+            forecasts = forecaster.forecast(table, series, ends)
             found[series.name] = forecasts.last
             if intervals:
                 widths[series.name] = _half_widths(
@@ -139,7 +145,7 @@ class SeriesPrediction(Prediction):
             _as_figure(table, found, widths),
         )
         for what, count in table.counts.items():
-            console.print(f"{count} {what}.")
+            console.print(f"{count} {what}.", markup=False, soft_wrap=True)
         for target, content in zip(targets, contents, strict=True):
             write_atomically(target, content)
             say_written(console, target)
@@ -156,11 +162,6 @@ def _format(
         value = getattr(options, key)
         if value is not None:
             given[key] = tuple(value) if isinstance(value, list) else value
-    if config and given.get("calendar", form.calendar) != form.calendar:
-        raise UserError(
-            "--calendar must be that of the model's recipe, "
-            f"{' '.join(form.calendar) or 'none'}; leave it out"
-        )
     form = dataclasses.replace(form, **given)
     form.check()
     return form
@@ -176,9 +177,8 @@ def _intervals(
     found = Intervals.read(file)
     if table.step and found.step not in ("", str(table.step)):
         console.print(
-            f"Warning: the model was made from rows {found.step} apart, and "
-            f"these are {table.step} apart. The forecast has no intervals, and "
-            "may mean nothing.",
+            "The forecast has no intervals: those of the model are of rows "
+            f"{found.step} apart.",
             markup=False,
         )
         return None
@@ -199,7 +199,7 @@ def _intervals(
 
 
 def _ends(
-    series: series_table.Series,
+    series: Series,
     forecaster: SeriesModel,
     table: series_table.Table,
     intervals: Intervals | None,
@@ -218,7 +218,7 @@ def _ends(
     return np.arange(min(begin, rows), rows + 1)
 
 
-def _limit(series: series_table.Series, intervals: Intervals) -> Any:
+def _limit(series: Series, intervals: Intervals) -> Any:
     """Return `intervals.since` as times of a series are compared with it."""
     if isinstance(series.times, pd.DatetimeIndex):
         return pd.Timestamp(intervals.since)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kbp._utils.run_files import CATEGORIES
+from kbp._utils.run_files import CATEGORIES, SERIES
 from kbp.data.formats.series_format import SeriesFormat
-from kbp.data.formats.series_table import Series, Table
+from kbp.data.formats.series_reader import Series
+from kbp.data.formats.series_table import Table
 from kbp.errors import UserError
 from kbp.models.registry import forecasts_by_channel
+from kbp.tasks.forecasts.trained_on import TrainedOn, matched
 from kbp.tasks.prediction import OpenModel
 
 if TYPE_CHECKING:
@@ -56,6 +58,10 @@ class SeriesModel:
         covariates: columns that it sees besides.
         by_channel: whether it forecasts any number of columns, some at a time:
             the recipe's architecture is registered as one that does.
+        trained_on: what lies beside the file about its training, if it does.
+
+    Raises:
+        UserError: what lies beside the file is something else.
     """
 
     def __init__(self, model: OpenModel, recipe: "Recipe | None"):
@@ -64,9 +70,27 @@ class SeriesModel:
         self.horizon, self.targets = model.outputs
         self.covariates = columns - self.targets
         self.lookback = rows - self.horizon if self.covariates else rows
-        self.by_channel = recipe is not None and forecasts_by_channel(
-            recipe.model.architecture
+        self.trained_on = TrainedOn.read(model.path.parent / SERIES)
+        self.by_channel = (
+            forecasts_by_channel(recipe.model.architecture)
+            if recipe
+            else self.trained_on is not None and self.trained_on.by_channel
         )
+        self.recipe = recipe
+
+    def matched(self, form: SeriesFormat) -> SeriesFormat:
+        """Return a format whose columns are in the order of the model's.
+
+        Of a file of which nothing is known, columns are taken in the order in
+        which they are named.
+
+        Raises:
+            UserError: they are not the columns that the model was trained on.
+        """
+        known: TrainedOn | SeriesFormat | None = self.trained_on
+        if known is None and self.recipe:
+            known = getattr(self.recipe.data.config, "format", None)
+        return matched(form, known, self.by_channel) if known else form
 
     def categories(self, form: SeriesFormat) -> dict[str, list[str]]:
         """Return the categories that the model has learned.

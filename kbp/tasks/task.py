@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from kbp import data
 from kbp._utils.run_files import IMAGES
-from kbp.data.image_kinds import ImageKinds
-from kbp.data.leaks import absent_classes, shared_examples
+from kbp.data.checks.leaks import absent_classes, shared_examples
+from kbp.data.images.kinds import ImageKinds
 from kbp.data.splits import Augment, Tensor, as_floats
 from kbp.data.splitting import SPLITS
 from kbp.errors import UserError
@@ -45,6 +45,8 @@ class Task(ABC):
         takes: what models take, in words, for model cards.
         gives: what they give.
         prediction: what the command `predict` does with models of the task.
+        compared_with: what is fitted after training to compare the model with,
+            in words; `""` if nothing that takes time.
         shape: of one example as the model reads it.
         steps: training steps of an epoch.
         loss: of the model's outputs.
@@ -63,6 +65,7 @@ class Task(ABC):
     takes: ClassVar[str] = "examples"
     gives: ClassVar[str] = "predictions"
     prediction: ClassVar[type[Prediction]] = Prediction
+    compared_with: ClassVar[str] = ""
     splits: Any  # what it holds depends on `splits_kind`
 
     def __init__(self, recipe: "Recipe", splits: Any):
@@ -259,7 +262,7 @@ class Task(ABC):
         return batches.map(self.lay_out)
 
     def describe(self) -> str:
-        """Say how many examples there are."""
+        """Say how many examples there are, and in more lines what they hold."""
         splits = self.splits
         return (
             f"{len(splits.train)} training, {len(splits.validation)} "

@@ -17,9 +17,9 @@ from kbp._compat import compiled_with
 from kbp._utils import run_files
 from kbp._utils.examples import shapes_of
 from kbp._utils.random_state import kept_random_state
+from kbp.data.checks.targets import check_targets
 from kbp.data.feeds import ArrayFeed, Feed, feed, in_memory
 from kbp.data.formats.arrays import FeedSplits
-from kbp.data.targets import check_targets
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
 from kbp.reports.stage import Stage
@@ -96,7 +96,7 @@ class Compressed:
         console = Console(file=io.StringIO(), width=100)
         console.print(report.result_table(self.stages, self.run))
         console.print()
-        console.print(report.facts(self.run))
+        console.print(report.facts(self.run), markup=False)
         return console.file.getvalue()  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:

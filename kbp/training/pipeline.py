@@ -122,14 +122,18 @@ class Pipeline:
         predict = export.Runner(self.folder.path / file).predict
         for name, text in self.task.calibrate(predict).items():
             write_atomically(self.folder.path / name, text)
+        run["data"] = self.task.describe()
+        if words := self.task.compared_with:
+            self.console.print(f"Fitting {words} to compare with ...")
         report.write(self.folder.path, self.task, run, stages, self.outputs)
         self.folder.finished = True
 
     def train(self) -> Models:
         """Return the model as trained, pruned, and quantized if it is."""
-        self.console.print(
-            f"{self.task.describe()}; {distribution.describe(self.strategy)}"
-        )
+        first, *more = self.task.describe().splitlines()
+        devices = distribution.describe(self.strategy)
+        for line in (f"{first}; {devices}", *more):
+            self.console.print(escape(line), soft_wrap=True)
         if self.left_out:
             self.console.print(self.left_out, markup=False)
         if few := self.few_steps():

@@ -109,7 +109,7 @@ def run_task(
     for heading, table in folder.run.get("tables", {}).items():
         console.print(report.as_rich(heading, ResultTable(**table)))
         console.print()
-    console.print(report.facts(folder.run))
+    console.print(report.facts(folder.run), markup=False)
     console.print(
         f"Everything is in {folder.path}/: open report.html there.",
         markup=False,

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from kbp import __main__ as main
 from kbp import export, training, zoo
-from kbp.data.formats.photographs import read_photographs
+from kbp.data.images.photographs import read_photographs
 from kbp.recipes import Recipe
 from kbp.reports.contact_sheet import contact_sheet
 from kbp.tasks.class_loss import ClassLossConfig

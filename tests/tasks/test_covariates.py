@@ -306,7 +306,10 @@ def test_many_series_of_one_file_are_forecast_each(sites, tmp_path, capsys):
     other = tmp_path / "sites.csv"
     other.write_text(sites.read_text().replace("plant", "office"))
     words = ["forecast", str(workdir), str(other), "--out"]
+    capsys.readouterr()
     assert main.main([*words, str(tmp_path / "other")]) == 0
+    said = capsys.readouterr().out
+    assert "1 series of the unknown kind 'office', which counts as no" in said
     (workdir / "categories.json").unlink()
     capsys.readouterr()
     assert main.main([*words, str(tmp_path / "none")]) == 2
@@ -336,8 +339,31 @@ def test_recipe_that_cannot_use_covariates_is_refused(sections, message, load):
 PAGE = fresh.ROOT / "docs" / "forecasting.md"
 
 
+def forecast_of_the_page(capsys):
+    """Run the page's example for LiteRT, and return what it forecasts."""
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    found = {}
+    exec(code, found)  # in the folder that the page speaks of
+    assert str(found["forecast"].round(1)) in capsys.readouterr().out
+    return found["forecast"]
+
+
+def test_example_of_the_docs_gives_the_same_numbers(
+    finished, load, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "load").symlink_to(finished[0])
+    (tmp_path / "load.csv").symlink_to(load)
+    words = "forecast runs/load load.csv --out forecasts"
+    assert main.main(words.split()) == 0
+    rows = rows_of(tmp_path / "forecasts" / "load_forecast.csv")[1:]
+    written = [float(row[1]) for row in rows]
+    np.testing.assert_allclose(forecast_of_the_page(capsys), written, atol=6e-4)
+
+
 @pytest.mark.slow
-def test_page_of_the_docs_forecasts_a_load(tmp_path, monkeypatch):
+def test_page_of_the_docs_forecasts_a_load(tmp_path, monkeypatch, capsys):
     text = PAGE.read_text()
     (recipe,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     commands = re.findall(r"^python -m kbp (.*)$", text, re.MULTILINE)
@@ -356,6 +382,8 @@ def test_page_of_the_docs_forecasts_a_load(tmp_path, monkeypatch):
         for row, x in zip(rows, load[loads.HOURS :], strict=True)
     ]
     assert np.mean(gaps) < 20
+    written = [float(row[1]) for row in rows]
+    np.testing.assert_allclose(forecast_of_the_page(capsys), written, atol=6e-4)
     stages = json.loads((tmp_path / "runs/load/run.json").read_text())["stages"]
     scores = {stage["name"]: stage["score"] for stage in stages}
     assert scores["int8 .tflite"] < 1.01 * scores["trained"]

@@ -3,12 +3,14 @@
 import csv
 import io
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
 from sklearn.datasets import load_diabetes
+from threadpoolctl import threadpool_info
 
 from kbp import __main__ as main
 from kbp import export, training
@@ -111,6 +113,63 @@ def test_classes_are_learned_and_shipped(classes):
         assert words in report
     assert "logistic regression" in said
     assert "The network is" in said
+    # Fitting them takes a while, which is said before and after.
+    said = " ".join(said.split())
+    assert said.index("Fitting a simple, a linear") < said.index("regression")
+    assert re.search(r"The baselines took \d+\.\d s\.", said)
+
+
+def test_columns_that_are_used_are_said_at_the_start_and_in_the_report(classes):
+    folder, _, said = classes
+    said = " ".join(said.split())
+    line = (
+        "Numbers: mass, count. Categories, and how many: city (3), wet (2). "
+        "Left out: yield."
+    )
+    begin, end = said.index(line), said.rindex(line)
+    assert begin < said.index("Everything is in")
+    assert begin < end
+    assert line in (folder / "report.html").read_text()
+    assert "float, on purpose (at outputs, table_encoding);" in said
+
+
+def test_work_of_the_baselines_is_bounded(file, monkeypatch):
+    splits = make_task(recipe(file, "tabular_classification")).splits
+    everything = baselines.fit(splits)
+    assert everything.rows == len(splits.train) == 390
+    for name, value in (
+        ("MOST_VALUES", 100),
+        ("_LEAST_ROWS", 50),
+        ("MOST_TREES", 3),
+        ("_LEAST_ROUNDS", 2),
+    ):
+        monkeypatch.setattr(baselines, name, value)
+    methods = baselines._methods(splits)
+    assert methods[baselines.TREES].max_iter == 2
+    few = baselines.fit(splits)
+    assert few.rows == 50
+    assert "on 50 of 390 rows" in few.said(390)
+    first = few.predictions["most frequent class"]
+    counts = np.bincount(splits.train.labels[:50])
+    assert {*first.tolist()} == {int(counts.argmax())}
+
+
+def test_baselines_run_on_one_thread(file, monkeypatch):
+    """On a busy machine threads that wait for each other take half a minute."""
+    splits = make_task(recipe(file, "tabular_classification")).splits
+    seen = []
+
+    class Method:
+        def fit(self, inputs, labels):
+            pools = threadpool_info()
+            seen.append(max(pool["num_threads"] for pool in pools))
+
+        def predict(self, inputs):
+            return np.zeros(len(inputs))
+
+    monkeypatch.setattr(baselines, "_methods", lambda splits: {"a": Method()})
+    baselines.fit(splits)
+    assert seen == [1]
 
 
 def test_numbers_are_learned_and_shipped_in_their_units(numbers):
@@ -180,6 +239,19 @@ def test_predictions_are_the_files_rows_and_classes(
     assert "exists" in capsys.readouterr().err
 
 
+def test_other_units_are_warned_of(classes, tmp_path, capsys):
+    new = frame(50, 3)
+    for unit, count in ((1, 0), (1e3, 1)):
+        out = tmp_path / str(unit)
+        table = new.assign(mass=new.mass * unit)
+        table.to_csv(tmp_path / "new.csv", index=False)
+        words = ["predict", str(classes[0]), str(tmp_path / "new.csv")]
+        assert main.main([*words, "--out", str(out)]) == 0
+        said = capsys.readouterr().out
+        assert said.count("Warning: column 'mass' has values around") == count
+        assert said.count("Warning") == count
+
+
 def test_numbers_are_predicted_as_the_file_writes_them(numbers, tmp_path):
     folder, _, _ = numbers
     new = frame(100, 2)
@@ -224,17 +296,16 @@ def test_evaluate_shows_the_baselines(classes, capsys):
     assert main.main(["evaluate", str(folder / "model_int8.tflite")]) == 0
     said = capsys.readouterr().out
     assert f"{stages[-1].score:.2%}" in said
-    assert "most frequent class" in said
+    begin = said.index("Fitting a simple, a linear and a tree method")
+    assert begin < said.index("most frequent class")
 
 
 def test_baselines_are_fitted_once(file, monkeypatch):
     task = make_task(recipe(file, "tabular_regression"))
     fitted = []
-    predictions = baselines.predictions
+    fit = baselines.fit
     monkeypatch.setattr(
-        baselines,
-        "predictions",
-        lambda splits: fitted.append(1) or predictions(splits),
+        baselines, "fit", lambda splits: fitted.append(1) or fit(splits)
     )
     outputs = np.full((120, 1), task.splits.columns.target.mean)
     tables = [task.tables(outputs) for _ in range(2)]

@@ -17,9 +17,14 @@ from kbp.training.distribution import keras_workarounds, strategies
 WORKER = Path(__file__).parents[1] / "workers.py"
 
 
-def test_two_workers_are_one_device(tmp_path):
+@pytest.fixture(scope="module")
+def one_device():
+    return fitted(tf.distribute.get_strategy())
+
+
+def test_two_workers_are_one_device(one_device, tmp_path):
     workers = start_workers(tmp_path, [WORKER, tmp_path / "{}.npz"], 2)
-    weights, *rest = fitted(tf.distribute.get_strategy())
+    weights, *rest = one_device
     finish(tmp_path, workers)
     first, second = (np.load(tmp_path / f"{i}.npz") for i in range(2))
     for name, expected in zip(first.files, [*weights, *rest], strict=True):
@@ -35,8 +40,8 @@ def test_plain_keras_still_needs_the_mend_for_workers(tmp_path):
     assert "PerReplica" in (tmp_path / "0.log").read_text()
 
 
-def test_two_replicas_are_one_device():
-    one = fitted(tf.distribute.get_strategy())
+def test_two_replicas_are_one_device(one_device):
+    one = one_device
     two = fitted(distribution.create_strategy("mirrored"))
     for a, b in zip([*one[0], *one[1:]], [*two[0], *two[1:]], strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6, rtol=2e-6)

@@ -43,18 +43,15 @@ def run(recipe, folder, **arguments):
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """The default recipe, trained for one epoch."""
-    folder = tmp_path_factory.mktemp("runs") / "smoke"
-    return folder, run(default(quick.EPOCH), folder)
+def finished(tmp_path_factory):
+    """A recipe of seconds, to the end without a stop."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    return folder, run(default(TINY), folder)
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A recipe of seconds, to the end without a stop."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    run(default(TINY), folder)
-    return folder
+def tiny(finished):
+    return finished[0]
 
 
 @pytest.mark.slow
@@ -68,8 +65,8 @@ def test_pruned_channels_leave_the_exported_files(tmp_path):
     assert small.parameters == whole.parameters < pruned.parameters
 
 
-def test_default_recipe_leaves_everything_behind(smoke):
-    folder, stages = smoke
+def test_run_leaves_everything_behind(finished):
+    folder, stages = finished
     assert {
         ".lock",
         "run.json",
@@ -94,25 +91,26 @@ def test_default_recipe_leaves_everything_behind(smoke):
         "float32 .tflite",
         "int8 .tflite",
     ]
-    assert Recipe.read(folder / "recipe.toml") == default(quick.EPOCH)
+    assert Recipe.read(folder / "recipe.toml") == default(TINY)
     assert any((folder / "logs").rglob("events.out.tfevents.*"))
 
 
-def test_run_says_what_it_was(smoke):
-    folder, _ = smoke
+def test_run_says_what_it_was(finished):
+    folder, _ = finished
     state = json.loads((folder / "run.json").read_text())
     assert state["status"] == "finished"
     assert state["versions"]["keras"].startswith("3.")
     assert {"commit", "machine", "seconds", "peak_memory_bytes"} <= set(state)
-    assert Recipe.parse(state["recipe"]) == default(quick.EPOCH)
+    assert Recipe.parse(state["recipe"]) == default(TINY)
 
 
-def test_files_are_what_the_table_says(smoke):
-    folder, stages = smoke
+def test_files_are_what_the_table_says(finished):
+    folder, stages = finished
     trained, stripped, quantized, whole, small = stages
     assert trained.score == stripped.score == whole.score
     assert abs(small.score - quantized.score) < 0.01
-    assert small.file_size < 0.4 * whole.file_size
+    # A byte instead of four; tables of scales take some of that back.
+    assert whole.file_size - small.file_size > 2 * whole.parameters
     assert small.speed_up == pytest.approx(whole.latency / small.latency)
     assert stripped.nonzero < 0.5 * stripped.parameters
     assert export.audit(folder / "model_int8.tflite").float_operations == ()
@@ -135,8 +133,8 @@ def test_metrics_have_a_row_for_each_epoch(tiny):
     assert 0.5 < float(rows[2]["sparsity/scale1_block0_conv"]) < 0.9
 
 
-def test_report_is_one_file_that_fetches_nothing(smoke):
-    page = (smoke[0] / "report.html").read_text()
+def test_report_is_one_file_that_fetches_nothing(finished):
+    page = (finished[0] / "report.html").read_text()
 
     class Page(html.parser.HTMLParser):
         def __init__(self):
@@ -155,7 +153,7 @@ def test_report_is_one_file_that_fetches_nothing(smoke):
     assert parsed.tags.count("tr") == 8
     assert "script" not in parsed.tags
     assert "@import" not in page
-    for text in ("Learning curves", "Zeros per layer", "scale1_dense", "int8"):
+    for text in ("Learning curves", "Zeros per layer", "scale1_block0", "int8"):
         assert text in page
 
 

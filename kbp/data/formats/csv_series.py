@@ -10,7 +10,8 @@ import pandas as pd
 
 from kbp._utils.config import check_unused, choice, number
 from kbp.data.formats.series_format import SeriesFormat
-from kbp.data.formats.series_table import Series, Table, read
+from kbp.data.formats.series_reader import Series
+from kbp.data.formats.series_table import Table, read
 from kbp.data.registry import register_dataset
 from kbp.data.series import Covariates, SeriesSplits, Windows
 from kbp.data.splitting import SPLITS
@@ -136,6 +137,8 @@ def load(
         scale=np.stack([part.scale for part in parts]),
         counts=table.counts,
         step=table.step,
+        zone=table.zone,
+        warnings=table.warnings,
         series=tuple(series.name for series in table.series),
         covariates=_covariates(table, parts) if table.covariates else None,
         tested_from=str(max(part.tested_from for part in parts)),

@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from kbp._utils.config import check_unused, choice, number
+from kbp.data.checks import suspicions
 from kbp.data.formats import frames
 from kbp.data.formats.table_rows import (
     encode,
@@ -44,6 +45,7 @@ class CsvTableConfig:
     categorical: tuple[str, ...] = ()
     group_column: str = ""
     missing: str = choice("refuse", MISSING)
+    missing_values: tuple[str, ...] = ()
     separator: str = choice("", ("", *frames.SEPARATORS))
     decimal: str = choice(".", frames.DECIMALS)
     encoding: str = "utf-8"
@@ -78,6 +80,8 @@ def load(config: CsvTableConfig, data_dir: str | Path | None) -> TableSplits:
         path, separator=config.separator, encoding=config.encoding
     )
     names = _features(path, frame, config)
+    for name in (*names, config.target):
+        frame[name] = frames.without(frame[name], config.missing_values)
     labels, classes = _target(path, frame, config)
     rows = _split(path, frame, config, labels if classes else None)
     known = np.array(rows["train"])
@@ -90,6 +94,7 @@ def load(config: CsvTableConfig, data_dir: str | Path | None) -> TableSplits:
         tuple(_learn(path, frame[name], config, known) for name in names),
         target,
         config.missing,
+        config.missing_values,
     )
     table = encode(path, frame, columns, decimal=config.decimal)
     every = Examples(table.inputs, labels)
@@ -103,7 +108,32 @@ def load(config: CsvTableConfig, data_dir: str | Path | None) -> TableSplits:
         classes,
         columns=columns,
         filled=table.filled,
+        left_out=tuple(
+            name or "one without a name"
+            for name in map(str, frame.columns)
+            if name not in {*names, config.target}
+        ),
+        warnings=tuple(_suspicious(path, frame, columns, config.decimal)),
     )
+
+
+def _suspicious(
+    path: Path, frame: pd.DataFrame, columns: TableColumns, decimal: str
+) -> list[str]:
+    """Return sentences about columns that are probably something else."""
+    target, found = columns.target, []
+    for column in (*columns.features, target):
+        held, is_target = frame[column.name], column is target
+        if column.is_number:
+            values = frames.numbers(path, held, decimal=decimal)
+            found += suspicions.sentinels(path, held, values)
+            if not is_target:
+                found += suspicions.identifier(path, column.name, values)
+        if not is_target:
+            found += suspicions.dates(
+                path, frames.words(held), numeric=column.is_number
+            )
+    return found
 
 
 def _features(
@@ -113,7 +143,8 @@ def _features(
     if config.target not in frame.columns or not config.target:
         raise UserError(
             f"{path}: data.target must name the column to predict, one of "
-            f"{', '.join(map(str, frame.columns))}; received {config.target!r}"
+            f"{', '.join(map(str, frame.columns[:100]))}; received "
+            f"{config.target!r}"
         )
     for key in ("columns", "ignore", "categorical"):
         for name in getattr(config, key):
@@ -141,6 +172,7 @@ def _target(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return classes with their names, or numbers `(rows, 1)` without."""
     column = frame[config.target]
+    frames.check_formulas(path, column)
     text = frames.words(column)
     if text.isna().any():
         line = text.index[text.isna()][0]
@@ -182,18 +214,7 @@ def _split(
 ) -> Indices:
     """Return the rows of each split, in random order."""
     if config.group_column:
-        column = frames.find_column(path, frame, config.group_column)
-        indices = by_hash(
-            column.astype(str).tolist(),
-            validation_fraction=config.validation_fraction,
-            test_fraction=config.test_fraction,
-        )
-        for split in ("train", "test"):
-            if not indices[split]:
-                raise UserError(
-                    f"{path}: no group of {config.group_column!r} is in the "
-                    f"{split} split; {column.nunique()} groups are too few"
-                )
+        indices = _split_groups(path, frame, config)
         rng = np.random.default_rng(0)
         return {k: rng.permutation(v).tolist() for k, v in indices.items()}
     parts = [
@@ -221,6 +242,48 @@ def _split(
             ) from error
         found.append(part.tolist())
     return dict(zip(SPLITS, (rest.tolist(), *found[::-1]), strict=True))
+
+
+def _split_groups(
+    path: Path, frame: pd.DataFrame, config: CsvTableConfig
+) -> Indices:
+    """Return the rows of each split, those of a group in one."""
+    column = frames.find_column(path, frame, config.group_column)
+    names = frames.words(column)
+    where = f"{path}: data.group_column = {config.group_column!r}"
+    if names.isna().any():
+        raise UserError(
+            f"{path}, line {names.index[names.isna()][0]}: has no group in "
+            f"{config.group_column!r}, as {names.isna().sum()} of {len(names)} "
+            "lines; name the groups, or leave such lines out."
+        )
+    count = names.nunique()
+    if count in (1, len(names)):
+        each = "all rows one group" if count == 1 else "each row its own group"
+        raise UserError(
+            f"{where} makes {each}; it must name a column that some rows share "
+            "and others do not, such as patients. Without it rows are split "
+            "at random."
+        )
+    advice = (
+        f"{where}: {count} groups are split by their names, and none of them "
+        "is in the {split} split. Name more groups, take a larger {key}, or "
+        "leave data.group_column out to split rows at random."
+    )
+    try:
+        indices = by_hash(
+            names.tolist(),
+            validation_fraction=config.validation_fraction,
+            test_fraction=config.test_fraction,
+        )
+    except UserError as error:
+        key = "data.validation_fraction (0 does without)"
+        raise UserError(advice.format(split="validation", key=key)) from error
+    for split in ("train", "test"):
+        if not indices[split]:
+            key = "data.test_fraction" if split == "test" else "training share"
+            raise UserError(advice.format(split=split, key=key))
+    return indices
 
 
 def _learn(

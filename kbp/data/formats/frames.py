@@ -1,6 +1,8 @@
 """Tables in files, read by pandas: CSV as people write it, and Parquet."""
 
 import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ SEPARATORS = (",", ";", "\t", "|")
 DECIMALS = (".", ",")
 _EMPTY = ("", "na", "nan", "null", "none", "n/a", "?", "-")
 _LARGEST = 1e100  # of which sums of squares are finite
+MOST_COLUMNS = 10_000
+# What a spreadsheet shows for a formula, or writes in place of its value.
+_FORMULA = r"=[A-Za-z$(+\-@\d].*|#(?:REF!|NAME\?|VALUE!|DIV/0!|NUM!|NULL!)"
 
 
 def read_frame(
@@ -34,7 +39,8 @@ def read_frame(
 
     Raises:
         UserError: the file is missing, empty or no such file, its lines differ
-            in fields, or two columns have one name.
+            in fields, it has more than `MOST_COLUMNS` columns, or two columns
+            have one name.
     """
     path = Path(path)
     if path.suffix.lower() in (".parquet", ".pq"):
@@ -72,11 +78,14 @@ def _lines(
             first = file.readline()
             file.seek(0)
             reader = csv.reader(
-                file,
+                _without_nul(path, file),
                 delimiter=separator or max(SEPARATORS, key=first.count),
                 strict=True,  # else an open quote takes in all that follows
             )
-            lines.extend((reader.line_num, row) for row in reader)
+            for row in reader:
+                lines.append((reader.line_num, row))
+                if len(row) > MOST_COLUMNS:
+                    raise _crowded(path, len(row))
     except LookupError as error:
         raise UserError(f"encoding: unknown {encoding!r}") from error
     except UnicodeError as error:
@@ -101,6 +110,25 @@ def _lines(
     return [(line, row or [""]) for line, row in lines if row or one_column]
 
 
+def _without_nul(path: Path, lines: Iterable[str]) -> Iterator[str]:
+    """Pass on a file's lines; bytes of zero are of another encoding."""
+    for number, line in enumerate(lines, start=1):
+        if "\0" in line:
+            raise UserError(
+                f"{path}, line {number}: holds a byte of zero (NUL), as no "
+                'text does; is it another kind of file, or encoding = "utf-16"?'
+            )
+        yield line
+
+
+def _crowded(path: Path, count: int) -> UserError:
+    return UserError(
+        f"{path}: has {count} columns; at most {MOST_COLUMNS} are read. The "
+        "rows must be the examples or times; drop the columns that are not "
+        "needed."
+    )
+
+
 def find_column(path: str | Path, frame: pd.DataFrame, name: str) -> Any:
     """Return a column by its name.
 
@@ -118,6 +146,44 @@ def words(column: "pd.Series[Any]") -> "pd.Series[Any]":
     """Return a column as text without blanks around it, NaN where none is."""
     text = column.astype(str).str.strip()
     return text.mask(column.isna() | text.str.lower().isin(_EMPTY))
+
+
+def check_formulas(path: str | Path, column: "pd.Series[Any]") -> None:
+    """Raise a UserError for the first cell that holds a formula, or its error.
+
+    Args:
+        path: of the file, for errors.
+        column: of categories, in which any text has a meaning.
+    """
+    text = words(column)
+    wrong = text.str.fullmatch(_FORMULA).fillna(False).to_numpy(bool)
+    for at in np.flatnonzero(wrong)[:1]:
+        raise UserError(
+            f"{path}, line {text.index[at]}: {text.iloc[at]!r} in column "
+            f"{text.name!r} is a formula or its error; save the file with "
+            "values."
+        )
+
+
+def without(
+    column: "pd.Series[Any]", missing: Sequence[str]
+) -> "pd.Series[Any]":
+    """Return a column in which some values count as missing.
+
+    Args:
+        column: of a frame of `read_frame`.
+        missing: the values, as text; one that is a number, such as `"-999"`,
+            stands for all its spellings, such as -999.0.
+    """
+    if not missing:
+        return column
+    text = column.astype(str).str.strip()
+    absent = text.isin(missing)
+    named = pd.to_numeric(pd.Series(missing, dtype=object), errors="coerce")
+    values = pd.to_numeric(
+        text.str.replace(",", ".", regex=False), errors="coerce"
+    )
+    return column.mask(absent | values.isin(named.dropna()))
 
 
 def numbers(
@@ -202,8 +268,10 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 def _checked(path: Path, frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """Give a frame the names of its columns."""
-    named = [name for name in names if name]
-    twice = {name for name in named if named.count(name) > 1}
+    if len(names) > MOST_COLUMNS:
+        raise _crowded(path, len(names))
+    counts = Counter(name for name in names if name)
+    twice = {name for name, count in counts.items() if count > 1}
     if twice:
         raise UserError(f"{path}: two columns have one name: {some(twice)}")
     if not len(frame):

@@ -1,5 +1,6 @@
 """Rows at equal distances in time: found, made by averaging, and filled."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,6 +28,10 @@ class Rows:
     times: "pd.Index[Any]"
     values: np.ndarray
     places: Sequence[str]
+
+    def part(self, which: slice) -> "Rows":
+        """Return some of the rows."""
+        return Rows(self.times[which], self.values[which], self.places[which])
 
 
 def check_rising(rows: Rows) -> None:
@@ -95,6 +100,51 @@ def resampled(rows: Rows, rule: str) -> Rows:
         UserError: the step is none, times are no dates, or more steps would be
             empty than there are rows.
     """
+    begin, ticks, step = _since_midnight(rows.times, rule)
+    usual = step // pd.Timedelta(microseconds=1)
+    bins = ticks // usual
+    means = pd.DataFrame(rows.values).groupby(bins).mean()
+    used = means.index.to_numpy()
+    first = begin + int(used[0]) * step
+    count = int(used[-1] - used[0]) + 1
+    _check_gaps(rows, count - len(used), f"resample = {rule!r}: ")
+    part = rows.part(slice(len(used)))
+    full = dataclasses.replace(part, values=means.to_numpy())
+    return _spread(
+        full,
+        used - used[0],
+        _from(first, usual, count, pd.DatetimeIndex([first])),
+    )
+
+
+def rows_of_partial_steps(times: "pd.Index[Any]", rule: str) -> tuple[int, int]:
+    """Return how many rows lie in a first and a last step that are not whole.
+
+    A step at an end is whole if no row is missing there, at the usual distance
+    of rows.
+
+    Args:
+        times: rising.
+        rule: the step, see `resampled`.
+    """
+    if len(times) < 2:
+        return 0, 0
+    _, ticks, step = _since_midnight(times, rule)
+    usual = step // pd.Timedelta(microseconds=1)
+    bins, distance = ticks // usual, np.median(np.diff(ticks))
+    late = ticks[0] - distance >= bins[0] * usual
+    # Rows may come a little early.
+    early = ticks[-1] + 1.5 * distance <= (bins[-1] + 1) * usual
+    return (
+        int((bins == bins[0]).sum()) if late else 0,
+        int((bins == bins[-1]).sum()) if early else 0,
+    )
+
+
+def _since_midnight(
+    times: "pd.Index[Any]", rule: str
+) -> tuple[Any, np.ndarray, pd.Timedelta]:
+    """Return the midnight before times, their microseconds since, the step."""
     try:
         step = pd.Timedelta(rule)
     except ValueError as error:
@@ -103,26 +153,13 @@ def resampled(rows: Rows, rule: str) -> Rows:
         raise UserError(
             f"resample must be a span of 1ms or more; received {rule!r}"
         )
-    times = rows.times
     if not isinstance(times, pd.DatetimeIndex):
         raise UserError("resample needs a column of dates.")
     if step % pd.Timedelta(days=1) == pd.Timedelta(0):
         times = times.tz_localize(None)
     begin = times[0].normalize()
     ticks = _ticks(times) - _ticks(pd.DatetimeIndex([begin]))[0]
-    usual = step // pd.Timedelta(microseconds=1)
-    bins = ticks // usual
-    means = pd.DataFrame(rows.values).groupby(bins).mean()
-    used = means.index.to_numpy()
-    first = begin + int(used[0]) * step
-    count = int(used[-1] - used[0]) + 1
-    _check_gaps(rows, count - len(used), f"resample = {rule!r}: ")
-    full = Rows(times[: len(used)], means.to_numpy(), rows.places[: len(used)])
-    return _spread(
-        full,
-        used - used[0],
-        _from(first, usual, count, pd.DatetimeIndex([first])),
-    )
+    return begin, ticks, step
 
 
 def filled(

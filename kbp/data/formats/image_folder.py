@@ -9,9 +9,9 @@ import numpy as np
 
 from kbp._utils.config import check_unused, choice, number
 from kbp._utils.machine import memory
-from kbp.data.formats.photographs import RESIZE, RESIZES, read_photographs
-from kbp.data.image_kinds import WHITE_LEVEL, ImageFacts, ImageKinds
-from kbp.data.image_search import Found, find_images, is_litter
+from kbp.data.images.kinds import WHITE_LEVEL, ImageFacts, ImageKinds
+from kbp.data.images.photographs import RESIZE, RESIZES, read_photographs
+from kbp.data.images.search import Found, find_images, is_litter
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import SPLITS, Indices, by_class, some

@@ -9,9 +9,9 @@ import numpy as np
 
 from kbp._utils.config import check_unused, choice, number
 from kbp.data import splitting
-from kbp.data.formats.image_files import read_image, read_mask
-from kbp.data.image_kinds import WHITE_LEVEL, ImageKinds
-from kbp.data.image_search import find_images
+from kbp.data.images.files import read_image, read_mask
+from kbp.data.images.kinds import WHITE_LEVEL, ImageKinds
+from kbp.data.images.search import find_images
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import some

@@ -30,14 +30,17 @@ class SeriesFormat:
         missing: what to do about missing values, those of missing rows too:
             `"refuse"` them; take the `"previous"` one; or `"interpolate"`
             linearly in time, which looks ahead, and beyond the ends of a column
-            repeats its first or last value.
+            repeats its first or last value. Rows at the end without any value
+            to forecast are left out.
+        missing_values: numbers that stand for missing ones, such as `"-999"`.
         separator: of fields, see `frames.read_frame`.
         decimal: the decimal mark.
         encoding: of a CSV file.
         date_format: of the times, as `strptime` has it.
         time_zone: which local times are of, see `times.in_zone`.
-        resample: step over which means are taken, see `grid.resampled`; by
-            default, times must be at equal distances.
+        resample: step over which means are taken, see `grid.resampled`; one at
+            an end that has part of its rows is left out. By default, times must
+            be at equal distances.
     """
 
     time_column: str = ""
@@ -48,6 +51,7 @@ class SeriesFormat:
     calendar: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
     missing: str = choice("refuse", MISSING)
+    missing_values: tuple[str, ...] = ()
     separator: str = ""
     decimal: str = choice(".", frames.DECIMALS)
     encoding: str = "utf-8"

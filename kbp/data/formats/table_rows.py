@@ -1,5 +1,6 @@
 """Rows of a table as models take them, and what its columns are."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,12 @@ def encode(
     if missing:
         raise UserError(
             f"{path}: has no column {some(map(repr, missing))}; it has "
-            f"{', '.join(map(str, frame.columns))}"
+            f"{', '.join(map(str, frame.columns[:100]))}"
         )
     inputs = np.empty((len(frame), len(columns.features)), "float32")
     filled, unknown = 0, {}
     for place, column in enumerate(columns.features):
-        found = frame[column.name]
+        found = frames.without(frame[column.name], columns.missing_values)
         if column.is_number:
             advice = "the model takes numbers there"
             values = frames.numbers(path, found, decimal=decimal, advice=advice)
@@ -109,6 +110,7 @@ def learn_categories(
     Raises:
         UserError: there are too many, or one alone.
     """
+    frames.check_formulas(path, column)
     text = frames.words(column)
     known = text.iloc[train]
     names = sorted(known.dropna().unique())
@@ -117,7 +119,8 @@ def learn_categories(
         raise UserError(
             f"{path}: column {text.name!r} has {len(names)} categories in "
             f"{len(known)} training rows, such as {some(names[:3])}; at most "
-            f"{most} can be learned. Leave it out with data.ignore."
+            f"{most} can be learned. Names, identifiers and dates are none: "
+            f"leave it out with data.ignore = [{json.dumps(text.name)}]."
         )
     if not names or (len(names) == 1 and known.notna().all()):
         raise _constant(path, text.name)

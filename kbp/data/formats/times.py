@@ -72,6 +72,19 @@ def parse(
     return pd.Index(values.to_numpy())
 
 
+def count_shown_in_utc(times: "pd.Index[Any]", column: "pd.Series[Any]") -> int:
+    """Return how many times were written in other offsets than UTC's.
+
+    Args:
+        times: of `parse`, which shows those of several offsets in UTC.
+        column: that they were read from.
+    """
+    if str(getattr(times, "tz", "")) != "UTC" or times.dtype == column.dtype:
+        return 0
+    text = column.astype(str).str.strip()
+    return int((~text.str.contains(r"(?:Z|[+-]00(?::?00)?|UTC|GMT)$")).sum())
+
+
 def in_zone(
     times: "pd.Index[Any]", zone: str, counts: dict[str, int]
 ) -> tuple["pd.Index[Any]", np.ndarray]:

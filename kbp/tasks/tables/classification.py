@@ -66,7 +66,7 @@ class TabularClassification(Tabular):
 
     def tables(self, outputs: np.ndarray) -> dict[str, ResultTable]:
         labels = self.splits.test.labels
-        right = {k: v == labels for k, v in self.baselines.items()}
+        right = {k: v == labels for k, v in self.baselines.predictions.items()}
         own = np.argmax(outputs, axis=-1) == labels
         gains = {k: v.astype(float) - own for k, v in right.items()}
         rows = {**right, "this network": own}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PREDICTED, PROBABILITY = "predicted", "probability"
 _DIGITS = 7  # of a float32
+_MOST_DISTANCE = 8.0  # of the middle of a column, in deviations of training
 
 
 class TablePrediction(Prediction):
@@ -86,6 +87,8 @@ class TablePrediction(Prediction):
         if not np.isfinite(outputs).all():
             raise UserError(f"{model.path}: what it predicts is not finite.")
         _say(console, rows, columns)
+        for sentence in _other_units(rows, columns):
+            console.print(f"Warning: {sentence}", markup=False, soft_wrap=True)
         written = frame.assign(**_results(outputs, columns, decimal))
         content = written.to_csv(
             index=False,
@@ -137,6 +140,23 @@ def _results(
 
 def _as_text(values: np.ndarray, form: str, decimal: str) -> list[str]:
     return [format(x, form).replace(".", decimal) for x in values.tolist()]
+
+
+def _other_units(
+    rows: table_rows.EncodedRows, columns: TableColumns
+) -> list[str]:
+    """Return sentences about numbers far from those of the training rows."""
+    found = []
+    middles = np.median(rows.inputs.astype("float64"), axis=0)
+    for column, middle in zip(columns.features, middles, strict=True):
+        far = abs(middle - column.mean) > _MOST_DISTANCE * column.deviation
+        if column.is_number and far:
+            found.append(
+                f"column {column.name!r} has values around {middle:g}; in "
+                f"training they were {column.mean:g} with a standard deviation "
+                f"of {column.deviation:g}. Are they in other units?"
+            )
+    return found
 
 
 def _say(

@@ -94,7 +94,7 @@ class TabularRegression(Tabular):
     def tables(self, outputs: np.ndarray) -> dict[str, ResultTable]:
         true, own = self.true(), outputs[:, 0]
         error = _rmse(own, true)
-        others = self.baselines
+        others = self.baselines.predictions
         gains = {
             k: np.square(own - true) - np.square(v - true)
             for k, v in others.items()

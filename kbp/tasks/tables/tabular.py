@@ -1,5 +1,6 @@
 """What all tasks of tables have in common."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import keras
@@ -17,6 +18,8 @@ from kbp.tasks.tables.knots import points
 from kbp.tasks.tables.predict_table import TablePrediction
 from kbp.tasks.task import Task
 
+_LISTED = 50  # columns of a kind
+
 
 class Tabular(Task):
     """Base of tasks whose examples are the rows of a table.
@@ -28,6 +31,7 @@ class Tabular(Task):
     splits_kind = TableSplits
     takes = "rows of numbers in any units, categories by their numbers"
     prediction = TablePrediction
+    compared_with = "a simple, a linear and a tree method"
     splits: TableSplits
 
     def encoded(self, num_outputs: int) -> keras.Model:
@@ -76,18 +80,29 @@ class Tabular(Task):
     def describe(self) -> str:
         columns, filled = self.splits.columns, self.splits.filled
         note = f", {filled} missing numbers filled in" if filled else ""
+        numbers = [column.name for column in columns.numbers]
+        categories = [
+            f"{column.name} ({len(column.categories)})"
+            for column in columns.features
+            if not column.is_number
+        ]
         return (
-            f"{super().describe()} of {len(columns.features)} columns, "
-            f"{int(columns.categorical.sum())} of them categories{note}"
+            f"{super().describe()} of {len(columns.features)} columns{note}\n"
+            f"Numbers: {_listed(numbers)}. Categories, and how many: "
+            f"{_listed(categories)}. Left out: "
+            f"{_listed(self.splits.left_out)}."
         )
 
+    def warnings(self) -> list[str]:
+        return [*self.splits.warnings, *super().warnings()]
+
     @cached_property
-    def baselines(self) -> dict[str, np.ndarray]:
-        """Predictions of the simplest, a linear and a tree method, for test.
+    def baselines(self) -> baselines.Baselines:
+        """The simplest, a linear and a tree method, asked about the test rows.
 
         They are fitted once, on the rows that networks are trained on.
         """
-        return baselines.predictions(self.splits)
+        return baselines.fit(self.splits)
 
     def rows(self, split: str) -> Examples:
         """Return the rows of a split."""
@@ -102,8 +117,15 @@ class Tabular(Task):
     ) -> dict[str, ResultTable]:
         """Return the table of the baselines, by its heading."""
         count = len(self.splits.test)
+        took = self.baselines.said(len(self.splits.train))
         return {
             f"Baselines on the same {count} test rows": ResultTable(
-                ("method", *headings), tuple(rows), remark
+                ("method", *headings), tuple(rows), f"{remark} {took}"
             )
         }
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names in their order, the first ones of many."""
+    more = f", ... ({len(names)} in all)" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more or "none"

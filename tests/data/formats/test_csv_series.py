@@ -8,7 +8,7 @@ import pytest
 
 from kbp import data
 from kbp.data.datasets import ett
-from kbp.data.formats import csv_series, series_table
+from kbp.data.formats import csv_series, series_reader, series_table
 from kbp.data.formats.series_format import SeriesFormat
 from kbp.data.series import Windows
 from kbp.errors import UserError
@@ -125,7 +125,7 @@ def test_missing_values_and_rows_are_filled_as_the_rule_says(
     table, series = read(file, time_column="date", missing=missing)
     np.testing.assert_allclose(series.values[5:8, 0], expected)
     assert len(series.values) == len(series.times) == 60
-    assert table.counts == {series_table.FILLED: 2 * 2 + 2 + 1}
+    assert table.counts == {series_reader.FILLED: 2 * 2 + 2 + 1}
     assert np.isfinite(series.values).all()
 
 

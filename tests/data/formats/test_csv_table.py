@@ -292,7 +292,7 @@ def test_other_files_rows_are_found_by_their_columns_names(tmp_path):
         (
             {"team": ["a", "b"] * (ROWS // 2)},
             {"group_column": "team"},
-            "(no group of 'team'|None of 200 examples)",
+            "2 groups are split by .* none of them is in the ",
         ),
     ],
 )
@@ -319,3 +319,71 @@ def test_decimal_commas_are_no_categories(tmp_path):
     config = csv_table.CsvTableConfig(str(file), target="kind")
     with pytest.raises(UserError, match="'size' holds decimal commas, as '0,5"):
         csv_table.load(config, None)
+
+
+def test_suspicious_columns_are_warned_of_by_name(tmp_path):
+    days = pd.date_range("2023-01-01", periods=ROWS)
+    mass = RNG.normal(2, 0.5, ROWS)
+    mass[[3, 7, 9]] = -999
+    file = write(
+        tmp_path,
+        table(
+            mass=mass,
+            nr=np.arange(ROWS) + 1,
+            month=days.strftime("%m.%Y"),
+            weekday=days.strftime("%d.01.2023"),
+        ),
+    )
+    splits = load(file, ignore=["city"])
+    said = dict.fromkeys(("mass", "nr", "month", "weekday"), 0)
+    for sentence in splits.warnings:
+        said[sentence.split("column ")[1].split("'")[1]] += 1
+    assert said == dict.fromkeys(said, 1)
+    assert splits.left_out == ("city",)
+    known = load(file, ignore=["city", "nr", "month", "weekday"])
+    assert len(known.warnings) == 1
+    keys = {"missing_values": ["-999"], "missing": "mean"}
+    clean = load(file, ignore=["city", "nr", "month", "weekday"], **keys)
+    assert not clean.warnings
+    assert clean.filled == 3
+    assert clean.columns.features[0].mean == pytest.approx(2, abs=0.2)
+    again = TableColumns.from_json(clean.columns.to_json())
+    assert again.missing_values == ("-999",)
+    rows = table_rows.encode(file, frames.read_frame(file), again)
+    assert rows.filled == 3
+    assert not load(write(tmp_path, table())).warnings
+
+
+def test_names_of_classes_are_numbers_as_files_write_them(tmp_path):
+    words = ["1_000", "2_000"] * (ROWS // 2)
+    splits = load(write(tmp_path, table(kind=words)))
+    with pytest.raises(ValueError, match="parse string '1_000'"):
+        splits.with_numbers()
+
+
+@pytest.mark.parametrize(
+    ("groups", "keys", "message"),
+    [
+        (np.arange(ROWS), {}, "'team' makes each row its own group"),
+        (["a"] * ROWS, {}, "'team' makes all rows one group"),
+        (
+            [*"ab" * 50, "", *"abc" * 33],
+            {},
+            "line 102: has no group in 'team', as 1 of 200 lines",
+        ),
+        (
+            [*"bg"] * 100,  # by their hash for training and test
+            {},
+            "2 groups .* the validation split. .*validation_fraction .0 does",
+        ),
+        (
+            ["b", "e"] * 100,
+            {"validation_fraction": 0.0, "test_fraction": 0.01},
+            "2 groups .* the test split. .* larger data.test_fraction",
+        ),
+    ],
+)
+def test_groups_that_cannot_be_split_are_named(groups, keys, message, tmp_path):
+    file = write(tmp_path, table(team=groups))
+    with pytest.raises(UserError, match=message):
+        load(file, group_column="team", **keys)

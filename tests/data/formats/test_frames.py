@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kbp.data.formats import frames
 from kbp.data.formats.frames import numbers, read_frame
 from kbp.errors import UserError
 
@@ -41,6 +42,8 @@ def test_numbers_are_found_however_they_are_written(tmp_path, text, options):
         ("1_000", ".", "'1_000' in column 'x' is no finite number"),
         ("inf", ".", "'inf' in column 'x' is no finite number"),
         ("1e101", ".", "no finite number below 1e\\+100"),
+        ("1_0.5", ".", "'1_0.5' in column 'x' is no finite number"),
+        ("=A1", ".", "'=A1' in column 'x' is no finite number"),
         ("fast", ".", "'fast' in column 'x' .*say which columns hold values"),
     ],
 )
@@ -63,6 +66,12 @@ def test_what_is_no_number_is_named(tmp_path, value, decimal, message):
         ),
         (b'a,b\n1,"x"y\n', "line 2: .*not followed by the end of its field"),
         (b"a,a\n1,2\n", "two columns have one name: a"),
+        (b"a,b\n1,2\n1,\x002\n", "line 3: holds a byte of zero .NUL"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "line 1: holds a byte of zero"),
+        (
+            ",".join(f"c{i}" for i in range(10**6)).encode() + b"\n1\n",
+            "has 1000000 columns; at most 10000",
+        ),
         ("a,b\nä,2\n".encode("cp1252"), "not in the encoding utf-8"),
     ],
 )
@@ -77,3 +86,23 @@ def test_lines_of_empty_fields_are_missing_values_but_at_the_end(tmp_path):
     np.testing.assert_array_equal(numbers(file, found), [1, np.nan, 3])
     file, found = column(tmp_path, b"x\n1\n\n3\n\n")
     np.testing.assert_array_equal(numbers(file, found), [1, np.nan, 3])
+
+
+def test_values_that_stand_for_missing_ones_are_missing(tmp_path):
+    text = b"x;y\n-999;a\n1,5;unknown\n-999,0; -999 \n-99;b\n"
+    file, found = column(tmp_path, text)
+    found = frames.without(found, ["-999", "unknown"])
+    np.testing.assert_array_equal(
+        numbers(file, found, decimal=","), [np.nan, 1.5, np.nan, -99]
+    )
+    names = frames.without(read_frame(file)["y"], ["-999", "unknown"])
+    assert frames.words(names).isna().tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("cell", ["=A1", "=SUM(A1:A2)", "#REF!", "#DIV/0!"])
+def test_formulas_are_no_categories(cell, tmp_path):
+    file, found = column(tmp_path, f"t;x\n1;a\n2;{cell}\n".encode())
+    with pytest.raises(UserError, match=r"line 3: .* in column 'x' is a form"):
+        frames.check_formulas(file, found)
+    file, found = column(tmp_path, b"t;x\n1;a = b\n2;=\n3;#1\n")
+    frames.check_formulas(file, found)

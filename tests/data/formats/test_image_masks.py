@@ -16,8 +16,9 @@ from PIL import Image
 
 from kbp.data import splitting, tiles
 from kbp.data.datasets import dsb2018, isbi2012
-from kbp.data.formats import image_files, image_masks
-from kbp.data.image_search import find_images
+from kbp.data.formats import image_masks
+from kbp.data.images import files
+from kbp.data.images.search import find_images
 from kbp.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -112,7 +113,7 @@ def test_masks_of_every_mode_are_read(mode, tmp_path):
     if mode == "I;16":
         image = Image.fromarray(values.astype("uint16"))
     image.convert(mode).save(tmp_path / "a.tif")
-    read = image_files.read_mask(tmp_path / "a.tif")
+    read = files.read_mask(tmp_path / "a.tif")
     assert read.dtype == np.int32
     np.testing.assert_array_equal(read > 0, values > 0)
     assert read.max() == (1 if mode == "1" else 255)
@@ -126,30 +127,30 @@ def test_images_and_masks_are_turned_as_exif_says(suffix, tmp_path):
     values[:8, :8] = 255
     Image.fromarray(values).save(tmp_path / f"a{suffix}", exif=exif)
     turned = np.rot90(values, -1)
-    image = image_files.read_image(tmp_path / f"a{suffix}", 1)[0]
+    image = files.read_image(tmp_path / f"a{suffix}", 1)[0]
     np.testing.assert_allclose(image[..., 0], turned / 255, atol=1e-6)
-    mask = image_files.read_mask(tmp_path / f"a{suffix}")
+    mask = files.read_mask(tmp_path / f"a{suffix}")
     np.testing.assert_array_equal(mask, turned)
 
 
 def test_wide_integers_are_read_if_16_bits_hold_them(folders):
     path = folders[0] / "b.tif"
-    narrow = image_files.read_image(path, 1)[0]
+    narrow = files.read_image(path, 1)[0]
     save(path, (narrow[..., 0] * 65535).round().astype("int32"))
     with Image.open(path) as wide:
         assert wide.mode == "I"
-    np.testing.assert_array_equal(image_files.read_image(path, 1)[0], narrow)
+    np.testing.assert_array_equal(files.read_image(path, 1)[0], narrow)
 
 
 def test_large_images_are_read_up_to_a_limit_of_floats(folders, monkeypatch):
     path = folders[0] / "a.png"  # 48 pixels
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)  # Pillow warns
-    monkeypatch.setattr(image_files, "MOST_PIXELS", 3 * 48)
-    assert image_files.read_image(path, 1)[0].shape == (6, 8, 1)
-    monkeypatch.setattr(image_files, "MOST_PIXELS", 3 * 47)
+    monkeypatch.setattr(files, "MOST_PIXELS", 3 * 48)
+    assert files.read_image(path, 1)[0].shape == (6, 8, 1)
+    monkeypatch.setattr(files, "MOST_PIXELS", 3 * 47)
     for read in (
-        partial(image_files.read_image, channels=3),
-        image_files.read_mask,
+        partial(files.read_image, channels=3),
+        files.read_mask,
     ):
         with pytest.raises(
             UserError, match=r"a\.png: has 8x6 pixels; at most 47"

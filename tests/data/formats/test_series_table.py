@@ -9,7 +9,13 @@ import pandas as pd
 import pytest
 
 from kbp import data
-from kbp.data.formats import csv_series, grid, series_table, times
+from kbp.data.formats import (
+    csv_series,
+    grid,
+    series_reader,
+    series_table,
+    times,
+)
 from kbp.data.formats.series_format import SeriesFormat
 from kbp.data.series import Windows
 from kbp.errors import UserError
@@ -185,7 +191,7 @@ def test_irregular_times_are_averaged_if_asked(tmp_path):
     assert table.step == HOUR
     assert table.counts == {
         "rows averaged over 1h": 5,
-        series_table.FILLED: 1,
+        series_reader.FILLED: 1,
     }
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kbp.data import Examples, Splits
-from kbp.data.leaks import absent_classes, shared_examples
+from kbp.data.checks.leaks import absent_classes, shared_examples
 from kbp.errors import UserError
 from kbp.recipes import Recipe
 from kbp.tasks.classification import Classification

@@ -26,7 +26,7 @@ def shared_examples(
 
     Example:
     >>> import numpy as np
-    >>> from kbp.data.leaks import shared_examples
+    >>> from kbp.data.checks.leaks import shared_examples
     >>> rows = np.arange(12).reshape(6, 2)
     >>> (sentence,) = shared_examples({"train": rows[:4], "test": rows[3:]})
     >>> sentence.partition(":")[0]
@@ -75,7 +75,7 @@ def absent_classes(
 
     Example:
     >>> import numpy as np
-    >>> from kbp.data.leaks import absent_classes
+    >>> from kbp.data.checks.leaks import absent_classes
     >>> absent_classes({"test": np.array([0, 0, 2])}, ("a", "b", "c"))
     ["The test split has no example of 'b'."]
     """

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kbp.data.image_kinds import ImageFacts, ImageKinds, is_colored
+from kbp.data.images.kinds import ImageFacts, ImageKinds, is_colored
 from kbp.errors import UserError
 
 GREY, COLOR = ImageFacts(8, False, 250), ImageFacts(8, True, 250)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kbp.data.formats import image_files
+from kbp.data.images import files
 from kbp.errors import UserError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 30, 3), "uint8")
@@ -40,7 +40,7 @@ def test_pixels_are_those_of_pillow(mode, tmp_path):
         Image.fromarray(PIXELS[..., 0].astype("uint16") * 257).save(file)
     else:
         Image.fromarray(PIXELS).convert(mode).save(file)
-    found, expected = image_files.decode(file), Image.open(file)
+    found, expected = files.decode(file), Image.open(file)
     assert found.mode == expected.mode
     np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
 
@@ -57,7 +57,7 @@ def test_few_bits_count_from_black_to_white(
 ):
     file = tmp_path / "image.png"
     file.write_bytes(png(depth, 0, rows, width, 2))
-    np.testing.assert_array_equal(image_files.decode(file), values)
+    np.testing.assert_array_equal(files.decode(file), values)
 
 
 def test_a_turn_is_kept(tmp_path):
@@ -66,9 +66,7 @@ def test_a_turn_is_kept(tmp_path):
     exif = image.getexif()
     exif[0x0112] = 6  # turned to the right
     image.save(file, exif=exif)
-    np.testing.assert_array_equal(
-        image_files.decode(file), np.rot90(PIXELS, -1)
-    )
+    np.testing.assert_array_equal(files.decode(file), np.rot90(PIXELS, -1))
 
 
 def test_a_cut_file_is_named(tmp_path):
@@ -76,4 +74,4 @@ def test_a_cut_file_is_named(tmp_path):
     Image.fromarray(PIXELS).save(file)
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"image\.png: cannot be read: .*trunc"):
-        image_files.decode(file)
+        files.decode(file)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kbp._utils.examples import Batch
-from kbp.data.targets import check_targets
+from kbp.data.checks.targets import check_targets
 from kbp.errors import UserError
 
 SPARSE = "sparse_categorical_crossentropy"

@@ -10,8 +10,8 @@ import photographs
 import pytest
 from PIL import Image
 
-from kbp.data.formats.image_files import read_image, read_mask
-from kbp.data.formats.photographs import read_photographs
+from kbp.data.images.files import read_image, read_mask
+from kbp.data.images.photographs import read_photographs
 from kbp.errors import UserError
 
 MOST_BYTES, MOST_SECONDS = 1.1e9, 10

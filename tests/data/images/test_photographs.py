@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kbp.data.formats import image_files
-from kbp.data.formats.photographs import RESIZES, read_photographs
+from kbp.data.images import files
+from kbp.data.images.photographs import RESIZES, read_photographs
 from kbp.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -143,7 +143,7 @@ def test_more_than_8_bits_count_from_black_to_the_white_level(
         [path], (9, 9), channels=channels, white_level=white_level, facts=facts
     )
     np.testing.assert_allclose(images[0] / 255, expected, atol=1.6 / 255)
-    floats, fact = image_files.read_image(path, channels, white_level)
+    floats, fact = files.read_image(path, channels, white_level)
     # Opacity is rounded to whole values.
     np.testing.assert_allclose(floats, expected, atol=1.1 / white_level)
     assert fact.bits == facts[0].bits == 16
@@ -153,7 +153,7 @@ def test_more_than_8_bits_count_from_black_to_the_white_level(
         with pytest.raises(UserError, match=r"a\..*data\.white_level is 512"):
             read_photographs([path], (9, 9), white_level=512)
         with pytest.raises(UserError, match=r"a\..*data\.white_level is 512"):
-            image_files.read_image(path, channels, 512)
+            files.read_image(path, channels, 512)
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
@@ -168,8 +168,7 @@ def test_colors_of_16_bits_are_turned_as_others(turn, tmp_path):
     wide = (tmp_path / "b.png").read_bytes()
     (tmp_path / "b.png").write_bytes(wide[:33] + chunk + wide[33:])
     narrow, turned = (
-        np.asarray(image_files.decode(tmp_path / name))
-        for name in ("a.png", "b.png")
+        np.asarray(files.decode(tmp_path / name)) for name in ("a.png", "b.png")
     )
     np.testing.assert_array_equal(turned // 257, narrow)
 
@@ -186,9 +185,9 @@ def test_colors_of_16_bits_in_tiff_files_need_no_white_level(tmp_path):
     assert facts[0].largest == pytest.approx(9000, abs=257)
     with pytest.raises(UserError, match=r"a\.tif: is of color with 16 bits"):
         read_photographs([tmp_path / "a.tif"], (2, 2), white_level=9000)
-    assert image_files.read_image(tmp_path / "a.tif", 3)[1] == facts[0]
+    assert files.read_image(tmp_path / "a.tif", 3)[1] == facts[0]
     with pytest.raises(UserError, match=r"a\.tif: is of color with 16 bits"):
-        image_files.read_image(tmp_path / "a.tif", 3, 9000)
+        files.read_image(tmp_path / "a.tif", 3, 9000)
 
 
 def test_cameras_files_of_two_pictures_are_read(tmp_path):
@@ -251,7 +250,7 @@ def test_drafts_are_for_jpeg_alone_and_never_too_small(tmp_path):
     for suffix, size in ((".jpg", (160, 200)), (".png", (640, 800))):
         path = tmp_path / f"a{suffix}"
         Image.fromarray(pixels).save(path)
-        image = image_files.decode(path, draft=("RGB", (100, 100)))
+        image = files.decode(path, draft=("RGB", (100, 100)))
         assert image.size == size
 
 

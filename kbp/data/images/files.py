@@ -11,9 +11,9 @@ import tensorflow as tf
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kbp import _compat
-from kbp.data.formats import image_limits
-from kbp.data.formats.image_limits import BUDGET, MOST_PIXELS
-from kbp.data.image_kinds import WHITE_LEVEL, ImageFacts
+from kbp.data.images import limits
+from kbp.data.images.kinds import WHITE_LEVEL, ImageFacts
+from kbp.data.images.limits import BUDGET, MOST_PIXELS
 from kbp.errors import UserError
 
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")  # Pillow's
@@ -197,7 +197,7 @@ def decode(
         UserError: the file cannot be read, is too large, has several pages, or
             another mode.
     """
-    image_limits.check_file(path)
+    limits.check_file(path)
     _compat.return_memory_of_images()
     try:
         with (
@@ -205,8 +205,8 @@ def decode(
             path.open("rb") as file,
             Image.open(file, formats=_FORMATS) as raw,
         ):
-            image_limits.check_image(path, raw, most_pixels)
-            if image_limits.count_pages(raw) > 1:
+            limits.check_image(path, raw, most_pixels)
+            if limits.count_pages(raw) > 1:
                 raise UserError(
                     f"{path}: has several pages; save each as a file."
                 )
@@ -257,7 +257,7 @@ def _png(path: Path, raw: Any) -> Any:
     """
     if raw.mode in ("RGB", "RGBA", "LA") and _depth(path) == 16:
         width, height = raw.size
-        image_limits.check_pixels(path, width, height, _MOST_OF_DEEP_PNG)
+        limits.check_pixels(path, width, height, _MOST_OF_DEEP_PNG)
         pixels = tf.io.decode_png(path.read_bytes(), dtype=tf.uint16).numpy()
         return _turn(pixels, raw.getexif().get(_ORIENTATION, 1))
     size = max(path.stat().st_size, raw.width * raw.height)

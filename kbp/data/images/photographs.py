@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from kbp.data.formats.image_files import (
+from kbp.data.images.files import (
     decode,
     is_wide,
     largest_of_halved,
     wide_values,
 )
-from kbp.data.image_kinds import WHITE_LEVEL, ImageFacts, is_colored
+from kbp.data.images.kinds import WHITE_LEVEL, ImageFacts, is_colored
 from kbp.errors import UserError
 
 _Size = tuple[int, int]  # width and height, as Pillow has them

@@ -1,0 +1,1 @@
+"""What is asked of data before anything is trained on them."""

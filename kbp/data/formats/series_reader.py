@@ -1,0 +1,257 @@
+"""Reads columns of series, and makes rows at equal distances of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kbp.data.checks import suspicions
+from kbp.data.formats import frames, grid, times
+from kbp.data.formats.grid import Rows
+from kbp.data.formats.series_format import SeriesFormat
+from kbp.errors import UserError
+
+FILLED = "missing values filled in"
+EMPTY_AT_END = "rows at the end without values to forecast from, left out"
+SHOWN_IN_UTC = (
+    "times with offsets that are shown in UTC, as they are not all alike; a "
+    "time_zone shows local ones"
+)
+
+
+@dataclass(frozen=True)
+class Series:
+    """Rows of one series.
+
+    Attributes:
+        name: what the id column holds; `""` if there is none.
+        times: of the rows, dates or numbers; row numbers if there is no column
+            for them.
+        values: to forecast, float64 `(rows, targets)`.
+        past: covariates that are known of the past, `(rows, ...)`.
+        future: those that are known ahead, `(rows + ahead, ...)`, NaN where a
+            later one is missing.
+        static: ones and zeros of its categories, `(...,)`.
+    """
+
+    name: str
+    times: "pd.Index[Any]"
+    values: np.ndarray
+    past: np.ndarray
+    future: np.ndarray
+    static: np.ndarray
+
+
+class SeriesReader:
+    """Reads files of one format.
+
+    Attributes:
+        names: of the columns to forecast, as the first file has them.
+        counts: how often a rule was followed.
+        warnings: sentences about columns that are probably something else.
+    """
+
+    def __init__(self, path: Path, form: SeriesFormat):
+        self.path, self.form = path, form
+        self.names: tuple[str, ...] = ()
+        self.counts: dict[str, int] = {}
+        self.warnings: list[str] = []
+
+    def frame(self, path: Path, ahead: bool = False) -> pd.DataFrame:
+        """Read a file's columns, named by what they are and their names.
+
+        Args:
+            path: of the file.
+            ahead: whether it holds later rows, so covariates alone.
+        """
+        form = self.form
+        raw = frames.read_frame(
+            path, separator=form.separator, encoding=form.encoding
+        )
+        if not ahead:
+            self.names = form.target or self.others(raw)
+        read: dict[str, Any] = {
+            "place": [f"{path}, line {line}" for line in raw.index]
+        }
+        if form.time_column:
+            column = frames.find_column(path, raw, form.time_column)
+            moments = times.parse(path, column, form.date_format)
+            if not form.time_zone:
+                self.count(
+                    SHOWN_IN_UTC, times.count_shown_in_utc(moments, column)
+                )
+            read["time"] = moments
+        if form.id_column:
+            column = frames.find_column(path, raw, form.id_column)
+            read["id"] = _named(path, column).to_numpy()
+        for name in () if ahead else form.static:
+            column = frames.find_column(path, raw, name)
+            frames.check_formulas(path, column)
+            text = column.fillna("").astype(str).str.strip()
+            read[f"static {name}"] = text.to_numpy()
+        known = (*self.names, *form.past_covariates) if not ahead else ()
+        for name in (*known, *form.future_covariates):
+            column = frames.find_column(path, raw, name)
+            if pd.api.types.is_bool_dtype(column):
+                column = column.astype("float64")
+            column = frames.without(column, form.missing_values)
+            values = frames.numbers(path, column, decimal=form.decimal)
+            self.warnings += suspicions.sentinels(path, column, values)
+            read[f"value {name}"] = values
+        return pd.DataFrame(read)
+
+    def joined(self, frame: pd.DataFrame, later: Path) -> pd.DataFrame:
+        """Return a file's rows and the later ones of another file."""
+        more = self.frame(later, ahead=True)
+        if self.form.time_column and more["time"].dtype != frame["time"].dtype:
+            raise UserError(
+                f"{later}: its times are of another kind than those of "
+                f"{self.path}, as {frame['time'].iloc[0]}"
+            )
+        if self.form.id_column:  # of other series nothing is forecast
+            more = more[more["id"].isin(frame["id"])]
+        return pd.concat([frame, more], ignore_index=True)
+
+    def others(self, raw: pd.DataFrame) -> tuple[str, ...]:
+        """Return the columns that are nothing else than values to forecast."""
+        form = self.form
+        if "" in raw.columns:
+            raise UserError(
+                f"{self.path}: column {list(raw.columns).index('') + 1} has no "
+                "name. Say which columns hold values."
+            )
+        used = {form.time_column, form.id_column, *form.static}
+        used |= {*form.past_covariates, *form.future_covariates}
+        found = tuple(name for name in raw.columns if name not in used)
+        if not found:
+            raise UserError(f"{self.path}: holds no values.")
+        return found
+
+    def static(self, name: str, group: pd.DataFrame) -> dict[str, str]:
+        """Return the category of a series in each static column."""
+        found = {}
+        for column in self.form.static:
+            values = group[f"static {column}"].dropna()
+            found[column] = values.iloc[0]
+            for row in np.flatnonzero(values != found[column])[:1]:
+                raise UserError(
+                    f"{group['place'].iloc[row]}: {column!r} is "
+                    f"{values.iloc[row]!r}, and {found[column]!r} before in "
+                    f"the same series {name!r}; a static column is constant."
+                )
+        return found
+
+    def series(
+        self, name: str, group: pd.DataFrame, static: np.ndarray
+    ) -> Series:
+        """Return one series at equal distances, without gaps."""
+        form = self.form
+        columns = (*self.names, *form.past_covariates, *form.future_covariates)
+        rows = Rows(
+            pd.RangeIndex(len(group)),
+            group[[f"value {column}" for column in columns]].to_numpy(),
+            group["place"].to_numpy(),
+        )
+        moments = pd.Index(group["time"]) if form.time_column else rows.times
+        if not form.future_covariates:  # else they are the rows ahead
+            end = self.known_rows(rows)
+            self.count(EMPTY_AT_END, len(moments) - end)
+            rows, moments = rows.part(slice(end)), moments[:end]
+        if form.time_column:
+            rows = self.regular(rows, moments)
+        count = self.known_rows(rows)
+        end = len(self.names) + len(form.past_covariates)
+        whose = f"series {name!r}: " if name else ""
+        try:
+            values, filled = grid.filled(
+                Rows(rows.times, rows.values[:count], rows.places),
+                form.missing,
+                columns,
+            )
+        except UserError as error:
+            raise UserError(f"{self.path}: {whose}{error}") from error
+        self.count(FILLED, filled)
+        return Series(
+            name,
+            rows.times[:count],
+            values[:, : len(self.names)],
+            values[:, len(self.names) : end],
+            np.concatenate([values[:, end:], rows.values[count:, end:]]),
+            static,
+        )
+
+    def regular(self, rows: Rows, moments: "pd.Index[Any]") -> Rows:
+        """Return rows at equal distances in time."""
+        form = self.form
+        kept = np.full(len(moments), True)
+        if form.time_zone:
+            moments, kept = times.in_zone(moments, form.time_zone, self.counts)
+        rows = Rows(moments, rows.values[kept], np.asarray(rows.places)[kept])
+        if not len(moments):
+            raise UserError(f"{self.path}: holds no times that ever were.")
+        grid.check_rising(rows)
+        if not form.resample:
+            return grid.regular(rows)
+        rows = self.whole_steps(rows)
+        self.count(f"rows averaged over {form.resample}", len(rows.times))
+        return grid.resampled(rows, form.resample)
+
+    def whole_steps(self, rows: Rows) -> Rows:
+        """Leave out what is known of the first or last step in part only."""
+        form, targets = self.form, len(self.names)
+        known = np.flatnonzero(~np.isnan(rows.values[:, :targets]).all(axis=1))
+        first, last = grid.rows_of_partial_steps(
+            rows.times[known], form.resample
+        )
+        if first + last >= len(known):
+            return rows
+        self.count(
+            f"steps of {form.resample} at an end with part of their rows"
+            ", left out",
+            bool(first) + bool(last),
+        )
+        begin = known[first] if first else 0
+        if last and form.future_covariates:  # the step is the first one ahead
+            rows.values[
+                known[-last] :, : targets + len(form.past_covariates)
+            ] = np.nan
+            last = 0
+        return rows.part(slice(begin, known[-last] if last else None))
+
+    def known_rows(self, rows: Rows) -> int:
+        """Return how many rows there are up to the last that has a target."""
+        targets = rows.values[:, : len(self.names)]
+        known = np.flatnonzero(~np.isnan(targets).all(axis=1))
+        return int(known[-1]) + 1 if len(known) else len(rows.values)
+
+    def count_strangers(
+        self,
+        chosen: Iterable[Mapping[str, str]],
+        categories: Mapping[str, Sequence[str]],
+    ) -> None:
+        """Count series of categories that are none of the known ones."""
+        for values in chosen:
+            for column, known in categories.items():
+                if values[column] not in known:
+                    self.count(
+                        f"series of the unknown {column} {values[column]!r}, "
+                        "which counts as none",
+                        1,
+                    )
+
+    def count(self, what: str, number: int) -> None:
+        self.counts[what] = self.counts.get(what, 0) + number
+
+
+def _named(path: Path, column: "pd.Series[Any]") -> "pd.Series[str]":
+    """Return the ids of rows, all of which must have one."""
+    text = column.fillna("").astype(str).str.strip()
+    for row in np.flatnonzero(text == "")[:1]:
+        raise UserError(
+            f"{path}, line {column.index[row]}: has nothing in the id_column "
+            f"{column.name!r}."
+        )
+    return text

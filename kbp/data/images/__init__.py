@@ -1,0 +1,1 @@
+"""Reading image files, and what there is to know of them."""
