@@ -39,7 +39,8 @@ def twice(places: Tensor, zero: Tensor, ratio: Tensor) -> Tensor:
     """Round to a power of two of a step before the step, as a product.
 
     An integer product is multiplied by `ratio = f 2^e` with `f` in [1/2, 1): by
-    `f`, and rounded, then by `2^e`, and rounded again, halves away from zero.
+    `f`, and rounded, halves up, then by `2^e`, and rounded again, halves away
+    from zero.
 
     Reference:
         `MultiplyByQuantizedMultiplier` of LiteRT's `common.h`.

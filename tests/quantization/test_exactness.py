@@ -28,6 +28,10 @@ def pooled_twice(x):
     return layers.Maximum()([layers.Conv2D(8, 1)(z), z])
 
 
+def pooled(x):
+    return layers.ReLU(6.0)(layers.MaxPooling2D(2)(x))
+
+
 # By what it is called: a layer or a function, then the shares of the results
 # that may be one step away with XNNPACK and with the reference kernels. None is
 # further away.
@@ -36,6 +40,12 @@ OPERATIONS = {
     "odd pooling": (layers.AveragePooling2D(3, 2, padding="same"), 0, 0),
     "rows' pooling": (lambda x: layers.AveragePooling1D(2)(rows(x)), 0, 0),
     "bilinear": (layers.UpSampling2D(2, interpolation="bilinear"), 0, 0.1),
+    "leaky": (layers.LeakyReLU(0.1), 0, 0.1),
+    "attention": (
+        lambda x: layers.MultiHeadAttention(2, 4)(rows(x), rows(x)),
+        2e-3,
+        0.1,
+    ),
     "product": (
         lambda x: ops.matmul(rows(x), ops.transpose(rows(x), (0, 2, 1))),
         1e-4,
@@ -51,7 +61,7 @@ MORE = {
     "tanh": (layers.Activation("tanh"), 0, 0),
     "gelu": (layers.Activation("gelu"), 0, 0),
     "silu": (layers.Activation("silu"), 0, 0),
-    "leaky": (layers.LeakyReLU(0.1), 0.1, 0.1),
+    "pooled and clipped": (pooled, 0, 0),
     "parametric": (layers.PReLU(shared_axes=[1, 2]), 0.05, 0.05),
     "sum": (lambda x: x + x[:, ::-1], 0, 0),
     "square": (lambda x: layers.Multiply()([x, x]), 0, 0.02),
