@@ -45,8 +45,10 @@ def twice(places: Tensor, zero: Tensor, ratio: Tensor) -> Tensor:
     Reference:
         `MultiplyByQuantizedMultiplier` of LiteRT's `common.h`.
     """
-    parts = ops.maximum(2.0 ** -(ops.floor(ops.log2(ratio)) + 1), 1.0)
-    fine = ops.round(places * parts) / parts
+    # A logarithm of a power of two may fall short of its integer.
+    exponent = ops.floor(ops.log2(ratio) + 1e-6) + 1
+    parts = ops.maximum(2.0**-exponent, 1.0)
+    fine = up(places * parts, zero, ratio) / parts
     return ops.sign(fine) * ops.floor(ops.abs(fine) + 0.5)
 
 

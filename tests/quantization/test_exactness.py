@@ -3,102 +3,56 @@
 What differs here adds up in a network.
 """
 
+import re
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from kbp import export
-from kbp.quantization import fake_quantizers, quantize_aware
+from kbp.benchmarks.exactness.cases import CASES, measure
+from kbp.quantization import (
+    fake_quantizers,
+    integer_rounding,
+    quantize_aware,
+)
 
 layers, ops = keras.layers, keras.ops
 
 
-def rows(x):
-    return layers.Reshape((-1, 8))(x)
-
-
-def beside(join):
-    """Join what a layer reads with what it gives."""
-    return lambda x: join([x, layers.Conv2D(8, 1)(x)])
-
-
-def pooled_twice(x):
-    x = layers.MaxPooling2D(2, strides=1, padding="same")(x)
-    z = layers.ReLU(6.0)(x)
-    return layers.Maximum()([layers.Conv2D(8, 1)(z), z])
-
-
-def pooled(x):
-    return layers.ReLU(6.0)(layers.MaxPooling2D(2)(x))
-
-
-# By what it is called: a layer or a function, then the shares of the results
-# that may be one step away with XNNPACK and with the reference kernels. None is
-# further away.
-OPERATIONS = {
-    "average pooling": (layers.AveragePooling2D(2), 0, 0),
-    "odd pooling": (layers.AveragePooling2D(3, 2, padding="same"), 0, 0),
-    "rows' pooling": (lambda x: layers.AveragePooling1D(2)(rows(x)), 0, 0),
-    "bilinear": (layers.UpSampling2D(2, interpolation="bilinear"), 0, 0.1),
-    "leaky": (layers.LeakyReLU(0.1), 0, 0.1),
-    "attention": (
-        lambda x: layers.MultiHeadAttention(2, 4)(rows(x), rows(x)),
-        2e-3,
-        0.1,
-    ),
-    "product": (
-        lambda x: ops.matmul(rows(x), ops.transpose(rows(x), (0, 2, 1))),
-        1e-4,
-        1e-4,
-    ),
-    "concatenation": (beside(layers.Concatenate()), 1e-3, 5e-3),
-    "maximum": (pooled_twice, 1e-3, 5e-3),
-    "minimum": (beside(layers.Minimum()), 1e-3, 5e-3),
-}
-MORE = {
-    "softmax": (layers.Softmax(), 0, 1e-4),
-    "sigmoid": (layers.Activation("sigmoid"), 0, 0),
-    "tanh": (layers.Activation("tanh"), 0, 0),
-    "gelu": (layers.Activation("gelu"), 0, 0),
-    "silu": (layers.Activation("silu"), 0, 0),
-    "pooled and clipped": (pooled, 0, 0),
-    "parametric": (layers.PReLU(shared_axes=[1, 2]), 0.05, 0.05),
-    "sum": (lambda x: x + x[:, ::-1], 0, 0),
-    "square": (lambda x: layers.Multiply()([x, x]), 0, 0.02),
-    "global average": (layers.GlobalAveragePooling2D(), 0, 0.3),
-    "mean of channels": (lambda x: ops.mean(x, axis=-1), 0, 0.4),
-    "convolution": (layers.Conv2D(8, 3), 1e-3, 5e-3),
-    "depthwise": (layers.DepthwiseConv2D(3), 1e-3, 1e-2),
-    "transposed": (layers.Conv2DTranspose(8, 3, strides=2), 1e-3, 1e-2),
-    "dense": (lambda x: layers.Dense(8)(layers.Flatten()(x)), 1e-3, 5e-3),
+# Of `CASES`, the shares of the results that may be one step away, with XNNPACK
+# and with the reference kernels, and how many steps they may be away there.
+BOUNDS = {
+    "AveragePooling2D": (0, 0, 0),
+    "AveragePooling2D, same, odd": (0, 0, 0),
+    "Concatenate": (1e-3, 5e-3, 1),
+    "LeakyReLU": (0, 0.1, 1),
+    "MaxPooling2D, ReLU6, Maximum": (1e-3, 5e-3, 1),
+    "MultiHeadAttention": (5e-3, 0.2, 2),
+    "UpSampling2D, bilinear": (0, 0.1, 1),
+    "matmul": (1e-4, 1e-4, 1),
 }
 
 
-def check(operation, bounds, folder):
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input((8, 8, 8))
-    model = keras.Model(inputs, operation(inputs))
-    x = np.random.default_rng(0).normal(size=(128, 8, 8, 8)).astype("float32")
-    quantized = quantize_aware(model, x)
-    path = folder / "model.tflite"
-    export.to_tflite(quantized, path)
-    for reference, bound in enumerate(bounds):
-        found = export.verify(quantized, path, x, reference=bool(reference))
-        assert found.maximum <= 1
-        assert 1 - found.exact <= bound
+def check(name, folder):
+    off, off_reference, maximum = BOUNDS.get(name, (2e-3, 0.4, 2))
+    found = measure(CASES[name], folder)
+    assert found["maximum"] <= 1
+    assert found["off"] <= (0.05 if name == "PReLU" else off)
+    assert found["off_reference"] <= off_reference
+    assert found["maximum_reference"] <= maximum
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", BOUNDS)
 def test_operation_is_rounded_as_litert_rounds_it(name, tmp_path):
-    operation, *bounds = OPERATIONS[name]
-    check(operation, bounds, tmp_path)
+    check(name, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MORE)
+@pytest.mark.parametrize("name", sorted({*CASES} - {*BOUNDS}))
 def test_more_operations_are_rounded_as_litert_rounds_them(name, tmp_path):
-    operation, *bounds = MORE[name]
-    check(operation, bounds, tmp_path)
+    check(name, tmp_path)
 
 
 def test_range_of_a_join_holds_all_that_is_joined():
@@ -142,7 +96,7 @@ def test_quantized_joins_are_saved_and_loaded(tmp_path):
     inputs = keras.Input((8, 8, 2))
     x = layers.Conv2D(4, 1)(inputs)
     x = layers.Concatenate()([x, layers.AveragePooling2D(1)(x), inputs])
-    x = rows_of(x)
+    x = layers.Reshape((64, x.shape[-1]))(x)
     model = keras.Model(inputs, ops.matmul(x, ops.transpose(x, (0, 2, 1))))
     data = np.random.default_rng(0).normal(size=(4, 8, 8, 2)).astype("float32")
     quantized = quantize_aware(model, data)
@@ -155,5 +109,56 @@ def test_quantized_joins_are_saved_and_loaded(tmp_path):
     assert export.verify(loaded, second, data).exact > 0.999
 
 
-def rows_of(x):
-    return layers.Reshape((64, x.shape[-1]))(x)
+def test_page_of_the_docs_says_how_exact_a_file_is(
+    tmp_path, monkeypatch, capsys
+):
+    page = Path(__file__).parents[2] / "docs" / "exactness.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code, names)
+    found = names["found"]
+    assert found.exact > 0.99
+    assert found.from_original < 0.1
+    assert found.problems == ()
+    assert "within one step" in capsys.readouterr().out
+
+
+def test_file_that_left_the_model_is_said_and_not_written(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    quantized = quantize_aware(model, 0.05 * x)  # cuts off nearly everything
+    path = tmp_path / "model.tflite"
+    export.to_tflite(quantized, path, verify_with=x)
+    found = export.verify(quantized, path, x, original=model)
+    (problem,) = found.problems
+    assert f"{found.from_original:.2f} of their standard deviation" in problem
+    floats = keras.ops.convert_to_numpy(model(x)).astype("float64")
+    gap = export.Runner(path).predict(x) - floats
+    expected = np.sqrt(np.mean(gap**2)) / floats.std()
+    assert found.from_original == pytest.approx(expected, rel=1e-5)
+    # Another model than that of the file's.
+    other = quantize_aware(keras.models.clone_model(model), x)
+    assert "does not compute" in export.verify(other, path, x).problems[0]
+
+
+def test_file_that_does_not_compute_the_model_is_not_written(
+    tmp_path, monkeypatch
+):
+    # As if LiteRT averaged otherwise than the model does.
+    monkeypatch.setitem(
+        integer_rounding.ARITHMETICS, "away", lambda x, zero, ratio: x // 1 - 3
+    )
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 2)),
+            layers.Conv2D(3, 3),
+            layers.AveragePooling2D(2),
+        ]
+    )
+    x = np.random.default_rng(0).normal(size=(8, 8, 8, 2)).astype("float32")
+    quantized = quantize_aware(model, x)
+    path = tmp_path / "model.tflite"
+    with pytest.raises(ValueError, match="was not exported"):
+        export.to_tflite(quantized, path, verify_with=x)
+    assert not path.exists()

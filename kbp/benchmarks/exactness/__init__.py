@@ -1,0 +1,1 @@
+"""Single operations of int8 files, against the models they were made from."""
