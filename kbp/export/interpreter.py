@@ -126,7 +126,8 @@ class Runner:
             An array, or of several outputs a tuple.
 
         Raises:
-            ValueError: the data have another shape than the file's inputs.
+            ValueError: the data have another shape than the file's inputs, or
+                hold NaN where the file takes integers.
         """
         found = self.predict_raw(data)
         if len(self.outputs) == 1:
@@ -185,11 +186,16 @@ def quantize(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     Args:
         values: of any shape.
         details: LiteRT's, of the input or output.
+
+    Raises:
+        ValueError: a value is NaN, which is no integer.
     """
     dtype, (scale, zero) = details["dtype"], details["quantization"]
     values = np.asarray(values)
     if not scale:
         return values.astype(dtype)
+    if np.isnan(values).any():
+        raise ValueError(f"Values of {_name(details)} are NaN.")
     limits = np.iinfo(dtype)
     steps = np.round(values / np.float32(scale)) + zero
     return np.clip(steps, limits.min, limits.max).astype(dtype)

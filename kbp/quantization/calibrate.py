@@ -11,6 +11,8 @@ from kbp._utils.arguments import check_integer
 from kbp._utils.examples import Batch, batches, shapes_of
 from kbp.quantization.fake_quantize import FakeQuantize
 
+LARGEST = 1e30  # a square of it, or some sum, is infinite in float32
+
 
 def take(model: keras.Model, data: Any, count: int) -> list[Any]:
     """Return inputs of a model from data, in batches.
@@ -35,8 +37,12 @@ def take(model: keras.Model, data: Any, count: int) -> list[Any]:
             break
     if not taken:
         raise ValueError("The calibration data hold no batch.")
-    if not all(np.isfinite(x).all() for batch in taken for x in batch.inputs):
-        raise ValueError("Calibration data hold NaN or infinite values.")
+    for x in (x for batch in taken for x in batch.inputs):
+        if not (np.abs(x) <= LARGEST).all():
+            raise ValueError(
+                "Calibration data hold NaN or infinite values, or values "
+                f"beyond {LARGEST:.0e}."
+            )
     return [batch.for_model(model) for batch in taken]
 
 

@@ -12,7 +12,7 @@ from kbp.layers import KernelTransform
 from kbp.quantization import integer_rounding, tfmot
 
 KINDS = ("input", "tensor", "kernel", "channel", "depthwise", "fixed")
-LEAST_RANGE = 1e-3
+LEAST_RANGE, WIDEST_RANGE = 1e-3, 1e36
 Tensor = Any  # of any backend, or symbolic
 Shape = tuple[Any, ...]  # integers, `None` where the size is open
 
@@ -257,9 +257,20 @@ class FakeQuantize(KernelTransform):
         """Give a range of zero alone, of what is dead or pruned, a width.
 
         LiteRT's converter would divide by it and leave floats behind.
+
+        Raises:
+            ValueError: the range is infinite, or so wide that the converter
+                would end the process.
         """
         if self._ranges:
             low, high = self._ranges["min_var"], self._ranges["max_var"]
+            width = np.max(ops.convert_to_numpy(high - low), initial=0.0)
+            if not width <= WIDEST_RANGE:
+                raise ValueError(
+                    f"The range of {self.name} is {width:.3g} wide, which no "
+                    "eight bits can hold: the weights or the data of the model "
+                    "are infinite, NaN or far too large."
+                )
             empty = ops.convert_to_numpy(high - low) == 0
             if empty.any():
                 high.assign(high + LEAST_RANGE * empty)

@@ -280,8 +280,7 @@ class Pipeline:
                 last,
                 path / file,
                 self.task.batches("test"),
-                # What was trained on is another model on purpose.
-                original=None if self.recipe.quantization.epochs else pruned,
+                original=pruned if quantized else None,
             )
             inputs = self.task.inputs("test")
             if quantized and isinstance(inputs, np.ndarray):

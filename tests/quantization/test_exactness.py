@@ -132,7 +132,7 @@ def test_file_that_left_the_model_is_said_and_not_written(tmp_path):
     export.to_tflite(quantized, path, verify_with=x)
     found = export.verify(quantized, path, x, original=model)
     (problem,) = found.problems
-    assert f"{found.from_original:.2f} of their standard deviation" in problem
+    assert f"{found.from_original:.2f} of its standard deviation" in problem
     floats = keras.ops.convert_to_numpy(model(x)).astype("float64")
     gap = export.Runner(path).predict(x) - floats
     expected = np.sqrt(np.mean(gap**2)) / floats.std()
@@ -162,3 +162,76 @@ def test_file_that_does_not_compute_the_model_is_not_written(
     with pytest.raises(ValueError, match="was not exported"):
         export.to_tflite(quantized, path, verify_with=x)
     assert not path.exists()
+
+
+def regression(last):
+    """A network of two answers of which one is far smaller."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,))
+    x = layers.Dense(2)(layers.Dense(16, activation="relu")(inputs))
+    return keras.Model(inputs, last(x))
+
+
+UNITS = {
+    "rescaling": lambda: layers.Rescaling([0.03, 900.0], [0.1, 4000.0]),
+    "normalization": lambda: layers.Normalization(
+        invert=True, mean=[0.1, 4000.0], variance=[0.03**2, 900.0**2]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_answers_in_units_of_their_own_stay_in_float(name, tmp_path):
+    x = np.random.default_rng(0).normal(size=(256, 4)).astype("float32")
+    model = regression(UNITS[name]())
+    quantized = quantize_aware(model, x)
+    path = tmp_path / "model.tflite"
+    export.to_tflite(quantized, path)
+    found = export.verify(quantized, path, x, original=model)
+    assert found.from_original < 0.05  # the worse of the two
+    assert found.problems == ()
+
+
+def test_answers_that_one_range_cannot_hold_are_said(tmp_path):
+    x = np.random.default_rng(0).normal(size=(256, 4)).astype("float32")
+    factors = keras.ops.convert_to_tensor([[0.03, 900.0]])
+    model = regression(layers.Dense(2, use_bias=False))
+    kernel = model.layers[-1].kernel
+    kernel.assign(kernel * factors)
+    quantized = quantize_aware(model, x)
+    path = tmp_path / "model.tflite"
+    export.to_tflite(quantized, path)
+    found = export.verify(quantized, path, x, original=model)
+    assert found.from_original > 0.9  # the small one is a constant
+    assert "Rescaling" in found.problems[0]
+
+
+def test_numbers_that_no_eight_bits_hold_are_refused(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    x = np.random.default_rng(0).normal(size=(64, 4))
+    for factor in (1e300, 1e38, np.nan, np.inf):
+        with pytest.raises(ValueError, match="beyond 1e"):
+            quantize_aware(model, factor * x)
+    model.layers[0].kernel.assign(model.layers[0].kernel * 1e20)
+    quantized = quantize_aware(model, 1e20 * x)
+    path = tmp_path / "model.tflite"
+    with pytest.raises(ValueError, match="eight bits can hold"):
+        export.to_tflite(quantized, path)
+    assert not path.exists()
+
+
+def test_nonsense_is_not_verified(tmp_path):
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    models = [
+        keras.Sequential([keras.Input((4,)), layers.Dense(n)]) for n in (1, 2)
+    ]
+    path = tmp_path / "model.tflite"
+    first, second = (quantize_aware(model, x) for model in models)
+    export.to_tflite(second, path)
+    with pytest.raises(ValueError, match="file of another model"):
+        export.verify(first, path, x)
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="NaN or infinities"):
+            export.verify(second, path, wrong * x)
+    with pytest.raises(ValueError, match="are NaN"):
+        export.Runner(path).predict(np.nan * x)

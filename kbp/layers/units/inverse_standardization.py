@@ -65,5 +65,9 @@ class InverseStandardization(keras.layers.Layer):
     def call(self, inputs: Tensor) -> Tensor:
         return ops.cast(inputs, "float32") * self.deviation + self.mean
 
+    def get_config(self) -> dict[str, Any]:
+        # Keras's own refuses a dtype that is a policy.
+        return dict(super().get_config())
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

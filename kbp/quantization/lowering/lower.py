@@ -110,6 +110,8 @@ class _Lowering:
         """Return what to call in a layer's place, perhaps itself."""
         operation = node.operation
         part = functools.partial(self.part, operation)
+        if node.is_output and primitives.gives_units(operation):
+            return primitives.to_units(operation, part)
         replace = _REPLACED.get(type(operation))
         if replace:
             return replace(operation, part)

@@ -16,7 +16,7 @@ import numpy as np
 from keras import layers, ops
 
 from kbp import graph
-from kbp.layers import NearestUpSampling2D
+from kbp.layers import InverseStandardization, NearestUpSampling2D
 from kbp.quantization.placement import rules
 
 Tensor = Any  # of any backend, or symbolic
@@ -193,6 +193,41 @@ def rescaling(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Make a Rescaling affine."""
     affine = _affine(layer, part)
     return lambda inputs: affine(inputs, layer.scale, layer.offset)
+
+
+def gives_units(layer: keras.Operation) -> bool:
+    """Say whether a layer has a factor or an offset of its own by column."""
+    if type(layer) is layers.Rescaling:
+        return max(np.size(layer.scale), np.size(layer.offset)) > 1
+    return type(layer) is layers.Normalization and layer.invert
+
+
+def to_units(layer: keras.layers.Layer, part: Part) -> Replacement:
+    """Answer in the data's own units, in float.
+
+    One range of 256 values cannot hold columns of very different units.
+    """
+    made = part(InverseStandardization, None)
+
+    def apply(inputs: Tensor) -> Tensor:
+        if not made.built:
+            made.build(inputs.shape)
+            deviation, mean = (
+                np.broadcast_to(x, inputs.shape[-1:]) for x in _units(layer)
+            )
+            made.set_statistics(mean=mean, deviation=deviation)
+        return made(inputs)
+
+    return apply
+
+
+def _units(layer: keras.layers.Layer) -> tuple[Any, Any]:
+    if type(layer) is layers.Rescaling:
+        return np.ravel(layer.scale), np.ravel(layer.offset)
+    mean, variance = (
+        graph.values_of(v).ravel() for v in (layer.mean, layer.variance)
+    )
+    return np.maximum(np.sqrt(variance), keras.config.epsilon()), mean
 
 
 def standardization(layer: keras.layers.Layer, part: Part) -> Replacement:
