@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from kbp.reports.result_table import ResultTable
+from kbp.reports.result_table import COMPARABLE, ResultTable
 from kbp.tasks.forecasts.errors import SPANS, Errors, compare
 from kbp.tasks.forecasts.intervals import Intervals
 from kbp.tasks.forecasts.walk import Walk
@@ -14,6 +14,7 @@ MODEL = "model"
 _RANKS = {
     "better": "Better than the model: {}.",
     "as good": "As good as the model: {}.",
+    "undecided": "Cannot be told apart on this test part: {}.",
     "worse": "Worse than the model: {}.",
 }
 
@@ -180,7 +181,7 @@ def _interval_cells(found: Walk, column: int) -> list[str]:
 
 
 def verdict(model: Errors, others: Mapping[str, Errors], horizon: int) -> str:
-    """Say which of other forecasts are as good as a model's, or better.
+    """Say which of other forecasts are better than a model's, or as good.
 
     Args:
         model: errors of the model.
@@ -201,8 +202,10 @@ def verdict(model: Errors, others: Mapping[str, Errors], horizon: int) -> str:
     blocks = len(model.windows) // horizon
     return (
         f"{' '.join(said)} As good: the MSE differs by less than 1 %, or by "
-        "less than the 95 % interval of a Diebold-Mariano test over "
-        f"{blocks} block{'' if blocks == 1 else 's'} of {horizon} windows."
+        f"less than {COMPARABLE:.0%} and the 95 % interval of a "
+        f"Diebold-Mariano test over {blocks} "
+        f"block{'' if blocks == 1 else 's'} of {horizon} windows. Cannot be "
+        "told apart: it differs by more, but not by more than that interval."
     )
 
 

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+# Scores that differ by more than this share are not called as good, even where
+# chance may be why.
+COMPARABLE = 0.05
+
 
 @dataclass(frozen=True)
 class ResultTable:

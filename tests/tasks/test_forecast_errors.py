@@ -7,7 +7,7 @@ import pytest
 
 from kbp import models
 from kbp.data.series import SeriesSplits, Windows
-from kbp.reports.forecast_tables import as_cell, error_tables
+from kbp.reports.forecast_tables import as_cell, error_tables, verdict
 from kbp.tasks.forecasts import errors as forecast_errors
 from kbp.tasks.forecasts.errors import Errors, errors_of
 
@@ -130,7 +130,10 @@ def errors(windows):
 
 @pytest.mark.parametrize(
     ("other", "rank"),
-    [(1.005, "as good"), (1.2, "worse"), (0.8, "better")],
+    [
+        *((1.005, "as good"), (1.03, "worse"), (0.97, "better")),
+        *((1.2, "worse"), (0.8, "better")),
+    ],
 )
 def test_rank_needs_more_than_noise_and_a_percent(other, rank):
     rng = np.random.default_rng(3)
@@ -138,13 +141,37 @@ def test_rank_needs_more_than_noise_and_a_percent(other, rank):
     assert forecast_errors.compare(model, errors(np.full(200, other)), 10) == (
         rank
     )
-    # ... and differences of the size of the blocks' own are none.
+    # ... and differences of the size of the blocks' own are undecided.
     wild = np.repeat(np.where(np.arange(20) % 2, 1.9, 0.1), 10)
-    assert forecast_errors.compare(model, errors(other * wild), 10) == "as good"
-    # Of a single block nothing can be said.
-    assert forecast_errors.compare(model, errors(np.full(200, 9.0)), 150) == (
-        "as good"
+    undecided = "as good" if abs(other - 1) < 0.05 else "undecided"
+    assert forecast_errors.compare(model, errors(other * wild), 10) == (
+        undecided
     )
+    # Of a single block nothing can be said.
+    assert forecast_errors.compare(model, errors(np.full(200, other)), 150) == (
+        undecided
+    )
+
+
+def test_twice_the_error_that_chance_may_explain_is_not_as_good():
+    rng = np.random.default_rng(5)
+    model = errors(rng.lognormal(sigma=0.1, size=40))
+    wild = np.repeat([0.1, 4.19, 0.1, 4.19], 10)
+    said = verdict(
+        model,
+        {
+            "repeat last day": errors(wild * model.windows.mean()),
+            "ridge": errors(model.windows * 1.096),
+            "repeat last": errors(wild / wild.mean() * model.windows.mean()),
+        },
+        10,
+    )
+    # 4 blocks: the 95 % interval of the wild ones is wider than their means.
+    undecided = "Cannot be told apart on this test part: repeat last day (MSE +"
+    assert undecided + "114." in said
+    assert "As good as the model: repeat last (MSE" in said
+    assert "Worse than the model: ridge (MSE +9.6%)." in said
+    assert "4 blocks of 10 windows" in said
 
 
 def test_tables_say_which_forecast_is_as_good():

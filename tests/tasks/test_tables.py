@@ -322,19 +322,35 @@ def test_baselines_are_fitted_once(file, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("shift", "words"),
+    ("shift", "share", "words"),
     [
-        (0.4, "Trees is ahead of the network by 9 points."),
-        (-0.4, "The network is ahead of the best baseline, trees, by 9 points"),
-        (0.01, "The network is as good as the best baseline, trees, as far"),
+        (0.4, 0.4, "Trees is ahead of the network by 9 points."),
+        (
+            *(-0.4, 0.4),
+            "The network is ahead of the best baseline, trees, by 9 points",
+        ),
+        (
+            *(0.01, 0.01),
+            "The network is as good as the best baseline, trees, as far",
+        ),
+        (
+            *(0.01, 0.09),
+            "The network and the best baseline, trees, are 9 points apart, but "
+            "cannot be told apart by rows.",
+        ),
     ],
 )
-def test_remark_says_who_is_ahead(shift, words):
+def test_remark_says_who_is_ahead(shift, share, words):
     rng = np.random.default_rng(0)
     noise = rng.normal(size=400)
     noise -= noise.mean()
     gains = {"mean": noise - 1, "trees": noise + shift}
-    said = baselines.remark(gains, dict.fromkeys(gains, "9 points"), "rows")
+    said = baselines.remark(
+        gains,
+        dict.fromkeys(gains, "9 points"),
+        dict.fromkeys(gains, share),
+        "rows",
+    )
     assert words in said
     assert "no better than" not in said
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from kbp.data.series import SeriesSplits
+from kbp.reports.result_table import COMPARABLE
 
 Forecast = Callable[[np.ndarray], np.ndarray]
 
@@ -199,18 +200,25 @@ def advantage(
 
 
 def compare(model: Errors, other: Errors, horizon: int) -> str:
-    """Return `"worse"`, `"as good"` or `"better"`: another forecast's rank.
-
-    It is as good if the mean squared errors differ by less than 1 %, or by no
-    more than the confidence interval of `advantage`.
+    """Return another forecast's rank.
 
     Args:
         model: errors of a model.
         other: errors of another forecast of the same windows.
         horizon: rows that they forecast.
+
+    Returns:
+        `"as good"` if the mean squared errors differ by 1 % at most, or by 5 %
+        and by no more than the confidence interval of `advantage`;
+        `"undecided"` if they differ by more, but not by more than that
+        interval; else `"worse"` or `"better"`.
     """
     found = advantage(model.windows, other.windows, horizon)
-    difference, margin = found or (0.0, np.inf)
-    if abs(difference) <= max(margin, _NEGLIGIBLE * model.windows.mean()):
+    mean = model.windows.mean()
+    difference, margin = found or (other.windows.mean() - mean, np.inf)
+    if abs(difference) <= _NEGLIGIBLE * mean:
         return "as good"
+    if abs(difference) <= margin:
+        near = abs(difference) <= COMPARABLE * mean
+        return "as good" if near else "undecided"
     return "worse" if difference > 0 else "better"

@@ -9,6 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from kbp.data.table import TableSplits
+from kbp.reports.result_table import COMPARABLE
 
 TREES = "gradient-boosted trees"
 # What bounds the time that the baselines take: on one core some 10 s.
@@ -105,7 +106,10 @@ def _methods(splits: TableSplits) -> dict[str, Any]:
 
 
 def remark(
-    gains: dict[str, np.ndarray], as_text: dict[str, str], names: str
+    gains: dict[str, np.ndarray],
+    as_text: dict[str, str],
+    shares: dict[str, float],
+    names: str,
 ) -> str:
     """Say in words how a network compares with the best of the baselines.
 
@@ -116,6 +120,8 @@ def remark(
         gains: by the name of each baseline, how much better than the network it
             is at each test row; the first is the simplest.
         as_text: the same on average, in words such as "1.2 points".
+        shares: how far its score is from the network's, as a share of that;
+            what is undecided is called as good only within `COMPARABLE`.
         names: of the rows, such as "300 test rows".
     """
     simplest = next(iter(gains))
@@ -131,6 +137,11 @@ def remark(
         said = (
             f"The network is ahead of the best baseline, {best}, by "
             f"{as_text[best]}"
+        )
+    elif shares[best] > COMPARABLE:
+        said = (
+            f"The network and the best baseline, {best}, are {as_text[best]} "
+            f"apart, but cannot be told apart by {names}"
         )
     else:
         said = (

@@ -79,6 +79,10 @@ class TabularClassification(Tabular):
                     k: f"{100 * abs(v.mean()):.1f} points"
                     for k, v in gains.items()
                 },
+                {
+                    k: abs(v.mean()) / max(own.mean(), 1 / len(own))
+                    for k, v in gains.items()
+                },
                 f"{len(labels)} test rows",
             ),
         )

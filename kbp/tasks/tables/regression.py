@@ -107,6 +107,7 @@ class TabularRegression(Tabular):
             baselines.remark(
                 gains,
                 {k: f"{v:.1%} of its RMSE" for k, v in less.items()},
+                less,
                 f"{len(true)} test rows",
             ),
         )
