@@ -126,13 +126,9 @@ def check_optimizer(make, tmp_path):
 
     # What the Keras base class offers works.
     for options in (
-        {"clipnorm": 1.0},
-        {"global_clipnorm": 1.0},
-        {"clipvalue": 0.5},
-        {"use_ema": True},
-        {"loss_scale_factor": 128.0},
-        {"gradient_accumulation_steps": 2},
-        {"weight_decay": 0.01},
+        {"clipnorm": 1.0, "use_ema": True},
+        {"global_clipnorm": 1.0, "gradient_accumulation_steps": 2},
+        {"clipvalue": 0.5, "loss_scale_factor": 128.0, "weight_decay": 0.01},
     ):
         net = model(**options)
         net.fit(x, y, epochs=3, verbose=0)

@@ -122,7 +122,14 @@ def test_targets_are_forecast_alike_in_any_place_and_unit(windows):
     np.testing.assert_allclose(after[..., 1], before[..., 1], atol=1e-5)
 
 
-@pytest.mark.parametrize(("past", "future"), [(2, 0), (0, 2), (1, 1)])
+@pytest.mark.parametrize(
+    ("past", "future"),
+    [
+        (2, 0),
+        (0, 2),
+        pytest.param(1, 1, marks=pytest.mark.slow),  # both together
+    ],
+)
 def test_every_weight_learns_with_covariates(past, future):
     model = forecaster(past=past, future=future, dropout=0.1)
     rng = np.random.default_rng(0)
@@ -137,7 +144,9 @@ def test_every_weight_learns_with_covariates(past, future):
             assert not np.array_equal(old, as_numpy(new)), new.path
 
 
-@pytest.mark.parametrize("targets", [1, 2])
+@pytest.mark.parametrize(
+    "targets", [pytest.param(1, marks=pytest.mark.slow), 2]
+)
 def test_int8_file_takes_covariates_in_their_units(windows, targets, tmp_path):
     inputs, labels, covariates = windows
     inputs = inputs[..., 2 - targets :] * 1.0

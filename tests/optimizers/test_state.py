@@ -49,7 +49,7 @@ OPTIONS = {
     "make",
     [
         sequential,
-        nested,
+        pytest.param(nested, marks=pytest.mark.slow),
         pytest.param(functional, marks=pytest.mark.slow),
         pytest.param(shared, marks=pytest.mark.slow),
     ],
@@ -170,7 +170,11 @@ def test_frozen_layers_keep_their_weights_and_moments():
         grown.train_on_batch(X, Y)
 
 
-@pytest.mark.parametrize("matrix", [False, True])
+@pytest.mark.parametrize(
+    # The second of the two variables never takes matrix steps.
+    "matrix",
+    [pytest.param(False, marks=pytest.mark.slow), True],
+)
 def test_thousand_bad_gradients_leave_everything_finite(matrix):
     rng = np.random.default_rng(0)
     variables = [keras.Variable(rng.normal(size=s)) for s in ((4, 3), (3,))]

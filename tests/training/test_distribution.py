@@ -47,6 +47,7 @@ def test_two_replicas_are_one_device(one_device):
         np.testing.assert_allclose(a, b, atol=1e-6, rtol=2e-6)
 
 
+@pytest.mark.slow
 def test_plain_keras_still_needs_the_mend_for_several_steps(monkeypatch):
     monkeypatch.setattr(
         keras_workarounds, "execute_steps", lambda model, steps: None

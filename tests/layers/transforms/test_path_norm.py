@@ -68,7 +68,10 @@ def test_bound_does_not_depend_on_the_batch_size():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: kbp.layers.DTMDense(6, path_norm_bound=0.1, name="one"),
+        pytest.param(
+            lambda: kbp.layers.DTMDense(6, path_norm_bound=0.1, name="one"),
+            marks=pytest.mark.slow,
+        ),
         lambda: kbp.layers.DTMConv2D(
             6, 3, padding="same", path_norm_bound=0.1, name="one"
         ),
