@@ -59,9 +59,9 @@ def to_tflite(
 
     Raises:
         ValueError: no file can be written there, a type is unknown or does not
-            fit the model, its input size is not fixed, an operation would be float by accident, or
-            fewer than 99 % of its integer outputs would be within one step of
-            the model's; no file is written then.
+            fit the model, its input size is not fixed, an operation would be
+            float by accident, or fewer than 99 % of its integer outputs would
+            be within one step of the model's; no file is written then.
 
     Example:
     >>> import tempfile, kbp

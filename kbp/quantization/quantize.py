@@ -73,7 +73,8 @@ def quantize_aware(
     Raises:
         ValueError: a layer is not covered (the message names it and says what
             to do), a name is no layer's, TensorFlow does not take an input's
-            name, the model's graph is not known, or the calibration data are empty, of the wrong shape or not finite.
+            name, the model's graph is not known, or the calibration data are
+            empty, of the wrong shape or not finite.
 
     Example:
     >>> import numpy as np, kbp
