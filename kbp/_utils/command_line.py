@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from kbp._utils.files import check_place
 from kbp.errors import UserError
 
 
@@ -21,10 +22,12 @@ def check_new(path: Path) -> None:
     Raises:
         UserError: it is there.
     """
-    if path.parent.exists() and not path.parent.is_dir():
-        raise UserError(f"{path.parent}: is no folder. Choose another --out.")
     if path.exists():
         raise UserError(f"{path}: exists. Choose another --out.")
+    try:
+        check_place(path)
+    except UserError as error:
+        raise UserError(f"--out: {error}") from error
 
 
 def say_written(console: Console, path: Path) -> None:

@@ -25,5 +25,5 @@ def run(options, console):
     """Run the command."""
     from kbp.tasks.predict_series import SeriesPrediction
 
-    model, recipe = open_model(options.model)
+    model, recipe = open_model(options.model, console)
     SeriesPrediction.run(model, recipe, options, console)

@@ -1,7 +1,9 @@
 """`predict`: what a model makes of a person's own files."""
 
 import argparse
+from pathlib import Path
 
+from kbp._utils.run_files import INT8
 from kbp.commands.common import add_imports, find_models, find_recipe
 
 HELP = (
@@ -37,8 +39,8 @@ def add_model(parser):
     parser.add_argument(
         "model",
         metavar="ENTRY_OR_FILE",
-        help="a zoo entry or a run's folder, of which the int8 file is taken, "
-        "or a .keras or .tflite file",
+        help="a zoo entry or a run's folder, of which the int8 file is taken "
+        "if there is one, or a .keras or .tflite file",
     )
 
 
@@ -57,7 +59,7 @@ def run(options, console):
     parser = type(options.parser)(add_help=False)
     add_imports(parser)
     _, rest = parser.parse_known_args(options.rest)
-    model, recipe = open_model(options.model)
+    model, recipe = open_model(options.model, console)
     prediction = task_of(model, recipe).prediction
     # The model chooses the task, and the task what follows.
     words = f"{options.parser.prog} {options.model}"
@@ -68,9 +70,21 @@ def run(options, console):
     prediction.run(model, recipe, options, console)
 
 
-def open_model(name):
-    """Return an opened model, and its recipe if that is known."""
+def open_model(name, console):
+    """Return an opened model, and its recipe if that is known.
+
+    Runs without quantization have no int8 file; that another one answers is
+    said, since its figures are others.
+    """
     from kbp.tasks.prediction import OpenModel
 
     # The last is an int8 file where there is one.
-    return OpenModel.open(find_models(name)[-1]), find_recipe(name)
+    path = find_models(name)[-1]
+    model, recipe = OpenModel.open(path), find_recipe(name)
+    if Path(name).is_dir() and path.name != INT8:
+        console.print(
+            f"{name}: has no {INT8}; {path.name} answers.",
+            markup=False,
+            soft_wrap=True,
+        )
+    return model, recipe

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import keras
 
+from kbp._utils.files import check_place
+
 
 def to_saved_model(model: keras.Model, path: str | Path) -> Path:
     """Write a SavedModel with one serving signature and a dynamic batch.
@@ -23,6 +25,7 @@ def to_saved_model(model: keras.Model, path: str | Path) -> Path:
 
     Raises:
         FileExistsError: the folder exists.
+        UserError: no folder can be written there.
 
     Example:
     >>> import keras, tempfile, kbp
@@ -35,6 +38,7 @@ def to_saved_model(model: keras.Model, path: str | Path) -> Path:
     path = Path(path)
     if path.exists():
         raise FileExistsError(f"{path} exists. Choose another folder.")
+    check_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.")
     try:

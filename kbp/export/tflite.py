@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from kbp import graph
 from kbp._utils.arguments import check_integer, check_one_of
-from kbp._utils.files import write_atomically
+from kbp._utils.files import check_place, write_atomically
 from kbp._utils.stderr import suppress_records
 from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.interpreter import allocate
@@ -58,10 +58,10 @@ def to_tflite(
         The audit of the file.
 
     Raises:
-        ValueError: a type is unknown or does not fit the model, its input
-            size is not fixed, an operation would be float by accident, or
-            fewer than 99 % of its integer outputs would be within one step of
-            the model's; no file is written then.
+        ValueError: no file can be written there, a type is unknown or does not
+            fit the model, its input size is not fixed, an operation would be
+            float by accident, or fewer than 99 % of its integer outputs would
+            be within one step of the model's; no file is written then.
 
     Example:
     >>> import tempfile, kbp
@@ -71,6 +71,7 @@ def to_tflite(
     >>> report.operations[0].name
     'CONV_2D'
     """
+    check_place(path)
     model = graph.flatten(model)
     quantized = any(True for _ in fake_quantizers(model))
     dtype = dtype or ("int8" if quantized else "float32")

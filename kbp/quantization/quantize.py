@@ -1,5 +1,6 @@
 """Quantization-aware training for functional Keras 3 models."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from kbp.quantization.lowering.lower import lower
 from kbp.quantization.placement import rules
 from kbp.quantization.placement.placement import Placement
 from kbp.quantization.policy import QuantizationPolicy
+
+_SCOPE = re.compile(r"[A-Za-z0-9_.\-]+")  # what TensorFlow's names are of
 
 # What an attention computes besides its Dense layers. `skip=ATTENTION_OPS`
 # leaves it in float, which LiteRT runs faster than in integers.
@@ -69,8 +72,9 @@ def quantize_aware(
 
     Raises:
         ValueError: a layer is not covered (the message names it and says what
-            to do), a name is no layer's, the model's graph is not known, or
-            the calibration data are empty, of the wrong shape or not finite.
+            to do), a name is no layer's, TensorFlow does not take an input's
+            name, the model's graph is not known, or the calibration data are
+            empty, of the wrong shape or not finite.
 
     Example:
     >>> import numpy as np, kbp
@@ -89,6 +93,12 @@ def quantize_aware(
     if any(True for _ in sparsity.masked_layers(model)):
         model = sparsity.fix_masks(model)
     model = graph.flatten(model)
+    for name in (x.name for x in model.inputs):
+        if not _SCOPE.fullmatch(name):
+            raise ValueError(
+                f"Input {name!r} of model {model.name} cannot be quantized and "
+                "exported: name it by letters, digits and _"
+            )
     if any(True for _ in fake_quantizers(model)):
         raise ValueError(f"Model {model.name} is quantization-aware already.")
     policy = QuantizationPolicy(model, skip, {} if configs is None else configs)

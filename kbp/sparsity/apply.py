@@ -88,12 +88,18 @@ def apply_dtm(
     else:
         masked = _mask_kernels(flat, nodes, dense, masks)
     if masked is None:
+        between = advice = ""
+        if protect_ends:
+            between = " and between its first and its last kernel"
+            advice = (
+                " Add a layer between them, or prune the first and the last as "
+                "well, by kbp.sparsity.apply_dtm(model, protect_ends=False)."
+            )
         raise ValueError(
             f"Model {model.name} has nothing to prune: no kernel or group of "
-            "channels is left outside `skip` and (with `protect_ends`) "
-            "between its first and its last kernel, without a mask already, "
-            "and clear of layers that need all channels."
-            f"{_hint(flat.operations)}"
+            f"channels is left outside `skip`{between}, without a mask "
+            "already, and clear of layers that need all channels."
+            f"{advice}{_hint(flat.operations)}"
         )
     masks.share_penalty()
     return masked

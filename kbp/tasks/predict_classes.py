@@ -1,8 +1,6 @@
 """Classes of a person's image files, by a model that labels images."""
 
 import argparse
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +12,7 @@ from rich.console import Console
 from scipy import special
 
 from kbp._utils.command_line import check_new, positive, say_written
+from kbp._utils.csv_text import as_csv
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import LABELS
 from kbp.data.images.kinds import ImageFacts
@@ -179,13 +178,11 @@ def _probabilities(outputs: np.ndarray) -> np.ndarray:
 
 
 def _as_csv(found: Sequence[_Predicted], top: int) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     columns = ["class", "probability"]
     more = [f"{c}_{k}" for k in range(2, top + 1) for c in columns]
-    writer.writerow(["file", *columns, *more])
+    rows = [["file", *columns, *more]]
     for each in found:
         pairs = zip(each.classes, each.shares, strict=True)
         cells = [x for name, share in pairs for x in (name, f"{share:.4f}")]
-        writer.writerow([each.source.as_posix(), *cells])
-    return text.getvalue()
+        rows.append([each.source.as_posix(), *cells])
+    return as_csv(rows)

@@ -2,9 +2,7 @@
 
 import argparse
 import contextlib
-import csv
 import dataclasses
-import io
 import math
 import typing
 from pathlib import Path
@@ -15,6 +13,7 @@ import pandas as pd
 from rich.console import Console
 
 from kbp._utils.command_line import check_new, say_written
+from kbp._utils.csv_text import as_csv
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import INTERVALS
 from kbp.data.formats import grid, series_table
@@ -274,14 +273,12 @@ def _as_csv(
     The first column has the times, named as the file names them. After each
     column come the ends of its intervals.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     form = table.format
     ids = [form.id_column] if form.id_column else []
     levels = intervals.levels if intervals else ()
     ends = [f"_{end}_{x:g}" for x in levels for end in ("low", "high")]
     names = [f"{name}{end}" for name in table.names for end in ("", *ends)]
-    writer.writerow([form.time_column or "row", *ids, *names])
+    rows: list[list[Any]] = [[form.time_column or "row", *ids, *names]]
     for series in table.series:
         forecast = found[series.name]
         values = forecast.values[0]
@@ -298,5 +295,5 @@ def _as_csv(
         times = grid.later(series.times, len(values))
         for time, row in zip(times, values, strict=True):
             cells = zip(row, digits, strict=True)
-            writer.writerow([time, *name, *(f"{x:.{n}f}" for x, n in cells)])
-    return text.getvalue()
+            rows.append([time, *name, *(f"{x:.{n}f}" for x, n in cells)])
+    return as_csv(rows)

@@ -4,7 +4,9 @@ import os
 
 import pytest
 
+from kbp._utils.command_line import check_new
 from kbp._utils.files import write_atomically
+from kbp.errors import UserError
 
 
 def test_text_and_bytes_are_written_to_missing_folders(tmp_path):
@@ -28,3 +30,32 @@ def test_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch, failing):
     monkeypatch.undo()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("folder", "folder: is a folder. Name a file.$"),
+        ("file/below", "below: cannot be written: .*file is no folder. Choose"),
+        ("file/far/below", "cannot be written: .*file is no folder. Choose"),
+        ("/proc/kbp/file", "^/proc/kbp/file: cannot be written: .*. Choose"),
+    ],
+)
+def test_places_where_no_file_can_be_are_named(name, message, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=message):
+        write_atomically(tmp_path / name, "text")
+    assert {p.name for p in tmp_path.iterdir()} == {"folder", "file"}
+
+
+def test_an_empty_path_is_named():
+    with pytest.raises(UserError, match="an empty path: is a folder"):
+        write_atomically("", "text")
+
+
+def test_results_go_nowhere_below_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    for name in ("file/out.csv", "file/far/out.csv"):
+        with pytest.raises(UserError, match=r"--out: .*file is no folder"):
+            check_new(tmp_path / name)

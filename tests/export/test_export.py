@@ -230,6 +230,17 @@ def test_what_does_not_fit_is_refused(quantized, tmp_path, options, message):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["", "folder", "file/model.tflite"])
+def test_where_no_file_can_be_is_said_in_one_line(name, model, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    path = tmp_path / name if name else ""
+    with pytest.raises(ValueError, match=r"^.*(a folder\. Name a|is no fold)"):
+        export.to_tflite(model, path)
+    with pytest.raises(ValueError, match="file is no folder"):
+        export.to_saved_model(model, tmp_path / "file" / "saved")
+
+
 def test_int8_of_a_float_model_says_what_to_do(model, tmp_path):
     with pytest.raises(ValueError, match=r"quantize_aware first"):
         export.to_tflite(model, tmp_path / "m.tflite", dtype="int8")

@@ -96,3 +96,10 @@ def test_wrong_calibration_data_are_refused(data, message):
 def test_wrong_argument_is_named(arguments):
     with pytest.raises(ValueError, match=r"Argument.*Received"):
         FakeQuantize(**arguments)
+
+
+@pytest.mark.parametrize("name", ["my in-put", "größe", "x:0"])
+def test_input_whose_name_tensorflow_does_not_take_is_named(name):
+    model = keras.Sequential([keras.Input((4,), name=name), layers.Dense(2)])
+    with pytest.raises(ValueError, match=f"^Input '{name}' of model .* by let"):
+        quantize(model)

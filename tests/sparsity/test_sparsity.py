@@ -253,6 +253,11 @@ def test_no_model_and_no_list_are_refused(model):
 
 
 def test_model_without_anything_to_prune_is_refused():
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    with pytest.raises(ValueError, match="nothing to prune"):
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(2, name="dense")]
+    )
+    with pytest.raises(ValueError, match=r"apply_dtm\(.*, protect_ends=False"):
         sparsity.apply_dtm(model)
+    with pytest.raises(ValueError, match="nothing to prune") as error:
+        sparsity.apply_dtm(model, skip=["dense"], protect_ends=False)
+    assert "protect_ends" not in str(error.value)

@@ -146,6 +146,26 @@ def test_files_of_one_name_and_the_rule_of_the_recipe(small, tmp_path, capsys):
     assert [row["class"] for row in rows] == names
 
 
+def test_without_the_int8_file_another_answers_and_formulas_are_text(
+    small, tmp_path, capsys, monkeypatch
+):
+    run = tmp_path / "run"
+    shutil.copytree(small / "run", run)
+    (run / "model_int8.tflite").unlink()
+    (run / "labels.txt").write_text("=cmd|x\n@b\n-c\n")
+    (image,) = photographs.write(tmp_path, 1, classes=["one"])
+    shutil.copy(image, tmp_path / "=1+1.jpg")
+    monkeypatch.chdir(tmp_path)
+    words = ["predict", "run", "=1+1.jpg", "--out", "out", "--top", "3"]
+    assert main.main(words) == 0
+    said = capsys.readouterr().out
+    assert "run: has no model_int8.tflite; model_float32.tflite answers" in said
+    (row,) = predictions(tmp_path / "out")
+    assert row["file"] == "'=1+1.jpg"
+    classes = {row[key] for key in ("class", "class_2", "class_3")}
+    assert classes == {"'=cmd|x", "'@b", "'-c"}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -224,13 +224,20 @@ def test_predictions_are_the_files_rows_and_classes(
     new = frame(300, 2)[["count", "wet", "mass", "city", "kind"]]
     new.loc[0, "city"] = "Rome"
     new.loc[1, "wet"] = ""
+    new["=note"] = "=1+1"
     new.to_csv(tmp_path / "new.csv", index=False)
     words = ["predict", str(folder / name), str(tmp_path / "new.csv")]
     assert main.main([*words, "--out", str(tmp_path / "out")]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "1 of 300 rows have an unknown category in column 'city'" in said
     found = pd.read_csv(tmp_path / "out" / "predictions.csv")
-    assert [*found.columns] == [*new.columns, "predicted", "probability"]
+    assert [*found.columns] == [
+        *new.columns[:-1],
+        "'=note",
+        "predicted",
+        "probability",
+    ]
+    assert set(found["'=note"]) == {"'=1+1"}
     np.testing.assert_allclose(found["count"], new["count"])
     assert np.mean(found.predicted == new.kind) > 0.85
     assert found.probability.between(1 / 3, 1).all()

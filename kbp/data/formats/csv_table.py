@@ -296,11 +296,14 @@ def _learn(
     name = str(column.name)
     chosen = config.categorical
     words = holds_words(column, config.decimal)
-    if words and not chosen and not holds_words(column, ","):
+    text = frames.words(column).dropna()
+    grouped = text.str.fullmatch(frames.THOUSANDS).mean() > 0.5
+    if words and not chosen and (grouped or not holds_words(column, ",")):
         raise UserError(
-            f"{path}: column {name!r} holds decimal commas, as "
-            f'{column.iloc[0]!r}; decimal = "," reads them. If they are '
-            "categories, list all such columns in data.categorical."
+            f"{path}: column {name!r} holds numbers with commas, as "
+            f"{text[text.str.contains(',', regex=False)].iloc[0]!r}; "
+            f"{frames.about_commas(text)}. If they are categories, list all "
+            "such columns in data.categorical."
         )
     if name in chosen or (words and not chosen):
         return learn_categories(path, column, train)

@@ -1,6 +1,8 @@
 """Tables in files, read by pandas: CSV as people write it, and Parquet."""
 
 import csv
+import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,9 +16,11 @@ from kbp.errors import UserError, nearest
 
 SEPARATORS = (",", ";", "\t", "|")
 DECIMALS = (".", ",")
-_EMPTY = ("", "na", "nan", "null", "none", "n/a", "?", "-")
+EMPTY = ("", "na", "nan", "null", "none", "n/a", "?", "-")
 _LARGEST = 1e100  # of which sums of squares are finite
 MOST_COLUMNS = 10_000
+_SAYS_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's
+THOUSANDS = r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
 # What a spreadsheet shows for a formula, or writes in place of its value.
 _FORMULA = r"=[A-Za-z$(+\-@\d].*|#(?:REF!|NAME\?|VALUE!|DIV/0!|NUM!|NULL!)"
 
@@ -28,9 +32,10 @@ def read_frame(
 
     Args:
         path: of a Parquet file, `.parquet`, or of a CSV file, whose first line
-            names the columns; a byte order mark is passed over.
+            names the columns; a byte order mark is passed over, and a line
+            before it that says which separator follows, such as `sep=;`.
         separator: of a CSV file's fields; `""` for the one of `SEPARATORS` that
-            its first line holds most.
+            the names' line holds most, outside quotes.
         encoding: of a CSV file, such as `"cp1252"`.
 
     Returns:
@@ -45,8 +50,6 @@ def read_frame(
     path = Path(path)
     if path.suffix.lower() in (".parquet", ".pq"):
         return _read_parquet(path)
-    if encoding.lower() in ("utf-8", "utf8"):
-        encoding = "utf-8-sig"  # passes over a byte order mark
     (_, header), *rows = _lines(path, separator, encoding)
     for line, row in rows:
         if len(row) != len(header):
@@ -75,24 +78,27 @@ def _lines(
     lines: list[tuple[int, list[str]]] = []
     try:
         with path.open(encoding=encoding, newline="") as file:
-            first = file.readline()
-            file.seek(0)
+            text, before = _plain(path, file), 0
+            first = next(text, "")
+            if said := _SAYS_SEPARATOR.fullmatch(first):
+                separator = separator or said[1]
+                first, before = next(text, ""), 1
+            unquoted = re.sub(r'"[^"]*("|$)', "", first)
             reader = csv.reader(
-                _without_nul(path, file),
-                delimiter=separator or max(SEPARATORS, key=first.count),
+                itertools.chain([first], text),
+                delimiter=separator or max(SEPARATORS, key=unquoted.count),
                 strict=True,  # else an open quote takes in all that follows
             )
             for row in reader:
-                lines.append((reader.line_num, row))
+                lines.append((reader.line_num + before, row))
                 if len(row) > MOST_COLUMNS:
                     raise _crowded(path, len(row))
     except LookupError as error:
         raise UserError(f"encoding: unknown {encoding!r}") from error
     except UnicodeError as error:
         raise UserError(
-            f"{path}: is not in the encoding {encoding.removesuffix('-sig')}: "
-            f"{error}. Others are "
-            "cp1252 and utf-16."
+            f"{path}: is not in the encoding {encoding}: {error}. Others "
+            "are cp1252 and utf-16."
         ) from error
     except csv.Error as error:
         after = lines[-1][0] if lines else 0
@@ -110,9 +116,14 @@ def _lines(
     return [(line, row or [""]) for line, row in lines if row or one_column]
 
 
-def _without_nul(path: Path, lines: Iterable[str]) -> Iterator[str]:
-    """Pass on a file's lines; bytes of zero are of another encoding."""
+def _plain(path: Path, lines: Iterable[str]) -> Iterator[str]:
+    """Pass on a file's lines without a byte order mark.
+
+    Bytes of zero are of another encoding.
+    """
     for number, line in enumerate(lines, start=1):
+        if number == 1:
+            line = line.removeprefix("\ufeff")
         if "\0" in line:
             raise UserError(
                 f"{path}, line {number}: holds a byte of zero (NUL), as no "
@@ -145,7 +156,7 @@ def find_column(path: str | Path, frame: pd.DataFrame, name: str) -> Any:
 def words(column: "pd.Series[Any]") -> "pd.Series[Any]":
     """Return a column as text without blanks around it, NaN where none is."""
     text = column.astype(str).str.strip()
-    return text.mask(column.isna() | text.str.lower().isin(_EMPTY))
+    return text.mask(column.isna() | text.str.lower().isin(EMPTY))
 
 
 def check_formulas(path: str | Path, column: "pd.Series[Any]") -> None:
@@ -212,7 +223,7 @@ def numbers(
         at = int(np.argmax(wrong))
         found = text.iloc[at]
         if decimal == "." and "," in found:
-            advice = 'decimal = "," reads decimal commas'
+            advice = about_commas(text)
         elif decimal == "," and "." in found:
             advice = "decimal is a comma, and points between digits are none"
         raise UserError(
@@ -220,6 +231,31 @@ def numbers(
             f"{column.name!r} is no finite number below {_LARGEST:g}; {advice}."
         )
     return values
+
+
+def about_commas(text: "pd.Series[Any]") -> str:
+    """Say what to do about numbers with commas: decimal marks, or thousands.
+
+    Args:
+        text: of a column, see `words`.
+
+    Example:
+    >>> import pandas as pd
+    >>> about_commas(pd.Series(["1,5", "1,234"]))
+    'decimal = "," reads decimal commas'
+    """
+    held = text[text.str.contains(",", regex=False).fillna(False).astype(bool)]
+    grouped = held.str.fullmatch(THOUSANDS)
+    decimal = 'decimal = "," reads decimal commas'
+    if not grouped.all():
+        return decimal
+    first = str(held.iloc[0])
+    write = f"write {first.replace(',', '')} for {first}"
+    if (held.str.count(",") > 1).any() or held.str.contains(
+        ".", regex=False
+    ).any():
+        return f"commas that group thousands are not read: {write}"
+    return f"if the comma groups thousands, {write}; else {decimal}"
 
 
 def share_of_numbers(column: "pd.Series[Any]", *, decimal: str = ".") -> float:

@@ -36,12 +36,15 @@ class Rows:
 
 def check_rising(rows: Rows) -> None:
     """Raise a UserError that names the first time not after the one before."""
-    falling = np.flatnonzero(np.diff(_ticks(rows.times)) <= 0)
+    steps = np.diff(_ticks(rows.times))
+    falling = np.flatnonzero(steps <= 0)
     if not len(falling):
         return
     first = falling[0] + 1
     advice = ""
-    if isinstance(rows.times, pd.DatetimeIndex) and rows.times.tz is None:
+    if (steps < 0).sum() > len(steps) / 2:
+        advice = "; sort the rows, the earliest first"
+    elif isinstance(rows.times, pd.DatetimeIndex) and rows.times.tz is None:
         advice = (
             "; a time_zone tells apart the hour that comes twice when clocks "
             "are set back, an id_column the rows of several series"

@@ -258,9 +258,16 @@ def _folders(folder: Path) -> list[Path]:
 
 def _classes(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
     """Return files by class, and remarks about what else is there."""
-    found = {path.name: find_images(path) for path in _folders(folder)}
-    others = [path for each in found.values() for path in each.others]
-    remark = Found([], others).remark(folder)
+    folders = _folders(folder)
+    found = {
+        path.name: find_images(path, apart={*folders} - {path})
+        for path in folders
+    }
+    others, links = (
+        [path for each in found.values() for path in getattr(each, what)]
+        for what in ("others", "links")
+    )
+    remark = Found([], others, links).remark(folder)
     images = {name: each.images for name, each in found.items()}
     return images, [remark] if remark else []
 

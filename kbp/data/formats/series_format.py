@@ -1,6 +1,7 @@
 """How a person's file holds series."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 from kbp._utils.config import choice
@@ -92,6 +93,13 @@ class SeriesFormat:
             raise UserError(
                 f"separator and decimal cannot both be {self.decimal!r}."
             )
+        for word in self.missing_values:
+            if not _is_number(word):
+                raise UserError(
+                    f"missing_values: {word!r} is no number, such as '-999'; "
+                    f"the words {', '.join(filter(None, frames.EMPTY))} count "
+                    "as missing anyway."
+                )
         named: dict[str, str] = {}
         for key in (
             *("time_column", "id_column", "target", "past_covariates"),
@@ -108,3 +116,11 @@ class SeriesFormat:
                         f"and {key}."
                     )
                 named[column] = key
+
+
+def _is_number(word: str) -> bool:
+    """Say whether a word is a finite number, with a point or a comma."""
+    try:
+        return math.isfinite(float(word.replace(",", ".")))
+    except ValueError:
+        return False

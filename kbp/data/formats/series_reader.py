@@ -20,6 +20,7 @@ SHOWN_IN_UTC = (
     "times with offsets that are shown in UTC, as they are not all alike; a "
     "time_zone shows local ones"
 )
+CUT = "times with parts of a microsecond, which are cut off"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class SeriesReader:
         if form.time_column:
             column = frames.find_column(path, raw, form.time_column)
             moments = times.parse(path, column, form.date_format)
+            self.count(CUT, times.count_cut(moments, column))
             if not form.time_zone:
                 self.count(
                     SHOWN_IN_UTC, times.count_shown_in_utc(moments, column)

@@ -1,6 +1,8 @@
 """Columns of times: dates, local times of a zone, or numbers."""
 
+import difflib
 import functools
+import re
 import zoneinfo
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kbp.errors import UserError, nearest
+from kbp.errors import UserError
 
 _LARGEST = 1e100
+# Of dates, with room for their offsets and for what is forecast.
+_FIRST_YEAR, _LAST_YEAR = 100, 9900
 _DATE = r"\d{4}-\d\d-\d\d|\d{8}"
 _CLOCK = r"\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?"
 _OFFSET = r"(?:Z|[+-]\d\d(?::?\d\d)?)"
@@ -38,12 +42,12 @@ def parse(
     if pd.api.types.is_datetime64_any_dtype(column):
         dates = pd.DatetimeIndex(column)
         _check(path, column, dates.notna(), "is no date")
-        return _as_written(dates.as_unit("us"), [])
+        return _as_written(_plausible(path, column, dates), [])
     text = column.fillna("").astype(str).str.strip()
     if date_format:
         dates = _by_format(text, date_format)
         _check(path, text, dates.notna(), f"does not fit {date_format!r}")
-        return dates
+        return _plausible(path, text, dates)
     values = pd.to_numeric(text, errors="coerce")
     numeric = (values.abs() < _LARGEST).to_numpy(bool)
     dates, offsets = _iso(text)
@@ -57,7 +61,7 @@ def parse(
                 f"time zone, as {text.iloc[odd if none[0] else 0]!r}, others "
                 "none."
             )
-        return _as_written(dates, offsets)
+        return _as_written(_plausible(path, text, dates), offsets)
     fits = max(
         numeric, dated, key=lambda ok: len(ok) if ok.all() else ok.argmin()
     )
@@ -85,6 +89,21 @@ def count_shown_in_utc(times: "pd.Index[Any]", column: "pd.Series[Any]") -> int:
     return int((~text.str.contains(r"(?:Z|[+-]00(?::?00)?|UTC|GMT)$")).sum())
 
 
+def count_cut(times: "pd.Index[Any]", column: "pd.Series[Any]") -> int:
+    """Return how many times were written with parts of a microsecond.
+
+    Args:
+        times: of `parse`, which are of whole microseconds.
+        column: that they were read from.
+    """
+    if not isinstance(times, pd.DatetimeIndex):
+        return 0
+    if pd.api.types.is_datetime64_any_dtype(column):
+        whole = pd.DatetimeIndex(column)
+        return int((whole.as_unit("ns") != whole.as_unit("us")).sum())
+    return int(column.astype(str).str.contains(r"[.,]\d{6}0*[1-9]").sum())
+
+
 def in_zone(
     times: "pd.Index[Any]", zone: str, counts: dict[str, int]
 ) -> tuple["pd.Index[Any]", np.ndarray]:
@@ -106,7 +125,12 @@ def in_zone(
         UserError: the zone is unknown, or times are no dates.
     """
     if zone not in (known := _zones()):
-        raise UserError(f"time_zone: unknown {zone!r}{nearest(zone, known)}")
+        close = difflib.get_close_matches(zone, sorted(known), 3)
+        like = " or ".join(map(repr, close or ("Europe/Berlin", "UTC")))
+        raise UserError(
+            f"time_zone: unknown {zone!r}; it is one of the IANA time zones, "
+            f"such as {like}."
+        )
     if not isinstance(times, pd.DatetimeIndex):
         raise UserError(
             f"time_zone: a time such as {times[0]} has none; it is for dates."
@@ -152,9 +176,12 @@ def _by_format(text: "pd.Series[str]", date_format: str) -> pd.DatetimeIndex:
         dates = pd.to_datetime(
             text, format=date_format, errors="coerce", utc="%z" in date_format
         )
-    except ValueError as error:
+    except (ValueError, re.error) as error:
+        reason = str(error)
+        if isinstance(error, re.error):
+            reason = f"{date_format!r} names one part of a date twice"
         raise UserError(
-            f"date_format: {error}; it is one of strptime, such as "
+            f"date_format: {reason}; it is one of strptime, such as "
             "'%d.%m.%Y %H:%M'"
         ) from error
     return pd.DatetimeIndex(dates).as_unit("us")
@@ -179,6 +206,21 @@ def _as_written(dates: pd.DatetimeIndex, offsets: list[str]) -> "pd.Index[Any]":
     if len(written := set(offsets)) == 1 and (offset := written.pop()):
         zone = pd.Timestamp(f"2000-01-01T00:00{offset}").tz
         return dates.tz_convert(zone)
+    return dates
+
+
+def _plausible(
+    path: str | Path, text: "pd.Series[Any]", dates: pd.DatetimeIndex
+) -> pd.DatetimeIndex:
+    """Return dates in microseconds, none so far off that Python has none."""
+    dates = dates.as_unit("us")
+    _check(
+        path,
+        text,
+        (dates.year >= _FIRST_YEAR) & (dates.year <= _LAST_YEAR),
+        f"is not in the years {_FIRST_YEAR} to {_LAST_YEAR}; is it a stand-in "
+        "for a missing one?",
+    )
     return dates
 
 

@@ -1,6 +1,6 @@
 """Image files in folders."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,23 +23,38 @@ class Found(NamedTuple):
         images: the image files, in order.
         others: what is passed over, but for hidden files and those of file
             managers.
+        links: to folders that are not followed, see `find_images`.
     """
 
     images: list[Path]
     others: list[Path]
+    links: list[Path]
 
     def remark(self, folder: Path) -> str:
         """Say what was passed over; `""` if nothing was."""
-        if not self.others:
-            return ""
-        names = [path.relative_to(folder).as_posix() for path in self.others]
-        return f"{folder}: passed over what is no image: {some(names)}."
+        others, links = (
+            some(path.relative_to(folder).as_posix() for path in paths)
+            for paths in (self.others, self.links)
+        )
+        said = [f"what is no image: {others}"] if others else []
+        if links:
+            count = len(self.links)
+            word = "link" if count == 1 else "links"
+            said.append(
+                f"{count} {word} to a folder above or another class's: {links}"
+            )
+        return f"{folder}: passed over {'; and '.join(said)}." if said else ""
 
 
-def find_images(folder: Path) -> Found:
+def find_images(folder: Path, apart: Iterable[Path] = ()) -> Found:
     """Return the images of a folder and of its subfolders, in order.
 
-    Links are followed, to each folder once.
+    Links are followed, to each folder once; but none to a folder above it, nor
+    to one that is, or lies in, or holds one of those `apart`.
+
+    Args:
+        folder: to look in.
+        apart: folders whose images are no part of it, as of other classes.
 
     Raises:
         UserError: the folder is missing, holds images of other suffixes than
@@ -47,8 +62,10 @@ def find_images(folder: Path) -> Found:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder.")
-    found, strange = Found([], []), []
-    for path in sorted(_walk(folder, {folder.resolve()})):
+    found, strange = Found([], [], []), []
+    place = folder.resolve()
+    barred = [place.parent, *(path.resolve() for path in apart)]
+    for path in sorted(_walk(folder, {place}, barred, found.links)):
         suffix = path.suffix.lower()
         if suffix in SUFFIXES:
             found.images.append(path)
@@ -66,8 +83,17 @@ def find_images(folder: Path) -> Found:
     return found
 
 
-def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
-    """Yield the files of a folder, and of folders in it that are not seen."""
+def _walk(
+    folder: Path, seen: set[Path], barred: list[Path], links: list[Path]
+) -> Iterator[Path]:
+    """Yield the files of a folder, and of folders in it that are not seen.
+
+    Args:
+        folder: to look in.
+        seen: folders that were looked in, to which these are added.
+        barred: the folder above, and those whose images are others'.
+        links: gets the links that are not followed.
+    """
     for path in folder.iterdir():
         if is_litter(Path(path.name)):
             continue
@@ -75,9 +101,19 @@ def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
             yield path
             continue
         place = path.resolve()
-        if place not in seen:
+        if path.is_symlink() and _is_barred(place, barred):
+            links.append(path)
+        elif place not in seen:
             seen.add(place)
-            yield from _walk(path, seen)
+            yield from _walk(path, seen, barred, links)
+
+
+def _is_barred(place: Path, barred: list[Path]) -> bool:
+    """Say whether a folder holds a barred one, or lies in another's."""
+    _, *apart = barred
+    return any(each.is_relative_to(place) for each in barred) or any(
+        place.is_relative_to(each) for each in apart
+    )
 
 
 def is_litter(path: Path) -> bool:

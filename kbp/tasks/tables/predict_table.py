@@ -10,6 +10,7 @@ from rich.console import Console
 from scipy import special
 
 from kbp._utils.command_line import check_new, say_written
+from kbp._utils.csv_text import plain_cell
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import COLUMNS
 from kbp.data.formats import frames, table_rows
@@ -90,6 +91,7 @@ class TablePrediction(Prediction):
         for sentence in _other_units(rows, columns):
             console.print(f"Warning: {sentence}", markup=False, soft_wrap=True)
         written = frame.assign(**_results(outputs, columns, decimal))
+        written = written.map(plain_cell).rename(columns=plain_cell)
         content = written.to_csv(
             index=False,
             sep=separator or (";" if decimal == "," else ","),

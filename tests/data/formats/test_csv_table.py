@@ -317,7 +317,25 @@ def test_decimal_commas_are_no_categories(tmp_path):
     file = tmp_path / "commas.csv"
     file.write_text("\n".join(["size;kind", *rows]))
     config = csv_table.CsvTableConfig(str(file), target="kind")
-    with pytest.raises(UserError, match="'size' holds decimal commas, as '0,5"):
+    with pytest.raises(
+        UserError, match="'size' holds numbers with commas, as '0,5"
+    ):
+        csv_table.load(config, None)
+
+
+@pytest.mark.parametrize(
+    ("thousands", "message"),
+    [
+        ("1,234", "'size' .*as '1,234'; if the comma groups thousands, write"),
+        ("1,234,567", "'size' .*are not read: write 1234567 for 1,234,567"),
+    ],
+)
+def test_grouped_thousands_are_no_categories(thousands, message, tmp_path):
+    rows = [f"{thousands if i % 3 else i};{'ab'[i % 2]}" for i in range(40)]
+    file = tmp_path / "commas.csv"
+    file.write_text("\n".join(["size;kind", *rows]))
+    config = csv_table.CsvTableConfig(str(file), target="kind")
+    with pytest.raises(UserError, match=message):
         csv_table.load(config, None)
 
 

@@ -23,6 +23,15 @@ def column(tmp_path, text, name="x", **options):
         ("ä|x\n1|1,5\n2|-2000,0\n3|-".encode("cp1252"), {"encoding": "cp1252"}),
         ("t,x\n1,1.5\n2,-2000\n3,nan".encode("utf-16"), {"encoding": "utf-16"}),
         (b't,x\n"1,\n1",1.5\n2,-2000\n3,null\n', {}),
+        (b"sep=;\r\nt;x\r\n1;1,5\r\n2;-2e3\r\n3;\r\n", {}),
+        (b'\xef\xbb\xbf"sep=|"\nt|x\n1|1,5\n2|-2e3\n3|-\n', {}),
+        (b'"t;u;v",x\n1,1.5\n2,-2e3\n3,\n', {}),
+        (b'x,"t;u;\nv;w"\n1.5,1\n-2e3,2\n,3\n', {}),
+        ("x,t\n1.5,1\n-2e3,2\n,3\n".encode("utf-8-sig"), {"encoding": "U8"}),
+        (
+            "\ufeffx\n1.5\n-2e3\nNA\n".encode("utf-16-le"),
+            {"encoding": "utf-16le"},
+        ),
     ],
 )
 def test_numbers_are_found_however_they_are_written(tmp_path, text, options):
@@ -37,6 +46,9 @@ def test_numbers_are_found_however_they_are_written(tmp_path, text, options):
     ("value", "decimal", "message"),
     [
         ("1,5", ".", r"line 3: '1,5' in column 'x' .*decimal = \",\" reads"),
+        ("1,234", ".", r"thousands, write 1234 for 1,234; else decimal = "),
+        ("1,234,567", ".", r"are not read: write 1234567 for 1,234,567\.$"),
+        ("1,234.5", ".", r"are not read: write 1234.5 for 1,234.5\.$"),
         ("1.234", ",", "'1.234' in column 'x' .* points between digits"),
         ("1.234,5", ",", "'1.234,5' in column 'x' .* points between digits"),
         ("1_000", ".", "'1_000' in column 'x' is no finite number"),
@@ -106,3 +118,11 @@ def test_formulas_are_no_categories(cell, tmp_path):
         frames.check_formulas(file, found)
     file, found = column(tmp_path, b"t;x\n1;a = b\n2;=\n3;#1\n")
     frames.check_formulas(file, found)
+
+
+def test_lines_after_the_one_that_names_the_separator_keep_their_numbers(
+    tmp_path,
+):
+    file, found = column(tmp_path, b"sep=;\nt;x\n1;a\n")
+    with pytest.raises(UserError, match="line 3: 'a' in column 'x'"):
+        numbers(file, found)

@@ -102,6 +102,28 @@ def test_links_are_followed_and_not_in_circles(folder, tmp_path):
         load(folder)
 
 
+def test_links_out_of_a_class_are_not_followed_and_are_said(folder):
+    plain = load(folder)
+    (folder / "disks" / "up").symlink_to(folder)
+    (folder / "disks" / "far").symlink_to("/")
+    (folder / "checks" / "deep").mkdir()
+    (folder / "checks" / "deep" / "other").symlink_to(folder / "stripes")
+    (folder / "checks" / "notes.txt").touch()
+    linked = load(folder)
+    for split in SPLITS:
+        counts = [
+            np.bincount(getattr(x, split).labels).tolist()
+            for x in (plain, linked)
+        ]
+        assert counts[0] == counts[1]
+    (remark,) = make_task(recipe(folder)).warnings()
+    assert remark == (
+        f"{folder}: passed over what is no image: checks/notes.txt; and 3 "
+        "links to a folder above or another class's: checks/deep/other, "
+        "disks/far, disks/up."
+    )
+
+
 def test_copies_in_two_splits_are_named_by_their_files(tmp_path):
     for index, name in enumerate(("train", "test")):
         photographs.write(tmp_path / name, 5, seed=index)

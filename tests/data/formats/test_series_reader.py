@@ -159,6 +159,37 @@ def test_times_are_no_numbers_of_python(time, tmp_path):
         read(file, date_format="%d.%m.%Y")
 
 
+@pytest.mark.parametrize("year", ["0001", "9999"])
+@pytest.mark.parametrize("form", ["", "%Y-%m-%dT%H:%M%z"])
+@pytest.mark.parametrize("offset", ["+01:00", "-01:00"])
+def test_years_that_python_ends_at_are_refused(year, form, offset, tmp_path):
+    lines = [f"2023-01-01T{hour:02d}:00{offset},1" for hour in range(9)]
+    lines[4] = f"{year}-12-31T23:00{offset},1"
+    message = f"line 6: the time '{year}-12.* not in the years 100 to 9900"
+    with pytest.raises(UserError, match=message):
+        read(write(tmp_path, lines), date_format=form, time_zone="UTC")
+
+
+def test_rows_from_the_last_to_the_first_are_to_be_sorted(tmp_path):
+    message = "line 3: the time .* is not after .* sort the rows, the earliest"
+    with pytest.raises(UserError, match=message):
+        read(write(tmp_path, hours(range(9))[::-1]))
+
+
+def test_parts_of_a_microsecond_are_counted(tmp_path):
+    lines = [
+        f"2023-01-01 00:00:0{i}.{i * 1111:09d},{i}" for i in range(9)
+    ]  # the first is whole
+    file = write(tmp_path, lines)
+    for form in ("", "%Y-%m-%d %H:%M:%S.%f"):
+        assert read(file, date_format=form).counts == {series_reader.CUT: 8}
+    frame = pd.read_csv(file, parse_dates=["time"])
+    frame["time"] = frame["time"].astype("datetime64[ns]")
+    frame.to_parquet(tmp_path / "series.parquet")
+    counts = read(tmp_path / "series.parquet").counts
+    assert counts == {series_reader.CUT: 8}
+
+
 def changes(shown):
     """Return instants from before one change of clocks to after the next."""
     begin = datetime(2023, 3, 24, 23, tzinfo=UTC)
