@@ -43,7 +43,7 @@ _HELP = {
     "calendar": f"features of local time: {', '.join(CALENDAR)}",
     "static": "columns of categories, each constant in a series",
     "missing": "what to do about missing values",
-    "missing_values": "numbers that stand for missing ones, such as -999",
+    "missing_values": "what stands for missing numbers, such as -999",
     "separator": "of the fields, '' to find it in the first line",
     "decimal": "the decimal mark",
     "encoding": "such as utf-8 or cp1252",
@@ -53,7 +53,7 @@ _HELP = {
     "resample": "take means over steps of this length, such as 1h",
 }
 _METAVARS = dict.fromkeys(_HELP, "NAME") | {
-    "missing_values": "NUMBER",
+    "missing_values": "VALUE",
     "separator": "MARK",
     "date_format": "FORMAT",
     "resample": "STEP",

@@ -1,7 +1,6 @@
 """How a person's file holds series."""
 
 import dataclasses
-import math
 from dataclasses import dataclass
 
 from kbp._utils.config import choice
@@ -33,7 +32,7 @@ class SeriesFormat:
             linearly in time, which looks ahead, and beyond the ends of a column
             repeats its first or last value. Rows at the end without any value
             to forecast are left out.
-        missing_values: numbers that stand for missing ones, such as `"-999"`.
+        missing_values: what stands for missing numbers, such as `"-999"`.
         separator: of fields, see `frames.read_frame`.
         decimal: the decimal mark.
         encoding: of a CSV file.
@@ -93,13 +92,6 @@ class SeriesFormat:
             raise UserError(
                 f"separator and decimal cannot both be {self.decimal!r}."
             )
-        for word in self.missing_values:
-            if not _is_number(word):
-                raise UserError(
-                    f"missing_values: {word!r} is no number, such as '-999'; "
-                    f"the words {', '.join(filter(None, frames.EMPTY))} count "
-                    "as missing anyway."
-                )
         named: dict[str, str] = {}
         for key in (
             *("time_column", "id_column", "target", "past_covariates"),
@@ -116,11 +108,3 @@ class SeriesFormat:
                         f"and {key}."
                     )
                 named[column] = key
-
-
-def _is_number(word: str) -> bool:
-    """Say whether a word is a finite number, with a point or a comma."""
-    try:
-        return math.isfinite(float(word.replace(",", ".")))
-    except ValueError:
-        return False
