@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -38,7 +39,8 @@ def write(
     content = io.BytesIO()
     inputs = inputs[:count]
     outputs = _outputs(model, int8_file, inputs)
-    np.savez_compressed(content, inputs=inputs, **outputs)
+    arrays: dict[str, Any] = {"inputs": inputs, **outputs}
+    np.savez_compressed(content, **arrays)
     return write_atomically(folder / GOLDEN, content.getvalue())
 
 

@@ -1,9 +1,10 @@
 """A person's own Keras model: pruned, quantized, exported and measured."""
 
+import contextlib
 import io
 import keyword
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from rich.console import Console
 from kbp import export, graph, quantization
 from kbp._compat import compiled_with
 from kbp._utils import run_files
-from kbp._utils.examples import shapes_of
+from kbp._utils.examples import Batch, shapes_of
 from kbp._utils.random_state import kept_random_state
 from kbp.data.checks.targets import check_targets
-from kbp.data.feeds import ArrayFeed, Feed, feed, in_memory
+from kbp.data.feeds import ArrayFeed, Feed, StreamFeed, feed, in_memory
 from kbp.data.formats.arrays import FeedSplits
+from kbp.errors import UserError
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
 from kbp.reports.stage import Stage
@@ -228,7 +230,7 @@ def compress(
         }
     )
     folder = Path(workdir or Path("runs") / model.name)
-    with resumable(folder, resume=True):
+    with resumable(folder, resume=True), _named_failure(splits):
         if read_run(folder) is None:
             _rehearse(model, splits, recipe, compiled)
         run_task(
@@ -265,9 +267,15 @@ def _read(
     data: Any, what: str, *, model: keras.Model, loss: Any, batch_size: int
 ) -> Feed:
     """Return a person's examples, whose targets fit the loss."""
-    made = feed(data, shapes_of(model), what, batch_size=batch_size)
-    check_targets(made.held(), graph.flatten(model), loss, what)
-    return made
+    flat = graph.flatten(model)
+
+    def check(batch: Batch, before: int) -> None:
+        if batch.targets is not None:
+            check_targets(batch, flat, loss, what, before)
+
+    return feed(
+        data, shapes_of(model), what, batch_size=batch_size, check=check
+    )
 
 
 def _splits(
@@ -301,6 +309,18 @@ def _splits(
         )
     (first, *_) = shapes_of(model).values()
     return FeedSplits(training, watched, judged, first)
+
+
+@contextlib.contextmanager
+def _named_failure(splits: FeedSplits) -> Iterator[None]:
+    """Raise what a data set raised, without TensorFlow's words around it."""
+    try:
+        yield
+    except Exception:
+        for examples in (splits.train, splits.validation):
+            if isinstance(examples, StreamFeed) and examples.failure:
+                raise UserError(str(examples.failure)) from None
+        raise
 
 
 def _rehearse(
