@@ -25,11 +25,11 @@ from kbp.errors import UserError
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
 from kbp.reports.stage import Stage
-from kbp.tasks.own_model import OwnModel, try_step
+from kbp.tasks.own_model import OwnModel, check_model, try_step
 from kbp.training import checkpoint
 from kbp.training.identity import identity
 from kbp.training.runs import run_task
-from kbp.training.workdir import read_run, resumable
+from kbp.training.workdir import check_name, read_run, resumable
 
 
 class Compressed:
@@ -202,6 +202,8 @@ def compress(
     'int8 .tflite'
     """
     compiled = _compiled(model, loss, metrics)
+    folder = Path(workdir or Path("runs") / model.name)
+    check_name(folder)
     read = partial(
         _read, model=model, loss=compiled["loss"], batch_size=batch_size
     )
@@ -229,7 +231,6 @@ def compress(
             "export": {"allow_float": list(allow_float)},
         }
     )
-    folder = Path(workdir or Path("runs") / model.name)
     with resumable(folder, resume=True), _named_failure(splits):
         if read_run(folder) is None:
             _rehearse(model, splits, recipe, compiled)
@@ -245,7 +246,7 @@ def compress(
 
 def _compiled(model: keras.Model, loss: Any, metrics: Any) -> dict[str, Any]:
     """Return what to compile the stages with."""
-    graph.as_functional(model)  # what cannot be rewritten is named first
+    check_model(model)  # what cannot be rewritten is named first
     found = compiled_with(model) if model.compiled else {}
     given = {"loss": loss, "metrics": metrics}
     found |= {key: value for key, value in given.items() if value is not None}
