@@ -188,7 +188,8 @@ def check_model(model: keras.Model) -> None:
             raise UserError(
                 f"Layer {layer.name} ({kind}) cannot be made again from its "
                 f"get_config(): {said}. Give {kind} an `__init__(..., "
-                "**kwargs)` that passes them to `super().__init__`, and a `get_config` with its arguments."
+                "**kwargs)` that passes them to `super().__init__`, and a "
+                "`get_config` with its arguments."
             ) from error
 
 
