@@ -29,7 +29,7 @@ from kbp.tasks.own_model import OwnModel, check_model, try_step
 from kbp.training import checkpoint
 from kbp.training.identity import identity
 from kbp.training.runs import run_task
-from kbp.training.workdir import check_name, read_run, resumable
+from kbp.training.workdir import possible, read_run, resumable
 
 
 class Compressed:
@@ -202,8 +202,7 @@ def compress(
     'int8 .tflite'
     """
     compiled = _compiled(model, loss, metrics)
-    folder = Path(workdir or Path("runs") / model.name)
-    check_name(folder)
+    folder = possible(workdir or Path("runs") / model.name)
     read = partial(
         _read, model=model, loss=compiled["loss"], batch_size=batch_size
     )

@@ -178,9 +178,9 @@ def _check_lock(path: Path) -> None:
         )
 
 
-def check_name(path: Path) -> None:
-    """Raise a UserError if no folder can have a path, such as a long one."""
-    reason = ""
+def possible(folder: str | Path) -> Path:
+    """Return a folder's path, or raise a UserError if none can have it."""
+    path, reason = Path(folder), ""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -193,6 +193,7 @@ def check_name(path: Path) -> None:
         name = str(path)
         shown = name if len(name) <= 60 else f"{name[:60]}..."
         raise UserError(f"`workdir` {shown!r} cannot be a folder: {reason}.")
+    return path
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
