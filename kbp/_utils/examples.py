@@ -97,7 +97,7 @@ def batches(
     if whole is not None:
         yield from reader.cut(whole, at_most)
         return
-    yield from reader.collect(_elements(data, what))
+    yield from reader.collect(_named(_elements(data, what), what))
 
 
 def whole(data: Any, shapes: Shapes, what: str) -> Batch | None:
@@ -290,6 +290,21 @@ def _elements(data: Any, what: str) -> Iterable[Any]:
             f"{_kind(data)}"
         )
     return data
+
+
+def _named(elements: Iterable[Any], what: str) -> Iterator[Any]:
+    """Yield elements, and name the one that cannot be made."""
+    place = 0
+    try:
+        for element in elements:
+            yield element
+            place += 1
+    except Exception as error:
+        said = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"{what}: batch {place} cannot be read: {type(error).__name__}: "
+            f"{said}"
+        ) from error
 
 
 def _kind(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,7 +20,17 @@ from kbp._utils.examples import (
 )
 from kbp._utils.machine import memory
 from kbp.data.batches import evaluation_batches, training_batches
+from kbp.data.checks.values import (
+    any_weight,
+    check_alike,
+    check_values,
+    check_weights,
+)
 from kbp.data.splits import Lookup
+from kbp.errors import UserError
+
+# `check(batch, before)`, of a batch and the number of examples before it.
+Check = Callable[[Batch, int], None]
 
 
 class Feed(ABC):
@@ -47,10 +57,6 @@ class Feed(ABC):
     @abstractmethod
     def batches(self, batch_size: int) -> tf.data.Dataset:
         """Return all examples once, in order."""
-
-    @abstractmethod
-    def held(self) -> Batch:
-        """Return the examples that are in memory."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +97,6 @@ class ArrayFeed(Feed):
     def batches(self, batch_size: int) -> tf.data.Dataset:
         return evaluation_batches(self, batch_size)
 
-    def held(self) -> Batch:
-        return self.arrays
-
     def take(self, indices: np.ndarray) -> "ArrayFeed":
         """Return the examples of some indices."""
         return ArrayFeed(self.names, self.arrays.take(indices))
@@ -102,7 +105,7 @@ class ArrayFeed(Feed):
 class StreamFeed(Feed):
     """A data set that is read anew in each epoch, in batches of its own.
 
-    It is read once at first, to count its examples.
+    It is read once at first, to count and check its examples.
 
     Args:
         data: a `tf.data.Dataset`, a `PyDataset` or a function that makes a
@@ -112,31 +115,59 @@ class StreamFeed(Feed):
         batch_size: of data that come as one example each.
     """
 
-    def __init__(self, data: Any, shapes: Shapes, what: str, batch_size: int):
+    def __init__(
+        self,
+        data: Any,
+        shapes: Shapes,
+        what: str,
+        batch_size: int,
+        check: Check | None = None,
+    ):
         self.data, self.shapes, self.what = data, shapes, what
-        self.batch_size = batch_size
+        self.batch_size, self.check = batch_size, check
         self.count = self.length = 0
+        self.failure: Exception | None = None
         self.digest = hashlib.sha256()
+        weighed = False
         for batch in self.read():
-            _check_finite(batch, what, self.count)
             for array in keras.tree.flatten(element(batch, tuple(shapes))):
                 self.digest.update(np.ascontiguousarray(array).tobytes())
             self.last = batch
+            weighed = weighed or any_weight(batch)
             self.count, self.length = self.count + len(batch), self.length + 1
         if not self.count:
             raise ValueError(f"{what} hold no example.")
+        if not weighed:
+            check_weights(self.last, what)
         self.signature = keras.tree.map_structure(
             _spec, element(self.last, tuple(shapes))
         )
 
-    def held(self) -> Batch:
-        return self.last
-
     def read(self) -> Iterator[Batch]:
-        """Yield all batches once."""
-        return batches(
+        """Yield all batches once, each of which is checked.
+
+        Raises:
+            ValueError: a batch cannot be read or learned from, or there are
+                fewer than at first.
+        """
+        place = before = 0
+        first: Batch | None = None
+        for batch in batches(
             self.data, self.shapes, self.what, batch_size=self.batch_size
-        )
+        ):
+            first = first or batch
+            check_alike(first, batch, self.what, place)
+            check_values(batch, self.what, before)
+            if self.check:
+                self.check(batch, before)
+            yield batch
+            place, before = place + 1, before + len(batch)
+        if place < self.length:
+            raise UserError(
+                f"{self.what} end before batch {place} when they are read "
+                f"again, and had {self.length} at first: each reading must "
+                "give as many; let the function make a new generator."
+            )
 
     def __len__(self) -> int:
         return self.count
@@ -151,8 +182,12 @@ class StreamFeed(Feed):
 
     def batches(self, batch_size: int) -> tf.data.Dataset:
         def elements() -> Iterator[Any]:
-            for batch in self.read():
-                yield element(batch, tuple(self.shapes))
+            try:
+                for batch in self.read():
+                    yield element(batch, tuple(self.shapes))
+            except ValueError as error:
+                self.failure = error  # TensorFlow wraps it in its own words
+                raise
             if isinstance(self.data, keras.utils.PyDataset):
                 self.data.on_epoch_end()
 
@@ -162,7 +197,12 @@ class StreamFeed(Feed):
 
 
 def feed(
-    data: Any, shapes: Shapes, what: str, *, batch_size: int = BATCH_SIZE
+    data: Any,
+    shapes: Shapes,
+    what: str,
+    *,
+    batch_size: int = BATCH_SIZE,
+    check: Check | None = None,
 ) -> Feed:
     """Return a person's examples as a feed.
 
@@ -175,6 +215,8 @@ def feed(
         shapes: of the model's inputs.
         what: what the data are, for messages.
         batch_size: of data that come as one example each.
+        check: `check(batch, before)`, which raises an error for examples that
+            do not fit, given how many came before.
 
     Raises:
         ValueError: the data have no targets, do not fit, have no end or do not
@@ -187,7 +229,7 @@ def feed(
             *keras.tree.map_structure(_column, (found.targets, found.weights)),
         )
     if found is None and _is_stream(data, what):
-        stream = StreamFeed(data, shapes, what, batch_size)
+        stream = StreamFeed(data, shapes, what, batch_size, check)
         _, *targets = stream.signature
         made: Feed = stream
     else:
@@ -195,7 +237,7 @@ def feed(
             found = _collected(batches(data, shapes, what), what)
         made = ArrayFeed(tuple(shapes), found)
         _, *targets = element(found, made.names)
-        _check_finite(found, what, 0)
+        check_values(found, what)
     if not targets or not len(made):
         missing = "targets" if len(made) else "examples"
         raise ValueError(
@@ -210,6 +252,10 @@ def feed(
                 f"{kind}. np.unique(y, return_inverse=True)[1] numbers "
                 "classes that are text."
             )
+    if isinstance(made, ArrayFeed):
+        check_weights(made.arrays, what)
+        if check:
+            check(made.arrays, 0)
     return made
 
 
@@ -241,20 +287,6 @@ def _without_lists(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(map(_without_lists, value))
     return value
-
-
-def _check_finite(batch: Batch, what: str, before: int) -> None:
-    """Raise a ValueError that names what holds NaN, and where."""
-    for part in ("inputs", "targets", "weights"):
-        for value in keras.tree.flatten(getattr(batch, part)):
-            array = np.asarray(value)
-            if array.dtype.kind != "f" or np.isfinite(array).all():
-                continue
-            rows = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
-            raise ValueError(
-                f"{what} hold NaN or infinite values: the {part} of example "
-                f"{before + int(np.argmax(rows))}, of {rows.sum()} in all."
-            )
 
 
 def _column(value: Any) -> Any:
@@ -290,6 +322,7 @@ def _collected(read: Iterable[Batch], what: str) -> Batch:
     size, most = 0, memory() // 2
     for batch in read:
         found.append(batch)
+        check_alike(found[0], batch, what, len(found) - 1)
         size += sum(x.nbytes for x in batch.inputs)
         if size > most:
             raise ValueError(

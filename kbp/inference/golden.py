@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,6 +23,9 @@ def write(
 ) -> Path:
     """Write the outputs of a model and of its int8 file for a few inputs.
 
+    The arrays are `inputs`, `keras` and `int8`; of several outputs, one for
+    each, such as `keras.digit` by its name or `keras.0` by its place.
+
     Args:
         folder: folder that `golden.npz` is written to.
         model: a Keras model.
@@ -35,9 +39,8 @@ def write(
     content = io.BytesIO()
     inputs = inputs[:count]
     outputs = _outputs(model, int8_file, inputs)
-    np.savez_compressed(
-        content, inputs=inputs, keras=outputs["keras"], int8=outputs["int8"]
-    )
+    arrays: dict[str, Any] = {"inputs": inputs, **outputs}
+    np.savez_compressed(content, **arrays)
     return write_atomically(folder / GOLDEN, content.getvalue())
 
 
@@ -53,24 +56,45 @@ def check(file: Path, model: keras.Model, int8_file: Path) -> None:
         UserError: an output differs by more than its tolerance.
     """
     golden = read_arrays(file)
-    if absent := {"inputs", *TOLERANCES} - golden.keys():
-        raise UserError(f"{file}: holds no array {sorted(absent)[0]!r}.")
+    if "inputs" not in golden:
+        raise UserError(f"{file}: holds no array 'inputs'.")
     found = _outputs(model, int8_file, golden["inputs"])
-    for name, tolerance in TOLERANCES.items():
-        if name == "int8" and golden[name].dtype.kind == "f":
-            tolerance = FLOAT_TOLERANCE * np.abs(golden[name]).max()
-        gap = np.abs(found[name].astype("float64") - golden[name]).max()
+    if absent := found.keys() - golden.keys():
+        raise UserError(f"{file}: holds no array {sorted(absent)[0]!r}.")
+    for name, output in found.items():
+        kind, _, one = name.partition(".")
+        right, tolerance = golden[name], TOLERANCES[kind]
+        which = f" of output {one!r}" if one else ""
+        if output.shape != right.shape:
+            raise UserError(
+                f"{file}: the {kind} model's outputs{which} have the shape "
+                f"{output.shape}; {right.shape} is right."
+            )
+        if kind == "int8" and right.dtype.kind == "f":
+            tolerance = FLOAT_TOLERANCE * np.abs(right).max()
+        gap = np.abs(output.astype("float64") - right).max()
         if not gap <= tolerance:  # NaN is wrong, too
             raise UserError(
-                f"{file}: the {name} model's outputs are {gap:.3g} away; "
-                f"at most {tolerance:g} is right."
+                f"{file}: the {kind} model's outputs{which} are {gap:.3g} "
+                f"away; at most {tolerance:g} is right."
             )
 
 
 def _outputs(
     model: keras.Model, int8_file: Path, inputs: np.ndarray
 ) -> dict[str, np.ndarray]:
-    return {
-        "keras": keras.ops.convert_to_numpy(model(inputs)),
-        "int8": Runner(int8_file).predict_raw(inputs),
-    }
+    """Return all outputs by what made them, and their names if several."""
+    made = model(inputs)
+    names = [*map(str, range(len(keras.tree.flatten(made))))]
+    if isinstance(made, dict) and len(made) == len(names):
+        names = sorted(made)  # as they are flattened
+    found = {}
+    for kind, outputs in (
+        ("keras", made),
+        ("int8", Runner(int8_file).predict_raw(inputs)),
+    ):
+        several = keras.tree.flatten(outputs)
+        for name, output in zip(names, several, strict=True):
+            key = f"{kind}.{name}" if len(names) > 1 else kind
+            found[key] = keras.ops.convert_to_numpy(output)
+    return found

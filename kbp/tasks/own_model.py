@@ -1,5 +1,6 @@
 """A person's own Keras model, with its own loss and metrics."""
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -52,9 +53,17 @@ class OwnModel(Task):
         self.judge.compile("sgd", **compiled)
         few = splits.test.take(np.arange(min(BATCH_SIZE, len(splits.test))))
         inputs, *_ = element(few.arrays, few.names)
-        self.metric, *_ = self._scores(
-            self.judge.predict(inputs, verbose=0), few
-        )
+        scores = self._scores(self.judge.predict(inputs, verbose=0), few)
+        self.metric, *_ = scores
+        if np.isnan(scores[self.metric]):  # of all, it may be a number
+            inputs, *_ = element(splits.test.arrays, splits.test.names)
+            outputs = self.judge.predict(inputs, verbose=0)
+            if np.isnan(self._scores(outputs, splits.test)[self.metric]):
+                raise UserError(
+                    f"Metric {self.metric} of model {model.name} is NaN for "
+                    "the test data, so it cannot tell how good the model is. "
+                    "Correct it, or compile with another first metric."
+                )
 
     def make_loss(self) -> Any:
         return self.compiled["loss"]
@@ -109,7 +118,7 @@ class OwnModel(Task):
             losses.append(len(part) * float(loss))
         # A metric comes first, as the score; the loss where there is none.
         del results["loss"]
-        scores = {name: float(value) for name, value in results.items()}
+        scores = {name: _number(name, x) for name, x in results.items()}
         return scores | {"loss": sum(losses) / len(test)}
 
     def figures(self, outputs: Any) -> dict[str, str]:
@@ -149,6 +158,41 @@ class OwnModel(Task):
         return element(feed.arrays, feed.names)[0]
 
 
+def check_model(model: keras.Model) -> None:
+    """Raise an error for a model that cannot be rebuilt or computes NaN.
+
+    Args:
+        model: a functional or Sequential model.
+
+    Raises:
+        ValueError: its graph is not known.
+        UserError: a weight is not finite, or a layer's `get_config` does not
+            make it again.
+    """
+    graph.as_functional(model)
+    for weight in model.weights:
+        value = keras.ops.convert_to_numpy(weight)
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise UserError(
+                f"Model {model.name} holds NaN or infinite weights: "
+                f"{weight.path}. Train it anew, or load weights that are "
+                "finite."
+            )
+    for layer in graph.flatten(model).layers:
+        kind = type(layer).__name__
+        try:
+            graph.clone_layer(layer)
+        except Exception as error:  # a layer of one's own raises any
+            *_, said = str(error).splitlines() or [kind]
+            said = said.removeprefix("Exception encountered: ")
+            raise UserError(
+                f"Layer {layer.name} ({kind}) cannot be made again from its "
+                f"get_config(): {said}. Give {kind} an `__init__(..., "
+                "**kwargs)` that passes them to `super().__init__`, and a "
+                "`get_config` with its arguments."
+            ) from error
+
+
 def try_step(model: keras.Model, feed: Feed, compiled: dict[str, Any]) -> None:
     """Train a copy of a model for one step on a few examples.
 
@@ -161,6 +205,12 @@ def try_step(model: keras.Model, feed: Feed, compiled: dict[str, Any]) -> None:
         UserError: the step fails, by whatever error.
     """
     copy = graph.replace_layers(graph.flatten(model), graph.clone_layer)
+    for metric in keras.tree.flatten(compiled.get("metrics")):
+        if isinstance(metric, keras.Metric):
+            value: Any = 0
+            with contextlib.suppress(Exception):  # it may have no state yet
+                value = metric.result()
+            _number(metric.name, value)
     copy.compile("sgd", **compiled)
     few = min(len(feed), _FEW)
     if isinstance(feed, ArrayFeed):
@@ -176,6 +226,18 @@ def try_step(model: keras.Model, feed: Feed, compiled: dict[str, Any]) -> None:
             f"{_shapes(rest)}, for outputs of {_shapes(copy.output)}, raises "
             f"{type(error).__name__}: {_reason(error)}"
         ) from error
+
+
+def _number(name: str, value: Any) -> float:
+    """Return a metric's result, or raise a UserError if it is no number."""
+    array = None if isinstance(value, dict) else np.asarray(value)
+    if array is not None and array.size == 1:
+        return float(array.item())
+    received = "a dict" if array is None else f"the shape {array.shape}"
+    raise UserError(
+        f"Metric {name} must be one number for all examples. Received: "
+        f"{received}. Give one metric for each number."
+    )
 
 
 def _shapes(structure: Any) -> str:

@@ -1,9 +1,10 @@
 """A person's own Keras model: pruned, quantized, exported and measured."""
 
+import contextlib
 import io
 import keyword
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,20 @@ from rich.console import Console
 from kbp import export, graph, quantization
 from kbp._compat import compiled_with
 from kbp._utils import run_files
-from kbp._utils.examples import shapes_of
+from kbp._utils.examples import Batch, shapes_of
 from kbp._utils.random_state import kept_random_state
 from kbp.data.checks.targets import check_targets
-from kbp.data.feeds import ArrayFeed, Feed, feed, in_memory
+from kbp.data.feeds import ArrayFeed, Feed, StreamFeed, feed, in_memory
 from kbp.data.formats.arrays import FeedSplits
+from kbp.errors import UserError
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
 from kbp.reports.stage import Stage
-from kbp.tasks.own_model import OwnModel, try_step
+from kbp.tasks.own_model import OwnModel, check_model, try_step
 from kbp.training import checkpoint
 from kbp.training.identity import identity
 from kbp.training.runs import run_task
-from kbp.training.workdir import read_run, resumable
+from kbp.training.workdir import possible, read_run, resumable
 
 
 class Compressed:
@@ -200,6 +202,7 @@ def compress(
     'int8 .tflite'
     """
     compiled = _compiled(model, loss, metrics)
+    folder = possible(workdir or Path("runs") / model.name)
     read = partial(
         _read, model=model, loss=compiled["loss"], batch_size=batch_size
     )
@@ -227,8 +230,7 @@ def compress(
             "export": {"allow_float": list(allow_float)},
         }
     )
-    folder = Path(workdir or Path("runs") / model.name)
-    with resumable(folder, resume=True):
+    with resumable(folder, resume=True), _named_failure(splits):
         if read_run(folder) is None:
             _rehearse(model, splits, recipe, compiled)
         run_task(
@@ -243,7 +245,7 @@ def compress(
 
 def _compiled(model: keras.Model, loss: Any, metrics: Any) -> dict[str, Any]:
     """Return what to compile the stages with."""
-    graph.as_functional(model)  # what cannot be rewritten is named first
+    check_model(model)  # what cannot be rewritten is named first
     found = compiled_with(model) if model.compiled else {}
     given = {"loss": loss, "metrics": metrics}
     found |= {key: value for key, value in given.items() if value is not None}
@@ -265,9 +267,15 @@ def _read(
     data: Any, what: str, *, model: keras.Model, loss: Any, batch_size: int
 ) -> Feed:
     """Return a person's examples, whose targets fit the loss."""
-    made = feed(data, shapes_of(model), what, batch_size=batch_size)
-    check_targets(made.held(), graph.flatten(model), loss, what)
-    return made
+    flat = graph.flatten(model)
+
+    def check(batch: Batch, before: int) -> None:
+        if batch.targets is not None:
+            check_targets(batch, flat, loss, what, before)
+
+    return feed(
+        data, shapes_of(model), what, batch_size=batch_size, check=check
+    )
 
 
 def _splits(
@@ -301,6 +309,18 @@ def _splits(
         )
     (first, *_) = shapes_of(model).values()
     return FeedSplits(training, watched, judged, first)
+
+
+@contextlib.contextmanager
+def _named_failure(splits: FeedSplits) -> Iterator[None]:
+    """Raise what a data set raised, without TensorFlow's words around it."""
+    try:
+        yield
+    except Exception:
+        for examples in (splits.train, splits.validation):
+            if isinstance(examples, StreamFeed) and examples.failure:
+                raise UserError(str(examples.failure)) from None
+        raise
 
 
 def _rehearse(

@@ -14,6 +14,7 @@ from kbp.errors import UserError
 from kbp.recipes.recipe import Recipe
 
 RUN_FILE = "run.json"
+_LOCK = ".lock"
 
 
 class WorkDir:
@@ -97,7 +98,9 @@ class WorkDir:
         self.lock_file.close()
 
     def _lock(self) -> None:
-        self.lock_file = (self.path / ".lock").open("w")
+        _check_lock(self.path)
+        # To open for writing would empty what is there by now.
+        self.lock_file = (self.path / _LOCK).open("a")
         try:
             fcntl.flock(self.lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -152,7 +155,7 @@ def check_free(path: Path, purpose: str) -> None:
         not path.is_dir()
         or any(
             # A run that was killed as it began leaves such files.
-            entry.name != ".lock" and not entry.name.startswith(".run.json.")
+            entry.name != _LOCK and not entry.name.startswith(".run.json.")
             for entry in path.iterdir()
         )
     ):
@@ -160,6 +163,37 @@ def check_free(path: Path, purpose: str) -> None:
             f"{path}: not empty and no {purpose} of kbp. Choose another "
             "`workdir=`."
         )
+    _check_lock(path)
+
+
+def _check_lock(path: Path) -> None:
+    """Raise a UserError if a folder's `.lock` is none of kbp's, all empty."""
+    lock = path / _LOCK
+    if lock.is_symlink() or (
+        lock.exists() and (not lock.is_file() or lock.stat().st_size)
+    ):
+        raise UserError(
+            f"{lock}: a link, or not empty, so it is none of kbp's. Choose "
+            "another `workdir=`."
+        )
+
+
+def possible(folder: str | Path) -> Path:
+    """Return a folder's path, or raise a UserError if none can have it."""
+    path, reason = Path(folder), ""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        reason = str(error.strerror)
+    except ValueError as error:  # a NUL byte
+        reason = str(error)
+    if reason:
+        name = str(path)
+        shown = name if len(name) <= 60 else f"{name[:60]}..."
+        raise UserError(f"`workdir` {shown!r} cannot be a folder: {reason}.")
+    return path
 
 
 def read_run(path: Path) -> dict[str, Any] | None:

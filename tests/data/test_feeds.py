@@ -153,3 +153,80 @@ def test_a_generator_without_end_is_refused(monkeypatch):
 def test_what_cannot_train_is_named(data, message):
     with pytest.raises(ValueError, match=message):
         feed(data, SHAPES, "The data")
+
+
+def streamed(x, y, *weights):
+    return tf.data.Dataset.from_tensor_slices((x, y, *weights)).batch(4)
+
+
+@pytest.mark.parametrize("make", [streamed, lambda *arrays: arrays])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((X, np.where(Y == 5, 1e300, Y)), "in float32: the targets of .* 5, "),
+        ((X, np.where(Y == 5, 1e30, Y)), "squares .* the targets of .* 5, "),
+        (
+            (np.where(X == 10, 1e300, X.astype(float)), Y),
+            "float32: the inputs of .* 5, ",
+        ),
+        ((X, Y, np.where(Y == 5, -1, 1)), "negative weights: .* example 5, "),
+        ((X, Y, 0 * Y), "The data have only weights of zero"),
+    ],
+    ids=range(5),
+)
+def test_what_float32_or_a_sum_of_weights_loses_is_named(data, message, make):
+    with pytest.raises(ValueError, match=message):
+        feed(make(*data), SHAPES, "The data")
+
+
+@pytest.mark.parametrize("again", [lambda f: f, lambda f: f()])
+def test_weights_in_some_batches_only_are_named(again):
+    def some():
+        yield X[:4], Y[:4], np.ones(4)
+        yield X[4:], Y[4:]
+
+    with pytest.raises(ValueError, match=r"weights .* batch 1 has no"):
+        feed(again(some), SHAPES, "The data")
+
+
+@pytest.mark.parametrize(
+    ("later", "message"),
+    [
+        (lambda: iter([(X[:4], Y[:4])]), "end before batch 1 .* 3 at first"),
+        (lambda: iter([]), "end before batch 0 .* 3 at first"),
+        (
+            lambda: ((X[:4], Y[:4] + 1 // (2 - n)) for n in range(3)),
+            "batch 2 cannot be read: ZeroDivisionError: integer",
+        ),
+        (lambda: iter([(X[:4] * np.nan, Y[:4])]), "NaN .* of example 0"),
+    ],
+    ids=range(4),
+)
+def test_what_a_later_reading_lacks_is_named(later, message):
+    passes = []
+
+    def changing():
+        passes.append(1)
+        if len(passes) > 1:
+            return later()
+        return ((X[n : n + 4], Y[n : n + 4]) for n in (0, 4, 6))
+
+    made = feed(changing, SHAPES, "The data")
+    with pytest.raises(tf.errors.OpError, match="The data"):
+        list(made.batches(4))
+    with pytest.raises(ValueError, match=message):
+        raise made.failure
+
+
+@pytest.mark.parametrize("make", [streamed, lambda *arrays: arrays])
+def test_every_batch_is_checked(make):
+    seen = []
+    feed(
+        make(X, Y),
+        SHAPES,
+        "The data",
+        check=lambda batch, before: seen.append((before, len(batch))),
+    )
+    assert seen == (
+        [(0, 10)] if make is not streamed else [(0, 4), (4, 4), (8, 2)]
+    )

@@ -355,3 +355,33 @@ def test_a_model_without_a_loss_is_named(tmp_path):
     model = kbp.graph.plain(build())
     with pytest.raises(ValueError, match="mine is not compiled with a loss"):
         compress(model, TRAIN, workdir=tmp_path / "run")
+
+
+@pytest.mark.parametrize("which", ["training", "validation", "test"])
+@pytest.mark.parametrize("place", [3, 300])
+def test_wrong_targets_of_any_batch_leave_nothing(
+    trained, tmp_path, which, place
+):
+    labels = np.where(np.arange(640) == place, 10, TRAIN[1])
+    wrong = tf.data.Dataset.from_tensor_slices((TRAIN[0], labels)).batch(64)
+    splits = {"training": TRAIN, "validation": TEST, "test": TEST}
+    with pytest.raises(
+        UserError, match=f"The {which} .* 10 in example {place}"
+    ):
+        compress(
+            trained, *{**splits, which: wrong}.values(), workdir=tmp_path / "r"
+        )
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("good", [1, 5])
+def test_a_data_set_that_fails_later_is_named(good, tmp_path):
+    passes = []
+
+    def fewer():
+        passes.append(1)
+        for n in range(4 if len(passes) <= good else 1):
+            yield TRAIN[0][64 * n :][:64], TRAIN[1][64 * n :][:64]
+
+    with pytest.raises(UserError, match="training data end before batch 1 "):
+        compress(build(), fewer, None, TEST, epochs=4, workdir=tmp_path / "run")

@@ -1,5 +1,10 @@
 """What tells a person's model and data from others'."""
 
+import functools
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -59,3 +64,114 @@ def test_what_differs_is_told_apart(other, stream):
     usual = told(loss=keras.losses.Huber(1.0), stream=stream)
     options = {"loss": keras.losses.Huber(1.0), **other()}
     assert told(stream=stream, **options) != usual
+
+
+def own(scale=1.0, *, shift=0.0):
+    def loss(y_true, y_pred, power=2):
+        return keras.ops.mean((y_pred - y_true - shift) ** power) * scale
+
+    return loss
+
+
+def of_two(scale, y_true, y_pred):
+    return scale * keras.ops.mean(keras.ops.abs(y_true - y_pred))
+
+
+class Weighed:
+    def __init__(self, scale):
+        self.scale = scale
+
+    def __call__(self, y_true, y_pred):
+        return of_two(self.scale, y_true, y_pred)
+
+    def judge(self, y_true, y_pred):
+        return self(y_true, y_pred)
+
+
+def with_default(scale):
+    return lambda a, b, scale=scale: of_two(scale, a, b)
+
+
+def with_table(value):
+    table = np.zeros(5000)
+    table[2500] = value
+    return lambda a, b: of_two(table, a, b)
+
+
+FUNCTIONS = {
+    "body": (lambda a, b: (a - b) ** 2, lambda a, b: (a + b) ** 2),
+    "constant": (lambda a, b: 2.0 * (a - b), lambda a, b: 3.0 * (a - b)),
+    "called": (
+        lambda a, b: keras.ops.sum(a - b),
+        lambda a, b: keras.ops.mean(a - b),
+    ),
+    "inner": (
+        lambda a, b: (lambda c: 2.0 * c)(a - b),
+        lambda a, b: (lambda c: 3.0 * c)(a - b),
+    ),
+    "closure": (own(1.0), own(2.0)),
+    "closure by name": (own(shift=0.5), own(shift=1.0)),
+    "default": (with_default(1.0), with_default(2.0)),
+    "array": (with_table(1.0), with_table(2.0)),
+    "partial": (functools.partial(of_two, 1.0), functools.partial(of_two, 2.0)),
+    "object": (Weighed(1.0), Weighed(2.0)),
+    "method": (Weighed(1.0).judge, Weighed(2.0).judge),
+    "metric": (
+        keras.metrics.MeanMetricWrapper(own(1.0), name="mine"),
+        keras.metrics.MeanMetricWrapper(own(2.0), name="mine"),
+    ),
+}
+
+
+@pytest.mark.parametrize("which", FUNCTIONS)
+def test_functions_of_ones_own_are_told_by_what_they_do(which):
+    first, second = FUNCTIONS[which]
+    assert told(loss=first) != told(loss=second)
+    assert told(loss={"a": [first]}) != told(loss={"a": [second]})
+    assert told(loss=first) == told(loss=first)
+
+
+def test_a_function_made_again_is_the_same():
+    assert told(loss=own(2.0)) == told(loss=own(2.0))
+    assert told(loss=Weighed(2.0)) == told(loss=Weighed(2.0))
+
+
+def test_a_setting_beside_a_function_counts():
+    def under(scale):
+        names = {"SCALE": scale}
+        exec("def loss(a, b):\n    return SCALE * (a - b)", names)
+        return names["loss"]
+
+    assert told(loss=under(1.0)) != told(loss=under(2.0))
+    assert told(loss=under(1.0)) == told(loss=under(1.0))
+
+
+def test_a_function_that_holds_itself_has_an_end():
+    def again(a, b):
+        return again(b, a) if a is None else a - b
+
+    assert told(loss=again) == told(loss=again)
+
+
+def test_another_process_finds_the_same():
+    code = (
+        "from test_identity import FUNCTIONS\n"
+        "from kbp.training.identity import _described\n"
+        "import hashlib\n"
+        "text = ''.join(_described(list(x)) for x in FUNCTIONS.values())\n"
+        "text += _described(lambda a: a in {'x', 'y', 'z', 'w'})\n"
+        "print(hashlib.sha256(text.encode()).hexdigest())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=os.path.dirname(__file__),
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
+    assert len(found.pop().strip()) == 64

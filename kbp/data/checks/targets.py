@@ -17,7 +17,7 @@ OTHER = ("circle", "ctc")
 
 
 def check_targets(
-    batch: Batch, model: keras.Model, loss: Any, what: str
+    batch: Batch, model: keras.Model, loss: Any, what: str, before: int = 0
 ) -> None:
     """Raise a UserError for targets that one of Keras's losses cannot take.
 
@@ -29,6 +29,7 @@ def check_targets(
         model: a functional model.
         loss: what the model is compiled with.
         what: what the examples are, for the message.
+        before: how many examples came before the batch.
 
     Raises:
         UserError: the targets have another shape, or are out of range.
@@ -59,6 +60,7 @@ def check_targets(
             np.asarray(target),
             tuple(tensor.shape[1:]),
             function.__name__,
+            before,
         )
         if check.loss != CLASS_NUMBERS:
             check.values_of_outputs()
@@ -96,11 +98,18 @@ class _Check:
         target: the targets.
         output: shape of an example's output.
         loss: name of the loss.
+        before: how many examples came before.
     """
 
     def __init__(
-        self, what: str, target: np.ndarray, output: Shape, loss: str
+        self,
+        what: str,
+        target: np.ndarray,
+        output: Shape,
+        loss: str,
+        before: int,
     ) -> None:
+        self.before = before
         self.what, self.target = what, target
         self.output, self.loss = output, loss
         self.received = target.shape[1:]
@@ -156,9 +165,9 @@ class _Check:
         value = float(self.target[wrong][0])
         raise UserError(
             f"{self.what} that are out of range: {value:g} in example "
-            f"{np.argmax(rows)}, and such in {rows.sum()} of {len(rows)}. For "
-            f"outputs of shape {_shape(self.output)} and the loss {self.loss}, "
-            f"{advice}."
+            f"{self.before + np.argmax(rows)}, and such in {rows.sum()} of "
+            f"{len(rows)}. For outputs of shape {_shape(self.output)} and the "
+            f"loss {self.loss}, {advice}."
         )
 
     def unfit(self, advice: str) -> UserError:
