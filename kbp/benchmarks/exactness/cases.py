@@ -26,8 +26,13 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def _with_convolution(join: Body) -> Body:
-    """Join what a layer reads with what it gives."""
-    return lambda x: join([x, layers.Conv2D(_SHAPE[-1], 1)(x)])
+    """Join what a convolution reads with what it gives."""
+
+    def body(x: Tensor) -> Tensor:
+        x = layers.Conv2D(_SHAPE[-1], 1)(x)
+        return join([x, layers.Conv2D(_SHAPE[-1], 1)(x)])
+
+    return body
 
 
 def _squeeze(x: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """Placing quantizers where LiteRT rounds."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -56,9 +55,8 @@ class Placement:
         node = next(self.nodes)
         operation = node.operation
         if not rules.takes_units(operation):
-            given = iter(node.inputs)
             args, kwargs = keras.tree.map_structure(
-                lambda x: self.round_input(x, given), (args, kwargs)
+                self.round_input, (args, kwargs)
             )
         if self.policy.skips(operation):
             args, kwargs = self.in_float(operation, args, kwargs)
@@ -135,26 +133,13 @@ class Placement:
             and not self.policy.skips(node.successor.operation)
         )
 
-    def round_input(self, x: Any, given: Iterator[Tensor]) -> Any:
-        """Round a tensor if it is an input of the model, once for all uses.
-
-        Args:
-            x: an argument of a layer of the new model.
-            given: the tensors among the arguments in the old one.
-        """
-        if not isinstance(x, keras.KerasTensor):
-            return x
-        old = next(given)
-        if not rules.is_model_input(x) or not _is_float(x):
+    def round_input(self, x: Any) -> Any:
+        """Round a tensor if it is an input of the model, once for all uses."""
+        if not _is_float(x) or not rules.is_model_input(x):
             return x
         if id(x) not in self.rounded_inputs:
-            name = self.unique(f"{x.name}_quant")
-            scale = self.scales.get(id(old))
-            self.rounded_inputs[id(x)] = (
-                self.round_as_joined(scale, name, x, last=False)
-                if scale
-                else self.apply(FakeQuantize("input", name=name), x)
-            )
+            layer = FakeQuantize("input", name=self.unique(f"{x.name}_quant"))
+            self.rounded_inputs[id(x)] = self.apply(layer, x)
         return self.rounded_inputs[id(x)]
 
     def in_float(

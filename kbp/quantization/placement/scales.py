@@ -19,7 +19,8 @@ class Scale:
 
     An operand that also goes elsewhere is rounded to the scale of the join from
     the start: LiteRT would round it to its own first, and once more when it is
-    joined.
+    joined. Inputs of the model alone keep ranges of their own, which are the
+    data's.
 
     Attributes:
         kind: of the `FakeQuantize`.
@@ -70,7 +71,7 @@ def shared(
     ]
     for node in bound:
         for x in (*node.inputs, *node.outputs):
-            if id(x) not in foreign:
+            if id(x) not in foreign and not rules.is_model_input(x):
                 parents[root(id(x))] = root(id(node.outputs[0]))
     scales: dict[int, Scale] = {}
     for node in bound:
@@ -83,8 +84,5 @@ def shared(
     for node in nodes:
         for x in node.outputs:
             if id(x) in of_tensor and rules.kind(node) == "input":
-                of_tensor[id(x)].kind = "input"
-        for x in node.inputs:
-            if id(x) in of_tensor and rules.is_model_input(x):
                 of_tensor[id(x)].kind = "input"
     return of_tensor
