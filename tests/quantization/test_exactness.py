@@ -26,7 +26,7 @@ layers, ops = keras.layers, keras.ops
 BOUNDS = {
     "AveragePooling2D": (0, 0, 0),
     "AveragePooling2D, same, odd": (0, 0, 0),
-    "Concatenate": (1e-3, 5e-3, 1),
+    "Concatenate": (1e-3, 1e-2, 1),
     "LeakyReLU": (0, 0.1, 1),
     "MaxPooling2D, ReLU6, Maximum": (1e-3, 5e-3, 1),
     "MultiHeadAttention": (5e-3, 0.2, 2),
