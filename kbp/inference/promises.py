@@ -5,14 +5,13 @@ A configuration of a few bytes can ask for more memory or time than there is.
 
 import contextlib
 import math
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from kbp._compat import symbolic_outputs
+from kbp._utils.weights import bounded_weights
 from kbp.errors import UserError
 
 MOST_BYTES_OF_CONFIG = 20_000_000
@@ -22,7 +21,7 @@ _MOST_LAYERS = 2_000  # the largest of `keras.applications` has 1,041
 _MOST_ADDED = 20_000
 _FEW_WEIGHTS = 10_000_000  # that a file need not hold: 40 MB
 MOST_VALUES = 2**28  # of one tensor, for one example: 1 GiB
-_LOCK = threading.RLock()
+_MOST_ARRAYS = 100_000
 
 
 def check_config(path: Path, config: object) -> None:
@@ -69,59 +68,23 @@ def _inside(part: object) -> list[Any]:
     return [inner for inner in values if isinstance(inner, dict | list)]
 
 
-class _Count:
-    """Weights that layers ask for, before they have memory."""
-
-    def __init__(self, path: Path, held: int):
-        self.path, self.most = path, _FEW_WEIGHTS + 2 * held
-        self.held, self.total, self.refusal = held, 0, ""
-
-    def add(self, layer: keras.layers.Layer, shape: Any) -> None:
-        sizes = [shape] if isinstance(shape, int) else shape or ()
-        self.total += math.prod(x for x in sizes if isinstance(x, int))
-        if self.total > self.most:
-            self.refusal = (
-                f"{self.path}: layer {layer.name!r} asks for weights of shape "
-                f"{tuple(sizes)}; the file holds {self.held:,} weights in all."
-            )
-            raise UserError(self.refusal)
-
-
-@contextlib.contextmanager
-def bounded(path: Path, held: int) -> Iterator[None]:
+def bounded(path: Path, held: int) -> contextlib.AbstractContextManager[None]:
     """Let layers that are made ask for as many weights as a file holds.
 
-    Nothing else knows the shapes before the weights have memory. A few
-    millions more are let pass, for layers that keep some to themselves.
+    A few millions more are let pass, for layers that keep some to themselves.
 
     Args:
         path: of the file, for messages.
         held: weights in the file.
-
-    Raises:
-        UserError: a layer asks for more.
     """
-    count, thread = _Count(path, held), threading.get_ident()
-    layer = keras.layers.Layer
-    with _LOCK:
-        add_weight = layer.add_weight
 
-        def counted(
-            self: Any, shape: Any = None, *args: Any, **options: Any
-        ) -> Any:
-            if threading.get_ident() == thread:
-                count.add(self, shape)
-            return add_weight(self, shape, *args, **options)
+    def words(name: str, shape: tuple[int, ...]) -> str:
+        return (
+            f"{path}: layer {name!r} asks for weights of shape {shape}; the "
+            f"file holds {held:,} weights in all."
+        )
 
-        layer.add_weight = counted
-        try:
-            yield
-        except Exception as error:
-            if count.refusal:  # Keras may have wrapped it
-                raise UserError(count.refusal) from error
-            raise
-        finally:
-            layer.add_weight = add_weight
+    return bounded_weights(_FEW_WEIGHTS + 2 * held, _MOST_ARRAYS, words)
 
 
 def check_activations(path: Path, model: keras.Model) -> None:
