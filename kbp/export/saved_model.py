@@ -1,6 +1,7 @@
 """Export to TensorFlow's SavedModel."""
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -23,6 +24,7 @@ def to_saved_model(model: keras.Model, path: str | Path) -> Path:
 
     Raises:
         FileExistsError: the folder exists.
+        ValueError: its name ends as a file's, such as `.h5`.
 
     Example:
     >>> import keras, tempfile, kbp
@@ -33,6 +35,11 @@ def to_saved_model(model: keras.Model, path: str | Path) -> Path:
     True
     """
     path = Path(path)
+    if re.fullmatch(r"\.[A-Za-z]\w*", path.suffix):
+        raise ValueError(
+            "Argument `path` must be a folder, whose name does not end as a "
+            f"file's. Received: path={str(path)!r}"
+        )
     if path.exists():
         raise FileExistsError(f"{path} exists. Choose another folder.")
     path.parent.mkdir(parents=True, exist_ok=True)
