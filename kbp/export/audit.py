@@ -123,7 +123,7 @@ def audit(
         tree = parse(content)
     else:
         content = read_tflite(model)
-        tree = parse(content, model)
+        tree = parse(content, f"{model}: the .tflite file")
     codes = [_operator_name(code) for code in tree.operatorCodes or ()]
     operations: list[Operation] = []
     parameters = nonzero = 0

@@ -52,7 +52,7 @@ class Runner:
         reference: bool = False,
     ):
         content = read_tflite(path)
-        parse(content, path)
+        parse(content, f"{path}: the .tflite file")
         self.interpreter = allocate(content, num_threads, reference)
         self.inputs = self.interpreter.get_input_details()
         self.outputs = self.interpreter.get_output_details()

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
@@ -25,9 +24,7 @@ _SIZES = {
 }
 
 
-def parse(
-    content: bytes, name: str | Path = "The .tflite file"
-) -> schema.ModelT:
+def parse(content: bytes, name: str = "The .tflite file") -> schema.ModelT:
     """Return the tables of a .tflite file, checked.
 
     LiteRT verifies that tables lie in the file, before anything follows their

@@ -9,7 +9,8 @@ import numpy as np
 
 from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
 from kbp.errors import UserError
-from kbp.export import Runner
+from kbp.export import Runner, audit
+from kbp.export.trial import try_out
 from kbp.inference import safe
 from kbp.inference.promises import MOST_VALUES, most_values
 
@@ -71,7 +72,11 @@ def open_model(path: Path) -> tuple[_Predict, _Shape, _Shape]:
     """
     if path.suffix == ".tflite":
         try:
+            audit(path)  # before anything runs
+            try_out(path)
             runner = Runner(path)
+        except UserError:
+            raise
         except (FileNotFoundError, ValueError) as error:
             raise UserError(f"{path}: not a .tflite model: {error}") from error
         taken, given = [*runner.shapes.values()], [*runner.output_shapes]
