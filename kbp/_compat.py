@@ -68,6 +68,19 @@ def compiled_with(model: Any) -> dict[str, Any]:
     }
 
 
+def symbolic_outputs(operation: Any) -> list[Any]:
+    """Return the symbolic tensors that calls of an operation gave.
+
+    Keras tells them in public of operations that were called once alone.
+
+    Args:
+        operation: a layer or operation of a Keras model.
+    """
+    return [
+        output for node in operation._inbound_nodes for output in node.outputs
+    ]
+
+
 def return_memory_of_images() -> None:
     """Let Pillow ask for blocks that the system gets back when they are freed.
 

@@ -121,13 +121,9 @@ def load(name: str) -> "keras.Model":
         UserError: there is no such entry, it has no weights, or its file is not
             the one that was published.
     """
-    import keras
+    from kbp.inference import safe
 
-    from kbp.inference.safe import check_keras_file
-
-    path = file(name, MODEL)
-    check_keras_file(path, most_bytes=MOST_BYTES, entry=True)
-    return keras.saving.load_model(path, safe_mode=True)
+    return safe.load(file(name, MODEL), most_bytes=MOST_BYTES, entry=True)
 
 
 def file(name: str, which: str = INT8) -> Path:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import operator
+import reprlib
 import typing
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
@@ -9,6 +10,10 @@ from typing import Any, TypeVar
 from kbp.errors import UserError, nearest
 
 T = TypeVar("T")
+
+_MOST_BITS = 63  # of an integer, as TOML has it
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
 
 
 def number(
@@ -137,45 +142,49 @@ def check_type(key: str, value: Any, hint: Any) -> Any:
     Raises:
         UserError: the value has another type.
     """
+    if type(value) is int and value.bit_length() > _MOST_BITS:
+        raise UserError(
+            f"{key} must be {'finite' if hint is float else 'smaller'}; "
+            f"received an integer of {value.bit_length()} bits"
+        )
     if typing.get_origin(hint) is tuple:
         kind, _ = typing.get_args(hint)
         if isinstance(value, list | tuple):
             return tuple(
                 check_type(f"an item of {key}", item, kind) for item in value
             )
-        raise UserError(f"{key} must be a list; received {value!r}")
+        raise UserError(f"{key} must be a list; received {_SHORT.repr(value)}")
     if hint is float and type(value) is int:
-        try:
-            return float(value)
-        except OverflowError as error:
-            raise UserError(
-                f"{key} must be finite; received an integer of "
-                f"{value.bit_length()} bits"
-            ) from error
+        return float(value)
     if type(value) is not hint:
         raise UserError(
-            f"{key} must be of type {hint.__name__}; received {value!r}"
+            f"{key} must be of type {hint.__name__}; received "
+            f"{_SHORT.repr(value)}"
         )
+    if isinstance(value, str) and "\0" in value:
+        raise UserError(f"{key} must hold no zero byte")
     return value
 
 
 def _check_range(key: str, value: Any, limits: Mapping[str, Any]) -> None:
     choices = limits.get("choices")
     if choices and value not in choices:
-        raise UserError(f"{key}: unknown {value!r}{nearest(value, choices)}")
+        raise UserError(
+            f"{key}: unknown {_SHORT.repr(value)}{nearest(value, choices)}"
+        )
+    if isinstance(value, float) and value in (float("inf"), -float("inf")):
+        raise UserError(f"{key} must be finite; received {value}")
     comparisons = (
         ("low", "at least", operator.ge),
-        ("high", "at most", operator.le),
         ("above", "more than", operator.gt),
         ("below", "less than", operator.lt),
+        ("high", "at most", operator.le),
     )
     for name, words, holds in comparisons:
         limit = limits.get(name)
         # NaN compares as false, so it never passes a limit.
         if limit is not None and not holds(value, limit):
             raise UserError(f"{key} must be {words} {limit}; received {value}")
-    if isinstance(value, float) and value in (float("inf"), -float("inf")):
-        raise UserError(f"{key} must be finite; received {value}")
 
 
 def _dataclass(kind: type) -> Any:

@@ -1,7 +1,6 @@
 """An audit of a .tflite file: its operations, their types, its size."""
 
 import re
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from kbp.export.interpreter import read_tflite
+from kbp.export.parsing import items_of, parse
 
 CONVERSIONS = ("DEQUANTIZE", "QUANTIZE")
 _FLOATS = ("FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16")
@@ -118,12 +118,13 @@ def audit(
             "Argument `allow_float` must be a list of names. "
             f"Received: allow_float={allow_float!r}"
         )
-    content = model if isinstance(model, bytes) else read_tflite(model)
-    try:
-        tree = schema.ModelT.InitFromPackedBuf(content, 0)
-    except (struct.error, IndexError, ValueError, TypeError) as error:
-        raise ValueError(f"The .tflite file is damaged: {error}") from error
-    codes = [_operator_name(code) for code in tree.operatorCodes]
+    if isinstance(model, bytes):
+        content = model
+        tree = parse(content)
+    else:
+        content = read_tflite(model)
+        tree = parse(content, f"{model}: the .tflite file")
+    codes = [_operator_name(code) for code in tree.operatorCodes or ()]
     operations: list[Operation] = []
     parameters = nonzero = 0
     for graph in tree.subgraphs:
@@ -131,7 +132,7 @@ def audit(
             _operation(codes[op.opcodeIndex], op, graph.tensors)
             for op in graph.operators or ()
         ]
-        for tensor in graph.tensors:
+        for tensor in graph.tensors or ():
             values = _weights(tensor, tree.buffers)
             parameters += values.size
             nonzero += int(np.count_nonzero(values))
@@ -159,8 +160,10 @@ def _require_integers(result: Audit, allowed: Sequence[str]) -> None:
 def _operation(
     name: str, operator: schema.OperatorT, tensors: Sequence[schema.TensorT]
 ) -> Operation:
-    def types(indices: Sequence[int]) -> tuple[str, ...]:
-        return tuple(_type_name(tensors[i].type) for i in indices if i != -1)
+    def types(indices: Sequence[int] | None) -> tuple[str, ...]:
+        return tuple(
+            _type_name(tensors[i].type) for i in items_of(indices) if i != -1
+        )
 
     return Operation(
         name,
@@ -180,8 +183,13 @@ def _layer_of(
     a name without scopes; then the names of the inputs tell, from the last
     (weights) on.
     """
-    named = [*operator.outputs, *reversed(operator.inputs)]
-    known = [tensors[i].name.decode() for i in named if i != -1]
+    inputs = list(items_of(operator.inputs))
+    named = [*items_of(operator.outputs), *reversed(inputs)]
+    known = [
+        (tensors[i].name or b"").decode(errors="replace")
+        for i in named
+        if i != -1
+    ] or [""]
     tensor = next((name for name in known if "/" in name), known[0])
     scopes = [part.split("/") for part in tensor.split(";")]
     layers = [
@@ -194,7 +202,7 @@ def _layer_of(
 def _operator_name(code: schema.OperatorCodeT) -> str:
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     if number == schema.BuiltinOperator.CUSTOM:
-        return code.customCode.decode()
+        return str(code.customCode.decode(errors="replace"))
     return _name_of(schema.BuiltinOperator, number)
 
 
@@ -219,4 +227,6 @@ def _weights(
     scaled = quantization is not None and quantization.scale is not None
     if data is None or name not in _NUMPY or not (scaled or name in _FLOATS):
         return np.empty(0)
-    return np.asarray(data, np.uint8).view(_NUMPY[name])
+    content = np.asarray(data, np.uint8)
+    size = np.dtype(_NUMPY[name]).itemsize
+    return content[: len(content) // size * size].view(_NUMPY[name])

@@ -10,6 +10,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from kbp._utils.examples import batches
 from kbp._utils.stderr import suppress_stderr
+from kbp.errors import UserError
+from kbp.export.parsing import parse
 
 
 class Runner:
@@ -49,9 +51,19 @@ class Runner:
         num_threads: int = 1,
         reference: bool = False,
     ):
-        self.interpreter = allocate(read_tflite(path), num_threads, reference)
+        content = read_tflite(path)
+        parse(content, f"{path}: the .tflite file")
+        self.interpreter = allocate(content, num_threads, reference)
         self.inputs = self.interpreter.get_input_details()
         self.outputs = self.interpreter.get_output_details()
+        shapes = [x["shape"] for x in (*self.inputs, *self.outputs)]
+        if not (self.inputs and self.outputs) or any(
+            len(shape) < 1 or min(shape) < 1 for shape in shapes
+        ):
+            raise ValueError(
+                f"{path}: must have inputs and outputs with a batch axis; has "
+                f"shapes {[shape.tolist() for shape in shapes]}"
+            )
 
     @property
     def batch_size(self) -> int:
@@ -79,7 +91,11 @@ class Runner:
         """Run a batch of the file's batch size, in the file's types."""
         for x, details in zip(inputs, self.inputs, strict=True):
             self.interpreter.set_tensor(details["index"], x)
-        self.interpreter.invoke()
+        try:
+            self.interpreter.invoke()
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"LiteRT stopped in this file: {reason}") from error
         return [self.interpreter.get_tensor(x["index"]) for x in self.outputs]
 
     def predict_raw(self, data: Any) -> Any:

@@ -9,6 +9,8 @@ import keras
 
 from kbp._utils.files import check_place
 
+_OF_FILES = (".h5", ".hdf5", ".keras", ".pb", ".tflite", ".zip")
+
 
 def to_saved_model(model: keras.Model, path: str | Path) -> Path:
     """Write a SavedModel with one serving signature and a dynamic batch.
@@ -26,6 +28,7 @@ def to_saved_model(model: keras.Model, path: str | Path) -> Path:
     Raises:
         FileExistsError: the folder exists.
         UserError: no folder can be written there.
+        ValueError: its name ends as a file's, such as `.h5`.
 
     Example:
     >>> import keras, tempfile, kbp
@@ -36,6 +39,11 @@ def to_saved_model(model: keras.Model, path: str | Path) -> Path:
     True
     """
     path = Path(path)
+    if path.suffix in _OF_FILES:
+        raise ValueError(
+            "Argument `path` must be a folder, whose name does not end as a "
+            f"file's. Received: path={str(path)!r}"
+        )
     if path.exists():
         raise FileExistsError(f"{path} exists. Choose another folder.")
     check_place(path)

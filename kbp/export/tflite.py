@@ -39,7 +39,7 @@ def to_tflite(
     Args:
         model: a functional or built Sequential model; of `quantize_aware` for
             `"int8"`. One of mixed precision computes in float32 or int8.
-        path: file to write; replaced whole if it exists.
+        path: file to write, `NAME.tflite`; replaced whole if it exists.
         dtype: `"int8"`: integer weights and operations; `"float32"`: as the
             model is; `"float16"`: weights of half the size, computed in
             float32. By default `"int8"` if the model is quantization-aware.
@@ -58,10 +58,11 @@ def to_tflite(
         The audit of the file.
 
     Raises:
-        ValueError: no file can be written there, a type is unknown or does not
-            fit the model, its input size is not fixed, an operation would be
-            float by accident, or fewer than 99 % of its integer outputs would
-            be within one step of the model's; no file is written then.
+        ValueError: the path is of another kind of file or cannot be written, a
+            type is unknown or does not fit the model, its input size is not
+            fixed, an operation would be float by accident, or fewer than 99 %
+            of its integer outputs would be within one step of the model's; no
+            file is written then.
 
     Example:
     >>> import tempfile, kbp
@@ -71,6 +72,11 @@ def to_tflite(
     >>> report.operations[0].name
     'CONV_2D'
     """
+    if Path(path).suffix not in ("", ".tflite"):
+        raise ValueError(
+            "Argument `path` must be of a .tflite file. "
+            f"Received: path={str(path)!r}"
+        )
     check_place(path)
     model = graph.flatten(model)
     quantized = any(True for _ in fake_quantizers(model))

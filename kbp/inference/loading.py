@@ -9,8 +9,10 @@ import numpy as np
 
 from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
 from kbp.errors import UserError
-from kbp.export import Runner
-from kbp.inference.safe import check_keras_file
+from kbp.export import Runner, audit
+from kbp.export.trial import try_out
+from kbp.inference import safe
+from kbp.inference.promises import MOST_VALUES, most_values
 
 _FILES = (MODEL, QUANTIZED_MODEL, FLOAT32, INT8)
 _Predict = Callable[[np.ndarray], np.ndarray]
@@ -70,14 +72,19 @@ def open_model(path: Path) -> tuple[_Predict, _Shape, _Shape]:
     """
     if path.suffix == ".tflite":
         try:
+            audit(path)  # before anything runs
+            try_out(path)
             runner = Runner(path)
+        except UserError:
+            raise
         except (FileNotFoundError, ValueError) as error:
             raise UserError(f"{path}: not a .tflite model: {error}") from error
         taken, given = [*runner.shapes.values()], [*runner.output_shapes]
         predict = runner.predict
     else:
         model = load_keras(path)
-        predict = partial(model.predict, batch_size=16, verbose=0)
+        size = max(1, min(16, MOST_VALUES // most_values(model)))
+        predict = partial(model.predict, batch_size=size, verbose=0)
         taken, given = (
             [tuple(x.shape[1:]) for x in tensors]
             for tensors in (model.inputs, model.outputs)
@@ -110,9 +117,4 @@ def load_keras(path: Path) -> keras.Model:
         raise UserError(f"{path}: no such file.")
     if path.suffix != ".keras":
         raise UserError(f"{path}: not a .keras file.")
-    check_keras_file(path, compiled=False)
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises many kinds for a broken file
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{path}: cannot be loaded: {reason}") from error
+    return safe.load(path, compiled=False)

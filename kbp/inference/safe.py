@@ -20,6 +20,13 @@ import keras
 
 from kbp.errors import UserError
 from kbp.graph import traits_of_class
+from kbp.inference.archive import read_members
+from kbp.inference.promises import (
+    MOST_BYTES_OF_CONFIG,
+    bounded,
+    check_activations,
+    check_config,
+)
 
 Config = dict[str, Any]
 MEMBERS = {
@@ -64,7 +71,7 @@ def check_keras_file(
     most_bytes: int | None = None,
     entry: bool = False,
     compiled: bool = True,
-) -> None:
+) -> int:
     """Raise a UserError if a file could do more than hold a model.
 
     Args:
@@ -76,35 +83,76 @@ def check_keras_file(
         compiled: whether the model will be compiled as it was; otherwise its
             losses and metrics may be anybody's, for they are not made.
 
+    Returns:
+        The number of weights in the file.
+
     Raises:
         UserError: the file is no `.keras` file, or asks for what is not known
             to be safe.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            unknown = {m.filename for m in members} - MEMBERS
-            size = sum(m.file_size for m in members)
-            if unknown:
-                raise UserError(f"{path}: holds {sorted(unknown)[0]!r}.")
-            held = path.stat().st_size
-            if most_bytes and held > most_bytes:
-                raise UserError(f"{path}: has more than {most_bytes} bytes.")
-            if size > held:  # Keras compresses nothing
-                raise UserError(f"{path}: unpacks to more than it is.")
-            config = json.loads(archive.read("config.json"))
-            weights = archive.read("model.weights.h5")
+        if most_bytes and path.stat().st_size > most_bytes:
+            raise UserError(f"{path}: has more than {most_bytes} bytes.")
+        members = read_members(path, MEMBERS)
+        if len(members["config.json"]) > MOST_BYTES_OF_CONFIG:
+            raise UserError(
+                f"{path}: its configuration has more than "
+                f"{MOST_BYTES_OF_CONFIG:,} bytes."
+            )
+        config = json.loads(members["config.json"])
+        check_config(path, config)
         if not compiled:
             config.pop("compile_config", None)
         _check(config, path, _is_of_an_entry if entry else _is_usual)
-        _check_weights(weights, path)
+        return _count_weights(members["model.weights.h5"], path)
     except UserError:
         raise
     except (
         *(AttributeError, KeyError, MemoryError, OSError, RuntimeError),
-        *(TypeError, ValueError, zipfile.BadZipFile),
+        *(EOFError, TypeError, ValueError, zipfile.BadZipFile),
     ) as error:
-        raise UserError(f"{path}: no .keras file: {error}") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: no .keras file: {reason}") from error
+
+
+def load(
+    path: Path,
+    *,
+    most_bytes: int | None = None,
+    entry: bool = False,
+    compiled: bool = True,
+) -> keras.Model:
+    """Check a `.keras` file and load it in safe mode.
+
+    Layers get no more memory than the file has weights for.
+
+    Args:
+        path: of the file.
+        most_bytes: how large it may be.
+        entry: see `check_keras_file`.
+        compiled: whether the model is compiled as it was.
+
+    Raises:
+        UserError: the file is no `.keras` file, or could do more than hold a
+            model, or asks for more than it holds.
+    """
+    held = check_keras_file(
+        path, most_bytes=most_bytes, entry=entry, compiled=compiled
+    )
+    try:
+        with bounded(path, held):
+            model = keras.saving.load_model(
+                path, compile=compiled, safe_mode=True
+            )
+    except UserError:
+        raise
+    except Exception as error:  # Keras raises many kinds for a broken file
+        words = str(error).strip() or type(error).__name__
+        raise UserError(
+            f"{path}: cannot be loaded: {words.splitlines()[0]}"
+        ) from error
+    check_activations(path, model)
+    return model
 
 
 def _check(
@@ -203,13 +251,13 @@ def _is_usual(config: Config) -> bool:
     )
 
 
-def _check_weights(content: bytes, path: Path) -> None:
+def _count_weights(content: bytes, path: Path) -> int:
     """Refuse weights that lie in other files, or are larger than the file."""
     with h5py.File(io.BytesIO(content)) as file:
-        total, seen = 0, set()
+        total, count, seen = 0, 0, set()
 
         def look(group: h5py.Group) -> None:
-            nonlocal total
+            nonlocal total, count
             for name in group:
                 link = group.get(name, getlink=True)
                 if not isinstance(link, h5py.HardLink):
@@ -224,8 +272,10 @@ def _check_weights(content: bytes, path: Path) -> None:
                     continue
                 if value.external or value.is_virtual:
                     raise UserError(f"{path}: keeps {name!r} elsewhere.")
+                count += value.size or 0
                 total += value.nbytes
                 if total > len(content):
                     raise UserError(f"{path}: has weights that are not there.")
 
         look(file)
+        return count

@@ -63,7 +63,7 @@ def PyramidBPNet(
         head: `"classification"` of images or `"segmentation"`, of each pixel.
         size: one of `SIZES`, which gives the next four arguments their
             defaults.
-        num_scales: number of scales, two or more.
+        num_scales: number of scales, from 2 to 16.
         width: number of channels of the finest scale.
         num_blocks: number of residual blocks at each scale but the finest.
         patch_size: height and width of a patch, in pixels.
@@ -100,6 +100,7 @@ def PyramidBPNet(
         for key, value in given.items()
     )
     check_integer(2, num_scales=num_scales, num_classes=num_classes)
+    check_one_of(range(2, 17), num_scales=num_scales)
     check_integer(width=width, patch_size=patch_size)
     check_integer(0, num_blocks=num_blocks)
     check_dropout(dropout)

@@ -1,6 +1,5 @@
 """HybridOptimizer: Nesterov momentum with AMSGrad's maximum."""
 
-import math
 import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -9,19 +8,13 @@ import keras
 from keras import ops
 
 from kbp._utils.types import Tensor
+from kbp.optimizers.arguments import (
+    check_common,
+    check_integers,
+    check_numbers,
+)
 from kbp.optimizers.groups import choose_routes
 from kbp.optimizers.step import Step
-
-# For each argument that is a number, what it must be, in words and as a test.
-_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "beta_1": ("in [0, 1)", lambda x: 0 <= x < 1),
-    "beta_2": ("in [0, 1)", lambda x: 0 <= x < 1),
-    "epsilon": ("positive and finite", lambda x: x > 0),
-    "amsgrad_decay": ("in [0, 1]", lambda x: 0 <= x <= 1),
-    "preconditioner_power": ("in [0, 1]", lambda x: 0 <= x <= 1),
-    "learning_rate": ("finite and not negative", lambda x: x >= 0),
-    "weight_decay": ("finite and not negative", lambda x: x >= 0),
-}
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -129,7 +122,7 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         name: str = "hybrid",
         **kwargs: Any,
     ):
-        _check_numbers(
+        check_numbers(
             beta_1=beta_1,
             beta_2=beta_2,
             epsilon=epsilon,
@@ -137,14 +130,11 @@ class HybridOptimizer(keras.optimizers.Optimizer):
             preconditioner_power=preconditioner_power,
         )
         if isinstance(learning_rate, numbers.Real):
-            _check_numbers(learning_rate=learning_rate)
+            check_numbers(learning_rate=learning_rate)
         if weight_decay is not None:
-            _check_numbers(weight_decay=weight_decay)
-        if not isinstance(max_skipped_steps, int) or max_skipped_steps < 1:
-            raise ValueError(
-                "Argument `max_skipped_steps` must be an integer of 1 or more. "
-                f"Received: max_skipped_steps={max_skipped_steps}"
-            )
+            check_numbers(weight_decay=weight_decay)
+        check_integers(max_skipped_steps=max_skipped_steps)
+        check_common(**kwargs)
         super().__init__(
             learning_rate=learning_rate,
             weight_decay=weight_decay,
@@ -303,17 +293,6 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         optimizer = super().from_config(config, custom_objects)
         optimizer._undecayed = undecayed
         return optimizer
-
-
-def _check_numbers(**arguments: Any) -> None:
-    """Raise a ValueError that names the first argument out of its range."""
-    for name, value in arguments.items():
-        wanted, is_right = _RANGES[name]
-        is_number = isinstance(value, numbers.Real) and math.isfinite(value)
-        if not (is_number and is_right(value)):
-            raise ValueError(
-                f"Argument `{name}` must be {wanted}. Received: {name}={value}"
-            )
 
 
 def _checked_choice(matrix_steps: bool | Sequence[bool]) -> bool | list[bool]:

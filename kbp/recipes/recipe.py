@@ -29,6 +29,8 @@ COMMON = {
     "export": ExportRecipe,
 }
 Sections = dict[str, dict[str, Any]]
+_MOST_BYTES = 1_000_000  # of a file
+_MOST_WORDS = 2000  # letters of a message
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,20 @@ class Recipe:
                 value has the wrong type or range.
         """
         try:
-            content = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            with Path(path).open("rb") as file:
+                content = file.read(_MOST_BYTES + 1)
+            text = content.decode("utf-8")
+        except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot be read: {error}") from error
+        if len(content) > _MOST_BYTES:
+            raise UserError(
+                f"{path}: no recipe: has more than {_MOST_BYTES:,} bytes."
+            )
         try:
-            return cls.parse(tomllib.loads(content))
-        except tomllib.TOMLDecodeError as error:
-            raise UserError(f"{path}: not valid TOML: {error}") from error
+            return cls.parse(_toml(text))
         except UserError as error:
-            raise UserError(f"{path}: {error}") from error
+            words = " ".join(str(error).split())
+            raise UserError(f"{path}: {words[:_MOST_WORDS]}") from error
 
     @classmethod
     def parse(cls, sections: Mapping[str, Mapping[str, Any]]) -> "Recipe":
@@ -201,12 +208,27 @@ def _check_masks(recipe: Recipe) -> None:
         )
 
 
+def _toml(text: str) -> dict[str, Any]:
+    """Read TOML whose values and sections may not lie too deep."""
+    try:
+        found = tomllib.loads(text)
+        json.dumps(found, default=str)  # stops at what is too deep to show
+    except RecursionError as error:
+        raise UserError("not valid TOML: it is nested too deep") from error
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"not valid TOML: {reason}") from error
+    return found
+
+
 def _value(text: str) -> Any:
     """Read a TOML value; a bare word is a string."""
     try:
-        found = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
+        found = _toml(f"value = {text}")
+    except UserError as error:
+        if isinstance(error.__cause__, tomllib.TOMLDecodeError):
+            return text
+        raise
     if len(found) > 1:
         raise UserError(f"a setting has one value; received {text!r}")
     return found["value"]

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import keras
 
 from kbp._utils import config
+from kbp._utils.machine import memory
+from kbp._utils.weights import bounded_weights
 from kbp.data.registry import DATASETS
 from kbp.errors import UserError, nearest
 from kbp.models.registry import GIVEN, MODELS, keyword_only
@@ -19,6 +21,9 @@ Section = TypeVar("Section")
 
 ARCHITECTURE = "pyramid_bpnet"
 DATA = "digits"
+_BYTES = 20  # of a weight in training: itself, its gradient, three moments
+_MOST_ARRAYS = 10_000  # weights, which take milliseconds each
+_MOST = 2**31 - 1  # of an integer among a builder's arguments
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,14 @@ class ModelRecipe:
                     f"{nearest(str(key), [*known, 'architecture'])}"
                 )
             hint = _without_none(hints[key])
-            values[key] = config.check_type(f"model.{key}", value, hint)
+            value = config.check_type(f"model.{key}", value, hint)
+            if type(value) is int and abs(value) > _MOST:
+                raise UserError(
+                    f"model.{key} must be at most {_MOST:,}; received {value}"
+                )
+            if value != value:
+                raise UserError(f"model.{key} must be a number; received nan")
+            values[key] = value
         return cls(architecture, values)
 
     def argument(self, name: str, default: Any) -> Any:
@@ -81,12 +93,33 @@ class ModelRecipe:
             raise UserError(
                 f"model.architecture: {self.architecture!r} takes no covariates"
             )
-        try:
-            return builder(
-                tuple(input_shape), num_outputs, **self.arguments, **given
+        keys = [
+            f"model.{key}"
+            for key, value in self.arguments.items()
+            if type(value) is int
+        ]
+        choose = f"choose less for {' or '.join(keys) or 'the data'}"
+        most = memory() // 2
+
+        def words(name: str, shape: tuple[int, ...]) -> str:
+            return (
+                f"[model] layer {name!r} asks for weights of shape {shape}, "
+                f"more in all than can be trained in {most:,} bytes of memory "
+                f"or in a short time; {choose}"
             )
+
+        try:
+            with bounded_weights(most // _BYTES, _MOST_ARRAYS, words):
+                model = builder(
+                    tuple(input_shape), num_outputs, **self.arguments, **given
+                )
+        except UserError:
+            raise
         except ValueError as error:
             raise UserError(f"[model] {error}") from error
+        except (OverflowError, MemoryError) as error:
+            raise UserError(f"[model] {error}; {choose}") from error
+        return model
 
     def to_dict(self) -> dict[str, Any]:
         """Return the section as `parse` reads it."""

@@ -14,9 +14,9 @@ BUDGETS = ("adaptive", "uniform")
 class OptimizerRecipe:
     """Section `[optimizer]`: HybridOptimizer, warm-up, then cosine decay."""
 
-    learning_rate: float = number(1e-3, above=0)
+    learning_rate: float = number(1e-3, high=1e6, above=0)
     warmup: float = number(0.1, 0, below=1)
-    weight_decay: float = number(0.0, 0)
+    weight_decay: float = number(0.0, 0, 1e6)
     matrix_steps: bool = False
     beta_1: float = number(0.9, 0, below=1)
     beta_2: float = number(0.999, 0, below=1)
@@ -32,7 +32,7 @@ class SparsityRecipe:
     target: float = number(0.0, 0, below=1)
     granularity: str = choice("element", GRANULARITIES)
     budget: str = choice("adaptive", BUDGETS)
-    multiple_of: int = number(1, 1)
+    multiple_of: int = number(1, 1, 4096)
     begin: float = number(0.1, 0, below=1)
     end: float = number(0.7, above=0, high=1)
     skip: tuple[str, ...] = ()
@@ -53,17 +53,17 @@ class TrainingRecipe:
     at `frozen_learning_rate`; `epochs` of the whole model follow.
     """
 
-    epochs: int = number(10, 0)
-    batch_size: int = number(32, 1)
+    epochs: int = number(10, 0, 1_000_000)
+    batch_size: int = number(32, 1, 1_000_000)
     seed: int = number(0, 0, 2**31 - 1)
     strategy: str = choice("auto", STRATEGIES)
-    steps_per_execution: int = number(1, 1)
+    steps_per_execution: int = number(1, 1, 1_000_000)
     synchronize_batch_norm: bool = False
     precision: str = choice("float32", ("float32", "mixed_bfloat16"))
     keep_best: bool = False
-    keep_checkpoints: int = number(2, 1)
-    frozen_epochs: int = number(0, 0)
-    frozen_learning_rate: float = number(1e-3, above=0)
+    keep_checkpoints: int = number(2, 1, 1_000_000)
+    frozen_epochs: int = number(0, 0, 1_000_000)
+    frozen_learning_rate: float = number(1e-3, high=1e6, above=0)
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class QuantizationRecipe:
     """
 
     enabled: bool = True
-    epochs: int = number(2, 0)
-    learning_rate: float = number(1e-4, above=0)
-    calibration_examples: int = number(256, 1)
+    epochs: int = number(2, 0, 1_000_000)
+    learning_rate: float = number(1e-4, high=1e6, above=0)
+    calibration_examples: int = number(256, 1, 1_000_000)
     skip: tuple[str, ...] = ()
     float_attention: bool = False
 
@@ -90,4 +90,4 @@ class ExportRecipe:
 
     allow_float: tuple[str, ...] = ()
     num_threads: int = number(1, 1, 64)
-    benchmark_rounds: int = number(30, 1)
+    benchmark_rounds: int = number(30, 1, 1_000_000)

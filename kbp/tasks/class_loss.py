@@ -19,12 +19,12 @@ class ClassLossConfig:
     training, however many examples or pixels they have.
     """
 
-    cross_entropy_weight: float = number(1.0, 0)
-    dice_weight: float = number(0.0, 0)
-    focal_gamma: float = number(0.0, 0)
-    alpha: float = number(0.5, 0)
-    beta: float = number(0.5, 0)
-    smooth: float = number(1.0, 0)
+    cross_entropy_weight: float = number(1.0, 0, 1e6)
+    dice_weight: float = number(0.0, 0, 1e6)
+    focal_gamma: float = number(0.0, 0, 100)
+    alpha: float = number(0.5, 0, 1e6)
+    beta: float = number(0.5, 0, 1e6)
+    smooth: float = number(1.0, 0, 1e6)
     class_weights: tuple[float, ...] = ()
     balance: bool = False
     per_image: bool = False

@@ -65,8 +65,8 @@ class LinearSkipConfig:
     """
 
     lookbacks: tuple[int, ...] = ()
-    penalty: float = number(1.0, 0)
-    memory: float = number(96.0, above=0)
+    penalty: float = number(1.0, 0, 1e12)
+    memory: float = number(96.0, high=1e12, above=0)
     trainable: bool = False
 
 

@@ -30,7 +30,7 @@ class MaskAugmentationConfig:
     flip: bool = False
     rotation: float = number(0.0, 0, 180)
     zoom: float = number(0.0, 0, 0.5)
-    elastic: float = number(0.0, 0)
+    elastic: float = number(0.0, 0, 1000)
     intensity: float = number(0.0, 0, 1)
 
 

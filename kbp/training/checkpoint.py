@@ -14,7 +14,7 @@ import numpy as np
 
 from kbp._utils.files import write_atomically
 from kbp.graph import plain
-from kbp.inference.safe import check_keras_file
+from kbp.inference import safe
 
 # The state of callbacks and metrics, which JSON can hold.
 State = dict[str, Any]
@@ -206,8 +206,7 @@ def _without_addresses(config: str) -> str:
 
 
 def _load(path: str | Path) -> tuple[keras.Model, State]:
-    check_keras_file(Path(path))
-    model = keras.saving.load_model(path, safe_mode=True)
+    model = safe.load(Path(path))
     with zipfile.ZipFile(path) as archive:
         states = np.load(io.BytesIO(archive.read(_SEEDS)))
         known = _STATE in archive.namelist()

@@ -27,8 +27,8 @@ ENDS = tuple(24 * 30 * months for months in (12, 16, 20))
 class EttConfig:
     """Keys of `[data]` for `name = "etth1"` and its like, see `load`."""
 
-    lookback: int = number(336, 1)
-    horizon: int = number(96, 1)
+    lookback: int = number(336, 1, 1_000_000)
+    horizon: int = number(96, 1, 1_000_000)
 
     @property
     def format(self) -> SeriesFormat:

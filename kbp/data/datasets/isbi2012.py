@@ -31,7 +31,7 @@ FOLDS = 5
 class Isbi2012Config:
     """Keys of `[data]` for `name = "isbi2012"`, see `load`."""
 
-    fold: int = number(0, 0)
+    fold: int = number(0, 0, 1000)
     validation_fraction: float = number(0.1, 0, below=0.5)
 
 

@@ -38,8 +38,8 @@ class CsvSeriesConfig(SeriesFormat):
     """
 
     file: str = ""
-    lookback: int = number(336, 1)
-    horizon: int = number(96, 1)
+    lookback: int = number(336, 1, 1_000_000)
+    horizon: int = number(96, 1, 1_000_000)
     split: str = choice("fractions", tuple(_KEYS_OF_SPLIT))
     validation_fraction: float = number(0.1, 0, below=0.5)
     test_fraction: float = number(0.2, above=0, below=0.5)

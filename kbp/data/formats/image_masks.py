@@ -42,12 +42,12 @@ class ImageMasksConfig:
     class_names: tuple[str, ...] = ("background", "foreground")
     mask_values: tuple[int, ...] = ()
     split: str = choice("hash", tuple(_SPLITS))
-    fold: int = number(0, 0)
-    folds: int = number(5, 2)
+    fold: int = number(0, 0, 1000)
+    folds: int = number(5, 2, 1000)
     lists: str = ""
     validation_fraction: float = number(0.1, 0, below=0.5)
     test_fraction: float = number(0.1, above=0, below=0.5)
-    tile_size: int = number(0, 0)
+    tile_size: int = number(0, 0, 8192)
     white_level: int = number(WHITE_LEVEL, 256, WHITE_LEVEL)
 
 

@@ -1,0 +1,130 @@
+"""Reading the tables of a .tflite file, which may be from anybody."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from kbp._utils.machine import memory
+from kbp._utils.stderr import suppress_stderr
+
+_NO_TABLES = "not a valid Flatbuffer"
+# Bytes of a value; those of four bits have half of one.
+_SIZES = {
+    "FLOAT64": 8,
+    "INT64": 8,
+    "UINT64": 8,
+    "COMPLEX64": 8,
+    "COMPLEX128": 16,
+    "FLOAT32": 4,
+    "INT32": 4,
+    "UINT32": 4,
+}
+
+
+def parse(content: bytes, name: str = "The .tflite file") -> schema.ModelT:
+    """Return the tables of a .tflite file, checked.
+
+    LiteRT verifies that tables lie in the file, before anything follows their
+    places. It believes numbers that it should not, so those are checked here:
+    indices of tensors, buffers and operations, shapes, and the memory that
+    they ask for.
+
+    Args:
+        content: of the file.
+        name: of the file, for messages.
+
+    Raises:
+        ValueError: the file is damaged, or asks for more than half of the
+            memory.
+    """
+    try:
+        with suppress_stderr():
+            Interpreter(model_content=content)
+    except (RuntimeError, ValueError) as error:
+        if _NO_TABLES in str(error):
+            raise ValueError(f"{name} is damaged: {error}") from error
+        # What LiteRT has no kernel for may still be looked at.
+    try:
+        tree = schema.ModelT.InitFromPackedBuf(content, 0)
+        _check(tree)
+    except _DamagedError as error:
+        raise ValueError(f"{name} is damaged: {error}") from error
+    except Exception as error:  # a damaged table may raise any
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{name} is damaged: {reason}") from error
+    return tree
+
+
+class _DamagedError(Exception):
+    """Says what is wrong with a table."""
+
+
+def _check(tree: schema.ModelT) -> None:
+    codes, graphs = tree.operatorCodes, tree.subgraphs
+    if not graphs:
+        raise _DamagedError("it has no graph")
+    for code in codes or ():
+        number = max(code.builtinCode, code.deprecatedBuiltinCode)
+        if number not in vars(schema.BuiltinOperator).values():
+            raise _DamagedError(f"it has an operation of unknown code {number}")
+        if number == schema.BuiltinOperator.CUSTOM and not code.customCode:
+            raise _DamagedError("it has an operation without a name")
+    total = 0
+    for graph in graphs:
+        tensors = graph.tensors if graph.tensors is not None else ()
+        _check_indices("tensor", [graph.inputs, graph.outputs], len(tensors))
+        for operator in items_of(graph.operators):
+            _check_indices("code", [[operator.opcodeIndex]], len(codes or ()))
+            _check_indices(
+                "tensor", [operator.inputs, operator.outputs], len(tensors), -1
+            )
+        for tensor in tensors:
+            total += _check_tensor(tensor, tree.buffers or ())
+    if total > memory() // 2:
+        raise _DamagedError(
+            f"its tensors have {total:,} bytes; at most {memory() // 2:,} are "
+            "reserved"
+        )
+
+
+def _check_indices(
+    kind: str, lists: Iterable[Any], count: int, least: int = 0
+) -> None:
+    for indices in lists:
+        for i in items_of(indices):
+            if not least <= i < count:
+                raise _DamagedError(f"it uses {kind} {i} of {count}")
+
+
+def _check_tensor(tensor: Any, buffers: Any) -> int:
+    """Return the bytes of a tensor, as its shape says."""
+    name = (tensor.name or b"").decode()
+    known = [k for k, v in vars(schema.TensorType).items() if v == tensor.type]
+    if not known:
+        raise _DamagedError(f"tensor {name!r} is of unknown type {tensor.type}")
+    _check_indices("buffer", [[tensor.buffer]], len(buffers))
+    shape = [int(size) for size in items_of(tensor.shape)]
+    if min(shape, default=0) < 0:
+        raise _DamagedError(f"tensor {name!r} has the shape {shape}")
+    size = math.prod(shape) * _SIZES.get(known[0], 1)
+    quantization = tensor.quantization
+    scales = [] if quantization is None else items_of(quantization.scale)
+    if len(scales) > 1:
+        axis = quantization.quantizedDimension
+        if not 0 <= axis < len(shape) or shape[axis] != len(scales):
+            raise _DamagedError(
+                f"tensor {name!r} of shape {shape} has {len(scales)} scales"
+            )
+    return size
+
+
+def items_of(values: Any) -> Any:
+    """Return a vector, empty where there is none.
+
+    Args:
+        values: of a table.
+    """
+    return () if values is None else values

@@ -1,0 +1,52 @@
+"""Arguments out of range are refused when the optimizer is made."""
+
+import math
+
+import keras
+import pytest
+
+import kbp
+
+POSITIVE = ("clipnorm", "global_clipnorm", "clipvalue", "loss_scale_factor")
+INTEGERS = (
+    *("gradient_accumulation_steps", "ema_overwrite_frequency"),
+    "max_skipped_steps",
+)
+SHARES = (
+    *("beta_1", "beta_2", "amsgrad_decay", "preconditioner_power"),
+    "ema_momentum",
+)
+NEVER = (math.nan, math.inf, -math.inf, -1, "x", True, [1.0])
+WRONG = [
+    *((name, value) for name in POSITIVE for value in (*NEVER, 0)),
+    *((name, value) for name in INTEGERS for value in (*NEVER, 0, 0.5)),
+    *((name, value) for name in SHARES for value in (*NEVER, 1.5)),
+    *(("epsilon", value) for value in (*NEVER, 0)),
+    *(("learning_rate", x) for x in NEVER if not isinstance(x, str | list)),
+    *(("weight_decay", value) for value in NEVER),
+    *(("use_ema", value) for value in (math.nan, 2, "x")),
+    *(("matrix_steps", value) for value in ([1], ["x"])),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_arguments_out_of_range_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"Argument `{name}` must ") as error:
+        kbp.HybridOptimizer(**{name: value})
+    assert "\n" not in str(error.value)
+    assert f"Received: {name}=" in str(error.value)
+
+
+def test_arguments_in_range_survive_a_configuration():
+    chosen = {
+        "clipnorm": 1,
+        "use_ema": True,
+        "ema_momentum": 0.5,
+        "ema_overwrite_frequency": 3,
+        "gradient_accumulation_steps": 2,
+        "loss_scale_factor": 8.0,
+    }
+    optimizer = kbp.HybridOptimizer(**chosen)
+    config = type(optimizer).from_config(optimizer.get_config()).get_config()
+    assert {name: config[name] for name in chosen} == chosen
+    assert isinstance(optimizer, keras.optimizers.Optimizer)
