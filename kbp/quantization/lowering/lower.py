@@ -73,6 +73,7 @@ class _Lowering:
         self.nodes = iter(nodes)
         self.policy = policy
         self.made: dict[keras.Operation, primitives.Replacement] = {}
+        self.watchers: dict[keras.Operation, Callable[..., Any]] = {}
         self.unique = graph.UniqueNames(node.operation.name for node in nodes)
         operations = [node.operation for node in nodes]
         self.shared = {o for o in operations if operations.count(o) > 1}
@@ -94,15 +95,39 @@ class _Lowering:
             rules.check_inputs(node)
             self.made[node.operation] = self.make(layer, node)
         made = self.made[node.operation]
-        if isinstance(made, keras.Operation):
+        if made is layer:
             return made(*args, **kwargs)
+        if graph.adds_loss(node.operation):
+            raise rules.refusal(
+                node.operation, "add to the loss in a layer of its own"
+            )
+        if isinstance(made, keras.Operation):
+            return self.regularized(node.operation, made(*args, **kwargs))
         options = {k: v for k, v in kwargs.items() if v is not None}
         options.pop("training", None)
         if any(key.endswith("mask") for key in options):
             raise rules.refusal(node.operation, "call it without a mask")
         outputs = made(*args, **options)
         graph.name_operations(node.operation.name, (args, kwargs), outputs)
-        return outputs
+        return self.regularized(node.operation, outputs)
+
+    def regularized(self, operation: keras.Operation, outputs: Any) -> Any:
+        """Let what takes a layer's place add the same of it to the loss."""
+        regularizer = getattr(operation, "activity_regularizer", None)
+        if regularizer is None:
+            return outputs
+        if operation not in self.watchers:
+            last = graph.unwrapped(outputs._keras_history.operation)
+            if isinstance(last, keras.Layer) and last not in self.shared:
+                self.watchers[operation] = lambda x: x
+            else:
+                last = self.part(
+                    operation, layers.Activation, "activity", "linear"
+                )
+                self.watchers[operation] = last
+            # Given to a constructor, some layers would have no config.
+            last.activity_regularizer = regularizer
+        return self.watchers[operation](outputs)
 
     def make(
         self, layer: keras.Operation, node: graph.Node
@@ -141,6 +166,8 @@ class _Lowering:
             )
             and following not in self.policy
             and not {node.operation, following} & self.shared
+            and not _is_watched(node.operation)
+            and not _is_watched(following)
             and (
                 type(following) is layers.ReLU
                 or graph.traits_of(following).activation in _CLIPS
@@ -185,6 +212,9 @@ class _Lowering:
             if self.sheds_bias(producer):
                 return primitives.with_bias_of(norm, producer.operation)
             return norm
+        for name in ("gamma_regularizer", "beta_regularizer"):
+            if getattr(norm, name):
+                raise rules.refusal(norm, f"give it no {name}")
         if any(map(self.folds, node.producers)):
             return lambda inputs: inputs
         return primitives.normalization(norm, part)
@@ -211,6 +241,8 @@ class _Lowering:
             and norm not in self.policy
             and node.operation not in self.policy
             and not {norm, node.operation} & self.shared
+            and not _is_watched(node.operation)
+            and node.operation.bias_regularizer is None
         )
 
     def folds(self, node: graph.Node) -> bool:
@@ -226,8 +258,15 @@ class _Lowering:
                 or (rules.fuses_forward(node) and primitives.is_pruned(norm))
             )
             and rules.is_linear(node.operation)
+            and not _is_watched(node.operation)
             and not {norm, node.operation} & self.shared
         )
+
+
+def _is_watched(operation: keras.Operation) -> bool:
+    """Say whether a layer's result adds to the loss."""
+    regularizer = getattr(operation, "activity_regularizer", None)
+    return regularizer is not None or graph.adds_loss(operation)
 
 
 def _is_of_last_axis(

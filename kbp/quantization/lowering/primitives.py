@@ -87,7 +87,10 @@ def apart(layer: keras.layers.Layer, part: Part) -> Replacement:
     function = graph.unwrapped(layer).activation
     if function is named.linear:
         return layer
-    linear = _copy(layer, activation="linear")
+    options: dict[str, Any] = {"activation": "linear"}
+    if graph.unwrapped(layer).activity_regularizer:
+        options["activity_regularizer"] = None  # it is of the activation
+    linear = _copy(layer, **options)
     suffix = getattr(function, "__name__", getattr(function, "name", "act"))
     activate = activation(function, part, suffix)
     return lambda inputs: activate(linear(inputs))
