@@ -1,5 +1,7 @@
 """Runs: a recipe or a task from data to report, in a folder."""
 
+import io
+import shutil
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -8,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from kbp._utils.stderr import suppress_records
+from kbp.errors import UserError
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
 from kbp.reports.result_table import ResultTable
@@ -94,7 +97,9 @@ def run_task(
         run_as_worker(recipe, make, console)
         return []
     folder = WorkDir(workdir, recipe, resume=resume)
-    if not folder.finished:
+    if folder.finished:
+        bring_back(folder, make, console)
+    else:
         pipeline = Pipeline(recipe, folder, make, console)
         # Every stage is another model, and traced once.
         with (
@@ -116,6 +121,55 @@ def run_task(
         soft_wrap=True,
     )
     return stages
+
+
+def bring_back(
+    folder: WorkDir, make: Callable[[], Task], console: Console
+) -> None:
+    """Make the files of a finished run again that are missing.
+
+    They are made in another folder, from a copy of the checkpoints, and taken
+    over where their bytes are those of the run.
+
+    Raises:
+        UserError: files have changed, or cannot be made again.
+    """
+    names = folder.lost()
+    if not names:
+        return
+    console.print(
+        f"{folder.path}: missing, and made again: {', '.join(names)} ...",
+        markup=False,
+        soft_wrap=True,
+    )
+    silent = Console(file=io.StringIO())
+    problem = "their bytes are others on this machine"
+    with tempfile.TemporaryDirectory(prefix="kbp-again-") as own:
+        again = WorkDir(Path(own) / "run", folder.recipe, resume=False)
+        pipeline = Pipeline(folder.recipe, again, make, silent)
+        pipeline.trainer.trains = False
+        with again, suppress_records("tensorflow", "triggered tf.function"):
+            copy_beside(folder, again)
+            try:
+                pipeline.write_again(folder.run)
+            except UserError as error:
+                problem = str(error)
+        left = folder.bring_back(names, again.path)
+    if left:
+        raise UserError(
+            f"{folder.path}: {', '.join(left)}: missing, and cannot be made "
+            f"again: {problem.rstrip('.')}. Run the recipe in another "
+            "`workdir=`."
+        )
+
+
+def copy_beside(folder: WorkDir, again: WorkDir) -> None:
+    """Copy what a run's files are made of to another folder."""
+    again.run["slower"] = dict(folder.run["slower"])
+    if (folder.path / "checkpoints").is_dir():
+        shutil.copytree(folder.path / "checkpoints", again.path / "checkpoints")
+    if (folder.path / "metrics.csv").is_file():
+        shutil.copy(folder.path / "metrics.csv", again.path)
 
 
 def run_as_worker(
