@@ -59,9 +59,9 @@ def to_tflite(
 
     Raises:
         ValueError: a type is unknown or does not fit the model, its input
-            size is not fixed, an operation would be float by accident, or
-            fewer than 99 % of its integer outputs would be within one step of
-            the model's; no file is written then.
+            size is not fixed, a weight is not finite, an operation would be
+            float by accident, or fewer than 99 % of its integer outputs would
+            be within one step of the model's; no file is written then.
 
     Example:
     >>> import tempfile, kbp
@@ -71,6 +71,7 @@ def to_tflite(
     >>> report.operations[0].name
     'CONV_2D'
     """
+    graph.check_finite(model)
     model = graph.flatten(model)
     quantized = any(True for _ in fake_quantizers(model))
     dtype = dtype or ("int8" if quantized else "float32")

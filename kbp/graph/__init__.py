@@ -2,6 +2,7 @@
 
 from kbp.graph import keras_traits, operation_traits
 from kbp.graph.layers import (
+    check_finite,
     clone_layer,
     copy_variable,
     copy_weights,
@@ -49,6 +50,7 @@ __all__ = [
     "UniqueNames",
     "adds_loss",
     "as_functional",
+    "check_finite",
     "check_untied",
     "clone_layer",
     "copy_variable",

@@ -10,7 +10,8 @@ import numpy as np
 from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
 from kbp.errors import UserError
 from kbp.export import Runner
-from kbp.inference.safe import check_keras_file
+from kbp.graph import check_finite
+from kbp.inference.safe import check_keras_file, one_line
 
 _FILES = (MODEL, QUANTIZED_MODEL, FLOAT32, INT8)
 _Predict = Callable[[np.ndarray], np.ndarray]
@@ -103,8 +104,8 @@ def load_keras(path: Path) -> keras.Model:
         The model.
 
     Raises:
-        UserError: the file is missing, no Keras model, or could do more than
-            hold one.
+        UserError: the file is missing, no Keras model or a damaged one, could
+            do more than hold one, or has weights that are not finite.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file.")
@@ -112,7 +113,13 @@ def load_keras(path: Path) -> keras.Model:
         raise UserError(f"{path}: not a .keras file.")
     check_keras_file(path, compiled=False)
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds for a broken file
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{path}: cannot be loaded: {reason}") from error
+        raise UserError(
+            f"{path}: cannot be loaded: {one_line(error)}"
+        ) from error
+    try:
+        check_finite(model)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+    return model

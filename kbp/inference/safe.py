@@ -94,17 +94,29 @@ def check_keras_file(
                 raise UserError(f"{path}: unpacks to more than it is.")
             config = json.loads(archive.read("config.json"))
             weights = archive.read("model.weights.h5")
+            if not isinstance(json.loads(archive.read("metadata.json")), dict):
+                raise UserError(f"{path}: metadata.json holds no object.")
         if not compiled:
             config.pop("compile_config", None)
         _check(config, path, _is_of_an_entry if entry else _is_usual)
         _check_weights(weights, path)
     except UserError:
         raise
-    except (
-        *(AttributeError, KeyError, MemoryError, OSError, RuntimeError),
-        *(TypeError, ValueError, zipfile.BadZipFile),
-    ) as error:
-        raise UserError(f"{path}: no .keras file: {error}") from error
+    except Exception as error:  # HDF5 raises many kinds for damaged bytes
+        raise UserError(
+            f"{path}: no .keras file, or a damaged one: {one_line(error)}"
+        ) from error
+
+
+def one_line(error: Exception) -> str:
+    """Return what an error says first, or its kind if it says nothing.
+
+    Example:
+    >>> one_line(KeyError()), one_line(ValueError("so"))
+    ('KeyError', 'so')
+    """
+    first, *_ = [*str(error).strip().splitlines(), type(error).__name__]
+    return first.strip("'\"") or type(error).__name__
 
 
 def _check(
