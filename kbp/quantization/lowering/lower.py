@@ -47,7 +47,8 @@ def lower(
     here, and anywhere else it becomes a 1x1 depthwise convolution, both with
     its statistics as they are now. It is folded as well where it removes
     channels, because a kernel of zero times a factor has a range, and a kernel
-    times a factor of zero has none.
+    times a factor of zero has none. A Normalization of columns in units so
+    different that no one range in eight bits holds them stays in float.
 
     Args:
         model: a flat model, left as it is.
@@ -89,7 +90,7 @@ class _Lowering:
         self, layer: keras.Operation, *args: Any, **kwargs: Any
     ) -> Any:
         node = next(self.nodes)
-        if node.operation in self.policy:
+        if node.operation in self.policy and not _is_of_units(node.operation):
             return layer(*args, **kwargs)
         if node.operation not in self.made:
             rules.check_inputs(node)
@@ -135,6 +136,15 @@ class _Lowering:
         """Return what to call in a layer's place, perhaps itself."""
         operation = node.operation
         part = functools.partial(self.part, operation)
+        if _is_of_units(operation):
+            if node.producers:
+                raise ValueError(
+                    f"Layer {operation.name} (Normalization) cannot be "
+                    "quantized: one range in eight bits cannot hold columns "
+                    "of such different units. Let it read an input of the "
+                    "model, which is then kept in float."
+                )
+            return primitives.in_units(operation, part)
         replace = _REPLACED.get(type(operation))
         if replace:
             return replace(operation, part)
@@ -195,6 +205,8 @@ class _Lowering:
         if suffix is not None:
             name = self.unique(f"{name}_{suffix}")
         policy = getattr(operation, "dtype_policy", None)
+        if type(policy) is keras.DTypePolicy:
+            policy = policy.name  # which every layer's config can hold
         common = {"name": name, **({"dtype": policy} if policy else {})}
         if isinstance(kind, type):
             return kind(*args, **options, **common)
@@ -261,6 +273,12 @@ class _Lowering:
             and not _is_watched(node.operation)
             and not {norm, node.operation} & self.shared
         )
+
+
+def _is_of_units(operation: keras.Operation) -> bool:
+    return type(operation) is layers.Normalization and primitives.is_of_units(
+        operation
+    )
 
 
 def _is_watched(operation: keras.Operation) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from keras import layers, ops
 
 from kbp import graph
-from kbp.layers import NearestUpSampling2D
+from kbp.layers import NearestUpSampling2D, Standardization
 from kbp.quantization.placement import rules
 
 Tensor = Any  # of any backend, or symbolic
@@ -200,14 +200,49 @@ def rescaling(layer: keras.layers.Layer, part: Part) -> Replacement:
 
 def standardization(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Make a Normalization affine."""
+    mean, deviation = _statistics(layer)
+    affine = _affine(layer, part)
+    return lambda inputs: affine(inputs, 1.0 / deviation, -mean / deviation)
+
+
+def in_units(layer: keras.layers.Layer, part: Part) -> Replacement:
+    """Make a Normalization one that takes the data's own units, in float."""
+    mean, deviation = _statistics(layer)
+    new = part(Standardization, None)
+
+    def apply(inputs: Tensor) -> Tensor:
+        if not new.built:
+            new.build(inputs.shape)
+            shape = new.mean.shape
+            new.set_weights(
+                [np.broadcast_to(x, shape) for x in (mean, deviation)]
+            )
+        return new(inputs)
+
+    return apply
+
+
+def is_of_units(layer: keras.layers.Layer) -> bool:
+    """Say whether one range in eight bits cannot hold a Normalization's input.
+
+    It has to hold zero and four deviations around each mean. Where a step of
+    it is more than an eighth of some column's deviation, rounding alone would
+    move that column by more than a sixteenth of a deviation.
+    """
+    mean, deviation = _statistics(layer)
+    low = np.minimum(mean - 4 * deviation, 0).min()
+    high = np.maximum(mean + 4 * deviation, 0).max()
+    return bool((high - low) / 255 > deviation.min() / 8)
+
+
+def _statistics(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a Normalization takes away and divides by."""
     if layer.invert or np.size(layer.mean) != np.shape(layer.mean)[-1]:
         raise rules.refusal(layer, "use axis=-1 or None and invert=False")
     mean, variance = (
         graph.values_of(v).ravel() for v in (layer.mean, layer.variance)
     )
-    scale = 1.0 / np.maximum(np.sqrt(variance), keras.config.epsilon())
-    affine = _affine(layer, part)
-    return lambda inputs: affine(inputs, scale, -mean * scale)
+    return mean, np.maximum(np.sqrt(variance), keras.config.epsilon())
 
 
 def _scale_and_offset(
