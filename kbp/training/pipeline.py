@@ -138,13 +138,13 @@ class Pipeline:
             self.console.print(f"Fitting {words} to compare with ...")
         report.write(path, self.task, run, stages, self.outputs)
 
-    def write_again(self, run: dict[str, Any]) -> None:
-        """Write the files of a finished run, without training or measuring.
-
-        Args:
-            run: content of its `run.json`, which holds what was measured.
-        """
-        _, pruned, quantized = self.train()
+    def write_again(
+        self,
+        run: dict[str, Any],
+        pruned: keras.Model,
+        quantized: keras.Model | None,
+    ) -> None:
+        """Write a finished run's files; its `run` has what was measured."""
         self.export(pruned, quantized)
         file = INT8 if quantized else FLOAT32
         self.outputs = outputs_of(self.folder.path / file, self.task)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import keras
 from rich.console import Console
 
+from kbp._utils.run_files import MODEL, QUANTIZED_MODEL
 from kbp._utils.stderr import suppress_records
 from kbp.errors import UserError
 from kbp.recipes.recipe import Recipe
@@ -16,7 +18,7 @@ from kbp.reports import report
 from kbp.reports.result_table import ResultTable
 from kbp.reports.stage import Stage
 from kbp.tasks import Task, make_task
-from kbp.training import distribution
+from kbp.training import checkpoint, distribution
 from kbp.training.pipeline import Pipeline
 from kbp.training.workdir import WorkDir, resumable
 
@@ -50,7 +52,8 @@ def run(
     Example:
     >>> import io, tempfile
     >>> import kbp
-    >>> from rich.console import Console
+    >>> import keras
+    from rich.console import Console
     >>> recipe = kbp.recipes.Recipe.parse(
     ...     {
     ...         "model": {"width": 8, "num_scales": 2},
@@ -128,8 +131,8 @@ def bring_back(
 ) -> None:
     """Make the files of a finished run again that are missing.
 
-    They are made in another folder, from a copy of the checkpoints, and taken
-    over where their bytes are those of the run.
+    They are made in another folder, from the Keras files or a copy of the
+    checkpoints, and taken over where their bytes are those of the run.
 
     Raises:
         UserError: files have changed, or cannot be made again.
@@ -142,32 +145,58 @@ def bring_back(
         markup=False,
         soft_wrap=True,
     )
-    silent = Console(file=io.StringIO())
-    problem = "their bytes are others on this machine"
-    with tempfile.TemporaryDirectory(prefix="kbp-again-") as own:
-        again = WorkDir(Path(own) / "run", folder.recipe, resume=False)
-        pipeline = Pipeline(folder.recipe, again, make, silent)
-        pipeline.trainer.trains = False
-        with again, suppress_records("tensorflow", "triggered tf.function"):
-            copy_beside(folder, again)
-            try:
-                pipeline.write_again(folder.run)
-            except UserError as error:
-                problem = str(error)
-        left = folder.bring_back(names, again.path)
-    if left:
-        raise UserError(
-            f"{folder.path}: {', '.join(left)}: missing, and cannot be made "
-            f"again: {problem.rstrip('.')}. Run the recipe in another "
-            "`workdir=`."
-        )
+    left, problem = names, "their bytes are others on this machine"
+    # A model that is made anew may get other names for its parts.
+    for load in (load_models, load_checkpoints):
+        with tempfile.TemporaryDirectory(prefix="kbp-again-") as own:
+            again = WorkDir(Path(own) / "run", folder.recipe, resume=False)
+            silent = Console(file=io.StringIO())
+            pipeline = Pipeline(folder.recipe, again, make, silent)
+            with again, suppress_records("tensorflow", "triggered tf.function"):
+                try:
+                    models = load(folder, pipeline)
+                    pipeline.write_again(folder.run, *models)
+                except UserError as error:
+                    problem = str(error)
+            left = folder.bring_back(left, again.path)
+        if not left:
+            return
+    raise UserError(
+        f"{folder.path}: {', '.join(left)}: missing, and cannot be made "
+        f"again: {problem.rstrip('.')}. Run the recipe in another `workdir=`."
+    )
 
 
-def copy_beside(folder: WorkDir, again: WorkDir) -> None:
-    """Copy what a run's files are made of to another folder."""
+def load_models(
+    folder: WorkDir, pipeline: Pipeline
+) -> tuple[keras.Model, keras.Model | None]:
+    """Return a run's models, from the files that hold them."""
+    copy_metrics(folder, pipeline.folder)
+    names = [MODEL]
+    if folder.recipe.quantization.enabled:
+        names.append(QUANTIZED_MODEL)
+    if absent := [x for x in names if not (folder.path / x).is_file()]:
+        raise UserError(f"{absent[0]} is missing")
+    pruned, *more = (checkpoint.load(folder.path / name) for name in names)
+    return pruned, more[0] if more else None
+
+
+def load_checkpoints(
+    folder: WorkDir, pipeline: Pipeline
+) -> tuple[keras.Model, keras.Model | None]:
+    """Return a run's models, from its last checkpoints."""
+    again = pipeline.folder
+    copy_metrics(folder, again)
     again.run["slower"] = dict(folder.run["slower"])
     if (folder.path / "checkpoints").is_dir():
         shutil.copytree(folder.path / "checkpoints", again.path / "checkpoints")
+    pipeline.trainer.trains = False
+    _, pruned, quantized = pipeline.train()
+    return pruned, quantized
+
+
+def copy_metrics(folder: WorkDir, again: WorkDir) -> None:
+    """Copy what the report's curves are made of."""
     if (folder.path / "metrics.csv").is_file():
         shutil.copy(folder.path / "metrics.csv", again.path)
 

@@ -205,7 +205,7 @@ class _Lowering:
         if suffix is not None:
             name = self.unique(f"{name}_{suffix}")
         policy = getattr(operation, "dtype_policy", None)
-        if type(policy) is keras.DTypePolicy:
+        if policy is not None and type(policy) is keras.DTypePolicy:
             policy = policy.name  # which every layer's config can hold
         common = {"name": name, **({"dtype": policy} if policy else {})}
         if isinstance(kind, type):
