@@ -60,9 +60,9 @@ def to_tflite(
     Raises:
         ValueError: the path is of another kind of file or cannot be written, a
             type is unknown or does not fit the model, its input size is not
-            fixed, an operation would be float by accident, or fewer than 99 %
-            of its integer outputs would be within one step of the model's; no
-            file is written then.
+            fixed, a weight is not finite, an operation would be float by
+            accident, or fewer than 99 % of its integer outputs would be within
+            one step of the model's; no file is written then.
 
     Example:
     >>> import tempfile, kbp
@@ -78,6 +78,7 @@ def to_tflite(
             f"Received: path={str(path)!r}"
         )
     check_place(path)
+    graph.check_finite(model)
     model = graph.flatten(model)
     quantized = any(True for _ in fake_quantizers(model))
     dtype = dtype or ("int8" if quantized else "float32")

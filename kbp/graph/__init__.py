@@ -2,6 +2,7 @@
 
 from kbp.graph import keras_traits, operation_traits
 from kbp.graph.layers import (
+    check_finite,
     clone_layer,
     copy_variable,
     copy_weights,
@@ -12,6 +13,12 @@ from kbp.graph.layers import (
     values_of,
 )
 from kbp.graph.nodes import Node, nodes
+from kbp.graph.regularizers import (
+    ScaledRegularizer,
+    adds_loss,
+    multiply,
+    unscale,
+)
 from kbp.graph.rewriting import (
     UniqueNames,
     as_functional,
@@ -25,6 +32,7 @@ from kbp.graph.rewriting import (
     tensors_of,
 )
 from kbp.graph.scaling import kernel_of, scale_outputs
+from kbp.graph.ties import check_untied
 from kbp.graph.traits import (
     UNKNOWN,
     LayerTraits,
@@ -37,9 +45,13 @@ from kbp.graph.traits import (
 __all__ = [
     "LayerTraits",
     "Node",
+    "ScaledRegularizer",
     "UNKNOWN",
     "UniqueNames",
+    "adds_loss",
     "as_functional",
+    "check_finite",
+    "check_untied",
     "clone_layer",
     "copy_variable",
     "copy_weights",
@@ -48,6 +60,7 @@ __all__ = [
     "in_float32",
     "is_functional",
     "kernel_of",
+    "multiply",
     "name_operations",
     "nodes",
     "own_methods",
@@ -61,6 +74,7 @@ __all__ = [
     "traits_of_class",
     "transforms",
     "unregistered",
+    "unscale",
     "unwrapped",
     "values_of",
 ]

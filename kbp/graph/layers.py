@@ -150,6 +150,33 @@ def values_of(variable: keras.Variable) -> np.ndarray:
     return keras.ops.convert_to_numpy(variable)
 
 
+def check_finite(model: keras.Model) -> None:
+    """Raise a ValueError if a weight of a model is infinite or no number.
+
+    Args:
+        model: a built model.
+
+    Raises:
+        ValueError: its message names the first such weight.
+
+    Example:
+    >>> import keras, kbp
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> kbp.graph.check_finite(model)
+    """
+    for weight in model.weights:
+        if not keras.backend.is_float_dtype(weight.dtype):
+            continue
+        wrong = ~np.isfinite(values_of(weight).astype("float32"))
+        if wrong.any():
+            raise ValueError(
+                f"weight {weight.path} of model {model.name} holds NaN or "
+                f"infinity in {wrong.sum()} of {wrong.size} places, so its "
+                "outputs would mean nothing. Take the weights from before "
+                "the training diverged, or train at a lower learning rate."
+            )
+
+
 def unwrapped(layer: keras.Operation) -> keras.Operation:
     """Return the layer inside a `TransformedLayer`, or the layer itself.
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from kbp.graph.layers import values_of
+from kbp.graph.regularizers import multiply
 from kbp.graph.traits import traits_of
 
 
@@ -59,6 +59,6 @@ def scale_outputs(layer: keras.layers.Layer, factors: np.ndarray) -> None:
             shape = tuple(kernel.shape[-2:])  # (channels, multiplier)
         else:
             shape = (-1, *[1] * (-1 - traits.output_axis))
-    kernel.assign(values_of(kernel) * factors.reshape(shape))
+    multiply(layer, kernel, factors.reshape(shape))
     for variable in others:
-        variable.assign(values_of(variable) * factors)
+        multiply(layer, variable, factors)

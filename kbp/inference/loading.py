@@ -11,6 +11,7 @@ from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
 from kbp.errors import UserError
 from kbp.export import Runner, audit
 from kbp.export.trial import try_out
+from kbp.graph import check_finite
 from kbp.inference import safe
 from kbp.inference.promises import MOST_VALUES, most_values
 
@@ -110,11 +111,16 @@ def load_keras(path: Path) -> keras.Model:
         The model.
 
     Raises:
-        UserError: the file is missing, no Keras model, or could do more than
-            hold one.
+        UserError: the file is missing, no Keras model or a damaged one, could
+            do more than hold one, or has weights that are not finite.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file.")
     if path.suffix != ".keras":
         raise UserError(f"{path}: not a .keras file.")
-    return safe.load(path, compiled=False)
+    model = safe.load(path, compiled=False)
+    try:
+        check_finite(model)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+    return model

@@ -9,7 +9,6 @@ import inspect
 import io
 import json
 import sys
-import zipfile
 from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
@@ -100,6 +99,8 @@ def check_keras_file(
                 f"{MOST_BYTES_OF_CONFIG:,} bytes."
             )
         config = json.loads(members["config.json"])
+        if not isinstance(json.loads(members["metadata.json"]), dict):
+            raise UserError(f"{path}: metadata.json holds no object.")
         check_config(path, config)
         if not compiled:
             config.pop("compile_config", None)
@@ -107,12 +108,10 @@ def check_keras_file(
         return _count_weights(members["model.weights.h5"], path)
     except UserError:
         raise
-    except (
-        *(AttributeError, KeyError, MemoryError, OSError, RuntimeError),
-        *(EOFError, TypeError, ValueError, zipfile.BadZipFile),
-    ) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: no .keras file: {reason}") from error
+    except Exception as error:  # HDF5 raises many kinds for damaged bytes
+        raise UserError(
+            f"{path}: no .keras file, or a damaged one: {one_line(error)}"
+        ) from error
 
 
 def load(
@@ -147,12 +146,22 @@ def load(
     except UserError:
         raise
     except Exception as error:  # Keras raises many kinds for a broken file
-        words = str(error).strip() or type(error).__name__
         raise UserError(
-            f"{path}: cannot be loaded: {words.splitlines()[0]}"
+            f"{path}: cannot be loaded: {one_line(error)}"
         ) from error
     check_activations(path, model)
     return model
+
+
+def one_line(error: Exception) -> str:
+    """Return what an error says first, or its kind if it says nothing.
+
+    Example:
+    >>> one_line(KeyError()), one_line(ValueError("so"))
+    ('KeyError', 'so')
+    """
+    first, *_ = [*str(error).strip().splitlines(), type(error).__name__]
+    return first.strip("'\"") or type(error).__name__
 
 
 def _check(

@@ -121,8 +121,21 @@ class TransformedLayer(keras.layers.Wrapper):
             (v, used.get(id(v), ops.convert_to_tensor(v)))
             for v in self.innermost.variables
         ]
-        with keras.StatelessScope(state_mapping=mapping):
-            return self.innermost(inputs)
+        scope = keras.StatelessScope(mapping, collect_losses=True)
+        with scope:
+            outputs = self.innermost(inputs)
+        self.pass_on(scope)
+        return outputs
+
+    def pass_on(self, scope: keras.StatelessScope) -> None:
+        """Keep what the layer inside adds to the loss, as of its activity."""
+        outer = scope.original_scope
+        if outer is None:
+            self.add_loss(scope.losses)
+        elif outer.collect_losses:
+            # The layer inside knows them as its own: once is enough.
+            for loss in scope.losses:
+                outer.add_loss(loss)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         # A user's layer may have no `compute_output_shape` of its own.

@@ -62,7 +62,7 @@ def equalized(
         kernel = graph.kernel_of(copies[second])
         axis = graph.traits_of(second).input_axis
         shape = (-1, *[1] * (-1 - axis))
-        kernel.assign(graph.values_of(kernel) * factor.reshape(shape))
+        graph.multiply(copies[second], kernel, factor.reshape(shape))
     return model
 
 
@@ -85,6 +85,8 @@ def _pairs(model: keras.Model, policy: QuantizationPolicy) -> Iterator[Pair]:
             layer in free
             and layer not in policy
             and operations.count(layer) == 1
+            and layer.activity_regularizer is None
+            and not graph.adds_loss(layer)
             and not any(
                 getattr(layer, f"{weight}_constraint", None)
                 for weight in ("kernel", "depthwise", "bias", "gamma", "beta")
@@ -106,6 +108,7 @@ def _pairs(model: keras.Model, policy: QuantizationPolicy) -> Iterator[Pair]:
             following
             and graph.traits_of(following.operation).homogeneous
             and following.operation not in policy
+            and not getattr(following.operation, "activity_regularizer", None)
         ):
             node, following = following, following.successor
         if not following:

@@ -72,9 +72,9 @@ def quantize_aware(
 
     Raises:
         ValueError: a layer is not covered (the message names it and says what
-            to do), a name is no layer's, TensorFlow does not take an input's
-            name, the model's graph is not known, or the calibration data are
-            empty, of the wrong shape or not finite.
+            to do), two layers share a weight, a name is no layer's, TensorFlow
+            does not take an input's name, the model's graph is not known, or
+            the calibration data are empty, of the wrong shape or not finite.
 
     Example:
     >>> import numpy as np, kbp
@@ -90,6 +90,7 @@ def quantize_aware(
         Integer-Arithmetic-Only Inference, 2018.
     """
     check_integer(calibration_examples=calibration_examples)
+    graph.check_untied(model)
     if any(True for _ in sparsity.masked_layers(model)):
         model = sparsity.fix_masks(model)
     model = graph.flatten(model)

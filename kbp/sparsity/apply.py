@@ -55,8 +55,8 @@ def apply_dtm(
 
     Raises:
         ValueError: an argument is out of range, a name in `skip` is no layer of
-            the model, the model's graph is not known, or it has nothing to
-            prune.
+            the model, the model's graph is not known, two layers share a
+            weight, or it has nothing to prune.
 
     Example:
     >>> import kbp
@@ -72,6 +72,7 @@ def apply_dtm(
         raise ValueError(
             f"Argument `skip` must be a list of names. Received: skip={skip!r}"
         )
+    graph.check_untied(model)
     flat = graph.flatten(model)
     nodes = graph.nodes(flat)
     names = {node.operation.name for node in nodes}

@@ -70,17 +70,20 @@ def add_gates(
         for place in places:
             operation = place.node.operation
             gates[place.node] = gate
-            if own_activation(operation) is not None:  # goes behind the gate
-                activations[operation] = layers.Activation(
-                    own_activation(operation),
-                    name=_free(f"{operation.name}_activation", names),
-                    dtype=operation.dtype_policy,
-                )
+            behind = _behind(operation, names)
+            if behind is not None:
+                activations[operation] = behind
     nodes = iter(traced.nodes)
 
     def replacement(layer: keras.Operation) -> keras.Operation:
-        if graph.unwrapped(layer) in activations:
-            return graph.clone_layer(layer, activation="linear")
+        old = graph.unwrapped(layer)
+        if old in activations:
+            changes: dict[str, Any] = {}
+            if own_activation(old) is not None:
+                changes["activation"] = "linear"
+            if old.activity_regularizer is not None:
+                changes["activity_regularizer"] = None
+            return graph.clone_layer(layer, **changes)
         return graph.clone_layer(layer)
 
     def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
@@ -96,6 +99,27 @@ def add_gates(
     for places in groups.values():
         _begin_with_magnitudes(gated, places, gates[places[0].node])
     return gated
+
+
+def _behind(
+    operation: keras.layers.Layer, names: set[str]
+) -> keras.layers.Layer | None:
+    """Return what a layer does to its result, which goes behind the gate."""
+    if graph.adds_loss(operation):
+        raise ValueError(
+            f"Layer {operation.name} ({type(operation).__name__}) adds to the "
+            "loss in its `call`, of channels that a gate changes. Name it in "
+            "`skip`, or add to the loss in a layer of its own."
+        )
+    activation = own_activation(operation)
+    if activation is None and operation.activity_regularizer is None:
+        return None
+    return layers.Activation(
+        activation or "linear",
+        name=_free(f"{operation.name}_activation", names),
+        dtype=operation.dtype_policy,
+        activity_regularizer=operation.activity_regularizer,
+    )
 
 
 def _with_scales(model: keras.Model) -> keras.Model:

@@ -78,6 +78,7 @@ def _fold(
     replace_mask: Callable[[KernelTransform], FixedMask | None],
 ) -> keras.Model:
     """Multiply kernels by their masks; replace or (`None`) drop the masks."""
+    graph.check_untied(model)
     masked = set(masked_layers(model))
     pairs = []
 
@@ -134,4 +135,5 @@ def _without(gates: set[str], model: keras.Model) -> keras.Model:
         factors = graph.values_of(gate.kernel)
         layer = graph.unwrapped(plain.get_layer(name))
         graph.scale_outputs(layer, factors.repeat(gate.repeats))
+        graph.unscale(layer)
     return plain

@@ -246,6 +246,7 @@ def compress(
 def _compiled(model: keras.Model, loss: Any, metrics: Any) -> dict[str, Any]:
     """Return what to compile the stages with."""
     check_model(model)  # what cannot be rewritten is named first
+    graph.check_untied(model)
     found = compiled_with(model) if model.compiled else {}
     given = {"loss": loss, "metrics": metrics}
     found |= {key: value for key, value in given.items() if value is not None}

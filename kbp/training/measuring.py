@@ -87,10 +87,7 @@ def file_stages(
     )
     rows = []
     for (name, file), latency in zip(files.items(), latencies, strict=True):
-        inputs = task.inputs("test")
-        if isinstance(inputs, dict):  # not all files keep the names
-            inputs = [*inputs.values()]
-        outputs = export.Runner(file).predict(inputs)
+        outputs = outputs_of(file, task)
         audit = export.audit(file)
         rows.append(
             Stage(
@@ -104,3 +101,11 @@ def file_stages(
             )
         )
     return rows, outputs
+
+
+def outputs_of(file: Path, task: Task) -> np.ndarray:
+    """Return the outputs of a .tflite file for a task's test examples."""
+    inputs = task.inputs("test")
+    if isinstance(inputs, dict):  # not all files keep the names
+        inputs = [*inputs.values()]
+    return export.Runner(file).predict(inputs)

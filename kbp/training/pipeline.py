@@ -24,7 +24,12 @@ from kbp.reports.stage import Stage
 from kbp.sparsity.unmasked import in_words, left_out
 from kbp.tasks import Task
 from kbp.training import checkpoint, distribution, transfer
-from kbp.training.measuring import file_stages, float_stages, keras_stage
+from kbp.training.measuring import (
+    file_stages,
+    float_stages,
+    keras_stage,
+    outputs_of,
+)
 from kbp.training.trainer import Trainer
 from kbp.training.workdir import WorkDir
 
@@ -118,15 +123,32 @@ class Pipeline:
         run["peak_memory_bytes"] = peak_memory()
         run["metric"] = self.task.metric
         run["warnings"] = [*self.warnings, *self.problems]
-        file = INT8 if quantized else FLOAT32
-        predict = export.Runner(self.folder.path / file).predict
+        self.report(run, stages)
+        self.folder.finished = True
+
+    def report(self, run: dict[str, Any], stages: list[Stage]) -> None:
+        """Write the report and what it is made of."""
+        path = self.folder.path
+        file = INT8 if self.recipe.quantization.enabled else FLOAT32
+        predict = export.Runner(path / file).predict
         for name, text in self.task.calibrate(predict).items():
-            write_atomically(self.folder.path / name, text)
+            write_atomically(path / name, text)
         run["data"] = self.task.describe()
         if words := self.task.compared_with:
             self.console.print(f"Fitting {words} to compare with ...")
-        report.write(self.folder.path, self.task, run, stages, self.outputs)
-        self.folder.finished = True
+        report.write(path, self.task, run, stages, self.outputs)
+
+    def write_again(
+        self,
+        run: dict[str, Any],
+        pruned: keras.Model,
+        quantized: keras.Model | None,
+    ) -> None:
+        """Write a finished run's files; its `run` has what was measured."""
+        self.export(pruned, quantized)
+        file = INT8 if quantized else FLOAT32
+        self.outputs = outputs_of(self.folder.path / file, self.task)
+        self.report(dict(run), [Stage(**row) for row in run["stages"]])
 
     def train(self) -> Models:
         """Return the model as trained, pruned, and quantized if it is."""

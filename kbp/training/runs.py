@@ -1,19 +1,24 @@
 """Runs: a recipe or a task from data to report, in a folder."""
 
+import io
+import shutil
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import keras
 from rich.console import Console
 
+from kbp._utils.run_files import MODEL, QUANTIZED_MODEL
 from kbp._utils.stderr import suppress_records
+from kbp.errors import UserError
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
 from kbp.reports.result_table import ResultTable
 from kbp.reports.stage import Stage
 from kbp.tasks import Task, make_task
-from kbp.training import distribution
+from kbp.training import checkpoint, distribution
 from kbp.training.pipeline import Pipeline
 from kbp.training.workdir import WorkDir, resumable
 
@@ -47,7 +52,8 @@ def run(
     Example:
     >>> import io, tempfile
     >>> import kbp
-    >>> from rich.console import Console
+    >>> import keras
+    from rich.console import Console
     >>> recipe = kbp.recipes.Recipe.parse(
     ...     {
     ...         "model": {"width": 8, "num_scales": 2},
@@ -94,7 +100,9 @@ def run_task(
         run_as_worker(recipe, make, console)
         return []
     folder = WorkDir(workdir, recipe, resume=resume)
-    if not folder.finished:
+    if folder.finished:
+        bring_back(folder, make, console)
+    else:
         pipeline = Pipeline(recipe, folder, make, console)
         # Every stage is another model, and traced once.
         with (
@@ -116,6 +124,81 @@ def run_task(
         soft_wrap=True,
     )
     return stages
+
+
+def bring_back(
+    folder: WorkDir, make: Callable[[], Task], console: Console
+) -> None:
+    """Make the files of a finished run again that are missing.
+
+    They are made in another folder, from the Keras files or a copy of the
+    checkpoints, and taken over where their bytes are those of the run.
+
+    Raises:
+        UserError: files have changed, or cannot be made again.
+    """
+    names = folder.lost()
+    if not names:
+        return
+    console.print(
+        f"{folder.path}: missing, and made again: {', '.join(names)} ...",
+        markup=False,
+        soft_wrap=True,
+    )
+    left, problem = names, "their bytes are others on this machine"
+    # A model that is made anew may get other names for its parts.
+    for load in (load_models, load_checkpoints):
+        with tempfile.TemporaryDirectory(prefix="kbp-again-") as own:
+            again = WorkDir(Path(own) / "run", folder.recipe, resume=False)
+            silent = Console(file=io.StringIO())
+            pipeline = Pipeline(folder.recipe, again, make, silent)
+            with again, suppress_records("tensorflow", "triggered tf.function"):
+                try:
+                    models = load(folder, pipeline)
+                    pipeline.write_again(folder.run, *models)
+                except UserError as error:
+                    problem = str(error)
+            left = folder.bring_back(left, again.path)
+        if not left:
+            return
+    raise UserError(
+        f"{folder.path}: {', '.join(left)}: missing, and cannot be made "
+        f"again: {problem.rstrip('.')}. Run the recipe in another `workdir=`."
+    )
+
+
+def load_models(
+    folder: WorkDir, pipeline: Pipeline
+) -> tuple[keras.Model, keras.Model | None]:
+    """Return a run's models, from the files that hold them."""
+    copy_metrics(folder, pipeline.folder)
+    names = [MODEL]
+    if folder.recipe.quantization.enabled:
+        names.append(QUANTIZED_MODEL)
+    if absent := [x for x in names if not (folder.path / x).is_file()]:
+        raise UserError(f"{absent[0]} is missing")
+    pruned, *more = (checkpoint.load(folder.path / name) for name in names)
+    return pruned, more[0] if more else None
+
+
+def load_checkpoints(
+    folder: WorkDir, pipeline: Pipeline
+) -> tuple[keras.Model, keras.Model | None]:
+    """Return a run's models, from its last checkpoints."""
+    again = pipeline.folder
+    copy_metrics(folder, again)
+    again.run["slower"] = dict(folder.run["slower"])
+    if (folder.path / "checkpoints").is_dir():
+        shutil.copytree(folder.path / "checkpoints", again.path / "checkpoints")
+    pipeline.trainer.trains = False
+    _, pruned, quantized = pipeline.train()
+    return pruned, quantized
+
+
+def copy_metrics(folder: WorkDir, again: WorkDir) -> None:
+    """Copy what the report's curves are made of."""
+    if (folder.path / "metrics.csv").is_file():
+        shutil.copy(folder.path / "metrics.csv", again.path)
 
 
 def run_as_worker(

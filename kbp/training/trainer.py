@@ -9,6 +9,7 @@ import tensorflow as tf
 from rich.console import Console
 
 from kbp._utils.files import write_atomically
+from kbp.errors import UserError
 from kbp.optimizers import HybridOptimizer
 from kbp.sparsity import DTMSchedule
 from kbp.tasks.task import Task
@@ -42,6 +43,7 @@ class Trainer:
 
     Attributes:
         stopping: handles requests to stop the process.
+        trains: whether a stage that has not ended is trained; else a UserError.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Trainer:
         self.folder, self.strategy = folder, strategy
         self.console = console
         self.stopping = Stopping()
+        self.trains = True
 
     def fit(
         self,
@@ -103,6 +106,10 @@ class Trainer:
             done = int(model.optimizer.iterations.numpy())
             if done == epochs * steps and not state.get("inside"):
                 break
+            if not self.trains:
+                raise UserError(
+                    f"no checkpoint of the end of stage {stage} is left"
+                )
             self.console.rule(f"[bold]{stage}")
             try:
                 self.resume_fit(

@@ -10,11 +10,14 @@ from typing import Any, Self
 
 from kbp._utils.files import write_atomically
 from kbp._utils.machine import commit, machine, versions
+from kbp._utils.manifest import compare, digests
 from kbp.errors import UserError
 from kbp.recipes.recipe import Recipe
 
 RUN_FILE = "run.json"
 _LOCK = ".lock"
+# What a finished run needs no more, or writes as it ends.
+_UNLISTED = (RUN_FILE, "checkpoints", "logs")
 
 
 class WorkDir:
@@ -94,6 +97,7 @@ class WorkDir:
     def __exit__(self, *error: object) -> None:
         if self.finished:
             self.run["status"] = "finished"
+            self.run["files"] = digests(self.path, without=_UNLISTED)
             self.save_run()
         self.lock_file.close()
 
@@ -108,6 +112,41 @@ class WorkDir:
             raise UserError(
                 f"{self.path}: another process is running there."
             ) from error
+
+    def lost(self) -> list[str]:
+        """Return the names of a finished run's files that are missing.
+
+        Raises:
+            UserError: there are files that have changed since it finished.
+        """
+        missing, changed = compare(self.path, self.run.get("files", {}))
+        if changed:
+            raise UserError(
+                f"{self.path}: {', '.join(changed)}: changed since the run "
+                "finished. Bring back what was there, or move it away and "
+                "resume to have it made again."
+            )
+        return missing
+
+    def bring_back(self, names: list[str], source: Path) -> list[str]:
+        """Copy missing files that a folder holds with the same bytes.
+
+        Args:
+            names: of the files.
+            source: the folder.
+
+        Returns:
+            The names of those that are still missing.
+        """
+        wanted = {name: self.run["files"][name] for name in names}
+        left = [name for found in compare(source, wanted) for name in found]
+        self._lock()
+        with self.lock_file:
+            for name in names:
+                if name not in left and not (self.path / name).exists():
+                    content = (source / name).read_bytes()
+                    write_atomically(self.path / name, content)
+        return left
 
     def check_space(self, needed: int) -> None:
         """Raise a UserError if the disk has less than so many bytes left."""

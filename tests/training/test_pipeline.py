@@ -4,7 +4,9 @@ import csv
 import html.parser
 import io
 import json
+import shutil
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,6 +166,42 @@ def test_finished_run_is_refused_and_shown_on_request(tiny):
     stages = run(default(TINY), tiny, resume=True)
     assert stages[-1].name == "int8 .tflite"
     assert {p: p.stat().st_mtime_ns for p in tiny.rglob("*")} == before
+
+
+@pytest.fixture
+def copied(tiny, tmp_path):
+    return Path(shutil.copytree(tiny, tmp_path / "copied"))
+
+
+REMADE = (
+    *("model.keras", "model_quantized.keras", "model_float32.tflite"),
+    *("model_int8.tflite", "report.html", "golden.npz", "recipe.toml"),
+)
+
+
+def test_missing_files_of_a_finished_run_are_made_again(tiny, copied):
+    for name in REMADE:
+        (copied / name).unlink()
+    run(default(TINY), copied, resume=True)
+    for name in REMADE:
+        assert (copied / name).read_bytes() == (tiny / name).read_bytes(), name
+
+
+def test_what_cannot_be_made_again_is_named(copied):
+    shutil.rmtree(copied / "checkpoints")
+    for name in ("model_int8.tflite", "model_quantized.keras"):
+        (copied / name).unlink()
+    with pytest.raises(UserError, match=r"model_int8.tflite.*no checkpoint of"):
+        run(default(TINY), copied, resume=True)
+    assert not (copied / "model_int8.tflite").exists()
+
+
+def test_changed_files_of_a_finished_run_are_named_and_left(copied):
+    (copied / "report.html").write_text("mine")
+    (copied / "model_int8.tflite").unlink()
+    with pytest.raises(UserError, match=r"report.html: changed since the run"):
+        run(default(TINY), copied, resume=True)
+    assert (copied / "report.html").read_text() == "mine"
 
 
 class StoppedError(Exception):

@@ -44,8 +44,13 @@ def attention(
             ("output", time),
         )
     )
+    factor = config["key_dim"] ** -0.5
     for weight in query.weights:
-        weight.assign(weight * config["key_dim"] ** -0.5)
+        graph.multiply(query, weight, factor)
+    if query.activity_regularizer:
+        query.activity_regularizer = graph.ScaledRegularizer(
+            query.activity_regularizer, 1 / factor
+        )
     softmax = part(layers.Softmax, "softmax")
     dropout = part(layers.Dropout, "dropout", config["dropout"])
 

@@ -14,7 +14,7 @@ import keras
 from keras import layers
 
 from kbp import graph
-from kbp.quantization.lowering import primitives
+from kbp.quantization.lowering import primitives, units
 from kbp.quantization.lowering.attention import attention
 from kbp.quantization.placement import rules
 from kbp.quantization.policy import QuantizationPolicy
@@ -47,7 +47,8 @@ def lower(
     here, and anywhere else it becomes a 1x1 depthwise convolution, both with
     its statistics as they are now. It is folded as well where it removes
     channels, because a kernel of zero times a factor has a range, and a kernel
-    times a factor of zero has none.
+    times a factor of zero has none. A Normalization of columns in units so
+    different that no one range in eight bits holds them stays in float.
 
     Args:
         model: a flat model, left as it is.
@@ -73,6 +74,7 @@ class _Lowering:
         self.nodes = iter(nodes)
         self.policy = policy
         self.made: dict[keras.Operation, primitives.Replacement] = {}
+        self.watchers: dict[keras.Operation, Callable[..., Any]] = {}
         self.unique = graph.UniqueNames(node.operation.name for node in nodes)
         operations = [node.operation for node in nodes]
         self.shared = {o for o in operations if operations.count(o) > 1}
@@ -88,21 +90,45 @@ class _Lowering:
         self, layer: keras.Operation, *args: Any, **kwargs: Any
     ) -> Any:
         node = next(self.nodes)
-        if node.operation in self.policy:
+        if node.operation in self.policy and not _is_of_units(node.operation):
             return layer(*args, **kwargs)
         if node.operation not in self.made:
             rules.check_inputs(node)
             self.made[node.operation] = self.make(layer, node)
         made = self.made[node.operation]
-        if isinstance(made, keras.Operation):
+        if made is layer:
             return made(*args, **kwargs)
+        if graph.adds_loss(node.operation):
+            raise rules.refusal(
+                node.operation, "add to the loss in a layer of its own"
+            )
+        if isinstance(made, keras.Operation):
+            return self.regularized(node.operation, made(*args, **kwargs))
         options = {k: v for k, v in kwargs.items() if v is not None}
         options.pop("training", None)
         if any(key.endswith("mask") for key in options):
             raise rules.refusal(node.operation, "call it without a mask")
         outputs = made(*args, **options)
         graph.name_operations(node.operation.name, (args, kwargs), outputs)
-        return outputs
+        return self.regularized(node.operation, outputs)
+
+    def regularized(self, operation: keras.Operation, outputs: Any) -> Any:
+        """Let what takes a layer's place add the same of it to the loss."""
+        regularizer = getattr(operation, "activity_regularizer", None)
+        if regularizer is None:
+            return outputs
+        if operation not in self.watchers:
+            last = graph.unwrapped(outputs._keras_history.operation)
+            if isinstance(last, keras.Layer) and last not in self.shared:
+                self.watchers[operation] = lambda x: x
+            else:
+                last = self.part(
+                    operation, layers.Activation, "activity", "linear"
+                )
+                self.watchers[operation] = last
+            # Given to a constructor, some layers would have no config.
+            last.activity_regularizer = regularizer
+        return self.watchers[operation](outputs)
 
     def make(
         self, layer: keras.Operation, node: graph.Node
@@ -110,8 +136,17 @@ class _Lowering:
         """Return what to call in a layer's place, perhaps itself."""
         operation = node.operation
         part = functools.partial(self.part, operation)
-        if node.is_output and primitives.gives_units(operation):
-            return primitives.to_units(operation, part)
+        if node.is_output and units.gives_units(operation):
+            return units.to_units(operation, part)
+        if _is_of_units(operation):
+            if node.producers:
+                raise ValueError(
+                    f"Layer {operation.name} (Normalization) cannot be "
+                    "quantized: one range in eight bits cannot hold columns "
+                    "of such different units. Let it read an input of the "
+                    "model, which is then kept in float."
+                )
+            return units.in_units(operation, part)
         replace = _REPLACED.get(type(operation))
         if replace:
             return replace(operation, part)
@@ -143,6 +178,8 @@ class _Lowering:
             )
             and following not in self.policy
             and not {node.operation, following} & self.shared
+            and not _is_watched(node.operation)
+            and not _is_watched(following)
             and (
                 type(following) is layers.ReLU
                 or graph.traits_of(following).activation in _CLIPS
@@ -170,6 +207,8 @@ class _Lowering:
         if suffix is not None:
             name = self.unique(f"{name}_{suffix}")
         policy = getattr(operation, "dtype_policy", None)
+        if policy is not None and type(policy) is keras.DTypePolicy:
+            policy = policy.name  # which every layer's config can hold
         common = {"name": name, **({"dtype": policy} if policy else {})}
         if isinstance(kind, type):
             return kind(*args, **options, **common)
@@ -187,6 +226,9 @@ class _Lowering:
             if self.sheds_bias(producer):
                 return primitives.with_bias_of(norm, producer.operation)
             return norm
+        for name in ("gamma_regularizer", "beta_regularizer"):
+            if getattr(norm, name):
+                raise rules.refusal(norm, f"give it no {name}")
         if any(map(self.folds, node.producers)):
             return lambda inputs: inputs
         return primitives.normalization(norm, part)
@@ -213,6 +255,8 @@ class _Lowering:
             and norm not in self.policy
             and node.operation not in self.policy
             and not {norm, node.operation} & self.shared
+            and not _is_watched(node.operation)
+            and node.operation.bias_regularizer is None
         )
 
     def folds(self, node: graph.Node) -> bool:
@@ -228,8 +272,21 @@ class _Lowering:
                 or (rules.fuses_forward(node) and primitives.is_pruned(norm))
             )
             and rules.is_linear(node.operation)
+            and not _is_watched(node.operation)
             and not {norm, node.operation} & self.shared
         )
+
+
+def _is_of_units(operation: keras.Operation) -> bool:
+    return type(operation) is layers.Normalization and units.is_of_units(
+        operation
+    )
+
+
+def _is_watched(operation: keras.Operation) -> bool:
+    """Say whether a layer's result adds to the loss."""
+    regularizer = getattr(operation, "activity_regularizer", None)
+    return regularizer is not None or graph.adds_loss(operation)
 
 
 def _is_of_last_axis(

@@ -16,7 +16,7 @@ import numpy as np
 from keras import layers, ops
 
 from kbp import graph
-from kbp.layers import InverseStandardization, NearestUpSampling2D
+from kbp.layers import NearestUpSampling2D
 from kbp.quantization.placement import rules
 
 Tensor = Any  # of any backend, or symbolic
@@ -87,7 +87,10 @@ def apart(layer: keras.layers.Layer, part: Part) -> Replacement:
     function = graph.unwrapped(layer).activation
     if function is named.linear:
         return layer
-    linear = _copy(layer, activation="linear")
+    options: dict[str, Any] = {"activation": "linear"}
+    if graph.unwrapped(layer).activity_regularizer:
+        options["activity_regularizer"] = None  # it is of the activation
+    linear = _copy(layer, **options)
     suffix = getattr(function, "__name__", getattr(function, "name", "act"))
     activate = activation(function, part, suffix)
     return lambda inputs: activate(linear(inputs))
@@ -195,51 +198,23 @@ def rescaling(layer: keras.layers.Layer, part: Part) -> Replacement:
     return lambda inputs: affine(inputs, layer.scale, layer.offset)
 
 
-def gives_units(layer: keras.Operation) -> bool:
-    """Say whether a layer has a factor or an offset of its own by column."""
-    if type(layer) is layers.Rescaling:
-        return max(np.size(layer.scale), np.size(layer.offset)) > 1
-    return type(layer) is layers.Normalization and layer.invert
-
-
-def to_units(layer: keras.layers.Layer, part: Part) -> Replacement:
-    """Answer in the data's own units, in float.
-
-    One range of 256 values cannot hold columns of very different units.
-    """
-    made = part(InverseStandardization, None)
-
-    def apply(inputs: Tensor) -> Tensor:
-        if not made.built:
-            made.build(inputs.shape)
-            deviation, mean = (
-                np.broadcast_to(x, inputs.shape[-1:]) for x in _units(layer)
-            )
-            made.set_statistics(mean=mean, deviation=deviation)
-        return made(inputs)
-
-    return apply
-
-
-def _units(layer: keras.layers.Layer) -> tuple[Any, Any]:
-    if type(layer) is layers.Rescaling:
-        return np.ravel(layer.scale), np.ravel(layer.offset)
-    mean, variance = (
-        graph.values_of(v).ravel() for v in (layer.mean, layer.variance)
-    )
-    return np.maximum(np.sqrt(variance), keras.config.epsilon()), mean
-
-
 def standardization(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Make a Normalization affine."""
-    if layer.invert or np.size(layer.mean) != np.shape(layer.mean)[-1]:
-        raise rules.refusal(layer, "use axis=-1 or None and invert=False")
+    if layer.invert:
+        raise rules.refusal(layer, "invert it as the last layer alone")
+    mean, deviation = statistics(layer)
+    affine = _affine(layer, part)
+    return lambda inputs: affine(inputs, 1.0 / deviation, -mean / deviation)
+
+
+def statistics(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a Normalization takes away and divides by."""
+    if np.size(layer.mean) != np.shape(layer.mean)[-1]:
+        raise rules.refusal(layer, "use axis=-1 or None")
     mean, variance = (
         graph.values_of(v).ravel() for v in (layer.mean, layer.variance)
     )
-    scale = 1.0 / np.maximum(np.sqrt(variance), keras.config.epsilon())
-    affine = _affine(layer, part)
-    return lambda inputs: affine(inputs, scale, -mean * scale)
+    return mean, np.maximum(np.sqrt(variance), keras.config.epsilon())
 
 
 def _scale_and_offset(

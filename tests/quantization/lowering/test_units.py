@@ -1,0 +1,84 @@
+"""Columns in very different units keep their values in an int8 file."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import kbp
+from kbp.quantization import quantize, quantize_aware
+
+RANDOM = np.random.default_rng(0)
+TABLES = {
+    "units that differ": ((0.002, 3.0, 1e5), (0.001, 1.0, 2e4)),
+    "far from zero": ((1000.0, 1001.0, 999.0), (1.0, 2.0, 0.5)),
+    "a column that never changes": ((5.0, 3.0, 2.0), (0.0, 1.0, 1.0)),
+    "alike": ((0.0, 1.0, -1.0), (1.0, 2.0, 0.7)),
+}
+
+
+def _table(name):
+    means, deviations = TABLES[name]
+    values = RANDOM.normal(means, deviations, (512, 3))
+    return values.astype("float32")
+
+
+def _model(x, before=lambda x: x):
+    keras.utils.set_random_seed(0)
+    normalization = layers.Normalization(name="columns")
+    normalization.adapt(x)
+    inputs = keras.Input((3,))
+    hidden = layers.Dense(16, activation="relu")(normalization(before(inputs)))
+    return keras.Model(inputs, layers.Dense(1)(hidden))
+
+
+@pytest.mark.parametrize(
+    ("name", "skip"),
+    [
+        *((name, ()) for name in TABLES),
+        # What is skipped and fits eight bits is another matter.
+        *((name, ("columns",)) for name in TABLES if name != "alike"),
+    ],
+)
+def test_the_int8_file_is_near_the_float_model(name, skip, tmp_path):
+    x = _table(name)
+    model = _model(x)
+    rounded = quantize(model, x, skip=skip)
+    kbp.export.to_tflite(rounded, tmp_path / "model.tflite")
+    found = kbp.export.Runner(tmp_path / "model.tflite").predict(x)
+    expected = model.predict(x, verbose=0)
+    # Three tensors of eight bits are each some hundredths of a deviation off.
+    assert np.abs(found - expected).mean() < 0.05 * expected.std()
+    check = kbp.export.verify(
+        rounded, tmp_path / "model.tflite", x, original=model
+    )
+    assert not check.problems
+
+
+def test_only_units_that_need_it_take_floats():
+    for name in TABLES:
+        kinds = {type(layer).__name__ for layer in quantized(name).layers}
+        assert ("Standardization" in kinds) == (name != "alike"), name
+
+
+def quantized(name):
+    x = _table(name)
+    return quantize_aware(_model(x), x)
+
+
+def test_a_normalization_inside_is_refused_by_name():
+    x = _table("units that differ")
+    model = _model(x, before=layers.Rescaling(1.0))
+    with pytest.raises(ValueError, match=r"Layer columns .* different units"):
+        quantize_aware(model, x)
+
+
+def test_images_still_enter_in_eight_bits():
+    images = RANDOM.uniform(0, 255, (32, 8, 8, 3)).astype("float32")
+    normalization = layers.Normalization()
+    normalization.adapt(images)
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), normalization, layers.Conv2D(4, 3)]
+    )
+    kinds = {type(x).__name__ for x in quantize_aware(model, images).layers}
+    assert "Standardization" not in kinds

@@ -1,0 +1,40 @@
+"""A finished run whose files are gone or were changed."""
+
+import io
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from rich.console import Console
+
+import kbp
+from kbp.errors import UserError
+
+
+def test_the_same_call_makes_a_missing_file_again(tmp_path):
+    x = np.random.default_rng(0).normal(size=(320, 4)).astype("float32")
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(8, activation="relu"), layers.Dense(1)]
+    )
+    model.compile("adam", "mse")
+
+    def again():
+        silent = Console(file=io.StringIO())
+        return kbp.compress(
+            model,
+            (x, x.sum(axis=1)),
+            quantization_epochs=0,
+            workdir=tmp_path,
+            console=silent,
+        )
+
+    paths = again().paths
+    names = ("int8", "float32", "report")
+    before = {name: paths[name].read_bytes() for name in names}
+    for name in names:
+        paths[name].unlink()
+    assert {n: again().paths[n].read_bytes() for n in names} == before
+    paths["report"].write_text("mine")
+    with pytest.raises(UserError, match=r"report.html: changed"):
+        again()
