@@ -227,9 +227,14 @@ def _slower(run: dict[str, Any]) -> str:
     if not small["name"].startswith("int8") or small["speed_up"] > _SLOWER:
         return ""
     why = (
-        "the processor may lack 8-bit dot products (AVX-512 VNNI, AMX, Arm "
-        "dotprod); a network of fewer channels is faster everywhere"
+        "this network gains nothing from eight bits here; other work on the "
+        "machine also changes latencies"
     )
+    if run.get("dot_products") == []:
+        why = (
+            "the processor may lack 8-bit dot products (AVX-512 VNNI, AMX, Arm "
+            "dotprod); a network of fewer channels is faster everywhere"
+        )
     if whole["latency"] < _SMALL:
         why = (
             "in so small a network, converting values to eight bits and back "
