@@ -206,9 +206,10 @@ def _pruned(run: dict[str, Any]) -> str:
     section, zeros = run["recipe"]["sparsity"], run["kernel_sparsity"]
     if not section["target"] and zeros < _FEW_ZEROS:
         return ""
+    left = f"{run['left_out']} " if run.get("left_out") else ""
     said = f"{zeros:.1%} of the kernel weights are zero. "
     if section["granularity"] != "channel" or "channels" not in run:
-        return said
+        return said + left
     before, after = run["channels"]
     sizes = {stage["name"]: stage["parameters"] for stage in run["stages"]}
     whole, *_ = sizes.values()
@@ -216,7 +217,6 @@ def _pruned(run: dict[str, Any]) -> str:
         f"Pruning removed {before - after:,} of {before:,} channels: "
         f"{whole:,} parameters -> {sizes['pruned']:,}. "
     )
-    left = f"{run['left_out']} " if run["left_out"] else ""
     more = f"Of the kernel weights left, {zeros:.1%} are zero. "
     return removed + (more if zeros >= _FEW_ZEROS else "") + left
 
