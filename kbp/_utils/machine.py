@@ -16,6 +16,8 @@ PACKAGES = (
     "ai-edge-litert",
     "numpy",
 )
+# As Linux names them, on Intel's, AMD's and Arm's processors.
+DOT_PRODUCTS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp")
 
 
 def versions() -> dict[str, str]:
@@ -61,6 +63,21 @@ def machine() -> dict[str, str | int]:
     except OSError:
         pass
     return {"processor": model, "cores": os.cpu_count() or 1}
+
+
+def dot_products(cpuinfo: str | Path = "/proc/cpuinfo") -> list[str]:
+    """Return which instructions for 8-bit dot products the processor has.
+
+    Args:
+        cpuinfo: file with the processor's flags. Only Linux has one.
+    """
+    try:
+        lines = Path(cpuinfo).read_text().splitlines()
+    except OSError:
+        return []
+    named = [x for x in lines if x.startswith(("flags", "Features"))]
+    flags = {flag for line in named for flag in line.partition(":")[2].split()}
+    return [name for name in DOT_PRODUCTS if name in flags]
 
 
 def memory() -> int:

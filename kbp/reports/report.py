@@ -206,9 +206,10 @@ def _pruned(run: dict[str, Any]) -> str:
     section, zeros = run["recipe"]["sparsity"], run["kernel_sparsity"]
     if not section["target"] and zeros < _FEW_ZEROS:
         return ""
+    left = f"{run['left_out']} " if run.get("left_out") else ""
     said = f"{zeros:.1%} of the kernel weights are zero. "
     if section["granularity"] != "channel" or "channels" not in run:
-        return said
+        return said + left
     before, after = run["channels"]
     sizes = {stage["name"]: stage["parameters"] for stage in run["stages"]}
     whole, *_ = sizes.values()
@@ -216,7 +217,6 @@ def _pruned(run: dict[str, Any]) -> str:
         f"Pruning removed {before - after:,} of {before:,} channels: "
         f"{whole:,} parameters -> {sizes['pruned']:,}. "
     )
-    left = f"{run['left_out']} " if run["left_out"] else ""
     more = f"Of the kernel weights left, {zeros:.1%} are zero. "
     return removed + (more if zeros >= _FEW_ZEROS else "") + left
 
@@ -227,9 +227,14 @@ def _slower(run: dict[str, Any]) -> str:
     if not small["name"].startswith("int8") or small["speed_up"] > _SLOWER:
         return ""
     why = (
-        "the processor may lack 8-bit dot products (AVX-512 VNNI, AMX, Arm "
-        "dotprod); a network of fewer channels is faster everywhere"
+        "this network gains nothing from eight bits here; other work on the "
+        "machine also changes latencies"
     )
+    if run.get("dot_products") == []:
+        why = (
+            "the processor may lack 8-bit dot products (AVX-512 VNNI, AMX, Arm "
+            "dotprod); a network of fewer channels is faster everywhere"
+        )
     if whole["latency"] < _SMALL:
         why = (
             "in so small a network, converting values to eight bits and back "

@@ -158,7 +158,7 @@ def _mask_kernels(
     uses: dict[keras.Operation, list[graph.Node]] = {}
     for node in nodes:
         name = node.operation.name
-        if _is_prunable(node.operation) and name not in {*dense, *masked}:
+        if is_prunable(node.operation) and name not in {*dense, *masked}:
             uses.setdefault(node.operation, []).append(node)
     if not uses:
         return None
@@ -171,11 +171,12 @@ def _mask_kernels(
     return graph.replace_layers(flat, replacement)
 
 
-def _is_prunable(operation: keras.Operation) -> bool:
+def is_prunable(operation: keras.Operation) -> bool:
+    """Say whether masks of single weights are known for a layer."""
     return "element" in graph.traits_of(operation).prunable
 
 
-def _has_kernel(operation: keras.Operation) -> bool:
+def has_kernel(operation: keras.Operation) -> bool:
     """Say whether a layer, or what it is derived from, has such a kernel."""
     return any(
         "element" in graph.traits_of_class(base).prunable
@@ -206,7 +207,7 @@ def ends_of(nodes: list[graph.Node]) -> set[str]:
             if node in seen:
                 continue
             seen.add(node)
-            if _has_kernel(node.operation):
+            if has_kernel(node.operation):
                 names.add(node.operation.name)
             else:
                 todo.extend(getattr(node, step))

@@ -1,11 +1,13 @@
-"""Which layers keep all their channels, and why."""
+"""Which layers keep all their weights or channels, and why."""
 
 from collections.abc import Iterable, Sequence
 
 import keras
 
 from kbp import graph
-from kbp.sparsity.apply import ends_of
+from kbp._utils.arguments import check_one_of
+from kbp.layers.transforms.dtm import GRANULARITIES
+from kbp.sparsity.apply import ends_of, has_kernel, is_prunable
 from kbp.sparsity.channels.places import gives_channels, places_of
 from kbp.sparsity.channels.rules import trace
 from kbp.sparsity.channels.tracing import Trace
@@ -13,16 +15,22 @@ from kbp.sparsity.channels.tracing import Trace
 FIRST_OR_LAST = "first or last layer"
 SKIPPED = "named in `skip`"
 SHARED = "added to, or joined with, channels of such a layer"
+UNREGISTERED = "of a class whose traits are not registered"
 NEEDED = "all of its channels are needed where they are read"
 
 
 def left_out(
-    model: keras.Model, *, skip: Sequence[str] = (), protect_ends: bool = True
+    model: keras.Model,
+    *,
+    granularity: str = "channel",
+    skip: Sequence[str] = (),
+    protect_ends: bool = True,
 ) -> dict[str, str]:
-    """Say which layers get no channel mask by `apply_dtm`, and why.
+    """Say which layers get no mask by `apply_dtm`, and why.
 
     Args:
         model: a functional or built Sequential model without masks.
+        granularity: as of `apply_dtm`.
         skip: as of `apply_dtm`.
         protect_ends: as of `apply_dtm`.
 
@@ -37,9 +45,12 @@ def left_out(
     >>> kbp.sparsity.left_out(model)
     {'stem': 'first or last layer', 'head': 'first or last layer'}
     """
+    check_one_of(GRANULARITIES, granularity=granularity)
     flat = graph.flatten(model)
     nodes = graph.nodes(flat)
     ends = ends_of(nodes) if protect_ends else set()
+    if granularity == "element":
+        return _without_kernel_mask(nodes, skip, ends)
     traced = trace(flat)
     masked, free = (
         {group for groups in places_of(traced, dense) for group in groups}
@@ -64,7 +75,25 @@ def left_out(
     return found
 
 
-def in_words(reasons: dict[str, str]) -> str:
+def _without_kernel_mask(
+    nodes: Sequence[graph.Node], skip: Sequence[str], ends: set[str]
+) -> dict[str, str]:
+    """Return why kernels have no mask of single weights."""
+    found = {}
+    for node in nodes:
+        name = node.operation.name
+        if not has_kernel(node.operation):
+            continue
+        if name in skip:
+            found[name] = SKIPPED
+        elif name in ends:
+            found[name] = FIRST_OR_LAST
+        elif not is_prunable(node.operation):
+            found[name] = UNREGISTERED
+    return found
+
+
+def in_words(reasons: dict[str, str], what: str = "channels") -> str:
     """Return `left_out`'s findings as a sentence, `""` if there are none."""
     if not reasons:
         return ""
@@ -72,7 +101,7 @@ def in_words(reasons: dict[str, str]) -> str:
         f"{_names(n for n, r in reasons.items() if r == reason)} ({reason})"
         for reason in dict.fromkeys(reasons.values())
     )
-    return f"These layers keep all their channels: {'; '.join(together)}."
+    return f"These layers keep all their {what}: {'; '.join(together)}."
 
 
 def _names(names: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""A person's own Keras model: pruned, quantized, exported and measured."""
+"""A person's own Keras model: pruned, quantized, exported, measured."""
 
 import contextlib
 import io
@@ -130,9 +130,10 @@ def compress(
 ) -> Compressed:
     """Walk the whole road with a Keras model of your own.
 
-    The model trains on while its masks close, loses what was pruned, trains on
-    in fake eight bits, and is exported, verified and measured, as by a recipe:
-    with the same checkpoints, table and `report.html`. Stopped, the same call
+    The model trains on in fake eight bits, and is exported, verified and
+    measured, as by a recipe: with the same checkpoints, table and
+    `report.html`. With `sparsity` it first trains on while its masks close, and
+    loses what was pruned; by default nothing is. Stopped, the same call
     continues from the last checkpoint; finished, it shows the results.
 
     Args:
@@ -147,8 +148,9 @@ def compress(
         test: examples to judge every stage on, which are read into memory; by
             default the validation examples, or every tenth of arrays to train
             on, which is then taken out of them.
-        sparsity: share of the weights to prune; or keys of a recipe's
-            `[sparsity]`, such as `{"target": 0.5, "granularity": "channel"}`.
+        sparsity: share of the prunable weights to prune, such as 0.6; or keys
+            of a recipe's `[sparsity]`, such as `{"target": 0.5, "granularity":
+            "channel"}`. By default nothing is pruned.
         quantize: whether to train in fake eight bits and write an int8 file.
         epochs: of training in float; by default 10 with `sparsity`, else 0.
         quantization_epochs: of training in fake eight bits; 0 to round after

@@ -78,9 +78,11 @@ class Pipeline:
             transfer.freeze(model)
         section = recipe.sparsity
         self.left_out = ""
-        if section.target and section.granularity == "channel":
-            reasons = left_out(model, skip=section.skip)
-            self.left_out = in_words(reasons)
+        if section.target:
+            kind = section.granularity
+            reasons = left_out(model, granularity=kind, skip=section.skip)
+            what = "channels" if kind == "channel" else "weights"
+            self.left_out = in_words(reasons, what)
         model = self.masked(model)
         if folder:
             # Weights and the optimizer's three moments, in the checkpoints of

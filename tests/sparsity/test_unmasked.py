@@ -55,3 +55,19 @@ def test_channels_are_counted_before_and_after():
     assert sparsity.channel_count(small) == 6 + 2 + 6 + 7 + 8 + 2
     masked = sparsity.apply_dtm(model, granularity="channel")
     assert sparsity.channel_count(masked) == sparsity.channel_count(model)
+
+
+def test_masks_of_weights_leave_out_the_ends_and_what_is_skipped():
+    model = residual()
+    found = sparsity.left_out(model, granularity="element", skip=["free"])
+    assert found == {
+        "stem": "first or last layer",
+        "free": "named in `skip`",
+        "head": "first or last layer",
+    }
+    masked = sparsity.apply_dtm(model, skip=["free"])
+    gates = {x.name for x in sparsity.masked_layers(masked)}
+    assert gates == {"inner", "back", "gated"}
+    assert in_words({"a": "first"}, "weights") == (
+        "These layers keep all their weights: a (first)."
+    )
