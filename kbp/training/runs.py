@@ -101,6 +101,11 @@ def run_task(
         return []
     folder = WorkDir(workdir, recipe, resume=resume)
     if folder.finished:
+        console.print(
+            f"{folder.path} was finished before: nothing is trained.",
+            markup=False,
+            soft_wrap=True,
+        )
         bring_back(folder, make, console)
     else:
         pipeline = Pipeline(recipe, folder, make, console)
