@@ -14,6 +14,7 @@ def pages() -> list[Path]:
     return [
         root / "README.md",
         zoo.root() / "README.md",
+        root / "docs" / "exactness.md",
         root / "docs" / "forecast_errors.md",
         root / "docs" / "images.md",
     ]
