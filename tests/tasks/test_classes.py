@@ -317,7 +317,7 @@ def test_accuracy_stands_beside_that_of_a_guess(small, capsys):
         (small / "run" / "report.html").read_text(),
     ):
         assert "Accuracy beside that of a guess" in place
-        assert "most often taken for" in place
+        assert "precision" in place  # headings may fold
 
 
 def twelve_bits(small, folder, white=4095):

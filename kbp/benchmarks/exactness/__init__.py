@@ -1,1 +1,1 @@
-"""Single operations of int8 files, against the models they were made from."""
+"""Single operations of int8 files, against their models."""
