@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 from rich import box
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import PREDICTIONS
@@ -68,13 +70,13 @@ def result_table(stages: Sequence[Stage], run: dict[str, Any]) -> Table:
     return table
 
 
-def as_rich(heading: str, table: ResultTable) -> Table:
+def as_rich(heading: str, table: ResultTable) -> Group:
     """Return a task's own table as a rich table, its remark below it."""
     made = _table(heading, table.headings)
-    made.caption = escape(table.remark) or None
     for row in table.rows:  # a column's unit may stand in brackets
         made.add_row(*map(escape, row))
-    return made
+    # A caption would be as narrow as the table.
+    return Group(made, *([Text(table.remark)] if table.remark else []))
 
 
 def _table(title: str, headings: Sequence[str]) -> Table:

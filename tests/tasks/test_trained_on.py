@@ -65,7 +65,7 @@ def recipe(file, **data):
             },
             "data": own | FORM | {"horizon": 6} | data,
             "training": {"epochs": 1, "batch_size": 32},
-            "quantization": {"epochs": 0, "calibration_batches": 2},
+            "quantization": {"epochs": 0, "calibration_examples": 256},
             "export": {"benchmark_rounds": 1},
         }
     )
