@@ -14,7 +14,7 @@ BUDGETS = ("adaptive", "uniform")
 class OptimizerRecipe:
     """Section `[optimizer]`: HybridOptimizer, warm-up, then cosine decay."""
 
-    learning_rate: float = number(1e-3, high=1e6, above=0)
+    learning_rate: float = number(1e-3, high=1e12, above=0)
     warmup: float = number(0.1, 0, below=1)
     weight_decay: float = number(0.0, 0, 1e6)
     matrix_steps: bool = False
@@ -63,7 +63,7 @@ class TrainingRecipe:
     keep_best: bool = False
     keep_checkpoints: int = number(2, 1, 1_000_000)
     frozen_epochs: int = number(0, 0, 1_000_000)
-    frozen_learning_rate: float = number(1e-3, high=1e6, above=0)
+    frozen_learning_rate: float = number(1e-3, high=1e12, above=0)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class QuantizationRecipe:
 
     enabled: bool = True
     epochs: int = number(2, 0, 1_000_000)
-    learning_rate: float = number(1e-4, high=1e6, above=0)
+    learning_rate: float = number(1e-4, high=1e12, above=0)
     calibration_examples: int = number(256, 1, 1_000_000)
     skip: tuple[str, ...] = ()
     float_attention: bool = False

@@ -247,8 +247,8 @@ def compress(
 
 def _compiled(model: keras.Model, loss: Any, metrics: Any) -> dict[str, Any]:
     """Return what to compile the stages with."""
-    check_model(model)  # what cannot be rewritten is named first
-    graph.check_untied(model)
+    graph.check_untied(model)  # what cannot be rewritten is named first
+    check_model(model)
     found = compiled_with(model) if model.compiled else {}
     given = {"loss": loss, "metrics": metrics}
     found |= {key: value for key, value in given.items() if value is not None}
