@@ -103,7 +103,7 @@ def fake_quantizers(model: keras.Model) -> Iterator[FakeQuantize]:
     >>> from kbp.quantization import fake_quantizers, quantize_aware
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     >>> [q.kind for q in fake_quantizers(quantize_aware(model))]
-    ['input', 'kernel', 'tensor']
+    ['input', 'kernel', 'input']
     """
     for layer in graph.flatten(model).layers:
         for candidate in (layer, *graph.transforms(layer)):

@@ -250,8 +250,8 @@ def _compiled(model: keras.Model, loss: Any, metrics: Any) -> dict[str, Any]:
     graph.check_untied(model)  # what cannot be rewritten is named first
     check_model(model)
     found = compiled_with(model) if model.compiled else {}
-    given = {"loss": loss, "metrics": metrics}
-    found |= {key: value for key, value in given.items() if value is not None}
+    given = {"loss": loss, "metrics": metrics}.items()
+    found |= {key: value for key, value in given if value is not None}
     if found.get("loss") is None:
         raise ValueError(
             f"Model {model.name} is not compiled with a loss. Compile it, or "

@@ -52,8 +52,7 @@ def run(
     Example:
     >>> import io, tempfile
     >>> import kbp
-    >>> import keras
-    from rich.console import Console
+    >>> from rich.console import Console
     >>> recipe = kbp.recipes.Recipe.parse(
     ...     {
     ...         "model": {"width": 8, "num_scales": 2},
