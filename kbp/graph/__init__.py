@@ -14,7 +14,6 @@ from kbp.graph.layers import (
 )
 from kbp.graph.nodes import Node, nodes
 from kbp.graph.regularizers import (
-    ScaledRegularizer,
     adds_loss,
     multiply,
     unscale,
@@ -41,6 +40,7 @@ from kbp.graph.traits import (
     traits_of_class,
     unregistered,
 )
+from kbp.layers.scaled_regularizer import ScaledRegularizer
 
 __all__ = [
     "LayerTraits",
