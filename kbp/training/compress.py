@@ -344,8 +344,5 @@ def _rehearse(
             skip=recipe.quantization.skip,
         )
         with tempfile.TemporaryDirectory() as folder:
-            export.to_tflite(
-                rounded,
-                Path(folder) / run_files.INT8,
-                allow_float=recipe.export.allow_float,
-            )
+            path, allowed = Path(folder) / "a.tflite", recipe.export.allow_float
+            export.to_tflite(rounded, path, allow_float=allowed)
