@@ -10,5 +10,6 @@ SETTINGS = (
     "data.image_size=8",
     "model.width=8",
     "model.num_scales=2",
+    "model.num_blocks=0",
     "training.batch_size=256",
 )

@@ -33,7 +33,8 @@ def test_keras_files_load_and_go_on_training(trained, tmp_path):
     gated = kbp.sparsity.apply_dtm(model, granularity="channel", threshold=0.9)
     models = {"pruned": pruned, "gated": gated, "quantized": quantized}
     for name, m in models.items():
-        m.compile(kbp.HybridOptimizer(0.01), "mse")
+        # Tracing takes longer than the steps.
+        m.compile(kbp.HybridOptimizer(0.01), "mse", run_eagerly=True)
         m.fit(x, np.ones((8, 3)), verbose=0)
         m.save(tmp_path / f"{name}.keras")
         np.save(tmp_path / f"{name}.npy", as_numpy(m(x)))

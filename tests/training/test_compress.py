@@ -143,19 +143,30 @@ def test_a_stopped_call_ends_as_if_it_had_not_been(trained, tmp_path):
         compress(model, TEST, workdir=tmp_path / "b", **options)
 
 
+WEIGHTED = (*TRAIN, np.ones(len(TRAIN[0])))
+
+
 class Pieces(keras.utils.PyDataset):
+    def __init__(self, arrays=TRAIN):
+        super().__init__()
+        self.arrays = arrays
+
     def __len__(self):
         return 5
 
     def __getitem__(self, index):
         part = slice(128 * index, 128 * index + 128)
-        return TRAIN[0][part], TRAIN[1][part]
+        return tuple(array[part] for array in self.arrays)
 
 
 @pytest.mark.parametrize(
     "train",
-    [Pieces(), (*TRAIN, np.ones(len(TRAIN[0])))],
-    ids=["PyDataset", "weights"],
+    [
+        pytest.param(Pieces(), marks=pytest.mark.slow),
+        pytest.param(WEIGHTED, marks=pytest.mark.slow),
+        Pieces(WEIGHTED),
+    ],
+    ids=["PyDataset", "weights", "PyDataset of weights"],
 )
 def test_every_form_of_data_trains(trained, train, tmp_path):
     result = compress(

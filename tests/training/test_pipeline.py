@@ -29,6 +29,7 @@ from kbp.training.workdir import WorkDir
 
 TINY = [
     *quick.SETTINGS,
+    "model.num_blocks=1",  # for files whose sizes tell something
     "training.epochs=3",
     "quantization.epochs=2",
     "training.batch_size=128",
