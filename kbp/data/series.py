@@ -62,6 +62,23 @@ class Windows:
         """What is known of the labels' columns, `(windows, lookback, ...)`."""
         return self._view(0, self.lookback)[..., : self.targets]
 
+    def parts(self) -> list[np.ndarray]:
+        """Return the rows to forecast that the windows lie in, by series.
+
+        Returns:
+            An array `(rows, targets)` for each series that has windows.
+        """
+        starts, members = self._starts, self.members
+        groups = [starts]
+        if members is not None:
+            groups = [starts[members == one] for one in np.unique(members)]
+        length = self.lookback + self.horizon
+        return [
+            self.series[own.min() : own.max() + length, : self.targets]
+            for own in groups
+            if len(own)
+        ]
+
     @property
     def input_shape(self) -> tuple[int, int]:
         """Shape of what a model sees of a window."""

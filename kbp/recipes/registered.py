@@ -66,6 +66,11 @@ class ModelRecipe:
         usual = keyword_only(MODELS[self.architecture])
         return self.arguments.get(name, usual.get(name, default))
 
+    def known(self, *names: str) -> tuple[str, ...]:
+        """Return those of some keys that the section may have."""
+        usual = keyword_only(MODELS[self.architecture])
+        return tuple(name for name in names if name in usual)
+
     def build(
         self, input_shape: tuple[int, ...], num_outputs: int, **given: Any
     ) -> keras.Model:

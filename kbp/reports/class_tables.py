@@ -7,6 +7,10 @@ import numpy as np
 from kbp.reports.result_table import ResultTable
 
 _MOST_CLASSES = 20
+# Below, a network has not learned its training examples.
+_LOW = 0.8
+# What is less accurate than on training examples by more has been overfitted.
+_FAR = 0.2
 
 
 def class_tables(
@@ -14,6 +18,9 @@ def class_tables(
     labels: np.ndarray,
     class_names: Sequence[str],
     of: str,
+    *,
+    training: float | None = None,
+    sizes: Sequence[str] = (),
 ) -> dict[str, ResultTable]:
     """Return a model's accuracy beside a guess's, and each class's share in it.
 
@@ -26,6 +33,8 @@ def class_tables(
         class_names: in the order of the classes; of more than 20, no table
             shows each.
         of: the examples, in words, such as "test examples".
+        training: the accuracy for training examples, if it is known.
+        sizes: keys of `[model]` that make the network larger.
 
     Returns:
         Tables by heading; none without examples.
@@ -63,12 +72,47 @@ def class_tables(
                 (f"most frequent class ({name})", f"{guess.mean():.2%}"),
                 ("this network", f"{own.mean():.2%}"),
             ),
-            said,
+            f"{said}{_advice(own, guess, training, sizes)}",
         )
     }
     if len(class_names) <= _MOST_CLASSES:
         tables["Each class"] = _each(predicted, labels, class_names, of)
     return tables
+
+
+def _advice(
+    own: np.ndarray,
+    guess: np.ndarray,
+    training: float | None,
+    sizes: Sequence[str],
+) -> str:
+    """Say why a network has not learned its task, and what may help.
+
+    It has learned its training examples alone if its accuracy for the others is
+    far below, by more than chance makes it.
+
+    Args:
+        own: whether the network is right, of each example.
+        guess: whether the guess is.
+        training: the network's accuracy for training examples.
+        sizes: keys of `[model]` that make it larger.
+    """
+    if training is None:
+        return ""
+    accuracy, found = own.mean(), f"training accuracy {training:.0%}"
+    chance = 2 * own.std() / len(own) ** 0.5
+    if training - accuracy > max(_FAR, chance):
+        return (
+            f" It overfits ({found}, here {accuracy:.0%}): more training "
+            "examples or [augmentation] may help."
+        )
+    if training < _LOW or accuracy <= guess.mean():
+        keys = [*(f"model.{name}" for name in sizes), "training.epochs"]
+        return (
+            f" It is too small or too little trained ({found}): raise "
+            f"{' or '.join(keys)}."
+        )
+    return ""
 
 
 def _each(

@@ -1,5 +1,6 @@
 """One label for each image."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,7 +11,7 @@ import tensorflow as tf
 from kbp import data
 from kbp._utils.config import choice, number
 from kbp._utils.run_files import LABELS
-from kbp.data.splits import Augment, Tensor
+from kbp.data.splits import Augment, Tensor, as_floats
 from kbp.reports import figures
 from kbp.reports.class_tables import class_tables
 from kbp.reports.result_table import ResultTable
@@ -22,6 +23,8 @@ from kbp.tasks.task import Task
 
 if TYPE_CHECKING:
     from kbp.recipes.recipe import Recipe
+
+_OBSERVED = 500  # training examples, which bounds the time
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Classification(Task):
     takes = "images in [0, 1]"
     gives = "logits"
     prediction = ClassPrediction
+    training_accuracy: float | None = None
 
     def __init__(self, recipe: "Recipe", splits: data.Splits):
         super().__init__(recipe, splits)
@@ -96,7 +100,20 @@ class Classification(Task):
             self.splits.test.labels,
             self.splits.class_names,
             "test examples",
+            training=self.training_accuracy,
+            sizes=self.recipe.model.known("width"),
         )
+
+    def observe_training(
+        self, predict: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        train, count = self.splits.train, len(self.splits.train)
+        rng = np.random.default_rng(self.recipe.training.seed)
+        chosen = rng.choice(count, min(count, _OBSERVED), replace=False)
+        some = train.take(np.sort(chosen))
+        outputs = predict(as_floats(some.inputs).reshape(-1, *self.shape))
+        right = np.argmax(outputs, axis=-1) == some.labels
+        self.training_accuracy = float(right.mean())
 
     def files(self) -> dict[str, str]:
         # One name for each output, as tools of LiteRT read them.

@@ -292,15 +292,13 @@ class Forecasting(Task):
             error = self.section(ForecastLossConfig).error
             found = forecast_tables.start_table(self.starts, error)
         season, words = forecast_errors.scaling_season(splits)
-        train, test = splits.train, splits.test
+        test = splits.test
         found |= forecast_tables.error_tables(
             splits.names,
             self.errors(outputs.__getitem__),
             self.other_errors,
             horizon=test.horizon,
-            scales=forecast_errors.seasonal_error(
-                train.past, train.labels, season
-            ),
+            scales=forecast_errors.seasonal_error(splits.train, season),
             season=words,
         )
         if self.intervals:

@@ -58,4 +58,5 @@ def scores(
     if not tables:
         return values, {}
     task.calibrate(model.predict)
+    task.observe_training(model.predict)
     return values, task.tables(outputs)

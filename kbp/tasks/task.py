@@ -199,6 +199,16 @@ class Task(ABC):
         """
         return {}
 
+    def observe_training(
+        self, predict: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        """Note how a model does on training examples, for `tables` to say.
+
+        Args:
+            predict: `predict(inputs) -> outputs` of the model.
+        """
+        return
+
     @abstractmethod
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
         """Return headings and SVG texts for the report.

@@ -311,6 +311,7 @@ class Pipeline:
                 golden.write(path, pruned, path / INT8, inputs)
             for name, content in self.task.files().items():
                 write_atomically(path / name, content)
+            self.task.observe_training(partial(pruned.predict, verbose=0))
         self.problems = verification.problems
         run["verification"] = dataclasses.asdict(verification)
         run["operations"] = len(audit.operations)

@@ -1,6 +1,7 @@
 """Runs for folders of photographs, from files to predictions."""
 
 import csv
+import dataclasses
 import json
 import re
 import shutil
@@ -19,7 +20,9 @@ from kbp import __main__ as main
 from kbp import export, training, zoo
 from kbp.data.images.photographs import read_photographs
 from kbp.recipes import Recipe
+from kbp.reports.class_tables import class_tables
 from kbp.reports.contact_sheet import contact_sheet
+from kbp.tasks import make_task
 from kbp.tasks.class_loss import ClassLossConfig
 from kbp.tasks.predict_classes import ClassPrediction, _probabilities
 from kbp.tasks.prediction import OpenModel, task_of
@@ -318,6 +321,77 @@ def test_accuracy_stands_beside_that_of_a_guess(small, capsys):
     ):
         assert "Accuracy beside that of a guess" in place
         assert "precision" in place  # headings may fold
+
+
+def test_a_short_run_says_that_it_has_learned_too_little(small, capsys):
+    assert main.main(["evaluate", str(small / "run")]) == 0
+    report = (small / "run" / "report.html").read_text()
+    for said in (capsys.readouterr().out, report):
+        assert re.search(
+            r"It is too small or too little trained \(training accuracy "
+            r"\d+%\): raise model\.width or training\.epochs\.",
+            " ".join(said.split()),
+        )
+
+
+@pytest.mark.parametrize(
+    ("right", "training", "words"),
+    [
+        (68, 0.68, " It is too small or too little trained (training accuracy"),
+        (30, 0.34, " It is too small or too little trained (training accuracy"),
+        (70, 1.0, " It overfits (training accuracy 100%, here 70%): more "),
+        (30, 0.75, " It overfits (training accuracy 75%, here 30%): more "),
+        (85, 0.83, ""),
+        (75, 0.9, ""),
+        (68, None, ""),
+    ],
+)
+def test_remark_says_why_a_network_has_not_learned(right, training, words):
+    labels = np.arange(100) % 3
+    predicted = np.where(np.arange(100) < right, labels, (labels + 1) % 3)
+    beside, _ = class_tables(
+        predicted,
+        labels,
+        ("a", "b", "c"),
+        "test images",
+        training=training,
+        sizes=("width",),
+    ).values()
+    _, _, advice = beside.remark.partition("(100 test images).")
+    assert advice.startswith(words)
+    assert bool(advice) == bool(words)
+
+
+def test_few_test_images_do_not_show_overfitting():
+    labels = np.array([0, 1, 0, 1])
+    few = {"training": 1.0, "class_names": ("a", "b"), "of": "images"}
+    # 3 of 4 may be chance; 30 of 40 are not.
+    for times, overfits in ((1, False), (10, True)):
+        more = np.tile(labels, times)
+        beside, _ = class_tables(
+            np.tile([0, 1, 0, 0], times), more, **few
+        ).values()
+        assert ("overfits" in beside.remark) == overfits
+
+
+def test_training_accuracy_is_that_of_at_most_500_examples(small):
+    recipe = json.loads((small / "run" / "run.json").read_text())["recipe"]
+    task = make_task(Recipe.parse(recipe))
+    train = task.splits.train
+    task.splits = dataclasses.replace(
+        task.splits, train=train.take(np.arange(600) % len(train))
+    )
+    asked = []
+
+    def predict(inputs):
+        asked.append(inputs)
+        return np.eye(3)[np.zeros(len(inputs), int)]
+
+    task.observe_training(predict)
+    (inputs,) = asked
+    assert inputs.shape == (500, 16, 16, 1)
+    assert inputs.max() <= 1
+    assert task.training_accuracy == pytest.approx(1 / 3, abs=0.05)
 
 
 def twelve_bits(small, folder, white=4095):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from kbp import models
+from kbp.data.formats import csv_series
+from kbp.data.formats.series_format import SeriesFormat
 from kbp.data.series import SeriesSplits, Windows
 from kbp.reports.forecast_tables import as_cell, error_tables, verdict
 from kbp.tasks.forecasts import errors as forecast_errors
@@ -59,14 +61,42 @@ def test_each_window_may_have_a_scale_of_its_own():
     assert found.unit_squared == pytest.approx([5.0])
 
 
-def test_scale_of_mase_is_the_error_of_the_season_in_sample(windows):
-    found = forecast_errors.seasonal_error(windows.past, windows.labels, 7)
+@pytest.mark.parametrize("season", [1, 7, LOOKBACK])
+def test_scale_of_mase_is_the_error_of_the_season_in_sample(windows, season):
+    found = forecast_errors.seasonal_error(windows, season)
     series = windows.series.astype("f8")
-    rows = range(LOOKBACK, len(series) - HORIZON + 1)
+    rows = range(season, len(series))
     expected = np.mean(
-        [np.abs(series[t] - series[t - 7]) for t in rows], axis=0
+        [np.abs(series[t] - series[t - season]) for t in rows], axis=0
     )
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_scale_of_mase_is_that_of_each_series_training_rows_alone(tmp_path):
+    """Neither of rows of validation and test, nor across two series."""
+    rng, lines, expected = np.random.default_rng(0), ["id,v,x"], []
+    for name, count in (("a", 100), ("b", 200)):
+        values = np.cumsum(rng.normal(size=count)) + 50 * len(expected)
+        values[int(0.8 * count) :] *= 100
+        values = values.round(6)
+        lines += [f"{name},{v:.6f},{v % 3:.6f}" for v in values]
+        known = values[: int(0.8 * count)]
+        known = (known - known.mean()) / known.std()
+        expected.append(np.abs(known[7:] - known[:-7]))
+    file = tmp_path / "two.csv"
+    file.write_text("\n".join(lines) + "\n")
+    splits = csv_series.load(
+        file,
+        SeriesFormat(target=("v",), id_column="id", past_covariates=("x",)),
+        lookback=8,
+        horizon=2,
+        split=csv_series.by_fractions(0.0, 0.2),
+    )
+    found = forecast_errors.seasonal_error(splits.train, 7)
+    # The rows are float32.
+    np.testing.assert_allclose(
+        found, [np.concatenate(expected).mean()], rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("season", [1, 3, 24])

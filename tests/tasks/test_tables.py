@@ -224,12 +224,16 @@ def test_predictions_are_the_files_rows_and_classes(
     new = frame(300, 2)[["count", "wet", "mass", "city", "kind"]]
     new.loc[0, "city"] = "Rome"
     new.loc[1, "wet"] = ""
+    if name == "model.keras":
+        new.loc[[2, 3], "city"] = ""
     new["=note"] = "=1+1"
     new.to_csv(tmp_path / "new.csv", index=False)
     words = ["predict", str(folder / name), str(tmp_path / "new.csv")]
     assert main.main([*words, "--out", str(tmp_path / "out")]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "1 of 300 rows have an unknown category in column 'city'" in said
+    absent = "2 of 300 rows have no category in column 'city'."
+    assert (absent in said) == (name == "model.keras")
     found = pd.read_csv(tmp_path / "out" / "predictions.csv")
     assert [*found.columns] == [
         *new.columns[:-1],

@@ -12,6 +12,13 @@ import pandas as pd
 from kbp.errors import UserError
 
 MISSING = ("refuse", "previous", "interpolate")
+# What rows are called, by the time between them.
+_NAMES: dict[timedelta | float | None, str] = {
+    timedelta(minutes=1): "minute",
+    timedelta(hours=1): "hour",
+    timedelta(days=1): "day",
+    timedelta(weeks=1): "week",
+}
 
 
 @dataclass(frozen=True)
@@ -23,15 +30,20 @@ class Rows:
         values: float64 `(rows, columns)`, NaN where one is missing.
         places: where each row was read, such as `"load.csv, line 3"`; of
             regular times, the times.
+        absent: whether a row was missing, `(rows,)`; `None` if none was.
     """
 
     times: "pd.Index[Any]"
     values: np.ndarray
     places: Sequence[str]
+    absent: np.ndarray | None = None
 
     def part(self, which: slice) -> "Rows":
         """Return some of the rows."""
-        return Rows(self.times[which], self.values[which], self.places[which])
+        absent = None if self.absent is None else self.absent[which]
+        return Rows(
+            self.times[which], self.values[which], self.places[which], absent
+        )
 
 
 def check_rising(rows: Rows) -> None:
@@ -192,8 +204,8 @@ def filled(
     if missing == "refuse":
         raise UserError(
             f"{gaps.sum()} values are missing, in {gaps.any(axis=1).sum()} "
-            f"rows, the first at {rows.places[row]} in column "
-            f"{names[column]!r}. Say what to do about them (missing = "
+            f"rows{_said_of_absent(rows)}, the first at {rows.places[row]} in "
+            f"column {names[column]!r}. Say what to do about them (missing = "
             f'"previous" or "interpolate"){advice}.'
         )
     numbers = np.arange(len(rows.values))
@@ -213,6 +225,16 @@ def filled(
             last = np.maximum.accumulate(np.where(gaps[:, index], 0, numbers))
             values[:, index] = rows.values[last, index]
     return values, int(gaps.sum())
+
+
+def _said_of_absent(rows: Rows) -> str:
+    """Say how many rows are missing as a whole, such as hours, if any are."""
+    count = 0 if rows.absent is None else int(rows.absent.sum())
+    if not count:
+        return ""
+    name = _NAMES.get(step_of(rows.times), "row")
+    many = "s are" if count > 1 else " is"
+    return f" ({count} {name}{many} missing)"
 
 
 def step_of(times: "pd.Index[Any]") -> timedelta | float | None:
@@ -269,4 +291,6 @@ def _spread(rows: Rows, at: np.ndarray, times: "pd.Index[Any]") -> Rows:
     """Put rows among empty ones."""
     values = np.full((len(times), rows.values.shape[1]), np.nan)
     values[at] = rows.values
-    return Rows(times, values, [str(time) for time in times])
+    absent = np.full(len(times), True)
+    absent[at] = False
+    return Rows(times, values, [str(time) for time in times], absent)

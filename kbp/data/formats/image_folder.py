@@ -1,17 +1,23 @@
 """Photographs in a folder for each class."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from kbp._utils.config import check_unused, choice, number
 from kbp._utils.machine import memory
+from kbp.data.images.groups import check_apart, groups_of
 from kbp.data.images.kinds import WHITE_LEVEL, ImageFacts, ImageKinds
-from kbp.data.images.photographs import RESIZE, RESIZES, read_photographs
-from kbp.data.images.search import Found, find_images, is_litter
+from kbp.data.images.photographs import (
+    RESIZE,
+    RESIZES,
+    read_photographs,
+    said_of_wrong,
+)
+from kbp.data.images.search import Found, find_images, is_litter, said_of_kinds
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import SPLITS, Indices, by_class, some
@@ -19,6 +25,7 @@ from kbp.errors import UserError
 
 # Images in memory: the array, TensorFlow's copy, and those for test as floats.
 _COPIES = 3
+_CHUNK = 32  # images that are read to find the wrong ones alone
 
 _LIKE_SPLITS = (
     "train",
@@ -122,8 +129,69 @@ def load(
             splits; the images would fill half of the memory.
     """
     folder = Path(folder)
-    found, remarks = _find(folder)
+    strange: list[Path] = []
+    found, remarks = _find(folder, strange)
     class_names = tuple(found["train"])
+    paths, labels, places = _listed(found)
+    facts: list[ImageFacts] = []
+    wrong: dict[Path, UserError] = {}
+    read = partial(
+        read_photographs,
+        size=(image_size, image_size),
+        channels=channels,
+        resize=resize,
+        white_level=white_level,
+        facts=facts,
+        wrong=wrong,
+    )
+    if strange:
+        for first in range(0, len(paths), _CHUNK):
+            read(paths[first : first + _CHUNK])
+        raise _refused(folder, strange, wrong)
+    groups = groups_of(paths, group_pattern) if group_pattern else None
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    if not _is_split(folder):
+        places = _split(
+            folder, names, labels, groups, validation_fraction, test_fraction
+        )
+    elif groups:
+        check_apart(folder, groups, places)
+    _check_memory(folder, len(paths), image_size, channels)
+    order = {name: index for index, name in enumerate(class_names)}
+    # One split at a time, so that no image is twice in memory.
+    parts = {
+        split: Examples(
+            read([paths[i] for i in chosen]),
+            np.array([order[labels[i]] for i in chosen], "int64"),
+            tuple(names[i] for i in chosen),
+        )
+        for split, chosen in places.items()
+    }
+    if wrong:
+        raise _refused(folder, strange, wrong)
+    kinds = ImageKinds.of(facts, white_level)
+    return Splits(
+        **parts,
+        class_names=class_names,
+        remarks=(*remarks, *kinds.too_dark()),
+        images=kinds,
+    )
+
+
+def _refused(
+    folder: Path, strange: Sequence[Path], wrong: Mapping[Path, UserError]
+) -> UserError:
+    """Return one error of all files that are refused."""
+    said = [said_of_kinds(folder, strange)] if strange else []
+    return UserError(
+        " ".join([*said, *([said_of_wrong(wrong)] if wrong else [])])
+    )
+
+
+def _listed(
+    found: Mapping[str, Mapping[str, Sequence[Path]]],
+) -> tuple[list[Path], list[str], Indices]:
+    """Return all files, their classes, and the indices of each split."""
     paths: list[Path] = []
     labels: list[str] = []
     places: Indices = {split: [] for split in SPLITS}
@@ -132,40 +200,7 @@ def load(
             places[split] += range(len(paths), len(paths) + len(files))
             paths += files
             labels += [name] * len(files)
-    groups = _groups(paths, group_pattern) if group_pattern else None
-    names = [path.relative_to(folder).as_posix() for path in paths]
-    if not _is_split(folder):
-        places = _split(
-            folder, names, labels, groups, validation_fraction, test_fraction
-        )
-    elif groups:
-        _check_apart(folder, groups, places)
-    _check_memory(folder, len(paths), image_size, channels)
-    facts: list[ImageFacts] = []
-    order = {name: index for index, name in enumerate(class_names)}
-    # One split at a time, so that no image is twice in memory.
-    parts = {
-        split: Examples(
-            read_photographs(
-                [paths[i] for i in chosen],
-                (image_size, image_size),
-                channels=channels,
-                resize=resize,
-                white_level=white_level,
-                facts=facts,
-            ),
-            np.array([order[labels[i]] for i in chosen], "int64"),
-            tuple(names[i] for i in chosen),
-        )
-        for split, chosen in places.items()
-    }
-    kinds = ImageKinds.of(facts, white_level)
-    return Splits(
-        **parts,
-        class_names=class_names,
-        remarks=(*remarks, *kinds.too_dark()),
-        images=kinds,
-    )
+    return paths, labels, places
 
 
 def _split(
@@ -192,16 +227,18 @@ def _is_split(folder: Path) -> bool:
     return (folder / "train").is_dir()
 
 
-def _find(folder: Path) -> tuple[dict[str, dict[str, list[Path]]], list[str]]:
+def _find(
+    folder: Path, strange: list[Path]
+) -> tuple[dict[str, dict[str, list[Path]]], list[str]]:
     """Return files by class, by split, and remarks about what is passed over.
 
-    Without splits all are in "train".
+    Without splits all are in "train". `strange` gets images of other kinds.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder.")
     if not _is_split(folder):
         _check_names(folder)
-        classes, remarks = _classes(folder)
+        classes, remarks = _classes(folder, strange)
         _check_several(folder, classes)
         return {"train": classes}, remarks
     folders = {path.name: path for path in _folders(folder)}
@@ -215,7 +252,7 @@ def _find(folder: Path) -> tuple[dict[str, dict[str, list[Path]]], list[str]]:
         raise UserError(f"{folder}: holds train, and no folder test.")
     found, remarks = {}, []
     for name in (name for name in SPLITS if name in folders):
-        found[name], own = _classes(folders[name])
+        found[name], own = _classes(folders[name], strange)
         remarks += own
     _check_several(folders["train"], found["train"])
     for name, classes in found.items():
@@ -256,11 +293,13 @@ def _folders(folder: Path) -> list[Path]:
     return inside
 
 
-def _classes(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
+def _classes(
+    folder: Path, strange: list[Path]
+) -> tuple[dict[str, list[Path]], list[str]]:
     """Return files by class, and remarks about what else is there."""
     folders = _folders(folder)
     found = {
-        path.name: find_images(path, apart={*folders} - {path})
+        path.name: find_images(path, {*folders} - {path}, strange)
         for path in folders
     }
     others, links = (
@@ -279,42 +318,6 @@ def _check_several(folder: Path, classes: Mapping[str, Sequence[Path]]) -> None:
             f"{folder}: must hold a folder for each of two or more classes; "
             f"holds {held}."
         )
-
-
-def _groups(paths: Sequence[Path], pattern: str) -> list[str]:
-    """Return what the first group of a pattern matches in each file's name."""
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise UserError(
-            f"data.group_pattern: no regular expression: {error}; received "
-            f"{pattern!r}"
-        ) from error
-    if not compiled.groups:
-        raise UserError(
-            "data.group_pattern must have a group in parentheses; received "
-            f"{pattern!r}"
-        )
-    matches = [compiled.search(path.name) for path in paths]
-    groups = [match[1] if match else None for match in matches]
-    unmatched = [p for p, g in zip(paths, groups, strict=True) if g is None]
-    if unmatched:
-        raise UserError(
-            f"data.group_pattern {pattern!r} finds no group in the name of "
-            f"{some(unmatched)}"
-        )
-    return [group for group in groups if group is not None]
-
-
-def _check_apart(folder: Path, groups: Sequence[str], places: Indices) -> None:
-    seen: dict[str, str] = {}
-    for split, chosen in places.items():
-        for group in (groups[i] for i in chosen):
-            if seen.setdefault(group, split) != split:
-                raise UserError(
-                    f"{folder}: group {group!r} of data.group_pattern is in "
-                    f"{seen[group]} and in {split}; move its images together."
-                )
 
 
 def _check_memory(folder: Path, count: int, size: int, channels: int) -> None:

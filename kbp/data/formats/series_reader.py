@@ -169,7 +169,7 @@ class SeriesReader:
         whose = f"series {name!r}: " if name else ""
         try:
             values, filled = grid.filled(
-                Rows(rows.times, rows.values[:count], rows.places),
+                rows.part(slice(count)),
                 form.missing,
                 columns,
             )

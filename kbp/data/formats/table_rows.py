@@ -26,11 +26,13 @@ class EncodedRows:
         inputs: float32 `(rows, columns)`.
         filled: how many missing numbers were filled in.
         unknown: of columns with unknown categories, these, of each row.
+        absent: of columns with rows that have no category, how many.
     """
 
     inputs: np.ndarray
     filled: int
     unknown: dict[str, list[str]]
+    absent: dict[str, int]
 
 
 def encode(
@@ -59,7 +61,7 @@ def encode(
             f"{', '.join(map(str, frame.columns[:100]))}"
         )
     inputs = np.empty((len(frame), len(columns.features)), "float32")
-    filled, unknown = 0, {}
+    filled, unknown, absent = 0, {}, {}
     for place, column in enumerate(columns.features):
         found = frames.without(frame[column.name], columns.missing_values)
         if column.is_number:
@@ -80,11 +82,13 @@ def encode(
             numbers = {name: i for i, name in enumerate(column.categories, 1)}
             values = text.map(numbers).to_numpy("float64", na_value=0)
             strange = text[(values == 0) & text.notna().to_numpy()]
+            if text.isna().any():
+                absent[column.name] = int(text.isna().sum())
             if len(strange):
                 unknown[column.name] = strange.tolist()
         with np.errstate(over="ignore"):  # as far away as any number
             inputs[:, place] = values
-    return EncodedRows(inputs, filled, unknown)
+    return EncodedRows(inputs, filled, unknown, absent)
 
 
 def holds_words(column: "pd.Series[Any]", decimal: str) -> bool:

@@ -1,7 +1,7 @@
 """Photographs of any size and kind, read at one size."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -71,6 +71,7 @@ def read_photographs(
     resize: str = RESIZE,
     white_level: int = WHITE_LEVEL,
     facts: list[ImageFacts] | None = None,
+    wrong: dict[Path, UserError] | None = None,
 ) -> np.ndarray:
     """Read images at one size, several at a time.
 
@@ -87,6 +88,8 @@ def read_photographs(
             of it, out of proportion. Pixels are averaged as the size asks.
         white_level: value of white in images of more than 8 bits.
         facts: a list that gets what the values of each file are.
+        wrong: a dictionary that gets what is wrong with files, whose images
+            then mean nothing; without it, that is an error.
 
     Returns:
         Bytes `(images, height, width, channels)`.
@@ -136,19 +139,28 @@ def read_photographs(
         ThreadPoolExecutor() as pool,
     ):
         results = [*pool.map(read, range(len(paths)))]
-    wrong = {p: e for p, e in zip(paths, results, strict=True) if e}
-    if len(wrong) > 1:
-        named = ", ".join(map(str, [*wrong][1 : 1 + _NAMED]))
-        more = ", ..." if len(wrong) > 1 + _NAMED else ""
-        raise UserError(
-            f"{next(iter(wrong.values()))} ({len(wrong)} files are wrong, also "
-            f"{named}{more}.)"
-        )
-    for error in wrong.values():
-        raise error
+    unread = {p: e for p, e in zip(paths, results, strict=True) if e}
+    if wrong is not None:
+        wrong |= unread
+    elif unread:
+        raise UserError(said_of_wrong(unread))
     if facts is not None:
         facts += [each for each in found if each]
     return images
+
+
+def said_of_wrong(wrong: Mapping[Path, UserError]) -> str:
+    """Say what is wrong with the first of some files, and name the next ones.
+
+    Args:
+        wrong: what is wrong with each, see `read_photographs`; one or more.
+    """
+    first, *others = wrong
+    if not others:
+        return str(wrong[first])
+    named = ", ".join(map(str, others[:_NAMED]))
+    more = ", ..." if len(others) > _NAMED else ""
+    return f"{wrong[first]} ({len(wrong)} files are wrong, also {named}{more}.)"
 
 
 def _open(

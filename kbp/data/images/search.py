@@ -1,6 +1,6 @@
 """Image files in folders."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ _STRANGE = (
     *(".heif", ".jfif", ".jp2", ".jpe", ".jxl", ".nef", ".orf", ".pgm"),
     *(".pnm", ".ppm", ".psd", ".raw", ".svg", ".tga"),
 )
+_KNOWN = f"Known suffixes are {', '.join(SUFFIXES)}."
 _LITTER = ("desktop.ini", "thumbs.db")  # which file managers leave
 
 
@@ -46,7 +47,11 @@ class Found(NamedTuple):
         return f"{folder}: passed over {'; and '.join(said)}." if said else ""
 
 
-def find_images(folder: Path, apart: Iterable[Path] = ()) -> Found:
+def find_images(
+    folder: Path,
+    apart: Iterable[Path] = (),
+    strange: list[Path] | None = None,
+) -> Found:
     """Return the images of a folder and of its subfolders, in order.
 
     Links are followed, to each folder once; but none to a folder above it, nor
@@ -55,14 +60,16 @@ def find_images(folder: Path, apart: Iterable[Path] = ()) -> Found:
     Args:
         folder: to look in.
         apart: folders whose images are no part of it, as of other classes.
+        strange: a list that gets images of other suffixes than `SUFFIXES`,
+            which are refused without it.
 
     Raises:
-        UserError: the folder is missing, holds images of other suffixes than
-            `SUFFIXES`, or no image; or a link leads nowhere.
+        UserError: the folder is missing, holds images of other suffixes, or no
+            image; or a link leads nowhere.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder.")
-    found, strange = Found([], [], []), []
+    found, others = Found([], [], []), []
     place = folder.resolve()
     barred = [place.parent, *(path.resolve() for path in apart)]
     for path in sorted(_walk(folder, {place}, barred, found.links)):
@@ -70,17 +77,22 @@ def find_images(folder: Path, apart: Iterable[Path] = ()) -> Found:
         if suffix in SUFFIXES:
             found.images.append(path)
         elif suffix in _STRANGE:
-            strange.append(path.relative_to(folder).as_posix())
+            others.append(path)
         else:
             found.others.append(path)
-    if strange or not found.images:
-        held = "no image"
-        if strange:
-            held = f"images of other kinds: {some(strange)}"
-        raise UserError(
-            f"{folder}: holds {held}. Known suffixes are {', '.join(SUFFIXES)}."
-        )
+    if strange is not None:
+        strange += others
+    elif others:
+        raise UserError(said_of_kinds(folder, others))
+    if not found.images and not others:
+        raise UserError(f"{folder}: holds no image. {_KNOWN}")
     return found
+
+
+def said_of_kinds(folder: Path, strange: Sequence[Path]) -> str:
+    """Say that a folder holds images of other kinds, and which are known."""
+    names = some(path.relative_to(folder).as_posix() for path in strange)
+    return f"{folder}: holds images of other kinds: {names}. {_KNOWN}"
 
 
 def _walk(

@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 from scipy import stats
 
-from kbp.data.series import SeriesSplits
+from kbp.data.series import SeriesSplits, Windows
 from kbp.reports.result_table import COMPARABLE
 
 Forecast = Callable[[np.ndarray], np.ndarray]
@@ -87,17 +87,16 @@ def parts_of(count: int) -> list[slice]:
     return [slice(i, i + _CHUNK) for i in range(0, count, _CHUNK)]
 
 
-def seasonal_error(
-    past: np.ndarray, labels: np.ndarray, season: int
-) -> np.ndarray:
+def seasonal_error(train: Windows, season: int) -> np.ndarray:
     """Return the mean absolute error of seasonal naive forecasts in sample.
 
-    It is the scale of the mean absolute scaled error, MASE.
+    It is the scale of the mean absolute scaled error, MASE: the mean of
+    `|y_t - y_(t - season)|` over the training rows but the first `season`,
+    which have nothing to be forecast by. Of several series each counts with
+    its own rows.
 
     Args:
-        past: of the training windows, `(windows, lookback, columns)`.
-        labels: of the training windows; of each the first row counts, so that
-            no row counts twice.
+        train: all windows of the training rows.
         season: rows between a value and the one it is forecast by, up to the
             look-back.
 
@@ -108,8 +107,11 @@ def seasonal_error(
         Hyndman and Koehler, Another look at measures of forecast accuracy,
         2006.
     """
-    gaps = np.subtract(labels[:, 0], past[:, -season], dtype="f8")
-    return np.abs(gaps).mean(axis=0)
+    gaps = [
+        np.subtract(rows[season:], rows[:-season], dtype="f8")
+        for rows in train.parts()
+    ]
+    return np.abs(np.concatenate(gaps)).mean(axis=0)
 
 
 def linear(kernel: np.ndarray) -> Forecast:

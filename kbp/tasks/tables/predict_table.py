@@ -170,6 +170,13 @@ def _say(
             f"{rows.filled} missing numbers were filled in with the mean of "
             "the training rows."
         )
+    for name, count in rows.absent.items():
+        console.print(
+            f"{count} of {len(rows.inputs)} rows have no category in column "
+            f"{name!r}.",
+            markup=False,
+            soft_wrap=True,
+        )
     for name, strange in rows.unknown.items():
         often = [text for text, _ in Counter(strange).most_common()]
         console.print(

@@ -210,6 +210,22 @@ def test_columns_are_told_to_a_models_users_and_read_again(tmp_path):
             TableColumns.from_json(text)
 
 
+def test_rows_without_a_category_are_counted_and_not_unknown(tmp_path):
+    columns = load(write(tmp_path, table())).columns
+    other = pd.DataFrame(
+        {
+            "count": ["3e6"] * 4,
+            "city": ["", "Rome", "", columns.features[1].categories[0]],
+            "mass": ["2e-6"] * 4,
+        }
+    )
+    frame = frames.read_frame(write(tmp_path, other))
+    rows = table_rows.encode("file", frame, columns)
+    assert rows.absent == {"city": 2}
+    assert rows.unknown == {"city": ["Rome"]}
+    assert rows.inputs[:, 1].tolist() == [0, 0, 0, 1]
+
+
 def test_other_files_rows_are_found_by_their_columns_names(tmp_path):
     columns = load(write(tmp_path, table())).columns
     other = pd.DataFrame(
@@ -219,6 +235,7 @@ def test_other_files_rows_are_found_by_their_columns_names(tmp_path):
     rows = table_rows.encode("file", frame, columns)
     np.testing.assert_allclose(rows.inputs, [[2e-6, 0, 3e6]], rtol=1e-6)
     assert rows.unknown == {"city": ["Rome"]}
+    assert rows.absent == {}
     with pytest.raises(UserError, match="file: has no column 'city', 'mass'"):
         table_rows.encode("file", frame[["count"]], columns)
 

@@ -290,7 +290,7 @@ def keep(folder, name, count):
         ),
         (
             lambda f: (f / "disks" / "1.heic").write_text(""),
-            "photos/disks: holds images of other kinds: 1.heic. Known",
+            "photos: holds images of other kinds: disks/1.heic. Known",
         ),
         (
             lambda f: (f / "readme.md").write_text(""),
@@ -328,6 +328,38 @@ def keep(folder, name, count):
 def test_what_is_wrong_is_named(folder, spoil, message):
     spoil(folder)
     with pytest.raises(UserError, match=message):
+        load(folder)
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_all_files_that_are_refused_are_named_in_one_error(folder, split):
+    parts = ["", ""]
+    if split:
+        move(folder, "train", "test")
+        parts = ["train/", "test/"]
+    first, second = (folder / part for part in parts)
+    for place in (first / "checks", second / "disks"):
+        good = min(place.glob("*.png"))
+        good.write_bytes(good.read_bytes()[:50])
+    with pytest.raises(UserError, match="cannot be read: ") as error:
+        load(folder)
+    assert "other kinds" not in str(error.value)
+    assert "(2 files are wrong, also " in str(error.value)
+    (first / "stripes" / "x.heic").write_text("")
+    (second / "disks" / "y.gif").write_text("")
+    with pytest.raises(UserError, match="cannot be read: ") as error:
+        load(folder)
+    (line,) = str(error.value).splitlines()
+    for named in ("stripes/x.heic", "disks/y.gif", "checks/", "disks/"):
+        assert named in line
+    assert "holds images of other kinds: " in line
+    assert "(2 files are wrong, also " in line
+
+
+def test_class_of_files_of_other_kinds_alone_is_refused_for_these(folder):
+    for path in (folder / "disks").iterdir():
+        path.rename(path.with_suffix(".gif"))
+    with pytest.raises(UserError, match=r"other kinds: disks/.*\.gif, "):
         load(folder)
 
 

@@ -66,6 +66,51 @@ def test_a_row_that_holds_one_of_two_targets_is_not_at_the_end(tmp_path):
         read(file, target=("x", "y"))
 
 
+@pytest.mark.parametrize(
+    ("left_out", "empty", "said"),
+    [
+        (
+            [*range(5, 12)],
+            [],
+            r"14 values are missing, in 7 rows \(7 hours are m",
+        ),
+        (
+            [5],
+            [],
+            r"2 values are missing, in 1 rows \(1 hour is missing\), the",
+        ),
+        (
+            [5, 6],
+            [9],
+            r"6 values are missing, in 3 rows \(2 hours are missing\)",
+        ),
+        (
+            [],
+            [9],
+            r"2 values are missing, in 1 rows, the first at 2023-01-01 09",
+        ),
+    ],
+)
+def test_hours_that_are_missing_are_counted(left_out, empty, said, tmp_path):
+    cells = ["" if i in empty else i for i in range(30)]
+    lines = hours(cells, cells)
+    kept = [line for i, line in enumerate(lines) if i not in left_out]
+    file = write(tmp_path, kept, "time,x,y")
+    with pytest.raises(UserError, match=said):
+        read(file, target=("x", "y"))
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [("1D", "1 day is"), ("7D", "1 week is"), ("15min", "1 row is")],
+)
+def test_missing_rows_are_called_by_their_step(step, said, tmp_path):
+    times = pd.date_range("2024-01-01", periods=20, freq=step).delete(4)
+    lines = [f"{time.isoformat()},{i}" for i, time in enumerate(times)]
+    with pytest.raises(UserError, match=rf"\({said} missing\)"):
+        read(write(tmp_path, lines, "time,x"))
+
+
 @pytest.mark.parametrize("rows", [0, 1, 2, 3])
 @pytest.mark.parametrize("ahead", [0, 9])
 def test_part_of_a_step_is_no_step(rows, ahead, tmp_path):

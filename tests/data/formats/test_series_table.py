@@ -99,7 +99,9 @@ def test_hour_that_comes_twice_but_is_there_once_is_the_first(tmp_path):
     del times_of_day[3]
     lines = [f"{time};{i}" for i, time in enumerate(times_of_day)]
     file = write(tmp_path, lines, "Zeit;x")
-    with pytest.raises(UserError, match=r"1 rows, .*02:00:00\+01:00 in"):
+    with pytest.raises(
+        UserError, match=r"1 hour is missing\), .*02:00:00\+01:00 in"
+    ):
         read(file)
     table = read(file, missing="interpolate")
     np.testing.assert_array_equal(
