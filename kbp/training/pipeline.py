@@ -283,11 +283,7 @@ class Pipeline:
         self, pruned: keras.Model, quantized: keras.Model | None
     ) -> None:
         """Write the files that are deployed, and verify the last of them."""
-        path, section, run = (
-            self.folder.path,
-            self.recipe.export,
-            self.folder.run,
-        )
+        path, run = self.folder.path, self.folder.run
         checkpoint.save(plain(pruned), path / MODEL)
         with self.console.status("Exporting and verifying ..."):
             if not (path / "saved_model").exists():
@@ -296,8 +292,9 @@ class Pipeline:
             last, file = pruned, FLOAT32
             if quantized:
                 checkpoint.save(plain(quantized), path / QUANTIZED_MODEL)
+                allowed = self.recipe.export.allow_float
                 audit = export.to_tflite(
-                    quantized, path / INT8, allow_float=section.allow_float
+                    quantized, path / INT8, allow_float=allowed
                 )
                 last, file = quantized, INT8
             verification = export.verify(
