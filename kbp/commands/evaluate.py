@@ -1,8 +1,5 @@
 """`evaluate`: test score of what a run made."""
 
-from rich.markup import escape
-from rich.table import Table
-
 from kbp.commands.common import (
     add_data_dir,
     add_imports,
@@ -38,7 +35,8 @@ def add_arguments(parser):
 
 def run(options, console):
     """Run the command."""
-    from kbp.reports.report import as_rich, in_lines
+    from kbp.reports.fitted_table import FittedTable
+    from kbp.reports.report import as_rich
     from kbp.tasks import make_task
     from kbp.tasks.scoring import scores
 
@@ -52,18 +50,15 @@ def run(options, console):
             "whose data to test on."
         )
     task = make_task(recipe, options.data_dir)
-    table = Table(
-        caption=f"{len(task.splits.test)} test examples of {recipe.data.name}"
-    )
-    table.add_column("", no_wrap=True)
-    for file in files:
-        table.add_column(escape(in_lines(file.name)), justify="right")
     if task.compared_with:
         console.print(f"Fitting {task.compared_with} to compare with ...")
     # Tables are those of the last file, the int8 file if there is one.
     found = [scores(x, task, tables=x == files[-1]) for x in files]
-    for name in found[0][0]:
-        table.add_row(escape(name), *(values[name] for values, _ in found))
-    console.print(table)
+    rows = [
+        [name, *(values[name] for values, _ in found)] for name in found[0][0]
+    ]
+    title = f"{len(task.splits.test)} test examples of {recipe.data.name}"
+    headings = ["", *(file.name for file in files)]
+    console.print(FittedTable(title, headings, rows))
     for heading, own in found[-1][1].items():
         console.print(as_rich(heading, own))

@@ -11,7 +11,8 @@ def OwnModel(
     num_outputs: int,
     *,
     name: str = "",
-    digest: str = "",
+    graph_digest: str = "",
+    weights_digest: str = "",
 ) -> keras.Model:
     """Say that a person's own model is in no recipe.
 
@@ -19,7 +20,8 @@ def OwnModel(
         input_shape: of one example.
         num_outputs: what the model gives.
         name: the model's name.
-        digest: what tells its graph and weights from others'.
+        graph_digest: what tells its layers, loss and metrics from others'.
+        weights_digest: what tells its weights from others'.
 
     Raises:
         ValueError: always.

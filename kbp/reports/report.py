@@ -2,22 +2,19 @@
 
 import dataclasses
 import html
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich import box
 from rich.console import Group
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import PREDICTIONS
 from kbp.data.splitting import some
 from kbp.reports import figures
+from kbp.reports.fitted_table import FittedTable
 from kbp.reports.metrics_file import read_metrics
 from kbp.reports.result_table import ResultTable
 from kbp.reports.stage import Stage
@@ -59,62 +56,21 @@ pre {{ background: #f8fafc; padding: .8rem; overflow-x: auto; }}
 """
 
 
-def result_table(stages: Sequence[Stage], run: dict[str, Any]) -> Table:
-    """Return the stages of a run as a rich table."""
+def result_table(stages: Sequence[Stage], run: dict[str, Any]) -> FittedTable:
+    """Return the stages of a run as a table for rich to print."""
     metric = run["metric"]
-    table = _table(_title(run["recipe"]), Stage.headings(metric))
-    for column in table.columns[1:]:
-        column.no_wrap = True
-    for stage in stages:
-        table.add_row(*stage.cells(metric))
-    return table
+    return FittedTable(
+        _title(run["recipe"]),
+        Stage.headings(metric),
+        [stage.cells(metric) for stage in stages],
+    )
 
 
 def as_rich(heading: str, table: ResultTable) -> Group:
     """Return a task's own table as a rich table, its remark below it."""
-    made = _table(heading, table.headings)
-    for row in table.rows:  # a column's unit may stand in brackets
-        made.add_row(*map(escape, row))
+    made = FittedTable(heading, table.headings, table.rows)
     # A caption would be as narrow as the table.
     return Group(made, *([Text(table.remark)] if table.remark else []))
-
-
-def _table(title: str, headings: Sequence[str]) -> Table:
-    """Return an empty table that 80 columns hold."""
-    table = Table(
-        title=escape(title),
-        box=box.SIMPLE_HEAD,
-        collapse_padding=True,
-        pad_edge=False,
-        show_edge=False,
-    )
-    for index, name in enumerate(headings):
-        table.add_column(
-            escape(in_lines(name)),
-            justify="right" if index else "left",
-            overflow="fold",
-            vertical="bottom",
-        )
-    return table
-
-
-def in_lines(heading: str) -> str:
-    """Return a heading in lines no longer than the longest of its words.
-
-    rich would cut a word, as what is between two spaces.
-
-    Example:
-    >>> in_lines("mean_absolute_error").splitlines()
-    ['mean_', 'absolute_', 'error']
-    """
-    words = re.findall(r"[^ _.-]*[ _.-]?", heading)
-    width = max(len(word.strip()) for word in words)
-    lines = [""]
-    for word in words:
-        if len(lines[-1] + word.strip()) > width:
-            lines.append("")
-        lines[-1] += word
-    return "\n".join(line.strip() for line in lines)
 
 
 def write(

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kbp.data import feeds
-from kbp.data.feeds import ArrayFeed, StreamFeed, feed, in_memory
+from kbp.data.feeds import ArrayFeed, StreamFeed, feed, in_memory, reading
 
 X = np.arange(20, dtype="float32").reshape(10, 2)
 Y = np.arange(10)
@@ -115,7 +114,7 @@ def test_taken_examples_are_those_of_the_indices():
 
 
 def test_a_generator_without_end_is_refused(monkeypatch):
-    monkeypatch.setattr(feeds, "memory", lambda: 10_000)
+    monkeypatch.setattr(reading, "memory", lambda: 10_000)
 
     def endless():
         while True:
@@ -133,13 +132,19 @@ def test_a_generator_without_end_is_refused(monkeypatch):
         (tf.data.Dataset.from_tensor_slices(X), "hold no targets"),
         ((X[:0], Y[:0]), "hold no examples"),
         ([], "hold no example"),
-        ((np.where(X == 7, np.nan, X), Y), "NaN .* inputs of example 3, of 1"),
-        ((X, np.where(Y > 7, np.inf, 1.0)), "targets of example 8, of 2 in"),
+        (
+            (np.where(X == 7, np.nan, X), Y),
+            "NaN .* in 1 example, first .* inputs of example 3",
+        ),
+        (
+            (X, np.where(Y > 7, np.inf, 1.0)),
+            "in 2 examples, first in the targets of example 8",
+        ),
         (
             tf.data.Dataset.from_tensor_slices(
                 (X, np.where(Y, 1.0, np.inf))
             ).batch(4),
-            "targets of example 0, of 1 in all",
+            "in 1 example, first in the targets of example 0",
         ),
         ((X, Y.astype(str)), "targets and weights. Received: <U"),
         (
@@ -163,13 +168,19 @@ def streamed(x, y, *weights):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ((X, np.where(Y == 5, 1e300, Y)), "in float32: the targets of .* 5, "),
-        ((X, np.where(Y == 5, 1e30, Y)), "squares .* the targets of .* 5, "),
+        (
+            (X, np.where(Y == 5, 1e300, Y)),
+            "in float32 in .* the targets of .* 5.",
+        ),
+        ((X, np.where(Y == 5, 1e30, Y)), "squares .* the targets of .* 5."),
         (
             (np.where(X == 10, 1e300, X.astype(float)), Y),
-            "float32: the inputs of .* 5, ",
+            "float32 in .* the inputs of .* 5.",
         ),
-        ((X, Y, np.where(Y == 5, -1, 1)), "negative weights: .* example 5, "),
+        (
+            (X, Y, np.where(Y == 5, -1, 1)),
+            "negative values .* the weights of example 5.",
+        ),
         ((X, Y, 0 * Y), "The data have only weights of zero"),
     ],
     ids=range(5),
@@ -192,15 +203,24 @@ def test_weights_in_some_batches_only_are_named(again):
 @pytest.mark.parametrize(
     ("later", "message"),
     [
-        (lambda: iter([(X[:4], Y[:4])]), "end before batch 1 .* 3 at first"),
-        (lambda: iter([]), "end before batch 0 .* 3 at first"),
+        (lambda: iter([(X[:4], Y[:4])]), "end before batch 1 .* had 3 batches"),
+        (lambda: iter([]), "end before batch 0 .* had 3 batches"),
         (
             lambda: ((X[:4], Y[:4] + 1 // (2 - n)) for n in range(3)),
             "batch 2 cannot be read: ZeroDivisionError: integer",
         ),
         (lambda: iter([(X[:4] * np.nan, Y[:4])]), "NaN .* of example 0"),
+        (lambda: iter([(X[:4], Y[:4])] * 4), "go on .* had 3 batches at first"),
+        (
+            lambda: iter([(X[:4], np.stack([Y[:4]] * 2, 1))] * 4),
+            r"targets .* axes .* the first has 1, batch 0 has 2",
+        ),
+        (
+            lambda: iter([(X[:4], Y[:4])] * 2 + [(X[:4, :1], Y[:4])]),
+            r"must be batches of \(batch, 2\)\. Received: \(4, 1\)",
+        ),
     ],
-    ids=range(4),
+    ids=range(7),
 )
 def test_what_a_later_reading_lacks_is_named(later, message):
     passes = []
@@ -230,3 +250,40 @@ def test_every_batch_is_checked(make):
     assert seen == (
         [(0, 10)] if make is not streamed else [(0, 4), (4, 4), (8, 2)]
     )
+
+
+def test_batches_may_differ_in_length_and_kind_of_number():
+    def padded():
+        yield np.ones((4, 3, 2), "float32"), np.ones((4, 3), "int64")
+        yield np.ones((2, 5, 2), "float32"), np.full((2, 5), 0.5, "float32")
+
+    made = feed(padded, {"rows": (None, 2)}, "The data")
+    read = [(x.shape, y.numpy()) for x, y in made.batches(4)]
+    assert [shape for shape, _ in read] == [(4, 3, 2), (2, 5, 2)]
+    assert (read[1][1] == 0.5).all()  # not cut to whole numbers
+
+
+def test_lengths_that_differ_later_are_named():
+    passes = []
+
+    def changing():
+        passes.append(1)
+        length = 3 if len(passes) == 1 else 4
+        yield np.ones((4, length, 2)), np.ones((4, length))
+
+    made = feed(changing, {"rows": (None, 2)}, "The data")
+    with pytest.raises(tf.errors.OpError, match="The data"):
+        list(made.batches(4))
+    with pytest.raises(
+        ValueError, match=r"have \(4, 2\) in batch 0 .* \(3, 2\)"
+    ):
+        raise made.failure
+
+
+def test_input_of_several_is_named():
+    def pairs():
+        yield {"a": X, "b": np.where(X == 7, np.nan, X)}, Y
+
+    for data in (pairs, pairs()):
+        with pytest.raises(ValueError, match="input 'b' of example 3"):
+            feed(data, {"a": (2,), "b": (2,)}, "The data")

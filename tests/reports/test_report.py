@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from kbp.reports import report
+from kbp.reports.fitted_table import FittedTable
 from kbp.reports.result_table import ResultTable
 from kbp.reports.stage import Stage
 
@@ -137,3 +138,21 @@ def test_a_slower_int8_file_is_explained(latencies, found, words):
     slower = "The int8 file is slower than the float32 file on this machine: "
     assert f"{slower}{words}" in said if words else "slower" not in said
     assert ("may lack" in said) == (words or "").startswith("the processor")
+
+
+def test_headings_break_only_where_there_is_no_room():
+    table = FittedTable("", ["", "mean absolute error"], [["a", "0.1"]])
+    for width, lines in ((25, 1), (18, 3)):
+        console = Console(file=io.StringIO(), width=width)
+        console.print(table)
+        head, _ = console.file.getvalue().split("\n\u2500")
+        assert len(head.splitlines()) == lines
+        assert head.split() == ["mean", "absolute", "error"]
+
+
+def test_headings_are_as_wide_as_their_cells():
+    cell = "a cell of 22 characters"
+    table = FittedTable("", ["", "mean absolute error"] * 2, [["", cell] * 2])
+    console = Console(file=io.StringIO(), width=50)
+    console.print(table)
+    assert console.file.getvalue().count("mean absolute error") == 2

@@ -42,6 +42,21 @@ def test_the_same_made_again_is_the_same(stream):
     assert told(stream=stream) == told(stream=stream)
 
 
+def test_training_on_changes_the_digest_of_the_weights_alone():
+    model = build()
+    before = told(model)
+    model.compile("adam", "mse")
+    model.fit(X, Y, verbose=0)
+    after = told(model)
+    changed = {
+        f"{section}.{key}"
+        for section, keys in after.items()
+        for key, value in keys.items()
+        if value != before[section][key]
+    }
+    assert changed == {"model.weights_digest"}
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -1,5 +1,8 @@
 """Whether examples hold what a training in float32 can learn from."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -10,46 +13,54 @@ from kbp.errors import UserError
 _MOST_TARGET = float(np.sqrt(np.finfo("float32").max))
 
 
-def check_values(batch: Batch, what: str, before: int = 0) -> None:
+def check_values(
+    batch: Batch, what: str, before: int = 0, names: Sequence[str] = ()
+) -> None:
     """Raise a UserError for values that no training survives.
 
     Args:
         batch: examples.
         what: what the examples are, for the message.
         before: how many examples came before the batch.
+        names: of the inputs.
 
     Raises:
         UserError: a value is not finite in float32, a target is so large that
             its square is not, or a weight is negative.
     """
     for part in ("inputs", "targets", "weights"):
-        for value in keras.tree.flatten(getattr(batch, part)):
+        for place, value in enumerate(keras.tree.flatten(getattr(batch, part))):
             array = np.asarray(value)
             if array.dtype.kind not in "fiu":
                 continue
-            if array.dtype.kind == "f":
-                _refuse(
-                    ~np.isfinite(array),
-                    f"{what} hold NaN or infinite values: the {part}",
-                    before,
-                )
-                with np.errstate(over="ignore"):
-                    lost = ~np.isfinite(array.astype("float32"))
-                _refuse(
-                    lost,
-                    f"{what} hold values that are infinite in float32: the "
-                    f"{part}",
-                    before,
-                )
-            if part == "targets" and array.dtype.kind == "f":
-                _refuse(
-                    np.abs(array) > _MOST_TARGET,
-                    f"{what} hold values beyond {_MOST_TARGET:.2g}, whose "
-                    f"squares are infinite in float32: the {part}",
-                    before,
-                )
-            if part == "weights":
-                _refuse(array < 0, f"{what} hold negative {part}: that", before)
+            several = part == "inputs" and len(names) > 1
+            where = f"input {names[place]!r}" if several else f"the {part}"
+            for problem, wrong in _wrong(array, part):
+                if wrong.any():
+                    rows = wrong.reshape(len(wrong), -1).any(axis=1)
+                    count = int(rows.sum())
+                    raise UserError(
+                        f"{what} hold {problem} in {count} "
+                        f"example{'s' * (count > 1)}, first in {where} of "
+                        f"example {before + int(np.argmax(rows))}."
+                    )
+
+
+def _wrong(array: np.ndarray, part: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield what may be wrong with numbers, and which of them are."""
+    if array.dtype.kind == "f":
+        yield "NaN or infinite values", ~np.isfinite(array)
+        with np.errstate(over="ignore"):
+            lost = ~np.isfinite(array.astype("float32"))
+        yield "values that are infinite in float32", lost
+        if part == "targets":
+            yield (
+                f"values beyond {_MOST_TARGET:.2g}, whose squares are infinite "
+                "in float32,",
+                np.abs(array) > _MOST_TARGET,
+            )
+    if part == "weights":
+        yield "negative values", array < 0
 
 
 def check_weights(batch: Batch, what: str) -> None:
@@ -77,20 +88,22 @@ def check_alike(first: Batch, batch: Batch, what: str, place: int) -> None:
         place: which batch it is, from 0.
     """
     for part in ("targets", "weights"):
-        has = [getattr(x, part) is not None for x in (first, batch)]
+        has, axes = zip(
+            *(_parts(getattr(x, part)) for x in (first, batch)), strict=True
+        )
         if has[0] != has[1]:
-            words = ["no", "some"]
             raise UserError(
-                f"{what} must have {part} in all batches or in none: batch 0 "
-                f"has {words[has[0]]}, batch {place} has {words[has[1]]}."
+                f"{what} must have {part} in all batches or in none: the first "
+                f"has {has[0]}, batch {place} has {has[1]}."
+            )
+        if axes[0] != axes[1]:
+            raise UserError(
+                f"{what} must have {part} of as many axes in all batches: "
+                f"the first has {axes[0]}, batch {place} has {axes[1]}."
             )
 
 
-def _refuse(wrong: np.ndarray, problem: str, before: int) -> None:
-    if not wrong.any():
-        return
-    rows = wrong.reshape(len(wrong), -1).any(axis=1)
-    raise UserError(
-        f"{problem} of example {before + int(np.argmax(rows))}, of "
-        f"{rows.sum()} in all."
-    )
+def _parts(value: Any) -> tuple[str, str]:
+    """Return whether there is a value, and how many axes its arrays have."""
+    axes = [str(np.ndim(x)) for x in keras.tree.flatten(value)]
+    return "no" if value is None else "some", " and ".join(axes)
