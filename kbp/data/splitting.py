@@ -1,6 +1,7 @@
 """Which examples are for training, validation and test, by their names."""
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ def by_hash(
     validation = int(256 * (1 - test_fraction - validation_fraction))
 
     def split(name: str) -> str:
-        byte = hashlib.sha256(name.encode()).digest()[0]
+        byte = hashlib.sha256(os.fsencode(name)).digest()[0]
         if byte < validation:
             return "train"
         return "validation" if byte < test else "test"
@@ -111,7 +112,7 @@ def _choose(
     held = sum(n for group, n in size.items() if chosen.get(group) == split)
 
     def order(group: str) -> tuple[int, bytes]:
-        digest = hashlib.sha256(group.encode()).digest()
+        digest = hashlib.sha256(os.fsencode(group)).digest()
         return max(0, size[group] - wanted), digest
 
     for group in sorted(size.keys() - chosen.keys(), key=order):

@@ -1,5 +1,7 @@
 """Data sets, and batches as a function of (seed, step)."""
 
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +9,7 @@ import tensorflow as tf
 from kbp import data
 from kbp.data import Examples
 from kbp.data.datasets import cifar10, digits
+from kbp.data.splitting import by_class, by_hash
 from kbp.errors import UserError
 
 SEED = tf.constant([0, 0], tf.int64)
@@ -177,3 +180,10 @@ def test_examples_stay_on_the_host(examples):
         lookup = examples.lookup()
     held = [cell.cell_contents for cell in lookup.__closure__]
     assert all(tensor.device.endswith("CPU:0") for tensor in held)
+
+
+def test_names_of_files_need_not_be_text():
+    names = [os.fsdecode(b"caf\xe9%d.png" % number) for number in range(40)]
+    for indices in (by_class(names, ["a"] * 40), by_hash(names)):
+        whole = sorted(i for part in indices.values() for i in part)
+        assert whole == [*range(40)]

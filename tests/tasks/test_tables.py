@@ -227,6 +227,7 @@ def test_predictions_are_the_files_rows_and_classes(
     if name == "model.keras":
         new.loc[[2, 3], "city"] = ""
     new["=note"] = "=1+1"
+    new["predicted"] = "before"  # as of an earlier model
     new.to_csv(tmp_path / "new.csv", index=False)
     words = ["predict", str(folder / name), str(tmp_path / "new.csv")]
     assert main.main([*words, "--out", str(tmp_path / "out")]) == 0
@@ -236,11 +237,14 @@ def test_predictions_are_the_files_rows_and_classes(
     assert (absent in said) == (name == "model.keras")
     found = pd.read_csv(tmp_path / "out" / "predictions.csv")
     assert [*found.columns] == [
-        *new.columns[:-1],
+        *new.columns[:-2],
         "'=note",
         "predicted",
+        "predicted_2",
         "probability",
     ]
+    assert {*found.pop("predicted")} == {"before"}
+    found = found.rename(columns={"predicted_2": "predicted"})
     assert set(found["'=note"]) == {"'=1+1"}
     np.testing.assert_allclose(found["count"], new["count"])
     assert np.mean(found.predicted == new.kind) > 0.85
@@ -287,7 +291,7 @@ def test_wrong_files_are_refused_before_anything_is_written(
         (new.drop(columns=["mass", "city"]), folder, "column 'city', 'mass'"),
         (new.assign(mass="light"), folder, "line 2: 'light' in column 'mass'"),
         (new.assign(mass=np.nan), folder, "line 2: has no number in column"),
-        (new.assign(predicted=1), folder, "a column predicted already"),
+        (new.assign(mass=[1e39] * 20), folder, "line 2: 1e+39 in column 'mas"),
         (new, alone, "columns.json: cannot be read"),
     ):
         table.to_csv(tmp_path / "new.csv", index=False)

@@ -10,7 +10,7 @@ from kbp._utils.examples import Batch
 from kbp.errors import UserError
 
 # Above, the square of an error is infinite in float32.
-_MOST_TARGET = float(np.sqrt(np.finfo("float32").max))
+MOST = float(np.sqrt(np.finfo("float32").max))
 
 
 def check_values(
@@ -55,9 +55,9 @@ def _wrong(array: np.ndarray, part: str) -> Iterator[tuple[str, np.ndarray]]:
         yield "values that are infinite in float32", lost
         if part == "targets":
             yield (
-                f"values beyond {_MOST_TARGET:.2g}, whose squares are infinite "
+                f"values beyond {MOST:.2g}, whose squares are infinite "
                 "in float32,",
-                np.abs(array) > _MOST_TARGET,
+                np.abs(array) > MOST,
             )
     if part == "weights":
         yield "negative values", array < 0

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from kbp._utils.config import check_unused, choice, number
+from kbp.data.checks.values import MOST
 from kbp.data.formats.series_format import SeriesFormat
 from kbp.data.formats.series_reader import Series
 from kbp.data.formats.series_table import Table, read
@@ -235,10 +236,13 @@ def _part(
             )
     rows = np.concatenate([values, covariates], axis=1)
     for index, name in enumerate((*table.names, *table.covariates)):
-        if not np.isfinite(rows[:, index]).all():
+        far = ~(np.abs(rows[:, index]) < MOST)
+        if far.any():
             raise UserError(
                 f"{whose}column {name!r} has values too far from those of the "
-                "training rows; correct them, or leave it out of the columns."
+                f"training rows for float32, the first at "
+                f"{series.times[np.argmax(far)]}; correct them, or leave it "
+                "out of the columns."
             )
     first = series.times[ends[1]]
     return _Part(rows, ends[0], starts, mean, scale, first)

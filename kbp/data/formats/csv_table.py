@@ -12,6 +12,7 @@ from kbp._utils.config import check_unused, choice, number
 from kbp.data.checks import suspicions
 from kbp.data.formats import frames
 from kbp.data.formats.table_rows import (
+    check_near,
     encode,
     holds_words,
     learn_categories,
@@ -89,6 +90,7 @@ def load(config: CsvTableConfig, data_dir: str | Path | None) -> TableSplits:
         target = Column(config.target, classes)
     else:
         target = learn_numbers(path, config.target, labels[known, 0])
+        check_near(path, frame[config.target], labels[:, 0], target)
         labels = labels.astype("float32")
     columns = TableColumns(
         tuple(_learn(path, frame[name], config, known) for name in names),

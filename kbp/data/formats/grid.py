@@ -1,6 +1,7 @@
 """Rows at equal distances in time: found, made by averaging, and filled."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -87,9 +88,9 @@ def regular(rows: Rows) -> Rows:
         raise UserError(
             f"{rows.places[odd[0] + 1]}: is {_span(times, steps[odd[0]])} "
             f"after the one before, not {_span(times, usual)} or a multiple, "
-            f'as {len(odd)} lines. Say resample = "1h" or the like to take '
-            "means over equal steps; where only columns of values are named, "
-            "rows count as equally far apart."
+            f'as {len(odd)} lines. Say resample = "{_advised(times, usual)}" '
+            "or the like to take means over equal steps; where only columns of "
+            "values are named, rows count as equally far apart."
         )
     longest = int(np.argmax(steps))
     _check_gaps(
@@ -100,6 +101,15 @@ def regular(rows: Rows) -> Rows:
     )
     places = np.concatenate([[0], np.cumsum(counts)])
     return _spread(rows, places, _from(times[0], usual, places[-1] + 1, times))
+
+
+def _advised(times: "pd.Index[Any]", usual: Any) -> str:
+    """Return the step to resample to, whole days where rows are those."""
+    dated = isinstance(times, pd.DatetimeIndex)
+    # The days that clocks change on have 23 or 25 hours.
+    if dated and _span(times, usual) >= timedelta(hours=23):
+        return f"{round(_span(times, usual) / timedelta(days=1))}D"
+    return "1h"
 
 
 def resampled(rows: Rows, rule: str) -> Rows:
@@ -241,8 +251,12 @@ def step_of(times: "pd.Index[Any]") -> timedelta | float | None:
     """Return the distance of regular times, `None` of a single one."""
     if len(times) < 2:
         return None
-    step = _ticks(times[:2])
-    return _span(times, step[1] - step[0])
+    ticks = _ticks(times[:2])
+    step = _span(times, ticks[1] - ticks[0])
+    # What two times tell of their distance is no more than they hold.
+    return (
+        round(step, _digits(ticks, step)) if isinstance(step, float) else step
+    )
 
 
 def later(times: "pd.Index[Any]", count: int) -> "pd.Index[Any]":
@@ -266,7 +280,7 @@ def _ticks(times: "pd.Index[Any]") -> np.ndarray:
 def _span(times: "pd.Index[Any]", ticks: Any) -> Any:
     if isinstance(times, pd.DatetimeIndex):
         return timedelta(microseconds=int(ticks))
-    return ticks
+    return ticks.item()
 
 
 def _from(
@@ -276,7 +290,22 @@ def _from(
     offsets = step * np.arange(count)
     if isinstance(like, pd.DatetimeIndex):
         return first + pd.to_timedelta(offsets, unit="us").as_unit("us")
-    return pd.Index(first + offsets)
+    return pd.Index(_shortened(first + offsets))
+
+
+def _shortened(numbers: Any) -> np.ndarray:
+    """Return numbers without the last digits, which adding makes wrong."""
+    array = np.asarray(numbers)
+    if array.dtype.kind != "f":
+        return array
+    return np.round(array, _digits(array, array[-1] - array[0]))
+
+
+def _digits(times: np.ndarray, step: float) -> int:
+    """Return how many digits behind the point tell times apart."""
+    largest, least = np.abs(times).max(), abs(step)
+    held = 12 - math.ceil(math.log10(largest)) if largest else 12
+    return max(held, 4 - math.ceil(math.log10(least))) if least else held
 
 
 def _check_gaps(rows: Rows, absent: int, where: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kbp.data.checks.values import MOST
 from kbp.data.formats import frames
 from kbp.data.splitting import some
 from kbp.data.table import Column, TableColumns
@@ -15,6 +16,7 @@ from kbp.errors import UserError
 
 # Categories of a column; with the unknown one they are what a byte can hold.
 MOST_CATEGORIES = 254
+_LEAST_DEVIATION = 1e-30
 _PRECISION = 1e-2  # of a standardized number, which 8 bits hold to 3e-2
 
 
@@ -51,8 +53,9 @@ def encode(
         decimal: the decimal mark, one of `frames.DECIMALS`.
 
     Raises:
-        UserError: a column is missing, a value is no number, or one is missing
-            and `columns.missing` says to refuse that.
+        UserError: a column is missing, a value is no number or too far from
+            the others, or one is missing and `columns.missing` says to refuse
+            that.
     """
     missing = [c.name for c in columns.features if c.name not in frame.columns]
     if missing:
@@ -77,6 +80,7 @@ def encode(
                 )
             filled += int(empty.sum())
             values = np.where(empty, column.mean, values)
+            check_near(path, found, values, column)
         else:
             text = frames.words(found)
             numbers = {name: i for i, name in enumerate(column.categories, 1)}
@@ -86,9 +90,36 @@ def encode(
                 absent[column.name] = int(text.isna().sum())
             if len(strange):
                 unknown[column.name] = strange.tolist()
-        with np.errstate(over="ignore"):  # as far away as any number
-            inputs[:, place] = values
+        inputs[:, place] = values
     return EncodedRows(inputs, filled, unknown, absent)
+
+
+def check_near(
+    path: str | Path,
+    found: "pd.Series[Any]",
+    values: np.ndarray,
+    column: Column,
+) -> None:
+    """Refuse numbers that float32 cannot compute with beside the others.
+
+    Args:
+        path: of the file, for errors.
+        found: the column, whose index has the numbers of the lines.
+        values: its numbers.
+        column: what was learned from the training rows.
+
+    Raises:
+        UserError: a standardized value's square is infinite in float32.
+    """
+    with np.errstate(all="ignore"):  # the next lines look at what came out
+        far = ~(np.abs((values - column.mean) / column.deviation) < MOST)
+    if far.any():
+        first = int(np.argmax(far))
+        raise UserError(
+            f"{path}, line {found.index[first]}: {values[first]:g} in column "
+            f"{column.name!r} is too far from the training rows' "
+            f"{column.mean:g} for float32; correct it, or leave the line out."
+        )
 
 
 def holds_words(column: "pd.Series[Any]", decimal: str) -> bool:
@@ -150,7 +181,8 @@ def learn_numbers(path: Path, name: str, values: np.ndarray) -> Column:
         narrow = known.astype("float32") - np.float32(column.mean)
         narrow = narrow / np.float32(column.deviation)
         gap = np.abs(narrow - (known - column.mean) / column.deviation).max()
-    if not gap < _PRECISION:
+    # Processors count the smallest numbers of float32 as zero.
+    if not gap < _PRECISION or column.deviation < _LEAST_DEVIATION:
         raise UserError(
             f"{path}: column {name!r} varies by {column.deviation:g} around "
             f"{column.mean:g}, which float32 cannot hold; give it another "

@@ -1,7 +1,9 @@
 """A class or a number for each row of a person's CSV file."""
 
 import argparse
+import itertools
 from collections import Counter
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,11 +80,6 @@ class TablePrediction(Prediction):
         frame = frames.read_frame(
             source, separator=separator, encoding=encoding
         )
-        taken = {PREDICTED, PROBABILITY} & {*frame.columns}
-        if taken:
-            raise UserError(
-                f"{source}: has a column {some(taken)} already; rename it"
-            )
         rows = table_rows.encode(source, frame, columns, decimal=decimal)
         outputs = model.predict(rows.inputs).astype("float64")
         if not np.isfinite(outputs).all():
@@ -90,7 +87,11 @@ class TablePrediction(Prediction):
         _say(console, rows, columns)
         for sentence in _other_units(rows, columns):
             console.print(f"Warning: {sentence}", markup=False, soft_wrap=True)
-        written = frame.assign(**_results(outputs, columns, decimal))
+        results = {
+            free_name(name, frame.columns): values
+            for name, values in _results(outputs, columns, decimal).items()
+        }
+        written = frame.assign(**results)
         written = written.map(plain_cell).rename(columns=plain_cell)
         content = written.to_csv(
             index=False,
@@ -99,6 +100,17 @@ class TablePrediction(Prediction):
         )
         write_atomically(target, content)
         say_written(console, target)
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return a name that no column of a file has yet.
+
+    Example:
+    >>> free_name("predicted", ["size", "predicted"])
+    'predicted_2'
+    """
+    numbered = (f"{name}_{number}" for number in itertools.count(2))
+    return next(x for x in itertools.chain([name], numbered) if x not in taken)
 
 
 def _columns(model: OpenModel) -> TableColumns:

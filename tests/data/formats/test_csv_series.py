@@ -285,3 +285,9 @@ def test_repeating_the_last_value_gives_the_published_errors(horizon, folder):
         np.mean(np.abs(errors[:whole])),
     )
     np.testing.assert_allclose(measured, REPEAT_LAST[horizon], atol=5.1e-4)
+
+
+@pytest.mark.parametrize("value", [1e25, -1e35, 1e60])
+def test_values_too_far_for_float32_are_named_by_their_time(value, tmp_path):
+    with pytest.raises(UserError, match=r"'b' .* first at 2024-01-03 02:00:00"):
+        load(hourly(tmp_path, values={50: value}))

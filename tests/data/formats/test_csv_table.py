@@ -1,6 +1,7 @@
 """Tables from CSV files: columns, categories, splits."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -422,3 +423,24 @@ def test_groups_that_cannot_be_split_are_named(groups, keys, message, tmp_path):
     file = write(tmp_path, table(team=groups))
     with pytest.raises(UserError, match=message):
         load(file, group_column="team", **keys)
+
+
+@pytest.mark.parametrize("column", ["mass", "yield"])
+@pytest.mark.parametrize("value", [1e45, 1e90, -3e38])
+def test_numbers_too_far_for_float32_are_named_by_their_line(
+    column, value, tmp_path
+):
+    frame = table(**{"yield": RNG.normal(size=ROWS)})
+    splits = load(write(tmp_path, frame), target="yield")
+    tested = splits.test.inputs[0, 0]
+    row = int(np.argmin(np.abs(frame.mass - tested)))
+    frame.loc[row, column] = value
+    said = f"line {row + 2}: {value:g} in column '{column}' is too far from"
+    with pytest.raises(UserError, match=re.escape(said)):
+        load(write(tmp_path, frame), target="yield")
+
+
+def test_numbers_that_processors_count_as_zero_are_refused(tmp_path):
+    frame = table(mass=RNG.normal(0, 1e-40, ROWS))
+    with pytest.raises(UserError, match=r"'mass' varies .* another unit"):
+        load(write(tmp_path, frame))

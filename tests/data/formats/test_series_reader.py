@@ -316,3 +316,28 @@ def test_categories_that_are_unknown_are_counted_by_name(tmp_path):
         "series of the unknown kind 'office', which counts as none": 2
     }
     assert not series_table.read(file, form).counts
+
+
+@pytest.mark.parametrize("begin", [0.0, 0.3, 1e6])
+@pytest.mark.parametrize("step", [0.1, 1 / 3, 1e-5])
+def test_steps_of_numbers_have_no_wrong_last_digits(begin, step, tmp_path):
+    times = [repr(round(begin + i * step, 9)) for i in range(40)]
+    file = write(tmp_path, [f"{time},{i}" for i, time in enumerate(times)])
+    found = read(file)
+    assert found.step == pytest.approx(step, rel=1e-3)
+    assert len(repr(found.step)) <= 14
+    (series,) = found.series
+    np.testing.assert_allclose(series.times, np.array(times, float))
+    later = grid.later(series.times, 3)
+    assert all(len(repr(float(time))) <= 16 for time in later)
+
+
+def test_days_with_a_change_of_clocks_are_advised_to_be_resampled(tmp_path):
+    noons = [datetime(2023, 3, 20 + i, 12) for i in range(12)]
+    lines = [f"{time:%Y-%m-%d %H:%M},{i}" for i, time in enumerate(noons)]
+    file = write(tmp_path, lines)
+    keys = {"time_zone": "Europe/Berlin"}
+    with pytest.raises(UserError, match='Say resample = "1D"'):
+        read(file, **keys)
+    found = read(file, resample="1D", **keys)
+    assert found.series[0].values[:, 0].tolist() == [*range(12)]
