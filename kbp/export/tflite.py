@@ -1,8 +1,6 @@
 """Export to .tflite, for LiteRT."""
 
-import re
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,8 @@ import tensorflow as tf
 from kbp import graph
 from kbp._utils.arguments import check_integer, check_one_of
 from kbp._utils.files import check_place, write_atomically
-from kbp._utils.stderr import suppress_records
 from kbp.export.audit import CONVERSIONS, Audit, audit
+from kbp.export.conversion import convert
 from kbp.export.interpreter import allocate
 from kbp.export.verify import verify
 from kbp.quantization import FakeQuantize, FloatGate, One, fake_quantizers
@@ -87,7 +85,13 @@ def to_tflite(
         input_dtype = "int8" if whole else "float32"
     _check(model, dtype, input_dtype, quantized)
     check_integer(batch_size=batch_size)
-    content = _convert(_prepared(model), dtype, input_dtype, batch_size)
+    specs = [
+        tf.TensorSpec((batch_size, *x.shape[1:]), x.dtype, name=x.name)
+        for x in model.inputs
+    ]
+    content = convert(
+        _prepared(model), specs, dtype=dtype, input_dtype=input_dtype
+    )
     allowed = None
     if dtype == "int8":
         allowed = [*allow_float]
@@ -147,6 +151,13 @@ def _check(
                 f"Input {x.name} of model {model.name} has no fixed size. "
                 f"Received: {tuple(x.shape)}"
             )
+    for x in model.outputs:
+        if not x.shape:
+            raise ValueError(
+                f"Layer {x._keras_history.operation.name} gives an output of "
+                f"model {model.name} that has no batch axis, so examples are "
+                "mixed. Give the layer an axis, such as axis=-1."
+            )
 
 
 def _takes_units(model: keras.Model) -> bool:
@@ -190,44 +201,3 @@ def _prepared(model: keras.Model) -> keras.Model:
         return _Named(operation, (args, kwargs))(tensors)
 
     return graph.rewrite(model, call=named)
-
-
-def _convert(
-    model: keras.Model, dtype: str, input_dtype: str, batch_size: int
-) -> bytes:
-    specs = [
-        tf.TensorSpec((batch_size, *x.shape[1:]), x.dtype, name=x.name)
-        for x in model.inputs
-    ]
-
-    @tf.function(autograph=False)
-    def inference(*inputs: Any) -> Any:
-        structure = keras.tree.pack_sequence_as(model.input, list(inputs))
-        return model(structure, training=False)
-
-    function = inference.get_concrete_function(*specs)
-    with suppress_records("absl", "providing the trackable_obj"):
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
-    # No representative data set is asked for: the ranges are in the graph.
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if dtype != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if dtype == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    converter.inference_input_type = tf.as_dtype(input_dtype)
-    converter.inference_output_type = tf.as_dtype(input_dtype)
-    with warnings.catch_warnings():
-        # The converter misses statistics of the inputs; they are in the graph.
-        warnings.filterwarnings("ignore", "Statistics for quantized inputs")
-        try:
-            return converter.convert()
-        except Exception as error:
-            # Its class is no public name of TensorFlow's.
-            if type(error).__name__ != "ConverterError":
-                raise
-            reasons = re.findall(r"error: (.*)", str(error)) or [str(error)]
-            raise ValueError(
-                f"TensorFlow's converter refuses model {model.name}: "
-                f"{reasons[0]}. Replace the layer, or leave it in float with "
-                "`skip` of quantize_aware."
-            ) from error

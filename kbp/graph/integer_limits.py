@@ -97,6 +97,16 @@ def of_arithmetic(node: Node) -> str | None:
     return None
 
 
+def of_choice(node: Node) -> str | None:
+    """Ask for a comparison, and for Python numbers beside tensors."""
+    given = node.arguments[0] if node.arguments else None
+    if isinstance(given, keras.KerasTensor) and (
+        keras.backend.is_float_dtype(given.dtype)
+    ):
+        return "let it choose by a comparison, such as x != 0"
+    return of_arithmetic(node)
+
+
 def of_division(node: Node) -> str | None:
     """Ask for division by a number."""
     by_number = (

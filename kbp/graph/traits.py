@@ -18,7 +18,7 @@ from kbp.layers.transforms.dtm import GRANULARITIES
 KERNEL_QUANTIZERS = ("kernel", "channel", "depthwise")
 ROUNDINGS = (
     *("computed", "multiplied", "rectified", "copied", "averaged"),
-    *("interpolated", "joined", "float"),
+    *("interpolated", "joined", "indices", "compared", "float"),
 )
 BATCH_NORMS = ("converter", "lowering")
 CHANNEL_RULES = (
@@ -44,6 +44,10 @@ class LayerTraits:
     |                  | halves are rounded away from the integer zero        |
     | `"interpolated"` | has new values in the input's scale; halves go up    |
     | `"joined"`       | has values of all inputs, which it gives one scale   |
+    | `"indices"`      | is of integers, which no range is of: where, not how |
+    |                  | large, a value is                                    |
+    | `"compared"`     | is computed in float, from or to integers or truths: |
+    |                  | LiteRT's integer comparisons see 256ths of one alone |
     | `"float"`        | is none: the layer takes or gives the data's units   |
 
     Args:
@@ -82,6 +86,8 @@ class LayerTraits:
         equalizable: whether a factor of a channel may be moved out of the
             kernel, into that of the next layer.
         reads_indices: whether the inputs are integers, which have no range.
+        chooses: whether the first input is truths, which say from which of the
+            others a value is.
         channels: how channels pass: the name of a rule of
             `kbp.sparsity.channels.rules`, or a function like them of one input.
         safe: whether a file may ask for the layer to be made: making it runs
@@ -123,6 +129,7 @@ class LayerTraits:
     homogeneous: bool = False
     equalizable: bool = False
     reads_indices: bool = False
+    chooses: bool = False
     channels: str | Callable[..., Any] | None = None
     safe: bool = False
     problem: Callable[[Node], str | None] | None = None
