@@ -16,6 +16,7 @@ from kbp.export.conversion import convert
 from kbp.export.interpreter import allocate
 from kbp.export.verify import verify
 from kbp.quantization import FakeQuantize, FloatGate, One, fake_quantizers
+from kbp.quantization.bias import QuantizedLayer
 from kbp.quantization.placement.rules import takes_units
 
 DTYPES = ("float32", "float16", "int8")
@@ -160,6 +161,11 @@ def _check(
             )
 
 
+def _looks_up(layer: keras.Operation) -> bool:
+    """Say whether a layer's result is rows of its kernel."""
+    return graph.traits_of(graph.unwrapped(layer)).reads_indices
+
+
 def _takes_units(model: keras.Model) -> bool:
     return any(map(takes_units, model.operations))
 
@@ -195,6 +201,10 @@ def _prepared(model: keras.Model) -> keras.Model:
         if isinstance(operation, FakeQuantize):
             for word in ("arithmetic", "unit"):
                 kwargs.pop(word, None)  # LiteRT's operation does it
+        if isinstance(operation, QuantizedLayer) and _looks_up(operation):
+            # The converter loses the range of a table that is used twice.
+            outputs = operation(*args, **kwargs)
+            return operation.transforms[-1](outputs, update_range=False)
         if isinstance(operation, keras.layers.Layer):
             return operation(*args, **kwargs)
         tensors = graph.tensors_of((args, kwargs))

@@ -110,9 +110,13 @@ ROWS: dict[str, LayerTraits] = {
         LayerTraits(rounding="copied", safe=True),
     ),
     **dict.fromkeys(
-        ("Amax", "Amin", "Max", "Min", "Moveaxis", "Split", "Swapaxes", "TopK"),
+        (
+            *("Amax", "Amin", "Max", "Min", "Moveaxis", "Split", "Swapaxes"),
+            *("Take", "TopK"),
+        ),
         LayerTraits(rounding="copied"),
     ),
+    "OneHot": LayerTraits(reads_indices=True),
     "Stack": LayerTraits(rounding="joined"),
     "Resize": LayerTraits(
         by_configuration=enlargement,

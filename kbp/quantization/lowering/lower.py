@@ -19,8 +19,11 @@ from kbp.quantization.lowering.attention import attention
 from kbp.quantization.placement import rules
 from kbp.quantization.policy import QuantizationPolicy
 
-# What takes the place of a layer of these classes.
-_REPLACED: dict[type, Callable[..., primitives.Replacement]] = {
+# What takes the place of a layer of these classes, or of an operation.
+_REPLACED: dict[type | str, Callable[..., primitives.Replacement]] = {
+    "Clip": primitives.clip,
+    "OneHot": primitives.one_hot,
+    "Sum": primitives.total,
     layers.Add: primitives.two_by_two,
     layers.Average: primitives.average,
     layers.Maximum: primitives.two_by_two,
@@ -147,7 +150,9 @@ class _Lowering:
                     "model, which is then kept in float."
                 )
             return units.in_units(operation, part)
-        replace = _REPLACED.get(type(operation))
+        kind = type(operation)
+        is_layer = isinstance(operation, keras.Layer)
+        replace = _REPLACED.get(kind if is_layer else kind.__name__)
         if replace:
             return replace(operation, part)
         if type(operation) is layers.BatchNormalization:

@@ -96,6 +96,45 @@ def apart(layer: keras.layers.Layer, part: Part) -> Replacement:
     return lambda inputs: activate(linear(inputs))
 
 
+def clip(operation: keras.Operation, part: Part) -> Replacement:
+    """Clip by a maximum and a minimum."""
+
+    def apply(x: Tensor, x_min: Any = None, x_max: Any = None) -> Tensor:
+        low = operation.x_min if x_min is None else x_min
+        high = operation.x_max if x_max is None else x_max
+        return ops.minimum(ops.maximum(x, low), high)
+
+    return apply
+
+
+def one_hot(operation: keras.Operation, part: Part) -> Replacement:
+    """Compare indices with each class."""
+
+    def apply(x: Tensor) -> Tensor:
+        if operation.axis not in (-1, len(x.shape)):
+            raise rules.refusal(operation, "use axis=-1")
+        classes = np.arange(operation.num_classes, dtype=x.dtype)
+        same = ops.equal(ops.expand_dims(x, -1), classes)
+        return ops.cast(same, "float32")
+
+    return apply
+
+
+def total(operation: keras.Operation, part: Part) -> Replacement:
+    """Multiply a mean: LiteRT's reference kernels add up another sum."""
+
+    def apply(x: Tensor) -> Tensor:
+        mean = ops.mean(x, operation.axis, operation.keepdims)
+        axes = operation.axis
+        if axes is None or None in (counts := [x.shape[i] for i in axes]):
+            raise rules.refusal(
+                operation, "give it axes of a fixed size, such as axis=-1"
+            )
+        return mean * float(math.prod(counts))
+
+    return apply
+
+
 def separate(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Split a separable convolution into its two."""
     if layer.data_format != "channels_last":

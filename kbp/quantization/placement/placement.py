@@ -43,7 +43,9 @@ class Placement:
         self.policy = policy
         self.round_biases = round_biases
         self.bias_scales: dict[int, keras.KerasTensor] = {}
-        self.unique = graph.UniqueNames(node.operation.name for node in nodes)
+        inputs = {x.name for node in nodes for x in node.inputs}
+        names = (node.operation.name for node in nodes)
+        self.unique = graph.UniqueNames([*names, *inputs])
         self.rounded_inputs: dict[int, keras.KerasTensor] = {}
         self.one: keras.KerasTensor | None = None
         self.rounders: dict[int, FakeQuantize] = {}
@@ -58,7 +60,11 @@ class Placement:
             args, kwargs = keras.tree.map_structure(
                 self.round_input, (args, kwargs)
             )
-        if self.policy.skips(operation):
+        if rules.finds_places(operation):
+            args, kwargs = keras.tree.map_structure(
+                self.round_again, (args, kwargs)
+            )
+        if self.policy.skips(operation) or rules.drops_values(node):
             args, kwargs = self.in_float(operation, args, kwargs)
         if isinstance(layer, QuantizedLayer) and self.round_biases:
             outputs = self.call_on_grid(
@@ -143,6 +149,15 @@ class Placement:
             layer = FakeQuantize("input", name=self.unique(f"{x.name}_quant"))
             self.rounded_inputs[id(x)] = self.apply(layer, x)
         return self.rounded_inputs[id(x)]
+
+    def round_again(self, x: Any) -> Any:
+        """Round what is rounded once more, which changes nothing.
+
+        Else LiteRT's converter loses what else is an output of the model.
+        """
+        if id(x) not in self.rounders:
+            return x
+        return self.round_as_input(x, x, {})
 
     def in_float(
         self,

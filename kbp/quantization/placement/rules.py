@@ -41,6 +41,11 @@ def joins(operation: keras.Operation) -> bool:
     return traits_of(operation).rounding == "joined"
 
 
+def finds_places(operation: keras.Operation) -> bool:
+    """Say whether a result is where values are, as indices."""
+    return traits_of(operation).rounding == "indices"
+
+
 def takes_units(operation: keras.Operation) -> bool:
     """Say whether a layer takes or gives the data's own units, in float."""
     return traits_of(operation).rounding == "float"
@@ -65,6 +70,17 @@ def is_of_integers(node: Node) -> bool:
     """
     return not isinstance(node.operation, layers.Layer) and not any(
         map(is_float, (*node.inputs, *node.outputs))
+    )
+
+
+def drops_values(node: Node) -> bool:
+    """Say whether indices of values are used, and the values are not.
+
+    LiteRT's converter then knows no range of these values, and leaves the
+    operation in float.
+    """
+    return copies(node.operation) and not any(
+        map(is_float, node.used or node.outputs)
     )
 
 
