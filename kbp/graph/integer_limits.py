@@ -14,6 +14,11 @@ def of_channel_scale(node: Node) -> str:
     return "take its channels out with kbp.sparsity.shrink first"
 
 
+def of_distribution(node: Node) -> str:
+    """Ask for what lets a layer take steps for examples."""
+    return "give its input a fixed size, and no mask"
+
+
 def of_preparation(node: Node) -> str:
     """Refuse what is done to images at inference, too."""
     return "apply it to the images before they enter the model"

@@ -239,6 +239,7 @@ _PLACES: Rows = {
     layers.ZeroPadding1D: replace(_MOVED, homogeneous=True),
     layers.ZeroPadding2D: replace(_MOVED, homogeneous=True, safe=True),
     layers.ZeroPadding3D: _SPATIAL,
+    layers.TimeDistributed: LayerTraits(problem=limits.of_distribution),
     layers.RepeatVector: LayerTraits(rounding="copied"),
     layers.Flatten: LayerTraits(
         rounding="copied", channels="reshape", safe=True
