@@ -1,7 +1,7 @@
 """Export to .tflite, for LiteRT."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from kbp._utils.files import check_place, write_atomically
 from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.conversion import convert
 from kbp.export.interpreter import allocate
+from kbp.export.sizes import fixed_shapes
 from kbp.export.verify import verify
 from kbp.quantization import FakeQuantize, FloatGate, One, fake_quantizers
 from kbp.quantization.bias import QuantizedLayer
@@ -30,6 +31,7 @@ def to_tflite(
     dtype: str | None = None,
     input_dtype: str | None = None,
     batch_size: int = 1,
+    input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     allow_float: Sequence[str] = (),
     verify_with: Any = None,
 ) -> Audit:
@@ -47,6 +49,9 @@ def to_tflite(
             float32 is for int8 files alone, and not for models that take the
             data's own units (see `WindowNormalization`).
         batch_size: examples in one call of the interpreter.
+        input_shape: sizes of an example, such as `(224, 224, 3)`, where the
+            model's input leaves some open; of several inputs, a dictionary by
+            their names. A .tflite file has one size.
         allow_float: names of LiteRT's operations or of Keras layers that may
             stay float in an int8 file, besides the layers that
             `quantize_aware` was told to skip.
@@ -86,8 +91,9 @@ def to_tflite(
         input_dtype = "int8" if whole else "float32"
     _check(model, dtype, input_dtype, quantized)
     check_integer(batch_size=batch_size)
+    shapes = fixed_shapes(model, input_shape)
     specs = [
-        tf.TensorSpec((batch_size, *x.shape[1:]), x.dtype, name=x.name)
+        tf.TensorSpec((batch_size, *shapes[x.name]), x.dtype, name=x.name)
         for x in model.inputs
     ]
     content = convert(
@@ -146,12 +152,6 @@ def _check(
             f"Model {model.name} is quantization-aware: export it as int8, or "
             f"the model it was made from as {dtype}."
         )
-    for x in model.inputs:
-        if None in x.shape[1:]:
-            raise ValueError(
-                f"Input {x.name} of model {model.name} has no fixed size. "
-                f"Received: {tuple(x.shape)}"
-            )
     for x in model.outputs:
         if not x.shape:
             raise ValueError(
