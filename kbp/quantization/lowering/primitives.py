@@ -182,14 +182,7 @@ def enlarge(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Repeat pixels in a way that is one operation in a .tflite file."""
     if layer.interpolation != "nearest" or layer.data_format != "channels_last":
         return layer
-    made = part(NearestUpSampling2D, None, size=layer.size)
-
-    def apply(inputs: Tensor) -> Tensor:
-        if None in inputs.shape[1:3]:
-            raise rules.refusal(layer, "give the input a fixed size")
-        return made(inputs)
-
-    return apply
+    return part(NearestUpSampling2D, None, size=layer.size)
 
 
 def folded(
