@@ -255,22 +255,22 @@ _PLACES: Rows = {
 # Of images: what changes them at inference too, ...
 _PREPARATIONS = (
     layers.AutoContrast,
-    layers.CenterCrop,
     layers.ContrastLimitedAdaptiveHistogramEqualization,
-    layers.RandomCrop,
-    layers.Resizing,
 )
+_SIZED = (layers.CenterCrop, layers.RandomCrop, layers.Resizing)
 # ... and all others of Keras's, which do so in training alone.
 _AUGMENTATIONS = {
     kind
     for kind in vars(layers).values()
     if isinstance(kind, type) and issubclass(kind, layers.RandomFlip.__base__)
-}.difference(_PREPARATIONS)
+}.difference(_PREPARATIONS, _SIZED)
 _IMAGES: Rows = {
     **dict.fromkeys(
         _PREPARATIONS,
         LayerTraits(problem=limits.of_preparation, channels="keep"),
     ),
+    # Made of other layers by kbp.quantization.lowering.
+    **dict.fromkeys(_SIZED, LayerTraits(channels="keep")),
     **dict.fromkeys(
         _AUGMENTATIONS,
         LayerTraits(rounding="copied", channels="keep", training_only=True),

@@ -14,7 +14,7 @@ import keras
 from keras import layers
 
 from kbp import graph
-from kbp.quantization.lowering import primitives, units
+from kbp.quantization.lowering import images, primitives, units
 from kbp.quantization.lowering.attention import attention
 from kbp.quantization.placement import rules
 from kbp.quantization.policy import QuantizationPolicy
@@ -26,12 +26,15 @@ _REPLACED: dict[type | str, Callable[..., primitives.Replacement]] = {
     "Sum": primitives.total,
     layers.Add: primitives.two_by_two,
     layers.Average: primitives.average,
+    layers.CenterCrop: images.center_crop,
     layers.Maximum: primitives.two_by_two,
     layers.Minimum: primitives.two_by_two,
     layers.MultiHeadAttention: attention,
     layers.Multiply: primitives.two_by_two,
     layers.Normalization: primitives.standardization,
+    layers.RandomCrop: images.random_crop,
     layers.Rescaling: primitives.rescaling,
+    layers.Resizing: images.resizing,
     layers.SeparableConv1D: primitives.separate,
     layers.SeparableConv2D: primitives.separate,
     layers.UpSampling2D: primitives.enlarge,
