@@ -220,14 +220,14 @@ def is_pruned(norm: layers.BatchNormalization) -> bool:
 
 def normalization(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Make a BatchNormalization affine, with its statistics as they are."""
-    affine = _affine(layer, part, trainable=layer.trainable)
-    return lambda inputs: affine(inputs, *_scale_and_offset(layer))
+    change = affine(layer, part, trainable=layer.trainable)
+    return lambda inputs: change(inputs, *_scale_and_offset(layer))
 
 
 def rescaling(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Make a Rescaling affine."""
-    affine = _affine(layer, part)
-    return lambda inputs: affine(inputs, layer.scale, layer.offset)
+    change = affine(layer, part)
+    return lambda inputs: change(inputs, layer.scale, layer.offset)
 
 
 def standardization(layer: keras.layers.Layer, part: Part) -> Replacement:
@@ -235,8 +235,8 @@ def standardization(layer: keras.layers.Layer, part: Part) -> Replacement:
     if layer.invert:
         raise rules.refusal(layer, "invert it as the last layer alone")
     mean, deviation = statistics(layer)
-    affine = _affine(layer, part)
-    return lambda inputs: affine(inputs, 1.0 / deviation, -mean / deviation)
+    change = affine(layer, part)
+    return lambda inputs: change(inputs, 1.0 / deviation, -mean / deviation)
 
 
 def statistics(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray]:
@@ -263,10 +263,16 @@ def _scale_and_offset(
     return scale, offset - mean * scale
 
 
-def _affine(
+def affine(
     layer: keras.layers.Layer, part: Part, trainable: bool = False
 ) -> Callable[[Tensor, Any, Any], Tensor]:
-    """Return `scale * x + offset` of each channel, as a 1x1 convolution."""
+    """Return `scale * x + offset` of each channel, as a 1x1 convolution.
+
+    Args:
+        layer: what it takes the place of.
+        part: makes layers.
+        trainable: whether factors and offsets train on.
+    """
     convolution = part(layers.DepthwiseConv2D, None, 1, trainable=trainable)
 
     def apply(inputs: Tensor, scale: Any, offset: Any) -> Tensor:
