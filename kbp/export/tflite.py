@@ -161,6 +161,20 @@ def _check(
             )
 
 
+def _with_rounded_kernel(layer: keras.Operation) -> keras.layers.Layer:
+    """Return a layer whose kernel has the values that transforms give it."""
+    old = graph.unwrapped(layer)
+    name = str(graph.traits_of(old).kernel)
+    kernel = keras.ops.convert_to_tensor(getattr(old, name))
+    for transform in graph.transforms(layer):
+        kernel = transform(kernel)
+    new = graph.clone_layer(old, name=layer.name)
+    new.build_from_config(old.get_build_config())
+    graph.copy_weights(old, new)
+    getattr(new, name).assign(kernel)
+    return new
+
+
 def _looks_up(layer: keras.Operation) -> bool:
     """Say whether a layer's result is rows of its kernel."""
     return graph.traits_of(graph.unwrapped(layer)).reads_indices
@@ -195,7 +209,13 @@ def _prepared(model: keras.Model) -> keras.Model:
     for quantizer in fake_quantizers(model):
         quantizer.widen_empty_range()
 
+    rounded: dict[keras.Operation, keras.Operation] = {}
+
     def named(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        if graph.traits_of(graph.unwrapped(operation)).converter_rounds:
+            if operation not in rounded:
+                rounded[operation] = _with_rounded_kernel(operation)
+            operation, args, kwargs = rounded[operation], args[:1], {}
         if graph.traits_of(operation).training_only:
             return args[0]  # the converter stumbles over some states of seeds
         if isinstance(operation, FakeQuantize):

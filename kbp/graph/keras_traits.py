@@ -168,7 +168,12 @@ _FUNCTIONS: Rows = {
     layers.LeakyReLU: replace(
         _FUNCTION, rounding="rectified", homogeneous=True, safe=True
     ),
-    layers.PReLU: LayerTraits(rounding="computed"),
+    layers.PReLU: LayerTraits(
+        kernel="alpha",
+        kernel_quantizer="kernel",
+        converter_rounds=True,
+        rounding="computed",
+    ),
     layers.ReLU: replace(
         _FUNCTION,
         rounding="computed",

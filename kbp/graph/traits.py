@@ -61,6 +61,8 @@ class LayerTraits:
         kernel_quantizer: kind of the kernel's `FakeQuantize`, if the kernel is
             rounded: `"kernel"`, one range; `"channel"`, one of each output
             channel; `"depthwise"`, one of each of the last two axes.
+        converter_rounds: whether LiteRT's converter rounds the kernel by
+            itself, as its quantizer does, and takes no range of it.
         prunable: what masks may take: `"element"`, single weights of the
             kernel; `"channel"`, the channels it gives.
         rounding: how the result is rounded, see the table; `None` if no 8-bit
@@ -116,6 +118,7 @@ class LayerTraits:
     output_axis: int = -1
     size_argument: str | None = None
     kernel_quantizer: str | None = None
+    converter_rounds: bool = False
     prunable: tuple[str, ...] = ()
     rounding: str | None = None
     training_only: bool = False
