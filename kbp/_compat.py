@@ -1,5 +1,7 @@
 """The only module that uses private names of other packages."""
 
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kbp.errors import UserError
@@ -79,6 +81,27 @@ def symbolic_outputs(operation: Any) -> list[Any]:
     return [
         output for node in operation._inbound_nodes for output in node.outputs
     ]
+
+
+@contextlib.contextmanager
+def computed_by(**functions: Callable[..., Any]) -> Iterator[None]:
+    """Let operations of `keras.ops` be computed by other functions meanwhile.
+
+    Also those that a layer calls within itself, which nothing else reaches.
+
+    Args:
+        functions: of the backend's tensors, by the name of the operation.
+    """
+    from keras.src.backend import numpy as backend
+
+    before = {name: getattr(backend, name) for name in functions}
+    try:
+        for name, function in functions.items():
+            setattr(backend, name, function)
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(backend, name, function)
 
 
 def return_memory_of_images() -> None:

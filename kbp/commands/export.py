@@ -54,6 +54,14 @@ def add_arguments(parser):
         help="examples in one call of a .tflite file (default: 1)",
     )
     parser.add_argument(
+        "--input-shape",
+        nargs="+",
+        type=_shape,
+        metavar="[NAME=]N,N,...",
+        help="sizes of an example, such as 224,224,3, of an input that leaves "
+        "some open; of several inputs with their names",
+    )
+    parser.add_argument(
         "--allow-float",
         nargs="*",
         default=(),
@@ -92,6 +100,8 @@ def run(options, console):
             "--calibrate is for an int8 .tflite file; name one as OUT"
         )
     model = loading.load_keras(source)
+    if options.input_shape and out.suffix != ".tflite":
+        raise UserError("--input-shape is for a .tflite file; name one as OUT")
     with users_errors():
         if options.calibrate:
             model = _quantize(model, options)
@@ -102,6 +112,7 @@ def run(options, console):
                 dtype=options.dtype,
                 input_dtype=options.input_dtype,
                 batch_size=options.batch_size,
+                input_shape=_input_shape(options),
                 allow_float=options.allow_float,
             )
             console.print(summary(audit))
@@ -119,19 +130,33 @@ def _quantize(model, options):
     if data.suffix in (".npy", ".npz"):
         return quantization.quantize(model, _arrays(data))
     if data.is_dir() and not (data / "recipe.toml").exists():
-        return quantization.quantize(model, _images(data, model))
+        images = _images(data, model, _input_shape(options))
+        return quantization.quantize(model, images)
     recipe, _ = read_recipe(options.calibrate)
     task = make_task(recipe, options.data_dir)
     return quantization.quantize(model, task.calibration_batches())
 
 
-def _images(folder, model):
+def _shape(text):
+    """Return the name of an input, if there is one, and its sizes."""
+    name, _, sizes = text.rpartition("=")
+    return name, tuple(map(int, sizes.split(",")))
+
+
+def _input_shape(options):
+    """Return the sizes of one input, or of inputs by their names."""
+    shapes = dict(options.input_shape or ())
+    return shapes.get("") or shapes or None
+
+
+def _images(folder, model, input_shape):
     """Return a folder's images, in the size that a model takes."""
     from kbp.data.images.photographs import read_photographs
     from kbp.data.images.search import find_images
     from kbp.data.splits import as_floats
+    from kbp.export.sizes import fixed_shapes
 
-    shapes = [tuple(x.shape[1:]) for x in model.inputs]
+    shapes = [*fixed_shapes(model, input_shape).values()]
     *size, channels = shapes[0]
     if len(shapes) != 1 or len(size) != 2 or channels not in (1, 3):
         raise UserError(
@@ -140,7 +165,9 @@ def _images(folder, model):
         )
     paths = find_images(folder).images
     some = paths[:: -(-len(paths) // 256)]  # of all classes' folders
-    return as_floats(read_photographs(some, tuple(size), channels=channels))
+    return as_floats(
+        read_photographs(some, (size[0], size[1]), channels=channels)
+    )
 
 
 def _arrays(path):

@@ -232,7 +232,7 @@ def _name(details: dict[str, Any]) -> str:
     `model_1/image_quant_1/AllValuesQuantize/...`.
     """
     name = str(details["name"])
-    rounded = re.search(r"(?:^|/)([^/]+?)_quant(?:_\d+)?/", name)
+    rounded = re.search(r"(?:^|/)([^/]+?)_quant(?:_\d+)*/", name)
     return rounded[1] if rounded else name.partition(":")[0]
 
 

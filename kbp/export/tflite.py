@@ -1,9 +1,7 @@
 """Export to .tflite, for LiteRT."""
 
-import re
 import tempfile
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,13 @@ import tensorflow as tf
 from kbp import graph
 from kbp._utils.arguments import check_integer, check_one_of
 from kbp._utils.files import check_place, write_atomically
-from kbp._utils.stderr import suppress_records
 from kbp.export.audit import CONVERSIONS, Audit, audit
+from kbp.export.conversion import convert
 from kbp.export.interpreter import allocate
+from kbp.export.sizes import fixed_shapes
 from kbp.export.verify import verify
 from kbp.quantization import FakeQuantize, FloatGate, One, fake_quantizers
+from kbp.quantization.bias import QuantizedLayer
 from kbp.quantization.placement.rules import takes_units
 
 DTYPES = ("float32", "float16", "int8")
@@ -31,6 +31,7 @@ def to_tflite(
     dtype: str | None = None,
     input_dtype: str | None = None,
     batch_size: int = 1,
+    input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     allow_float: Sequence[str] = (),
     verify_with: Any = None,
 ) -> Audit:
@@ -48,6 +49,9 @@ def to_tflite(
             float32 is for int8 files alone, and not for models that take the
             data's own units (see `WindowNormalization`).
         batch_size: examples in one call of the interpreter.
+        input_shape: sizes of an example, such as `(224, 224, 3)`, where the
+            model's input leaves some open; of several inputs, a dictionary by
+            their names. A .tflite file has one size.
         allow_float: names of LiteRT's operations or of Keras layers that may
             stay float in an int8 file, besides the layers that
             `quantize_aware` was told to skip.
@@ -87,7 +91,14 @@ def to_tflite(
         input_dtype = "int8" if whole else "float32"
     _check(model, dtype, input_dtype, quantized)
     check_integer(batch_size=batch_size)
-    content = _convert(_prepared(model), dtype, input_dtype, batch_size)
+    shapes = fixed_shapes(model, input_shape)
+    specs = [
+        tf.TensorSpec((batch_size, *shapes[x.name]), x.dtype, name=x.name)
+        for x in model.inputs
+    ]
+    content = convert(
+        _prepared(model), specs, dtype=dtype, input_dtype=input_dtype
+    )
     allowed = None
     if dtype == "int8":
         allowed = [*allow_float]
@@ -141,12 +152,32 @@ def _check(
             f"Model {model.name} is quantization-aware: export it as int8, or "
             f"the model it was made from as {dtype}."
         )
-    for x in model.inputs:
-        if None in x.shape[1:]:
+    for x in model.outputs:
+        if not x.shape:
             raise ValueError(
-                f"Input {x.name} of model {model.name} has no fixed size. "
-                f"Received: {tuple(x.shape)}"
+                f"Layer {x._keras_history.operation.name} gives an output of "
+                f"model {model.name} that has no batch axis, so examples are "
+                "mixed. Give the layer an axis, such as axis=-1."
             )
+
+
+def _with_rounded_kernel(layer: keras.Operation) -> keras.layers.Layer:
+    """Return a layer whose kernel has the values that transforms give it."""
+    old = graph.unwrapped(layer)
+    name = str(graph.traits_of(old).kernel)
+    kernel = keras.ops.convert_to_tensor(getattr(old, name))
+    for transform in graph.transforms(layer):
+        kernel = transform(kernel)
+    new = graph.clone_layer(old, name=layer.name)
+    new.build_from_config(old.get_build_config())
+    graph.copy_weights(old, new)
+    getattr(new, name).assign(kernel)
+    return new
+
+
+def _looks_up(layer: keras.Operation) -> bool:
+    """Say whether a layer's result is rows of its kernel."""
+    return graph.traits_of(graph.unwrapped(layer)).reads_indices
 
 
 def _takes_units(model: keras.Model) -> bool:
@@ -178,56 +209,25 @@ def _prepared(model: keras.Model) -> keras.Model:
     for quantizer in fake_quantizers(model):
         quantizer.widen_empty_range()
 
+    rounded: dict[keras.Operation, keras.Operation] = {}
+
     def named(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        if graph.traits_of(graph.unwrapped(operation)).converter_rounds:
+            if operation not in rounded:
+                rounded[operation] = _with_rounded_kernel(operation)
+            operation, args, kwargs = rounded[operation], args[:1], {}
         if graph.traits_of(operation).training_only:
             return args[0]  # the converter stumbles over some states of seeds
         if isinstance(operation, FakeQuantize):
             for word in ("arithmetic", "unit"):
                 kwargs.pop(word, None)  # LiteRT's operation does it
+        if isinstance(operation, QuantizedLayer) and _looks_up(operation):
+            # The converter loses the range of a table that is used twice.
+            outputs = operation(*args, **kwargs)
+            return operation.transforms[-1](outputs, update_range=False)
         if isinstance(operation, keras.layers.Layer):
             return operation(*args, **kwargs)
         tensors = graph.tensors_of((args, kwargs))
         return _Named(operation, (args, kwargs))(tensors)
 
     return graph.rewrite(model, call=named)
-
-
-def _convert(
-    model: keras.Model, dtype: str, input_dtype: str, batch_size: int
-) -> bytes:
-    specs = [
-        tf.TensorSpec((batch_size, *x.shape[1:]), x.dtype, name=x.name)
-        for x in model.inputs
-    ]
-
-    @tf.function(autograph=False)
-    def inference(*inputs: Any) -> Any:
-        structure = keras.tree.pack_sequence_as(model.input, list(inputs))
-        return model(structure, training=False)
-
-    function = inference.get_concrete_function(*specs)
-    with suppress_records("absl", "providing the trackable_obj"):
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
-    # No representative data set is asked for: the ranges are in the graph.
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if dtype != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if dtype == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    converter.inference_input_type = tf.as_dtype(input_dtype)
-    converter.inference_output_type = tf.as_dtype(input_dtype)
-    with warnings.catch_warnings():
-        # The converter misses statistics of the inputs; they are in the graph.
-        warnings.filterwarnings("ignore", "Statistics for quantized inputs")
-        try:
-            return converter.convert()
-        except Exception as error:
-            # Its class is no public name of TensorFlow's.
-            if type(error).__name__ != "ConverterError":
-                raise
-            reasons = re.findall(r"error: (.*)", str(error)) or [str(error)]
-            raise ValueError(
-                f"TensorFlow's converter refuses model {model.name}: "
-                f"{reasons[0]}. Replace the layer, or leave it in float with "
-                "`skip` of quantize_aware."
-            ) from error

@@ -9,7 +9,9 @@ import keras
 import numpy as np
 
 from kbp._utils.examples import Batch, batches, shapes_of
-from kbp.export.interpreter import Runner, dequantize, quantize
+from kbp.export.gaps import Drift, Gap
+from kbp.export.indices import Scores
+from kbp.export.interpreter import Runner, dequantize
 
 LEAST_WITHIN_ONE = 0.99
 FAR_FROM_ORIGINAL = 0.5
@@ -21,16 +23,20 @@ class Verification:
 
     Attributes:
         outputs: number of output values that were compared, of all outputs.
-        unit: `"LSB"` (integer steps of the output) or `"float"`.
+        unit: `"LSB"` (integer steps of the output; of indices, those of the
+            scores that they are chosen by) or `"float"`.
         maximum: largest absolute difference, in units.
         mean: mean absolute difference, in units.
         within_one: share of the outputs that differ by at most one unit (for
-            floats: by 1e-3 of the largest output).
+            floats: by 1e-3 of the largest output). An index that is another
+            one is as far away as its score is from that of the model's, so a
+            tie is none; other integers and truths are the same or not.
         exact: share of the outputs that are the same.
         from_original: how far the file is from the model before it was
             quantized: the root mean square of the difference, in standard
             deviations of that model's outputs, of the output or the column of
-            which it is the most; `None` if the model was not given.
+            which it is the most; of integers, the share that differ; `None` if
+            the model was not given.
         metrics: by the name of each metric, its values for the Keras model
             and for the file.
 
@@ -116,8 +122,9 @@ def verify(
     (15, 'float', 1.0)
     """
     runner = Runner(path, reference=reference)
-    gaps = [_Gap(details) for details in runner.outputs]
-    drift = _Drift()
+    scores = Scores(model)
+    gaps = [Gap(details) for details in runner.outputs]
+    drift = Drift()
     seen: list[_Compared] = []
     for batch in batches(data, shapes_of(model), "The data to verify with"):
         if metrics and batch.targets is None:
@@ -137,15 +144,18 @@ def verify(
                 f"{path} is the file of another model: it gives {shapes[1]} "
                 f"where model {model.name} gives {shapes[0]}."
             )
-        for gap, x, y in zip(gaps, expected, found, strict=True):
-            gap.add(x, y)
+        behind = scores.of(batch)
+        for i, (gap, x, y) in enumerate(
+            zip(gaps, expected, found, strict=True)
+        ):
+            gap.add(x, y, behind.get(i))
         pairs = zip(found, runner.outputs, strict=True)
         floats = [dequantize(*pair) for pair in pairs]
         if original is not None:
             drift.add(original(batch.for_model(original)), floats)
         if metrics:
             seen.append((batch, _packed(outputs, expected, floats)))
-    if not gaps[0].differences:
+    if gaps[0].is_empty:
         raise ValueError("The data to verify with hold no batch.")
     return _verification(
         gaps,
@@ -166,86 +176,23 @@ def _packed(structure: Any, *outputs: Sequence[np.ndarray]) -> tuple[Any, ...]:
     return tuple(keras.tree.pack_sequence_as(structure, x) for x in outputs)
 
 
-class _Gap:
-    """Collects how far one output of a file is from the model's.
-
-    Args:
-        details: LiteRT's, of the output.
-    """
-
-    def __init__(self, details: dict[str, Any]):
-        self.details = details
-        self.scale = float(details["quantization"][0])
-        self.differences: list[np.ndarray] = []
-        self.largest = 0.0
-
-    def add(self, expected: np.ndarray, found: np.ndarray) -> None:
-        self.largest = max(self.largest, float(np.abs(expected).max()))
-        if self.scale:
-            expected = quantize(expected, self.details).astype(np.int32)
-        difference = np.abs(found.astype(expected.dtype) - expected)
-        self.differences.append(difference.ravel())
-
-
-class _Drift:
-    """Collects how far a file's outputs are from another model's."""
-
-    def __init__(self) -> None:
-        self.pairs: list[list[tuple[np.ndarray, np.ndarray]]] = []
-
-    def add(self, expected: Any, found: Sequence[np.ndarray]) -> None:
-        floats = map(keras.ops.convert_to_numpy, keras.tree.flatten(expected))
-        self.pairs.append(list(zip(floats, found, strict=True)))
-
-    def share(self) -> float:
-        """Return the greatest of the outputs' drifts, in their deviations.
-
-        Of outputs with columns, as of a regression with several targets, it is
-        that of the worst column. A column of probabilities may be nearly
-        constant and means nothing then.
-        """
-        shares = []
-        for parts in zip(*self.pairs, strict=True):
-            expected, found = (
-                np.concatenate(x).astype("float64")
-                for x in zip(*parts, strict=True)
-            )
-            columns = expected.ndim == 2 and not _are_probabilities(expected)
-            axis = 0 if columns else None
-            gap = np.sqrt(np.mean((found - expected) ** 2, axis=axis))
-            width = np.std(expected, axis=axis)
-            # A constant is no nearer than what differs by its own size.
-            width = np.where(width > 0, width, np.abs(expected).max())
-            shares.append(np.max(gap / np.maximum(width, 1e-30)))
-        return float(np.max(shares))
-
-
-def _are_probabilities(x: np.ndarray) -> bool:
-    return bool(x.min() >= 0 and np.allclose(x.sum(axis=-1), 1, atol=1e-3))
-
-
 def _verification(
-    gaps: Sequence[_Gap],
+    gaps: Sequence[Gap],
     metrics: dict[str, tuple[float, float]],
     from_original: float | None,
 ) -> Verification:
-    whole = all(gap.scale for gap in gaps)
-    differences, near = [], 0
-    for gap in gaps:
-        steps = np.concatenate(gap.differences)
-        near += int(np.sum(steps <= (1 if gap.scale else 1e-3 * gap.largest)))
-        # Of a file with floats too, integers' steps are told in floats.
-        differences.append(
-            steps if whole or not gap.scale else steps * gap.scale
-        )
-    every = np.concatenate(differences)
+    whole = not any(gap.is_float for gap in gaps)
+    # Of a file with floats too, integers' steps are told in floats.
+    every = np.concatenate(
+        [gap.steps if whole else gap.steps * (gap.scale or 1) for gap in gaps]
+    )
     return Verification(
         outputs=every.size,
         unit="LSB" if whole else "float",
         maximum=float(every.max()),
         mean=float(every.mean()),
-        within_one=float(near / every.size),
-        exact=float(np.mean(every == 0)),
+        within_one=float(sum(gap.near for gap in gaps) / every.size),
+        exact=float(sum(gap.same for gap in gaps) / every.size),
         metrics=metrics,
         from_original=from_original,
     )

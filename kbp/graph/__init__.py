@@ -1,6 +1,7 @@
 """Models as graphs of layers: rewriting them, and the traits of layers."""
 
 from kbp.graph import keras_traits, operation_traits
+from kbp.graph.flattening import flatten
 from kbp.graph.layers import (
     check_finite,
     clone_layer,
@@ -21,7 +22,6 @@ from kbp.graph.regularizers import (
 from kbp.graph.rewriting import (
     UniqueNames,
     as_functional,
-    flatten,
     in_class_of,
     is_functional,
     name_operations,

@@ -14,6 +14,11 @@ def of_channel_scale(node: Node) -> str:
     return "take its channels out with kbp.sparsity.shrink first"
 
 
+def of_distribution(node: Node) -> str:
+    """Ask for what lets a layer take steps for examples."""
+    return "give its input a fixed size, and no mask"
+
+
 def of_preparation(node: Node) -> str:
     """Refuse what is done to images at inference, too."""
     return "apply it to the images before they enter the model"
@@ -95,6 +100,16 @@ def of_arithmetic(node: Node) -> str | None:
     if any(getattr(x, "shape", ()) not in ((), (1,)) for x in _constants(node)):
         return "use a layer for an array, such as Rescaling or Dense"
     return None
+
+
+def of_choice(node: Node) -> str | None:
+    """Ask for a comparison, and for Python numbers beside tensors."""
+    given = node.arguments[0] if node.arguments else None
+    if isinstance(given, keras.KerasTensor) and (
+        keras.backend.is_float_dtype(given.dtype)
+    ):
+        return "let it choose by a comparison, such as x != 0"
+    return of_arithmetic(node)
 
 
 def of_division(node: Node) -> str | None:

@@ -168,7 +168,12 @@ _FUNCTIONS: Rows = {
     layers.LeakyReLU: replace(
         _FUNCTION, rounding="rectified", homogeneous=True, safe=True
     ),
-    layers.PReLU: LayerTraits(rounding="computed"),
+    layers.PReLU: LayerTraits(
+        kernel="alpha",
+        kernel_quantizer="kernel",
+        converter_rounds=True,
+        rounding="computed",
+    ),
     layers.ReLU: replace(
         _FUNCTION,
         rounding="computed",
@@ -239,6 +244,7 @@ _PLACES: Rows = {
     layers.ZeroPadding1D: replace(_MOVED, homogeneous=True),
     layers.ZeroPadding2D: replace(_MOVED, homogeneous=True, safe=True),
     layers.ZeroPadding3D: _SPATIAL,
+    layers.TimeDistributed: LayerTraits(problem=limits.of_distribution),
     layers.RepeatVector: LayerTraits(rounding="copied"),
     layers.Flatten: LayerTraits(
         rounding="copied", channels="reshape", safe=True
@@ -254,22 +260,22 @@ _PLACES: Rows = {
 # Of images: what changes them at inference too, ...
 _PREPARATIONS = (
     layers.AutoContrast,
-    layers.CenterCrop,
     layers.ContrastLimitedAdaptiveHistogramEqualization,
-    layers.RandomCrop,
-    layers.Resizing,
 )
+_SIZED = (layers.CenterCrop, layers.RandomCrop, layers.Resizing)
 # ... and all others of Keras's, which do so in training alone.
 _AUGMENTATIONS = {
     kind
     for kind in vars(layers).values()
     if isinstance(kind, type) and issubclass(kind, layers.RandomFlip.__base__)
-}.difference(_PREPARATIONS)
+}.difference(_PREPARATIONS, _SIZED)
 _IMAGES: Rows = {
     **dict.fromkeys(
         _PREPARATIONS,
         LayerTraits(problem=limits.of_preparation, channels="keep"),
     ),
+    # Made of other layers by kbp.quantization.lowering.
+    **dict.fromkeys(_SIZED, LayerTraits(channels="keep")),
     **dict.fromkeys(
         _AUGMENTATIONS,
         LayerTraits(rounding="copied", channels="keep", training_only=True),

@@ -22,6 +22,7 @@ class Node:
         consumers: the uses that take the outputs.
         producers: the uses that gave the inputs.
         is_output: an output is one of the model's.
+        used: the outputs that are the model's or go into another use.
 
     Example:
     >>> import keras, kbp
@@ -40,6 +41,7 @@ class Node:
     consumers: list["Node"] = field(default_factory=list, repr=False)
     producers: list["Node"] = field(default_factory=list, repr=False)
     is_output: bool = False
+    used: list[keras.KerasTensor] = field(default_factory=list, repr=False)
 
     @property
     def successor(self) -> "Node | None":
@@ -84,4 +86,8 @@ def nodes(model: keras.Model) -> list[Node]:
     outputs = {id(x) for x in rewrite(model, call=record).outputs}
     for node in found:
         node.is_output = any(id(x) in outputs for x in node.outputs)
+        taken = outputs.union(
+            id(x) for other in node.consumers for x in other.inputs
+        )
+        node.used = [x for x in node.outputs if id(x) in taken]
     return found

@@ -37,8 +37,22 @@ ROWS: dict[str, LayerTraits] = {
         LayerTraits(channels="elementwise"),
     ),
     **dict.fromkeys(
-        ("Cast", "Sqrt", "Square"),
+        ("Sqrt", "Square"),
         LayerTraits(channels="elementwise", safe=True),
+    ),
+    "Cast": LayerTraits(
+        rounding="compared",
+        open_range=True,
+        channels="elementwise",
+        safe=True,
+    ),
+    **dict.fromkeys(
+        ("Equal", "Greater", "GreaterEqual", "Less", "LessEqual", "NotEqual"),
+        LayerTraits(rounding="compared"),
+    ),
+    **dict.fromkeys(("Argmax", "Argmin"), LayerTraits(rounding="indices")),
+    "Where": LayerTraits(
+        rounding="joined", chooses=True, problem=limits.of_choice
     ),
     **dict.fromkeys(
         ("Absolute", "Exp"),
@@ -95,6 +109,15 @@ ROWS: dict[str, LayerTraits] = {
         ("DepthToSpace", "ExpandDims", "GetItem", "SpaceToDepth", "Squeeze"),
         LayerTraits(rounding="copied", safe=True),
     ),
+    **dict.fromkeys(
+        (
+            *("Amax", "Amin", "Max", "Min", "Moveaxis", "Split", "Swapaxes"),
+            *("Take", "TopK"),
+        ),
+        LayerTraits(rounding="copied"),
+    ),
+    "OneHot": LayerTraits(reads_indices=True),
+    "Stack": LayerTraits(rounding="joined"),
     "Resize": LayerTraits(
         by_configuration=enlargement,
         problem=limits.of_resize,

@@ -18,7 +18,7 @@ from kbp.layers.transforms.dtm import GRANULARITIES
 KERNEL_QUANTIZERS = ("kernel", "channel", "depthwise")
 ROUNDINGS = (
     *("computed", "multiplied", "rectified", "copied", "averaged"),
-    *("interpolated", "joined", "float"),
+    *("interpolated", "joined", "indices", "compared", "float"),
 )
 BATCH_NORMS = ("converter", "lowering")
 CHANNEL_RULES = (
@@ -44,6 +44,10 @@ class LayerTraits:
     |                  | halves are rounded away from the integer zero        |
     | `"interpolated"` | has new values in the input's scale; halves go up    |
     | `"joined"`       | has values of all inputs, which it gives one scale   |
+    | `"indices"`      | is of integers, which no range is of: where, not how |
+    |                  | large, a value is                                    |
+    | `"compared"`     | is computed in float, from or to integers or truths: |
+    |                  | LiteRT's integer comparisons see 256ths of one alone |
     | `"float"`        | is none: the layer takes or gives the data's units   |
 
     Args:
@@ -57,6 +61,8 @@ class LayerTraits:
         kernel_quantizer: kind of the kernel's `FakeQuantize`, if the kernel is
             rounded: `"kernel"`, one range; `"channel"`, one of each output
             channel; `"depthwise"`, one of each of the last two axes.
+        converter_rounds: whether LiteRT's converter rounds the kernel by
+            itself, as its quantizer does, and takes no range of it.
         prunable: what masks may take: `"element"`, single weights of the
             kernel; `"channel"`, the channels it gives.
         rounding: how the result is rounded, see the table; `None` if no 8-bit
@@ -82,6 +88,8 @@ class LayerTraits:
         equalizable: whether a factor of a channel may be moved out of the
             kernel, into that of the next layer.
         reads_indices: whether the inputs are integers, which have no range.
+        chooses: whether the first input is truths, which say from which of the
+            others a value is.
         channels: how channels pass: the name of a rule of
             `kbp.sparsity.channels.rules`, or a function like them of one input.
         safe: whether a file may ask for the layer to be made: making it runs
@@ -110,6 +118,7 @@ class LayerTraits:
     output_axis: int = -1
     size_argument: str | None = None
     kernel_quantizer: str | None = None
+    converter_rounds: bool = False
     prunable: tuple[str, ...] = ()
     rounding: str | None = None
     training_only: bool = False
@@ -123,6 +132,7 @@ class LayerTraits:
     homogeneous: bool = False
     equalizable: bool = False
     reads_indices: bool = False
+    chooses: bool = False
     channels: str | Callable[..., Any] | None = None
     safe: bool = False
     problem: Callable[[Node], str | None] | None = None

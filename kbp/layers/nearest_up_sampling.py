@@ -22,8 +22,8 @@ class NearestUpSampling2D(keras.layers.UpSampling2D):
             them.
 
     Call arguments:
-        inputs: tensor `(batch, height, width, channels)` of fixed height and
-            width.
+        inputs: tensor `(batch, height, width, channels)`; with an open height
+            or width, Keras's own operations compute it.
         training: bool, whether a gradient will be taken.
 
     Returns:
@@ -42,6 +42,8 @@ class NearestUpSampling2D(keras.layers.UpSampling2D):
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         rows, columns = self.size
         _, height, width, channels = inputs.shape
+        if height is None or width is None:  # a file will know them
+            return super().call(inputs)
         shape = (rows * height, columns * width)
         if not training:
             return ops.image.resize(inputs, shape, interpolation="nearest")

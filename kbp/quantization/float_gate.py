@@ -21,7 +21,7 @@ class FloatGate(keras.layers.Layer):
         layer: name of the layer that stays in float.
 
     Call arguments:
-        inputs: float tensor.
+        inputs: tensor.
         one: tensor `()`, of `One`; without it, the gate only marks the layer.
 
     Returns:
@@ -41,12 +41,14 @@ class FloatGate(keras.layers.Layer):
     def call(self, inputs: Tensor, one: Tensor | None = None) -> Tensor:
         return inputs if one is None else inputs * one
 
-    def compute_output_shape(
-        self,
-        inputs_shape: tuple[int | None, ...],
-        one_shape: tuple[()] | None = None,
-    ) -> tuple[int | None, ...]:
-        return inputs_shape
+    def compute_output_spec(
+        self, inputs: Tensor, one: Tensor | None = None
+    ) -> keras.KerasTensor:
+        # Integers stay integers, whatever floats the layer computes in.
+        floats = keras.backend.is_float_dtype(inputs.dtype)
+        return keras.KerasTensor(
+            inputs.shape, self.compute_dtype if floats else inputs.dtype
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "layer": self.layer}

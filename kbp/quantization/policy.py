@@ -71,7 +71,7 @@ class QuantizationPolicy:
 
     def skips(self, operation: keras.Operation) -> bool:
         """Say whether a layer stays in float."""
-        return rules.takes_units(operation) or bool(
+        return rules.computes_in_float(operation) or bool(
             {operation.name, type(operation)} & self.skip
         )
 

@@ -14,21 +14,27 @@ import keras
 from keras import layers
 
 from kbp import graph
-from kbp.quantization.lowering import primitives, units
+from kbp.quantization.lowering import images, primitives, units
 from kbp.quantization.lowering.attention import attention
 from kbp.quantization.placement import rules
 from kbp.quantization.policy import QuantizationPolicy
 
-# What takes the place of a layer of these classes.
-_REPLACED: dict[type, Callable[..., primitives.Replacement]] = {
+# What takes the place of a layer of these classes, or of an operation.
+_REPLACED: dict[type | str, Callable[..., primitives.Replacement]] = {
+    "Clip": primitives.clip,
+    "OneHot": primitives.one_hot,
+    "Sum": primitives.total,
     layers.Add: primitives.two_by_two,
     layers.Average: primitives.average,
+    layers.CenterCrop: images.center_crop,
     layers.Maximum: primitives.two_by_two,
     layers.Minimum: primitives.two_by_two,
     layers.MultiHeadAttention: attention,
     layers.Multiply: primitives.two_by_two,
     layers.Normalization: primitives.standardization,
+    layers.RandomCrop: images.random_crop,
     layers.Rescaling: primitives.rescaling,
+    layers.Resizing: images.resizing,
     layers.SeparableConv1D: primitives.separate,
     layers.SeparableConv2D: primitives.separate,
     layers.UpSampling2D: primitives.enlarge,
@@ -48,7 +54,8 @@ def lower(
     its statistics as they are now. It is folded as well where it removes
     channels, because a kernel of zero times a factor has a range, and a kernel
     times a factor of zero has none. A Normalization of columns in units so
-    different that no one range in eight bits holds them stays in float.
+    different that no one range in eight bits holds them stays in float, and so
+    does a BatchNormalization that reads such inputs of the model.
 
     Args:
         model: a flat model, left as it is.
@@ -90,7 +97,7 @@ class _Lowering:
         self, layer: keras.Operation, *args: Any, **kwargs: Any
     ) -> Any:
         node = next(self.nodes)
-        if node.operation in self.policy and not _is_of_units(node.operation):
+        if node.operation in self.policy and not units.is_of_units(node):
             return layer(*args, **kwargs)
         if node.operation not in self.made:
             rules.check_inputs(node)
@@ -138,16 +145,18 @@ class _Lowering:
         part = functools.partial(self.part, operation)
         if node.is_output and units.gives_units(operation):
             return units.to_units(operation, part)
-        if _is_of_units(operation):
+        if units.is_of_units(node):
             if node.producers:
                 raise ValueError(
-                    f"Layer {operation.name} (Normalization) cannot be "
-                    "quantized: one range in eight bits cannot hold columns "
-                    "of such different units. Let it read an input of the "
-                    "model, which is then kept in float."
+                    f"Layer {operation.name} ({type(operation).__name__}) "
+                    "cannot be quantized: one range in eight bits cannot hold "
+                    "columns of such different units. Let it read an input of "
+                    "the model, which is then kept in float."
                 )
             return units.in_units(operation, part)
-        replace = _REPLACED.get(type(operation))
+        kind = type(operation)
+        is_layer = isinstance(operation, keras.Layer)
+        replace = _REPLACED.get(kind if is_layer else kind.__name__)
         if replace:
             return replace(operation, part)
         if type(operation) is layers.BatchNormalization:
@@ -275,12 +284,6 @@ class _Lowering:
             and not _is_watched(node.operation)
             and not {norm, node.operation} & self.shared
         )
-
-
-def _is_of_units(operation: keras.Operation) -> bool:
-    return type(operation) is layers.Normalization and units.is_of_units(
-        operation
-    )
 
 
 def _is_watched(operation: keras.Operation) -> bool:

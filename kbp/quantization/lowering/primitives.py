@@ -96,6 +96,45 @@ def apart(layer: keras.layers.Layer, part: Part) -> Replacement:
     return lambda inputs: activate(linear(inputs))
 
 
+def clip(operation: keras.Operation, part: Part) -> Replacement:
+    """Clip by a maximum and a minimum."""
+
+    def apply(x: Tensor, x_min: Any = None, x_max: Any = None) -> Tensor:
+        low = operation.x_min if x_min is None else x_min
+        high = operation.x_max if x_max is None else x_max
+        return ops.minimum(ops.maximum(x, low), high)
+
+    return apply
+
+
+def one_hot(operation: keras.Operation, part: Part) -> Replacement:
+    """Compare indices with each class."""
+
+    def apply(x: Tensor) -> Tensor:
+        if operation.axis not in (-1, len(x.shape)):
+            raise rules.refusal(operation, "use axis=-1")
+        classes = np.arange(operation.num_classes, dtype=x.dtype)
+        same = ops.equal(ops.expand_dims(x, -1), classes)
+        return ops.cast(same, "float32")
+
+    return apply
+
+
+def total(operation: keras.Operation, part: Part) -> Replacement:
+    """Multiply a mean: LiteRT's reference kernels add up another sum."""
+
+    def apply(x: Tensor) -> Tensor:
+        mean = ops.mean(x, operation.axis, operation.keepdims)
+        axes = operation.axis
+        if axes is None or None in (counts := [x.shape[i] for i in axes]):
+            raise rules.refusal(
+                operation, "give it axes of a fixed size, such as axis=-1"
+            )
+        return mean * float(math.prod(counts))
+
+    return apply
+
+
 def separate(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Split a separable convolution into its two."""
     if layer.data_format != "channels_last":
@@ -143,14 +182,7 @@ def enlarge(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Repeat pixels in a way that is one operation in a .tflite file."""
     if layer.interpolation != "nearest" or layer.data_format != "channels_last":
         return layer
-    made = part(NearestUpSampling2D, None, size=layer.size)
-
-    def apply(inputs: Tensor) -> Tensor:
-        if None in inputs.shape[1:3]:
-            raise rules.refusal(layer, "give the input a fixed size")
-        return made(inputs)
-
-    return apply
+    return part(NearestUpSampling2D, None, size=layer.size)
 
 
 def folded(
@@ -188,14 +220,14 @@ def is_pruned(norm: layers.BatchNormalization) -> bool:
 
 def normalization(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Make a BatchNormalization affine, with its statistics as they are."""
-    affine = _affine(layer, part, trainable=layer.trainable)
-    return lambda inputs: affine(inputs, *_scale_and_offset(layer))
+    change = affine(layer, part, trainable=layer.trainable)
+    return lambda inputs: change(inputs, *_scale_and_offset(layer))
 
 
 def rescaling(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Make a Rescaling affine."""
-    affine = _affine(layer, part)
-    return lambda inputs: affine(inputs, layer.scale, layer.offset)
+    change = affine(layer, part)
+    return lambda inputs: change(inputs, layer.scale, layer.offset)
 
 
 def standardization(layer: keras.layers.Layer, part: Part) -> Replacement:
@@ -203,8 +235,8 @@ def standardization(layer: keras.layers.Layer, part: Part) -> Replacement:
     if layer.invert:
         raise rules.refusal(layer, "invert it as the last layer alone")
     mean, deviation = statistics(layer)
-    affine = _affine(layer, part)
-    return lambda inputs: affine(inputs, 1.0 / deviation, -mean / deviation)
+    change = affine(layer, part)
+    return lambda inputs: change(inputs, 1.0 / deviation, -mean / deviation)
 
 
 def statistics(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray]:
@@ -231,10 +263,16 @@ def _scale_and_offset(
     return scale, offset - mean * scale
 
 
-def _affine(
+def affine(
     layer: keras.layers.Layer, part: Part, trainable: bool = False
 ) -> Callable[[Tensor, Any, Any], Tensor]:
-    """Return `scale * x + offset` of each channel, as a 1x1 convolution."""
+    """Return `scale * x + offset` of each channel, as a 1x1 convolution.
+
+    Args:
+        layer: what it takes the place of.
+        part: makes layers.
+        trainable: whether factors and offsets train on.
+    """
     convolution = part(layers.DepthwiseConv2D, None, 1, trainable=trainable)
 
     def apply(inputs: Tensor, scale: Any, offset: Any) -> Tensor:

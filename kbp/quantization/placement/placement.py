@@ -43,7 +43,9 @@ class Placement:
         self.policy = policy
         self.round_biases = round_biases
         self.bias_scales: dict[int, keras.KerasTensor] = {}
-        self.unique = graph.UniqueNames(node.operation.name for node in nodes)
+        inputs = {x.name for node in nodes for x in node.inputs}
+        names = (node.operation.name for node in nodes)
+        self.unique = graph.UniqueNames([*names, *inputs])
         self.rounded_inputs: dict[int, keras.KerasTensor] = {}
         self.one: keras.KerasTensor | None = None
         self.rounders: dict[int, FakeQuantize] = {}
@@ -58,7 +60,11 @@ class Placement:
             args, kwargs = keras.tree.map_structure(
                 self.round_input, (args, kwargs)
             )
-        if self.policy.skips(operation):
+        if rules.finds_places(operation):
+            args, kwargs = keras.tree.map_structure(
+                self.round_again, (args, kwargs)
+            )
+        if self.policy.skips(operation) or rules.drops_values(node):
             args, kwargs = self.in_float(operation, args, kwargs)
         if isinstance(layer, QuantizedLayer) and self.round_biases:
             outputs = self.call_on_grid(
@@ -71,6 +77,8 @@ class Placement:
             outputs = layer(*args, **kwargs)
         if operation in self.policy:
             return self.round_as_chosen(node, outputs)
+        if not any(map(rules.is_float, graph.tensors_of(outputs))):
+            return outputs
         fixed = graph.traits_of(operation).fixed_range
         if fixed:
             return self.round_fixed(node, outputs, *fixed)
@@ -135,12 +143,21 @@ class Placement:
 
     def round_input(self, x: Any) -> Any:
         """Round a tensor if it is an input of the model, once for all uses."""
-        if not _is_float(x) or not rules.is_model_input(x):
+        if not rules.is_float(x) or not rules.is_model_input(x):
             return x
         if id(x) not in self.rounded_inputs:
             layer = FakeQuantize("input", name=self.unique(f"{x.name}_quant"))
             self.rounded_inputs[id(x)] = self.apply(layer, x)
         return self.rounded_inputs[id(x)]
+
+    def round_again(self, x: Any) -> Any:
+        """Round what is rounded once more, which changes nothing.
+
+        Else LiteRT's converter loses what else is an output of the model.
+        """
+        if id(x) not in self.rounders:
+            return x
+        return self.round_as_input(x, x, {})
 
     def in_float(
         self,
@@ -152,7 +169,8 @@ class Placement:
 
         What the converter may know a range of passes the gate.
         """
-        tensors = [x for x in graph.tensors_of((args, kwargs)) if _is_float(x)]
+        every = graph.tensors_of((args, kwargs))
+        tensors = [*filter(rules.is_float, every)]
         ranged = [
             x
             for x in tensors
@@ -165,8 +183,8 @@ class Placement:
         name = self.unique(f"{operation.name}_float")
         gate = FloatGate(operation.name, name=name)
         gated = {id(x): gate(x, self.one) for x in ranged}
-        if tensors and not ranged:
-            gated = {id(tensors[0]): gate(tensors[0])}
+        if not ranged:  # the gate marks the layer alone
+            gated = {id(x): gate(x) for x in (tensors or every)[:1]}
         return keras.tree.map_structure(
             lambda x: gated.get(id(x), x), (args, kwargs)
         )
@@ -226,7 +244,7 @@ class Placement:
         for quantizer in quantizers:
             quantizer.name = self.unique(f"{node.operation.name}_quant")
         rounded = [
-            self.apply(quantizer, x) if _is_float(x) else x
+            self.apply(quantizer, x) if rules.is_float(x) else x
             for quantizer, x in zip(quantizers, tensors, strict=True)
         ]
         return keras.tree.pack_sequence_as(outputs, rounded)
@@ -244,28 +262,30 @@ class Placement:
             for following in node.consumers
         )
 
-    def keep_rounder(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+    def keep_rounder(self, inputs: Tensor, outputs: Any) -> Any:
         """Remember of moved values what rounded them, if anything did yet."""
-        if id(inputs) in self.floats:
-            self.floats.add(id(outputs))
-        if id(inputs) in self.rounders:
-            self.rounders[id(outputs)] = self.rounders[id(inputs)]
+        for x in filter(rules.is_float, keras.tree.flatten(outputs)):
+            if id(inputs) in self.floats:
+                self.floats.add(id(x))
+            if id(inputs) in self.rounders:
+                self.rounders[id(x)] = self.rounders[id(inputs)]
         return outputs
 
     def round_as_input(
-        self, inputs: Tensor, outputs: Tensor, arithmetic: dict[str, Any]
-    ) -> Tensor:
+        self, inputs: Tensor, outputs: Any, arithmetic: dict[str, Any]
+    ) -> Any:
         """Round to the range of the input, and leave that as it is."""
         rounder = self.rounders[id(inputs)]
-        return self.apply(rounder, outputs, update_range=False, **arithmetic)
+        return keras.tree.map_structure(
+            lambda x: (
+                self.apply(rounder, x, update_range=False, **arithmetic)
+                if rules.is_float(x)
+                else x
+            ),
+            outputs,
+        )
 
     def apply(self, rounder: FakeQuantize, x: Tensor, **options: Any) -> Tensor:
         outputs = rounder(x, **options)
         self.rounders[id(outputs)] = rounder
         return outputs
-
-
-def _is_float(x: object) -> bool:
-    return isinstance(x, keras.KerasTensor) and keras.backend.is_float_dtype(
-        x.dtype
-    )

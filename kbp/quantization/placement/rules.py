@@ -41,9 +41,47 @@ def joins(operation: keras.Operation) -> bool:
     return traits_of(operation).rounding == "joined"
 
 
+def finds_places(operation: keras.Operation) -> bool:
+    """Say whether a result is where values are, as indices."""
+    return traits_of(operation).rounding == "indices"
+
+
 def takes_units(operation: keras.Operation) -> bool:
     """Say whether a layer takes or gives the data's own units, in float."""
     return traits_of(operation).rounding == "float"
+
+
+def computes_in_float(operation: keras.Operation) -> bool:
+    """Say whether a layer stays in float whatever a person says."""
+    return traits_of(operation).rounding in ("compared", "float")
+
+
+def is_float(x: object) -> bool:
+    """Say whether something is a tensor of floats, which have a range."""
+    return isinstance(x, keras.KerasTensor) and keras.backend.is_float_dtype(
+        x.dtype
+    )
+
+
+def is_of_integers(node: Node) -> bool:
+    """Say whether an operation computes with integers and truths alone.
+
+    LiteRT computes these as Keras does.
+    """
+    return not isinstance(node.operation, layers.Layer) and not any(
+        map(is_float, (*node.inputs, *node.outputs))
+    )
+
+
+def drops_values(node: Node) -> bool:
+    """Say whether indices of values are used, and the values are not.
+
+    LiteRT's converter then knows no range of these values, and leaves the
+    operation in float.
+    """
+    return copies(node.operation) and not any(
+        map(is_float, node.used or node.outputs)
+    )
 
 
 def kind(node: Node) -> str:
@@ -79,10 +117,13 @@ def check(node: Node) -> None:
 
 def check_inputs(node: Node) -> None:
     """Raise a ValueError where a layer is given numbers of a wrong type."""
-    floats = [keras.backend.is_float_dtype(x.dtype) for x in node.inputs]
-    if traits_of(node.operation).reads_indices:
+    traits = traits_of(node.operation)
+    floats = [is_float(x) for x in node.inputs[traits.chooses :]]
+    if traits.reads_indices:
         if any(floats):
             raise refusal(node.operation, "give its Input dtype='int32'")
+    elif is_of_integers(node) or not any(map(is_float, node.outputs)):
+        return
     elif not all(floats) and not copies(node.operation):
         raise refusal(node.operation, "give the Input dtype='float32'")
 
@@ -146,7 +187,9 @@ def is_rounded_as_joined(
     ):
         return False
     if copies(following.operation):
-        return is_rounded_as_joined(following, chosen)
+        # Where the greatest are depends on how they are rounded.
+        moved = all(map(is_float, following.outputs))
+        return moved and is_rounded_as_joined(following, chosen)
     return joins(following.operation)
 
 
@@ -158,6 +201,8 @@ def _problem(node: Node) -> str | None:
     if type(operation) is layers.BatchNormalization:
         found = node.producers and fuses_forward(node.producers[0])
         return None if found else "normalize the last axis"
+    if is_of_integers(node):
+        return None
     problem = traits.problem(node) if traits.problem else None
     if problem or traits.rounding:
         return problem

@@ -63,6 +63,12 @@ def shared(
         if not is_ours(node.operation)
         for x in node.outputs
     }
+    foreign.update(
+        id(x)
+        for node in nodes
+        for x in (*node.inputs, *node.outputs)
+        if not rules.is_float(x)
+    )
     bound = [
         node
         for node in nodes

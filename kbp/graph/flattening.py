@@ -1,0 +1,109 @@
+"""Models without layers of layers."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kbp.graph.rewriting import (
+    as_functional,
+    in_class_of,
+    is_functional,
+    name_operations,
+    rewrite,
+)
+from kbp.layers import Composite
+
+
+def flatten(model: keras.Model) -> keras.Model:
+    """Unroll composite layers and nested models into primitive layers.
+
+    Inputs of a dictionary get its keys as their names.
+
+    Args:
+        model: a functional or built Sequential model.
+
+    Returns:
+        A functional model that shares every layer and weight with `model`.
+
+    Raises:
+        ValueError: the model is subclassed, or not built yet, or layers of
+            nested models have equal names.
+
+    Example:
+    >>> import keras, kbp
+    >>> inputs = keras.Input((5, 4))
+    >>> x = kbp.layers.SelfAttention(2, name="attention")(inputs)
+    >>> flat = kbp.graph.flatten(keras.Model(inputs, x))
+    >>> any(layer.name == "attention" for layer in flat.layers)
+    False
+    """
+    model = _named_by_keys(as_functional(model))
+    found = True
+
+    def unroll(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        # `call` leaves the nodes of the layers inside, `__call__` one node.
+        nonlocal found
+        if _is_distributed(layer, *args, **kwargs):
+            outputs = _distribute(layer, *args)
+        elif isinstance(layer, Composite | keras.Sequential) or (
+            is_functional(layer)
+        ):
+            outputs = layer.call(*args, **kwargs)
+        else:
+            return layer(*args, **kwargs)
+        found = True
+        if not isinstance(layer, keras.Model):
+            name_operations(layer.name, (args, kwargs), outputs)
+        return outputs
+
+    while found:
+        found = False
+        try:
+            unrolled = rewrite(model, call=unroll)
+        except ValueError as error:
+            if "names should be unique" not in str(error):
+                raise
+            raise ValueError(
+                f"Model {model.name} cannot be unrolled: layers of its nested "
+                f"models have equal names. Give each its own. {error}"
+            ) from error
+        model = unrolled if found else model
+    return model
+
+
+def _is_distributed(layer: keras.Operation, *args: Any, **kwargs: Any) -> bool:
+    """Say whether a layer takes steps of known sizes, without a mask."""
+    return (
+        type(layer) is keras.layers.TimeDistributed
+        and kwargs.get("mask") is None
+        and len(args) == 1
+        and isinstance(args[0], keras.KerasTensor)
+        and None not in args[0].shape[1:]
+    )
+
+
+def _distribute(
+    layer: keras.layers.TimeDistributed, inputs: keras.KerasTensor
+) -> Any:
+    """Take steps for examples: what is inside sees each for itself."""
+    _, time, *sizes = inputs.shape
+    outputs = layer.layer(ops.reshape(inputs, (-1, *sizes)))
+    return keras.tree.map_structure(
+        lambda x: ops.reshape(x, (-1, time, *x.shape[1:])), outputs
+    )
+
+
+def _named_by_keys(model: keras.Model) -> keras.Model:
+    """Return a model whose inputs have the names they are given by."""
+    given = model.input
+    if not isinstance(given, dict) or len(given) != len(model.inputs):
+        return model
+    if all(x.name == key for key, x in given.items()):
+        return model
+    inputs = {
+        key: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=key)
+        for key, x in given.items()
+    }
+    named = keras.Model(inputs, model(inputs), name=model.name)
+    return in_class_of(model, named)
