@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
+TERMINATED = 143  # status of a process that was asked to end: 128 + SIGTERM
 _SHOWN = 100  # names in a message
 
 
@@ -11,6 +12,23 @@ class UserError(ValueError):
 
     The command line prints the message and exits with status 2.
     """
+
+
+class Terminated(SystemExit):
+    """The process was asked to end by SIGTERM, and all is saved.
+
+    Where nobody catches it, the process ends with the status `TERMINATED`.
+
+    Args:
+        words: how to go on, for who asked.
+    """
+
+    def __init__(self, words: str = ""):
+        super().__init__(TERMINATED)
+        self.words = words
+
+    def __str__(self) -> str:
+        return self.words
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

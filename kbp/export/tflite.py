@@ -1,7 +1,6 @@
 """Export to .tflite, for LiteRT."""
 
 import re
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import tensorflow as tf
 
 from kbp import graph
 from kbp._utils.arguments import check_integer, check_one_of
-from kbp._utils.files import check_place, write_atomically
+from kbp._utils.files import check_place, temporary_folder, write_atomically
 from kbp._utils.stderr import suppress_records
 from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.interpreter import allocate
@@ -107,9 +106,8 @@ def to_tflite(
 
 
 def _verify(model: keras.Model, content: bytes, data: Any) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.tflite"
-        file.write_bytes(content)
+    with temporary_folder() as folder:
+        file = write_atomically(folder / "model.tflite", content)
         problems = verify(model, file, data).problems
     if problems:
         raise ValueError(f"Model {model.name} was not exported. {problems[0]}")
