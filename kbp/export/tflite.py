@@ -15,6 +15,7 @@ from kbp._utils.files import check_place, temporary_folder, write_atomically
 from kbp._utils.stderr import suppress_records
 from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.interpreter import allocate
+from kbp.export.trial import trust
 from kbp.export.verify import verify
 from kbp.quantization import FakeQuantize, FloatGate, One, fake_quantizers
 from kbp.quantization.placement.rules import takes_units
@@ -99,6 +100,7 @@ def to_tflite(
             allowed += CONVERSIONS
     result = audit(content, allow_float=allowed)
     allocate(content)  # a file that LiteRT does not run is not written
+    trust(content)
     if verify_with is not None:
         _verify(model, content, verify_with)
     write_atomically(path, content)

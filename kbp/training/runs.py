@@ -112,6 +112,8 @@ def run_task(
             folder,
             pipeline.trainer.stopping,
             suppress_records("tensorflow", "triggered tf.function retracing"),
+            # It needs room for temporary files, as what is said next.
+            suppress_records("tensorflow", "AutoGraph could not transform"),
         ):
             pipeline.run()
     stages = [Stage(**row) for row in folder.run["stages"]]
