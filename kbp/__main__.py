@@ -1,6 +1,7 @@
 """The command line: `python -m kbp`, also installed as `kbp`."""
 
 import argparse
+import contextlib
 import importlib
 import io
 import os
@@ -159,7 +160,8 @@ def _always(options):
 
 def _say(program, error, status):
     message = " ".join(_as_options(str(error)).split())
-    print(f"{program}: error: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError, AttributeError):  # full or closed, too
+        print(f"{program}: error: {message}", file=sys.stderr, flush=True)
     return status
 
 

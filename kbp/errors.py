@@ -1,6 +1,7 @@
 """The error that a person's wrong input raises."""
 
 import difflib
+import os
 from collections.abc import Iterable
 
 TERMINATED = 143  # status of a process that was asked to end: 128 + SIGTERM
@@ -48,6 +49,22 @@ def nearest(name: str, names: Iterable[str]) -> str:
     quoted = [repr(known) if "," in known else known for known in names]
     more = f", ... ({len(names)} in all)" if len(names) > _SHOWN else ""
     return f"; known: {', '.join(quoted[:_SHOWN])}{more}"
+
+
+def unexpanded(path: str | os.PathLike[str]) -> str:
+    """Say that a recipe has no shell, if a path counts on one; `""` if not.
+
+    Example:
+    >>> unexpanded("~/load.csv")
+    ' (~ and $ are no more than letters in a recipe: write the path in full)'
+    """
+    name = os.fspath(path)
+    if name.startswith("~") or "$" in name:
+        return (
+            " (~ and $ are no more than letters in a recipe: write the path in "
+            "full)"
+        )
+    return ""
 
 
 def check_known(kind: str, names: Iterable[str], known: Iterable[str]) -> None:

@@ -22,7 +22,7 @@ from kbp.errors import UserError
 # What is being written; a name of one length, for a file's may be the longest.
 _PREFIX = ".kbp-"
 _UNFINISHED = re.compile(rf"{re.escape(_PREFIX)}[0-9a-f]{{12}}")
-# What file systems answer that cannot flush a folder.
+# What file systems answer that cannot flush a folder, or not show it.
 _NO_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
 
 
@@ -269,14 +269,15 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 def _flush(path: Path) -> None:
     """Flush a file or the names in a folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         if error.errno not in _NO_FLUSH:
             raise
-    finally:
-        os.close(descriptor)
 
 
 def copy(source: Path, path: Path) -> Path:
