@@ -1,7 +1,9 @@
 """The command line: `python -m kbp`, also installed as `kbp`."""
 
 import argparse
+import contextlib
 import importlib
+import io
 import os
 import re
 import sys
@@ -10,10 +12,13 @@ from collections.abc import Sequence
 from rich.console import Console
 
 import kbp
+from kbp._utils.process.disk_errors import cannot_write
+from kbp._utils.process.stopping import Stopping
 from kbp.commands.common import import_tensorflow
-from kbp.errors import UserError
+from kbp.errors import TERMINATED, Terminated, UserError
 
 WORKER_LOST = os.EX_TEMPFAIL  # 75: worth another try
+UNREAD = 141  # 128 + SIGPIPE
 COMMANDS = (
     "train",
     "list",
@@ -28,6 +33,13 @@ COMMANDS = (
 )
 
 
+class _Console(Console):
+    """A console whose reader may go."""
+
+    def on_broken_pipe(self):
+        raise BrokenPipeError
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
@@ -40,9 +52,10 @@ def main(
 ) -> int:
     """Run one command and return the exit status.
 
-    The status is 2 if the input is wrong, with one line on standard error, 1
-    if a training diverged, 75 if another worker was lost, and 130 if it was
-    interrupted.
+    The status is 2 if the input is wrong or the disk is full, with one line on
+    standard error, 1 if a training diverged, 75 if another worker was lost, 130
+    if it was interrupted, 143 if it was terminated, and 141 if nobody reads
+    standard output any more.
 
     Args:
         arguments: the command's name and its arguments; by default the
@@ -53,10 +66,11 @@ def main(
     if arguments is None:
         arguments = sys.argv[1:]
     try:
-        options = _parse(arguments, program)
-        if options.needs_tensorflow(options):
-            import_tensorflow()
-        options.run(options, Console())
+        with Stopping():
+            _run(arguments, program)
+    except BrokenPipeError:
+        _forget_output()
+        return UNREAD
     except FloatingPointError as error:
         return _say(program, error, 1)
     except ConnectionError as error:
@@ -65,7 +79,41 @@ def main(
         return _say(program, error, 2)
     except KeyboardInterrupt as error:
         return _say(program, f"interrupted. {error}", 130)
+    except Terminated as error:
+        return _say(program, f"terminated. {error}", TERMINATED)
     return 0
+
+
+def _run(arguments, program):
+    if sys.stdout is None:  # closed
+        sys.stdout = io.StringIO()
+    # Names of files may hold what is no text in the console's encoding.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    options = _parse(arguments, program)
+    if options.needs_tensorflow(options):
+        import_tensorflow()
+    try:
+        options.run(options, _Console())
+    finally:
+        _flush()
+
+
+def _flush():
+    """Write what is left of standard output, as long as errors can be told."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _forget_output()
+        raise cannot_write("standard output", error) from error
+
+
+def _forget_output():
+    """Write what is left of standard output nowhere, as Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _parse(arguments, program):
@@ -112,7 +160,8 @@ def _always(options):
 
 def _say(program, error, status):
     message = " ".join(_as_options(str(error)).split())
-    print(f"{program}: error: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError, AttributeError):  # full or closed, too
+        print(f"{program}: error: {message}", file=sys.stderr, flush=True)
     return status
 
 

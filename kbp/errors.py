@@ -1,8 +1,10 @@
 """The error that a person's wrong input raises."""
 
 import difflib
+import os
 from collections.abc import Iterable
 
+TERMINATED = 143  # status of a process that was asked to end: 128 + SIGTERM
 _SHOWN = 100  # names in a message
 
 
@@ -11,6 +13,23 @@ class UserError(ValueError):
 
     The command line prints the message and exits with status 2.
     """
+
+
+class Terminated(SystemExit):
+    """The process was asked to end by SIGTERM, and all is saved.
+
+    Where nobody catches it, the process ends with the status `TERMINATED`.
+
+    Args:
+        words: how to go on, for who asked.
+    """
+
+    def __init__(self, words: str = ""):
+        super().__init__(TERMINATED)
+        self.words = words
+
+    def __str__(self) -> str:
+        return self.words
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -30,6 +49,22 @@ def nearest(name: str, names: Iterable[str]) -> str:
     quoted = [repr(known) if "," in known else known for known in names]
     more = f", ... ({len(names)} in all)" if len(names) > _SHOWN else ""
     return f"; known: {', '.join(quoted[:_SHOWN])}{more}"
+
+
+def unexpanded(path: str | os.PathLike[str]) -> str:
+    """Say that a recipe has no shell, if a path counts on one; `""` if not.
+
+    Example:
+    >>> unexpanded("~/load.csv")
+    ' (~ and $ are no more than letters in a recipe: write the path in full)'
+    """
+    name = os.fspath(path)
+    if name.startswith("~") or "$" in name:
+        return (
+            " (~ and $ are no more than letters in a recipe: write the path in "
+            "full)"
+        )
+    return ""
 
 
 def check_known(kind: str, names: Iterable[str], known: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kbp._utils.files import write_atomically
+from kbp._utils.files import write_together
 from kbp._utils.run_files import GOLDEN, INT8, MODEL, PREDICTIONS
 from kbp.errors import UserError, nearest
 
@@ -177,7 +177,12 @@ def take(entry: Entry, run: Path) -> list[Path]:
     Raises:
         UserError: a file is missing or too large for the zoo.
     """
-    contents = {}
+    return write_together(contents_of(entry, run))
+
+
+def contents_of(entry: Entry, run: Path) -> dict[Path, bytes]:
+    """Return what an entry will hold of a run, by path, see `take`."""
+    contents: dict[str, bytes] = {}
     for name in FILES:
         path = run / name
         if not path.is_file():
@@ -192,10 +197,7 @@ def take(entry: Entry, run: Path) -> list[Path]:
         f"{_digest(content)}  {name}\n" for name, content in contents.items()
     )
     contents[SUMS] = sums.encode()
-    return [
-        write_atomically(entry.path / name, content)
-        for name, content in contents.items()
-    ]
+    return {entry.path / name: content for name, content in contents.items()}
 
 
 def _read_sums(path: Path) -> dict[str, str]:

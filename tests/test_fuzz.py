@@ -7,9 +7,12 @@ import bombs
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import kbp
 from kbp.data.formats import csv_series, csv_table
+from kbp.data.images.files import read_image
+from kbp.data.images.photographs import read_photographs
 from kbp.errors import UserError
 from kbp.export import audit
 from kbp.inference.loading import load_keras, open_model
@@ -84,6 +87,23 @@ def write_series(path):
     path.write_text("\n".join(["time,load,heat", *lines]))
 
 
+def write_image(path):
+    values = np.random.default_rng(0).integers(0, 256, (24, 20, 3), "uint8")
+    Image.fromarray(values).save(path)
+
+
+def read_images(path):
+    said = {
+        refusal(read, path)
+        for read in (
+            lambda path: read_photographs([path], (16, 16)),
+            lambda path: read_image(path, 3),
+        )
+    }
+    if said != {""}:
+        raise UserError("; ".join(said))
+
+
 def read_tflite(path):
     audit(path)
     predict, _, _ = open_model(path)
@@ -107,12 +127,16 @@ def read_series(path):
 
 
 KINDS = {
-    "recipe.toml": (write_recipe, Recipe.read, 250, mutate),
-    "values.toml": (write_recipe, Recipe.read, 250, change_values),
-    "model.tflite": (write_tflite, read_tflite, 100, mutate),
-    "model.keras": (write_keras, read_keras, 100, mutate),
-    "table.csv": (write_table, read_table, 50, mutate),
-    "series.csv": (write_series, read_series, 50, mutate),
+    "recipe.toml": (write_recipe, Recipe.read, 1000, mutate),
+    "values.toml": (write_recipe, Recipe.read, 1000, change_values),
+    "model.tflite": (write_tflite, read_tflite, 500, mutate),
+    "model.keras": (write_keras, read_keras, 500, mutate),
+    "table.csv": (write_table, read_table, 250, mutate),
+    "series.csv": (write_series, read_series, 250, mutate),
+    **{
+        f"image.{kind}": (write_image, read_images, 100, mutate)
+        for kind in ("png", "jpg", "tif", "bmp", "webp")
+    },
 }
 
 

@@ -1,6 +1,7 @@
 """What commands and the tasks that they ask to predict share."""
 
 import argparse
+import os
 from pathlib import Path
 
 from rich.console import Console
@@ -22,7 +23,7 @@ def check_new(path: Path) -> None:
     Raises:
         UserError: it is there.
     """
-    if path.exists():
+    if os.path.lexists(path):
         raise UserError(f"{path}: exists. Choose another --out.")
     try:
         check_place(path)

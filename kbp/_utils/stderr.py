@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def suppress_stderr(lines: str = "") -> Iterator[None]:
-    """Hold back standard error within a context; show it after an exception.
+    """Hold back standard error within a context; show it after an error.
 
     No log level stops these messages, because C++ code writes them.
 
@@ -26,7 +26,7 @@ def suppress_stderr(lines: str = "") -> Iterator[None]:
         os.dup2(messages.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held = re.compile(b"(?!)")  # none
             raise
         finally:

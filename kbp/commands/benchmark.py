@@ -130,12 +130,10 @@ def run(options, console):
 
 def _latency(options, console):
     from kbp import export
-    from kbp.export.trial import try_out
 
     with users_errors():
         for path in options.what:
             export.audit(path)
-            try_out(path)
         figures = export.benchmark(
             options.what, num_threads=options.threads, rounds=options.rounds
         )

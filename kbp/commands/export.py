@@ -1,5 +1,6 @@
 """`export`: a .keras model as .tflite or SavedModel."""
 
+import os
 from pathlib import Path
 
 from kbp import zoo
@@ -91,7 +92,7 @@ def run(options, console):
     elif source.is_dir():
         quantized = options.dtype == "int8"
         source /= QUANTIZED_MODEL if quantized else MODEL
-    if out.exists():
+    if os.path.lexists(out):
         raise UserError(f"{out}: exists. Choose another name.")
     if options.calibrate and (
         out.suffix != ".tflite" or options.dtype not in (None, "int8")

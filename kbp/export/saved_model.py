@@ -1,13 +1,12 @@
 """Export to TensorFlow's SavedModel."""
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import keras
 
-from kbp._utils.files import check_place
+from kbp._utils.files import new_folder
+from kbp._utils.process.disk_errors import tensorflow_writes
 
 _OF_FILES = (".h5", ".hdf5", ".keras", ".pb", ".tflite", ".zip")
 
@@ -44,16 +43,8 @@ def to_saved_model(model: keras.Model, path: str | Path) -> Path:
             "Argument `path` must be a folder, whose name does not end as a "
             f"file's. Received: path={str(path)!r}"
         )
-    if path.exists():
+    if os.path.lexists(path):
         raise FileExistsError(f"{path} exists. Choose another folder.")
-    check_place(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        model.export(temporary, format="tf_saved_model", verbose=False)
-        os.chmod(temporary, 0o755)
-        os.rename(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with new_folder(path) as temporary, tensorflow_writes(temporary):
+        model.export(str(temporary), format="tf_saved_model", verbose=False)
     return path

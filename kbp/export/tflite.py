@@ -1,6 +1,5 @@
 """Export to .tflite, for LiteRT."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,12 @@ import tensorflow as tf
 
 from kbp import graph
 from kbp._utils.arguments import check_integer, check_one_of
-from kbp._utils.files import check_place, write_atomically
+from kbp._utils.files import check_place, temporary_folder, write_atomically
 from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.conversion import convert
 from kbp.export.interpreter import allocate
 from kbp.export.sizes import fixed_shapes
+from kbp.export.trial import trust
 from kbp.export.verify import verify
 from kbp.quantization import FakeQuantize, FloatGate, One, fake_quantizers
 from kbp.quantization.bias import QuantizedLayer
@@ -111,6 +111,7 @@ def to_tflite(
             allowed += CONVERSIONS
     result = audit(content, allow_float=allowed)
     allocate(content)  # a file that LiteRT does not run is not written
+    trust(content)
     if verify_with is not None:
         _verify(model, content, verify_with)
     write_atomically(path, content)
@@ -118,9 +119,8 @@ def to_tflite(
 
 
 def _verify(model: keras.Model, content: bytes, data: Any) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.tflite"
-        file.write_bytes(content)
+    with temporary_folder() as folder:
+        file = write_atomically(folder / "model.tflite", content)
         problems = verify(model, file, data).problems
     if problems:
         raise ValueError(f"Model {model.name} was not exported. {problems[0]}")

@@ -10,7 +10,6 @@ import numpy as np
 from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
 from kbp.errors import UserError
 from kbp.export import Runner, audit
-from kbp.export.trial import try_out
 from kbp.graph import check_finite
 from kbp.inference import safe
 from kbp.inference.promises import MOST_VALUES, most_values
@@ -74,7 +73,6 @@ def open_model(path: Path) -> tuple[_Predict, _Shape, _Shape]:
     if path.suffix == ".tflite":
         try:
             audit(path)  # before anything runs
-            try_out(path)
             runner = Runner(path)
         except UserError:
             raise

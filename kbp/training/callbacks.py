@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from kbp._utils.files import write_atomically
+from kbp._utils.process.stopping import Stopping
 from kbp.reports.metrics_file import read_metrics
 from kbp.sparsity import DTMSchedule
 from kbp.training.checkpoint import Checkpoints
-from kbp.training.stopping import Stopping
 
 # The loss and metrics of a batch or an epoch, by name.
 Logs = dict[str, float] | None

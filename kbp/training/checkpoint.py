@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import re
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kbp._utils.files import write_atomically
+from kbp._utils.files import remove, temporary_folder, write_atomically
 from kbp.graph import plain
 from kbp.inference import safe
 
@@ -56,8 +55,8 @@ def load(path: str | Path) -> keras.Model:
 
 def to_bytes(model: keras.Model, state: State | None = None) -> bytes:
     """Return the bytes that `save` writes."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
+    with temporary_folder() as folder:
+        path = folder / "model.keras"
         model.save(path)
         members = _members(path)
     metadata = json.loads(members[_METADATA])
@@ -91,10 +90,8 @@ def from_bytes(
         _set_precision(config, precision)
         members[_CONFIG] = json.dumps(config).encode()
         content = _archive(members)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
-        path.write_bytes(content)
-        return _load(path)
+    with temporary_folder() as folder:
+        return _load(write_atomically(folder / "model.keras", content))
 
 
 class Checkpoints:
@@ -132,16 +129,11 @@ class Checkpoints:
         name = f"{self.stage}-{step:08d}-{_digest(content)}.keras"
         path = write_atomically(self.folder / name, content)
         for old in self._files()[self.keep :]:
-            old.unlink(missing_ok=True)
+            remove(old)
         return path
 
     def load(self) -> tuple[keras.Model, State] | None:
-        """Return the newest undamaged model with its state, if there is one.
-
-        Files that a killed process left incomplete are removed.
-        """
-        for path in self.folder.glob(f".{self.stage}-*"):
-            path.unlink()
+        """Return the newest undamaged model with its state, if there is one."""
         for path in self._files():
             if _digest(path.read_bytes()) == path.stem.rpartition("-")[2]:
                 return _load(path)

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import keyword
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from kbp import export, graph, quantization
 from kbp._compat import compiled_with
 from kbp._utils import run_files
 from kbp._utils.examples import Batch, shapes_of
+from kbp._utils.files import temporary_folder
 from kbp._utils.random_state import kept_random_state
 from kbp.data.checks.targets import check_targets
 from kbp.data.feeds import ArrayFeed, Feed, StreamFeed, feed, in_memory
@@ -343,6 +343,6 @@ def _rehearse(
             calibration_examples=32,
             skip=recipe.quantization.skip,
         )
-        with tempfile.TemporaryDirectory() as folder:
-            path, allowed = Path(folder) / "a.tflite", recipe.export.allow_float
+        with temporary_folder() as folder:
+            path, allowed = folder / "a.tflite", recipe.export.allow_float
             export.to_tflite(rounded, path, allow_float=allowed)

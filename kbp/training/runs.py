@@ -1,8 +1,6 @@
 """Runs: a recipe or a task from data to report, in a folder."""
 
 import io
-import shutil
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 import keras
 from rich.console import Console
 
+from kbp._utils.files import copy, temporary_folder
 from kbp._utils.run_files import MODEL, QUANTIZED_MODEL
 from kbp._utils.stderr import suppress_records
 from kbp.errors import UserError
@@ -113,6 +112,8 @@ def run_task(
             folder,
             pipeline.trainer.stopping,
             suppress_records("tensorflow", "triggered tf.function retracing"),
+            # It needs room for temporary files, as what is said next.
+            suppress_records("tensorflow", "AutoGraph could not transform"),
         ):
             pipeline.run()
     stages = [Stage(**row) for row in folder.run["stages"]]
@@ -152,8 +153,8 @@ def bring_back(
     left, problem = names, "their bytes are others on this machine"
     # A model that is made anew may get other names for its parts.
     for load in (load_models, load_checkpoints):
-        with tempfile.TemporaryDirectory(prefix="kbp-again-") as own:
-            again = WorkDir(Path(own) / "run", folder.recipe, resume=False)
+        with temporary_folder("kbp-again-") as own:
+            again = WorkDir(own / "run", folder.recipe, resume=False)
             silent = Console(file=io.StringIO())
             pipeline = Pipeline(folder.recipe, again, make, silent)
             with again, suppress_records("tensorflow", "triggered tf.function"):
@@ -193,7 +194,9 @@ def load_checkpoints(
     copy_metrics(folder, again)
     again.run["slower"] = dict(folder.run["slower"])
     if (folder.path / "checkpoints").is_dir():
-        shutil.copytree(folder.path / "checkpoints", again.path / "checkpoints")
+        for file in (folder.path / "checkpoints").iterdir():
+            if file.is_file():
+                copy(file, again.path / "checkpoints" / file.name)
     pipeline.trainer.trains = False
     _, pruned, quantized = pipeline.train()
     return pruned, quantized
@@ -202,15 +205,15 @@ def load_checkpoints(
 def copy_metrics(folder: WorkDir, again: WorkDir) -> None:
     """Copy what the report's curves are made of."""
     if (folder.path / "metrics.csv").is_file():
-        shutil.copy(folder.path / "metrics.csv", again.path)
+        copy(folder.path / "metrics.csv", again.path / "metrics.csv")
 
 
 def run_as_worker(
     recipe: Recipe, make: Callable[[], Task], console: Console
 ) -> None:
     """Train as one of the chief's workers, and leave nothing behind."""
-    with tempfile.TemporaryDirectory(prefix="kbp-worker-") as own:
-        folder = WorkDir(Path(own) / "run", recipe, resume=False)
+    with temporary_folder("kbp-worker-") as own:
+        folder = WorkDir(own / "run", recipe, resume=False)
         pipeline = Pipeline(recipe, folder, make, console)
         with folder, pipeline.trainer.stopping:
             pipeline.train()

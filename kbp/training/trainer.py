@@ -9,6 +9,8 @@ import tensorflow as tf
 from rich.console import Console
 
 from kbp._utils.files import write_atomically
+from kbp._utils.process.disk_errors import tensorflow_writes
+from kbp._utils.process.stopping import Stopping
 from kbp.errors import UserError
 from kbp.optimizers import HybridOptimizer
 from kbp.sparsity import DTMSchedule
@@ -24,7 +26,6 @@ from kbp.training.divergence import (
 )
 from kbp.training.resuming import resume_fit
 from kbp.training.schedules import decay_kernels_alone, warmup_cosine
-from kbp.training.stopping import Stopping
 from kbp.training.workdir import WorkDir
 
 
@@ -304,17 +305,18 @@ class Trainer:
         seed: int,
     ) -> None:
         """Train a model to the end, also from the middle of an epoch."""
-        resume_fit(
-            model,
-            state,
-            batches=lambda step: self.task.training_batches(
-                seed=seed, start_step=step
-            ),
-            validation=self.validation(),
-            make_callbacks=make_callbacks,
-            epochs=epochs,
-            steps=self.task.steps,
-        )
+        with tensorflow_writes(self.folder.path):  # the curves' files
+            resume_fit(
+                model,
+                state,
+                batches=lambda step: self.task.training_batches(
+                    seed=seed, start_step=step
+                ),
+                validation=self.validation(),
+                make_callbacks=make_callbacks,
+                epochs=epochs,
+                steps=self.task.steps,
+            )
 
     def optimizer(
         self, model: keras.Model, learning_rate: float, steps: int

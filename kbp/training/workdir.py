@@ -1,17 +1,25 @@
 """The work directory of a run: who may write there, and what it records."""
 
 import contextlib
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
-from kbp._utils.files import write_atomically
+from kbp._utils.files import (
+    copy,
+    is_unfinished,
+    make_folder,
+    remove_unfinished,
+    write_atomically,
+)
 from kbp._utils.machine import commit, dot_products, machine, versions
 from kbp._utils.manifest import compare, digests
-from kbp.errors import UserError
+from kbp._utils.process.disk_errors import cannot_write
+from kbp._utils.process.lock import lock
+from kbp.errors import Terminated, UserError
 from kbp.recipes.recipe import Recipe
 
 RUN_FILE = "run.json"
@@ -55,6 +63,10 @@ class WorkDir:
             self.finished = self.run["status"] == "finished"
         else:
             check_free(self.path, "work directory")
+        if not self.finished:
+            _check_links(self.path)
+            if (self.path / _LOCK).exists():
+                self._lock().close()  # that it can be had is known at once
 
     def _check_run(self, resume: bool) -> None:
         if not resume:
@@ -71,13 +83,27 @@ class WorkDir:
 
     def __enter__(self) -> Self:
         """Claim the folder for this run and this process."""
+        self.lock_file = self._lock()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock()
-        except OSError as error:
+            self._claim()
+        except BaseException:
+            self.lock_file.close()
+            raise
+        return self
+
+    def _claim(self) -> None:
+        """Make the folder this run's, once it is locked."""
+        _check_links(self.path)
+        now = read_run(self.path)
+        if (now and now["status"]) != self.run.get("status"):
             raise UserError(
-                f"{self.path}: cannot be written to: {error.strerror}."
-            ) from error
+                f"{self.path}: another process has been running there "
+                "meanwhile. Call it again with `resume=True`, or choose "
+                "another `workdir=`."
+            )
+        self.run = now or {}
+        for folder in (self.path, self.path / "checkpoints"):
+            remove_unfinished(folder)
         if self.found:
             self.run["resumed"] = True
         else:
@@ -93,26 +119,21 @@ class WorkDir:
             }
         self.save_run()  # first: from now on the folder is this run's
         write_atomically(self.path / "recipe.toml", self.recipe.to_toml())
-        return self
 
     def __exit__(self, *error: object) -> None:
-        if self.finished:
-            self.run["status"] = "finished"
-            self.run["files"] = digests(self.path, without=_UNLISTED)
-            self.save_run()
-        self.lock_file.close()
+        with self.lock_file:
+            if self.finished:
+                self.run["status"] = "finished"
+                self.run["files"] = digests(self.path, without=_UNLISTED)
+                self.save_run()
 
-    def _lock(self) -> None:
-        _check_lock(self.path)
-        # To open for writing would empty what is there by now.
-        self.lock_file = (self.path / _LOCK).open("a")
+    def _lock(self) -> FileIO:
         try:
-            fcntl.flock(self.lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self.lock_file.close()
-            raise UserError(
-                f"{self.path}: another process is running there."
-            ) from error
+            make_folder(self.path)
+            _check_lock(self.path)
+            return lock(self.path / _LOCK, self.path)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
 
     def lost(self) -> list[str]:
         """Return the names of a finished run's files that are missing.
@@ -141,12 +162,11 @@ class WorkDir:
         """
         wanted = {name: self.run["files"][name] for name in names}
         left = [name for found in compare(source, wanted) for name in found]
-        self._lock()
-        with self.lock_file:
+        with self._lock():
+            _check_links(self.path)
             for name in names:
                 if name not in left and not (self.path / name).exists():
-                    content = (source / name).read_bytes()
-                    write_atomically(self.path / name, content)
+                    copy(source / name, self.path / name)
         return left
 
     def check_space(self, needed: int) -> None:
@@ -180,10 +200,10 @@ def resumable(path: str | Path, *, resume: bool) -> Iterator[None]:
     """
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated) as error:
         how = "" if resume else " and `resume=True`"
         # Where TensorFlow was when it came, helps nobody.
-        raise KeyboardInterrupt(
+        raise type(error)(
             f"{path}: stopped. Call it again with the same `workdir=`{how}, to "
             "go on from the last checkpoint."
         ) from None
@@ -195,7 +215,7 @@ def check_free(path: Path, purpose: str) -> None:
         not path.is_dir()
         or any(
             # A run that was killed as it began leaves such files.
-            entry.name != _LOCK and not entry.name.startswith(".run.json.")
+            entry.name != _LOCK and not is_unfinished(entry)
             for entry in path.iterdir()
         )
     ):
@@ -204,6 +224,21 @@ def check_free(path: Path, purpose: str) -> None:
             "`workdir=`."
         )
     _check_lock(path)
+
+
+def _check_links(path: Path) -> None:
+    """Raise a UserError if a run would write or delete by way of a link."""
+    found = [
+        link
+        for folder in ("", "checkpoints", "logs", "logs/*")
+        for link in sorted(path.glob(f"{folder}/*" if folder else "*"))
+        if link.is_symlink()
+    ]
+    if found:
+        raise UserError(
+            f"{found[0]}: a link, so what is written would lie elsewhere. Put "
+            "what it leads to in its place; the whole `workdir=` may be a link."
+        )
 
 
 def _check_lock(path: Path) -> None:

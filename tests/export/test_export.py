@@ -9,7 +9,6 @@ from contracts import as_numpy
 
 import kbp
 from kbp import export
-from kbp._utils.files import write_atomically
 from kbp.quantization import quantize_aware
 
 
@@ -282,17 +281,3 @@ def test_saved_model_never_replaces_a_folder(model, tmp_path):
     with pytest.raises(FileExistsError, match="Choose another folder"):
         export.to_saved_model(model, tmp_path / "saved")
     assert (tmp_path / "saved" / "mine.txt").read_text() == "mine"
-
-
-def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "file.txt"
-    write_atomically(path, "old")
-
-    def fail(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]

@@ -7,7 +7,7 @@ import pytest
 import kbp
 from kbp.__main__ import main
 from kbp.errors import UserError
-from kbp.export import Runner, audit
+from kbp.export import Runner, audit, trial, verify
 from kbp.inference.loading import open_model
 
 
@@ -89,3 +89,60 @@ def test_a_file_that_asks_for_memory_is_refused(content, tmp_path):
             read(path)
     with pytest.raises(UserError, match=r"model\.tflite"):
         open_model(path)
+
+
+@pytest.fixture
+def crashing(content, tmp_path, monkeypatch):
+    """A file that LiteRT seems to crash on, in whatever process runs it."""
+    monkeypatch.setattr(trial, "_trusted", set())
+    killed = "import os; os.kill(os.getpid(), 11)"
+    monkeypatch.setattr(trial, "_CODE", killed)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(content)
+    return path
+
+
+def test_a_file_that_crashes_its_process_is_one_line(crashing, model, capsys):
+    for read in (
+        Runner,
+        open_model,
+        lambda path: Runner(path, reference=True),
+        lambda path: verify(model, path, np.zeros((1, 4))),
+        lambda path: kbp.export.benchmark([path]),
+    ):
+        with pytest.raises(UserError, match=r"LiteRT crashes .*\(signal 11\)"):
+            read(crashing)
+    assert main(["benchmark", str(crashing)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_this_process_has_made_needs_no_trial(model, crashing, tmp_path):
+    own = tmp_path / "own.tflite"
+    kbp.export.to_tflite(model, own)
+    for reference in (False, True):
+        Runner(own, reference=reference)
+    own.write_bytes(own.read_bytes() + b"\0" * 16)
+    with pytest.raises(UserError, match="LiteRT crashes when it runs it"):
+        Runner(own)
+
+
+def test_a_trial_is_made_once_and_imports_nothing_from_here(
+    content, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(trial, "_trusted", set())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "numpy.py").write_text("import os; os.abort()")
+    (tmp_path / "model.tflite").write_bytes(content)
+    Runner("model.tflite")
+    monkeypatch.setattr(trial.subprocess, "run", None)
+    Runner("model.tflite")
+    with pytest.raises(TypeError, match="NoneType"):
+        Runner("model.tflite", reference=True)
+
+
+def test_a_trial_without_an_end_is_refused(content, monkeypatch):
+    monkeypatch.setattr(trial, "_trusted", set())
+    monkeypatch.setattr(trial, "_SECONDS", {False: 0.1})
+    monkeypatch.setattr(trial, "_CODE", "import time; time.sleep(9)")
+    with pytest.raises(UserError, match=r"LiteRT runs it for more than 0\.1"):
+        trial.try_out(content, "a")

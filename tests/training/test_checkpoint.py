@@ -1,19 +1,16 @@
 """Checkpoints are whole, whatever happens while they are written."""
 
 import errno
-import os
 
 import keras
 import numpy as np
 import pytest
+from disks import Disk, Killed
 
 import kbp
-from kbp._utils import files
+from kbp._utils.files import remove_unfinished
+from kbp.errors import UserError
 from kbp.training.checkpoint import Checkpoints
-
-
-class Killed(BaseException):
-    """What stands for `kill -9`: nothing else is done."""
 
 
 @pytest.fixture(scope="module")
@@ -22,76 +19,6 @@ def model():
     made.compile(kbp.HybridOptimizer(), "mse")
     made.train_on_batch(np.ones((2, 2)), np.ones((2, 1)))
     return made
-
-
-class Disk:
-    """Fails at a moment of a save.
-
-    Args:
-        moment: system calls until then; a write fails in its middle.
-        error: what happens.
-    """
-
-    def __init__(self, moment, error, monkeypatch):
-        self.left, self.error, self.failed = moment, error, False
-        self.real = {name: getattr(os, name) for name in ("fsync", "replace")}
-        for name in self.real:
-            monkeypatch.setattr(
-                os, name, lambda *a, name=name: self.call(name, *a)
-            )
-        fdopen = os.fdopen
-
-        def opened(*arguments):
-            file = fdopen(*arguments)
-            write = file.write
-            file = _Wrapped(file)
-            file.write = lambda data: self.write(write, data)
-            return file
-
-        monkeypatch.setattr(os, "fdopen", opened)
-        unlink = files.Path.unlink
-        monkeypatch.setattr(
-            files.Path,
-            "unlink",
-            lambda path, **k: None if self.dead else unlink(path, **k),
-        )
-
-    @property
-    def dead(self):
-        return self.failed and self.error is Killed
-
-    def fail(self):
-        self.left -= 1
-        if self.left < 0:
-            self.failed = True
-            if self.error is Killed:
-                raise Killed
-            raise OSError(self.error, os.strerror(self.error))
-
-    def call(self, name, *arguments):
-        # The disk may have done it before the process dies.
-        if self.left == 0 and self.error is Killed and name == "replace":
-            self.real[name](*arguments)
-        self.fail()
-        self.real[name](*arguments)
-
-    def write(self, write, data):
-        if self.left == 0:
-            write(data[: len(data) // 2])
-        self.fail()
-        return write(data)
-
-
-class _Wrapped:
-    def __init__(self, file):
-        self.file = file
-
-    def __enter__(self):
-        self.file.__enter__()
-        return self
-
-    def __exit__(self, *error):
-        return self.file.__exit__(*error)
 
 
 @pytest.mark.parametrize("error", [Killed, errno.ENOSPC, errno.EIO])
@@ -104,12 +31,13 @@ def test_no_save_is_torn(error, model, tmp_path, monkeypatch):
     for step in range(1, 68):
         model.optimizer.iterations.assign(step)
         with monkeypatch.context() as patch:
-            disk = Disk(step % 5, error, patch)
+            disk = Disk(tmp_path, step % 6, error, patch)
             try:
                 checkpoints.save(model, {"step": step})
                 saved += 1
-            except (OSError, Killed):
+            except (UserError, Killed):
                 assert disk.failed
+        remove_unfinished(tmp_path)
         loaded, state = checkpoints.load()
         torn += int(loaded.optimizer.iterations.numpy()) != state["step"]
         assert state["step"] <= step

@@ -16,9 +16,11 @@ from rich.console import Console
 from workers import finish as finish_workers
 
 from kbp import training
+from kbp._utils.files import remove_unfinished
+from kbp._utils.process.stopping import Stopping
 from kbp.benchmarks.distribution.workers import start_workers
 from kbp.recipes import Recipe
-from kbp.training import callbacks, divergence, stopping
+from kbp.training import callbacks, divergence
 from kbp.training.checkpoint import Checkpoints
 from kbp.training.divergence import first_not_finite
 
@@ -113,7 +115,7 @@ def test_stop_goes_on_where_it_was(
     monkeypatch.setattr(callbacks.Checkpoint, hook, asked)
     with pytest.raises(SystemExit) as error:
         run(recipe, tmp_path / "run")
-    assert error.value.code == 0
+    assert error.value.code == 143
     monkeypatch.undo()
     run(recipe, tmp_path / "run", resume=True)
     check_equal(tmp_path / "run", undisturbed)
@@ -141,10 +143,10 @@ def test_stop_of_replicas_goes_on_where_it_was(recipe, tmp_path, monkeypatch):
 
 
 def test_stop_with_nothing_to_save_is_immediate():
-    with stopping.Stopping() as stop, pytest.raises(SystemExit) as error:
+    with Stopping() as stop, pytest.raises(SystemExit) as error:
         signal.raise_signal(signal.SIGTERM)
-    assert error.value.code == 0
-    with stopping.Stopping() as stop:
+    assert error.value.code == 143
+    with Stopping() as stop:
         stop.unsaved = True
         signal.raise_signal(signal.SIGTERM)
         assert stop.requested
@@ -202,7 +204,7 @@ def test_stopped_and_killed_run_loses_nothing(recipe, undisturbed, tmp_path):
     wait_for(folder, "checkpoints/train-*.keras", process)
     process.send_signal(signal.SIGTERM)
     # Under 5 s where nothing else runs.
-    assert process.wait(30) == 0
+    assert process.wait(30) == 143
     kill_at_random(recipe, folder, undisturbed, 1)
 
 
@@ -246,14 +248,16 @@ def test_spoilt_checkpoint_is_passed_over(undisturbed, tmp_path):
     kept[1].write_bytes(kept[1].read_bytes()[:-100])
     foreign = folder / "checkpoints" / "mine.keras"
     foreign.write_text("a user's")
-    half = folder / "checkpoints" / f".{kept[1].name}.x1"
+    half = folder / "checkpoints" / ".kbp-0123456789ab"
     half.write_text("half")
     checkpoints = Checkpoints(folder / "checkpoints", "quantize", keep=2)
     model, state = checkpoints.load()
     assert int(model.optimizer.iterations.numpy()) == 13
     assert state["inside"] == 0
     assert foreign.exists()
+    remove_unfinished(folder / "checkpoints")
     assert not half.exists()
+    assert foreign.exists()
     # Nothing sound is left.
     kept[0].write_bytes(b"")
     assert checkpoints.load() is None

@@ -1,7 +1,6 @@
 """Networks of Keras Applications, quantized, exported and timed."""
 
 import dataclasses
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from keras import layers
 
 import kbp
 from kbp import export
+from kbp._utils.files import temporary_folder
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
 from kbp.benchmarks.core.log import provenance
@@ -195,8 +195,8 @@ def _adapt(model, inputs):
 
 
 def _measured(name, rounds):
-    with tempfile.TemporaryDirectory() as folder:
-        return measure(CASES[name], Path(folder), rounds=rounds)
+    with temporary_folder() as folder:
+        return measure(CASES[name], folder, rounds=rounds)
 
 
 APPLICATIONS = register(

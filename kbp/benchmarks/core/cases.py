@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
+from kbp._utils.files import cut_unfinished_line
 from kbp._utils.machine import commit, machine, versions
 from kbp.benchmarks.core.log import append_line
 from kbp.benchmarks.core.published import PublishedFile
@@ -61,6 +62,8 @@ class Cases(PublishedFile):
         """
         names, lines, errors = list(names or self.cases), [], []
         check_known(self.kind, names, self.cases)
+        if file.is_file():
+            cut_unfinished_line(file)
         for name in names:
             try:
                 figures = self.measure(name, rounds)
@@ -91,7 +94,9 @@ class Cases(PublishedFile):
         if not file.is_file():
             return []
         try:
-            lines = [json.loads(line) for line in file.read_text().splitlines()]
+            # What a killed process left of its last line does not count.
+            whole, _, _ = file.read_text().rpartition("\n")
+            lines = [json.loads(line) for line in whole.splitlines()]
             newest = {line["case"]: line for line in lines}
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{file}: holds no measured cases.") from error

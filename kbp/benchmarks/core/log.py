@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kbp._utils.files import write_atomically
+from kbp._utils import files
 from kbp._utils.machine import commit, machine, versions
 from kbp.errors import UserError
 
@@ -48,10 +48,7 @@ class Log:
         if head is None:
             append_line(self.file, self.head)
         else:
-            # Cuts off what a stopped process left of its last line.
-            lines = [self.head, *self.results]
-            text = "".join(json.dumps(line) + "\n" for line in lines)
-            write_atomically(self.file, text)
+            files.cut_unfinished_line(self.file)
 
     def add(self, result: dict) -> None:
         """Append a result with its commit, and its machine if it is new."""
@@ -119,9 +116,7 @@ def read_race(file: Path, protocol: type) -> tuple[dict | None, list[dict]]:
 
 def append_line(file: Path, line: dict) -> None:
     """Append a line of JSON to a file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a") as stream:
-        stream.write(json.dumps(line) + "\n")
+    files.append_line(file, json.dumps(line))
 
 
 def provenance(head: dict, results: Iterable[dict]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from kbp._utils.files import write_atomically
+from kbp._utils.process.lock import locked
 from kbp.benchmarks.core.latencies import Files
 from kbp.benchmarks.core.log import Log, read_race
 from kbp.benchmarks.core.pool import run, worker_pool
@@ -95,12 +96,13 @@ class Race(PublishedFile):
             arguments.append(folder_of(file))
         # Missing data is reported here, and not by a worker.
         trainer = self.create(*arguments)
-        log = Log(file, protocol)
-        with worker_pool(workers, self.create, *arguments) as pool:
-            for trials in self.plan(names, protocol, log.results):
-                run(pool, log, trials, self.describe, console)
-        if self.files is not None:
-            self.files.measure(log, folder_of(file), trainer, rounds, again)
+        with locked(file):
+            log = Log(file, protocol)
+            with worker_pool(workers, self.create, *arguments) as pool:
+                for trials in self.plan(names, protocol, log.results):
+                    run(pool, log, trials, self.describe, console)
+            if self.files is not None:
+                self.files.measure(log, folder_of(file), trainer, rounds, again)
         return log.results
 
     def read(self, file: Path) -> tuple[dict | None, list[dict]]:

@@ -1,9 +1,8 @@
 """Training speed on several devices and workers, and a long run."""
 
 import json
-import tempfile
-from pathlib import Path
 
+from kbp._utils.files import temporary_folder
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
 from kbp.benchmarks.core.log import provenance
@@ -30,8 +29,7 @@ def measure(case: str, rounds: int) -> dict:
     if case == SOAK:
         return {"rounds": rounds, **soak()}
     _, count = DEVICES[case]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         words = ("-m", speed.__name__, case, rounds, folder / "{}")
         finish(case, folder, start_workers(folder, words, count))
         first = json.loads((folder / "0").read_text())

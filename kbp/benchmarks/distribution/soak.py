@@ -1,10 +1,10 @@
 """A training of some 10,000 steps whose process is watched."""
 
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
+from kbp._utils.files import temporary_folder
 from kbp.benchmarks.distribution.workers import finish, start_workers
 
 SOAK = "soak"
@@ -23,8 +23,7 @@ def soak() -> dict:
         `steps`, and once a second of the training, `memory` in bytes, open
         `files` and `threads`.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         run = folder / "run"
         sets = [
             word for setting in SOAK_SETTINGS for word in ("--set", setting)

@@ -8,13 +8,13 @@ import json
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from kbp import data
+from kbp._utils.files import write_atomically
 from kbp.optimizers import HybridOptimizer
 from kbp.training import distribution
 
@@ -147,7 +147,7 @@ def main(case: str, rounds: str, file: str) -> None:
         tf.config.list_physical_devices("CPU")[0],
         [tf.config.LogicalDeviceConfiguration()] * DEVICES[case][0],
     )
-    Path(file).write_text(json.dumps(speeds(case, int(rounds))))
+    write_atomically(file, json.dumps(speeds(case, int(rounds))))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Single operations of int8 files, against the models they were made from."""
 
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from keras import layers, ops
 
 from kbp import export
+from kbp._utils.files import temporary_folder
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
 from kbp.benchmarks.core.log import provenance
@@ -142,8 +142,8 @@ def _cells(line: dict[str, Any]) -> Iterable[str]:
 
 
 def _measured(name: str, rounds: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        return measure(CASES[name], Path(folder))
+    with temporary_folder() as folder:
+        return measure(CASES[name], folder)
 
 
 EXACTNESS = register(

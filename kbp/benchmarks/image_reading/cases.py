@@ -1,7 +1,7 @@
 """Reading of a folder of photographs, by kbp and by Keras in turns."""
 
+import io
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from PIL import Image
 
+from kbp._utils.files import temporary_folder, write_atomically
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
 from kbp.benchmarks.core.log import provenance
@@ -65,12 +66,12 @@ def measure(case: Case, rounds: int, *, seed: int = 0) -> dict:
         `quartiles`; `ratio`, the median of the rounds' ratios; and `rounds`.
     """
     taken: dict[str, list[float]] = {name: [] for name in READERS}
-    with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder), case, seed)
+    with temporary_folder() as folder:
+        write(folder, case, seed)
         for i in range(rounds + 1):
             for name in (*READERS,) if i % 2 else reversed(READERS):
                 start = time.perf_counter()
-                READERS[name](folder)
+                READERS[name](str(folder))
                 taken[name].append(time.perf_counter() - start)
     speeds = {
         name: case.count / np.array(seconds[1:])
@@ -103,8 +104,10 @@ def write(folder: Path, case: Case, seed: int) -> None:
         image = np.roll(drawn[index % len(drawn)], 16 * index, axis=1)
         suffix = case.suffixes[index // 2 % len(case.suffixes)]
         path = folder / _CLASSES[index % 2] / f"{index}{suffix}"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(image).save(path, quality=90)
+        content = io.BytesIO()
+        kind = Image.registered_extensions()[suffix]
+        Image.fromarray(image).save(content, kind, quality=90)
+        write_atomically(path, content.getvalue())
 
 
 def _draw(rng: np.random.Generator, case: Case) -> np.ndarray:

@@ -1,6 +1,5 @@
 """The methods of the quantization race."""
 
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from kbp import export
-from kbp._utils.files import write_atomically
+from kbp._utils.files import temporary_folder, write_atomically
 from kbp.benchmarks.pruning.methods import dtm_channels
 from kbp.errors import UserError
 from kbp.quantization import ATTENTION_OPS, quantize_aware, tfmot
@@ -73,9 +72,9 @@ def converter_ptq(job: Job) -> None:
 def edge_ptq(job: Job) -> None:
     """Quantize with AI Edge Quantizer's static 8-bit recipe, after training."""
     quantizer, recipe = edge_quantizer()
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         # It calibrates by a signature, which comes with a SavedModel.
-        saved = export.to_saved_model(job.model, Path(folder) / "model")
+        saved = export.to_saved_model(job.model, folder / "model")
         converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
         content = converter.convert()
     made = quantizer.Quantizer(content, recipe.static_wi8_ai8())

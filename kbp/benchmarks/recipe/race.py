@@ -1,11 +1,11 @@
 """A recipe trained with several seeds, and the zoo entries of such races."""
 
+import hashlib
 import json
-import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from kbp import zoo
 from kbp._utils import plugins
-from kbp._utils.files import write_atomically
+from kbp._utils.files import write_atomically, write_together
 from kbp.benchmarks.core.pages import check_checkout
 from kbp.benchmarks.core.registry import Benchmark, Options, register
 from kbp.benchmarks.recipe import report
@@ -97,15 +97,16 @@ class SeedsRace(Benchmark):
         file = source / "results.json"
         if not file.is_file():
             raise UserError(f"{file}: missing. Finish the race first.")
-        results = json.loads(file.read_text())
+        results = report.read_results(file)
         raced = report.without_seed(Recipe.parse(results["recipe"]).to_dict())
         if raced != report.without_seed(entry.recipe.to_dict()):
             raise UserError(f"{file}: is of another recipe than {name}'s.")
         check_checkout()
-        taken = zoo.take(entry, run_folder(source, _median_seed(results)))
-        target = entry.path / "results.json"
-        shutil.copyfile(file, target)
-        return [*taken, target]
+        run = run_folder(source, _median_seed(results))
+        contents = zoo.contents_of(entry, run)
+        _check_finished(run, contents)
+        contents[entry.path / "results.json"] = file.read_bytes()
+        return write_together(contents)
 
     def tables(self) -> dict[str, Callable[[], str]]:
         found = _published()
@@ -128,12 +129,27 @@ class SeedsRace(Benchmark):
 def results_of(entry: zoo.Entry) -> dict | None:
     """Return an entry's published results, if it has any."""
     path = entry.path / "results.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    return report.read_results(path) if path.is_file() else None
 
 
 def run_folder(folder: Path, seed: int) -> Path:
     """Return the folder of one of a race's runs."""
     return folder / f"seed{seed}"
+
+
+def _check_finished(run: Path, contents: Mapping[Path, bytes]) -> None:
+    """Raise a UserError for a run that goes on, or files that are not its."""
+    record = read_run(run)
+    if record is None or record["status"] != "finished":
+        raise UserError(f"{run}: the run has not finished. Wait for its end.")
+    known = record.get("files", {})
+    for path, content in contents.items():
+        found = hashlib.sha256(content).hexdigest()
+        if path.name != zoo.SUMS and found != known.get(path.name):
+            raise UserError(
+                f"{run / path.name}: changed since the run finished. Race into "
+                "a new folder."
+            )
 
 
 def _published():

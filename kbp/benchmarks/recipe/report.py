@@ -5,11 +5,13 @@ import json
 import math
 import statistics
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from kbp import zoo
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.log import provenance
+from kbp.errors import UserError
 from kbp.reports.report import NEAR
 from kbp.reports.stage import Stage
 from kbp.tasks import format_score
@@ -50,6 +52,21 @@ def summarize(runs: list[dict]) -> dict:
         "versions": first["versions"],
         "commits": sorted({str(run["commit"]) for run in runs}),
     }
+
+
+def read_results(file: Path) -> dict:
+    """Return what a race's `results.json` holds.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+        if {"recipe", "stages"} <= results.keys():
+            return results
+    except (ValueError, AttributeError):
+        pass
+    raise UserError(f"{file}: holds no results of a race.")
 
 
 def without_seed(recipe: dict) -> dict:

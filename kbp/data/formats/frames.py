@@ -5,20 +5,25 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from kbp._utils.machine import memory
 from kbp.data.splitting import some
-from kbp.errors import UserError, nearest
+from kbp.errors import UserError, nearest, unexpanded
 
 SEPARATORS = (",", ";", "\t", "|")
 DECIMALS = (".", ",")
 EMPTY = ("", "na", "nan", "null", "none", "n/a", "?", "-")
 _LARGEST = 1e100  # of which sums of squares are finite
 MOST_COLUMNS = 10_000
+_MOST_OF_A_LINE = 10_000_000  # characters
+_MEMORY_OF_A_BYTE = 16  # of a file of short fields
 _SAYS_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's
 THOUSANDS = r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
 # What a spreadsheet shows for a formula, or writes in place of its value.
@@ -76,9 +81,12 @@ def _lines(
         over, where there are several columns.
     """
     lines: list[tuple[int, list[str]]] = []
+    _check_file(path)
     try:
         with path.open(encoding=encoding, newline="") as file:
-            text, before = _plain(path, file), 0
+            # Else a file of zeros without an end would be one line.
+            some = iter(partial(file.readline, _MOST_OF_A_LINE), "")
+            text, before = _plain(path, some), 0
             first = next(text, "")
             if said := _SAYS_SEPARATOR.fullmatch(first):
                 separator = separator or said[1]
@@ -106,14 +114,33 @@ def _lines(
             f"{path}, line {after + 1}: cannot be read: {error}; a quote there "
             "is not closed, or not followed by the end of its field."
         ) from error
-    except (OSError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
     while lines and not any(lines[-1][1]):
         lines.pop()
     if not lines:
         raise UserError(f"{path}: is empty.")
     one_column = len(lines[0][1]) == 1
     return [(line, row or [""]) for line, row in lines if row or one_column]
+
+
+def _check_file(path: Path) -> None:
+    """Raise a UserError for what is no file, or fills the memory."""
+    try:
+        found = path.stat()
+        if S_ISREG(found.st_mode):
+            path.open("rb").close()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{path}: cannot be read: {reason}{unexpanded(path)}"
+        ) from error
+    if not S_ISREG(found.st_mode):
+        raise UserError(f"{path}: cannot be read: it is no file.")
+    if (size := found.st_size) > memory() // _MEMORY_OF_A_BYTE:
+        raise UserError(
+            f"{path}: has {size:,} bytes; {memory() // _MEMORY_OF_A_BYTE:,} "
+            "are what the memory takes, as fields. Give fewer rows, or a "
+            "Parquet file."
+        )
 
 
 def _plain(path: Path, lines: Iterable[str]) -> Iterator[str]:
@@ -124,6 +151,11 @@ def _plain(path: Path, lines: Iterable[str]) -> Iterator[str]:
     for number, line in enumerate(lines, start=1):
         if number == 1:
             line = line.removeprefix("\ufeff")
+        if len(line) == _MOST_OF_A_LINE:
+            raise UserError(
+                f"{path}, line {number}: has {_MOST_OF_A_LINE:,} characters or "
+                "more; is it a CSV file?"
+            )
         if "\0" in line:
             raise UserError(
                 f"{path}, line {number}: holds a byte of zero (NUL), as no "

@@ -21,7 +21,7 @@ from kbp.data.images.search import Found, find_images, is_litter, said_of_kinds
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import SPLITS, Indices, by_class, some
-from kbp.errors import UserError
+from kbp.errors import UserError, unexpanded
 
 # Images in memory: the array, TensorFlow's copy, and those for test as floats.
 _COPIES = 3
@@ -235,7 +235,7 @@ def _find(
     Without splits all are in "train". `strange` gets images of other kinds.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder.")
+        raise UserError(f"{folder}: no such folder{unexpanded(folder)}.")
     if not _is_split(folder):
         _check_names(folder)
         classes, remarks = _classes(folder, strange)

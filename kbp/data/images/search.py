@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kbp.data.splitting import some
-from kbp.errors import UserError
+from kbp.errors import UserError, unexpanded
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _STRANGE = (
@@ -68,7 +68,7 @@ def find_images(
             image; or a link leads nowhere.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder.")
+        raise UserError(f"{folder}: no such folder{unexpanded(folder)}.")
     found, others = Found([], [], []), []
     place = folder.resolve()
     barred = [place.parent, *(path.resolve() for path in apart)]

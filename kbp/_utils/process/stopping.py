@@ -7,16 +7,18 @@ import threading
 from types import FrameType
 from typing import Self
 
+from kbp.errors import TERMINATED, Terminated
+
 PATIENCE = 2.0  # seconds
 
 
 class Stopping:
-    """Ends the process with status 0 on SIGTERM, once its state is saved.
+    """Raises `Terminated` on SIGTERM, once the process's state is saved.
 
     As a context manager it handles the signal, in the main thread alone. Python
     handles no signal during a long call of C++, such as a compilation; where
     that takes longer than `PATIENCE`, and nothing would be lost, a thread ends
-    the process.
+    the process with the same status.
 
     Attributes:
         unsaved: whether progress would be lost if the process ended at once.
@@ -49,12 +51,12 @@ class Stopping:
         """Record that all is saved; end the process if that was requested."""
         self.unsaved = False
         if self.requested:
-            raise SystemExit(0)
+            raise Terminated
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         if not self.unsaved:
-            raise SystemExit(0)
+            raise Terminated
 
     def _wait(self) -> None:
         with self.told:
@@ -64,4 +66,5 @@ class Stopping:
         if signals and not self.ended.wait(PATIENCE):
             self.requested = True
             if not self.unsaved:
-                os._exit(0)
+                os.write(2, b"kbp: error: terminated.\n")
+                os._exit(TERMINATED)

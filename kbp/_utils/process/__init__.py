@@ -1,0 +1,1 @@
+"""What a process shares with others: requests to stop, and locks."""
