@@ -9,6 +9,8 @@ import numpy as np
 from kbp.export.indices import Behind
 from kbp.export.interpreter import quantize
 
+HARDLY = 1e-4  # of its size: far below a step of eight bits
+
 
 class Gap:
     """Collects how far one output of a file is from the model's.
@@ -78,9 +80,15 @@ class Gap:
 
 
 class Drift:
-    """Collects how far a file's outputs are from another model's."""
+    """Collects how far a file's outputs are from another model's.
+
+    Attributes:
+        constant: after `share`, whether an output of the other model, or a
+            column of it, deviates by less than `HARDLY` of its size.
+    """
 
     def __init__(self) -> None:
+        self.constant = False
         self.pairs: list[list[tuple[np.ndarray, np.ndarray]]] = []
 
     def add(self, expected: Any, found: Sequence[np.ndarray]) -> None:
@@ -106,6 +114,8 @@ class Drift:
             axis = 0 if columns else None
             gap = np.sqrt(np.mean((found - expected) ** 2, axis=axis))
             width = np.std(expected, axis=axis)
+            size = np.abs(expected).max(axis=axis)
+            self.constant |= bool(np.any(width < HARDLY * size))
             # A constant is no nearer than what differs by its own size.
             width = np.where(width > 0, width, np.abs(expected).max())
             shares.append(np.max(gap / np.maximum(width, 1e-30)))

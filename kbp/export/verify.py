@@ -39,6 +39,8 @@ class Verification:
             the model was not given.
         metrics: by the name of each metric, its values for the Keras model
             and for the file.
+        constant: whether an output of the model before it was quantized hardly
+            differs between the examples.
 
     Example:
     >>> import kbp
@@ -54,6 +56,7 @@ class Verification:
     exact: float
     metrics: dict[str, tuple[float, float]] = field(default_factory=dict)
     from_original: float | None = None
+    constant: bool = False
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -70,15 +73,24 @@ class Verification:
             )
         far = self.from_original
         if far is not None and not far <= FAR_FROM_ORIGINAL:
-            found.append(
+            said = (
                 f"An output of the file is {far:.2f} of its standard deviation "
                 "away from that of the model before it was quantized: "
-                "calibrate with more examples, or train on in eight bits; and "
-                "where columns are of very different sizes, let the model "
-                "standardize what it takes by a Normalization as its first "
-                "layer, and give units back to its answers by a Rescaling with "
-                "a factor for each column as its last."
             )
+            if self.constant:
+                found.append(
+                    f"{said}that hardly differs between the examples, by less "
+                    "than eight bits can tell. Train on; or let the last layer "
+                    "give differences that a Rescaling puts into units."
+                )
+            else:
+                found.append(
+                    f"{said}calibrate with more examples, or train on in eight "
+                    "bits; and where columns are of very different sizes, let "
+                    "the model standardize what it takes by a Normalization as "
+                    "its first layer, and give units back to its answers by a "
+                    "Rescaling with a factor for each column as its last."
+                )
         return tuple(found)
 
 
@@ -163,7 +175,7 @@ def verify(
             metric.name: (_value(metric, seen, 0), _value(metric, seen, 1))
             for metric in metrics
         },
-        drift.share() if original is not None else None,
+        drift,
     )
 
 
@@ -179,13 +191,14 @@ def _packed(structure: Any, *outputs: Sequence[np.ndarray]) -> tuple[Any, ...]:
 def _verification(
     gaps: Sequence[Gap],
     metrics: dict[str, tuple[float, float]],
-    from_original: float | None,
+    drift: Drift,
 ) -> Verification:
     whole = not any(gap.is_float for gap in gaps)
     # Of a file with floats too, integers' steps are told in floats.
     every = np.concatenate(
         [gap.steps if whole else gap.steps * (gap.scale or 1) for gap in gaps]
     )
+    far = drift.share() if drift.pairs else None  # `constant` is of its making
     return Verification(
         outputs=every.size,
         unit="LSB" if whole else "float",
@@ -194,7 +207,8 @@ def _verification(
         within_one=float(sum(gap.near for gap in gaps) / every.size),
         exact=float(sum(gap.same for gap in gaps) / every.size),
         metrics=metrics,
-        from_original=from_original,
+        from_original=far,
+        constant=drift.constant,
     )
 
 

@@ -206,6 +206,21 @@ def test_answers_that_one_range_cannot_hold_are_said(tmp_path):
     assert "Rescaling" in found.problems[0]
 
 
+def test_a_model_that_answers_all_alike_is_said_to(tmp_path):
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    model = regression(layers.Dense(2, bias_initializer="ones"))
+    kernel = model.layers[-1].kernel
+    kernel.assign(1e-6 * kernel)  # as of an untrained network
+    quantized = quantize_aware(model, x)
+    path = tmp_path / "model.tflite"
+    export.to_tflite(quantized, path)
+    found = export.verify(quantized, path, x, original=model)
+    assert found.constant
+    *_, problem = found.problems
+    assert "hardly differs between the examples" in problem
+    assert "Normalization" not in problem
+
+
 def test_numbers_that_no_eight_bits_hold_are_refused(tmp_path):
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
     x = np.random.default_rng(0).normal(size=(64, 4))
