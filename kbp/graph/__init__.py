@@ -29,6 +29,7 @@ from kbp.graph.rewriting import (
     plain,
     rewrite,
     tensors_of,
+    with_input_shapes,
 )
 from kbp.graph.scaling import kernel_of, scale_outputs
 from kbp.graph.ties import check_untied
@@ -77,6 +78,7 @@ __all__ = [
     "unscale",
     "unwrapped",
     "values_of",
+    "with_input_shapes",
 ]
 
 for _rows in (keras_traits.ROWS, operation_traits.ROWS):

@@ -4,7 +4,7 @@ Pruning and quantization both take a model apart and put it together again.
 They do it here, with `keras.models.clone_model` as the one way to walk a graph.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -209,6 +209,35 @@ def rewrite(
         call_function=call,
     )
     return in_class_of(model, made)
+
+
+def with_input_shapes(
+    model: keras.Model, shapes: Sequence[tuple[int, ...]]
+) -> keras.Model:
+    """Return a model whose inputs have fixed sizes; layers are shared.
+
+    Args:
+        model: a functional or built Sequential model.
+        shapes: of an example of each input, in their order.
+
+    Example:
+    >>> import keras, kbp
+    >>> layers = [keras.Input((None, 3)), keras.layers.Conv1D(2, 3)]
+    >>> model = keras.Sequential(layers)
+    >>> kbp.graph.with_input_shapes(model, [(8, 3)]).output_shape
+    (None, 6, 2)
+    """
+    inputs = [
+        keras.Input(shape, dtype=x.dtype, name=x.name)
+        for x, shape in zip(model.inputs, shapes, strict=True)
+    ]
+    functional = as_functional(model)
+    made = keras.models.clone_model(
+        plain(functional),
+        input_tensors=keras.tree.pack_sequence_as(functional.input, inputs),
+        clone_function=lambda old: old,
+    )
+    return in_class_of(functional, made)
 
 
 def in_class_of(old: keras.Model, new: keras.Model) -> keras.Model:

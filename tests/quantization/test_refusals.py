@@ -46,6 +46,27 @@ def test_layer_without_a_rule_is_named(body):
 
 
 @pytest.mark.parametrize(
+    "reader", [layers.GlobalAveragePooling1D, lambda **k: layers.LSTM(4, **k)]
+)
+@pytest.mark.parametrize(
+    "first",
+    [
+        lambda: (
+            keras.Input((12,), dtype="int32"),
+            layers.Embedding(30, 8, mask_zero=True),
+        ),
+        lambda: (keras.Input((12, 4)), layers.Masking()),
+    ],
+)
+def test_layer_that_reads_a_mask_is_named(first, reader):
+    odd = reader(name="odd")
+    model = keras.Sequential([*first(), odd, layers.Dense(3)])
+    message = r"^Layer odd .* reads a mask of time steps.* leave out mask_zero"
+    with pytest.raises(ValueError, match=message):
+        quantize(model)
+
+
+@pytest.mark.parametrize(
     ("body", "name"),
     [
         (lambda x: ops.sin(x), "sin"),

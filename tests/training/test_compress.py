@@ -63,6 +63,47 @@ def compress(model, *data, **options):
     return kbp.compress(model, *data, console=console, **QUICK | options)
 
 
+def open_sized():
+    model = keras.Sequential(
+        [
+            keras.Input((None, None, 1), name="image"),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(10),
+        ]
+    )
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(True))
+    return model
+
+
+def test_files_of_a_model_of_open_sizes_take_those_of_the_examples(tmp_path):
+    result = compress(open_sized(), TRAIN, workdir=tmp_path / "run")
+    for name in ("float32", "int8"):
+        runner = kbp.export.Runner(result.paths[name])
+        assert runner.shapes == {"image": (8, 8, 1)}
+
+
+def cut(*sizes):
+    """Return batches of examples, each of one size."""
+    return [(IMAGES[:16, :size], LABELS[:16]) for size in sizes]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "said"),
+    [
+        (TRAIN, cut(7), r"\(8, 8, 1\) and \(7, 8, 1\)"),
+        (lambda: iter(cut(8, 7)), TEST, r"\(None, 8, 1\) and \(8, 8, 1\)"),
+        (lambda: iter(cut(8, 7)), cut(8, 7), "of one size to be put together"),
+        (cut(8, 7), TEST, "of one size to be put together"),
+    ],
+    ids=range(4),
+)
+def test_examples_of_several_sizes_are_said(train, test, said, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        compress(open_sized(), train, test=test, workdir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_pruned_int8_file_is_judged_by_ones_own_metric(trained, tmp_path):
     before = trained.get_weights()
     result = compress(

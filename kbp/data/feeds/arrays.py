@@ -27,6 +27,9 @@ class ArrayFeed(Feed):
     def __len__(self) -> int:
         return len(self.arrays)
 
+    def input_shapes(self) -> list[tuple[int | None, ...]]:
+        return [x.shape[1:] for x in self.arrays.inputs]
+
     def steps(self, batch_size: int) -> int:
         return len(self) // batch_size
 

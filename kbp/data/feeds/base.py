@@ -20,6 +20,10 @@ class Feed(ABC):
         """Return the number of examples."""
 
     @abstractmethod
+    def input_shapes(self) -> list[tuple[int | None, ...]]:
+        """Return the shapes of an example, `None` where sizes differ."""
+
+    @abstractmethod
     def steps(self, batch_size: int) -> int:
         """Return how many batches an epoch has."""
 

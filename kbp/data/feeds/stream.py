@@ -116,6 +116,12 @@ class StreamFeed(Feed):
     def __len__(self) -> int:
         return self.count
 
+    def input_shapes(self) -> list[tuple[int | None, ...]]:
+        inputs, *_ = self.signature
+        several = isinstance(inputs, dict)  # which flattens by its names
+        specs = [inputs[name] for name in self.shapes] if several else [inputs]
+        return [tuple(x.shape[1:]) for x in specs]
+
     def steps(self, batch_size: int) -> int:
         return self.length
 

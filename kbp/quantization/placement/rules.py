@@ -125,7 +125,14 @@ def check_inputs(node: Node) -> None:
     elif is_of_integers(node) or not any(map(is_float, node.outputs)):
         return
     elif not all(floats) and not copies(node.operation):
-        raise refusal(node.operation, "give the Input dtype='float32'")
+        masked = any(x.dtype == "bool" for x in node.inputs)
+        raise refusal(
+            node.operation,
+            "it reads a mask of time steps, which eight bits have none of: "
+            "leave out mask_zero=True and Masking"
+            if masked
+            else "give the Input dtype='float32'",
+        )
 
 
 def refusal(operation: keras.Operation, problem: str) -> ValueError:

@@ -1,45 +1,18 @@
-"""Examples in any form that `fit` and `predict` take, read as batches."""
+"""Reading examples, whatever form they come in."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from kbp._utils.examples.batch import Batch, joined
+
 Shape = tuple[int | None, ...]
 # Shapes of a model's inputs without their batch axis, by their names.
 Shapes = Mapping[str, Shape]
 BATCH_SIZE = 32
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A batch of examples.
-
-    Attributes:
-        inputs: an array for each of the model's inputs, in their order.
-        targets: as they were given, `None` without.
-        weights: of the examples, `None` without.
-    """
-
-    inputs: tuple[np.ndarray, ...]
-    targets: Any = None
-    weights: Any = None
-
-    def __len__(self) -> int:
-        return len(self.inputs[0])
-
-    def take(self, chosen: np.ndarray) -> "Batch":
-        """Return the examples of some indices."""
-        return joined(lambda x: np.asarray(x)[chosen], [self])
-
-    def for_model(self, model: keras.Model) -> Any:
-        """Return the inputs in the structure that a model takes."""
-        if isinstance(model, keras.Sequential):  # which may have no `input`
-            return self.inputs[0]
-        return keras.tree.pack_sequence_as(model.input, list(self.inputs))
 
 
 def shapes_of(model: keras.Model) -> dict[str, Shape]:
@@ -324,24 +297,6 @@ def _is_array(value: Any) -> bool:
 def _fits(received: Sequence[int], shape: Shape) -> bool:
     return len(received) == len(shape) and all(
         n in (None, m) for m, n in zip(received, shape, strict=True)
-    )
-
-
-def joined(join: Callable[..., np.ndarray], parts: Sequence[Batch]) -> Batch:
-    """Return one batch of several.
-
-    Args:
-        join: `join(*arrays)`, of each array that the parts have.
-        parts: of the same structure.
-    """
-
-    def together(*values: Any) -> Any:
-        return None if values[0] is None else join(*values)
-
-    return Batch(
-        *keras.tree.map_structure(
-            together, *((x.inputs, x.targets, x.weights) for x in parts)
-        )
     )
 
 

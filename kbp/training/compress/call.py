@@ -1,10 +1,9 @@
 """A person's own Keras model: pruned, quantized, exported, measured."""
 
 import contextlib
-import io
 import keyword
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from rich.console import Console
 
 from kbp import export, graph, quantization
 from kbp._compat import compiled_with
-from kbp._utils import run_files
 from kbp._utils.examples import Batch, shapes_of
 from kbp._utils.files import temporary_folder
 from kbp._utils.random_state import kept_random_state
@@ -23,89 +21,11 @@ from kbp.data.feeds import ArrayFeed, Feed, StreamFeed, feed, in_memory
 from kbp.data.formats.arrays import FeedSplits
 from kbp.errors import UserError
 from kbp.recipes.recipe import Recipe
-from kbp.reports import report
-from kbp.reports.stage import Stage
 from kbp.tasks.own_model import OwnModel, check_model, try_step
-from kbp.training import checkpoint
+from kbp.training.compress.result import Compressed
 from kbp.training.identity import identity
 from kbp.training.runs import run_task
 from kbp.training.workdir import possible, read_run, resumable
-
-
-class Compressed:
-    """What `compress` made; a notebook shows its table.
-
-    Args:
-        folder: of the results.
-
-    Attributes:
-        folder: of the results.
-        paths: of the files there, by what they are: `"report"`,
-            `"saved_model"`, `"float32"`, `"int8"` and the Keras models.
-        stages: rows of the table: score, parameters, size and latency of the
-            model at each stage.
-        run: all that is known of the run, as in `run.json`.
-
-    Example:
-    >>> import io, tempfile, keras, numpy as np, kbp
-    >>> from rich.console import Console
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-    >>> model.compile("adam", "mse")
-    >>> x = np.random.default_rng(0).normal(size=(320, 4)).astype("float32")
-    >>> silent = Console(file=io.StringIO())
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     data = x, x.sum(axis=1)
-    ...     made = kbp.compress(
-    ...         model,
-    ...         data,
-    ...         quantization_epochs=0,
-    ...         workdir=folder,
-    ...         console=silent,
-    ...     )
-    ...     made.quantized_model.output_shape
-    (None, 1)
-    """
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        names = {
-            "model": run_files.MODEL,
-            "quantized_model": run_files.QUANTIZED_MODEL,
-            "float32": run_files.FLOAT32,
-            "int8": run_files.INT8,
-            "saved_model": "saved_model",
-            "report": "report.html",
-        }
-        self.paths = {
-            name: folder / file
-            for name, file in names.items()
-            if (folder / file).exists()
-        }
-        self.run: dict[str, Any] = read_run(folder) or {}
-        self.stages = [Stage(**row) for row in self.run["stages"]]
-
-    @cached_property
-    def model(self) -> keras.Model:
-        """The float model as it was pruned."""
-        return checkpoint.load(self.paths["model"])
-
-    @cached_property
-    def quantized_model(self) -> keras.Model:
-        """The model with fake quantization, to train on or export again."""
-        return checkpoint.load(self.paths["quantized_model"])
-
-    def __str__(self) -> str:
-        console = Console(file=io.StringIO(), width=100)
-        console.print(report.result_table(self.stages, self.run))
-        console.print()
-        console.print(report.facts(self.run), markup=False)
-        return console.file.getvalue()  # type: ignore[attr-defined]
-
-    def __repr__(self) -> str:
-        return f"Compressed({str(self.folder)!r})\n{self}"
-
-    def _repr_html_(self) -> str:
-        return report.as_html(self.stages, self.run)
 
 
 def compress(
@@ -138,7 +58,9 @@ def compress(
 
     Args:
         model: a compiled functional or Sequential model, which is left as it
-            is. A class with a `train_step` of its own trains by it.
+            is. Sizes that its inputs leave open become those of the examples,
+            which must all have them. A class with a `train_step` of its own
+            trains by it.
         train: examples with targets, in any form that `fit` takes: arrays, a
             `tf.data.Dataset`, a `keras.utils.PyDataset`, a generator or a
             function that makes one. A generator is read into memory. Batches of
@@ -209,6 +131,7 @@ def compress(
         _read, model=model, loss=compiled["loss"], batch_size=batch_size
     )
     splits = _splits(model, read, train, validation, test)
+    model = _of_one_size(model, splits)
     if not isinstance(sparsity, Mapping):
         sparsity = {"target": sparsity or 0.0}
     if epochs is None:
@@ -312,6 +235,31 @@ def _splits(
         )
     (first, *_) = shapes_of(model).values()
     return FeedSplits(training, watched, judged, first)
+
+
+def _of_one_size(model: keras.Model, splits: FeedSplits) -> keras.Model:
+    """Return a model whose inputs have the sizes of the examples.
+
+    Raises:
+        ValueError: they are open, and examples are of several sizes.
+    """
+    if all(None not in x.shape[1:] for x in model.inputs):
+        return model
+    found = [
+        feed.input_shapes()
+        for feed in (splits.train, splits.validation, splits.test)
+        if isinstance(feed, Feed)
+    ]
+    for shapes in zip(*found, strict=True):
+        if None in shapes[0] or len({*shapes}) > 1:
+            sizes = " and ".join(dict.fromkeys(map(str, shapes)))
+            raise ValueError(
+                f"Model {model.name} takes examples of any size, but files "
+                "take one: pad or cut all examples to it. Received examples "
+                f"of {sizes}"
+            )
+    fixed = [x.shape[1:] for x in splits.test.arrays.inputs]
+    return graph.with_input_shapes(model, fixed)
 
 
 @contextlib.contextmanager

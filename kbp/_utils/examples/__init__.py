@@ -1,0 +1,22 @@
+"""Examples in any form that `fit` and `predict` take, read as batches."""
+
+from kbp._utils.examples.batch import Batch, joined
+from kbp._utils.examples.reading import (
+    BATCH_SIZE,
+    Shape,
+    Shapes,
+    batches,
+    shapes_of,
+    whole,
+)
+
+__all__ = [
+    "BATCH_SIZE",
+    "Batch",
+    "Shape",
+    "Shapes",
+    "batches",
+    "joined",
+    "shapes_of",
+    "whole",
+]
