@@ -28,6 +28,7 @@ from kbp.graph.rewriting import (
     own_methods,
     plain,
     rewrite,
+    settings,
     tensors_of,
 )
 from kbp.graph.scaling import kernel_of, scale_outputs
@@ -69,6 +70,7 @@ __all__ = [
     "replace_layers",
     "rewrite",
     "scale_outputs",
+    "settings",
     "tensors_of",
     "traits_of",
     "traits_of_class",
