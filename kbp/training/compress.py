@@ -2,32 +2,29 @@
 
 import contextlib
 import io
-import keyword
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from rich.console import Console
 
-from kbp import export, graph, quantization
-from kbp._compat import compiled_with
+from kbp import export, quantization
 from kbp._utils import run_files
-from kbp._utils.examples import Batch, shapes_of
 from kbp._utils.random_state import kept_random_state
-from kbp.data.checks.targets import check_targets
-from kbp.data.feeds import ArrayFeed, Feed, StreamFeed, feed, in_memory
+from kbp.data.feeds import StreamFeed
 from kbp.data.formats.arrays import FeedSplits
 from kbp.errors import UserError
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
 from kbp.reports.stage import Stage
-from kbp.tasks.own_model import OwnModel, check_model, try_step
+from kbp.tasks.own_model import OwnModel, try_step
 from kbp.training import checkpoint
-from kbp.training.identity import identity
+from kbp.training.own_models.compiled import compile_arguments
+from kbp.training.own_models.identity import identity
+from kbp.training.own_models.splits import split
 from kbp.training.runs import run_task
 from kbp.training.workdir import possible, read_run, resumable
 
@@ -203,12 +200,22 @@ def compress(
     >>> [stage.name for stage in result.stages][-1]
     'int8 .tflite'
     """
-    compiled = _compiled(model, loss, metrics)
+    for key, names in {"skip": skip, "allow_float": allow_float}.items():
+        if isinstance(names, str):
+            raise ValueError(
+                f"Argument `{key}` must be a list of names. Received: "
+                f"{key}={names!r}"
+            )
+    compiled = compile_arguments(model, loss, metrics)
     folder = possible(workdir or Path("runs") / model.name)
-    read = partial(
-        _read, model=model, loss=compiled["loss"], batch_size=batch_size
+    splits = split(
+        model,
+        train,
+        validation,
+        test,
+        loss=compiled["loss"],
+        batch_size=batch_size,
     )
-    splits = _splits(model, read, train, validation, test)
     if not isinstance(sparsity, Mapping):
         sparsity = {"target": sparsity or 0.0}
     if epochs is None:
@@ -243,75 +250,6 @@ def compress(
             console=console or Console(),
         )
     return Compressed(folder)
-
-
-def _compiled(model: keras.Model, loss: Any, metrics: Any) -> dict[str, Any]:
-    """Return what to compile the stages with."""
-    graph.check_untied(model)  # what cannot be rewritten is named first
-    check_model(model)
-    found = compiled_with(model) if model.compiled else {}
-    given = {"loss": loss, "metrics": metrics}.items()
-    found |= {key: value for key, value in given if value is not None}
-    if found.get("loss") is None:
-        raise ValueError(
-            f"Model {model.name} is not compiled with a loss. Compile it, or "
-            "give `loss` and `metrics`."
-        )
-    for name in (x.name for x in model.inputs):
-        if not name.isidentifier() or keyword.iskeyword(name) or name == "self":
-            raise ValueError(
-                f"Input {name!r} of model {model.name} cannot be exported: "
-                "name it by letters, digits and _, and no word of Python's"
-            )
-    return {"metrics": None, **found}
-
-
-def _read(
-    data: Any, what: str, *, model: keras.Model, loss: Any, batch_size: int
-) -> Feed:
-    """Return a person's examples, whose targets fit the loss."""
-    flat = graph.flatten(model)
-
-    def check(batch: Batch, before: int) -> None:
-        if batch.targets is not None:
-            check_targets(batch, flat, loss, what, before)
-
-    return feed(
-        data, shapes_of(model), what, batch_size=batch_size, check=check
-    )
-
-
-def _splits(
-    model: keras.Model,
-    read: Callable[[Any, str], Feed],
-    train: Any,
-    validation: Any,
-    test: Any,
-) -> FeedSplits:
-    training = read(train, "The training data")
-    watched: Feed | tuple[()] = ()
-    if validation is not None:
-        watched = read(validation, "The validation data")
-    if test is not None:
-        judged = in_memory(read(test, "The test data"))
-    elif watched:
-        judged = in_memory(watched)
-    elif isinstance(training, ArrayFeed):
-        tenth = np.arange(len(training)) % 10 == 9
-        judged = training.take(np.flatnonzero(tenth))
-        training = training.take(np.flatnonzero(~tenth))
-    else:
-        raise ValueError(
-            "Argument `test` or `validation` must be examples, where the "
-            "training data are a data set and no arrays."
-        )
-    if not len(judged):
-        raise ValueError(
-            f"The training data hold {len(training)} examples, of which none "
-            "can be set apart; give `test`."
-        )
-    (first, *_) = shapes_of(model).values()
-    return FeedSplits(training, watched, judged, first)
 
 
 @contextlib.contextmanager

@@ -18,8 +18,8 @@ from keras import layers
 import kbp
 from kbp.data.feeds import feed
 from kbp.data.formats.arrays import FeedSplits
-from kbp.training.description import description
-from kbp.training.identity import identity
+from kbp.training.own_models.description import description
+from kbp.training.own_models.identity import identity
 
 X = np.random.default_rng(0).random((20, 4), "float32")
 Y = X[:, :1]
@@ -374,7 +374,7 @@ def test_what_cannot_be_described_is_a_name_without_an_address():
 def test_another_process_finds_the_same():
     code = (
         "from test_identity import FUNCTIONS, HOLDERS\n"
-        "from kbp.training.description import description\n"
+        "from kbp.training.own_models.description import description\n"
         "import hashlib\n"
         "text = ''.join(description(list(x)) for x in FUNCTIONS.values())\n"
         "text += ''.join(description(x(1.0)) for x in HOLDERS.values())\n"

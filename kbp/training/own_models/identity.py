@@ -9,7 +9,7 @@ import numpy as np
 
 from kbp.data.feeds import ArrayFeed, StreamFeed, element
 from kbp.data.formats.arrays import FeedSplits
-from kbp.training.description import describe_graph, description
+from kbp.training.own_models.description import describe_graph, description
 
 
 def identity(

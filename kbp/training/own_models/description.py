@@ -43,7 +43,7 @@ def description(value: Any) -> str:
         A text without names that Keras makes up and without addresses.
 
     Example:
-    >>> from kbp.training.description import description
+    >>> from kbp.training.own_models.description import description
     >>> a, b = (lambda y, p, k=k: k * (y - p) for k in (1.0, 2.0))
     >>> description(a) == description(a), description(a) == description(b)
     (True, False)
