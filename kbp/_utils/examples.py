@@ -33,7 +33,7 @@ class Batch:
 
     def take(self, chosen: np.ndarray) -> "Batch":
         """Return the examples of some indices."""
-        return joined(lambda x: np.asarray(x)[chosen], [self])
+        return joined(lambda x: np.asarray(x[0])[chosen], [self])
 
     def for_model(self, model: keras.Model) -> Any:
         """Return the inputs in the structure that a model takes."""
@@ -172,6 +172,7 @@ class _Reader:
         if isinstance(inputs, Mapping):
             inputs = self.in_order(inputs)
         arrays = keras.tree.flatten(inputs)
+        rest = keras.tree.map_structure(_widened, rest)
         return Batch(tuple(self.array(x) for x in arrays), *rest)
 
     def in_order(self, inputs: Mapping[str, Any]) -> list[Any]:
@@ -190,7 +191,7 @@ class _Reader:
 
     def array(self, value: Any) -> np.ndarray:
         try:
-            array = np.asarray(value)
+            array = np.asarray(_widened(value))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{self.what} hold a {type(value).__name__}, which is no array."
@@ -215,12 +216,8 @@ class _Reader:
             numbers = shape == (1,) and x.ndim == 1
             if not x.ndim or not (_fits(x.shape[1:], shape) or numbers):
                 raise self.wrong(batch.inputs)
-        for name, others in (
-            ("inputs", batch.inputs),
-            ("targets", batch.targets),
-            ("weights", batch.weights),
-        ):
-            for other in keras.tree.flatten(others):
+        for name in ("inputs", "targets", "weights"):
+            for other in keras.tree.flatten(getattr(batch, name)):
                 count = np.shape(other)[:1]
                 if other is not None and count != (len(batch),):
                     raise ValueError(
@@ -256,8 +253,7 @@ class _Reader:
         if at_most is not None and at_most < count:
             chosen = np.linspace(0, count - 1, at_most).round().astype(int)
         for start in range(0, len(chosen), self.batch_size):
-            part = chosen[start : start + self.batch_size]
-            yield whole.take(part)
+            yield whole.take(chosen[start : start + self.batch_size])
 
     def collect(self, elements: Iterable[Any]) -> Iterator[Batch]:
         """Give batches as they are, and single examples together."""
@@ -267,14 +263,14 @@ class _Reader:
             if self.is_one(batch):
                 singles.append(batch)
                 if len(singles) == self.batch_size:
-                    yield _stacked(singles)
+                    yield joined(np.stack, singles)
                     singles = []
                 continue
             self.check(batch)
             if len(batch):
                 yield batch
         if singles:
-            yield _stacked(singles)
+            yield joined(np.stack, singles)
 
 
 def _elements(data: Any, what: str) -> Iterable[Any]:
@@ -317,6 +313,12 @@ def _kind(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
+def _widened(value: Any) -> Any:
+    """Return numbers of bfloat16, which are none of NumPy's, as float32."""
+    kind = getattr(getattr(value, "dtype", None), "name", "")
+    return np.asarray(value).astype("float32") if kind == "bfloat16" else value
+
+
 def _is_array(value: Any) -> bool:
     return hasattr(value, "shape") and hasattr(value, "__array__")
 
@@ -331,19 +333,15 @@ def joined(join: Callable[..., np.ndarray], parts: Sequence[Batch]) -> Batch:
     """Return one batch of several.
 
     Args:
-        join: `join(*arrays)`, of each array that the parts have.
+        join: `join(arrays)`, of each array that the parts have.
         parts: of the same structure.
     """
 
     def together(*values: Any) -> Any:
-        return None if values[0] is None else join(*values)
+        return None if values[0] is None else join(values)
 
     return Batch(
         *keras.tree.map_structure(
             together, *((x.inputs, x.targets, x.weights) for x in parts)
         )
     )
-
-
-def _stacked(examples: Sequence[Batch]) -> Batch:
-    return joined(lambda *x: np.stack(x), examples)

@@ -1,6 +1,12 @@
 """Models as graphs of layers: rewriting them, and the traits of layers."""
 
 from kbp.graph import keras_traits, operation_traits
+from kbp.graph.inputs import (
+    Indices,
+    check_indices,
+    check_single,
+    indices_of,
+)
 from kbp.graph.layers import (
     check_finite,
     clone_layer,
@@ -44,6 +50,7 @@ from kbp.graph.traits import (
 from kbp.layers.scaled_regularizer import ScaledRegularizer
 
 __all__ = [
+    "Indices",
     "LayerTraits",
     "Node",
     "ScaledRegularizer",
@@ -52,6 +59,8 @@ __all__ = [
     "adds_loss",
     "as_functional",
     "check_finite",
+    "check_indices",
+    "check_single",
     "check_untied",
     "clone_layer",
     "copy_variable",
@@ -59,6 +68,7 @@ __all__ = [
     "flatten",
     "in_class_of",
     "in_float32",
+    "indices_of",
     "is_functional",
     "kernel_of",
     "multiply",

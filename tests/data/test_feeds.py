@@ -1,6 +1,7 @@
 """Examples of a person's own, read as often as training asks for them."""
 
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -188,6 +189,14 @@ def streamed(x, y, *weights):
 def test_what_float32_or_a_sum_of_weights_loses_is_named(data, message, make):
     with pytest.raises(ValueError, match=message):
         feed(make(*data), SHAPES, "The data")
+
+
+@pytest.mark.parametrize("kind", ["float16", ml_dtypes.bfloat16])
+def test_finite_numbers_of_short_types_are_read_in_silence(kind):
+    held = feed((X.astype(kind), Y.astype(kind)), SHAPES, "The data")
+    assert len(held) == len(X)
+    with pytest.raises(ValueError, match=r"infinite values in .* inputs"):
+        feed((np.full_like(X, np.inf).astype(kind), Y), SHAPES, "The data")
 
 
 @pytest.mark.parametrize("again", [lambda f: f, lambda f: f()])

@@ -74,8 +74,10 @@ def _read(
 ) -> Feed:
     """Return a person's examples, whose targets fit the loss."""
     flat = graph.flatten(model)
+    indices = graph.indices_of(flat)
 
     def check(batch: Batch, before: int) -> None:
+        graph.check_indices(indices, batch.inputs, what, before)
         if batch.targets is not None:
             check_targets(batch, flat, loss, what, before)
 
