@@ -65,8 +65,8 @@ def add_arguments(parser):
         metavar="DATA",
         help="round a float model to int8 without training, with ranges from "
         "examples: an .npy file, an .npz file with an array for each input "
-        "(of one input, named x), a folder of images, or a recipe, run or entry, of whose training data "
-        "some are taken",
+        "(of one input, named x), a folder of images, or a recipe, run or "
+        "entry, of whose training data some are taken",
     )
     add_data_dir(parser)
     add_imports(parser)

@@ -159,3 +159,27 @@ def test_weights_are_judged_after_the_tenth_was_set_apart(apart, message):
     with pytest.raises(UserError, match=f"every tenth .*{message}.* zero"):
         split(build(), data, None, None, loss="mse", batch_size=8)
     split(build(), data, None, (X, Y), loss="mse", batch_size=8)
+
+
+def test_a_generator_whose_values_change_is_warned_of_once(tmp_path):
+    passes = []
+
+    def changing():
+        passes.append(1)
+        for start in range(0, 80, 16):
+            part = slice(start, start + 16)
+            yield X[part] + (len(passes) > 1), Y[part]
+
+    printed = io.StringIO()
+    result = kbp.compress(
+        build(),
+        changing,
+        test=(X, Y),
+        epochs=2,
+        quantize=False,
+        workdir=tmp_path / "run",
+        console=Console(file=printed, width=200),
+    )
+    (warning,) = result.run["warnings"]
+    assert "training data gave other examples when they were read" in warning
+    assert printed.getvalue().count("gave other examples") == 1
