@@ -103,7 +103,7 @@ def test_export_writes_what_is_asked_for(call, folder, tmp_path):
     assert not (tmp_path / "x.tflite").exists()
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz", "recipe", "folder"])
+@pytest.mark.parametrize("kind", ["npy", "npz", "xy", "recipe", "folder"])
 def test_export_rounds_a_float_model_from_examples(
     call, folder, tmp_path, kind
 ):
@@ -113,6 +113,9 @@ def test_export_rounds_a_float_model_from_examples(
         np.save(data, images)
     elif kind == "npz":
         np.savez(data, images=images)
+    elif kind == "xy":
+        data = tmp_path / "examples.npz"
+        np.savez(data, y=np.arange(40), x=images)
     elif kind == "folder":
         data.mkdir()
         for index, image in enumerate(images):
@@ -132,6 +135,7 @@ def test_export_rounds_a_float_model_from_examples(
     ("data", "message"),
     [
         ("wrong.npy", "Received: (40, 8, 8), without the last axis"),
+        ("two.npz", "holds a, b; the array of inputs must be named 'image'"),
         ("text.npy", "text.npy: cannot be read"),
         ("none.npy", "none.npy: cannot be read"),
         ("none.toml", "none.toml: cannot be read"),
@@ -141,6 +145,7 @@ def test_export_names_examples_that_do_not_fit(
     call, folder, tmp_path, data, message
 ):
     np.save(tmp_path / "wrong.npy", np.zeros((40, 8, 8)))
+    np.savez(tmp_path / "two.npz", a=np.zeros((40, 8, 8, 1)), b=np.zeros(40))
     (tmp_path / "text.npy").write_text("no array")
     out = tmp_path / "small.tflite"
     status, _, err = call("export", folder, out, "--calibrate", tmp_path / data)

@@ -73,9 +73,9 @@ def add_arguments(parser):
         "--calibrate",
         metavar="DATA",
         help="round a float model to int8 without training, with ranges from "
-        "examples: an .npy file, an .npz file with an array for each input, a "
-        "folder of images, or a recipe, run or entry, of whose training data "
-        "some are taken",
+        "examples: an .npy file, an .npz file with an array for each input "
+        "(of one input, named x), a folder of images, or a recipe, run or "
+        "entry, of whose training data some are taken",
     )
     add_data_dir(parser)
     add_imports(parser)
@@ -129,7 +129,7 @@ def _quantize(model, options):
 
     data = Path(options.calibrate)
     if data.suffix in (".npy", ".npz"):
-        return quantization.quantize(model, _arrays(data))
+        return quantization.quantize(model, _arrays(data, model))
     if data.is_dir() and not (data / "recipe.toml").exists():
         images = _images(data, model, _input_shape(options))
         return quantization.quantize(model, images)
@@ -171,9 +171,20 @@ def _images(folder, model, input_shape):
     )
 
 
-def _arrays(path):
+def _arrays(path, model):
     """Return the array of a file, or its arrays by their names."""
+    from kbp._utils.examples import shapes_of
     from kbp.data.array_files import read_arrays
 
-    arrays = read_arrays(path)
+    arrays, names = read_arrays(path), [*shapes_of(model)]
+    if len(names) == 1 and len(arrays) > 1:
+        # Beside the inputs, what was learned from them is of no use here.
+        found = [name for name in (*names, "x") if name in arrays]
+        if not found:
+            raise UserError(
+                f"--calibrate {path}: holds {', '.join(arrays)}; the array of "
+                f"inputs must be named {names[0]!r}, as the model's input, or "
+                "'x', or be the only one."
+            )
+        return arrays[found[0]]
     return arrays if len(arrays) > 1 else next(iter(arrays.values()), arrays)

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from kbp._utils.examples import batches
 from kbp._utils.stderr import suppress_stderr
 from kbp.errors import UserError
-from kbp.export.parsing import parse
+from kbp.export.parsing import items_of, parse
 from kbp.export.trial import try_out
 
 
@@ -56,7 +57,12 @@ class Runner:
         reference: bool = False,
     ):
         content = read_tflite(path)
-        parse(content, f"{path}: the .tflite file")
+        tree = parse(content, f"{path}: the .tflite file")
+        # Floats that are rounded inside the file, where NaN becomes a number.
+        self._rounds = any(
+            code.builtinCode == schema.BuiltinOperator.QUANTIZE
+            for code in items_of(tree.operatorCodes)
+        )
         try_out(content, str(path), reference=reference)
         self.interpreter = allocate(content, num_threads, reference)
         self.inputs = self.interpreter.get_input_details()
@@ -89,7 +95,9 @@ class Runner:
         self, inputs: Sequence[np.ndarray]
     ) -> tuple[np.ndarray, ...]:
         """Return a batch of each input in the types of the file."""
-        pairs = zip(inputs, self.inputs, strict=True)
+        pairs = [*zip(inputs, self.inputs, strict=True)]
+        for x, details in pairs:
+            _check_input(np.asarray(x), details, self._rounds)
         return tuple(quantize(x, details) for x, details in pairs)
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -100,6 +108,11 @@ class Runner:
             self.interpreter.invoke()
         except RuntimeError as error:
             reason = " ".join(str(error).split())
+            if "index out of bounds" in reason:
+                raise UserError(
+                    "Inputs hold an index for which the file's table has no "
+                    f"row. LiteRT says: {reason}"
+                ) from error
             raise UserError(f"LiteRT stopped in this file: {reason}") from error
         return [self.interpreter.get_tensor(x["index"]) for x in self.outputs]
 
@@ -147,8 +160,9 @@ class Runner:
             An array, or of several outputs a tuple.
 
         Raises:
-            ValueError: the data have another shape than the file's inputs, or
-                hold NaN where the file takes integers.
+            ValueError: the data have another shape than the file's inputs,
+                hold NaN where the file computes in integers, or numbers that
+                an input of integers cannot hold.
         """
         found = self.predict_raw(data)
         if len(self.outputs) == 1:
@@ -220,6 +234,28 @@ def quantize(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     limits = np.iinfo(dtype)
     steps = np.round(values / np.float32(scale)) + zero
     return np.clip(steps, limits.min, limits.max).astype(dtype)
+
+
+def _check_input(
+    values: np.ndarray, details: dict[str, Any], rounds: bool
+) -> None:
+    """Raise a ValueError for values that an input's type would change."""
+    dtype, (scale, _) = np.dtype(details["dtype"]), details["quantization"]
+    if scale or not values.size or values.dtype == dtype != np.float32:
+        return
+    if dtype.kind == "f" and rounds and np.isnan(values).any():
+        raise ValueError(f"Values of {_name(details)} are NaN.")
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        whole = values.dtype.kind != "f" or (np.floor(values) == values).all()
+        fits = limits.min <= values.min() and values.max() <= limits.max
+        if not (whole and fits):
+            raise ValueError(
+                f"Values of {_name(details)} must be whole numbers from "
+                f"{limits.min} to {limits.max}. Received: numbers from "
+                f"{values.min()} to {values.max()}"
+                f"{'' if whole else ', not all of them whole'}"
+            )
 
 
 def dequantize(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:

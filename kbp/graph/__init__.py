@@ -2,6 +2,12 @@
 
 from kbp.graph import keras_traits, operation_traits
 from kbp.graph.flattening import flatten
+from kbp.graph.inputs import (
+    Indices,
+    check_indices,
+    check_single,
+    indices_of,
+)
 from kbp.graph.layers import (
     check_finite,
     clone_layer,
@@ -28,6 +34,7 @@ from kbp.graph.rewriting import (
     own_methods,
     plain,
     rewrite,
+    settings,
     tensors_of,
     with_input_shapes,
 )
@@ -44,6 +51,7 @@ from kbp.graph.traits import (
 from kbp.layers.scaled_regularizer import ScaledRegularizer
 
 __all__ = [
+    "Indices",
     "LayerTraits",
     "Node",
     "ScaledRegularizer",
@@ -52,6 +60,8 @@ __all__ = [
     "adds_loss",
     "as_functional",
     "check_finite",
+    "check_indices",
+    "check_single",
     "check_untied",
     "clone_layer",
     "copy_variable",
@@ -59,6 +69,7 @@ __all__ = [
     "flatten",
     "in_class_of",
     "in_float32",
+    "indices_of",
     "is_functional",
     "kernel_of",
     "multiply",
@@ -70,6 +81,7 @@ __all__ = [
     "replace_layers",
     "rewrite",
     "scale_outputs",
+    "settings",
     "tensors_of",
     "traits_of",
     "traits_of_class",

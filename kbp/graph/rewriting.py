@@ -276,20 +276,33 @@ def in_class_of(old: keras.Model, new: keras.Model) -> keras.Model:
             f"{own[0]} would be lost: its constructor takes more than inputs, "
             "outputs and name. Give the rest default values."
         ) from error
-    _copy_settings(old, made)
+    for key, value in settings(old).items():
+        setattr(made, key, value)
     if new.compiled:  # its optimizer has a state
         made.compile(new.optimizer)
     return made
 
 
-def _copy_settings(old: keras.Model, new: keras.Model) -> None:
-    """Copy numbers and words that a person's class keeps as attributes."""
-    bare = plain(new)
+def settings(model: keras.Model) -> dict[str, Any]:
+    """Return numbers and words that a person's class keeps as attributes.
+
+    Example:
+    >>> import keras, kbp
+    >>> inputs = keras.Input((4,))
+    >>> model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    >>> model.temperature = 2.0
+    >>> kbp.graph.settings(model)
+    {'temperature': 2.0}
+    """
+    bare = plain(model)
     bare.compile("sgd", "mse")
-    for name, value in vars(old).items():
-        simple = isinstance(value, bool | int | float | str)
-        if simple and name not in vars(bare) and not name.startswith("_"):
-            setattr(new, name, value)
+    return {
+        key: value
+        for key, value in vars(model).items()
+        if isinstance(value, bool | int | float | str)
+        and key not in vars(bare)
+        and not key.startswith("_")
+    }
 
 
 def plain(model: keras.Model) -> keras.Model:

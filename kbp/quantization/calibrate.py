@@ -38,11 +38,17 @@ def take(model: keras.Model, data: Any, count: int) -> list[Any]:
     if not taken:
         raise ValueError("The calibration data hold no batch.")
     for x in (x for batch in taken for x in batch.inputs):
-        if not (np.abs(x) <= LARGEST).all():
+        with np.errstate(over="ignore"):
+            single = np.abs(x.astype("float32"))
+        if not (single <= LARGEST).all():  # float16 has no such number
             raise ValueError(
                 "Calibration data hold NaN or infinite values, or values "
                 f"beyond {LARGEST:.0e}."
             )
+    indices, before = graph.indices_of(graph.flatten(model)), 0
+    for batch in taken:
+        graph.check_indices(indices, batch.inputs, "Calibration data", before)
+        before += len(batch)
     return [batch.for_model(model) for batch in taken]
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from kbp import graph
 from kbp._utils.examples import BATCH_SIZE
 from kbp.data.checks.leaks import shared_examples
-from kbp.data.feeds import ArrayFeed, Feed, element
+from kbp.data.feeds import ArrayFeed, Feed, StreamFeed, element
 from kbp.data.formats.arrays import FeedSplits
 from kbp.data.splitting import SPLITS
 from kbp.errors import UserError
@@ -135,6 +135,15 @@ class OwnModel(Task):
         return shared_examples(
             {name: _rows(examples) for name, examples in held.items()}
         )
+
+    def late_warnings(self) -> list[str]:
+        return [
+            f"{examples.what} gave other examples when they were read again. "
+            "Unless that is on purpose, as when examples are augmented at "
+            "random, let a function make a new generator for each reading."
+            for examples in (self.splits.train, self.splits.validation)
+            if isinstance(examples, StreamFeed) and examples.differs
+        ]
 
     def training_batches(
         self, *, seed: int, start_step: int = 0

@@ -219,6 +219,10 @@ class Task(ABC):
             outputs: of the int8 file, for the test examples.
         """
 
+    def late_warnings(self) -> list[str]:
+        """Return sentences about what the data did while they were used."""
+        return []
+
     def warnings(self) -> list[str]:
         """Return sentences about what is wrong with the splits.
 

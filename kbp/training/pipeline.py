@@ -124,7 +124,8 @@ class Pipeline:
         run["seconds"] = time.perf_counter() - start
         run["peak_memory_bytes"] = peak_memory()
         run["metric"] = self.task.metric
-        run["warnings"] = [*self.warnings, *self.problems]
+        late = self.task.late_warnings()
+        run["warnings"] = [*self.warnings, *late, *self.problems]
         self.report(run, stages)
         self.folder.finished = True
 

@@ -1,6 +1,7 @@
 """Examples in every form that `fit` and `predict` take."""
 
 import keras
+import ml_dtypes
 import numpy as np
 import pandas as pd
 import pytest
@@ -231,3 +232,15 @@ def test_statistics_are_refreshed_from_arrays():
     kbp.optimizers.refresh_batch_norm(model, (ROWS[:64], LABELS[:64]))
     expected = (ROWS[:32].mean(axis=0) + ROWS[32:64].mean(axis=0)) / 2
     np.testing.assert_allclose(norm.moving_mean, expected, rtol=1e-5)
+
+
+def test_numbers_of_bfloat16_are_read_as_float32():
+    short = IMAGES.astype(ml_dtypes.bfloat16)
+    data = short, short[:, 0], short[:, 0, 0, 0]
+    for given in (data, tf.data.Dataset.from_tensor_slices(data).batch(8)):
+        (first, *_) = batches(given, ONE, "Data", batch_size=8)
+        for array in (*first.inputs, first.targets, first.weights):
+            assert np.asarray(array).dtype == "float32"
+        np.testing.assert_array_equal(
+            first.inputs[0], short[:8].astype("float32")
+        )

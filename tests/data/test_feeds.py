@@ -1,6 +1,7 @@
 """Examples of a person's own, read as often as training asks for them."""
 
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -190,6 +191,14 @@ def test_what_float32_or_a_sum_of_weights_loses_is_named(data, message, make):
         feed(make(*data), SHAPES, "The data")
 
 
+@pytest.mark.parametrize("kind", ["float16", ml_dtypes.bfloat16])
+def test_finite_numbers_of_short_types_are_read_in_silence(kind):
+    held = feed((X.astype(kind), Y.astype(kind)), SHAPES, "The data")
+    assert len(held) == len(X)
+    with pytest.raises(ValueError, match=r"infinite values in .* inputs"):
+        feed((np.full_like(X, np.inf).astype(kind), Y), SHAPES, "The data")
+
+
 @pytest.mark.parametrize("again", [lambda f: f, lambda f: f()])
 def test_weights_in_some_batches_only_are_named(again):
     def some():
@@ -287,3 +296,51 @@ def test_input_of_several_is_named():
     for data in (pairs, pairs()):
         with pytest.raises(ValueError, match="input 'b' of example 3"):
             feed(data, {"a": (2,), "b": (2,)}, "The data")
+
+
+def readings(*later):
+    """Return a function that gives the first examples, and then others."""
+    passes = []
+
+    def batches():
+        passes.append(1)
+        first = (X, Y), len(X)
+        (x, y), size = [first, *later][min(len(passes) - 1, len(later))]
+        for start in range(0, len(x), size):
+            yield x[start : start + size], y[start : start + size]
+
+    return batches
+
+
+ORDER = np.random.default_rng(0).permutation(len(X))
+CHANGED = np.where(Y == 3, Y + 1, Y)
+
+
+@pytest.mark.parametrize(
+    ("later", "differs"),
+    [
+        (((X, Y), len(X)), False),
+        (((X[ORDER], Y[ORDER]), len(X)), False),
+        (((X, CHANGED), len(X)), True),
+        (((X[ORDER], Y), len(X)), True),
+        (((np.where(X[3] == X, X[3] + 1e-3, X), Y), len(X)), True),
+    ],
+    ids=range(5),
+)
+def test_other_values_at_a_later_reading_are_noticed(later, differs):
+    given = feed(readings(later), SHAPES, "The data")
+    assert not given.differs
+    next(given.read())  # not to its end, which tells nothing
+    given.data = readings(later)
+    list(given.data())
+    list(given.read())
+    assert given.differs == differs
+    list(given.read())
+    assert given.differs == differs
+
+
+def test_a_data_set_that_shuffles_gives_the_same_examples():
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(100).batch(3)
+    given = feed(data, SHAPES, "The data")
+    list(given.read())
+    assert not given.differs

@@ -1,6 +1,7 @@
 """What cannot be quantized is refused by name."""
 
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
 from contracts import image_model
@@ -98,12 +99,25 @@ def test_integers_and_quantized_models_are_refused():
         ([np.ones((2, 5))], r"must be batches of \(batch, 3\)"),
         ([np.ones((0, 3))], "hold no batch"),
         ([np.full((2, 3), np.nan)], "NaN or infinite"),
+        ([np.full((2, 3), np.inf, "float16")], "Calibration .* or infinite"),
+        ([np.full((2, 3), -np.inf, "float16")], "Calibration .* or infinite"),
+        ([np.full((2, 3), 1e31)], "values beyond"),
+        ([np.full((2, 3), 1e300)], "values beyond"),
     ],
 )
 def test_wrong_calibration_data_are_refused(data, message):
     model = image_model(lambda x: layers.Dense(2)(x), (3,))
     with pytest.raises(ValueError, match=message):
         quantize(model, data)
+
+
+@pytest.mark.parametrize(
+    "kind", ["float16", "uint8", "bool", ml_dtypes.bfloat16]
+)
+def test_finite_numbers_of_any_type_calibrate_in_silence(kind):
+    model = image_model(lambda x: layers.Dense(2)(x), (3,))
+    largest = 65504 if kind == "float16" else 1
+    quantize(model, np.full((4, 3), largest).astype(kind))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ class Batch:
 
     def take(self, chosen: np.ndarray) -> "Batch":
         """Return the examples of some indices."""
-        return joined(lambda x: np.asarray(x)[chosen], [self])
+        return joined(lambda x: np.asarray(x[0])[chosen], [self])
 
     def for_model(self, model: keras.Model) -> Any:
         """Return the inputs in the structure that a model takes."""
@@ -40,7 +40,7 @@ def joined(join: Callable[..., np.ndarray], parts: Sequence[Batch]) -> Batch:
     """Return one batch of several.
 
     Args:
-        join: `join(*arrays)`, of each array that the parts have.
+        join: `join(arrays)`, of each array that the parts have.
         parts: of the same structure.
 
     Raises:
@@ -51,7 +51,7 @@ def joined(join: Callable[..., np.ndarray], parts: Sequence[Batch]) -> Batch:
         if values[0] is None:
             return None
         try:
-            return join(*values)
+            return join(values)
         except ValueError as error:
             shapes = [*dict.fromkeys(map(np.shape, values))]
             raise ValueError(

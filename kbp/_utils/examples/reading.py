@@ -145,6 +145,7 @@ class _Reader:
         if isinstance(inputs, Mapping):
             inputs = self.in_order(inputs)
         arrays = keras.tree.flatten(inputs)
+        rest = keras.tree.map_structure(_widened, rest)
         return Batch(tuple(self.array(x) for x in arrays), *rest)
 
     def in_order(self, inputs: Mapping[str, Any]) -> list[Any]:
@@ -163,7 +164,7 @@ class _Reader:
 
     def array(self, value: Any) -> np.ndarray:
         try:
-            array = np.asarray(value)
+            array = np.asarray(_widened(value))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{self.what} hold a {type(value).__name__}, which is no array."
@@ -188,12 +189,8 @@ class _Reader:
             numbers = shape == (1,) and x.ndim == 1
             if not x.ndim or not (_fits(x.shape[1:], shape) or numbers):
                 raise self.wrong(batch.inputs)
-        for name, others in (
-            ("inputs", batch.inputs),
-            ("targets", batch.targets),
-            ("weights", batch.weights),
-        ):
-            for other in keras.tree.flatten(others):
+        for name in ("inputs", "targets", "weights"):
+            for other in keras.tree.flatten(getattr(batch, name)):
                 count = np.shape(other)[:1]
                 if other is not None and count != (len(batch),):
                     raise ValueError(
@@ -229,8 +226,7 @@ class _Reader:
         if at_most is not None and at_most < count:
             chosen = np.linspace(0, count - 1, at_most).round().astype(int)
         for start in range(0, len(chosen), self.batch_size):
-            part = chosen[start : start + self.batch_size]
-            yield whole.take(part)
+            yield whole.take(chosen[start : start + self.batch_size])
 
     def collect(self, elements: Iterable[Any]) -> Iterator[Batch]:
         """Give batches as they are, and single examples together."""
@@ -240,14 +236,14 @@ class _Reader:
             if self.is_one(batch):
                 singles.append(batch)
                 if len(singles) == self.batch_size:
-                    yield _stacked(singles)
+                    yield joined(np.stack, singles)
                     singles = []
                 continue
             self.check(batch)
             if len(batch):
                 yield batch
         if singles:
-            yield _stacked(singles)
+            yield joined(np.stack, singles)
 
 
 def _elements(data: Any, what: str) -> Iterable[Any]:
@@ -290,6 +286,12 @@ def _kind(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
+def _widened(value: Any) -> Any:
+    """Return numbers of bfloat16, which are none of NumPy's, as float32."""
+    kind = getattr(getattr(value, "dtype", None), "name", "")
+    return np.asarray(value).astype("float32") if kind == "bfloat16" else value
+
+
 def _is_array(value: Any) -> bool:
     return hasattr(value, "shape") and hasattr(value, "__array__")
 
@@ -301,4 +303,4 @@ def _fits(received: Sequence[int], shape: Shape) -> bool:
 
 
 def _stacked(examples: Sequence[Batch]) -> Batch:
-    return joined(lambda *x: np.stack(x), examples)
+    return joined(np.stack, examples)

@@ -51,13 +51,13 @@ def _wrong(array: np.ndarray, part: str) -> Iterator[tuple[str, np.ndarray]]:
     if array.dtype.kind == "f":
         yield "NaN or infinite values", ~np.isfinite(array)
         with np.errstate(over="ignore"):
-            lost = ~np.isfinite(array.astype("float32"))
-        yield "values that are infinite in float32", lost
+            single = array.astype("float32")
+        yield "values that are infinite in float32", ~np.isfinite(single)
         if part == "targets":
             yield (
                 f"values beyond {MOST:.2g}, whose squares are infinite "
                 "in float32,",
-                np.abs(array) > MOST,
+                np.abs(single) > MOST,
             )
     if part == "weights":
         yield "negative values", array < 0

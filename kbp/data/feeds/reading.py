@@ -136,4 +136,4 @@ def _collected(read: Iterable[Batch], what: str) -> Batch:
     if not found:
         raise ValueError(f"{what} hold no example.")
 
-    return joined(lambda *x: np.concatenate(x), found)
+    return joined(np.concatenate, found)

@@ -16,6 +16,7 @@ from kbp.data.checks.values import (
     check_weights,
 )
 from kbp.data.feeds.base import Feed, element
+from kbp.data.feeds.contents import sum_of_examples
 from kbp.errors import UserError
 
 # `check(batch, before)`, of a batch and the number of examples before it.
@@ -49,13 +50,17 @@ class StreamFeed(Feed):
         self.failure: Exception | None = None
         self.first: Batch | None = None
         self.signature: Any = None
-        self.read_whole = False
+        self.read_whole = self.read_again = False
+        # Whether the second reading gave other examples, in whatever order.
+        self.differs = False
+        self.contents = 0
         self.digest = hashlib.sha256()
         weighed = False
         for batch in self.read():
             parts = element(batch, tuple(shapes))
             for array in keras.tree.flatten(parts):
                 self.digest.update(np.ascontiguousarray(array).tobytes())
+            self.contents += sum_of_examples(keras.tree.flatten(parts))
             specs = keras.tree.map_structure(_spec, parts)
             if self.signature is None:
                 self.first, self.signature = batch, specs
@@ -77,13 +82,15 @@ class StreamFeed(Feed):
             ValueError: a batch cannot be read or learned from, or there are
                 fewer or more than at first.
         """
-        place = before = 0
+        place = before = contents = 0
         for batch in batches(
             self.data, self.shapes, self.what, batch_size=self.batch_size
         ):
             check_alike(self.first or batch, batch, self.what, place)
             if self.read_whole:
-                self.check_known(batch, place)
+                parts = self.check_known(batch, place)
+                if not self.read_again:
+                    contents += sum_of_examples(parts)
             check_values(batch, self.what, before, (*self.shapes,))
             if self.check:
                 self.check(batch, before)
@@ -93,9 +100,12 @@ class StreamFeed(Feed):
             raise self.changed(
                 f"end before batch {place}", f"{self.length} batches"
             )
+        if self.read_whole and not self.read_again:
+            self.read_again = True
+            self.differs = (contents - self.contents) % 2**64 != 0
 
-    def check_known(self, batch: Batch, place: int) -> None:
-        """Raise a UserError for a batch that was not there at first."""
+    def check_known(self, batch: Batch, place: int) -> list[Any]:
+        """Return a batch's arrays; raise a UserError if it is a new one."""
         if place == self.length:
             raise self.changed("go on", f"{place} batches")
         parts = keras.tree.flatten(element(batch, tuple(self.shapes)))
@@ -104,6 +114,7 @@ class StreamFeed(Feed):
             if not spec.shape.is_compatible_with(np.shape(part)):
                 now = f"have {np.shape(part)[1:]} in batch {place}"
                 raise self.changed(now, f"{tuple(spec.shape[1:])}")
+        return parts
 
     def changed(self, now: str, at_first: str) -> UserError:
         """Return an error for what is not as when the data were counted."""

@@ -1,31 +1,108 @@
 """A person's own Keras model: pruned, quantized, exported, measured."""
 
 import contextlib
-import keyword
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from rich.console import Console
 
-from kbp import export, graph, quantization
-from kbp._compat import compiled_with
-from kbp._utils.examples import Batch, shapes_of
+from kbp import export, quantization
+from kbp._utils import run_files
 from kbp._utils.files import temporary_folder
 from kbp._utils.random_state import kept_random_state
-from kbp.data.checks.targets import check_targets
-from kbp.data.feeds import ArrayFeed, Feed, StreamFeed, feed, in_memory
+from kbp.data.feeds import StreamFeed
 from kbp.data.formats.arrays import FeedSplits
 from kbp.errors import UserError
 from kbp.recipes.recipe import Recipe
-from kbp.tasks.own_model import OwnModel, check_model, try_step
-from kbp.training.compress.result import Compressed
-from kbp.training.identity import identity
+from kbp.reports import report
+from kbp.reports.stage import Stage
+from kbp.tasks.own_model import OwnModel, try_step
+from kbp.training import checkpoint
+from kbp.training.own_models.compiled import compile_arguments
+from kbp.training.own_models.identity import identity
+from kbp.training.own_models.splits import of_one_size, split
 from kbp.training.runs import run_task
 from kbp.training.workdir import possible, read_run, resumable
+
+
+class Compressed:
+    """What `compress` made; a notebook shows its table.
+
+    Args:
+        folder: of the results.
+
+    Attributes:
+        folder: of the results.
+        paths: of the files there, by what they are: `"report"`,
+            `"saved_model"`, `"float32"`, `"int8"` and the Keras models.
+        stages: rows of the table: score, parameters, size and latency of the
+            model at each stage.
+        run: all that is known of the run, as in `run.json`.
+
+    Example:
+    >>> import io, tempfile, keras, numpy as np, kbp
+    >>> from rich.console import Console
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    >>> model.compile("adam", "mse")
+    >>> x = np.random.default_rng(0).normal(size=(320, 4)).astype("float32")
+    >>> silent = Console(file=io.StringIO())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     data = x, x.sum(axis=1)
+    ...     made = kbp.compress(
+    ...         model,
+    ...         data,
+    ...         quantization_epochs=0,
+    ...         workdir=folder,
+    ...         console=silent,
+    ...     )
+    ...     made.quantized_model.output_shape
+    (None, 1)
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        names = {
+            "model": run_files.MODEL,
+            "quantized_model": run_files.QUANTIZED_MODEL,
+            "float32": run_files.FLOAT32,
+            "int8": run_files.INT8,
+            "saved_model": "saved_model",
+            "report": "report.html",
+        }
+        self.paths = {
+            name: folder / file
+            for name, file in names.items()
+            if (folder / file).exists()
+        }
+        self.run: dict[str, Any] = read_run(folder) or {}
+        self.stages = [Stage(**row) for row in self.run["stages"]]
+
+    @cached_property
+    def model(self) -> keras.Model:
+        """The float model as it was pruned."""
+        return checkpoint.load(self.paths["model"])
+
+    @cached_property
+    def quantized_model(self) -> keras.Model:
+        """The model with fake quantization, to train on or export again."""
+        return checkpoint.load(self.paths["quantized_model"])
+
+    def __str__(self) -> str:
+        console = Console(file=io.StringIO(), width=100)
+        console.print(report.result_table(self.stages, self.run))
+        console.print()
+        console.print(report.facts(self.run), markup=False)
+        return console.file.getvalue()  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        return f"Compressed({str(self.folder)!r})\n{self}"
+
+    def _repr_html_(self) -> str:
+        return report.as_html(self.stages, self.run)
 
 
 def compress(
@@ -125,13 +202,18 @@ def compress(
     >>> [stage.name for stage in result.stages][-1]
     'int8 .tflite'
     """
-    compiled = _compiled(model, loss, metrics)
+    _check_lists(skip=skip, allow_float=allow_float)
+    compiled = compile_arguments(model, loss, metrics)
     folder = possible(workdir or Path("runs") / model.name)
-    read = partial(
-        _read, model=model, loss=compiled["loss"], batch_size=batch_size
+    splits = split(
+        model,
+        train,
+        validation,
+        test,
+        loss=compiled["loss"],
+        batch_size=batch_size,
     )
-    splits = _splits(model, read, train, validation, test)
-    model = _of_one_size(model, splits)
+    model = of_one_size(model, splits)
     if not isinstance(sparsity, Mapping):
         sparsity = {"target": sparsity or 0.0}
     if epochs is None:
@@ -168,98 +250,13 @@ def compress(
     return Compressed(folder)
 
 
-def _compiled(model: keras.Model, loss: Any, metrics: Any) -> dict[str, Any]:
-    """Return what to compile the stages with."""
-    graph.check_untied(model)  # what cannot be rewritten is named first
-    check_model(model)
-    found = compiled_with(model) if model.compiled else {}
-    given = {"loss": loss, "metrics": metrics}.items()
-    found |= {key: value for key, value in given if value is not None}
-    if found.get("loss") is None:
-        raise ValueError(
-            f"Model {model.name} is not compiled with a loss. Compile it, or "
-            "give `loss` and `metrics`."
-        )
-    for name in (x.name for x in model.inputs):
-        if not name.isidentifier() or keyword.iskeyword(name) or name == "self":
+def _check_lists(**names: Sequence[str]) -> None:
+    for key, value in names.items():
+        if isinstance(value, str):
             raise ValueError(
-                f"Input {name!r} of model {model.name} cannot be exported: "
-                "name it by letters, digits and _, and no word of Python's"
+                f"Argument `{key}` must be a list of names. Received: "
+                f"{key}={value!r}"
             )
-    return {"metrics": None, **found}
-
-
-def _read(
-    data: Any, what: str, *, model: keras.Model, loss: Any, batch_size: int
-) -> Feed:
-    """Return a person's examples, whose targets fit the loss."""
-    flat = graph.flatten(model)
-
-    def check(batch: Batch, before: int) -> None:
-        if batch.targets is not None:
-            check_targets(batch, flat, loss, what, before)
-
-    return feed(
-        data, shapes_of(model), what, batch_size=batch_size, check=check
-    )
-
-
-def _splits(
-    model: keras.Model,
-    read: Callable[[Any, str], Feed],
-    train: Any,
-    validation: Any,
-    test: Any,
-) -> FeedSplits:
-    training = read(train, "The training data")
-    watched: Feed | tuple[()] = ()
-    if validation is not None:
-        watched = read(validation, "The validation data")
-    if test is not None:
-        judged = in_memory(read(test, "The test data"))
-    elif watched:
-        judged = in_memory(watched)
-    elif isinstance(training, ArrayFeed):
-        tenth = np.arange(len(training)) % 10 == 9
-        judged = training.take(np.flatnonzero(tenth))
-        training = training.take(np.flatnonzero(~tenth))
-    else:
-        raise ValueError(
-            "Argument `test` or `validation` must be examples, where the "
-            "training data are a data set and no arrays."
-        )
-    if not len(judged):
-        raise ValueError(
-            f"The training data hold {len(training)} examples, of which none "
-            "can be set apart; give `test`."
-        )
-    (first, *_) = shapes_of(model).values()
-    return FeedSplits(training, watched, judged, first)
-
-
-def _of_one_size(model: keras.Model, splits: FeedSplits) -> keras.Model:
-    """Return a model whose inputs have the sizes of the examples.
-
-    Raises:
-        ValueError: they are open, and examples are of several sizes.
-    """
-    if all(None not in x.shape[1:] for x in model.inputs):
-        return model
-    found = [
-        feed.input_shapes()
-        for feed in (splits.train, splits.validation, splits.test)
-        if isinstance(feed, Feed)
-    ]
-    for shapes in zip(*found, strict=True):
-        if None in shapes[0] or len({*shapes}) > 1:
-            sizes = " and ".join(dict.fromkeys(map(str, shapes)))
-            raise ValueError(
-                f"Model {model.name} takes examples of any size, but files "
-                "take one: pad or cut all examples to it. Received examples "
-                f"of {sizes}"
-            )
-    fixed = [x.shape[1:] for x in splits.test.arrays.inputs]
-    return graph.with_input_shapes(model, fixed)
 
 
 @contextlib.contextmanager
@@ -292,5 +289,5 @@ def _rehearse(
             skip=recipe.quantization.skip,
         )
         with temporary_folder() as folder:
-            path, allowed = folder / "a.tflite", recipe.export.allow_float
+            path, allowed = Path(folder) / "a.tflite", recipe.export.allow_float
             export.to_tflite(rounded, path, allow_float=allowed)

@@ -1,0 +1,1 @@
+"""What `kbp.compress` knows of a person's own model and data."""
