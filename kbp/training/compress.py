@@ -200,22 +200,10 @@ def compress(
     >>> [stage.name for stage in result.stages][-1]
     'int8 .tflite'
     """
-    for key, names in {"skip": skip, "allow_float": allow_float}.items():
-        if isinstance(names, str):
-            raise ValueError(
-                f"Argument `{key}` must be a list of names. Received: "
-                f"{key}={names!r}"
-            )
+    _check_lists(skip=skip, allow_float=allow_float)
     compiled = compile_arguments(model, loss, metrics)
     folder = possible(workdir or Path("runs") / model.name)
-    splits = split(
-        model,
-        train,
-        validation,
-        test,
-        loss=compiled["loss"],
-        batch_size=batch_size,
-    )
+    splits = split(model, train, validation, test, compiled["loss"], batch_size)
     if not isinstance(sparsity, Mapping):
         sparsity = {"target": sparsity or 0.0}
     if epochs is None:
@@ -250,6 +238,16 @@ def compress(
             console=console or Console(),
         )
     return Compressed(folder)
+
+
+def _check_lists(**arguments: Any) -> None:
+    """Raise a ValueError for a word where a list of names must be."""
+    for key, names in arguments.items():
+        if isinstance(names, str):
+            raise ValueError(
+                f"Argument `{key}` must be a list of names. Received: "
+                f"{key}={names!r}"
+            )
 
 
 @contextlib.contextmanager
