@@ -3,7 +3,6 @@
 from kbp.graph import keras_traits, operation_traits
 from kbp.graph.flattening import flatten
 from kbp.graph.inputs import (
-    Indices,
     check_indices,
     check_single,
     indices_of,
@@ -51,7 +50,6 @@ from kbp.graph.traits import (
 from kbp.layers.scaled_regularizer import ScaledRegularizer
 
 __all__ = [
-    "Indices",
     "LayerTraits",
     "Node",
     "ScaledRegularizer",

@@ -93,6 +93,13 @@ def check_indices(
 
     Raises:
         UserError: a value is none of the indices.
+
+    Example:
+    >>> import keras, numpy as np, kbp
+    >>> words = keras.Input((4,), dtype="int32", name="words")
+    >>> model = keras.Model(words, keras.layers.Embedding(10, 3)(words))
+    >>> found = kbp.graph.indices_of(model)
+    >>> kbp.graph.check_indices(found, [np.full((2, 4), 9)], "The data")
     """
     for one in found:
         # Floats are cut off to integers, as Keras does.
@@ -118,6 +125,11 @@ def check_single(model: keras.Model, *, inputs: bool = False) -> None:
 
     Raises:
         UserError: there is one.
+
+    Example:
+    >>> import keras, kbp
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> kbp.graph.check_single(model, inputs=True)
     """
     for x in model.inputs if inputs else ():
         if x.dtype == "float64":

@@ -205,14 +205,7 @@ def compress(
     _check_lists(skip=skip, allow_float=allow_float)
     compiled = compile_arguments(model, loss, metrics)
     folder = possible(workdir or Path("runs") / model.name)
-    splits = split(
-        model,
-        train,
-        validation,
-        test,
-        loss=compiled["loss"],
-        batch_size=batch_size,
-    )
+    splits = split(model, train, validation, test, compiled["loss"], batch_size)
     model = of_one_size(model, splits)
     if not isinstance(sparsity, Mapping):
         sparsity = {"target": sparsity or 0.0}
@@ -250,12 +243,13 @@ def compress(
     return Compressed(folder)
 
 
-def _check_lists(**names: Sequence[str]) -> None:
-    for key, value in names.items():
-        if isinstance(value, str):
+def _check_lists(**arguments: Any) -> None:
+    """Raise a ValueError for a word where a list of names must be."""
+    for key, names in arguments.items():
+        if isinstance(names, str):
             raise ValueError(
                 f"Argument `{key}` must be a list of names. Received: "
-                f"{key}={value!r}"
+                f"{key}={names!r}"
             )
 
 

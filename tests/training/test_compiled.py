@@ -5,6 +5,7 @@ import io
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 from rich.console import Console
 
@@ -183,3 +184,33 @@ def test_a_generator_whose_values_change_is_warned_of_once(tmp_path):
     (warning,) = result.run["warnings"]
     assert "training data gave other examples when they were read" in warning
     assert printed.getvalue().count("gave other examples") == 1
+
+
+@pytest.mark.parametrize("which", ["training", "validation", "test"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("wrong", [10, -1])
+def test_an_index_without_a_row_in_any_example_is_named(which, stream, wrong):
+    ids = keras.Input((4,), dtype="int32", name="tokens")
+    x = layers.Flatten()(layers.Embedding(10, 3, name="words")(ids))
+    model = keras.Model(ids, layers.Dense(1)(x))
+    right = np.random.default_rng(0).integers(0, 10, (80, 4))
+    bad = right.copy()
+    bad[70, 1] = wrong
+    given = {"training": right, "validation": right, "test": right, which: bad}
+    parts = [(inputs, Y) for inputs in given.values()]
+    if stream:
+        parts = [tf.data.Dataset.from_tensor_slices(x).batch(16) for x in parts]
+    with pytest.raises(
+        UserError, match=f"The {which} .* {wrong} .*'tokens' of example 70.*ds"
+    ):
+        split(model, *parts, loss="mse", batch_size=8)
+
+
+def test_a_model_in_float64_is_refused_by_its_layer():
+    keras.config.set_dtype_policy("float64")
+    try:
+        model = build()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    with pytest.raises(UserError, match="of model mine computes in float64"):
+        compile_arguments(model, None, None)

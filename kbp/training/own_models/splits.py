@@ -19,7 +19,6 @@ def split(
     train: Any,
     validation: Any,
     test: Any,
-    *,
     loss: Any,
     batch_size: int,
 ) -> FeedSplits:
