@@ -1,6 +1,7 @@
 """The only module that uses private names of other packages."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -92,8 +93,10 @@ def computed_by(**functions: Callable[..., Any]) -> Iterator[None]:
     Args:
         functions: of the backend's tensors, by the name of the operation.
     """
-    from keras.src.backend import numpy as backend
+    import keras
 
+    # The module of the backend, by which `keras.ops` computes on arrays.
+    backend = sys.modules[keras.ops.argmax.__module__].backend.numpy
     before = {name: getattr(backend, name) for name in functions}
     try:
         for name, function in functions.items():

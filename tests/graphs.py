@@ -102,6 +102,10 @@ _STEPS = {
     "leaky": lambda x, r: layers.LeakyReLU(0.1)(x),
     "parametric": lambda x, r: layers.PReLU(shared_axes=[1, 2])(x),
     "arithmetic": lambda x, r: 0.5 * x + 0.25,
+    "middle": lambda x, r: layers.CenterCrop(x.shape[1] - 1, x.shape[2] - 1)(x),
+    "choice": lambda x, r: keras.ops.where(x > 0.25, x, 0.5),
+    "clip": lambda x, r: keras.ops.clip(x, -1.0, 1.5),
+    "extremes": lambda x, r: keras.ops.max(x, axis=1, keepdims=True) - x,
 }
 # Of two tensors of one shape.
 _JOINS = {

@@ -14,6 +14,14 @@ def of_channel_scale(node: Node) -> str:
     return "take its channels out with kbp.sparsity.shrink first"
 
 
+def of_statistics(node: Node) -> str:
+    """Refuse what divides each position by a deviation of its own."""
+    return (
+        "eight bits do not hold the variances of positions of different "
+        "sizes; use BatchNormalization"
+    )
+
+
 def of_distribution(node: Node) -> str:
     """Ask for what lets a layer take steps for examples."""
     return "give its input a fixed size, and no mask"

@@ -291,15 +291,20 @@ _NORMALIZATIONS: Rows = {
         (
             layers.AdditiveAttention,
             layers.Attention,
-            layers.GroupNormalization,
             layers.GroupQueryAttention,
-            layers.LayerNormalization,
             layers.MultiHeadAttention,
             layers.Normalization,
+        ),
+        LayerTraits(channels="keep"),
+    ),
+    **dict.fromkeys(
+        (
+            layers.GroupNormalization,
+            layers.LayerNormalization,
             layers.RMSNormalization,
             layers.UnitNormalization,
         ),
-        LayerTraits(channels="keep"),
+        LayerTraits(channels="keep", problem=limits.of_statistics),
     ),
 }
 

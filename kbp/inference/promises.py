@@ -5,6 +5,8 @@ A configuration of a few bytes can ask for more memory or time than there is.
 
 import contextlib
 import math
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from kbp.errors import UserError
 MOST_BYTES_OF_CONFIG = 20_000_000
 _MOST_DEPTH = 200  # of dictionaries and lists; a layer in a layer takes 5
 _MOST_LAYERS = 2_000  # the largest of `keras.applications` has 1,041
-# Keras builds a Sequential model anew for each layer that it adds.
-_MOST_ADDED = 20_000
+# A model calls all layers of the models in it again.
+_MOST_CALLS = 10_000
+_FRAMES_OF_A_LAYER, _FRAMES_BESIDE = 2, 1_000
 _FEW_WEIGHTS = 10_000_000  # that a file need not hold: 40 MB
 MOST_VALUES = 2**28  # of one tensor, for one example: 1 GiB
 _MOST_ARRAYS = 100_000
@@ -31,7 +34,7 @@ def check_config(path: Path, config: object) -> None:
         path: of the file, for messages.
         config: of a model, as JSON has it.
     """
-    layers = added = 0
+    layers = 0
     level: list[Any] = [config]
     depth = 0
     while level:
@@ -44,21 +47,68 @@ def check_config(path: Path, config: object) -> None:
             found = part.get("layers") if isinstance(part, dict) else None
             if isinstance(found, list):
                 layers += len(found)
-                # One with connections is built at once.
-                once = isinstance(part, dict) and "output_layers" in part
-                added += 0 if once else len(found) ** 2 // 2
         level = [inner for part in level for inner in _inside(part)]
     if layers > _MOST_LAYERS:
         raise UserError(
             f"{path}: has {layers:,} layers; at most {_MOST_LAYERS:,} are "
             "loaded."
         )
-    if added > _MOST_ADDED:
+    _, calls = _layers_and_calls(config)
+    if calls > _MOST_CALLS:
         raise UserError(
-            f"{path}: has a Sequential model of more than "
-            f"{math.isqrt(2 * _MOST_ADDED)} layers, which Keras builds anew "
-            "for each of them. Make it a functional model."
+            f"{path}: its models in models call {calls:,} layers when they are "
+            f"made; at most {_MOST_CALLS:,} are. Nest fewer models."
         )
+
+
+def _layers_and_calls(part: object) -> tuple[int, int]:
+    """Return how many layers there are, and how often making it calls one."""
+    layers = calls = 0
+    for inner in _inside(part):
+        more, of_them = _layers_and_calls(inner)
+        layers, calls = layers + more, calls + of_them
+    found = part.get("layers") if isinstance(part, dict) else None
+    if isinstance(found, list):
+        layers += len(found)
+        calls += layers
+    return layers, calls
+
+
+@contextlib.contextmanager
+def built_once() -> Iterator[None]:
+    """Let Keras build Sequential models when they have all of their layers.
+
+    It would build them anew for each layer: a thousand take minutes.
+    """
+    before = vars(keras.Sequential)["from_config"]
+    try:
+        keras.Sequential.from_config = classmethod(_from_config)
+        yield
+    finally:
+        keras.Sequential.from_config = before
+
+
+def _from_config(
+    kind: type[keras.Sequential],
+    config: dict[str, Any],
+    custom_objects: Any = None,
+) -> keras.Sequential:
+    """Do what `Sequential.from_config` does, and build once."""
+    layers = [
+        keras.saving.deserialize_keras_object(one, custom_objects)
+        for one in config["layers"]
+    ]
+    # Keras follows layers that stand one behind the other by recursion, here
+    # and whenever the model is taken apart.
+    deep = _FRAMES_OF_A_LAYER * len(layers) + _FRAMES_BESIDE
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), deep))
+    model = kind(name=config["name"])
+    for place, layer in enumerate(layers, 1):
+        model.add(layer, rebuild=place == len(layers))
+    shape = config.get("build_input_shape")
+    if not model.built and isinstance(shape, tuple | list):
+        model.build(shape)
+    return model
 
 
 def _inside(part: object) -> list[Any]:

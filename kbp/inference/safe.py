@@ -23,6 +23,7 @@ from kbp.inference.archive import read_members
 from kbp.inference.promises import (
     MOST_BYTES_OF_CONFIG,
     bounded,
+    built_once,
     check_activations,
     check_config,
 )
@@ -139,7 +140,7 @@ def load(
         path, most_bytes=most_bytes, entry=entry, compiled=compiled
     )
     try:
-        with bounded(path, held):
+        with bounded(path, held), built_once():
             model = keras.saving.load_model(
                 path, compile=compiled, safe_mode=True
             )

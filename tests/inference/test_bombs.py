@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import sys
 import time
 import warnings
 import zipfile
@@ -132,6 +133,16 @@ def nested(count):
     return made
 
 
+def models(count, width):
+    """Sequential models in each other, each with some layers."""
+    made = usual("Flatten", name="inmost")
+    for depth in range(count):
+        beside = [usual("Flatten", name=f"f{depth}_{i}") for i in range(width)]
+        config = {"name": f"model{depth}", "layers": [*beside, made]}
+        made = {**usual("Sequential", **config), "module": "keras"}
+    return made
+
+
 PROMISES = {
     "units": (lambda m: promise(m, units=10**9), "'dense' asks for weights"),
     "units of a whole file": (
@@ -168,9 +179,9 @@ PROMISES = {
         ),
         "3,002 layers",
     ),
-    "many layers of a Sequential": (
-        lambda m: with_layers(m, 400, lambda i: usual("Flatten", name=f"f{i}")),
-        "Sequential model of more",
+    "many models in models": (
+        lambda m: with_layers(m, 1, lambda i: models(30, 40)),
+        "models in models call",
     ),
     "layers in layers": (
         lambda m: with_layers(m, 1, lambda i: nested(200)),
@@ -199,6 +210,30 @@ def test_a_lying_shape_is_bounded_too(members, tmp_path):
     path = tmp_path / "bomb.keras"
     path.write_bytes(pack(members.items()))
     check_refused(path, "'dense' asks for weights")
+
+
+@pytest.mark.parametrize(
+    "count", [300, pytest.param(1200, marks=pytest.mark.slow)]
+)
+def test_a_deep_sequential_model_is_built_once(count, tmp_path):
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, 5000))  # Keras's own way of building it
+    try:
+        layers = [keras.layers.Activation("tanh") for _ in range(count)]
+        model = keras.Sequential([keras.Input((4,)), *layers])
+        path = tmp_path / "model.keras"
+        model.save(path)
+        sys.setrecursionlimit(limit)
+        start = time.monotonic()
+        loaded = loading.load_keras(path)
+        # A second for each thousand calls; built anew each time, a minute.
+        assert time.monotonic() - start < 10 + count / 30
+        assert len(loaded.layers) == count
+        x = np.ones((1, 4), "float32")
+        np.testing.assert_array_equal(loaded(x), model(x))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert "kbp" not in keras.Sequential.from_config.__module__
 
 
 def test_large_models_load_and_layers_are_as_before(tmp_path):

@@ -93,6 +93,7 @@ layer("einsum", IMAGE, layers.EinsumDense, "abcd,cde->abe", (None, 3))
 layer("bn", IMAGE, norm)
 layer("dtm_dense", VECTOR, kbp.layers.DTMDense, 4, threshold=0.2)
 layer("dtm_conv2d", IMAGE, kbp.layers.DTMConv2D, 4, 3, threshold=0.1)
+layer("time_distributed", SEQUENCE, layers.TimeDistributed, layers.Dense(3))
 layer("repeat", VECTOR, layers.RepeatVector, 3)
 layer("cropping3d", VOLUME, layers.Cropping3D, 1)
 layer("global_pooling3d", VOLUME, layers.GlobalAveragePooling3D)
@@ -244,6 +245,18 @@ def nested_model(x):
     return layers.ReLU()(inner(x))
 
 
+@case((3, 6, 6, 2))
+def time_distributed_model(x):
+    inner = keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            conv(4, 3, activation="relu"),
+            layers.GlobalMaxPooling2D(),
+        ]
+    )
+    return layers.Dense(3)(layers.TimeDistributed(inner)(x))
+
+
 @case(SEQUENCE)
 def einsum_bias(x):
     shape = (None, 2, 3)
@@ -295,6 +308,7 @@ FAST = (
     *("transposed_bn", "dense_bn_relu", "preactivation", "rescaling"),
     *("operators", "squeeze_and_excite", "nested_model", "cross_attention"),
     *("self_attention", "residual_conv2d", "space_and_depth"),
+    "time_distributed_model",
 )
 
 

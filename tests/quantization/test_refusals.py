@@ -82,6 +82,32 @@ def test_operation_without_a_rule_is_named(body, name):
         quantize(image_model(body))
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.LayerNormalization(name="odd"),
+        lambda: layers.GroupNormalization(2, name="odd"),
+    ],
+)
+def test_what_positions_of_different_sizes_need_is_said(make):
+    model = image_model(make())
+    with pytest.raises(
+        ValueError, match=r"odd .*variances of positions.*skip="
+    ):
+        quantize(model)
+
+
+def test_masked_steps_are_refused_by_name():
+    def body(x):
+        x = layers.Masking()(layers.Reshape((64, 4))(x))
+        return layers.TimeDistributed(layers.Dense(3), name="odd")(x)
+
+    with pytest.raises(
+        ValueError, match=r"^Layer (odd|masking).* cannot be qu"
+    ):
+        quantize(image_model(body))
+
+
 def test_integers_and_quantized_models_are_refused():
     inputs = keras.Input((8, 8, 3), dtype="uint8", name="image")
     model = keras.Model(inputs, layers.Rescaling(1 / 255, name="odd")(inputs))

@@ -115,7 +115,7 @@ def one_hot(operation: keras.Operation, part: Part) -> Replacement:
             raise rules.refusal(operation, "use axis=-1")
         classes = np.arange(operation.num_classes, dtype=x.dtype)
         same = ops.equal(ops.expand_dims(x, -1), classes)
-        return ops.cast(same, "float32")
+        return ops.where(same, 1.0, 0.0)  # a cast becomes a ONE_HOT, of floats
 
     return apply
 

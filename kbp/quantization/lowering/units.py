@@ -22,8 +22,12 @@ def in_units(layer: keras.layers.Layer, part: Part) -> Replacement:
     """
     mean, deviation = _statistics(layer)
     trains = type(layer) is layers.BatchNormalization
-    new = part(Standardization, "units" if trains else None)
-    affine = primitives.affine(layer, part, trainable=layer.trainable)
+    new = part(Standardization, None)
+
+    def beside(kind: Any, suffix: str | None, *args: Any, **kw: Any) -> Any:
+        return part(kind, suffix or "affine", *args, **kw)
+
+    affine = primitives.affine(layer, beside, trainable=layer.trainable)
 
     def apply(inputs: Tensor) -> Tensor:
         if not new.built:
