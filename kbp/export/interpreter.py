@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from kbp._utils.examples import batches
 from kbp._utils.stderr import suppress_stderr
 from kbp.errors import UserError
-from kbp.export.parsing import parse
+from kbp.export.parsing import parse, size_of
 from kbp.export.trial import try_out
 
 
@@ -56,8 +56,9 @@ class Runner:
         reference: bool = False,
     ):
         content = read_tflite(path)
-        parse(content, f"{path}: the .tflite file")
-        try_out(content, str(path), reference=reference)
+        tree = parse(content, f"{path}: the .tflite file")
+        size = size_of(tree)
+        try_out(content, str(path), size=size, reference=reference)
         self.interpreter = allocate(content, num_threads, reference)
         self.inputs = self.interpreter.get_input_details()
         self.outputs = self.interpreter.get_output_details()
