@@ -97,6 +97,27 @@ def test_results_of_another_recipe_are_not_published(tmp_path):
         publish.publish(zoo.DEFAULT, tmp_path)
 
 
+def test_results_that_are_none_are_not_published(tmp_path):
+    for content in ("", "[1]", "{}", '{"recipe": 1'):
+        (tmp_path / "results.json").write_text(content)
+        with pytest.raises(UserError, match="holds no results of a race"):
+            publish.publish(zoo.DEFAULT, tmp_path)
+
+
+def test_a_run_that_goes_on_is_not_published(tmp_path):
+    contents = {tmp_path / "model.keras": b"model"}
+    with pytest.raises(UserError, match="the run has not finished"):
+        race._check_finished(tmp_path, contents)
+    with WorkDir(tmp_path / "run", Recipe.parse({}), resume=False) as run:
+        (run.path / "model.keras").write_bytes(b"model")
+        with pytest.raises(UserError, match="the run has not finished"):
+            race._check_finished(run.path, contents)
+        run.finished = True
+    race._check_finished(run.path, contents)
+    with pytest.raises(UserError, match="changed since the run finished"):
+        race._check_finished(run.path, {tmp_path / "model.keras": b"other"})
+
+
 def test_table_goes_between_its_marks():
     page = "a\n<!-- table: x -->\nold\n<!-- end of table -->\nb\n"
     assert pages.insert(page, "x", "new") == page.replace("old", "new")

@@ -9,7 +9,10 @@ from keras import layers
 import kbp
 from kbp.quantization import quantize_aware
 
-MIXED = ("mixed_float16", "mixed_bfloat16")
+MIXED = (
+    "mixed_float16",
+    pytest.param("mixed_bfloat16", marks=pytest.mark.slow),
+)
 INPUTS = np.random.default_rng(0).normal(size=(64, 8, 8, 2)).astype("float32")
 LABELS = (INPUTS.mean((1, 2, 3)) > 0).astype("int32")
 
