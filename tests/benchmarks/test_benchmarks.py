@@ -12,10 +12,12 @@ from rich.console import Console
 from kbp import zoo
 from kbp._utils.machine import versions
 from kbp.benchmarks.core import pages, publish
-from kbp.benchmarks.recipe import report
+from kbp.benchmarks.recipe import race, report
 from kbp.benchmarks.recipe.race import RACE, RECIPE_FILE
 from kbp.errors import UserError
+from kbp.recipes import Recipe
 from kbp.reports.stage import Stage
+from kbp.training.workdir import WorkDir
 
 
 def make_run(accuracy, seconds, resumed=False):
@@ -91,7 +93,10 @@ def test_race_leaves_other_folders_alone(tmp_path):
 
 def test_results_of_another_recipe_are_not_published(tmp_path):
     recipe = zoo.find(zoo.DEFAULT).recipe.with_settings(quick.SETTINGS)
-    results = {"recipe": report.without_seed(recipe.to_dict())}
+    results = {
+        "recipe": report.without_seed(recipe.to_dict()),
+        "stages": [],
+    }
     (tmp_path / "results.json").write_text(json.dumps(results))
     with pytest.raises(UserError, match="of another recipe than"):
         publish.publish(zoo.DEFAULT, tmp_path)
