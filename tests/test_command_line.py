@@ -1,6 +1,12 @@
 """The command line as a person uses it."""
 
+import importlib
 import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
 
 import fresh
 import keras
@@ -312,3 +318,76 @@ def test_nothing_but_errors_is_on_standard_error(tmp_path):
     assert again.stderr == (
         "kbp: error: small.tflite: exists. Choose another name.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "word"),
+    [
+        (signal.SIGINT, 130, "interrupted."),
+        (signal.SIGTERM, 143, "terminated."),
+    ],
+)
+@pytest.mark.parametrize("command", ["list", "audit", "export", "publish"])
+def test_a_signal_is_one_line(
+    call, tmp_path, monkeypatch, command, number, status, word
+):
+    module = importlib.import_module(f"kbp.commands.{command}")
+
+    def stopped(options, console):
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(module, "run", stopped)
+    words = {"list": [], "audit": ["a.tflite"]}.get(command, ["a", "b"])
+    handler = signal.getsignal(signal.SIGTERM)
+    assert call(command, *words) == (status, "", f"kbp: error: {word}\n")
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_file_is_written_leaves_none(
+    call, folder, tmp_path, monkeypatch, number
+):
+    rename = os.replace, os.rename
+
+    def stopped(*arguments):
+        signal.raise_signal(number)
+        rename[0](*arguments)
+
+    monkeypatch.setattr(os, "replace", stopped)
+    monkeypatch.setattr(os, "rename", stopped)
+    for out in ("small.tflite", "saved"):
+        status, _, err = call("export", folder / "model.keras", tmp_path / out)
+        assert status == 128 + number
+        assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("stream", "status"), [("> /dev/full", 2), (">&-", 0), ("| true", 141)]
+)
+def test_output_that_nobody_takes_is_no_traceback(stream, status):
+    words = f"{shlex.quote(sys.executable)} -m kbp list"
+    script = f"set -o pipefail; {{ sleep 0.2; {words}; }} {stream}"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, cwd=fresh.ROOT
+    )
+    assert done.returncode == status
+    assert done.stderr.count("\n") == (status == 2)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+def test_names_that_no_console_shows_do_no_harm(locale, tmp_path):
+    code = (
+        "import os, sys; from kbp.__main__ import main; "
+        "sys.exit(main(['publish', os.fsdecode(b'caf\\xe9'), 'results']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0"},
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"kbp: error: unknown zoo entry 'caf")
+    assert done.stderr.count(b"\n") == 1

@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from kbp._utils.examples import batches
 from kbp._utils.stderr import suppress_stderr
 from kbp.errors import UserError
-from kbp.export.parsing import items_of, parse
+from kbp.export.parsing import items_of, parse, size_of
 from kbp.export.trial import try_out
 
 
@@ -63,7 +63,8 @@ class Runner:
             code.builtinCode == schema.BuiltinOperator.QUANTIZE
             for code in items_of(tree.operatorCodes)
         )
-        try_out(content, str(path), reference=reference)
+        size = size_of(tree)
+        try_out(content, str(path), size=size, reference=reference)
         self.interpreter = allocate(content, num_threads, reference)
         self.inputs = self.interpreter.get_input_details()
         self.outputs = self.interpreter.get_output_details()

@@ -72,7 +72,6 @@ def _check(tree: schema.ModelT) -> None:
             raise _DamagedError(f"it has an operation of unknown code {number}")
         if number == schema.BuiltinOperator.CUSTOM and not code.customCode:
             raise _DamagedError("it has an operation without a name")
-    total = 0
     for graph in graphs:
         tensors = graph.tensors if graph.tensors is not None else ()
         _check_indices("tensor", [graph.inputs, graph.outputs], len(tensors))
@@ -82,7 +81,8 @@ def _check(tree: schema.ModelT) -> None:
                 "tensor", [operator.inputs, operator.outputs], len(tensors), -1
             )
         for tensor in tensors:
-            total += _check_tensor(tensor, tree.buffers or ())
+            _check_tensor(tensor, tree.buffers or ())
+    total = size_of(tree)
     if total > memory() // 2:
         raise _DamagedError(
             f"its tensors have {total:,} bytes; at most {memory() // 2:,} are "
@@ -99,8 +99,7 @@ def _check_indices(
                 raise _DamagedError(f"it uses {kind} {i} of {count}")
 
 
-def _check_tensor(tensor: Any, buffers: Any) -> int:
-    """Return the bytes of a tensor, as its shape says."""
+def _check_tensor(tensor: Any, buffers: Any) -> None:
     name = (tensor.name or b"").decode()
     known = [k for k, v in vars(schema.TensorType).items() if v == tensor.type]
     if not known:
@@ -109,7 +108,6 @@ def _check_tensor(tensor: Any, buffers: Any) -> int:
     shape = [int(size) for size in items_of(tensor.shape)]
     if min(shape, default=0) < 0:
         raise _DamagedError(f"tensor {name!r} has the shape {shape}")
-    size = math.prod(shape) * _SIZES.get(known[0], 1)
     quantization = tensor.quantization
     scales = [] if quantization is None else items_of(quantization.scale)
     if len(scales) > 1:
@@ -118,7 +116,21 @@ def _check_tensor(tensor: Any, buffers: Any) -> int:
             raise _DamagedError(
                 f"tensor {name!r} of shape {shape} has {len(scales)} scales"
             )
-    return size
+
+
+def size_of(tree: schema.ModelT) -> int:
+    """Return the bytes of all tensors, as their shapes say.
+
+    Args:
+        tree: of `parse`.
+    """
+    names = {v: k for k, v in vars(schema.TensorType).items()}
+    return sum(
+        math.prod(map(int, items_of(tensor.shape)))
+        * _SIZES.get(names.get(tensor.type, ""), 1)
+        for graph in tree.subgraphs
+        for tensor in items_of(graph.tensors)
+    )
 
 
 def items_of(values: Any) -> Any:

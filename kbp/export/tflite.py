@@ -83,6 +83,7 @@ def to_tflite(
         )
     check_place(path)
     graph.check_finite(model)
+    graph.check_float32(model)
     model = graph.flatten(model)
     quantized = any(True for _ in fake_quantizers(model))
     dtype = dtype or ("int8" if quantized else "float32")

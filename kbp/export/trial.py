@@ -1,6 +1,7 @@
 """A trial run of a .tflite file in a process of its own."""
 
 import hashlib
+import os
 import subprocess
 import sys
 
@@ -10,7 +11,9 @@ _SECONDS = {False: 120, True: 600}  # reference kernels are slow
 # Without the current folder, whose files may be named as modules are.
 _COMMAND = ("-P", "-c")
 _CODE = """
-import sys
+import resource, sys
+most = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 kernels = OpResolverType.BUILTIN_REF if "reference" in sys.argv else (
@@ -22,12 +25,18 @@ try:
         experimental_op_resolver_type=kernels,
     )
     interpreter.allocate_tensors()
+except Exception as error:
+    print(error)
+    sys.exit(3)
+try:
     for x in interpreter.get_input_details():
         interpreter.set_tensor(x["index"], np.zeros(x["shape"], x["dtype"]))
     interpreter.invoke()
 except Exception:
-    pass  # said again, in a line, by who asked
+    pass  # other values may do
 """
+_REFUSED = 3
+_SPARE = 1_000_000_000  # bytes, for Python and what kernels need
 # Digests of what ran well, or was made here, with the kernels that run it.
 _trusted: set[tuple[str, bool]] = set()
 
@@ -41,7 +50,9 @@ def trust(content: bytes) -> None:
     _trusted.update((_digest(content), kernels) for kernels in (False, True))
 
 
-def try_out(content: bytes, name: str, *, reference: bool = False) -> None:
+def try_out(
+    content: bytes, name: str, *, size: int = 0, reference: bool = False
+) -> None:
     """Run a file from anybody once, where a crash ends another process.
 
     LiteRT verifies tables and kbp their numbers, yet options of operations that
@@ -52,15 +63,19 @@ def try_out(content: bytes, name: str, *, reference: bool = False) -> None:
     Args:
         content: of a .tflite file that `parse` has read.
         name: of the file, for messages.
+        size: bytes of the tensors, as their shapes say. LiteRT works out shapes
+            anew, and may ask for much more, which ends the trial.
         reference: whether LiteRT's reference kernels run instead of XNNPACK.
 
     Raises:
-        UserError: LiteRT crashed, or had not ended after minutes.
+        UserError: LiteRT does not run the file, crashed, or had not ended after
+            minutes.
     """
     key = _digest(content), reference
     if key in _trusted or not sys.executable:
         return
-    words = ["reference"] if reference else []
+    most = _SPARE + 2 * size + 4 * len(content)
+    words = [str(most), *(["reference"] if reference else [])]
     seconds = _SECONDS[reference]
     try:
         done = subprocess.run(
@@ -69,11 +84,15 @@ def try_out(content: bytes, name: str, *, reference: bool = False) -> None:
             capture_output=True,
             timeout=seconds,
             check=False,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )
     except subprocess.TimeoutExpired as error:
         raise UserError(
             f"{name}: LiteRT runs it for more than {seconds} seconds."
         ) from error
+    if done.returncode == _REFUSED:
+        reason = " ".join(done.stdout.decode(errors="replace").split())
+        raise UserError(f"{name}: LiteRT does not run this file: {reason}")
     if done.returncode < 0:  # a signal
         raise UserError(
             f"{name}: is damaged: LiteRT crashes when it runs it (signal "

@@ -19,6 +19,7 @@ from kbp.graph.layers import (
     values_of,
 )
 from kbp.graph.nodes import Node, nodes
+from kbp.graph.precision import check_float32
 from kbp.graph.regularizers import (
     adds_loss,
     multiply,
@@ -58,6 +59,7 @@ __all__ = [
     "adds_loss",
     "as_functional",
     "check_finite",
+    "check_float32",
     "check_indices",
     "check_single",
     "check_untied",

@@ -2,8 +2,10 @@
 
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+import keras
 
 # For each argument that is a number, what it must be, in words and as a test.
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
@@ -44,6 +46,17 @@ def check_integers(**arguments: Any) -> None:
             raise ValueError(
                 f"Argument `{name}` must be an integer of 1 or more. "
                 f"Received: {name}={value}"
+            )
+
+
+def check_variables(variables: Iterable[keras.Variable]) -> None:
+    """Raise a ValueError for one in whose numbers small squares are zero."""
+    for variable in variables:
+        if keras.backend.standardize_dtype(variable.dtype) == "float16":
+            raise ValueError(
+                f"Variable {variable.name} is of float16, where the squares of "
+                "small gradients are zero. Give its layer the dtype policy "
+                '"mixed_float16", whose weights are of float32.'
             )
 
 

@@ -12,6 +12,7 @@ from kbp.optimizers.arguments import (
     check_common,
     check_integers,
     check_numbers,
+    check_variables,
 )
 from kbp.optimizers.groups import choose_routes
 from kbp.optimizers.step import Step
@@ -155,6 +156,7 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         if self.built:
             return
         variables = list(variables)
+        check_variables(variables)
         routes = choose_routes(variables, self.matrix_steps)
         super().build(variables)
         if self.matrix_steps is True:

@@ -72,7 +72,8 @@ def quantize_aware(
 
     Raises:
         ValueError: a layer is not covered (the message names it and says what
-            to do), two layers share a weight, a name is no layer's, TensorFlow
+            to do), two layers share a weight, one is not of float32, a name is
+            no layer's, TensorFlow
             does not take an input's name, the model's graph is not known, or
             the calibration data are empty, of the wrong shape or not finite.
 
@@ -91,6 +92,7 @@ def quantize_aware(
     """
     check_integer(calibration_examples=calibration_examples)
     graph.check_untied(model)
+    graph.check_float32(model)
     graph.check_single(graph.flatten(model), inputs=True)
     if any(True for _ in sparsity.masked_layers(model)):
         model = sparsity.fix_masks(model)

@@ -174,11 +174,12 @@ def check_model(model: keras.Model) -> None:
         model: a functional or Sequential model.
 
     Raises:
-        ValueError: its graph is not known.
+        ValueError: its graph is not known, or a weight is not of float32.
         UserError: a weight is not finite, or a layer's `get_config` does not
             make it again.
     """
     graph.as_functional(model)
+    graph.check_float32(model)
     for weight in model.weights:
         value = keras.ops.convert_to_numpy(weight)
         if value.dtype.kind == "f" and not np.isfinite(value).all():

@@ -12,10 +12,12 @@ from rich.console import Console
 from kbp import zoo
 from kbp._utils.machine import versions
 from kbp.benchmarks.core import pages, publish
-from kbp.benchmarks.recipe import report
+from kbp.benchmarks.recipe import race, report
 from kbp.benchmarks.recipe.race import RACE, RECIPE_FILE
 from kbp.errors import UserError
+from kbp.recipes import Recipe
 from kbp.reports.stage import Stage
+from kbp.training.workdir import WorkDir
 
 
 def make_run(accuracy, seconds, resumed=False):
@@ -91,10 +93,34 @@ def test_race_leaves_other_folders_alone(tmp_path):
 
 def test_results_of_another_recipe_are_not_published(tmp_path):
     recipe = zoo.find(zoo.DEFAULT).recipe.with_settings(quick.SETTINGS)
-    results = {"recipe": report.without_seed(recipe.to_dict())}
+    results = {
+        "recipe": report.without_seed(recipe.to_dict()),
+        "stages": [],
+    }
     (tmp_path / "results.json").write_text(json.dumps(results))
     with pytest.raises(UserError, match="of another recipe than"):
         publish.publish(zoo.DEFAULT, tmp_path)
+
+
+def test_results_that_are_none_are_not_published(tmp_path):
+    for content in ("", "[1]", "{}", '{"recipe": 1'):
+        (tmp_path / "results.json").write_text(content)
+        with pytest.raises(UserError, match="holds no results of a race"):
+            publish.publish(zoo.DEFAULT, tmp_path)
+
+
+def test_a_run_that_goes_on_is_not_published(tmp_path):
+    contents = {tmp_path / "model.keras": b"model"}
+    with pytest.raises(UserError, match="the run has not finished"):
+        race._check_finished(tmp_path, contents)
+    with WorkDir(tmp_path / "run", Recipe.parse({}), resume=False) as run:
+        (run.path / "model.keras").write_bytes(b"model")
+        with pytest.raises(UserError, match="the run has not finished"):
+            race._check_finished(run.path, contents)
+        run.finished = True
+    race._check_finished(run.path, contents)
+    with pytest.raises(UserError, match="changed since the run finished"):
+        race._check_finished(run.path, {tmp_path / "model.keras": b"other"})
 
 
 def test_table_goes_between_its_marks():

@@ -1,6 +1,8 @@
 """Checkpoints are whole, whatever happens while they are written."""
 
 import errno
+import os
+import time
 
 import keras
 import numpy as np
@@ -46,3 +48,15 @@ def test_no_save_is_torn(error, model, tmp_path, monkeypatch):
     assert torn == 0
     assert 5 < saved < 30  # some got through
     assert len(list(tmp_path.iterdir())) <= 3
+
+
+def test_a_clock_that_goes_back_changes_nothing(model, tmp_path):
+    checkpoints = Checkpoints(tmp_path, "train", keep=2)
+    now = time.time()
+    # The newest file by its step is from last year, older ones are to come.
+    for step, moment in ((1, 9e8), (2, 1e8), (3, -3e7)):
+        model.optimizer.iterations.assign(step)
+        path = checkpoints.save(model, {"step": step})
+        os.utime(path, (now + moment,) * 2)
+    assert checkpoints.load()[1] == {"step": 3}
+    assert [int(p.name.split("-")[1]) for p in checkpoints._files()] == [3, 2]
