@@ -329,7 +329,8 @@ def test_a_short_run_says_that_it_has_learned_too_little(small, capsys):
     for said in (capsys.readouterr().out, report):
         assert re.search(
             r"It is too small or too little trained \(training accuracy "
-            r"\d+%\): raise model\.width or training\.epochs\.",
+            r"\d+%\): set model\.size=small, or raise model\.width or "
+            r"training\.epochs\.",
             " ".join(said.split()),
         )
 
@@ -340,7 +341,8 @@ def test_a_short_run_says_that_it_has_learned_too_little(small, capsys):
         (68, 0.68, " It is too small or too little trained (training accuracy"),
         (30, 0.34, " It is too small or too little trained (training accuracy"),
         (70, 1.0, " It overfits (training accuracy 100%, here 70%): more "),
-        (30, 0.75, " It overfits (training accuracy 75%, here 30%): more "),
+        (30, 0.75, " It is too small or too little trained (training accuracy"),
+        (30, 0.8, " It overfits (training accuracy 80%, here 30%): more "),
         (85, 0.83, ""),
         (75, 0.9, ""),
         (68, None, ""),
@@ -360,6 +362,47 @@ def test_remark_says_why_a_network_has_not_learned(right, training, words):
     _, _, advice = beside.remark.partition("(100 test images).")
     assert advice.startswith(words)
     assert bool(advice) == bool(words)
+
+
+@pytest.mark.parametrize("training", [0.35, 0.58, 0.79])
+@pytest.mark.parametrize("right", [12, 29, 34])
+def test_what_is_not_learned_must_be_learned_before_more_images_help(
+    training, right
+):
+    """Size comes first, and more images after it where they may help too."""
+    labels = np.arange(42) % 3
+    predicted = np.where(np.arange(42) < right, labels, (labels + 1) % 3)
+    beside, _ = class_tables(
+        predicted,
+        labels,
+        ("a", "b", "c"),
+        "test images",
+        training=training,
+        sizes=("width",),
+        setting="size=small",
+    ).values()
+    _, _, advice = beside.remark.partition("(42 test images).")
+    assert advice.startswith(
+        f" It is too small or too little trained (training accuracy "
+        f"{training:.0%}): set model.size=small, or raise model.width or "
+        "training.epochs."
+    )
+    assert ("overfits" in advice) == (training - right / 42 > 0.2)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({}, "set model.size=small, or raise model.width or training.epochs."),
+        ({"size": "small"}, ": raise model.width or training.epochs."),
+    ],
+)
+def test_remark_names_no_size_that_the_network_has(model, said):
+    task = make_task(Recipe.parse({"model": model}))
+    task.training_accuracy = 0.5
+    outputs = np.zeros((len(task.splits.test), 10))
+    remark, *_ = (table.remark for table in task.tables(outputs).values())
+    assert said in remark
 
 
 def test_few_test_images_do_not_show_overfitting():
