@@ -289,6 +289,13 @@ def test_many_series_of_one_file_are_forecast_each(sites, tmp_path, capsys):
     assert "Everything is in" in console.file.getvalue()
     found = json.loads((workdir / "categories.json").read_text())
     assert found == {"kind": ["plant", "shop"]}
+    found = json.loads((workdir / "run.json").read_text())["tables"]
+    rows = found["Errors by series"]["rows"]
+    assert [row[0] for row in rows] == ["north", "south", "west"]
+    assert "Errors by series" in (workdir / "report.html").read_text()
+    # Beside one that is 50 times as large, the small ones count for nothing.
+    own, *_ = (found[x] for x in found if x.startswith("Errors on the test"))
+    assert own["rows"][-1][1:3] == ["-", "-"]
     words = ["forecast", str(workdir), str(sites), "--out"]
     assert main.main([*words, str(out)]) == 0
     header, *rows = rows_of(out / "sites_forecast.csv")
@@ -334,6 +341,26 @@ def test_recipe_that_cannot_use_covariates_is_refused(sections, message, load):
     data = {"data": LOAD | {"file": str(load)}}
     with pytest.raises(UserError, match=message):
         make_task(Recipe.parse(SMALL | data | sections)).build()
+
+
+def test_readme_says_when_a_model_is_its_linear_skip_alone(load):
+    readme = " ".join((fresh.ROOT / "README.md").read_text().split())
+    (said,) = re.findall(r"With `num_layers = 0`[^.]*\.", readme)
+    none = {"epochs": 0}
+    sections = SMALL | {
+        "model": {"architecture": "bp_transformer", "num_layers": 0},
+        "training": none,
+        "quantization": none,
+    }
+    bare = {"name": "csv_series", "file": str(load), "lookback": 48}
+    keys = ("time_column", "date_format", "time_zone", "decimal", "target")
+    bare |= {x: LOAD[x] for x in (*keys, "missing", "horizon") if x in LOAD}
+    make_task(Recipe.parse(sections | {"data": bare}))
+    with pytest.raises(UserError, match="at least 1 with covariates"):
+        make_task(
+            Recipe.parse(sections | {"data": bare | {"calendar": ["hour"]}})
+        )
+    assert "without covariates is its linear skip alone" in said
 
 
 PAGE = fresh.ROOT / "docs" / "forecasting.md"

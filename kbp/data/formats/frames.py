@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ DECIMALS = (".", ",")
 EMPTY = ("", "na", "nan", "null", "none", "n/a", "?", "-")
 _LARGEST = 1e100  # of which sums of squares are finite
 MOST_COLUMNS = 10_000
+_MOST_NAMED = 5  # words of a column that may stand for missing values
 _SAYS_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's
 THOUSANDS = r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
 # What a spreadsheet shows for a formula, or writes in place of its value.
@@ -203,6 +205,7 @@ def numbers(
     *,
     decimal: str = ".",
     advice: str = "say which columns hold values, and which one times",
+    may_miss: bool = True,
 ) -> np.ndarray:
     """Return a column of numbers, NaN where one is missing.
 
@@ -211,6 +214,7 @@ def numbers(
         column: of a frame of `read_frame`.
         decimal: the decimal mark, one of `DECIMALS`.
         advice: what to do about a column of words, for errors.
+        may_miss: whether words may be named as missing values.
 
     Returns:
         float64 `(rows,)`.
@@ -222,7 +226,10 @@ def numbers(
     if wrong.any():
         at = int(np.argmax(wrong))
         found = text.iloc[at]
-        if decimal == "." and "," in found:
+        if not any(mark.isdigit() for mark in found):
+            if may_miss and 2 * wrong.sum() < text.notna().sum():
+                advice = _about_markers(text[wrong], advice)
+        elif decimal == "." and "," in found:
             advice = about_commas(text)
         elif decimal == "," and "." in found:
             advice = "decimal is a comma, and points between digits are none"
@@ -231,6 +238,24 @@ def numbers(
             f"{column.name!r} is no finite number below {_LARGEST:g}; {advice}."
         )
     return values
+
+
+def _about_markers(wrong: "pd.Series[Any]", advice: str) -> str:
+    """Say what to do about words among numbers, which may say that none is.
+
+    Args:
+        wrong: the words of a column that are no numbers.
+        advice: what to do if they do not.
+    """
+    if wrong.str.fullmatch(_FORMULA).any():
+        return "save the file with values where it has formulas and errors"
+    names = wrong[~wrong.str.contains(r"\d")].unique()
+    listed = json.dumps(names[:_MOST_NAMED].tolist(), ensure_ascii=False)
+    more = " and so on" if len(names) > _MOST_NAMED else ""
+    return (
+        f"if it stands for a missing value, say missing_values = {listed}{more}"
+        f"; else {advice}"
+    )
 
 
 def about_commas(text: "pd.Series[Any]") -> str:
