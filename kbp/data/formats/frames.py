@@ -5,13 +5,14 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from kbp.data.formats.encodings import plain_lines, wrong_encoding
 from kbp.data.splitting import some
 from kbp.errors import UserError, nearest
 
@@ -80,7 +81,7 @@ def _lines(
     lines: list[tuple[int, list[str]]] = []
     try:
         with path.open(encoding=encoding, newline="") as file:
-            text, before = _plain(path, file), 0
+            text, before = plain_lines(path, file, encoding), 0
             first = next(text, "")
             if said := _SAYS_SEPARATOR.fullmatch(first):
                 separator = separator or said[1]
@@ -98,10 +99,7 @@ def _lines(
     except LookupError as error:
         raise UserError(f"encoding: unknown {encoding!r}") from error
     except UnicodeError as error:
-        raise UserError(
-            f"{path}: is not in the encoding {encoding}: {error}. Others "
-            "are cp1252 and utf-16."
-        ) from error
+        raise wrong_encoding(path, encoding, error) from error
     except csv.Error as error:
         after = lines[-1][0] if lines else 0
         raise UserError(
@@ -116,22 +114,6 @@ def _lines(
         raise UserError(f"{path}: is empty.")
     one_column = len(lines[0][1]) == 1
     return [(line, row or [""]) for line, row in lines if row or one_column]
-
-
-def _plain(path: Path, lines: Iterable[str]) -> Iterator[str]:
-    """Pass on a file's lines without a byte order mark.
-
-    Bytes of zero are of another encoding.
-    """
-    for number, line in enumerate(lines, start=1):
-        if number == 1:
-            line = line.removeprefix("\ufeff")
-        if "\0" in line:
-            raise UserError(
-                f"{path}, line {number}: holds a byte of zero (NUL), as no "
-                'text does; is it another kind of file, or encoding = "utf-16"?'
-            )
-        yield line
 
 
 def _crowded(path: Path, count: int) -> UserError:
