@@ -8,6 +8,7 @@ import shutil
 import tomllib
 import xml.etree.ElementTree as ET
 from collections import Counter
+from pathlib import Path
 
 import fresh
 import numpy as np
@@ -189,6 +190,27 @@ def test_what_cannot_be_predicted_is_said_before_anything_is_written(
     assert main_status(["predict", "run", *words, "--out", str(out)]) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_all_files_that_cannot_be_read_are_named_at_once(
+    small, tmp_path, monkeypatch, capsys
+):
+    """Of folders and names: as a training names them."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("new", "more"):
+        shutil.copytree(small / "photos" / "disks", folder)
+    for name in ("new/a.gif", "new/broken.jpg", "more/b.heic", "one.png"):
+        Path(name).write_bytes(b"no")
+    words = ["predict", str(small / "run"), "new", "more", "one.png"]
+    monkeypatch.setattr("kbp.tasks.predict_classes._AT_ONCE", 3)
+    assert main_status([*words, "--out", "out"]) == 2
+    said = capsys.readouterr().err
+    for part in ("new: holds images of other kinds: a.gif", "more: holds"):
+        assert part in said
+    assert "b.heic" in said
+    assert "new/broken.jpg: cannot be read" in said
+    assert "(2 files are wrong, also one.png.)" in said
+    assert not Path("out").exists()
 
 
 def main_status(words):
