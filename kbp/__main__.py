@@ -54,6 +54,7 @@ def main(
         arguments = sys.argv[1:]
     try:
         options = _parse(arguments, program)
+        options.check(options)
         if options.needs_tensorflow(options):
             import_tensorflow()
         options.run(options, Console())
@@ -101,6 +102,7 @@ def _add(commands, name, command, words):
     )
     parser.set_defaults(
         run=command.run,
+        check=getattr(command, "check", _nothing),
         needs_tensorflow=getattr(command, "needs_tensorflow", _always),
     )
     return parser
@@ -108,6 +110,10 @@ def _add(commands, name, command, words):
 
 def _always(options):
     return True
+
+
+def _nothing(options):
+    """Find nothing wrong with the options."""
 
 
 def _say(program, error, status):
