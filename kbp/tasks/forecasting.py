@@ -230,7 +230,7 @@ class Forecasting(Task):
             forecast: `forecast(part)` for a slice of the windows.
         """
         splits = self.splits
-        _, scale = splits.level("test")
+        scale = splits.by_window(splits.scale, "test")
         seasonal = splits.by_window(self.seasonal_error, "test")
         return errors_of(forecast, splits.test.labels, scale, seasonal)
 
@@ -334,11 +334,10 @@ class Forecasting(Task):
     ) -> float:
         """Return the mean of `measure(output - label)` in float64."""
         labels = getattr(self.splits, split).labels
-        parts = [slice(i, i + 256) for i in range(0, len(labels), 256)]
         return float(
             sum(
                 measure(outputs[part] - labels[part], dtype="float64").sum()
-                for part in parts  # bounds the memory
+                for part in forecast_errors.parts_of(len(labels))
             )
             / labels.size
         )
