@@ -75,7 +75,8 @@ def wrong_encoding(path: Path, encoding: str, error: UnicodeError) -> UserError:
         error: which was met.
     """
     advice = 'say encoding = "cp1252" or "utf-16", whichever it is in'
-    if codecs.lookup(encoding).name != "utf-8":
+    # A pipe cannot be read again.
+    if codecs.lookup(encoding).name != "utf-8" and path.is_file():
         with path.open("rb") as file:
             content = file.read(_READ)
         try:
@@ -99,8 +100,10 @@ def encoded_as(path: Path, encoding: str, text: str) -> bytes:
     """
     if path.suffix.lower() in (".parquet", ".pq"):
         return text.encode()
-    with path.open("rb") as file:
-        marked = file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
+    marked = False
+    if path.is_file():  # a pipe cannot be read again
+        with path.open("rb") as file:
+            marked = file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
     try:
         content = text.encode(encoding)
     except UnicodeEncodeError:

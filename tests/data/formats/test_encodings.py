@@ -1,10 +1,11 @@
 """Files in other encodings than a recipe says, and what is made of them."""
 
 import codecs
+import os
 
 import pytest
 
-from kbp.data.formats.encodings import encoded_as
+from kbp.data.formats.encodings import encoded_as, wrong_encoding
 from kbp.data.formats.frames import read_frame
 from kbp.errors import UserError
 
@@ -101,3 +102,12 @@ def test_letters_that_an_encoding_lacks_are_utf_8_with_a_mark(tmp_path):
     assert encoded_as(file, "cp1252", "Ω") == codecs.BOM_UTF8 + "Ω".encode()
     parquet = file_of(tmp_path, b"PAR1", "a.parquet")
     assert encoded_as(parquet, "cp1252", "é") == "é".encode()
+
+
+def test_a_pipe_is_not_opened_again(tmp_path):
+    """It would wait for another writer without an end."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert encoded_as(pipe, "cp1252", "é") == b"\xe9"
+    error = UnicodeError("bad byte")
+    assert "cp1252" in str(wrong_encoding(pipe, "ascii", error))
