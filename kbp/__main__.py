@@ -92,6 +92,7 @@ def _run(arguments, program):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     options = _parse(arguments, program)
+    options.check(options)
     if options.needs_tensorflow(options):
         import_tensorflow()
     try:
@@ -149,6 +150,7 @@ def _add(commands, name, command, words):
     )
     parser.set_defaults(
         run=command.run,
+        check=getattr(command, "check", _nothing),
         needs_tensorflow=getattr(command, "needs_tensorflow", _always),
     )
     return parser
@@ -156,6 +158,10 @@ def _add(commands, name, command, words):
 
 def _always(options):
     return True
+
+
+def _nothing(options):
+    """Find nothing wrong with the options."""
 
 
 def _say(program, error, status):

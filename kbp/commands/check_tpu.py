@@ -8,6 +8,7 @@ from kbp.commands.common import (
     add_data_dir,
     add_imports,
     add_settings,
+    check_recipe,
     read_recipe,
 )
 from kbp.errors import UserError
@@ -37,6 +38,11 @@ def add_arguments(parser):
     add_settings(parser)
     add_data_dir(parser)
     add_imports(parser)
+
+
+def check(options):
+    """Refuse what is wrong before TensorFlow is imported."""
+    check_recipe(options.recipe, options.set)
 
 
 def run(options, console):

@@ -6,7 +6,7 @@ import gc
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ __all__ = [
     "add_imports",
     "add_settings",
     "check_new",
+    "check_recipe",
     "find_models",
     "find_recipe",
     "import_tensorflow",
@@ -37,6 +38,27 @@ __all__ = [
 ]
 
 
+def check_recipe(name: str, settings: Sequence[str] = ()) -> None:
+    """Refuse what is wrong with a recipe as far as it shows without Keras.
+
+    To import that takes longer than a person waits for a misspelled key.
+
+    Args:
+        name: of a file or of an entry of the zoo.
+        settings: that change it, see `add_settings`.
+
+    Raises:
+        UserError: there is no such recipe, or it is wrong.
+    """
+    from kbp import zoo
+    from kbp.recipes.text import check_early
+
+    path = _recipe_file(name)
+    if path is None:
+        zoo.find(name)
+    check_early(path, settings)
+
+
 def read_recipe(name: str) -> tuple["Recipe", str]:
     """Return a recipe and a short name for it, from a file or the zoo.
 
@@ -46,12 +68,19 @@ def read_recipe(name: str) -> tuple["Recipe", str]:
     from kbp import zoo
     from kbp.recipes import Recipe
 
+    path = _recipe_file(name)
+    if path is None:
+        return zoo.find(name).recipe, name
+    short = path.parent.name if path.name == "recipe.toml" else path.stem
+    return Recipe.read(path), short or "run"
+
+
+def _recipe_file(name: str) -> Path | None:
+    """Return the file that a recipe's name means, `None` of the zoo's."""
     path = Path(name)
     if path.suffix == ".toml" or path.exists() or len(path.parts) > 1:
-        path = path / "recipe.toml" if path.is_dir() else path
-        short = path.parent.name if path.name == "recipe.toml" else path.stem
-        return Recipe.read(path), short or "run"
-    return zoo.find(name).recipe, name
+        return path / "recipe.toml" if path.is_dir() else path
+    return None
 
 
 def is_entry(name: str) -> bool:

@@ -3,6 +3,7 @@
 from kbp.commands.common import (
     add_data_dir,
     add_imports,
+    check_recipe,
     find_models,
     find_recipe,
     read_recipe,
@@ -31,6 +32,12 @@ def add_arguments(parser):
     )
     add_data_dir(parser)
     add_imports(parser)
+
+
+def check(options):
+    """Refuse what is wrong before TensorFlow is imported."""
+    if options.recipe:
+        check_recipe(options.recipe)
 
 
 def run(options, console):

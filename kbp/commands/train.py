@@ -6,6 +6,7 @@ from kbp.commands.common import (
     add_data_dir,
     add_imports,
     add_settings,
+    check_recipe,
     read_recipe,
 )
 
@@ -55,18 +56,26 @@ def add_arguments(parser):
     )
 
 
+def check(options):
+    """Refuse what is wrong before TensorFlow is imported."""
+    check_recipe(options.recipe, _settings(options))
+
+
 def run(options, console):
     """Run the command."""
     from kbp import training
 
     recipe, name = read_recipe(options.recipe)
-    settings = list(options.set)
-    if options.strategy:
-        settings.append(f"training.strategy={options.strategy}")
     training.run(
-        recipe.with_settings(settings),
+        recipe.with_settings(_settings(options)),
         options.workdir or Path("runs") / name,
         data_dir=options.data_dir,
         resume=options.resume,
         console=console,
     )
+
+
+def _settings(options):
+    if not options.strategy:
+        return options.set
+    return [*options.set, f"training.strategy={options.strategy}"]

@@ -66,18 +66,20 @@ class Windows:
         """Return the rows to forecast that the windows lie in, by series.
 
         Returns:
-            An array `(rows, targets)` for each series that has windows.
+            An array `(rows, targets)` for each series, of no rows where it has
+            no windows.
         """
         starts, members = self._starts, self.members
         groups = [starts]
         if members is not None:
-            groups = [starts[members == one] for one in np.unique(members)]
+            count = int(members.max(initial=-1)) + 1
+            groups = [starts[members == one] for one in range(count)]
         length = self.lookback + self.horizon
-        return [
-            self.series[own.min() : own.max() + length, : self.targets]
+        places = [
+            slice(own.min(), own.max() + length) if len(own) else slice(0)
             for own in groups
-            if len(own)
         ]
+        return [self.series[place, : self.targets] for place in places]
 
     @property
     def input_shape(self) -> tuple[int, int]:
@@ -210,9 +212,22 @@ class SeriesSplits:
         Returns:
             Two arrays that broadcast with `(windows, 1, channels)`.
         """
+        return self.by_window(self.mean, split), self.by_window(
+            self.scale, split
+        )
+
+    def by_window(self, values: np.ndarray, split: str) -> np.ndarray:
+        """Return what is known of each series for each window of a split.
+
+        Args:
+            values: `(series, channels)`.
+            split: its name.
+
+        Returns:
+            An array that broadcasts with `(windows, 1, channels)`.
+        """
         members: np.ndarray | None = getattr(self, split).members
-        rows = slice(None) if members is None else members
-        return self.mean[rows, None], self.scale[rows, None]
+        return values[slice(None) if members is None else members, None]
 
     @property
     def input_shape(self) -> tuple[int, ...]:

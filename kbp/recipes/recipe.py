@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,27 +9,18 @@ from typing import Any
 
 from kbp._utils import config
 from kbp.errors import UserError, nearest
+from kbp.recipes import text
 from kbp.recipes.registered import DataRecipe, ModelRecipe, TaskRecipe
 from kbp.recipes.sections import (
+    COMMON,
     ExportRecipe,
     OptimizerRecipe,
     QuantizationRecipe,
     SparsityRecipe,
     TrainingRecipe,
 )
+from kbp.recipes.text import Sections
 from kbp.tasks.registry import TASKS
-
-# Sections that every recipe may have, besides `model`, `data` and `task`.
-COMMON = {
-    "optimizer": OptimizerRecipe,
-    "sparsity": SparsityRecipe,
-    "training": TrainingRecipe,
-    "quantization": QuantizationRecipe,
-    "export": ExportRecipe,
-}
-Sections = dict[str, dict[str, Any]]
-_MOST_BYTES = 1_000_000  # of a file
-_MOST_WORDS = 2000  # letters of a message
 
 
 @dataclass(frozen=True)
@@ -77,21 +67,7 @@ class Recipe:
             UserError: the file is missing or no TOML, a key is unknown, or a
                 value has the wrong type or range.
         """
-        try:
-            with Path(path).open("rb") as file:
-                content = file.read(_MOST_BYTES + 1)
-            text = content.decode("utf-8")
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read: {error}") from error
-        if len(content) > _MOST_BYTES:
-            raise UserError(
-                f"{path}: no recipe: has more than {_MOST_BYTES:,} bytes."
-            )
-        try:
-            return cls.parse(_toml(text))
-        except UserError as error:
-            words = " ".join(str(error).split())
-            raise UserError(f"{path}: {words[:_MOST_WORDS]}") from error
+        return text.read(path, cls.parse)
 
     @classmethod
     def parse(cls, sections: Mapping[str, Mapping[str, Any]]) -> "Recipe":
@@ -135,14 +111,8 @@ class Recipe:
             UserError: a text is of another form, or does not fit.
         """
         sections = self._changes()
-        for setting in settings:
-            key, equals, text = setting.partition("=")
-            section, dot, name = key.strip().partition(".")
-            if not (equals and dot and name):
-                raise UserError(
-                    f"setting {setting!r} is not of the form section.key=value"
-                )
-            sections.setdefault(section, {})[name] = _value(text.strip())
+        for section, name, value in text.settings_of(settings):
+            sections.setdefault(section, {})[name] = value
         return type(self).parse(sections)
 
     def to_dict(self) -> Sections:
@@ -206,29 +176,3 @@ def _check_masks(recipe: Recipe) -> None:
             "training.epochs must be at least 1 for masks to close, or "
             "sparsity.target 0"
         )
-
-
-def _toml(text: str) -> dict[str, Any]:
-    """Read TOML whose values and sections may not lie too deep."""
-    try:
-        found = tomllib.loads(text)
-        json.dumps(found, default=str)  # stops at what is too deep to show
-    except RecursionError as error:
-        raise UserError("not valid TOML: it is nested too deep") from error
-    except ValueError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"not valid TOML: {reason}") from error
-    return found
-
-
-def _value(text: str) -> Any:
-    """Read a TOML value; a bare word is a string."""
-    try:
-        found = _toml(f"value = {text}")
-    except UserError as error:
-        if isinstance(error.__cause__, tomllib.TOMLDecodeError):
-            return text
-        raise
-    if len(found) > 1:
-        raise UserError(f"a setting has one value; received {text!r}")
-    return found["value"]

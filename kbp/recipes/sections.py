@@ -1,8 +1,10 @@
 """The sections that every recipe may have, as frozen dataclasses."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from kbp._utils.config import choice, number
+from kbp._utils.config import choice, number, parse
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 # As in kbp.layers and kbp.sparsity, which need Keras.
@@ -91,3 +93,27 @@ class ExportRecipe:
     allow_float: tuple[str, ...] = ()
     num_threads: int = number(1, 1, 64)
     benchmark_rounds: int = number(30, 1, 1_000_000)
+
+
+# Sections that every recipe may have, besides `model`, `data` and `task`.
+COMMON = {
+    "optimizer": OptimizerRecipe,
+    "sparsity": SparsityRecipe,
+    "training": TrainingRecipe,
+    "quantization": QuantizationRecipe,
+    "export": ExportRecipe,
+}
+
+
+def check_common(sections: Mapping[str, Any]) -> None:
+    """Check the keys and values of those of some sections that are `COMMON`.
+
+    Args:
+        sections: keys and values of each section, by its name.
+
+    Raises:
+        UserError: a key is unknown, or a value has the wrong type or range.
+    """
+    for name, kind in COMMON.items():
+        if isinstance(values := sections.get(name), Mapping):
+            parse(kind, name, values)

@@ -21,6 +21,7 @@ def class_tables(
     *,
     training: float | None = None,
     sizes: Sequence[str] = (),
+    setting: str = "",
 ) -> dict[str, ResultTable]:
     """Return a model's accuracy beside a guess's, and each class's share in it.
 
@@ -35,6 +36,8 @@ def class_tables(
         of: the examples, in words, such as "test examples".
         training: the accuracy for training examples, if it is known.
         sizes: keys of `[model]` that make the network larger.
+        setting: of `[model]` that makes it larger by more, such as
+            `"size=small"`; `""` if there is none.
 
     Returns:
         Tables by heading; none without examples.
@@ -59,6 +62,10 @@ def class_tables(
     gains = own.astype(float) - guess
     error = gains.std() / len(gains) ** 0.5
     name = class_names[common]
+    keys = [*(f"model.{key}" for key in sizes), "training.epochs"]
+    ways = f"raise {' or '.join(keys)}"
+    if setting:
+        ways = f"set model.{setting}, or {ways}"
     beside = f"naming {name} every time ({len(labels)} {of})."
     said = f"The network is better than {beside}"
     if gains.mean() <= 0:
@@ -72,7 +79,7 @@ def class_tables(
                 (f"most frequent class ({name})", f"{guess.mean():.2%}"),
                 ("this network", f"{own.mean():.2%}"),
             ),
-            f"{said}{_advice(own, guess, training, sizes)}",
+            f"{said}{_advice(own, guess, training, ways)}",
         )
     }
     if len(class_names) <= _MOST_CLASSES:
@@ -84,34 +91,34 @@ def _advice(
     own: np.ndarray,
     guess: np.ndarray,
     training: float | None,
-    sizes: Sequence[str],
+    ways: str,
 ) -> str:
     """Say why a network has not learned its task, and what may help.
 
-    It has learned its training examples alone if its accuracy for the others is
-    far below, by more than chance makes it.
+    A network that has not learned its training examples comes first: it must
+    learn them before more of them can help. It has learned those alone if its
+    accuracy for the others is far below, by more than chance makes it.
 
     Args:
         own: whether the network is right, of each example.
         guess: whether the guess is.
         training: the network's accuracy for training examples.
-        sizes: keys of `[model]` that make it larger.
+        ways: what makes it larger, or trains it longer.
     """
     if training is None:
         return ""
     accuracy, found = own.mean(), f"training accuracy {training:.0%}"
     chance = 2 * own.std() / len(own) ** 0.5
-    if training - accuracy > max(_FAR, chance):
+    overfits = training - accuracy > max(_FAR, chance)
+    more = "more training examples or [augmentation] may help"
+    if training < _LOW or (accuracy <= guess.mean() and not overfits):
+        too = f" It also overfits (here {accuracy:.0%}): {more} then."
         return (
-            f" It overfits ({found}, here {accuracy:.0%}): more training "
-            "examples or [augmentation] may help."
+            f" It is too small or too little trained ({found}): {ways}."
+            f"{too if overfits else ''}"
         )
-    if training < _LOW or accuracy <= guess.mean():
-        keys = [*(f"model.{name}" for name in sizes), "training.epochs"]
-        return (
-            f" It is too small or too little trained ({found}): raise "
-            f"{' or '.join(keys)}."
-        )
+    if overfits:
+        return f" It overfits ({found}, here {accuracy:.0%}): {more}."
     return ""
 
 

@@ -11,6 +11,8 @@ from kbp.tasks.forecasts.intervals import Intervals
 from kbp.tasks.forecasts.walk import Walk
 
 MODEL = "model"
+# Series that vary by amounts further apart have no mean error in their units.
+MOST_SPREAD = 3.0
 _RANKS = {
     "better": "Better than the model: {}.",
     "as good": "As good as the model: {}.",
@@ -25,8 +27,8 @@ def error_tables(
     others: Mapping[str, Errors],
     *,
     horizon: int,
-    scales: np.ndarray,
     season: str,
+    spread: float = 1.0,
 ) -> dict[str, ResultTable]:
     """Return the tables of a model's errors, and of other forecasts'.
 
@@ -35,15 +37,14 @@ def error_tables(
         model: errors of the model.
         others: errors of other forecasts of the same windows, by name.
         horizon: rows that were forecast.
-        scales: what MASE divides by, see `seasonal_error`.
         season: the season of MASE, in words.
+        spread: how many times as much as another one of the series varies.
     """
     every = {MODEL: model, **others}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scaled = {k: with_all(e.absolute / scales) for k, e in every.items()}
+    scaled = {name: with_all(e.scaled) for name, e in every.items()}
     return {
         f"Errors on the test windows (MASE: season of {season})": _own_table(
-            names, model, scaled[MODEL]
+            names, model, scaled[MODEL], spread
         ),
         "Other forecasts of the same windows": ResultTable(
             (
@@ -67,20 +68,28 @@ def error_tables(
         "MASE by column": ResultTable(
             ("column", *scaled),
             _rows((*names, "all"), zip(*scaled.values(), strict=True)),
-            "MASE is the mean absolute error over that of the seasonal naive "
-            f"forecast in the training rows, with a season of {season}"
-            f".{_absent(others)}",
+            "MASE is the mean of absolute errors, each over the mean absolute "
+            "error of the seasonal naive forecast in the training rows of its "
+            f"series, with a season of {season}.{_absent(others)}",
         ),
     }
 
 
 def _own_table(
-    names: Sequence[str], model: Errors, scaled: np.ndarray
+    names: Sequence[str], model: Errors, scaled: np.ndarray, spread: float
 ) -> ResultTable:
-    mixed = len(names) > 1
+    """Return the table of a model's errors.
+
+    Series that vary by very different amounts have no mean in their units: it
+    would be that of the largest.
+    """
+    mixed, unlike = len(names) > 1, spread > MOST_SPREAD
+    absolute, squared = model.unit_absolute, model.unit_squared
+    if unlike:
+        absolute, squared = np.full((2, len(names)), np.nan)
     columns = [
-        with_all(model.unit_absolute, mixed=mixed),
-        with_all(model.unit_squared, mixed=mixed) ** 0.5,
+        with_all(absolute, mixed=mixed),
+        with_all(squared, mixed=mixed) ** 0.5,
         with_all(model.absolute),
         with_all(model.squared) ** 0.5,
         scaled,
@@ -91,6 +100,11 @@ def _own_table(
             *("MAE, standardized", "RMSE, standardized", "MASE"),
         ),
         _rows((*names, "all"), zip(*columns, strict=True)),
+        f"There is no MAE and RMSE of all series in the data's units: some "
+        f"vary {spread:,.0f} times as much as others, and would be all that "
+        "counts. The table of errors by series has them."
+        if unlike
+        else "",
     )
 
 
@@ -115,7 +129,7 @@ def start_table(
 
 
 def interval_tables(
-    intervals: Intervals, still: Walk, adapted: Walk
+    intervals: Intervals, still: Walk, adapted: Walk, spread: float = 1.0
 ) -> dict[str, ResultTable]:
     """Return the tables of how prediction intervals did on the test windows.
 
@@ -123,7 +137,9 @@ def interval_tables(
         intervals: as calibrated.
         still: their coverage and width.
         adapted: those of intervals that adapt as outcomes become known.
+        spread: how many times as much as another one of the series varies.
     """
+    unlike = spread > MOST_SPREAD
     levels = [f"{x:g} %" for x in intervals.levels]
     ways = {"as calibrated": still, "adapted row by row": adapted}
     return {
@@ -158,16 +174,17 @@ def interval_tables(
                 ),
             ),
             tuple(
-                (name, *_interval_cells(adapted, column))
+                (name, *_interval_cells(adapted, column, unlike))
                 for column, name in enumerate(intervals.names)
             ),
-            "Widths are in the columns' units, and in standard deviations of "
-            "the training rows (SD).",
+            "Widths are in standard deviations of the training rows (SD)"
+            f"{', for series vary too unlike for means' if unlike else ', and'}"
+            " in the columns' units.",
         ),
     }
 
 
-def _interval_cells(found: Walk, column: int) -> list[str]:
+def _interval_cells(found: Walk, column: int, unlike: bool) -> list[str]:
     return [
         cell
         for coverage, width, standardized in zip(
@@ -176,7 +193,11 @@ def _interval_cells(found: Walk, column: int) -> list[str]:
             found.width[:, column],
             strict=True,
         )
-        for cell in (f"{coverage:.1%}", as_cell(width), as_cell(standardized))
+        for cell in (
+            f"{coverage:.1%}",
+            "-" if unlike else as_cell(width),
+            as_cell(standardized),
+        )
     ]
 
 

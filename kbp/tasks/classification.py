@@ -95,13 +95,16 @@ class Classification(Task):
         return {"mean accuracy of the classes": f"{share:.2%}"}
 
     def tables(self, outputs: np.ndarray) -> dict[str, ResultTable]:
+        model = self.recipe.model
+        size = model.argument("size", "")
         return class_tables(
             np.argmax(outputs, axis=-1),
             self.splits.test.labels,
             self.splits.class_names,
             "test examples",
             training=self.training_accuracy,
-            sizes=self.recipe.model.known("width"),
+            sizes=model.known("width"),
+            setting="size=small" if size == "plain" else "",
         )
 
     def observe_training(

@@ -13,11 +13,11 @@ from kbp import data, losses, models
 from kbp._utils.config import check_unused, choice, number
 from kbp._utils.run_files import CATEGORIES, INTERVALS, SERIES
 from kbp.errors import UserError
-from kbp.reports import forecast_tables
+from kbp.reports import forecast_tables, series_errors
 from kbp.reports.forecast_figures import sample_forecasts
 from kbp.reports.result_table import ResultTable
 from kbp.tasks.forecasts import errors as forecast_errors
-from kbp.tasks.forecasts.errors import Errors, errors_of
+from kbp.tasks.forecasts.errors import Errors, WindowErrors, errors_of
 from kbp.tasks.forecasts.intervals import Intervals, calibrate, check_levels
 from kbp.tasks.forecasts.trained_on import TrainedOn
 from kbp.tasks.forecasts.walk import walk_series
@@ -211,20 +211,28 @@ class Forecasting(Task):
         past = self.splits.test.past
 
         def errors(forecast: forecast_errors.Forecast) -> Errors:
-            return self.errors(lambda part: forecast(past[part]))
+            return self.errors(lambda part: forecast(past[part])).mean()
 
         return {
             name: errors(forecast) for name, forecast in self.others.items()
         }
 
-    def errors(self, forecast: Callable[[slice], np.ndarray]) -> Errors:
+    @cached_property
+    def seasonal_error(self) -> np.ndarray:
+        """What MASE divides by, `(series, columns)`."""
+        season, _ = forecast_errors.scaling_season(self.splits)
+        return forecast_errors.seasonal_error(self.splits.train, season)
+
+    def errors(self, forecast: Callable[[slice], np.ndarray]) -> WindowErrors:
         """Return the errors of forecasts of the test windows.
 
         Args:
             forecast: `forecast(part)` for a slice of the windows.
         """
-        _, scale = self.splits.level("test")
-        return errors_of(forecast, self.splits.test.labels, scale)
+        splits = self.splits
+        scale = splits.by_window(splits.scale, "test")
+        seasonal = splits.by_window(self.seasonal_error, "test")
+        return errors_of(forecast, splits.test.labels, scale, seasonal)
 
     def metrics(self) -> list[Any]:
         return ["mse"]
@@ -291,16 +299,21 @@ class Forecasting(Task):
         ):
             error = self.section(ForecastLossConfig).error
             found = forecast_tables.start_table(self.starts, error)
-        season, words = forecast_errors.scaling_season(splits)
-        test = splits.test
+        _, season = forecast_errors.scaling_season(splits)
+        test, errors = splits.test, self.errors(outputs.__getitem__)
+        spread = series_errors.spread(splits.scale)
         found |= forecast_tables.error_tables(
             splits.names,
-            self.errors(outputs.__getitem__),
+            errors.mean(),
             self.other_errors,
             horizon=test.horizon,
-            scales=forecast_errors.seasonal_error(splits.train, season),
-            season=words,
+            season=season,
+            spread=spread,
         )
+        if test.members is not None:
+            found |= series_errors.series_table(
+                splits.series, splits.names, errors, test.members
+            )
         if self.intervals:
             walk = partial(
                 walk_series,
@@ -312,7 +325,7 @@ class Forecasting(Task):
                 scale=splits.level("test")[1],
             )
             found |= forecast_tables.interval_tables(
-                self.intervals, walk(rate=0.0), walk()
+                self.intervals, walk(rate=0.0), walk(), spread
             )
         return found
 
@@ -321,11 +334,10 @@ class Forecasting(Task):
     ) -> float:
         """Return the mean of `measure(output - label)` in float64."""
         labels = getattr(self.splits, split).labels
-        parts = [slice(i, i + 256) for i in range(0, len(labels), 256)]
         return float(
             sum(
                 measure(outputs[part] - labels[part], dtype="float64").sum()
-                for part in parts  # bounds the memory
+                for part in forecast_errors.parts_of(len(labels))
             )
             / labels.size
         )

@@ -16,7 +16,11 @@ from kbp._utils.csv_text import as_csv
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import LABELS
 from kbp.data.images.kinds import ImageFacts
-from kbp.data.images.photographs import RESIZE, read_photographs
+from kbp.data.images.photographs import (
+    RESIZE,
+    read_photographs,
+    refuse,
+)
 from kbp.data.splits import as_floats
 from kbp.errors import UserError
 from kbp.reports.contact_sheet import contact_sheet
@@ -73,20 +77,25 @@ class ClassPrediction(Prediction):
                 f"--top must be at most the {len(names)} classes of "
                 f"{model.path}; received {top}"
             )
-        sources = files_of(options.images, console)
+        sources, kinds = files_of(options.images, console)
         known, facts = images_of(model, recipe), list[ImageFacts]()
         folder = Path(options.out)
         table, sheet = folder / "predictions.csv", folder / "contact_sheet.svg"
         for target in (table, sheet):
             check_new(target)
         resize = getattr(recipe and recipe.data.config, "resize", RESIZE)
+        wrong: dict[Path, UserError] = {}
         read = partial(
             read_photographs,
             resize=resize,
             white_level=known.white_level,
             facts=facts,
+            wrong=wrong,
         )
-        found = _predict(model, sources, names, top, read)
+        found = _predict(
+            model, sources, names, top, read, lambda: bool(kinds or wrong)
+        )
+        refuse(kinds, wrong)
         say_unlike(known, sources, facts, console)
         write_atomically(table, _as_csv(found, top))
         shown = found[:_MOST_SHOWN]
@@ -116,12 +125,15 @@ def _predict(
     names: Sequence[str],
     top: int,
     read: Callable[..., np.ndarray],
+    is_refused: Callable[[], bool],
 ) -> list[_Predicted]:
     height, width, channels = _image_shape(model.inputs)
     found: list[_Predicted] = []
     for start in range(0, len(sources), _AT_ONCE):
         part = sources[start : start + _AT_ONCE]
         images = read(part, (height, width), channels=channels)
+        if is_refused():  # the others are read to name what is wrong in them
+            continue
         inputs = as_floats(images).reshape(-1, *model.inputs)
         shares = _probabilities(model.predict(inputs))
         order = np.argsort(-shares, axis=-1, kind="stable")[:, :top]

@@ -12,7 +12,8 @@ from kbp._utils.files import write_atomically
 from kbp._utils.run_files import IMAGES
 from kbp.data.images.files import read_image
 from kbp.data.images.kinds import WHITE_LEVEL, ImageFacts, ImageKinds
-from kbp.data.images.search import find_images
+from kbp.data.images.photographs import refuse
+from kbp.data.images.search import find_images, said_of_kinds
 from kbp.errors import UserError
 from kbp.inference import pixels
 from kbp.tasks.prediction import OpenModel, Prediction
@@ -66,12 +67,17 @@ class MaskPrediction(Prediction):
                 f"--overlap must be less than {min(height, width)}, the size "
                 f"of the model's input; received {overlap}"
             )
-        sources = files_of(options.images, console)
+        sources, kinds = files_of(options.images, console)
         known = images_of(model, recipe)
         targets = _targets(sources, Path(options.out))
-        white = known.white_level
-        # All, before the first is written.
-        facts = [read_image(path, channels, white)[1] for path in sources]
+        white, facts = known.white_level, list[ImageFacts]()
+        wrong: dict[Path, UserError] = {}
+        for path in sources:  # all, before the first is written
+            try:
+                facts.append(read_image(path, channels, white)[1])
+            except UserError as error:
+                wrong[path] = error
+        refuse(kinds, wrong)
         say_unlike(known, sources, facts, console)
         for source, (mask, overlay) in zip(sources, targets, strict=True):
             image, _ = read_image(source, channels, white)
@@ -83,23 +89,32 @@ class MaskPrediction(Prediction):
             say_written(console, mask)
 
 
-def files_of(names: Sequence[str], console: Console) -> list[Path]:
+def files_of(
+    names: Sequence[str], console: Console
+) -> tuple[list[Path], list[str]]:
     """Return image files, and those of folders, in order.
 
     What folders hold besides is said.
+
+    Returns:
+        The files, and sentences about images of other kinds in the folders.
     """
     found: list[Path] = []
+    kinds: list[str] = []
     for name in map(Path, names):
         if name.is_dir():
-            held = find_images(name)
+            strange: list[Path] = []
+            held = find_images(name, strange=strange)
             found += held.images
+            if strange:
+                kinds.append(said_of_kinds(name, strange))
             if remark := held.remark(name):
                 console.print(remark, markup=False, soft_wrap=True)
         elif not name.is_file():
             raise UserError(f"{name}: no such file or folder.")
         else:
             found.append(name)
-    return found
+    return found, kinds
 
 
 def images_of(model: OpenModel, recipe: "Recipe | None") -> ImageKinds:

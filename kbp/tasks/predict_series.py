@@ -18,8 +18,10 @@ from kbp._utils.files import write_atomically
 from kbp._utils.run_files import INTERVALS
 from kbp.data.formats import grid, series_table
 from kbp.data.formats.covariates import CALENDAR
+from kbp.data.formats.encodings import encoded_as
 from kbp.data.formats.series_format import SeriesFormat
 from kbp.data.formats.series_reader import Series
+from kbp.data.splitting import some
 from kbp.errors import UserError
 from kbp.reports.forecast_figures import whole_forecast
 from kbp.tasks.forecasts.intervals import Intervals
@@ -117,6 +119,8 @@ class SeriesPrediction(Prediction):
             categories=forecaster.categories(form),
         )
         forecaster.check(source, table)
+        if ended := _ended(table):
+            console.print(ended, markup=False, soft_wrap=True)
         known = forecaster.trained_on
         for sentence in (
             *table.warnings,
@@ -139,8 +143,12 @@ class SeriesPrediction(Prediction):
         ]
         for target in targets:
             check_new(target)
-        contents = (
-            _as_csv(table, found, widths, intervals),
+        contents: tuple[bytes | str, ...] = (
+            encoded_as(
+                source,
+                table.format.encoding,
+                _as_csv(table, found, widths, intervals),
+            ),
             _as_figure(table, found, widths),
         )
         for what, count in table.counts.items():
@@ -164,6 +172,23 @@ def _format(
     form = dataclasses.replace(form, **given)
     form.check()
     return form
+
+
+def _ended(table: series_table.Table) -> str:
+    """Say which series end before others, whose forecasts begin earlier."""
+    if not table.format.time_column:
+        return ""
+    ends = {series.name: series.times[-1] for series in table.series}
+    last = max(ends.values())
+    early = [f"{name!r} at {end}" for name, end in ends.items() if end < last]
+    if not early:
+        return ""
+    one = len(early) == 1
+    return (
+        f"{len(early)} of {len(ends)} series end{'s' if one else ''} before "
+        f"{last}, and {'is' if one else 'are'} forecast from the last row of "
+        f"{'its' if one else 'their'} own: {some(early)}."
+    )
 
 
 def _intervals(

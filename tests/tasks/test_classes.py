@@ -8,6 +8,7 @@ import shutil
 import tomllib
 import xml.etree.ElementTree as ET
 from collections import Counter
+from pathlib import Path
 
 import fresh
 import numpy as np
@@ -191,6 +192,27 @@ def test_what_cannot_be_predicted_is_said_before_anything_is_written(
     assert not out.exists()
 
 
+def test_all_files_that_cannot_be_read_are_named_at_once(
+    small, tmp_path, monkeypatch, capsys
+):
+    """Of folders and names: as a training names them."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("new", "more"):
+        shutil.copytree(small / "photos" / "disks", folder)
+    for name in ("new/a.gif", "new/broken.jpg", "more/b.heic", "one.png"):
+        Path(name).write_bytes(b"no")
+    words = ["predict", str(small / "run"), "new", "more", "one.png"]
+    monkeypatch.setattr("kbp.tasks.predict_classes._AT_ONCE", 3)
+    assert main_status([*words, "--out", "out"]) == 2
+    said = capsys.readouterr().err
+    for part in ("new: holds images of other kinds: a.gif", "more: holds"):
+        assert part in said
+    assert "b.heic" in said
+    assert "new/broken.jpg: cannot be read" in said
+    assert "(2 files are wrong, also one.png.)" in said
+    assert not Path("out").exists()
+
+
 def main_status(words):
     try:
         return main.main(words)
@@ -329,7 +351,8 @@ def test_a_short_run_says_that_it_has_learned_too_little(small, capsys):
     for said in (capsys.readouterr().out, report):
         assert re.search(
             r"It is too small or too little trained \(training accuracy "
-            r"\d+%\): raise model\.width or training\.epochs\.",
+            r"\d+%\): set model\.size=small, or raise model\.width or "
+            r"training\.epochs\.",
             " ".join(said.split()),
         )
 
@@ -340,7 +363,8 @@ def test_a_short_run_says_that_it_has_learned_too_little(small, capsys):
         (68, 0.68, " It is too small or too little trained (training accuracy"),
         (30, 0.34, " It is too small or too little trained (training accuracy"),
         (70, 1.0, " It overfits (training accuracy 100%, here 70%): more "),
-        (30, 0.75, " It overfits (training accuracy 75%, here 30%): more "),
+        (30, 0.75, " It is too small or too little trained (training accuracy"),
+        (30, 0.8, " It overfits (training accuracy 80%, here 30%): more "),
         (85, 0.83, ""),
         (75, 0.9, ""),
         (68, None, ""),
@@ -360,6 +384,47 @@ def test_remark_says_why_a_network_has_not_learned(right, training, words):
     _, _, advice = beside.remark.partition("(100 test images).")
     assert advice.startswith(words)
     assert bool(advice) == bool(words)
+
+
+@pytest.mark.parametrize("training", [0.35, 0.58, 0.79])
+@pytest.mark.parametrize("right", [12, 29, 34])
+def test_what_is_not_learned_must_be_learned_before_more_images_help(
+    training, right
+):
+    """Size comes first, and more images after it where they may help too."""
+    labels = np.arange(42) % 3
+    predicted = np.where(np.arange(42) < right, labels, (labels + 1) % 3)
+    beside, _ = class_tables(
+        predicted,
+        labels,
+        ("a", "b", "c"),
+        "test images",
+        training=training,
+        sizes=("width",),
+        setting="size=small",
+    ).values()
+    _, _, advice = beside.remark.partition("(42 test images).")
+    assert advice.startswith(
+        f" It is too small or too little trained (training accuracy "
+        f"{training:.0%}): set model.size=small, or raise model.width or "
+        "training.epochs."
+    )
+    assert ("overfits" in advice) == (training - right / 42 > 0.2)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({}, "set model.size=small, or raise model.width or training.epochs."),
+        ({"size": "small"}, ": raise model.width or training.epochs."),
+    ],
+)
+def test_remark_names_no_size_that_the_network_has(model, said):
+    task = make_task(Recipe.parse({"model": model}))
+    task.training_accuracy = 0.5
+    outputs = np.zeros((len(task.splits.test), 10))
+    remark, *_ = (table.remark for table in task.tables(outputs).values())
+    assert said in remark
 
 
 def test_few_test_images_do_not_show_overfitting():

@@ -289,8 +289,16 @@ def test_many_series_of_one_file_are_forecast_each(sites, tmp_path, capsys):
     assert "Everything is in" in console.file.getvalue()
     found = json.loads((workdir / "categories.json").read_text())
     assert found == {"kind": ["plant", "shop"]}
+    found = json.loads((workdir / "run.json").read_text())["tables"]
+    rows = found["Errors by series"]["rows"]
+    assert [row[0] for row in rows] == ["north", "south", "west"]
+    assert "Errors by series" in (workdir / "report.html").read_text()
+    # Beside one that is 50 times as large, the small ones count for nothing.
+    own, *_ = (found[x] for x in found if x.startswith("Errors on the test"))
+    assert own["rows"][-1][1:3] == ["-", "-"]
     words = ["forecast", str(workdir), str(sites), "--out"]
     assert main.main([*words, str(out)]) == 0
+    assert "before" not in capsys.readouterr().out
     header, *rows = rows_of(out / "sites_forecast.csv")
     assert header == ["time", "site", "used"]
     assert [row[1] for row in rows] == [
@@ -302,7 +310,23 @@ def test_many_series_of_one_file_are_forecast_each(sites, tmp_path, capsys):
     values = np.array([row[2] for row in rows], float).reshape(3, 6)
     for row, unit in zip(values, (1.0, 50.0, 7.0), strict=True):
         assert 4 * unit < row.mean() < 14 * unit
+    # Each goes on from its own end, in the file's encoding.
+    lines = sites.read_text().replace("west", "Süd").splitlines()
+    early = [x for x in lines if "Süd" not in x or x < "2023-05-10"]
+    ended = tmp_path / "ended.csv"
+    ended.write_text("\n".join(early), encoding="cp1252")
+    capsys.readouterr()
+    words = ["forecast", str(workdir), str(ended), "--encoding", "cp1252"]
+    assert main.main([*words, "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert (
+        f"1 of 3 series ends before {last}, and is forecast from the last row "
+        "of its own: 'Süd' at 2023-05-09 23:00:00."
+    ) in said
+    text = (out / "ended_forecast.csv").read_text(encoding="cp1252")
+    assert "2023-05-10 00:00:00,Süd," in text
     # A kind that is new is none of those that were learned.
+    words = ["forecast", str(workdir), str(sites), "--out"]
     other = tmp_path / "sites.csv"
     other.write_text(sites.read_text().replace("plant", "office"))
     words = ["forecast", str(workdir), str(other), "--out"]
@@ -334,6 +358,26 @@ def test_recipe_that_cannot_use_covariates_is_refused(sections, message, load):
     data = {"data": LOAD | {"file": str(load)}}
     with pytest.raises(UserError, match=message):
         make_task(Recipe.parse(SMALL | data | sections)).build()
+
+
+def test_readme_says_when_a_model_is_its_linear_skip_alone(load):
+    readme = " ".join((fresh.ROOT / "README.md").read_text().split())
+    (said,) = re.findall(r"With `num_layers = 0`[^.]*\.", readme)
+    none = {"epochs": 0}
+    sections = SMALL | {
+        "model": {"architecture": "bp_transformer", "num_layers": 0},
+        "training": none,
+        "quantization": none,
+    }
+    bare = {"name": "csv_series", "file": str(load), "lookback": 48}
+    keys = ("time_column", "date_format", "time_zone", "decimal", "target")
+    bare |= {x: LOAD[x] for x in (*keys, "missing", "horizon") if x in LOAD}
+    make_task(Recipe.parse(sections | {"data": bare}))
+    with pytest.raises(UserError, match="at least 1 with covariates"):
+        make_task(
+            Recipe.parse(sections | {"data": bare | {"calendar": ["hour"]}})
+        )
+    assert "without covariates is its linear skip alone" in said
 
 
 PAGE = fresh.ROOT / "docs" / "forecasting.md"

@@ -33,7 +33,10 @@ def test_errors_are_those_of_a_loop(windows):
     outputs = rng.normal(size=windows.labels.shape).astype("f4")
     assert len(outputs) > 2 * 256  # several chunks
     scale = np.array([0.5, 40.0])
-    found = errors_of(outputs.__getitem__, windows.labels, scale)
+    seasonal = np.array([0.7, 2.0])
+    found = errors_of(
+        outputs.__getitem__, windows.labels, scale, seasonal
+    ).mean()
     for column in range(2):
         gaps = [
             float(outputs[w, h, column]) - float(windows.labels[w, h, column])
@@ -46,6 +49,7 @@ def test_errors_are_those_of_a_loop(windows):
             ("squared", np.mean(np.square(gaps))),
             ("unit_absolute", np.mean(np.abs(units))),
             ("unit_squared", np.mean(np.square(units))),
+            ("scaled", np.mean(np.abs(gaps)) / seasonal[column]),
         ):
             value = getattr(found, name)[column]
             assert value == pytest.approx(expected, rel=1e-12)
@@ -56,7 +60,7 @@ def test_errors_are_those_of_a_loop(windows):
 def test_each_window_may_have_a_scale_of_its_own():
     labels, outputs = np.zeros((2, 3, 1)), np.ones((2, 3, 1))
     scale = np.array([1.0, 3.0])[:, None, None]
-    found = errors_of(outputs.__getitem__, labels, scale)
+    found = errors_of(outputs.__getitem__, labels, scale, np.ones(1)).mean()
     assert found.unit_absolute == pytest.approx([2.0])
     assert found.unit_squared == pytest.approx([5.0])
 
@@ -69,7 +73,7 @@ def test_scale_of_mase_is_the_error_of_the_season_in_sample(windows, season):
     expected = np.mean(
         [np.abs(series[t] - series[t - season]) for t in rows], axis=0
     )
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(found, [expected], rtol=1e-12)
 
 
 def test_scale_of_mase_is_that_of_each_series_training_rows_alone(tmp_path):
@@ -82,7 +86,7 @@ def test_scale_of_mase_is_that_of_each_series_training_rows_alone(tmp_path):
         lines += [f"{name},{v:.6f},{v % 3:.6f}" for v in values]
         known = values[: int(0.8 * count)]
         known = (known - known.mean()) / known.std()
-        expected.append(np.abs(known[7:] - known[:-7]))
+        expected.append([np.abs(known[7:] - known[:-7]).mean()])
     file = tmp_path / "two.csv"
     file.write_text("\n".join(lines) + "\n")
     splits = csv_series.load(
@@ -93,10 +97,7 @@ def test_scale_of_mase_is_that_of_each_series_training_rows_alone(tmp_path):
         split=csv_series.by_fractions(0.0, 0.2),
     )
     found = forecast_errors.seasonal_error(splits.train, 7)
-    # The rows are float32.
-    np.testing.assert_allclose(
-        found, [np.concatenate(expected).mean()], rtol=1e-5
-    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)  # rows of float32
 
 
 @pytest.mark.parametrize("season", [1, 3, 24])
@@ -155,7 +156,8 @@ def test_test_has_its_size_where_nothing_differs():
 
 def errors(windows):
     one = np.array([np.mean(windows)])
-    return Errors(one**0.5, one, one**0.5, one, np.asarray(windows))
+    root = one**0.5
+    return Errors(root, one, root, one, root / 2, np.asarray(windows))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +217,6 @@ def test_tables_say_which_forecast_is_as_good():
             "repeat last": errors([4.0] * 200),
         },
         horizon=10,
-        scales=np.array([2.0]),
         season="1 row",
     )
     own, beside, scaled = found.values()
@@ -233,9 +234,14 @@ def test_tables_say_which_forecast_is_as_good():
 
 
 def test_columns_of_several_units_have_no_mean_in_them():
-    two = Errors(*np.ones((4, 2)), np.ones(50))
+    two = errors_of(
+        np.ones((50, 3, 2)).__getitem__,
+        np.zeros((50, 3, 2)),
+        np.ones(2),
+        np.array([0.0, 1.0]),
+    ).mean()
     (own, *_) = error_tables(
-        ("a", "b"), two, {}, horizon=5, scales=np.array([0.0, 1.0]), season="x"
+        ("a", "b"), two, {}, horizon=5, season="x"
     ).values()
     assert own.rows[-1] == ("all", "-", "-", "1.000", "1.000", "-")
     assert own.rows[0][-1] == "-"  # a season that never errs scales nothing

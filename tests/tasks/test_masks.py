@@ -12,6 +12,7 @@ from rich.console import Console
 
 from kbp import __main__ as main
 from kbp import export, training
+from kbp.data.images.search import SUFFIXES
 from kbp.errors import UserError
 from kbp.inference import pixels
 from kbp.recipes import Recipe
@@ -194,6 +195,9 @@ def test_predict_writes_nothing_if_something_is_wrong(
     image = folder / "images" / "0.png"
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.png").write_text("none")
+    (tmp_path / "two").mkdir()
+    for name in ("a.gif", "b.png"):
+        (tmp_path / "two" / name).write_text("none")
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "0_overlay.png").write_text("mine")
     out = tmp_path / "out"
@@ -210,6 +214,11 @@ def test_predict_writes_nothing_if_something_is_wrong(
         (
             [finished[0], image, tmp_path / "broken.png", "--out", out],
             "broken.png: cannot be read",
+        ),
+        (
+            [finished[0], tmp_path / "two", image, "--out", out],
+            f"other kinds: a.gif. Known suffixes are {', '.join(SUFFIXES)}. "
+            f"{tmp_path / 'two' / 'b.png'}: cannot be read",
         ),
         (
             [finished[0], image, "--out", out, "--overlap", "16"],

@@ -269,12 +269,15 @@ def test_other_units_are_warned_of(classes, tmp_path, capsys):
 
 def test_numbers_are_predicted_as_the_file_writes_them(numbers, tmp_path):
     folder, _, _ = numbers
-    new = frame(100, 2)
-    new.to_csv(tmp_path / "new.csv", index=False, sep=";", decimal=",")
+    new = frame(100, 2).assign(Straße="Bäckergasse")
+    form = {"sep": ";", "decimal": ",", "encoding": "cp1252"}
+    new.to_csv(tmp_path / "new.csv", index=False, **form)
     words = ["predict", str(folder), str(tmp_path / "new.csv"), "--decimal"]
-    assert main.main([*words, ",", "--out", str(tmp_path / "out")]) == 0
+    words += [",", "--encoding", "cp1252"]
+    assert main.main([*words, "--out", str(tmp_path / "out")]) == 0
     written = tmp_path / "out" / "predictions.csv"
-    found = pd.read_csv(written, sep=";", decimal=",")
+    found = pd.read_csv(written, **form)
+    assert set(found["Straße"]) == {"Bäckergasse"}
     gap = np.abs(found.predicted - new["yield"]).mean()
     assert gap < 0.15 * new["yield"].std()
 

@@ -1,9 +1,12 @@
 """The page about a model of one's own: what it says, runs."""
 
+import inspect
 import re
 import time
 
 import fresh
+
+import kbp
 
 PAGE = (fresh.ROOT / "docs" / "own_model.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -27,3 +30,22 @@ def test_arrays_and_a_sequential_model_become_an_int8_file(tmp_path):
     fresh.python("\n".join([*BLOCKS, CHECKS]), cwd=tmp_path)
     assert time.perf_counter() - begin < 300
     assert (tmp_path / "runs" / "mine" / "report.html").is_file()
+
+
+def test_page_names_every_argument_and_its_usual_value():
+    table = PAGE.partition("## Arguments")[2].partition("\n## ")[0]
+    rows = {}
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        for name in re.findall(r"`(\w+)`", cells[0]):
+            rows[name] = cells[1].strip("`") if cells[1] else None
+    del rows["compress"]
+    parameters = inspect.signature(kbp.compress).parameters
+    assert {*rows} == {*parameters}
+    for name, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty:
+            assert rows[name] is None
+        elif isinstance(parameter.default, float):
+            assert float(rows[name]) == parameter.default
+        else:
+            assert rows[name] == repr(parameter.default)

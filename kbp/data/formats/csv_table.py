@@ -190,9 +190,13 @@ def _target(
     if holds_words(column, config.decimal):
         names = sorted(text.unique())
     else:
-        advice = "the other values of the target are numbers"
         values = frames.numbers(
-            path, column, decimal=config.decimal, advice=advice
+            path,
+            column,
+            decimal=config.decimal,
+            advice="the other values of the target are numbers: correct such "
+            "lines, or leave them out",
+            may_miss=False,
         )
         different = np.unique(values)
         if len(different) > MOST_NUMBERS:

@@ -2,9 +2,10 @@
 
 import csv
 import itertools
+import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from stat import S_ISREG
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from kbp._utils.machine import memory
+from kbp.data.formats import encodings
 from kbp.data.splitting import some
 from kbp.errors import UserError, nearest, unexpanded
 
@@ -22,8 +24,8 @@ DECIMALS = (".", ",")
 EMPTY = ("", "na", "nan", "null", "none", "n/a", "?", "-")
 _LARGEST = 1e100  # of which sums of squares are finite
 MOST_COLUMNS = 10_000
-_MOST_OF_A_LINE = 10_000_000  # characters
 _MEMORY_OF_A_BYTE = 16  # of a file of short fields
+_MOST_NAMED = 5  # words of a column that may stand for missing values
 _SAYS_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's
 THOUSANDS = r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
 # What a spreadsheet shows for a formula, or writes in place of its value.
@@ -85,8 +87,8 @@ def _lines(
     try:
         with path.open(encoding=encoding, newline="") as file:
             # Else a file of zeros without an end would be one line.
-            some = iter(partial(file.readline, _MOST_OF_A_LINE), "")
-            text, before = _plain(path, some), 0
+            some = iter(partial(file.readline, encodings.MOST_OF_A_LINE), "")
+            text, before = encodings.plain_lines(path, some, encoding), 0
             first = next(text, "")
             if said := _SAYS_SEPARATOR.fullmatch(first):
                 separator = separator or said[1]
@@ -104,10 +106,7 @@ def _lines(
     except LookupError as error:
         raise UserError(f"encoding: unknown {encoding!r}") from error
     except UnicodeError as error:
-        raise UserError(
-            f"{path}: is not in the encoding {encoding}: {error}. Others "
-            "are cp1252 and utf-16."
-        ) from error
+        raise encodings.wrong_encoding(path, encoding, error) from error
     except csv.Error as error:
         after = lines[-1][0] if lines else 0
         raise UserError(
@@ -141,27 +140,6 @@ def _check_file(path: Path) -> None:
             "are what the memory takes, as fields. Give fewer rows, or a "
             "Parquet file."
         )
-
-
-def _plain(path: Path, lines: Iterable[str]) -> Iterator[str]:
-    """Pass on a file's lines without a byte order mark.
-
-    Bytes of zero are of another encoding.
-    """
-    for number, line in enumerate(lines, start=1):
-        if number == 1:
-            line = line.removeprefix("\ufeff")
-        if len(line) == _MOST_OF_A_LINE:
-            raise UserError(
-                f"{path}, line {number}: has {_MOST_OF_A_LINE:,} characters or "
-                "more; is it a CSV file?"
-            )
-        if "\0" in line:
-            raise UserError(
-                f"{path}, line {number}: holds a byte of zero (NUL), as no "
-                'text does; is it another kind of file, or encoding = "utf-16"?'
-            )
-        yield line
 
 
 def _crowded(path: Path, count: int) -> UserError:
@@ -235,6 +213,7 @@ def numbers(
     *,
     decimal: str = ".",
     advice: str = "say which columns hold values, and which one times",
+    may_miss: bool = True,
 ) -> np.ndarray:
     """Return a column of numbers, NaN where one is missing.
 
@@ -243,6 +222,7 @@ def numbers(
         column: of a frame of `read_frame`.
         decimal: the decimal mark, one of `DECIMALS`.
         advice: what to do about a column of words, for errors.
+        may_miss: whether words may be named as missing values.
 
     Returns:
         float64 `(rows,)`.
@@ -254,7 +234,10 @@ def numbers(
     if wrong.any():
         at = int(np.argmax(wrong))
         found = text.iloc[at]
-        if decimal == "." and "," in found:
+        if not any(mark.isdigit() for mark in found):
+            if may_miss and 2 * wrong.sum() < text.notna().sum():
+                advice = _about_markers(text[wrong], advice)
+        elif decimal == "." and "," in found:
             advice = about_commas(text)
         elif decimal == "," and "." in found:
             advice = "decimal is a comma, and points between digits are none"
@@ -263,6 +246,24 @@ def numbers(
             f"{column.name!r} is no finite number below {_LARGEST:g}; {advice}."
         )
     return values
+
+
+def _about_markers(wrong: "pd.Series[Any]", advice: str) -> str:
+    """Say what to do about words among numbers, which may say that none is.
+
+    Args:
+        wrong: the words of a column that are no numbers.
+        advice: what to do if they do not.
+    """
+    if wrong.str.fullmatch(_FORMULA).any():
+        return "save the file with values where it has formulas and errors"
+    names = wrong[~wrong.str.contains(r"\d")].unique()
+    listed = json.dumps(names[:_MOST_NAMED].tolist(), ensure_ascii=False)
+    more = " and so on" if len(names) > _MOST_NAMED else ""
+    return (
+        f"if it stands for a missing value, say missing_values = {listed}{more}"
+        f"; else {advice}"
+    )
 
 
 def about_commas(text: "pd.Series[Any]") -> str:

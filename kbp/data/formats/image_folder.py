@@ -15,7 +15,7 @@ from kbp.data.images.photographs import (
     RESIZE,
     RESIZES,
     read_photographs,
-    said_of_wrong,
+    refuse,
 )
 from kbp.data.images.search import Found, find_images, is_litter, said_of_kinds
 from kbp.data.registry import register_dataset
@@ -147,7 +147,7 @@ def load(
     if strange:
         for first in range(0, len(paths), _CHUNK):
             read(paths[first : first + _CHUNK])
-        raise _refused(folder, strange, wrong)
+        refuse([said_of_kinds(folder, strange)], wrong)
     groups = groups_of(paths, group_pattern) if group_pattern else None
     names = [path.relative_to(folder).as_posix() for path in paths]
     if not _is_split(folder):
@@ -167,24 +167,13 @@ def load(
         )
         for split, chosen in places.items()
     }
-    if wrong:
-        raise _refused(folder, strange, wrong)
+    refuse([], wrong)
     kinds = ImageKinds.of(facts, white_level)
     return Splits(
         **parts,
         class_names=class_names,
         remarks=(*remarks, *kinds.too_dark()),
         images=kinds,
-    )
-
-
-def _refused(
-    folder: Path, strange: Sequence[Path], wrong: Mapping[Path, UserError]
-) -> UserError:
-    """Return one error of all files that are refused."""
-    said = [said_of_kinds(folder, strange)] if strange else []
-    return UserError(
-        " ".join([*said, *([said_of_wrong(wrong)] if wrong else [])])
     )
 
 

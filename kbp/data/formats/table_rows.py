@@ -68,8 +68,13 @@ def encode(
     for place, column in enumerate(columns.features):
         found = frames.without(frame[column.name], columns.missing_values)
         if column.is_number:
-            advice = "the model takes numbers there"
-            values = frames.numbers(path, found, decimal=decimal, advice=advice)
+            values = frames.numbers(
+                path,
+                found,
+                decimal=decimal,
+                advice="the model takes numbers there",
+                may_miss=False,  # the model knows which those are
+            )
             empty = np.isnan(values)
             if empty.any() and columns.missing == "refuse":
                 raise UserError(

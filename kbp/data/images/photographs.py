@@ -163,6 +163,21 @@ def said_of_wrong(wrong: Mapping[Path, UserError]) -> str:
     return f"{wrong[first]} ({len(wrong)} files are wrong, also {named}{more}.)"
 
 
+def refuse(kinds: Sequence[str], wrong: Mapping[Path, UserError]) -> None:
+    """Raise one error for all files that are refused, if there are any.
+
+    Args:
+        kinds: what was said of images of other kinds, by folder.
+        wrong: what is wrong with other files, see `read_photographs`.
+
+    Raises:
+        UserError: there is one or the other.
+    """
+    said = [*kinds, *([said_of_wrong(wrong)] if wrong else [])]
+    if said:
+        raise UserError(" ".join(said))
+
+
 def _open(
     path: Path, size: _Size, channels: int, white_level: int, hold: ExitStack
 ) -> tuple[Any, int, int]:

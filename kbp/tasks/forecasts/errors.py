@@ -16,6 +16,8 @@ _CHUNK = 256  # windows at a time, which bounds the memory
 _CONFIDENCE = 0.95
 # A forecast whose squared error is less by no more than this share is as good.
 _NEGLIGIBLE = 0.01
+# A seasonal error below, in standard deviations, is float32's rounding.
+_NO_ERROR = 1e-6
 SPANS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
 
 
@@ -28,6 +30,8 @@ class Errors:
         squared: mean squared error of each column, standardized.
         unit_absolute: mean absolute error in the columns' units.
         unit_squared: mean squared error in the columns' units.
+        scaled: mean absolute scaled error of each column, MASE; NaN where no
+            window has a seasonal error to divide by.
         windows: mean squared error of each window, standardized.
     """
 
@@ -35,14 +39,57 @@ class Errors:
     squared: np.ndarray
     unit_absolute: np.ndarray
     unit_squared: np.ndarray
+    scaled: np.ndarray
     windows: np.ndarray
+
+
+@dataclass(frozen=True)
+class WindowErrors:
+    """Errors of forecasts, window by window, `(windows, columns)` in float64.
+
+    Attributes:
+        absolute: mean absolute error, standardized.
+        squared: mean squared error, standardized.
+        scale: of the columns in their units.
+        seasonal: the error that the absolute one is divided by, see
+            `seasonal_error`.
+    """
+
+    absolute: np.ndarray
+    squared: np.ndarray
+    scale: np.ndarray
+    seasonal: np.ndarray
+
+    def mean(self, which: np.ndarray | slice = slice(None)) -> Errors:
+        """Return the means over some windows, by default over all.
+
+        Args:
+            which: of the windows.
+        """
+        absolute, squared, scale, seasonal = (
+            x[which]
+            for x in (self.absolute, self.squared, self.scale, self.seasonal)
+        )
+        known = seasonal > _NO_ERROR
+        shares = np.where(known, absolute / np.where(known, seasonal, 1), 0)
+        with np.errstate(invalid="ignore"):  # no window has a seasonal error
+            scaled = shares.sum(axis=0) / known.sum(axis=0)
+        return Errors(
+            absolute.mean(axis=0),
+            squared.mean(axis=0),
+            (absolute * scale).mean(axis=0),
+            (squared * np.square(scale)).mean(axis=0),
+            scaled,
+            squared.mean(axis=1),
+        )
 
 
 def errors_of(
     forecast: Callable[[slice], np.ndarray],
     labels: np.ndarray,
     scale: np.ndarray,
-) -> Errors:
+    seasonal: np.ndarray,
+) -> WindowErrors:
     """Return the errors of forecasts, in float64 and window by window.
 
     Args:
@@ -51,35 +98,30 @@ def errors_of(
         labels: what came, `(windows, horizon, columns)`, standardized.
         scale: of the columns in their units; broadcasts with
             `(windows, 1, columns)`.
+        seasonal: likewise, the errors that MASE divides by.
 
     Example:
     >>> import numpy as np
     >>> from kbp.tasks.forecasts.errors import errors_of
     >>> labels = np.array([[[1.0], [3.0]]])
     >>> zeros = np.zeros_like(labels)
-    >>> errors = errors_of(lambda part: zeros[part], labels, np.full((1,), 10))
-    >>> errors.absolute, errors.unit_squared
-    (array([2.]), array([500.]))
+    >>> errors = errors_of(
+    ...     lambda part: zeros[part], labels, np.full((1,), 10), np.full(1, 4.0)
+    ... ).mean()
+    >>> errors.absolute, errors.unit_squared, errors.scaled
+    (array([2.]), array([500.]), array([0.5]))
     """
     count, horizon, columns = labels.shape
-    scales = np.broadcast_to(np.square(scale, dtype="f8"), (count, 1, columns))
+    scale, seasonal = (
+        np.broadcast_to(np.asarray(x, "f8"), (count, 1, columns))[:, 0]
+        for x in (scale, seasonal)
+    )
     absolute, squared = np.empty((2, count, columns))  # of each window
     for part in parts_of(count):
         gaps = np.subtract(forecast(part), labels[part], dtype="f8")
         squared[part] = np.einsum("whc,whc->wc", gaps, gaps)
         absolute[part] = np.abs(gaps, out=gaps).sum(axis=1)
-    squared, absolute, units = (
-        squared / horizon,
-        absolute / horizon,
-        scales[:, 0],
-    )
-    return Errors(
-        absolute.mean(axis=0),
-        squared.mean(axis=0),
-        (absolute * np.sqrt(units)).mean(axis=0),
-        (squared * units).mean(axis=0),
-        squared.mean(axis=1),
-    )
+    return WindowErrors(absolute / horizon, squared / horizon, scale, seasonal)
 
 
 def parts_of(count: int) -> list[slice]:
@@ -92,8 +134,7 @@ def seasonal_error(train: Windows, season: int) -> np.ndarray:
 
     It is the scale of the mean absolute scaled error, MASE: the mean of
     `|y_t - y_(t - season)|` over the training rows but the first `season`,
-    which have nothing to be forecast by. Of several series each counts with
-    its own rows.
+    which have nothing to be forecast by, of each series for itself.
 
     Args:
         train: all windows of the training rows.
@@ -101,17 +142,22 @@ def seasonal_error(train: Windows, season: int) -> np.ndarray:
             look-back.
 
     Returns:
-        `(columns,)`, float64.
+        `(series, columns)`, float64; NaN for a series without windows.
 
     Reference:
         Hyndman and Koehler, Another look at measures of forecast accuracy,
         2006.
     """
     gaps = [
-        np.subtract(rows[season:], rows[:-season], dtype="f8")
+        np.abs(np.subtract(rows[season:], rows[:-season], dtype="f8"))
         for rows in train.parts()
     ]
-    return np.abs(np.concatenate(gaps)).mean(axis=0)
+    return np.stack(
+        [
+            x.mean(axis=0) if len(x) else np.full(x.shape[1], np.nan)
+            for x in gaps
+        ]
+    )
 
 
 def linear(kernel: np.ndarray) -> Forecast:

@@ -16,6 +16,7 @@ from kbp._utils.csv_text import plain_cell
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import COLUMNS
 from kbp.data.formats import frames, table_rows
+from kbp.data.formats.encodings import encoded_as
 from kbp.data.splitting import some
 from kbp.data.table import TableColumns
 from kbp.errors import UserError
@@ -98,7 +99,7 @@ class TablePrediction(Prediction):
             sep=separator or (";" if decimal == "," else ","),
             lineterminator="\n",
         )
-        write_atomically(target, content)
+        write_atomically(target, encoded_as(source, encoding, content))
         say_written(console, target)
 
 

@@ -444,3 +444,22 @@ def test_numbers_that_processors_count_as_zero_are_refused(tmp_path):
     frame = table(mass=RNG.normal(0, 1e-40, ROWS))
     with pytest.raises(UserError, match=r"'mass' varies .* another unit"):
         load(write(tmp_path, frame))
+
+
+def test_a_word_for_missing_numbers_is_named_with_its_cure(tmp_path):
+    cells = table()["count"].astype(str)
+    cells[[3, 8]] = "k.A."
+    file = write(tmp_path, table(count=cells))
+    message = (
+        r'line 5: \'k.A.\' in column \'count\' .* missing_values = \["k.A."\]; '
+        r"else correct it, or list the column in data.categorical"
+    )
+    with pytest.raises(UserError, match=message):
+        load(file)
+    assert load(file, missing_values=("k.A.",), missing="mean").filled == 2
+    # A row without a target teaches nothing: there it is no cure.
+    with pytest.raises(
+        UserError, match="correct such lines, or leave"
+    ) as error:
+        load(file, target="count")
+    assert "missing_values" not in str(error.value)

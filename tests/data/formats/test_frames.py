@@ -65,6 +65,48 @@ def test_what_is_no_number_is_named(tmp_path, value, decimal, message):
         numbers(file, found, decimal=decimal)
 
 
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize(
+    ("words", "listed"),
+    [
+        (["n/v"], '["n/v"]'),
+        (["k.A.", "defekt", "k.A."], '["k.A.", "defekt"]'),
+        ([*"abcdef"], '["a", "b", "c", "d", "e"] and so on'),
+    ],
+)
+def test_words_among_numbers_may_stand_for_missing_ones(
+    words, listed, decimal, tmp_path
+):
+    """The cure that the error names is one."""
+    cells = [*map(str, range(7)), *words]
+    text = "".join(f"{i};{cell}\n" for i, cell in enumerate(cells))
+    file, found = column(tmp_path, f"t;x\n{text}".encode())
+    with pytest.raises(UserError, match="no finite number") as error:
+        numbers(file, found, decimal=decimal)
+    said = f"if it stands for a missing value, say missing_values = {listed}; "
+    assert said + "else say which columns hold values" in str(error.value)
+    assert np.isnan(
+        numbers(file, frames.without(found, words), decimal=decimal)[7:]
+    ).all()
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["1", "2", "n/v", "k.A."], "say which columns hold values"),
+        (["1", "2", "3", "4 MW"], "say which columns hold values"),
+        (["1", "2", "3", "#REF!"], "save the file with values"),
+    ],
+)
+def test_other_words_are_not_called_missing(cells, said, tmp_path):
+    """Half of a column, numbers with units, or what stands for a formula."""
+    text = "".join(f"{i};{cell}\n" for i, cell in enumerate(cells))
+    file, found = column(tmp_path, f"t;x\n{text}".encode())
+    with pytest.raises(UserError, match=said) as error:
+        numbers(file, found)
+    assert "missing_values" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -176,6 +176,15 @@ def test_sentinels_are_named_and_can_be_missing(column, tmp_path):
     assert table.counts == {series_reader.FILLED: 2}
 
 
+def test_a_word_for_missing_values_is_named_with_its_cure(tmp_path):
+    lines = hours([*range(4), "n/v", *range(4)])
+    file = write(tmp_path, lines)
+    with pytest.raises(UserError, match=r'missing_values = \["n/v"\]; else'):
+        read(file)
+    table = read(file, missing_values=("n/v",), missing="interpolate")
+    assert table.counts == {series_reader.FILLED: 1}
+
+
 @pytest.mark.parametrize("cell", ["1_000", "=A1", "#REF!"])
 def test_what_a_spreadsheet_leaves_is_no_value(cell, tmp_path):
     lines = hours([*range(4), cell, *range(4)])
