@@ -4,7 +4,7 @@ from kbp.graph import keras_traits, operation_traits
 from kbp.graph.flattening import flatten
 from kbp.graph.inputs import (
     check_indices,
-    check_single,
+    check_inputs,
     indices_of,
 )
 from kbp.graph.layers import (
@@ -61,7 +61,7 @@ __all__ = [
     "check_finite",
     "check_float32",
     "check_indices",
-    "check_single",
+    "check_inputs",
     "check_untied",
     "clone_layer",
     "copy_variable",

@@ -116,12 +116,11 @@ def check_indices(
             )
 
 
-def check_single(model: keras.Model, *, inputs: bool = False) -> None:
-    """Raise a UserError for layers in float64, which LiteRT does not compute.
+def check_inputs(model: keras.Model) -> None:
+    """Raise a UserError for an input in float64, which no 8-bit file takes.
 
     Args:
-        model: a functional or built Sequential model.
-        inputs: look for inputs in float64, too.
+        model: a functional model.
 
     Raises:
         UserError: there is one.
@@ -129,20 +128,12 @@ def check_single(model: keras.Model, *, inputs: bool = False) -> None:
     Example:
     >>> import keras, kbp
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    >>> kbp.graph.check_single(model, inputs=True)
+    >>> kbp.graph.check_inputs(model)
     """
-    for x in model.inputs if inputs else ():
+    for x in model.inputs:
         if x.dtype == "float64":
             raise UserError(
                 f"Input {x.name!r} of model {model.name} is float64, which no "
                 "8-bit file takes. Make it keras.Input(..., dtype='float32'); "
                 "arrays of float64 fit that, too."
-            )
-    for layer in model.layers:
-        if layer.weights and layer.compute_dtype == "float64":
-            raise UserError(
-                f"Layer {layer.name} of model {model.name} computes in "
-                "float64, which LiteRT does not. Build the model again after "
-                "keras.config.set_dtype_policy('float32'), and give it the "
-                "weights by set_weights(model.get_weights())."
             )

@@ -93,7 +93,7 @@ def quantize_aware(
     check_integer(calibration_examples=calibration_examples)
     graph.check_untied(model)
     graph.check_float32(model)
-    graph.check_single(graph.flatten(model), inputs=True)
+    graph.check_inputs(graph.flatten(model))
     if any(True for _ in sparsity.masked_layers(model)):
         model = sparsity.fix_masks(model)
     model = graph.flatten(model)

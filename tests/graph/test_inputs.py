@@ -85,20 +85,7 @@ def dense(dtype="float32"):
 
 
 def test_inputs_in_float64_are_named():
-    graph.check_single(dense("float64"))  # a float file takes them
     data = np.ones((8, 4))
     with pytest.raises(UserError, match="Input 'numbers' of model mine is flo"):
         quantization.quantize(dense("float64"), data)
     assert quantization.quantize(dense(), data).output_shape == (None, 2)
-
-
-def test_layers_in_float64_are_named():
-    keras.config.set_dtype_policy("float64")
-    try:
-        model = dense()
-    finally:
-        keras.config.set_dtype_policy("float32")
-    with pytest.raises(UserError, match="Layer first of model mine computes"):
-        graph.check_single(model)
-    with pytest.raises(UserError, match="Layer first of model mine computes"):
-        quantization.quantize_aware(model)

@@ -27,6 +27,8 @@ def sum_of_examples(arrays: Iterable[Any]) -> int:
     mixed: Any = np.uint64(0)
     for place, given in enumerate(arrays):
         array = np.ascontiguousarray(given)
+        if array.dtype.hasobject:  # as text, which is refused later
+            array = array.astype(str)
         count = len(array)
         rows = array.reshape(count, -1).view(np.uint8).reshape(count, -1)
         words = rows

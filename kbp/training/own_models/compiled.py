@@ -30,13 +30,12 @@ def compile_arguments(
         metrics: instead of the model's, or `None`.
 
     Raises:
-        ValueError: the model cannot be rebuilt, a layer computes in
-            float64, an input has a name that no
-            file can have, there is no loss, or a name is no loss or metric.
+        ValueError: the model cannot be rebuilt, a weight is not of float32,
+            an input has a name that no file can have, there is no loss, or a
+            name is no loss or metric.
     """
     graph.check_untied(model)  # what cannot be rewritten is named first
     check_model(model)
-    graph.check_single(model)
     found = compiled_with(model) if model.compiled else {}
     if metrics is not None and not isinstance(metrics, list | tuple | dict):
         metrics = [metrics]
