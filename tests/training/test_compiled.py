@@ -212,5 +212,5 @@ def test_a_model_in_float64_is_refused_by_its_layer():
         model = build()
     finally:
         keras.config.set_dtype_policy("float32")
-    with pytest.raises(UserError, match="of model mine computes in float64"):
+    with pytest.raises(ValueError, match="is of float64, and must be of"):
         compile_arguments(model, None, None)
