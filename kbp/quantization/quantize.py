@@ -93,10 +93,10 @@ def quantize_aware(
     check_integer(calibration_examples=calibration_examples)
     graph.check_untied(model)
     graph.check_float32(model)
-    graph.check_inputs(graph.flatten(model))
     if any(True for _ in sparsity.masked_layers(model)):
         model = sparsity.fix_masks(model)
     model = graph.flatten(model)
+    graph.check_inputs(model)
     for name in (x.name for x in model.inputs):
         if not _SCOPE.fullmatch(name):
             raise ValueError(

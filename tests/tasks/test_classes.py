@@ -357,6 +357,18 @@ def test_a_short_run_says_that_it_has_learned_too_little(small, capsys):
         )
 
 
+def advice_for(right, count, **options):
+    """Return what is said after the accuracy of so many right images."""
+    labels = np.arange(count) % 3
+    predicted = np.where(np.arange(count) < right, labels, (labels + 1) % 3)
+    names = ("a", "b", "c")
+    beside, _ = class_tables(
+        predicted, labels, names, "test images", sizes=("width",), **options
+    ).values()
+    _, _, advice = beside.remark.partition(f"({count} test images).")
+    return advice
+
+
 @pytest.mark.parametrize(
     ("right", "training", "words"),
     [
@@ -371,17 +383,7 @@ def test_a_short_run_says_that_it_has_learned_too_little(small, capsys):
     ],
 )
 def test_remark_says_why_a_network_has_not_learned(right, training, words):
-    labels = np.arange(100) % 3
-    predicted = np.where(np.arange(100) < right, labels, (labels + 1) % 3)
-    beside, _ = class_tables(
-        predicted,
-        labels,
-        ("a", "b", "c"),
-        "test images",
-        training=training,
-        sizes=("width",),
-    ).values()
-    _, _, advice = beside.remark.partition("(100 test images).")
+    advice = advice_for(right, 100, training=training)
     assert advice.startswith(words)
     assert bool(advice) == bool(words)
 
@@ -392,18 +394,7 @@ def test_what_is_not_learned_must_be_learned_before_more_images_help(
     training, right
 ):
     """Size comes first, and more images after it where they may help too."""
-    labels = np.arange(42) % 3
-    predicted = np.where(np.arange(42) < right, labels, (labels + 1) % 3)
-    beside, _ = class_tables(
-        predicted,
-        labels,
-        ("a", "b", "c"),
-        "test images",
-        training=training,
-        sizes=("width",),
-        setting="size=small",
-    ).values()
-    _, _, advice = beside.remark.partition("(42 test images).")
+    advice = advice_for(right, 42, training=training, setting="size=small")
     assert advice.startswith(
         f" It is too small or too little trained (training accuracy "
         f"{training:.0%}): set model.size=small, or raise model.width or "
