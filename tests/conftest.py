@@ -41,6 +41,12 @@ def _raises_what_is_named(*arguments, **options):
 pytest.raises = _raises_what_is_named
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _fresh_names():
+    """Name layers of a file's shared fixtures as if it ran alone."""
+    keras.utils.clear_session(free_memory=False)
+
+
 @pytest.fixture(autouse=True)
 def _fresh_keras():
     """Give every test the same seed and short layer names."""

@@ -35,7 +35,8 @@ def check_refused(path, words, load=loading.load_keras):
 def members(tmp_path_factory):
     """What a harmless file holds."""
     file = tmp_path_factory.mktemp("bombs") / "model.keras"
-    keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save(file)
+    layers = [keras.Input((4,)), keras.layers.Dense(3, name="dense")]
+    keras.Sequential(layers).save(file)
     with zipfile.ZipFile(file) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 

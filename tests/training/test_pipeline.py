@@ -398,7 +398,7 @@ def test_precision_is_that_of_training_alone(tmp_path, monkeypatch):
 
 def test_folder_that_cannot_be_written_is_refused(tiny, tmp_path):
     (tmp_path / "file").write_text("")
-    message = "run: cannot be written to: Not a directory"
+    message = "run: cannot be written: Not a directory"
     with pytest.raises(UserError, match=message):
         run(default(TINY), tmp_path / "file" / "run")
 

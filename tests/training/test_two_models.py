@@ -1,23 +1,16 @@
 """Several models, or optimizers, in one process and under one strategy."""
 
-import functools
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import kbp
+from kbp.training.distribution import create_strategy
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(64, 6)).astype("float32")
 TARGETS = INPUTS[:, :2] ** 2
-
-
-@functools.cache
-def two_devices():
-    """Return one strategy for all: another's collectives would meet its own."""
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
 class Generator(keras.Model):
@@ -68,7 +61,7 @@ def trained(make, strategy, fits=1):
 
 def compare(make, **options):
     one = trained(make, tf.distribute.get_strategy(), **options)
-    two = trained(make, two_devices(), **options)
+    two = trained(make, create_strategy("mirrored"), **options)
     assert len(one) == len(two)
     for a, b in zip(one, two, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
