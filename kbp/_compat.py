@@ -81,6 +81,15 @@ def symbolic_outputs(operation: Any) -> list[Any]:
     ]
 
 
+def mask_of(tensor: Any) -> Any:
+    """Return the mask of time steps that a Keras tensor carries, if any.
+
+    Args:
+        tensor: a symbolic tensor.
+    """
+    return getattr(tensor, "_keras_mask", None)
+
+
 def return_memory_of_images() -> None:
     """Let Pillow ask for blocks that the system gets back when they are freed.
 

@@ -1,6 +1,7 @@
 """Models as graphs of layers: rewriting them, and the traits of layers."""
 
-from kbp.graph import keras_traits, operation_traits
+from kbp.graph import keras_traits, operation_traits, recurrent_traits
+from kbp.graph.flattening import flatten, name_operations, over_time
 from kbp.graph.layers import (
     check_finite,
     clone_layer,
@@ -21,10 +22,8 @@ from kbp.graph.regularizers import (
 from kbp.graph.rewriting import (
     UniqueNames,
     as_functional,
-    flatten,
     in_class_of,
     is_functional,
-    name_operations,
     own_methods,
     plain,
     rewrite,
@@ -63,6 +62,7 @@ __all__ = [
     "multiply",
     "name_operations",
     "nodes",
+    "over_time",
     "own_methods",
     "plain",
     "register_layer_traits",
@@ -79,6 +79,6 @@ __all__ = [
     "values_of",
 ]
 
-for _rows in (keras_traits.ROWS, operation_traits.ROWS):
+for _rows in (keras_traits.ROWS, recurrent_traits.ROWS, operation_traits.ROWS):
     for _kind, _traits in _rows.items():
         register_layer_traits(_traits)(_kind)

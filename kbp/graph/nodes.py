@@ -17,6 +17,7 @@ class Node:
     Attributes:
         operation: the layer, seen through a `TransformedLayer` around it.
         arguments: positional ones that the call was given.
+        keywords: the others by name.
         inputs: symbolic tensors that go in, also those in keywords.
         outputs: symbolic tensors that come out.
         consumers: the uses that take the outputs.
@@ -35,6 +36,7 @@ class Node:
 
     operation: keras.Operation
     arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
     inputs: list[keras.KerasTensor]
     outputs: list[keras.KerasTensor]
     consumers: list["Node"] = field(default_factory=list, repr=False)
@@ -72,7 +74,9 @@ def nodes(model: keras.Model) -> list[Node]:
     def record(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = operation(*args, **kwargs)
         inputs = tensors_of((args, kwargs))
-        node = Node(unwrapped(operation), args, inputs, tree.flatten(outputs))
+        node = Node(
+            unwrapped(operation), args, kwargs, inputs, tree.flatten(outputs)
+        )
         for x in inputs:
             if id(x) in producer:
                 node.producers.append(producer[id(x)])

@@ -91,10 +91,30 @@ ROWS: dict[str, LayerTraits] = {
     "Transpose": LayerTraits(
         rounding="copied", channels="transpose", safe=True
     ),
-    **dict.fromkeys(
-        ("DepthToSpace", "ExpandDims", "GetItem", "SpaceToDepth", "Squeeze"),
-        LayerTraits(rounding="copied", safe=True),
-    ),
+    **{
+        name: LayerTraits(rounding="copied", channels=channels, safe=True)
+        for name, channels in (
+            ("DepthToSpace", "depth_to_space"),
+            ("ExpandDims", "reshape"),
+            ("GetItem", "slice"),
+            ("SpaceToDepth", "space_to_depth"),
+            ("Squeeze", "reshape"),
+        )
+    },
+    **{
+        name: LayerTraits(channels=channels)
+        for name, channels in (
+            ("Amax", "maximum"),
+            ("Amin", "minimum"),
+            ("Flip", "flip"),
+            ("Max", "maximum"),
+            ("Min", "minimum"),
+            ("Split", "split"),
+            ("Stack", "stack"),
+            ("Sum", "sum"),
+            ("Take", "take"),
+        )
+    },
     "Resize": LayerTraits(
         by_configuration=enlargement,
         problem=limits.of_resize,

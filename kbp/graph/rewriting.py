@@ -10,8 +10,6 @@ from typing import Any
 import keras
 from keras import tree
 
-from kbp.layers import Composite
-
 # What a model's class may override that changes how the model computes.
 _METHODS = (
     *("call", "compute_loss", "compute_metrics", "predict_step"),
@@ -107,56 +105,6 @@ def is_functional(layer: keras.Operation) -> bool:
     return isinstance(layer, keras.Model) and hasattr(layer, "operations")
 
 
-def flatten(model: keras.Model) -> keras.Model:
-    """Unroll composite layers and nested models into primitive layers.
-
-    Args:
-        model: a functional or built Sequential model.
-
-    Returns:
-        A functional model that shares every layer and weight with `model`.
-
-    Raises:
-        ValueError: the model is subclassed, or not built yet, or layers of
-            nested models have equal names.
-
-    Example:
-    >>> import keras, kbp
-    >>> inputs = keras.Input((5, 4))
-    >>> x = kbp.layers.SelfAttention(2, name="attention")(inputs)
-    >>> flat = kbp.graph.flatten(keras.Model(inputs, x))
-    >>> any(layer.name == "attention" for layer in flat.layers)
-    False
-    """
-    model = as_functional(model)
-
-    def is_unrolled(operation: keras.Operation) -> bool:
-        return isinstance(
-            operation, Composite | keras.Sequential
-        ) or is_functional(operation)
-
-    def unroll(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-        # `call` leaves the nodes of the layers inside, `__call__` one node.
-        if not is_unrolled(layer):
-            return layer(*args, **kwargs)
-        outputs = layer.call(*args, **kwargs)
-        if isinstance(layer, Composite):
-            name_operations(layer.name, (args, kwargs), outputs)
-        return outputs
-
-    while any(is_unrolled(operation) for operation in model.operations):
-        try:
-            model = rewrite(model, call=unroll)
-        except ValueError as error:
-            if "names should be unique" not in str(error):
-                raise
-            raise ValueError(
-                f"Model {model.name} cannot be unrolled: layers of its nested "
-                f"models have equal names. Give each its own. {error}"
-            ) from error
-    return model
-
-
 def tensors_of(structure: object) -> list[keras.KerasTensor]:
     """Return the symbolic tensors of a nested structure, in order.
 
@@ -172,30 +120,6 @@ def tensors_of(structure: object) -> list[keras.KerasTensor]:
     return [
         x for x in tree.flatten(structure) if isinstance(x, keras.KerasTensor)
     ]
-
-
-def name_operations(layer: str, inputs: object, outputs: object) -> None:
-    """Name new operations after the layer that they are of.
-
-    Keras counts `reshape`, `reshape_1`, ... anew in each process, and a model
-    that was loaded may hold these names already.
-
-    Args:
-        layer: name of the layer.
-        inputs: what it was called with.
-        outputs: what came out.
-
-    Example:
-    >>> import keras, kbp
-    >>> x = keras.Input((4,))
-    >>> y = keras.ops.transpose(x)
-    >>> kbp.graph.name_operations("mine", x, y)
-    >>> y._keras_history.operation.name.startswith("mine_transpose")
-    True
-    """
-    for operation in keras.Function(tensors_of(inputs), outputs).operations:
-        if not isinstance(operation, keras.layers.Layer):
-            operation.name = f"{layer}_{operation.name}"
 
 
 class UniqueNames:

@@ -8,7 +8,7 @@ from keras import tree
 
 from kbp.graph.layers import unwrapped
 from kbp.graph.nodes import nodes
-from kbp.graph.rewriting import flatten
+from kbp.graph.flattening import flatten
 
 
 def check_untied(model: keras.Model) -> None:

@@ -21,12 +21,6 @@ ROUNDINGS = (
     *("interpolated", "joined", "float"),
 )
 BATCH_NORMS = ("converter", "lowering")
-CHANNEL_RULES = (
-    *("activation", "batch_norm", "channel_scale", "concatenate", "depthwise"),
-    *("elementwise", "embedding", "joined", "keep", "kernel", "matmul"),
-    *("mean", "position", "product", "reshape", "separable", "softmax"),
-    *("spatial", "transpose"),
-)
 Kind = TypeVar("Kind", bound="type[keras.Operation] | str")
 
 
@@ -82,8 +76,8 @@ class LayerTraits:
         equalizable: whether a factor of a channel may be moved out of the
             kernel, into that of the next layer.
         reads_indices: whether the inputs are integers, which have no range.
-        channels: how channels pass: the name of a rule of
-            `kbp.sparsity.channels.rules`, or a function like them of one input.
+        channels: how channels pass: the name of a rule in
+            `kbp/sparsity/channels/rules`, or a function like them of one input.
         safe: whether a file may ask for the layer to be made: making it runs
             no code of the file's and opens nothing. The classes that kbp
             registers with Keras always are.
@@ -138,8 +132,6 @@ class LayerTraits:
         ):
             if getattr(self, name) is not None:
                 check_one_of(known, **{name: getattr(self, name)})
-        if isinstance(self.channels, str):
-            check_one_of(CHANNEL_RULES, channels=self.channels)
         for granularity in self.prunable:
             check_one_of(GRANULARITIES, prunable=granularity)
         for name in ("size_argument", "kernel_quantizer", "prunable"):

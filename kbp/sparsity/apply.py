@@ -12,6 +12,7 @@ from kbp.errors import nearest
 from kbp.layers import DTM, FixedMask, TransformedLayer
 from kbp.layers.transforms.dtm import GRANULARITIES
 from kbp.sparsity.channels.cost import COSTS, multiply_adds
+from kbp.sparsity.channels.ends import ends_of, is_prunable
 from kbp.sparsity.gates import add_gates
 
 
@@ -171,20 +172,6 @@ def _mask_kernels(
     return graph.replace_layers(flat, replacement)
 
 
-def is_prunable(operation: keras.Operation) -> bool:
-    """Say whether masks of single weights are known for a layer."""
-    return "element" in graph.traits_of(operation).prunable
-
-
-def has_kernel(operation: keras.Operation) -> bool:
-    """Say whether a layer, or what it is derived from, has such a kernel."""
-    return any(
-        "element" in graph.traits_of_class(base).prunable
-        for base in type(operation).__mro__
-        if issubclass(base, keras.layers.Layer)
-    )
-
-
 def _hint(operations: Iterable[keras.Operation]) -> str:
     """Return what else to do where layers have kernels and no traits."""
     names = graph.unregistered(map(graph.unwrapped, operations))
@@ -194,21 +181,3 @@ def _hint(operations: Iterable[keras.Operation]) -> str:
         f" Register the traits of layer {', '.join(names)} with "
         "kbp.graph.register_layer_traits."
     )
-
-
-def ends_of(nodes: list[graph.Node]) -> set[str]:
-    """Name the kernels that read the input or give the output."""
-    names = set()
-    for edge, step in (("producers", "consumers"), ("consumers", "producers")):
-        todo = [node for node in nodes if not getattr(node, edge)]
-        seen = set()
-        while todo:
-            node = todo.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            if has_kernel(node.operation):
-                names.add(node.operation.name)
-            else:
-                todo.extend(getattr(node, step))
-    return names
