@@ -5,6 +5,7 @@ between two convolutions.
 """
 
 import keras
+import numpy as np
 
 layers, ops = keras.layers, keras.ops
 
@@ -130,7 +131,9 @@ def channel_shuffle(x):
 def shuffle_unit(x):
     kept, x = ops.split(x, 2, axis=-1)
     x = conv(x, 4, activation="relu")
-    x = layers.BatchNormalization()(layers.DepthwiseConv2D(3, padding="same")(x))
+    x = layers.BatchNormalization()(
+        layers.DepthwiseConv2D(3, padding="same")(x)
+    )
     x = layers.Concatenate()([kept, conv(x, 4, activation="relu")])
     x = ops.transpose(ops.reshape(x, (-1, 8, 8, 2, 4)), (0, 1, 2, 4, 3))
     return ops.reshape(x, (-1, 8, 8, 8))
@@ -221,3 +224,80 @@ def one_channel_gate_of_a_join(x):
 
 def one_channel_offset(x):
     return layers.Add()([conv(x, 6), conv(x, 1)])
+
+
+def structures():
+    """Return all structures by their names."""
+    found = {k: v for k, v in globals().items() if callable(v)}
+    return {
+        name: made
+        for name, made in found.items()
+        if getattr(made, "__module__", "") == __name__
+        and name
+        not in ("conv", "structures", "network", "pooled", "mixed_graph")
+    }
+
+
+def network(structure):
+    """A network of two layers around a structure."""
+    inputs = keras.Input((8, 8, 3))
+    x = structure(conv(inputs, 8, 3, activation="relu", name="before"))
+    if len(x.shape) == 4:
+        x = conv(x, 6, activation="relu", name="behind")
+    else:
+        x = layers.Dense(6, activation="relu", name="behind")(x)
+    return keras.Model(inputs, layers.Dense(3, name="head")(pooled(x)))
+
+
+def pooled(x):
+    if len(x.shape) == 4:
+        return layers.GlobalAveragePooling2D()(x)
+    if len(x.shape) == 3:
+        return layers.GlobalAveragePooling1D()(x)
+    return x
+
+
+def mixed_graph(seed):
+    """A network of structures in random order, with joins around them."""
+    rng = np.random.default_rng(seed)
+    made = list(structures().values())
+
+    def map_of(x):
+        """Bring a result back to `(8, 8, 8)`."""
+        if len(x.shape) == 3:
+            x = layers.Dense(8)(x)
+            x = layers.GlobalAveragePooling1D()(x)
+        if len(x.shape) == 2:
+            x = layers.Reshape((8, 8, 1))(layers.Dense(64)(x))
+        if x.shape[1] > 8:
+            x = layers.AveragePooling2D(2)(x)
+        if x.shape[1] < 7:
+            x = layers.UpSampling2D(2)(x)
+        x = layers.ZeroPadding2D(((0, 8 - x.shape[1]), (0, 0)))(x)
+        return x if x.shape[-1] == 8 else conv(x, 8)
+
+    def step(x):
+        y = map_of(made[rng.integers(len(made))](x))
+        kind = rng.integers(8)
+        if kind == 0:
+            return layers.Add()([x, y])
+        if kind == 1:
+            return conv(layers.Concatenate()([y, x]), 8, 3)
+        if kind == 2:
+            return layers.ReLU()(layers.BatchNormalization()(y))
+        if kind == 3:
+            return layers.Multiply()([x, y])
+        if kind == 4:
+            return layers.DepthwiseConv2D(3, padding="same")(y)
+        if kind == 5:
+            inside = keras.Input((8, 8, 8))
+            nested = keras.Model(inside, conv(inside, 8, activation="silu"))
+            return nested(y)
+        return y
+
+    inputs = keras.Input((8, 8, 3))
+    x = conv(inputs, 8, 3)
+    for _ in range(rng.integers(2, 5)):
+        x = step(x)
+    x = pooled(made[rng.integers(len(made))](x))
+    return keras.Model(inputs, layers.Dense(3)(x))

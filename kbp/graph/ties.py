@@ -6,9 +6,9 @@ from typing import Any
 import keras
 from keras import tree
 
+from kbp.graph.flattening import flatten
 from kbp.graph.layers import unwrapped
 from kbp.graph.nodes import nodes
-from kbp.graph.flattening import flatten
 
 
 def check_untied(model: keras.Model) -> None:

@@ -111,6 +111,8 @@ def _foldable(model: keras.Model) -> dict[str, dict[str, int]]:
     One that cannot be folded at each of its uses stays, with zeros.
     """
     found: dict[str, dict[str, int]] = {}
+    if not any(isinstance(x, ChannelScale) for x in model.layers):
+        return found
     never = set()
     for node in graph.nodes(model):
         if not isinstance(node.operation, ChannelScale):

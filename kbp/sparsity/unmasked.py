@@ -28,6 +28,8 @@ SKIPPED = "named in `skip`"
 UNREGISTERED = "of a class whose traits are not registered"
 NEEDED = "all of its channels are needed where they are read"
 ONLY_ONE = "it has one channel"
+# Rules of layers that may have kernels of which nothing is masked.
+_COVERED_BY_NONE = (None, "keep", "recurrent")
 
 
 def left_out(
@@ -75,6 +77,8 @@ def left_out(
     found: dict[str, str] = {}
     for node in traced.nodes:
         name = node.operation.name
+        if reason := _not_covered(node.operation, "channels"):
+            found[name] = reason
         if graph.traits_of(node.operation).is_depthwise or not gives_channels(
             node.operation
         ):
@@ -91,6 +95,19 @@ def left_out(
         else:
             found[name] = _why(traced, node, reasons)
     return found
+
+
+def _not_covered(layer: keras.Operation, what: str) -> str:
+    """Say that masks do not cover a layer with kernels; `""` if they do."""
+    traits = graph.traits_of(layer)
+    weights = getattr(layer, "trainable_weights", ())
+    if (
+        traits.channels not in _COVERED_BY_NONE
+        or traits.prunable
+        or all(len(weight.shape) < 2 for weight in weights)
+    ):
+        return ""
+    return f"masks of {what} do not cover {type(layer).__name__}"
 
 
 def _masked(traced: Trace, gates: list[ChannelScale]) -> set[int]:
@@ -129,7 +146,11 @@ def _without_kernel_mask(
     found = {}
     for node in nodes:
         name = node.operation.name
-        if not has_kernel(node.operation) or name in masked:
+        if name in masked:
+            continue
+        if not has_kernel(node.operation):
+            if reason := _not_covered(node.operation, "weights"):
+                found[name] = reason
             continue
         if name in skip:
             found[name] = SKIPPED

@@ -288,11 +288,28 @@ def test_gate_that_cannot_be_folded_stays():
     assert sparsity.shrink(model).get_layer("mine").kernel.shape == (4,)
 
 
-def test_scale_of_repeated_channels_is_checked():
-    with pytest.raises(ValueError, match="`repeats` must be a whole"):
-        kbp.layers.ChannelScale(repeats=0)
-    with pytest.raises(ValueError, match="`repeats` must divide"):
-        kbp.layers.ChannelScale(repeats=3)(np.ones((2, 4)))
+@pytest.mark.parametrize(
+    "wrong", [[[]], [[-1]], [[1, 2]], [[0, 1], [0, 0]], [[0, -2]]]
+)
+def test_arrangement_that_is_none_is_refused(wrong):
+    with pytest.raises(ValueError, match="`arrangements` must be lists of"):
+        kbp.layers.ChannelScale(arrangements=wrong)
+
+
+def test_channels_are_scaled_as_each_place_arranges_them():
+    scale = kbp.layers.ChannelScale(arrangements=[[0, 0, -1, 1], [1, 0]])
+    inputs = keras.Input((4,)), keras.Input((2,))
+    outputs = scale(inputs[0]), scale(inputs[1], arrangement=1)
+    model = keras.Model(inputs, outputs)
+    scale.kernel.assign([2.0, 3.0])
+    copy = keras.Model.from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    for made in (model, copy):
+        found = made([np.ones((1, 4)), np.ones((1, 2))])
+        assert as_numpy(found[0]).tolist() == [[2, 2, 1, 3]]
+        assert as_numpy(found[1]).tolist() == [[3, 2]]
+    with pytest.raises(ValueError, match="must number each channel"):
+        scale(np.ones((1, 3)))
 
 
 def test_nothing_to_prune_is_an_error():

@@ -25,7 +25,7 @@ def test_every_layer_without_a_mask_has_its_reason():
     assert found == {
         "stem": "first or last layer",
         "back": "added to, or joined with, channels of such a layer",
-        "gated": "all of its channels are needed where they are read",
+        "gated": "its sigmoid makes no zeros",
         "head": "first or last layer",
     }
     masked = sparsity.apply_dtm(model, granularity="channel")

@@ -60,7 +60,7 @@ def blocked_by(
         (groups,) = compact(channels.groups)
         roots = traced.groups.roots(groups)
         before = [traced.groups.roots(compact(x.groups)[0]) for x in inputs]
-        passed = np.concatenate([np.ravel(x) for x in before] or [[]])
+        passed = np.concatenate([np.zeros(0, int), *map(np.ravel, before)])
         # Others are new, and others' zeros are none of theirs.
         passed = np.isin(roots, passed) & (roots != KEPT)
         mine = np.isin(roots, [*closed.get(node, ())])
@@ -74,7 +74,9 @@ def blocked_by(
     again = Trace(traced.nodes, certain=traced)
     _follow(again, supposed)
     found: dict[int, str] = {}
-    unknown = [Read(r.layer, r.groups, r.nothing & False) for r in again.unknown]
+    unknown = [
+        Read(r.layer, r.groups, r.nothing & False) for r in again.unknown
+    ]
     for read in (*again.reads, *unknown):
         for group in np.unique(traced.groups.roots(read.groups[~read.nothing])):
             found.setdefault(int(group), read.layer)
@@ -82,7 +84,8 @@ def blocked_by(
 
 
 def _follow(result: Trace, supposed: Supposed | None = None) -> None:
-    for result.number, node in enumerate(result.nodes):
+    for number, node in enumerate(result.nodes):
+        result.number = number
         # What is true or false is a mask of time steps.
         tensors = [x for x in node.inputs if x.dtype != "bool"]
         inputs = [result.of(x) for x in tensors]

@@ -88,13 +88,13 @@ def gates_of(traced: Trace, dense: set[str]) -> tuple[list[Gate], Reasons]:
     for group in sorted(places_of):
         together.setdefault(frozenset(places_of[group]), []).append(group)
     gates = []
-    for groups in together.values():
-        if len(groups) > 1:
-            nodes = places_of[groups[0]]
-            places = (_place(traced, node, groups) for node in nodes)
-            gates.append(Gate(tuple(groups), tuple(places)))
+    for members in together.values():
+        if len(members) > 1:
+            nodes = places_of[members[0]]
+            places = (_place(traced, node, members) for node in nodes)
+            gates.append(Gate(tuple(members), tuple(places)))
         else:
-            reasons[groups[0]] = ALONE
+            reasons[members[0]] = ALONE
     return gates, reasons
 
 

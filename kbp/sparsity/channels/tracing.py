@@ -205,7 +205,8 @@ class Trace:
         changed = True
         while changed:
             changed = False
-            for self.number, node in enumerate(self.nodes):
+            for number, node in enumerate(self.nodes):
+                self.number = number
                 for x in node.outputs:
                     changed |= self.make_rectangular(self.of(x))
 
@@ -219,9 +220,10 @@ class Trace:
         most = max(
             axes,
             key=lambda axis: len(
-                np.unique(np.moveaxis(roots, axis, 0).reshape(
-                    roots.shape[axis], -1
-                ), axis=0)
+                np.unique(
+                    np.moveaxis(roots, axis, 0).reshape(roots.shape[axis], -1),
+                    axis=0,
+                )
             ),
         )
         for axis in axes:

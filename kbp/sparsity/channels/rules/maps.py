@@ -22,19 +22,19 @@ def spatial(
 def depth_to_space(
     trace: Trace, node: Node, inputs: list[Channels]
 ) -> Channels:
-    """A channel that is given is made of one for each place of a block."""
+    """Make a channel of one for each place of a block."""
     groups, zero = trace.along_last(inputs[0])
     shape = shape_of(node.outputs[0])
     groups, zero = (x.reshape(-1, shape[-1]) for x in (groups, zero))
     trace.merge(groups, groups[:1])
-    return spread(groups[0], zero.all(axis=0), shape)
+    return spread(groups[0], np.all(zero, axis=0, keepdims=True)[0], shape)
 
 
 @register_channel_rule("space_to_depth")
 def space_to_depth(
     trace: Trace, node: Node, inputs: list[Channels]
 ) -> Channels:
-    """A channel gives one for each place of a block."""
+    """Make one for each place of a block of a channel."""
     shape = shape_of(node.outputs[0])
     vectors = trace.along_last(inputs[0])
     repeats = shape[-1] // inputs[0].shape[-1]

@@ -34,9 +34,11 @@ def reshape(
     if size > given and size % given == 0:
         groups, zero = (a.reshape(-1, given) for a in (groups, zero))
         trace.merge(groups, groups[:1])
-        groups, zero = groups[0], zero.all(axis=0)
+        groups, zero = groups[0], np.all(zero, axis=0, keepdims=True)[0]
     elif size < given and given % size == 0:
-        groups, zero = (np.tile(a.ravel(), given // size) for a in (groups, zero))
+        groups, zero = (
+            np.tile(a.ravel(), given // size) for a in (groups, zero)
+        )
     elif size != given:
         return trace.keep_through(node, inputs)
     groups, zero = groups.reshape(shape), zero.reshape(shape)
@@ -129,10 +131,10 @@ def stack(
 def flip(
     trace: Trace, node: Node, inputs: list[Channels]
 ) -> Channels | list[Channels]:
-    """The reverse order along axes."""
+    """Flip: the reverse order along axes."""
     (x,), axes = inputs, node.operation.axis
     axes = [axes] if isinstance(axes, int) else axes or [0]
     axes = [axis % len(node.inputs[0].shape) - 1 for axis in axes]
     if -1 in axes:
         return trace.keep_through(node, inputs)
-    return Channels(np.flip(x.groups, axes), np.flip(x.zero, axes))
+    return Channels(*(np.flip(a, tuple(axes)) for a in (x.groups, x.zero)))

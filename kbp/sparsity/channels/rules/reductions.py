@@ -26,8 +26,10 @@ def _reduced(
     axes = [axis % rank - 1 for axis in operation.axis or (0,)]
     if -1 in axes or getattr(operation, "initial", None) is not None:
         return trace.keep_through(node, inputs)
-    first = tuple(slice(0, 1) if a in axes else slice(None) for a in range(rank))
-    zero = x.zero.all(axis=tuple(axes)).reshape(shape)
+    first = tuple(
+        slice(0, 1) if a in axes else slice(None) for a in range(rank)
+    )
+    zero = np.all(x.zero, axis=tuple(axes), keepdims=True).reshape(shape)
     trace.make_rectangular(x)
     varying = trace.varying(x)
     if not varying or not {*varying} <= {*axes}:
@@ -37,7 +39,7 @@ def _reduced(
     others = tuple(a for a in range(rank - 1) if a != varying[0])
     groups = np.moveaxis(x.groups, varying[0], 0)
     groups = groups.reshape(len(groups), -1)[:, 0]
-    trace.read(groups, x.zero.all(axis=others))
+    trace.read(groups, np.all(x.zero, axis=others, keepdims=True).ravel())
 
     def call(layer: keras.Operation, stays: np.ndarray, *args: Any) -> Any:
         outputs, share = layer(*args), float(stays[groups].mean())
@@ -55,7 +57,7 @@ def _reduced(
 def total(
     trace: Trace, node: Node, inputs: list[Channels]
 ) -> Channels | list[Channels]:
-    """A sum, to which zeros add nothing."""
+    """Sum, to which zeros add nothing."""
     return _reduced(trace, node, inputs, None)
 
 
@@ -63,7 +65,7 @@ def total(
 def mean(
     trace: Trace, node: Node, inputs: list[Channels]
 ) -> Channels | list[Channels]:
-    """A mean, which counts zeros."""
+    """Mean, which counts zeros."""
     return _reduced(trace, node, inputs, lambda x, share: x * share)
 
 
@@ -71,7 +73,7 @@ def mean(
 def maximum(
     trace: Trace, node: Node, inputs: list[Channels]
 ) -> Channels | list[Channels]:
-    """A maximum, which is no less than a zero that is gone."""
+    """Maximum, which is no less than a zero that is gone."""
     return _reduced(trace, node, inputs, lambda x, share: ops.maximum(x, 0.0))
 
 
@@ -79,5 +81,5 @@ def maximum(
 def minimum(
     trace: Trace, node: Node, inputs: list[Channels]
 ) -> Channels | list[Channels]:
-    """A minimum, which is no more than a zero that is gone."""
+    """Minimum, which is no more than a zero that is gone."""
     return _reduced(trace, node, inputs, lambda x, share: ops.minimum(x, 0.0))

@@ -7,7 +7,7 @@ import numpy as np
 
 from kbp.graph import Node
 from kbp.sparsity.channels.registry import register_channel_rule
-from kbp.sparsity.channels.tracing import Channels, Trace, compact, shape_of
+from kbp.sparsity.channels.tracing import Channels, Trace, compact
 
 _ALL = slice(None)
 
@@ -20,7 +20,9 @@ class _Kept:
         places: of each that stays, in the smaller tensor.
     """
 
-    def __init__(self, groups: np.ndarray, axis: int, stays: np.ndarray) -> None:
+    def __init__(
+        self, groups: np.ndarray, axis: int, stays: np.ndarray
+    ) -> None:
         size = groups.shape[axis]
         (groups,) = compact(groups)
         others = tuple(a for a in range(groups.ndim) if a != axis)
@@ -36,7 +38,7 @@ class _Kept:
 def slices(
     trace: Trace, node: Node, inputs: list[Channels]
 ) -> Channels | list[Channels]:
-    """An index with slices, numbers, ellipsis and new axes."""
+    """Index with slices, numbers, ellipsis and new axes."""
     (x,), key = inputs, node.arguments[1]
     full = _without_ellipsis(key, len(x.shape) + 1)
     if full is None:
@@ -113,9 +115,7 @@ def _cut(part: Any, kept: _Kept) -> Any:
 
 
 @register_channel_rule("split")
-def split(
-    trace: Trace, node: Node, inputs: list[Channels]
-) -> list[Channels]:
+def split(trace: Trace, node: Node, inputs: list[Channels]) -> list[Channels]:
     """Parts along an axis."""
     (x,), operation = inputs, node.operation
     axis = operation.axis % (len(x.shape) + 1) - 1

@@ -23,9 +23,7 @@ def embedding(trace: Trace, node: Node, inputs: list[Channels]) -> Channels:
     weights = {id(layer.embeddings): {1: given}}
     mapping = trace.map(layer, IndexMap(weights, {"output_dim": given}))
     zero = ~np.any(values_of(layer.embeddings), axis=0)
-    return spread(
-        mapping.sizes["output_dim"], zero, shape_of(node.outputs[0])
-    )
+    return spread(mapping.sizes["output_dim"], zero, shape_of(node.outputs[0]))
 
 
 @register_channel_rule("position")
@@ -63,9 +61,7 @@ def batch_norm(
 
 
 @register_channel_rule("channel_scale")
-def channel_scale(
-    trace: Trace, node: Node, inputs: list[Channels]
-) -> Channels:
+def channel_scale(trace: Trace, node: Node, inputs: list[Channels]) -> Channels:
     """ChannelScale: a factor for each channel, or for several of a group."""
     (x,), layer = inputs, node.operation
     groups, zero = trace.along_last(x)
