@@ -102,14 +102,19 @@ ROWS: dict[str, LayerTraits] = {
         )
     },
     **{
-        name: LayerTraits(channels=channels)
+        name: LayerTraits(rounding="copied", channels=channels)
         for name, channels in (
             ("Amax", "maximum"),
-            ("Amin", "minimum"),
-            ("Flip", "flip"),
             ("Max", "maximum"),
             ("Min", "minimum"),
+            ("Amin", "minimum"),
             ("Split", "split"),
+        )
+    },
+    **{
+        name: LayerTraits(channels=channels)
+        for name, channels in (
+            ("Flip", "flip"),
             ("Stack", "stack"),
             ("Sum", "sum"),
             ("Take", "take"),
