@@ -1,6 +1,6 @@
 """Which layers keep all their weights or channels, and why."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -28,6 +28,7 @@ SKIPPED = "named in `skip`"
 UNREGISTERED = "of a class whose traits are not registered"
 NEEDED = "all of its channels are needed where they are read"
 ONLY_ONE = "it has one channel"
+_SHOWN = 4  # names of one reason, and reasons
 # Rules of layers that may have kernels of which nothing is masked.
 _COVERED_BY_NONE = (None, "keep", "recurrent")
 
@@ -71,9 +72,16 @@ def left_out(
     free, reasons = gates_of(traced, set())
     given_free = {group for gate in free for group in gate.groups}
     masked = _masked(traced, [x for x in gates if isinstance(x, ChannelScale)])
+    stand = bool(masked)
     if not masked:
         chosen, _ = gates_of(traced, {*skip, *ends})
         masked = {group for gate in chosen for group in gate.groups}
+    of_ends = {
+        group
+        for node in traced.nodes
+        if node.operation.name in ends
+        for group in given_by(traced, node)
+    }
     found: dict[str, str] = {}
     for node in traced.nodes:
         name = node.operation.name
@@ -91,7 +99,9 @@ def left_out(
         elif name in ends:
             found[name] = FIRST_OR_LAST
         elif given & given_free:
-            found[name] = SHARED
+            # Nothing else tells what was skipped when masks were made.
+            skipped = stand and not given & of_ends
+            found[name] = SKIPPED if skipped else SHARED
         else:
             found[name] = _why(traced, node, reasons)
     return found
@@ -167,16 +177,18 @@ def in_words(reasons: dict[str, str], what: str = "channels") -> str:
     """Return `left_out`'s findings as a sentence, `""` if there are none."""
     if not reasons:
         return ""
-    together = (
-        f"{_names(n for n, r in reasons.items() if r == reason)} ({reason})"
-        for reason in dict.fromkeys(reasons.values())
-    )
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(name)
+    shown = [*by_reason.items()][:_SHOWN]
+    together = [f"{_names(names)} ({reason})" for reason, names in shown]
+    if more := len(reasons) - sum(len(names) for _, names in shown):
+        together.append(f"and {more} more for reasons of their own")
     return f"These layers keep all their {what}: {'; '.join(together)}."
 
 
-def _names(names: Iterable[str]) -> str:
+def _names(names: Sequence[str]) -> str:
     """Return some of the names."""
-    first, *rest = list(names)
-    shown = [first, *rest[:3]]
-    more = len(rest) + 1 - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    more = len(names) - _SHOWN
+    said = ", ".join(names[:_SHOWN])
+    return f"{said} and {more} more" if more > 0 else said

@@ -7,6 +7,7 @@ from contracts import as_numpy
 
 import kbp
 from kbp import graph, sparsity
+from kbp.errors import UserError
 from kbp.sparsity.gates import _magnitudes
 
 layers = keras.layers
@@ -177,8 +178,14 @@ def test_target_share_of_the_parameters_is_met(model, data, budget, target):
 def test_target_out_of_reach_is_refused(model, data):
     pruned = compiled(gated(model))
     schedule = sparsity.DTMSchedule(0.9, multiple_of=8, measure="parameters")
-    with pytest.raises(ValueError, match=r"out of reach.* can remove \d\d"):
+    with pytest.raises(UserError, match=r"out of reach.* can remove \d\d") as e:
         pruned.fit(*data, verbose=0, callbacks=[schedule])
+    held_back = (
+        "Each mask keeps a multiple of 8 channels at least: wide_gate 8 of 16, "
+        "inner_gate 8 of 12, stem_gate 8 of 8. "
+        "These layers keep all their channels: head (first or last layer)."
+    )
+    assert held_back in str(e.value)
 
 
 def test_target_share_of_the_multiply_adds_is_met(model, data):
@@ -314,7 +321,17 @@ def test_channels_are_scaled_as_each_place_arranges_them():
 
 def test_nothing_to_prune_is_an_error():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
-    with pytest.raises(ValueError, match="nothing to prune"):
+    with pytest.raises(UserError, match="nothing to prune"):
+        gated(model)
+    inputs = keras.Input((4,))
+    x = layers.Dense(6, name="hidden")(inputs)
+    x = layers.LayerNormalization(name="norm")(x)
+    model = keras.Model(inputs, layers.Dense(2, name="head")(x))
+    reason = (
+        r"keep all their channels: hidden \(norm needs all of its channels\); "
+        r"head \(the model gives them\)\."
+    )
+    with pytest.raises(UserError, match=reason):
         gated(model)
 
 

@@ -4,7 +4,6 @@ Every second channel group of each mask is closed. The table says how many
 channels of all layers go by that; each row was counted by hand.
 """
 
-import keras
 import numpy as np
 import pytest
 from contracts import as_numpy
