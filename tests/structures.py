@@ -139,6 +139,27 @@ def shuffle_unit(x):
     return ops.reshape(x, (-1, 8, 8, 8))
 
 
+def shuffle_units(x):
+    x = layers.ReLU()(layers.BatchNormalization()(conv(x, 16)))
+    for _ in range(2):
+        kept, x = ops.split(x, 2, axis=-1)
+        x = layers.Concatenate()([kept, conv(x, 8, activation="relu")])
+        x = ops.transpose(ops.reshape(x, (-1, 8, 8, 2, 8)), (0, 1, 2, 4, 3))
+        x = ops.reshape(x, (-1, 8, 8, 16))
+    return x
+
+
+def selective_kernels(x):
+    branches = [conv(x, 6, size, activation="relu") for size in (1, 3)]
+    stacked = ops.stack(branches, axis=1)
+    hidden = layers.Dense(4, activation="relu")(
+        layers.GlobalAveragePooling2D()(ops.sum(stacked, axis=1))
+    )
+    scores = ops.stack([layers.Dense(6)(hidden) for _ in branches], axis=1)
+    shares = ops.softmax(scores, axis=1)
+    return ops.sum(stacked * shares[:, :, None, None, :], axis=1)
+
+
 def pixel_shuffle(x):
     return ops.depth_to_space(conv(x, 24), 2)
 

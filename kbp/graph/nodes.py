@@ -22,7 +22,7 @@ class Node:
         outputs: symbolic tensors that come out.
         consumers: the uses that take the outputs.
         producers: the uses that gave the inputs.
-        is_output: an output is one of the model's.
+        results: the outputs that are the model's.
 
     Example:
     >>> import keras, kbp
@@ -41,7 +41,12 @@ class Node:
     outputs: list[keras.KerasTensor]
     consumers: list["Node"] = field(default_factory=list, repr=False)
     producers: list["Node"] = field(default_factory=list, repr=False)
-    is_output: bool = False
+    results: list[keras.KerasTensor] = field(default_factory=list, repr=False)
+
+    @property
+    def is_output(self) -> bool:
+        """Whether an output is one of the model's."""
+        return bool(self.results)
 
     @property
     def successor(self) -> "Node | None":
@@ -87,5 +92,5 @@ def nodes(model: keras.Model) -> list[Node]:
 
     outputs = {id(x) for x in rewrite(model, call=record).outputs}
     for node in found:
-        node.is_output = any(id(x) in outputs for x in node.outputs)
+        node.results = [x for x in node.outputs if id(x) in outputs]
     return found

@@ -4,6 +4,7 @@ Every second channel group of each mask is closed. The table says how many
 channels of all layers go by that; each row was counted by hand.
 """
 
+import keras
 import numpy as np
 import pytest
 from contracts import as_numpy
@@ -39,6 +40,8 @@ REMOVED = {
     "grouped_to_depths": 4 + 3 + 8,
     "channel_shuffle": 4 + 3 + 4 + 4,
     "shuffle_unit": 4 + 3 + 2 + 2,
+    "shuffle_units": 4 + 3 + 8 + 4 + 4,
+    "selective_kernels": 4 + 3 + 3 + 3 + 2 + 3 + 3,
     "pixel_shuffle": 4 + 3 + 12,
     "pixel_shuffle_by_reshaping": 4 + 3 + 12,
     "pixel_unshuffle": 4 + 3 + 3,
@@ -130,6 +133,60 @@ def test_shrunk_structure_gives_what_the_masked_one_does(name):
     small = assert_shrinks(closed(masked, every_second))
     counts = [sparsity.channel_count(x) for x in (model, small)]
     assert counts[0] - counts[1] == REMOVED[name]
+
+
+def test_one_mask_of_several_arrangements_trains_and_loads(tmp_path):
+    model = network(structures()["shuffle_units"])
+    masked = sparsity.apply_dtm(model, granularity="channel")
+    gates = [x.innermost for x in sparsity.masked_layers(masked)]
+    assert any(len(gate.arrangements) > 1 for gate in gates)
+    masked.compile(keras.optimizers.SGD(0.01), "mse")
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(16, 8, 8, 3)), rng.normal(size=(16, 3))
+    schedule = sparsity.DTMSchedule(0.4, budget="uniform")
+    masked.fit(*data, epochs=2, verbose=0, callbacks=[schedule])
+    small = assert_shrinks(masked)
+    masked.save(tmp_path / "masked.keras")
+    loaded = keras.saving.load_model(tmp_path / "masked.keras")
+    np.testing.assert_array_equal(outputs(loaded), outputs(masked))
+    again = assert_shrinks(loaded)
+    assert again.count_params() == small.count_params()
+    assert small.count_params() < 0.8 * model.count_params()
+
+
+@pytest.mark.parametrize("groups", [2, 8])
+def test_grouped_layer_that_is_used_twice_is_cut_once(groups):
+    inputs = keras.Input((8, 8, 3))
+    shared = keras.layers.Conv2D(8, 1, groups=groups, name="shared")
+    x, y = (keras.layers.Conv2D(8, 1, name=name)(inputs) for name in "xy")
+    model = keras.Model(
+        inputs, keras.layers.Conv2D(3, 1)(shared(x) + shared(y))
+    )
+    rng = np.random.default_rng(0)
+    for name, dead in (("x", [0, 5, 1]), ("y", [0, 1, 7]), ("shared", [0, 4])):
+        kernel, bias = randomized(model.get_layer(name), rng).get_weights()
+        kernel[..., dead], bias[dead] = 0, 0
+        model.get_layer(name).set_weights([kernel, bias])
+    assert_shrinks(model)
+
+
+def test_part_of_a_split_that_the_model_gives_stays_alone():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(8, 1, name="halves")(inputs)
+    given, hidden = keras.ops.split(x, [2], axis=-1)
+    model = keras.Model(inputs, [given, keras.layers.Conv2D(3, 1)(hidden)])
+    masked = sparsity.apply_dtm(
+        model, granularity="channel", protect_ends=False
+    )
+    (gate,) = sparsity.masked_layers(closed(masked, every_second))
+    assert gate.innermost.arrangements == [[-1, -1, 0, 1, 2, 3, 4, 5]]
+    small = sparsity.shrink(masked)
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    for found, expected in zip(small(x), masked(x), strict=True):
+        np.testing.assert_allclose(
+            as_numpy(found), as_numpy(expected), atol=1e-5
+        )
+    assert small.get_layer("halves").filters == 5
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def _follow(result: Trace, supposed: Supposed | None = None) -> None:
             if supposed:
                 channels = supposed(node, inputs, x, channels)
             result.tensors[id(x)] = channels
-            if node.is_output:
+            if any(x is given for given in node.results):
                 result.keep(channels, "the model gives them")
 
 

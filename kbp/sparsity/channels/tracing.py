@@ -186,7 +186,8 @@ class Trace:
         first = self.index_maps.setdefault(layer, mapping)
         for weight, axes in mapping.weights.items():
             for axis, groups in axes.items():
-                self.merge(first.weights[weight][axis], groups)
+                if axis in first.weights[weight]:
+                    self.merge(first.weights[weight][axis], groups)
         for argument, groups in mapping.sizes.items():
             self.merge(first.sizes[argument], groups)
         for ours, others in zip(first.tied, mapping.tied, strict=True):

@@ -63,12 +63,12 @@ def activation(
 def softmax(
     trace: Trace, node: Node, inputs: list[Channels]
 ) -> Channels | list[Channels] | None:
-    """Softmax over the last axis; groups along others stay as they are."""
+    """Softmax over one axis; groups along others stay as they are."""
     (x,) = inputs
-    last = len(x.shape)
-    if getattr(node.operation, "axis", -1) not in (-1, last):
-        return None
-    if last - 1 in trace.varying(x):
+    axis = getattr(node.operation, "axis", -1)
+    if not isinstance(axis, int) or axis % (len(x.shape) + 1) == 0:
+        return trace.keep_through(node, inputs)
+    if axis % (len(x.shape) + 1) - 1 in trace.varying(x):
         return trace.keep_through(node, inputs)
     return Channels(x.groups, np.broadcast_to(False, x.shape))
 

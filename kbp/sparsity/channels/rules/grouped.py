@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from kbp.graph import Node, kernel_of, values_of
+from kbp.sparsity.channels.groups import KEPT
 from kbp.sparsity.channels.registry import register_channel_rule
 from kbp.sparsity.channels.rules.functions import is_elementwise, keeps_zero
 from kbp.sparsity.channels.rules.kernels import (
@@ -78,8 +79,9 @@ def _tie(
     by_groups = int(dead.all(axis=1).sum()) * dead.shape[1]
     by_channels = sum(int(z.sum(axis=1).min()) * len(z) for z in zeros)
     widest = max(table.shape[1] for table in tables)
+    free = not (trace.groups.roots(tables[0]) == KEPT).any()
     whole = (by_groups, len(dead)) > (by_channels, widest)
-    if whole:
+    if whole and free:
         together = np.concatenate(tables, axis=1)
         trace.merge(together, together[:, :1])
         return True

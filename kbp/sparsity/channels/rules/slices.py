@@ -1,5 +1,6 @@
 """What takes some of the channels out of a tensor."""
 
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -48,7 +49,7 @@ def slices(
     for part in full[1:]:  # what is not known has the size 1
         unknown = part is not None and next(sizes) is None
         known.append(
-            part if not unknown else 0 if isinstance(part, int) else _ALL
+            part if not unknown else 0 if isinstance(part, Integral) else _ALL
         )
     for axis, part in enumerate(p for p in known if p is not None):
         if isinstance(part, slice) and abs(part.step or 1) > 1:
@@ -84,7 +85,7 @@ def _without_ellipsis(key: Any, rank: int) -> list[Any] | None:
             if isinstance(part, slice)
             else [None if part is Ellipsis else part]
         )
-        if not all(b is None or isinstance(b, int) for b in bounds):
+        if not all(b is None or isinstance(b, Integral) for b in bounds):
             return None
     if Ellipsis not in parts:
         parts.append(Ellipsis)
@@ -106,8 +107,8 @@ def _tie_blocks(trace: Trace, x: Channels, axis: int, step: int) -> None:
 def _cut(part: Any, kept: _Kept) -> Any:
     """Return a part of a key that finds the same values."""
     size = len(kept.stays)
-    if isinstance(part, int):
-        return int(kept.places[part % size])
+    if isinstance(part, Integral):
+        return int(kept.places[int(part) % size])
     places = kept.of(np.arange(size)[part])
     step = int(places[1] - places[0]) if len(places) > 1 else 1
     stop = int(places[-1]) + (1 if step > 0 else -1)
