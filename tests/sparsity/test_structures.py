@@ -64,6 +64,7 @@ REMOVED = {
 # Of a kind with others.
 SLOW = {
     "bidirectional_summed",
+    "gru",
     "grouped_residual",
     "grouped_to_depths",
     "lstm_with_state",
@@ -73,6 +74,7 @@ SLOW = {
     "sequence",
     "simple_rnn",
     "squeeze_with_expanded_axes",
+    "stacked_cells",
     "time_distributed_rows",
 }
 # LiteRT has no integer kernels for these, or kbp no rule.
