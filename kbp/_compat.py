@@ -107,6 +107,15 @@ def computed_by(**functions: Callable[..., Any]) -> Iterator[None]:
             setattr(backend, name, function)
 
 
+def mask_of(tensor: Any) -> Any:
+    """Return the mask of time steps that a Keras tensor carries, if any.
+
+    Args:
+        tensor: a symbolic tensor.
+    """
+    return getattr(tensor, "_keras_mask", None)
+
+
 def return_memory_of_images() -> None:
     """Let Pillow ask for blocks that the system gets back when they are freed.
 

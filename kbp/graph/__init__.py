@@ -1,6 +1,6 @@
 """Models as graphs of layers: rewriting them, and the traits of layers."""
 
-from kbp.graph import keras_traits, operation_traits
+from kbp.graph import keras_traits, operation_traits, recurrent_traits
 from kbp.graph.flattening import flatten
 from kbp.graph.inputs import (
     check_indices,
@@ -93,6 +93,6 @@ __all__ = [
     "with_input_shapes",
 ]
 
-for _rows in (keras_traits.ROWS, operation_traits.ROWS):
+for _rows in (keras_traits.ROWS, recurrent_traits.ROWS, operation_traits.ROWS):
     for _kind, _traits in _rows.items():
         register_layer_traits(_traits)(_kind)

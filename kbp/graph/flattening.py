@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kbp._compat import mask_of
+from kbp.graph.layers import unwrapped
 from kbp.graph.rewriting import (
     as_functional,
     in_class_of,
@@ -73,20 +75,29 @@ def flatten(model: keras.Model) -> keras.Model:
 
 
 def _is_distributed(layer: keras.Operation, *args: Any, **kwargs: Any) -> bool:
-    """Say whether a layer takes steps of known sizes, without a mask."""
+    """Say whether the steps can be taken for examples."""
     return (
         type(layer) is keras.layers.TimeDistributed
         and kwargs.get("mask") is None
         and len(args) == 1
         and isinstance(args[0], keras.KerasTensor)
-        and None not in args[0].shape[1:]
+        and (
+            _is_dense(layer)
+            or (None not in args[0].shape[1:] and mask_of(args[0]) is None)
+        )
     )
+
+
+def _is_dense(layer: keras.layers.TimeDistributed) -> bool:
+    return isinstance(unwrapped(layer.layer), keras.layers.Dense)
 
 
 def _distribute(
     layer: keras.layers.TimeDistributed, inputs: keras.KerasTensor
 ) -> Any:
     """Take steps for examples: what is inside sees each for itself."""
+    if _is_dense(layer):
+        return layer.layer(inputs)  # which treats each position alone
     _, time, *sizes = inputs.shape
     outputs = layer.layer(ops.reshape(inputs, (-1, *sizes)))
     return keras.tree.map_structure(

@@ -54,6 +54,10 @@ def _activation(layer: keras.Operation) -> Mapping[str, Any]:
     }
 
 
+def _convolution(layer: keras.Operation) -> Mapping[str, Any]:
+    return {"channels": "grouped" if layer.groups > 1 else "kernel"}
+
+
 def _relu(layer: keras.Operation) -> Mapping[str, Any]:
     return {"homogeneous": layer.max_value is None and not layer.threshold}
 
@@ -100,13 +104,15 @@ _KERNELS: Rows = {
         _COMPUTED_CONVOLUTION,
         kernel_quantizer="kernel",
         batch_norm="lowering",
+        by_configuration=_convolution,
     ),
     layers.Conv2D: replace(
         _COMPUTED_CONVOLUTION,
         kernel_quantizer="channel",
         batch_norm="converter",
+        by_configuration=_convolution,
     ),
-    layers.Conv3D: _CONVOLUTION,
+    layers.Conv3D: replace(_CONVOLUTION, by_configuration=_convolution),
     layers.Conv1DTranspose: _TRANSPOSED,
     layers.Conv2DTranspose: replace(
         _TRANSPOSED,
@@ -173,6 +179,7 @@ _FUNCTIONS: Rows = {
         kernel_quantizer="kernel",
         converter_rounds=True,
         rounding="computed",
+        channels="slopes",
     ),
     layers.ReLU: replace(
         _FUNCTION,
@@ -244,7 +251,9 @@ _PLACES: Rows = {
     layers.ZeroPadding1D: replace(_MOVED, homogeneous=True),
     layers.ZeroPadding2D: replace(_MOVED, homogeneous=True, safe=True),
     layers.ZeroPadding3D: _SPATIAL,
-    layers.TimeDistributed: LayerTraits(problem=limits.of_distribution),
+    layers.TimeDistributed: LayerTraits(
+        channels="keep", problem=limits.of_distribution
+    ),
     layers.RepeatVector: LayerTraits(rounding="copied"),
     layers.Flatten: LayerTraits(
         rounding="copied", channels="reshape", safe=True

@@ -41,7 +41,22 @@ def clone_layer(layer: keras.Operation, **changes: Any) -> keras.Operation:
             kernel=layer.kernel_attribute,
             name=layer.name,
         )
-    return type(layer).from_config({**layer.get_config(), **changes})
+    config = {**layer.get_config(), **changes}
+    return type(layer).from_config(_unbuilt(config))
+
+
+def _unbuilt(config: Any) -> Any:
+    """Return a configuration whose layers inside are of no size yet."""
+    if isinstance(config, list | tuple):
+        return type(config)(map(_unbuilt, config))
+    if not isinstance(config, dict):
+        return config
+    built = "class_name" in config and "build_config" in config
+    return {
+        key: _unbuilt(value)
+        for key, value in config.items()
+        if not (built and key == "build_config")
+    }
 
 
 def replace_layers(

@@ -17,11 +17,12 @@ class Node:
     Attributes:
         operation: the layer, seen through a `TransformedLayer` around it.
         arguments: positional ones that the call was given.
+        keywords: the others by name.
         inputs: symbolic tensors that go in, also those in keywords.
         outputs: symbolic tensors that come out.
         consumers: the uses that take the outputs.
         producers: the uses that gave the inputs.
-        is_output: an output is one of the model's.
+        results: the outputs that are the model's.
         used: the outputs that are the model's or go into another use.
 
     Example:
@@ -36,12 +37,18 @@ class Node:
 
     operation: keras.Operation
     arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
     inputs: list[keras.KerasTensor]
     outputs: list[keras.KerasTensor]
     consumers: list["Node"] = field(default_factory=list, repr=False)
     producers: list["Node"] = field(default_factory=list, repr=False)
-    is_output: bool = False
+    results: list[keras.KerasTensor] = field(default_factory=list, repr=False)
     used: list[keras.KerasTensor] = field(default_factory=list, repr=False)
+
+    @property
+    def is_output(self) -> bool:
+        """Whether an output is one of the model's."""
+        return bool(self.results)
 
     @property
     def successor(self) -> "Node | None":
@@ -74,7 +81,9 @@ def nodes(model: keras.Model) -> list[Node]:
     def record(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = operation(*args, **kwargs)
         inputs = tensors_of((args, kwargs))
-        node = Node(unwrapped(operation), args, inputs, tree.flatten(outputs))
+        node = Node(
+            unwrapped(operation), args, kwargs, inputs, tree.flatten(outputs)
+        )
         for x in inputs:
             if id(x) in producer:
                 node.producers.append(producer[id(x)])
@@ -85,7 +94,7 @@ def nodes(model: keras.Model) -> list[Node]:
 
     outputs = {id(x) for x in rewrite(model, call=record).outputs}
     for node in found:
-        node.is_output = any(id(x) in outputs for x in node.outputs)
+        node.results = [x for x in node.outputs if id(x) in outputs]
         taken = outputs.union(
             id(x) for other in node.consumers for x in other.inputs
         )

@@ -105,19 +105,34 @@ ROWS: dict[str, LayerTraits] = {
     "Transpose": LayerTraits(
         rounding="copied", channels="transpose", safe=True
     ),
+    **{
+        name: LayerTraits(rounding="copied", channels=channels, safe=True)
+        for name, channels in (
+            ("DepthToSpace", "depth_to_space"),
+            ("ExpandDims", "reshape"),
+            ("GetItem", "slice"),
+            ("SpaceToDepth", "space_to_depth"),
+            ("Squeeze", "reshape"),
+        )
+    },
+    **{
+        name: LayerTraits(rounding="copied", channels=channels)
+        for name, channels in (
+            ("Amax", "maximum"),
+            ("Amin", "minimum"),
+            ("Max", "maximum"),
+            ("Min", "minimum"),
+            ("Split", "split"),
+            ("Take", "take"),
+        )
+    },
     **dict.fromkeys(
-        ("DepthToSpace", "ExpandDims", "GetItem", "SpaceToDepth", "Squeeze"),
-        LayerTraits(rounding="copied", safe=True),
+        ("Moveaxis", "Swapaxes", "TopK"), LayerTraits(rounding="copied")
     ),
-    **dict.fromkeys(
-        (
-            *("Amax", "Amin", "Max", "Min", "Moveaxis", "Split", "Swapaxes"),
-            *("Take", "TopK"),
-        ),
-        LayerTraits(rounding="copied"),
-    ),
+    "Flip": LayerTraits(channels="flip"),
     "OneHot": LayerTraits(reads_indices=True),
-    "Stack": LayerTraits(rounding="joined"),
+    "Stack": LayerTraits(rounding="joined", channels="stack"),
+    "Sum": LayerTraits(channels="sum"),
     "Resize": LayerTraits(
         by_configuration=enlargement,
         problem=limits.of_resize,

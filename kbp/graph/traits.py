@@ -21,12 +21,6 @@ ROUNDINGS = (
     *("interpolated", "joined", "indices", "compared", "float"),
 )
 BATCH_NORMS = ("converter", "lowering")
-CHANNEL_RULES = (
-    *("activation", "batch_norm", "channel_scale", "concatenate", "depthwise"),
-    *("elementwise", "embedding", "joined", "keep", "kernel", "matmul"),
-    *("mean", "position", "product", "reshape", "separable", "softmax"),
-    *("spatial", "transpose"),
-)
 Kind = TypeVar("Kind", bound="type[keras.Operation] | str")
 
 
@@ -90,8 +84,8 @@ class LayerTraits:
         reads_indices: whether the inputs are integers, which have no range.
         chooses: whether the first input is truths, which say from which of the
             others a value is.
-        channels: how channels pass: the name of a rule of
-            `kbp.sparsity.channels.rules`, or a function like them of one input.
+        channels: how channels pass: the name of a rule in
+            `kbp/sparsity/channels/rules`, or a function like them of one input.
         safe: whether a file may ask for the layer to be made: making it runs
             no code of the file's and opens nothing. The classes that kbp
             registers with Keras always are.
@@ -148,8 +142,6 @@ class LayerTraits:
         ):
             if getattr(self, name) is not None:
                 check_one_of(known, **{name: getattr(self, name)})
-        if isinstance(self.channels, str):
-            check_one_of(CHANNEL_RULES, channels=self.channels)
         for granularity in self.prunable:
             check_one_of(GRANULARITIES, prunable=granularity)
         for name in ("size_argument", "kernel_quantizer", "prunable"):

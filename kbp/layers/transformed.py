@@ -31,6 +31,7 @@ class TransformedLayer(keras.layers.Wrapper):
     Call arguments:
         inputs: one tensor, as the wrapped layer takes it.
         training: bool, passed on to the transforms.
+        **options: other arguments of the wrapped layer's call.
 
     Returns:
         What the wrapped layer returns.
@@ -114,7 +115,12 @@ class TransformedLayer(keras.layers.Wrapper):
     def call(
         self, inputs: Tensor, training: bool = False, **options: Any
     ) -> Tensor:
-        used = self.replacements(inputs, training, **options)
+        return self.run(inputs, self.replacements(inputs, training), **options)
+
+    def run(
+        self, inputs: Tensor, used: dict[int, Tensor], **options: Any
+    ) -> Tensor:
+        """Call the layer inside with other tensors for its variables."""
         # Every variable is mapped, because this scope hides an outer one: on
         # JAX, `fit` runs inside a StatelessScope of its own.
         mapping = [
@@ -123,7 +129,7 @@ class TransformedLayer(keras.layers.Wrapper):
         ]
         scope = keras.StatelessScope(mapping, collect_losses=True)
         with scope:
-            outputs = self.innermost(inputs)
+            outputs = self.innermost(inputs, **options)
         self.pass_on(scope)
         return outputs
 

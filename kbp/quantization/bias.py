@@ -59,7 +59,9 @@ class QuantizedLayer(TransformedLayer):
     ) -> Tensor:
         if return_scale:
             return self._bias_scale(input_scale)
-        return super().call(inputs, training=training, input_scale=input_scale)
+        return self.run(
+            inputs, self.replacements(inputs, training, input_scale)
+        )
 
     def _bias_scale(self, input_scale: Tensor) -> Tensor:
         return input_scale * self.transforms[-1].scale()

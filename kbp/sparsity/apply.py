@@ -8,11 +8,13 @@ import keras
 
 from kbp import graph
 from kbp._utils.arguments import check_one_of, check_penalty
-from kbp.errors import nearest
+from kbp.errors import UserError, nearest
 from kbp.layers import DTM, FixedMask, TransformedLayer
 from kbp.layers.transforms.dtm import GRANULARITIES
 from kbp.sparsity.channels.cost import COSTS, multiply_adds
+from kbp.sparsity.channels.ends import ends_of, is_prunable
 from kbp.sparsity.gates import add_gates
+from kbp.sparsity.unmasked import in_words, left_out
 
 
 def apply_dtm(
@@ -56,7 +58,8 @@ def apply_dtm(
     Raises:
         ValueError: an argument is out of range, a name in `skip` is no layer of
             the model, the model's graph is not known, two layers share a
-            weight, or it has nothing to prune.
+            weight, or it has nothing to prune (the message says which layers
+            keep all they have, and why).
 
     Example:
     >>> import kbp
@@ -96,11 +99,19 @@ def apply_dtm(
                 " Add a layer between them, or prune the first and the last as "
                 "well, by kbp.sparsity.apply_dtm(model, protect_ends=False)."
             )
-        raise ValueError(
+        reasons = left_out(
+            flat,
+            granularity=granularity,
+            skip=skip,
+            protect_ends=protect_ends,
+        )
+        what = "channels" if granularity == "channel" else "weights"
+        held = f" {in_words(reasons, what)}" if reasons else ""
+        raise UserError(
             f"Model {model.name} has nothing to prune: no kernel or group of "
             f"channels is left outside `skip`{between}, without a mask "
             "already, and clear of layers that need all channels."
-            f"{advice}{_hint(flat.operations)}"
+            f"{held}{advice}{_hint(flat.operations)}"
         )
     masks.share_penalty()
     return masked
@@ -171,20 +182,6 @@ def _mask_kernels(
     return graph.replace_layers(flat, replacement)
 
 
-def is_prunable(operation: keras.Operation) -> bool:
-    """Say whether masks of single weights are known for a layer."""
-    return "element" in graph.traits_of(operation).prunable
-
-
-def has_kernel(operation: keras.Operation) -> bool:
-    """Say whether a layer, or what it is derived from, has such a kernel."""
-    return any(
-        "element" in graph.traits_of_class(base).prunable
-        for base in type(operation).__mro__
-        if issubclass(base, keras.layers.Layer)
-    )
-
-
 def _hint(operations: Iterable[keras.Operation]) -> str:
     """Return what else to do where layers have kernels and no traits."""
     names = graph.unregistered(map(graph.unwrapped, operations))
@@ -194,21 +191,3 @@ def _hint(operations: Iterable[keras.Operation]) -> str:
         f" Register the traits of layer {', '.join(names)} with "
         "kbp.graph.register_layer_traits."
     )
-
-
-def ends_of(nodes: list[graph.Node]) -> set[str]:
-    """Name the kernels that read the input or give the output."""
-    names = set()
-    for edge, step in (("producers", "consumers"), ("consumers", "producers")):
-        todo = [node for node in nodes if not getattr(node, edge)]
-        seen = set()
-        while todo:
-            node = todo.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            if has_kernel(node.operation):
-                names.add(node.operation.name)
-            else:
-                todo.extend(getattr(node, step))
-    return names

@@ -15,14 +15,14 @@ from keras import layers
 
 from kbp import graph
 from kbp.layers import ChannelScale, TransformedLayer
+from kbp.sparsity.channels.following import trace
 from kbp.sparsity.channels.places import (
-    Place,
+    Gate,
+    gates_of,
     gives_channels,
     own_activation,
-    places_of,
     source_of,
 )
-from kbp.sparsity.channels.rules import trace
 
 
 def add_gates(
@@ -54,25 +54,23 @@ def add_gates(
     model = _with_scales(model)
     names = {operation.name for operation in model.operations}
     traced = trace(model)
-    groups = places_of(traced, set(dense))
-    if not groups:
+    found, _ = gates_of(traced, set(dense))
+    if not found:
         return None
-    gates, activations = {}, {}
-    for places in groups.values():
-        first = places[0].source.operation
-        scale = ChannelScale(
-            repeats=places[0].repeats,
-            name=_free(f"{first.name}_gate", names),
-            dtype=first.dtype_policy,
-        )
-        gate = make(scale, [place.source for place in places])
-        gate.trainable = any(p.source.operation.trainable for p in places)
-        for place in places:
+    gates: dict[graph.Node, list[tuple[TransformedLayer, int]]] = {}
+    activations: dict[keras.Operation, keras.layers.Layer] = {}
+    made = []
+    for wanted in found:
+        gate = _gate(wanted, make, names)
+        made.append(gate)
+        for place in wanted.places:
             operation = place.node.operation
-            gates[place.node] = gate
-            behind = _behind(operation, names)
-            if behind is not None:
-                activations[operation] = behind
+            number = wanted.arrangements.index(place.numbers)
+            gates.setdefault(place.node, []).append((gate, number))
+            if operation not in activations:
+                behind = _behind(operation, names)
+                if behind is not None:
+                    activations[operation] = behind
     nodes = iter(traced.nodes)
 
     def replacement(layer: keras.Operation) -> keras.Operation:
@@ -89,16 +87,38 @@ def add_gates(
     def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         node = next(nodes)
         outputs = layer(*args, **kwargs)
-        if node in gates:
-            outputs = gates[node](outputs)
+        for gate, number in gates.get(node, ()):
+            options = {"arrangement": number} if number else {}
+            outputs = gate(outputs, **options)
         if node.operation in activations:
             outputs = activations[node.operation](outputs)
         return outputs
 
     gated = graph.replace_layers(model, replacement, call=call)
-    for places in groups.values():
-        _begin_with_magnitudes(gated, places, gates[places[0].node])
+    for wanted, gate in zip(found, made, strict=True):
+        _begin_with_magnitudes(gated, wanted, gate)
     return gated
+
+
+def _gate(
+    wanted: Gate,
+    make: Callable[[ChannelScale, list[graph.Node]], TransformedLayer],
+    names: set[str],
+) -> TransformedLayer:
+    """Return a gate, with a mask."""
+    sources = [place.source for place in wanted.places]
+    first = sources[0].operation
+    arrangements = wanted.arrangements
+    if arrangements == [(*range(len(wanted.groups)),)]:
+        arrangements = []  # each channel has its own
+    scale = ChannelScale(
+        arrangements=arrangements,
+        name=_free(f"{first.name}_gate", names),
+        dtype=first.dtype_policy,
+    )
+    gate = make(scale, sources)
+    gate.trainable = any(source.operation.trainable for source in sources)
+    return gate
 
 
 def _behind(
@@ -151,26 +171,35 @@ def _free(name: str, names: set[str]) -> str:
 
 
 def _begin_with_magnitudes(
-    model: keras.Model, places: list[Place], gate: TransformedLayer
+    model: keras.Model, wanted: Gate, gate: TransformedLayer
 ) -> None:
     """Let the gate's factors be how large the channels are.
 
     What they are more than that is left in the layers, so that the outputs
     stay; channels that a trained network hardly uses are then the first to go.
     """
-    first = {place.node.operation.name: place.node for place in places}
-    found = [graph.unwrapped(model.get_layer(name)) for name in first]
+    first = {place.node.operation.name: place for place in wanted.places}
     if any(graph.transforms(model.get_layer(name)) for name in first):
         return  # a mask looks at how large the weights are
-    sizes = np.sum([_magnitudes(node) for node in first.values()], axis=0)
-    sizes = sizes.reshape(gate.kernel.shape[0], -1).mean(axis=1)
+    count = len(wanted.groups)
+    sizes = np.zeros(count, gate.kernel.dtype)
+    for place in first.values():
+        numbers = np.array(place.numbers)
+        mine = numbers >= 0
+        counts = np.bincount(numbers[mine], minlength=count)
+        magnitudes = _magnitudes(place.node)[mine]
+        means = np.bincount(numbers[mine], magnitudes, count) / counts
+        sizes += means.astype(sizes.dtype)
     if not sizes.any():
         return
     # Not so small that what is left in the layers gets large.
     factors = np.maximum(sizes / sizes.mean(), 0.1)
     gate.kernel.assign(factors)
-    for layer in found:
-        graph.scale_outputs(layer, 1 / np.repeat(factors, places[0].repeats))
+    for name, place in first.items():
+        number = wanted.arrangements.index(place.numbers)
+        layer = graph.unwrapped(model.get_layer(name))
+        scales = graph.unwrapped(gate).spread(1 / factors, number)
+        graph.scale_outputs(layer, scales)
 
 
 def _magnitudes(node: graph.Node) -> np.ndarray:

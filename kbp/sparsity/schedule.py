@@ -11,10 +11,12 @@ from tensorboard.summary import Writer
 
 from kbp import graph
 from kbp._utils.arguments import check_integer, check_one_of
+from kbp.errors import UserError
 from kbp.layers import DTM, TransformedLayer
 from kbp.sparsity.budget import BUDGETS, allocate
 from kbp.sparsity.channels.cost import COSTS, Cost
 from kbp.sparsity.masks import hard_mask, masked_layers
+from kbp.sparsity.unmasked import in_words, left_out
 
 MEASURES = ("masks", *COSTS)
 Logs = dict[str, float] | None
@@ -63,7 +65,8 @@ class DTMSchedule(keras.callbacks.Callback):
 
     Raises:
         ValueError: an argument is out of range; at the start of training,
-            the model has no DTM mask, or not enough to reach the target.
+            the model has no DTM mask, or not enough to reach the target (the
+            message names the layers that hold it back).
 
     Example:
     >>> import kbp
@@ -119,44 +122,77 @@ class DTMSchedule(keras.callbacks.Callback):
         self.history: list[dict[str, float]] = []
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self.masked = [
-            (layer, transform)
-            for layer in masked_layers(self.model)
-            for transform in graph.transforms(layer)
-            if isinstance(transform, DTM)
-        ]
-        if not self.masked:
-            raise ValueError(
-                f"Model {self.model.name} has no DTM mask to drive. "
-                "Use kbp.sparsity.apply_dtm first."
-            )
         if not self.params["steps"] and self.params["epochs"] == 1:
             raise ValueError(
                 "One epoch of unknown length cannot be scheduled. Give `fit` "
                 "the argument `steps_per_epoch`."
             )
-        self.removed: Callable[[Sequence[int]], float] = self._share_of_masks
-        if self.measure != "masks":
-            self.removed = Cost(
-                graph.flatten(self.model),
-                [layer for layer, _ in self.masked],
-                self.measure,
-            ).removed
-        self._check_target()
+        self.check(self.model)
         self.progress: float | None = None
         for _, dtm in self.masked:
             dtm.threshold_gradient.assign(float(self.target_sparsity is None))
         self.writer = Writer(str(self.log_dir)) if self.log_dir else None
 
-    def _check_target(self) -> None:
+    def check(self, model: keras.Model) -> None:
+        """Raise a UserError if a model's masks cannot reach the target.
+
+        Args:
+            model: a model from `apply_dtm`.
+
+        Raises:
+            UserError: there is no mask, or they can remove too little; the
+                message names the layers that hold it back.
+        """
+        self.masked = [
+            (layer, transform)
+            for layer in masked_layers(model)
+            for transform in graph.transforms(layer)
+            if isinstance(transform, DTM)
+        ]
+        if not self.masked:
+            raise UserError(
+                f"Model {model.name} has no DTM mask to drive. "
+                "Use kbp.sparsity.apply_dtm first."
+            )
+        self.removed: Callable[[Sequence[int]], float] = self._share_of_masks
+        if self.measure != "masks":
+            masked = [layer for layer, _ in self.masked]
+            cost = Cost(graph.flatten(model), masked, self.measure)
+            self.removed = cost.removed
         sizes = [dtm.size_of(layer.kernel.shape) for layer, dtm in self.masked]
-        most = self.removed(self._rounded(sizes))
+        gone = self._rounded(sizes)
+        most = self.removed(gone)
         if self.target_sparsity is not None and most < self.target_sparsity:
-            raise ValueError(
+            left = [size - n for size, n in zip(sizes, gone, strict=True)]
+            raise UserError(
                 f"Argument `target_sparsity` is out of reach: the masks of "
-                f"model {self.model.name} can remove {most:.1%} at most. "
+                f"model {model.name} can remove {most:.1%} at most. "
+                f"{self._held_back(model, sizes, left)}"
                 f"Received: target_sparsity={self.target_sparsity}"
             )
+
+    def _held_back(
+        self, model: keras.Model, sizes: Sequence[int], left: Sequence[int]
+    ) -> str:
+        """Say which masks and layers keep most of what stays."""
+        names = [layer.name for layer, _ in self.masked]
+        rows = sorted(zip(left, sizes, names, strict=True), reverse=True)
+        shown = [f"{name} {n} of {size}" for n, size, name in rows[:4]]
+        more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""
+        multiple = (
+            f"a multiple of {self.multiple_of} channels"
+            if self.multiple_of > 1
+            else "one"
+        )
+        said = (
+            f"Each mask keeps {multiple} at least: {', '.join(shown)}{more}. "
+        )
+        if self.measure == "masks":
+            return said
+        gates = [x for x, _ in self.masked if len(x.kernel.shape) == 1]
+        kind = ("channel", "channels") if gates else ("element", "weights")
+        held = in_words(left_out(model, granularity=kind[0]), kind[1])
+        return f"{said}{held} " if held else said
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.epoch, self.due = epoch, 1

@@ -1,7 +1,6 @@
 """Take pruned channels out of a network."""
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,8 +8,8 @@ import numpy as np
 
 from kbp import graph
 from kbp._utils.arguments import check_integer
-from kbp.sparsity.channels.rules import trace
-from kbp.sparsity.channels.tracing import IndexMap, Trace
+from kbp.sparsity.channels.following import trace
+from kbp.sparsity.channels.tracing import IndexMap, Trace, compact
 from kbp.sparsity.strip import strip
 
 
@@ -76,8 +75,14 @@ def _kept(traced: Trace, multiple_of: int) -> np.ndarray:
         for groups in mapping.sizes.values()
         if groups.ndim == 1
     ]
+    parts = [
+        np.unique(roots[compact(x.groups)[0]]) for x in traced.tensors.values()
+    ]
     before = -1
     while before != (before := stays.sum()):
+        for part in parts:
+            if not stays[part].any():
+                stays[roots == part[0]] = True
         for groups in given:
             for group in groups[~stays[groups]]:
                 count = int(stays[groups].sum())
@@ -100,13 +105,10 @@ class _Cutter:
         numbers = itertools.count()
 
         def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-            groups = self.traced.reshapes.get(next(numbers))
-            if groups is not None and not isinstance(layer, keras.Layer):
-                shape = self.shape(layer.newshape[1:], groups)
-                layer = type(layer)(
-                    (layer.newshape[0], *shape), name=layer.name
-                )
-            return layer(*args, **kwargs)
+            own = self.traced.calls.get(next(numbers))
+            if own is None:
+                return layer(*args, **kwargs)
+            return own(layer, self.stays, *args, **kwargs)
 
         small = graph.rewrite(model, layer=self.smaller, call=call)
         for old, new, mapping in self.pairs:
@@ -118,36 +120,17 @@ class _Cutter:
             return layer
         inner = graph.unwrapped(layer)
         mapping = self.traced.index_maps.get(inner, IndexMap({}))
-        sizes = {
-            name: self.size(inner, name, groups)
+        sizes: dict[str, Any] = {
+            name: int(self.stays[groups].sum())
             for name, groups in mapping.sizes.items()
+        }
+        sizes |= {
+            name: argument(self.stays)
+            for name, argument in mapping.arguments.items()
         }
         new = graph.clone_layer(layer, **sizes)
         self.pairs.append((inner, graph.unwrapped(new), mapping))
         return new
-
-    def size(
-        self, layer: keras.Operation, name: str, groups: np.ndarray
-    ) -> int | tuple[int, ...]:
-        if name == "target_shape":
-            return self.shape(layer.target_shape, groups)
-        count = int(self.stays[groups].sum())
-        if name == "output_shape":  # of EinsumDense
-            return (*layer.partial_output_shape[:-1], count)
-        return count
-
-    def shape(
-        self, sizes: Sequence[int], groups: np.ndarray
-    ) -> tuple[int, ...]:
-        """Return a target shape, with less where groups go."""
-        stays = self.stays[groups]
-        shape = list(sizes)
-        for axis, size in enumerate(stays.shape):
-            others = tuple(a for a in range(stays.ndim) if a != axis)
-            count = int(stays.any(axis=others).sum())
-            if count < size:
-                shape[axis] = count
-        return tuple(shape)
 
     def carry(
         self,
@@ -156,13 +139,12 @@ class _Cutter:
         mapping: IndexMap,
     ) -> None:
         """Copy the weights that stay."""
-        axes = {
-            id(getattr(old, name)): groups
-            for name, groups in mapping.weights.items()
-        }
         for source, target in zip(old.variables, new.variables, strict=True):
             values = graph.values_of(source)
-            for axis, groups in axes.get(id(source), {}).items():
-                values = np.compress(self.stays[groups], values, axis)
+            if cut := mapping.cuts.get(id(source)):
+                values = cut(values, self.stays)
+            else:
+                for axis, groups in mapping.weights.get(id(source), {}).items():
+                    values = np.compress(self.stays[groups], values, axis)
             target.assign(values)
         new.trainable = old.trainable

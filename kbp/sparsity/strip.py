@@ -38,15 +38,11 @@ def strip(model: keras.Model) -> keras.Model:
     True
     """
     model = graph.flatten(model)
-    # One that cannot be folded at each of its uses stays, with zeros.
-    can_go: dict[str, bool] = {}
-    for node in graph.nodes(model):
-        if isinstance(node.operation, ChannelScale):
-            name = node.operation.name
-            can_go[name] = can_go.get(name, True) and _follows_foldable(node)
-    gates = {name for name, can in can_go.items() if can}
     # In this order: a factor on a kernel would change what its mask decides.
-    return _without(gates, _fold(model, lambda transform: None))
+    plain = _fold(model, lambda transform: None)
+    while gates := _foldable(plain):
+        plain = _without(gates, plain)
+    return plain
 
 
 def fix_masks(model: keras.Model) -> keras.Model:
@@ -109,20 +105,31 @@ def _fold(
     return new_model
 
 
-def _follows_foldable(node: graph.Node) -> bool:
-    before = node.producers[0] if node.producers else None
-    return bool(before and is_foldable(before) and before.successor)
+def _foldable(model: keras.Model) -> dict[str, dict[str, int]]:
+    """Return the gates to fold: for each, by layers, its arrangement there.
+
+    One that cannot be folded at each of its uses stays, with zeros.
+    """
+    found: dict[str, dict[str, int]] = {}
+    if not any(isinstance(x, ChannelScale) for x in model.layers):
+        return found
+    never = set()
+    for node in graph.nodes(model):
+        if not isinstance(node.operation, ChannelScale):
+            continue
+        name, before = node.operation.name, node.producers[:1]
+        if not before or not is_foldable(before[0]) or not before[0].successor:
+            never.add(name)
+            continue
+        number = node.keywords.get("arrangement", 0)
+        found.setdefault(name, {})[before[0].operation.name] = number
+    return {name: row for name, row in found.items() if name not in never}
 
 
-def _without(gates: set[str], model: keras.Model) -> keras.Model:
+def _without(
+    gates: dict[str, dict[str, int]], model: keras.Model
+) -> keras.Model:
     """Fold `ChannelScale` layers into the layers before them."""
-    if not gates:
-        return model
-    before = {
-        node.producers[0].operation.name: node.operation
-        for node in graph.nodes(model)
-        if node.operation.name in gates
-    }
 
     def replacement(layer: keras.Operation) -> keras.Operation:
         return layer if layer.name in gates else graph.clone_layer(layer)
@@ -131,9 +138,11 @@ def _without(gates: set[str], model: keras.Model) -> keras.Model:
         return args[0] if layer.name in gates else layer(*args, **kwargs)
 
     plain = graph.replace_layers(model, replacement, call=call)
-    for name, gate in before.items():
-        factors = graph.values_of(gate.kernel)
-        layer = graph.unwrapped(plain.get_layer(name))
-        graph.scale_outputs(layer, factors.repeat(gate.repeats))
-        graph.unscale(layer)
+    for gate, before in gates.items():
+        scale = model.get_layer(gate)
+        factors = graph.values_of(scale.kernel)
+        for name, number in before.items():
+            layer = graph.unwrapped(plain.get_layer(name))
+            graph.scale_outputs(layer, scale.spread(factors, number))
+            graph.unscale(layer)
     return plain

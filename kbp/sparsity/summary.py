@@ -167,8 +167,10 @@ def _rows(model: keras.Model) -> list[KernelSummary]:
     flat = graph.flatten(model)
     for node in graph.nodes(flat):
         source = node
-        if isinstance(node.operation, ChannelScale) and node.producers:
-            source = source_of(node.producers[0])
+        while isinstance(source.operation, ChannelScale) and source.producers:
+            source = source.producers[0]
+        if source is not node:
+            source = source_of(source)
         cost = costs.get(node.operation, 0)
         costs[node.operation] = cost + multiply_adds(source)
     return [_row(layer, costs[layer.layer]) for layer in masked_layers(flat)]

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from kbp._utils.files import write_atomically
 from kbp._utils.process.stopping import Stopping
+from kbp.recipes.sections import SparsityRecipe
 from kbp.reports.metrics_file import read_metrics
 from kbp.sparsity import DTMSchedule
 from kbp.training.checkpoint import Checkpoints
@@ -188,3 +189,20 @@ def _values(variables: Sequence[keras.Variable]) -> list[Any]:
         keras.ops.convert_to_numpy(variable).astype("float64").tolist()
         for variable in variables
     ]
+
+
+def pruning_schedule(section: SparsityRecipe) -> DTMSchedule | None:
+    """Return the schedule of a recipe's masks; `None` if it has none.
+
+    Args:
+        section: `[sparsity]` of the recipe.
+    """
+    if not section.target:
+        return None
+    return DTMSchedule(
+        section.target,
+        begin=section.begin,
+        end=section.end,
+        budget=section.budget,
+        multiple_of=section.multiple_of,
+    )

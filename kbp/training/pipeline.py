@@ -24,6 +24,7 @@ from kbp.reports.stage import Stage
 from kbp.sparsity.unmasked import in_words, left_out
 from kbp.tasks import Task
 from kbp.training import checkpoint, distribution, transfer
+from kbp.training.callbacks import pruning_schedule
 from kbp.training.measuring import (
     file_stages,
     float_stages,
@@ -222,26 +223,20 @@ class Pipeline:
     def masked(self, model: keras.Model) -> keras.Model:
         """Give a model masks if the recipe asks for zeros."""
         section = self.recipe.sparsity
-        if not section.target:
+        schedule = pruning_schedule(section)
+        if not schedule:
             return model
         try:
-            return sparsity.apply_dtm(
+            masked = sparsity.apply_dtm(
                 model, granularity=section.granularity, skip=section.skip
             )
+            schedule.check(masked)
+            return masked
         except ValueError as error:
             raise UserError(f"[sparsity] {error}") from error
 
     def fit(self) -> keras.Model:
         """Train the float model while its masks close."""
-        section, schedule = self.recipe.sparsity, None
-        if section.target:
-            schedule = sparsity.DTMSchedule(
-                section.target,
-                begin=section.begin,
-                end=section.end,
-                budget=section.budget,
-                multiple_of=section.multiple_of,
-            )
         make = transfer.begin(self.trainer)
         return self.trainer.fit(
             "train",
@@ -249,7 +244,7 @@ class Pipeline:
             epochs=self.recipe.training.epochs,
             learning_rate=self.recipe.optimizer.learning_rate,
             seed=2 * self.recipe.training.seed,
-            schedule=schedule,
+            schedule=pruning_schedule(self.recipe.sparsity),
         )
 
     def quantize(self, trained: keras.Model) -> keras.Model:

@@ -24,7 +24,7 @@ CASES = {
     ),
     "channel_scale": (lambda: layers.ChannelScale(), [(5, 4)], 0),
     "channel_scale_repeated": (
-        lambda: layers.ChannelScale(repeats=2),
+        lambda: layers.ChannelScale(arrangements=[[0, 0, -1, 1]]),
         [(4,)],
         0,
     ),

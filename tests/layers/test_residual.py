@@ -119,14 +119,9 @@ def test_attention_ignores_the_order_of_the_other_steps(rng):
         (lambda: layers.SelfAttention(2), (2, None, 8), "fixed number of time"),
         (lambda: layers.SelfAttention(2), (2, 5, None), "and of features"),
         (
-            lambda: layers.ChannelScale(repeats=2),
-            (2, 3),
-            "`repeats` must divide the channels",
-        ),
-        (
-            lambda: layers.ChannelScale(),
+            lambda: layers.ChannelScale(name="gate"),
             (2, None),
-            r"repeats=1, input shape \(2, None\)",
+            r"gate must know the number of channels.*\(2, None\)",
         ),
     ],
 )

@@ -7,6 +7,7 @@ from contracts import as_numpy
 
 import kbp
 from kbp import graph, sparsity
+from kbp.errors import UserError
 from kbp.sparsity.gates import _magnitudes
 
 layers = keras.layers
@@ -177,8 +178,14 @@ def test_target_share_of_the_parameters_is_met(model, data, budget, target):
 def test_target_out_of_reach_is_refused(model, data):
     pruned = compiled(gated(model))
     schedule = sparsity.DTMSchedule(0.9, multiple_of=8, measure="parameters")
-    with pytest.raises(ValueError, match=r"out of reach.* can remove \d\d"):
+    with pytest.raises(UserError, match=r"out of reach.* can remove \d\d") as e:
         pruned.fit(*data, verbose=0, callbacks=[schedule])
+    held_back = (
+        "Each mask keeps a multiple of 8 channels at least: wide_gate 8 of 16, "
+        "inner_gate 8 of 12, stem_gate 8 of 8. "
+        "These layers keep all their channels: head (first or last layer)."
+    )
+    assert held_back in str(e.value)
 
 
 def test_target_share_of_the_multiply_adds_is_met(model, data):
@@ -288,16 +295,43 @@ def test_gate_that_cannot_be_folded_stays():
     assert sparsity.shrink(model).get_layer("mine").kernel.shape == (4,)
 
 
-def test_scale_of_repeated_channels_is_checked():
-    with pytest.raises(ValueError, match="`repeats` must be a whole"):
-        kbp.layers.ChannelScale(repeats=0)
-    with pytest.raises(ValueError, match="`repeats` must divide"):
-        kbp.layers.ChannelScale(repeats=3)(np.ones((2, 4)))
+@pytest.mark.parametrize(
+    "wrong", [[[]], [[-1]], [[1, 2]], [[0, 1], [0, 0]], [[0, -2]]]
+)
+def test_arrangement_that_is_none_is_refused(wrong):
+    with pytest.raises(ValueError, match="`arrangements` must be lists of"):
+        kbp.layers.ChannelScale(arrangements=wrong)
+
+
+def test_channels_are_scaled_as_each_place_arranges_them():
+    scale = kbp.layers.ChannelScale(arrangements=[[0, 0, -1, 1], [1, 0]])
+    inputs = keras.Input((4,)), keras.Input((2,))
+    outputs = scale(inputs[0]), scale(inputs[1], arrangement=1)
+    model = keras.Model(inputs, outputs)
+    scale.kernel.assign([2.0, 3.0])
+    copy = keras.Model.from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    for made in (model, copy):
+        found = made([np.ones((1, 4)), np.ones((1, 2))])
+        assert as_numpy(found[0]).tolist() == [[2, 2, 1, 3]]
+        assert as_numpy(found[1]).tolist() == [[3, 2]]
+    with pytest.raises(ValueError, match="must number each channel"):
+        scale(np.ones((1, 3)))
 
 
 def test_nothing_to_prune_is_an_error():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
-    with pytest.raises(ValueError, match="nothing to prune"):
+    with pytest.raises(UserError, match="nothing to prune"):
+        gated(model)
+    inputs = keras.Input((4,))
+    x = layers.Dense(6, name="hidden")(inputs)
+    x = layers.LayerNormalization(name="norm")(x)
+    model = keras.Model(inputs, layers.Dense(2, name="head")(x))
+    reason = (
+        r"keep all their channels: hidden \(norm needs all of its channels\); "
+        r"head \(the model gives them\)\."
+    )
+    with pytest.raises(UserError, match=reason):
         gated(model)
 
 

@@ -301,7 +301,6 @@ def test_masks_of_time_steps_are_no_channels():
         lambda x: keras.ops.clip(x, np.zeros(6), np.ones(6)),
         lambda x: keras.ops.concatenate([x, x], axis=0),
         lambda x: keras.ops.transpose(x, (1, 0)),
-        lambda x: x[:, ::-1],
     ],
 )
 def test_operation_without_a_rule_is_refused_by_name(operation):

@@ -25,7 +25,7 @@ def test_every_layer_without_a_mask_has_its_reason():
     assert found == {
         "stem": "first or last layer",
         "back": "added to, or joined with, channels of such a layer",
-        "gated": "all of its channels are needed where they are read",
+        "gated": "its sigmoid makes no zeros",
         "head": "first or last layer",
     }
     masked = sparsity.apply_dtm(model, granularity="channel")
@@ -42,6 +42,44 @@ def test_reasons_are_one_sentence():
     )
     many = dict.fromkeys("abcdef", "first")
     assert "a, b, c, d and 2 more (first)" in in_words(many)
+    many = {f"layer_{n}": f"reason {n}" for n in range(7)}
+    assert in_words(many).endswith(
+        "layer_3 (reason 3); and 3 more for reasons of their own."
+    )
+
+
+def test_the_layer_that_needs_the_channels_is_named():
+    inputs = keras.Input((8, 4))
+    x = layers.Conv1D(6, 3, name="normalized")(inputs)
+    x = layers.LayerNormalization(name="norm")(x)
+    x = layers.Conv1D(6, 3, name="shifted")(x)
+    x = layers.Conv1D(6, 3, name="read")(x + 1.0)
+    x = layers.LSTM(5, name="lstm", return_sequences=True)(x)
+    model = keras.Model(inputs, layers.Dense(2, name="head")(x))
+    assert sparsity.left_out(model, protect_ends=False) == {
+        "normalized": "norm needs all of its channels",
+        "shifted": "read gets no zeros, whatever is masked",
+        "lstm": "masks of channels do not cover LSTM",
+        "head": "the model gives them",
+    }
+    assert sparsity.left_out(model, granularity="element") == {
+        "normalized": "first or last layer",
+        "lstm": "masks of weights do not cover LSTM",
+        "head": "first or last layer",
+    }
+
+
+def test_masks_that_stand_say_what_they_leave_out():
+    model = residual()
+    for granularity in ("element", "channel"):
+        expected = sparsity.left_out(
+            model, granularity=granularity, skip=["free"]
+        )
+        masked = sparsity.apply_dtm(
+            model, granularity=granularity, skip=["free"]
+        )
+        found = sparsity.left_out(masked, granularity=granularity)
+        assert found == expected
 
 
 def test_channels_are_counted_before_and_after():

@@ -306,6 +306,17 @@ def test_without_quantization_there_is_a_float_file(trained, tmp_path):
         ),
         ({"sparsity": 1.5}, (TRAIN,), "sparsity.target must be less than 1"),
         ({"sparsity": {"goal": 0.5}}, (TRAIN,), "unknown key sparsity.goal"),
+        (
+            {
+                "sparsity": {
+                    "target": 0.5,
+                    "granularity": "channel",
+                    "multiple_of": 16,
+                }
+            },
+            (TRAIN,),
+            r"\[sparsity\].*out of reach.*of 16 channels.*second_gate 16 of 16",
+        ),
         ({"skip": ["third"]}, (TRAIN,), "`skip` names no layer.*'third'"),
         ({"batch_size": 1000}, (TRAIN,), "batch_size must be at most the 576"),
     ],

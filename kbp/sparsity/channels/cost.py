@@ -10,7 +10,7 @@ from keras import layers
 
 from kbp import graph
 from kbp.layers import ChannelScale, TransformedLayer
-from kbp.sparsity.channels.rules import trace
+from kbp.sparsity.channels.following import trace
 from kbp.sparsity.channels.tracing import IndexMap, shape_of, size_of
 
 COSTS = ("parameters", "multiply_adds")
@@ -79,7 +79,7 @@ class Cost:
             for layer, number in self.numbers.items()
             if isinstance(layer, ChannelScale)
             for group in roots(
-                self._mapping(layer).weights["kernel"][0]
+                self._mapping(layer).weights[id(layer.kernel)][0]
             ).tolist()
         }
         self.terms: list[_Term] = []
@@ -120,14 +120,10 @@ class Cost:
     ) -> None:
         """Add a weight that is used at so many places."""
         mapping = self._mapping(layer).weights
-        found = [
-            axes
-            for name, axes in mapping.items()
-            if getattr(layer, name) is weight
-        ]
+        found = mapping.get(id(weight), {})
         axes: list[tuple[int, dict[int, float]]] = []
         factor = places * math.prod(weight.shape)
-        for groups in found[0].values() if found else ():
+        for groups in found.values():
             roots = self.traced.groups.roots(groups).tolist()
             occurrences = collections.Counter(
                 self.gate_of[group] for group in roots if group in self.gate_of

@@ -1,4 +1,4 @@
-"""Where a mask on a group of channels may stand.
+"""Where masks on groups of channels may stand.
 
 Behind a use of a layer that gives its channels their last factor and offset:
 there a factor of zero makes the channel zero for all that reads it, and can be
@@ -6,7 +6,7 @@ folded into the layer's weights later.
 """
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,17 @@ from keras import layers
 
 from kbp import graph
 from kbp.graph import Node
-from kbp.sparsity.channels import rules
-from kbp.sparsity.channels import value_rules as values
-from kbp.sparsity.channels import weight_rules as weights
-from kbp.sparsity.channels.tracing import Trace, size_of
+from kbp.sparsity.channels.following import blocked_by
+from kbp.sparsity.channels.groups import KEPT
+from kbp.sparsity.channels.registry import rule_of
+from kbp.sparsity.channels.rules.functions import is_elementwise, keeps_zero
+from kbp.sparsity.channels.rules.kernels import activation_of, is_cuttable
+from kbp.sparsity.channels.tracing import Trace
 
-Places = dict[tuple[int, ...], list["Place"]]
+SHARED = "added to, or joined with, channels of such a layer"
+ALONE = "they can only go all at once"
+# From the groups that cannot be masked to the reasons.
+Reasons = dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -31,52 +36,79 @@ class Place:
     Attributes:
         node: the use.
         source: the use whose channels they are, see `source_of`.
-        groups: of the channels, each once.
-        repeats: neighbouring channels of one group.
+        numbers: of each channel's group among those that the gate masks, -1
+            for a channel of another, `(channels,)`.
     """
 
     node: Node
     source: Node
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Channel groups that one mask decides about.
+
+    Attributes:
+        groups: as they are numbered.
+        places: at which all of them are masked.
+    """
+
     groups: tuple[int, ...]
-    repeats: int
+    places: tuple[Place, ...]
+
+    @property
+    def arrangements(self) -> list[tuple[int, ...]]:
+        """The different numberings of channels at the places."""
+        return list(dict.fromkeys(place.numbers for place in self.places))
 
 
-def places_of(traced: Trace, dense: set[str]) -> Places:
-    """Return the places for gates by the channel groups that they mask.
+def gates_of(traced: Trace, dense: set[str]) -> tuple[list[Gate], Reasons]:
+    """Return the gates that a model can have, and why other groups have none.
 
     Args:
         traced: the channels of a flat model.
         dense: names of layers whose channels all stay.
     """
-    search = _Search(traced)
-    found = [_place(traced, node) for node in search.nodes]
-    uses = collections.Counter(node.operation for node in traced.nodes)
-    gated = collections.Counter(node.operation for node in search.nodes)
-    never = {int(traced.groups.roots(np.array([0]))[0])}
-    for groups in (*search.blocked, *(u[1] for u in traced.unknown)):
-        never.update(traced.groups.roots(groups).tolist())
-    for node, place in zip(search.nodes, found, strict=True):
-        if place is None or uses[node.operation] != gated[node.operation]:
-            vector = traced.vector(traced.of(node.outputs[0]))
-            never.update(() if vector is None else vector[0].tolist())
-        elif {place.source.operation.name, node.operation.name} & dense:
-            never.update(place.groups)
+    closed = _Search(traced).found
+    reasons: Reasons = {}
+    for group, reader in blocked_by(traced, closed).items():
+        reasons[group] = f"{reader} gets no zeros, whatever is masked"
     # A layer that adds into a group belongs to it without a place of its own.
     for node in traced.nodes:
-        if node.operation.name in dense and node.operation in traced.index_maps:
-            for groups in traced.index_maps[node.operation].sizes.values():
-                never.update(traced.groups.roots(groups).ravel().tolist())
-    places: Places = {}
-    for place in filter(None, found):
-        places.setdefault(place.groups, []).append(place)
-    shared = collections.Counter(x for groups in places for x in groups)
-    return {
-        groups: there
-        for groups, there in places.items()
-        if len(groups) > 1
-        and not never & {*groups}
-        and all(shared[x] == 1 for x in groups)
-    }
+        name = node.operation.name
+        if {source_of(node).operation.name, name} & dense:
+            reasons |= dict.fromkeys(given_by(traced, node), SHARED)
+    _leave_out_partly_used(traced, closed, reasons)
+    together: dict[frozenset[Node], list[int]] = {}
+    places_of: dict[int, list[Node]] = {}
+    for node, groups in closed.items():
+        for group in groups - {*reasons}:
+            places_of.setdefault(group, []).append(node)
+    for group in sorted(places_of):
+        together.setdefault(frozenset(places_of[group]), []).append(group)
+    gates = []
+    for members in together.values():
+        if len(members) > 1:
+            nodes = places_of[members[0]]
+            places = (_place(traced, node, members) for node in nodes)
+            gates.append(Gate(tuple(members), tuple(places)))
+        else:
+            reasons[members[0]] = ALONE
+    return gates, reasons
+
+
+def _leave_out_partly_used(
+    traced: Trace, closed: dict[Node, set[int]], reasons: Reasons
+) -> None:
+    """Leave out groups that are not masked at each use of a layer."""
+    uses: dict[keras.Operation, list[Node]] = {}
+    for node in traced.nodes:
+        uses.setdefault(node.operation, []).append(node)
+    for node, groups in closed.items():
+        for other in uses[node.operation]:
+            for group in groups - closed.get(other, set()):
+                reasons.setdefault(group, ALONE)
 
 
 def source_of(node: Node) -> Node:
@@ -106,86 +138,81 @@ def gives_channels(operation: keras.Operation) -> bool:
         return False
     if traits.is_depthwise:
         return graph.kernel_of(operation).shape[-1] == 1
-    return weights.is_cuttable(operation)
+    return is_cuttable(operation)
 
 
 def own_activation(operation: keras.Operation) -> Callable[..., Any] | None:
     """Return a kernel layer's own activation, `None` for a linear one."""
-    function = weights.activation_of(operation)
+    function = activation_of(operation)
     return None if function is keras.activations.linear else function
+
+
+def given_by(traced: Trace, node: Node) -> set[int]:
+    """Return the channel groups along the last axis that a use gives."""
+    found: set[int] = set()
+    for x in node.outputs:
+        if not traced.of(x).shape:
+            continue
+        vector = traced.vector(traced.of(x))
+        found.update(() if vector is None else vector[0].tolist())
+    return found
 
 
 class _Search:
     """Finds where channels must become zero for their readers to lose them.
 
     Attributes:
-        nodes: the uses of layers behind which a gate can make them zero.
-        blocked: channel groups that cannot become zero on the way to a reader.
+        found: the uses of layers behind which gates stand, and the groups that
+            have to become zero there.
     """
 
     def __init__(self, traced: Trace) -> None:
         self.traced = traced
         self.producer = {id(x): n for n in traced.nodes for x in n.outputs}
-        self.seen: set[Node] = set()
-        self.nodes: list[Node] = []
-        self.blocked: list[np.ndarray] = []
+        self.seen: dict[int, set[int]] = collections.defaultdict(set)
+        self.found: dict[Node, set[int]] = {}
+        readers = {read.layer for read in traced.reads}
         for node in traced.nodes:
-            if rules.rule_of(node) in (weights.kernel_layer, weights.separable):
-                self.demand(node.inputs[0])
+            if node.operation.name in readers:
+                self.demand(node.inputs)
 
-    def demand(self, tensor: keras.KerasTensor) -> None:
-        """Look for what can make the channels of a tensor zero."""
-        todo = [tensor]
+    def demand(self, tensors: Iterable[keras.KerasTensor]) -> None:
+        """Look for what can make the channels of tensors zero."""
+        groups: set[int]
+        todo = [(x, self.groups(x)) for x in tensors]
         while todo:
-            node = self.producer.get(id(todo.pop()))
-            if node is None or node in self.seen:
+            tensor, groups = todo.pop()
+            node = self.producer.get(id(tensor))
+            groups = (groups & self.groups(tensor)) - self.seen[id(tensor)]
+            if node is None or not groups:
                 continue
-            self.seen.add(node)
-            rule = rules.rule_of(node)
-            if isinstance(
-                node.operation, layers.BatchNormalization
-            ) or gives_channels(node.operation):
-                self.nodes.append(node)
-            elif rule in (values.elementwise, values.activation):
-                if _loses_zero(node):
-                    self.block(node)
-                todo.extend(node.inputs)
-            elif rule is values.product:
-                todo.append(max(node.inputs, key=size_of))
-            elif rule is values.matmul:
-                todo.append(node.inputs[1])  # the values that are attended to
-            elif rule in rules.ZERO_KEEPING:
-                todo.extend(node.inputs)
-            else:
-                self.block(node)
+            self.seen[id(tensor)] |= groups
+            if _is_place(node):
+                self.found.setdefault(node, set()).update(groups)
+            elif rule := rule_of(node):
+                todo.extend((x, groups) for x in rule.demand(node))
 
-    def block(self, node: Node) -> None:
-        """Note that what a use of a layer gives does not become zero."""
-        for x in node.outputs:
-            self.blocked.append(np.unique(self.traced.of(x).groups))
+    def groups(self, tensor: keras.KerasTensor) -> set[int]:
+        groups = np.unique(self.traced.of(tensor).groups)
+        return {*self.traced.groups.roots(groups).tolist()} - {KEPT}
 
 
-def _loses_zero(node: Node) -> bool:
-    """Say whether a function of a channel of zeros gives others."""
-    function = getattr(node.operation, "activation", node.operation)
-    return isinstance(function, layers.Softmax) or not (
-        values.keeps_zero(function, len(node.outputs[0].shape))
+def _is_place(node: Node) -> bool:
+    """Say whether a gate fits behind a use."""
+    operation = node.operation
+    if isinstance(operation, layers.BatchNormalization):
+        return True
+    if not gives_channels(operation):
+        return False
+    activation = own_activation(operation)
+    return activation is None or (
+        is_elementwise(activation) and keeps_zero(activation)
     )
 
 
-def _place(traced: Trace, node: Node) -> Place | None:
-    """Return the place behind a use, `None` if no gate fits there."""
+def _place(traced: Trace, node: Node, groups: list[int]) -> Place:
     vector = traced.vector(traced.of(node.outputs[0]))
-    if vector is None:
-        return None
-    activation = own_activation(node.operation)
-    if activation is not None and not (
-        values.is_elementwise(activation) and values.keeps_zero(activation)
-    ):
-        return None
-    groups = vector[0].tolist()
-    unique = list(dict.fromkeys(groups))
-    repeats = len(groups) // len(unique)
-    if groups != np.repeat(unique, repeats).tolist():
-        return None
-    return Place(node, source_of(node), tuple(unique), repeats)
+    there = [] if vector is None else vector[0].tolist()
+    number = {group: n for n, group in enumerate(groups)}
+    numbers = tuple(number.get(group, -1) for group in there)
+    return Place(node, source_of(node), numbers)

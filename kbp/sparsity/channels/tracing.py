@@ -3,12 +3,18 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
 
 from kbp import graph
 from kbp.sparsity.channels.groups import KEPT, ChannelGroups
+
+# `cut(values, stays) -> values`, without the channels that go.
+Cut = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# `call(layer, stays, *args, **kwargs) -> outputs`, in the smaller model.
+Call = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -37,38 +43,72 @@ class IndexMap:
     The layer gets smaller by the groups that go.
 
     Attributes:
-        weights: for each attribute that holds a weight, the groups along its
-            axes.
+        weights: by a weight's id, the groups along its axes.
         sizes: for each argument of the layer, the groups that it counts.
+        arguments: from which groups stay to an argument, where it is no count.
+        tied: more groups that are the same at each use.
+        cuts: by a weight's id, how it is cut where that is not along one axis
+            after the other.
     """
 
-    weights: dict[str, dict[int, np.ndarray]]
+    weights: dict[int, dict[int, np.ndarray]]
     sizes: dict[str, np.ndarray] = field(default_factory=dict)
+    arguments: dict[str, Callable[[np.ndarray], Any]] = field(
+        default_factory=dict
+    )
+    tied: list[np.ndarray] = field(default_factory=list)
+    cuts: dict[int, Cut] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Read:
+    """A use that sums over channels.
+
+    Attributes:
+        layer: its name.
+        groups: of the channels, `(channels,)`.
+        nothing: whether each adds nothing to the sum, `(channels,)`.
+    """
+
+    layer: str
+    groups: np.ndarray
+    nothing: np.ndarray
 
 
 class Trace:
     """What the layers of a model do with channels.
 
-    Attributes:
+    Args:
         nodes: the uses of layers, in order.
+        certain: an earlier trace without what this one supposes to be zero.
+
+    Attributes:
+        nodes: as given.
+        number: of the use that is followed.
         groups: all channel groups.
         tensors: from a symbolic tensor's id to its channels.
-        reads: groups that a layer sums over, and whether they give nothing
-            there, as pairs of vectors.
-        unknown: name, groups and zeros of what no rule covers.
+        reads: the uses that sum over channels.
+        unknown: uses that no rule covers, as if they read the channels.
         index_maps: for each layer with weights or sizes, its mapping.
-        reshapes: from the number of a reshaping operation's node to the groups
-            that it gives.
+        calls: by the number of a use, how it is called in the smaller model.
     """
 
-    def __init__(self, nodes: list[graph.Node]) -> None:
-        self.nodes = nodes
+    def __init__(
+        self, nodes: list[graph.Node], certain: "Trace | None" = None
+    ) -> None:
+        self.nodes, self.certain = nodes, certain or self
+        self.number = 0
         self.groups = ChannelGroups()
         self.tensors: dict[int, Channels] = {}
-        self.reads: list[tuple[np.ndarray, np.ndarray]] = []
-        self.unknown: list[tuple[str, np.ndarray, np.ndarray]] = []
+        self.reads: list[Read] = []
+        self.unknown: list[Read] = []
         self.index_maps: dict[keras.Operation, IndexMap] = {}
-        self.reshapes: dict[int, np.ndarray] = {}
+        self.calls: dict[int, Call] = {}
+
+    @property
+    def name(self) -> str:
+        """Name of the layer that is followed."""
+        return self.nodes[self.number].operation.name
 
     def of(self, tensor: keras.KerasTensor) -> Channels:
         """Return a tensor's channels; those of a model's input are kept."""
@@ -88,15 +128,49 @@ class Trace:
             np.broadcast_to(_rows(x.zero).all(axis=0), size),
         )
 
-    def keep(self, x: Channels) -> None:
+    def along_last(self, x: Channels) -> tuple[np.ndarray, np.ndarray]:
+        """Return groups and zeros along the last axis, merged along others."""
+        rows = _rows(x.groups)
+        self.merge(rows, rows[:1])
+        size = x.shape[-1:]
+        return (
+            np.broadcast_to(rows[0], size),
+            np.broadcast_to(_rows(x.zero).all(axis=0), size),
+        )
+
+    def varying(self, x: Channels) -> list[int]:
+        """Return the axes along which groups differ."""
+        (groups,) = compact(x.groups)
+        roots = self.groups.roots(groups)
+        return [
+            axis
+            for axis in range(roots.ndim)
+            if (roots != roots.take([0], axis)).any()
+        ]
+
+    def merge_along(self, x: Channels, axis: int) -> None:
+        """Let groups not differ along an axis."""
+        (groups,) = compact(x.groups)
+        self.merge(groups, groups.take([0], axis))
+
+    def merge(self, groups: np.ndarray, others: np.ndarray | int) -> None:
+        """Let channels go together."""
+        reason = f"{self.name} joins them with channels that stay"
+        self.groups.merge(groups, others, reason)
+
+    def keep(self, x: Channels, reason: str = "") -> None:
         """Let nothing of a tensor go."""
         (groups,) = compact(x.groups)
-        self.groups.merge(groups, KEPT)
+        reason = reason or f"{self.name} needs all of its channels"
+        self.groups.merge(groups, KEPT, reason)
 
-    def keep_through(self, node: graph.Node, x: Channels) -> Channels:
+    def keep_through(
+        self, node: graph.Node, inputs: Sequence[Channels]
+    ) -> list[Channels]:
         """Let nothing go of what a layer reads and gives."""
-        self.keep(x)
-        return kept(shape_of(node.outputs[0]))
+        for x in inputs:
+            self.keep(x)
+        return [kept(shape_of(x)) for x in node.outputs]
 
     def read(self, groups: np.ndarray, nothing: np.ndarray) -> None:
         """Note that a layer sums over channels.
@@ -105,16 +179,58 @@ class Trace:
             groups: of the channels.
             nothing: whether each adds nothing to the sum.
         """
-        self.reads.append((groups, nothing))
+        self.reads.append(Read(self.name, groups, nothing))
 
-    def map(self, layer: keras.Operation, mapping: IndexMap) -> None:
+    def map(self, layer: keras.Operation, mapping: IndexMap) -> IndexMap:
         """Note a layer's mapping; at its second use, the same channels."""
         first = self.index_maps.setdefault(layer, mapping)
-        for name, axes in mapping.weights.items():
+        for weight, axes in mapping.weights.items():
             for axis, groups in axes.items():
-                self.groups.merge(first.weights[name][axis], groups)
-        for name, groups in mapping.sizes.items():
-            self.groups.merge(first.sizes[name], groups)
+                if axis in first.weights[weight]:
+                    self.merge(first.weights[weight][axis], groups)
+        for argument, groups in mapping.sizes.items():
+            self.merge(first.sizes[argument], groups)
+        for ours, others in zip(first.tied, mapping.tied, strict=True):
+            self.merge(ours, others)
+        return first
+
+    def call_by(self, call: Call) -> None:
+        """Note how the use that is followed is called in the smaller model."""
+        self.calls[self.number] = call
+
+    def settle(self) -> None:
+        """Let each tensor stay a rectangle, whatever goes.
+
+        Its groups differ along one axis in the end, that of the most channels.
+        """
+        changed = True
+        while changed:
+            changed = False
+            for number, node in enumerate(self.nodes):
+                self.number = number
+                for x in node.outputs:
+                    changed |= self.make_rectangular(self.of(x))
+
+    def make_rectangular(self, x: Channels) -> bool:
+        """Let groups differ along one axis; say whether that merged any."""
+        axes = self.varying(x)
+        if len(axes) < 2:
+            return False
+        (groups,) = compact(x.groups)
+        roots = self.groups.roots(groups)
+        most = max(
+            axes,
+            key=lambda axis: len(
+                np.unique(
+                    np.moveaxis(roots, axis, 0).reshape(roots.shape[axis], -1),
+                    axis=0,
+                )
+            ),
+        )
+        for axis in axes:
+            if axis != most:
+                self.merge_along(x, axis)
+        return True
 
     def removable(self) -> np.ndarray:
         """Return for each group whether it can go, `(groups,)`.
@@ -123,25 +239,22 @@ class Trace:
             ValueError: a layer without a rule is all that stands in the way.
         """
         roots = self.groups.roots(np.arange(len(self.groups.parents)))
-        can_go = roots != roots[KEPT]
-        for groups, nothing in self.reads:
-            can_go[roots[groups[~nothing]]] = False
-        for name, groups, zero in self.unknown:
-            stuck = np.unique(roots[groups[zero]])
+        can_go = roots != KEPT
+        for read in self.reads:
+            can_go[roots[read.groups[~read.nothing]]] = False
+        for read in self.unknown:
+            stuck = np.unique(roots[read.groups[read.nothing]])
             if can_go[stuck].any():
                 raise ValueError(
-                    f"Layer {name} cannot be shrunk: no rule tells how it "
-                    f"uses channels, and {int(can_go[stuck].sum())} of those "
-                    "it sees are pruned. Register its traits with "
+                    f"Layer {read.layer} cannot be shrunk: no rule tells how "
+                    f"it uses channels, and {int(can_go[stuck].sum())} of "
+                    "those it sees are pruned. Register its traits with "
                     "kbp.graph.register_layer_traits, leave the layers around "
                     "it dense (`skip`), or replace it by a known layer."
                 )
-        for _, groups, _ in self.unknown:
-            can_go[roots[groups]] = False
+        for read in self.unknown:
+            can_go[roots[read.groups]] = False
         return can_go[roots]
-
-
-Rule = Callable[[Trace, graph.Node, list[Channels]], Channels | None]
 
 
 def shape_of(tensor: keras.KerasTensor) -> tuple[int, ...]:
@@ -169,7 +282,7 @@ def spread(
 
 
 def compact(*arrays: np.ndarray) -> list[np.ndarray]:
-    """IndexMap the axes along which all arrays are only repeated to size 1."""
+    """Cut the axes along which all arrays are only repeated to size 1."""
     index = tuple(
         slice(0, 1) if not any(strides) else slice(None)
         for strides in zip(*(array.strides for array in arrays), strict=True)

@@ -1,0 +1,26 @@
+"""The traits of Keras's recurrent layers."""
+
+import keras
+from keras import layers
+
+from kbp.graph.traits import LayerTraits
+
+# Their own channels all stay.
+_CELL = LayerTraits(kernel="kernel")
+ROWS: dict[type[keras.layers.Layer], LayerTraits] = {
+    **dict.fromkeys((layers.LSTMCell, layers.GRUCell), _CELL),
+    layers.SimpleRNNCell: _CELL,
+    **dict.fromkeys(
+        (
+            layers.Bidirectional,
+            layers.ConvLSTM1D,
+            layers.ConvLSTM2D,
+            layers.ConvLSTM3D,
+            layers.GRU,
+            layers.LSTM,
+            layers.RNN,
+            layers.SimpleRNN,
+        ),
+        LayerTraits(channels="recurrent"),
+    ),
+}
