@@ -2,6 +2,7 @@
 
 import gc
 import re
+import signal
 
 import keras
 import pytest
@@ -15,6 +16,12 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * 2,
 )
+# A graph that runs for a second is not worth a fifth of that to be improved.
+# Tests that start a process of their own improve theirs.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+# A shell lets what it starts in the background ignore this.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Traced graphs are many objects that live on. Looking for garbage as often as
 # Python does by default takes a fifth of the time, mostly among what TensorFlow

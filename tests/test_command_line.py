@@ -302,6 +302,7 @@ def test_an_interrupted_run_says_how_to_go_on(call, tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_nothing_but_errors_is_on_standard_error(tmp_path):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     model.save(tmp_path / "model.keras")

@@ -88,7 +88,10 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["pyramid", "transformer", "gated"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("pyramid", marks=pytest.mark.slow), "transformer", "gated"],
+)
 def test_models_give_tensorflows_outputs(folder, name):
     ours = np.load(folder / f"{name}_tensorflow.npz")
     theirs = np.load(folder / f"{name}_jax.npz")

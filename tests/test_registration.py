@@ -37,7 +37,9 @@ def saved(tmp_path_factory):
     return path, float(as_numpy(model(np.ones((1, 4)))).sum())
 
 
-@pytest.mark.parametrize("first", ["kbp", "keras"])
+@pytest.mark.parametrize(
+    "first", ["kbp", pytest.param("keras", marks=pytest.mark.slow)]
+)
 def test_loads_whichever_is_imported_first(saved, first):
     path, expected = saved
     second = "keras" if first == "kbp" else "kbp"
@@ -45,6 +47,7 @@ def test_loads_whichever_is_imported_first(saved, first):
     assert float(fresh.python(code, path)) == expected
 
 
+@pytest.mark.slow
 def test_loads_after_others_have_looked_for_keras(saved):
     path, expected = saved
     look = "import importlib.util, kbp\nimportlib.util.find_spec('keras')"
@@ -81,6 +84,7 @@ def test_loads_in_a_script_of_any_name(saved, tmp_path, name):
     assert float(done.stdout) == expected
 
 
+@pytest.mark.slow
 def test_loads_under_another_module(saved, tmp_path):
     path, expected = saved
     package = tmp_path / "other"

@@ -25,6 +25,7 @@ LINE = {
     ],
     ids=["two", "all"],
 )
+@pytest.mark.slow
 def test_variants_take_their_turns(variants, monkeypatch):
     chosen = {name: speed.VARIANTS[name] for name in variants}
     monkeypatch.setattr(speed, "VARIANTS", chosen)

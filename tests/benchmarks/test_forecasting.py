@@ -110,6 +110,7 @@ def test_networks_forecast_all_channels(name):
 
 
 @pytest.mark.usefixtures("sets")
+@pytest.mark.slow
 def test_a_trial_keeps_its_best_weights_the_start_included():
     trial = Trial("BP-Transformer", "etth1", 6, 168, 1e-4, 0)
     result = Trainer(replace(TINY, steps=2), None).run(trial)

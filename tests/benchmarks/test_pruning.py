@@ -60,7 +60,7 @@ def untrained(method, level):
     [
         # What these two prune is held by tests of their own.
         pytest.param(name, marks=pytest.mark.slow)
-        if name in ("one-shot", "L1 channels", "DTM channels")
+        if name in ("dense", "one-shot", "L1 channels", "DTM channels")
         else name
         for name in METHODS
     ],
@@ -181,6 +181,7 @@ def test_tf_keras_twin_is_the_same_network_and_trains_alike():
         )
 
 
+@pytest.mark.slow
 def test_dtm_at_level_0_is_dense():
     model = network(4)
     plain = keras.models.clone_model(model)
@@ -193,6 +194,7 @@ def test_dtm_at_level_0_is_dense():
         np.testing.assert_allclose(a, b, atol=5e-3)
 
 
+@pytest.mark.slow
 def test_second_half_goes_on_where_the_first_ended():
     halves, whole = network(4), network(4)
     halves.set_weights(whole.get_weights())

@@ -81,6 +81,7 @@ def test_a_trial_is_judged_on_whole_images(tmp_path):
 
 
 @pytest.mark.usefixtures("sets", "small")
+@pytest.mark.slow
 def test_files_of_an_earlier_day_are_made_again_to_be_timed(
     tmp_path, monkeypatch
 ):

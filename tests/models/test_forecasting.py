@@ -173,6 +173,7 @@ def test_model_without_normalization_is_relative_to_nothing(windows):
     )
 
 
+@pytest.mark.slow
 def test_heads_and_units_leave_the_model(windows):
     model = opened(forecaster(num_heads=4, width=16))
     masked = sparsity.apply_dtm(model, granularity="channel")
@@ -189,7 +190,10 @@ def test_heads_and_units_leave_the_model(windows):
     )
 
 
-@pytest.mark.parametrize("skip", [(), quantization.ATTENTION_OPS])
+@pytest.mark.parametrize(
+    "skip",
+    [(), pytest.param(quantization.ATTENTION_OPS, marks=pytest.mark.slow)],
+)
 def test_int8_file_takes_any_units(windows, skip, tmp_path):
     scale, shift = np.array([0.01, 1.0, 40.0]), np.array([-3.0, 0.0, 900.0])
     inputs = (windows[0] * scale + shift).astype("f4")

@@ -63,6 +63,7 @@ def test_task_of_a_stranger_runs_from_the_command_line(folder, capsys):
     assert "must be of a task that predicts files" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_task_of_a_stranger_runs_from_a_program(folder):
     for module in ("planes", "regression", "vector_net"):
         plugins.import_module(module)

@@ -59,7 +59,7 @@ def test_fifty_random_graphs_keep_their_outputs(start):
 @pytest.mark.parametrize(
     ("name", "least"),
     [
-        ("MobileNetV2", 0.5),
+        pytest.param("MobileNetV2", 0.5, marks=pytest.mark.slow),
         pytest.param("ResNet50", 0.4, marks=pytest.mark.slow),
         pytest.param("EfficientNetB0", 0.4, marks=pytest.mark.slow),
     ],

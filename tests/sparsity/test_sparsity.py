@@ -117,6 +117,7 @@ def test_every_kind_of_kernel_is_masked():
     )
 
 
+@pytest.mark.slow
 def test_penalty_raises_thresholds_and_prunes_expensive_layers_first(data):
     layers = keras.layers
     inputs = keras.Input((8, 8, 1))

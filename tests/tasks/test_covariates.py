@@ -85,6 +85,7 @@ def finished(load, tmp_path_factory):
     return workdir, stages, console.file.getvalue()
 
 
+@pytest.mark.slow
 def test_run_says_what_rules_did(finished):
     workdir, stages, text = finished
     assert "1 missing values filled in" in text

@@ -46,6 +46,7 @@ def random_walk(tmp_path):
     return write(tmp_path / "walk.csv", np.cumsum(steps, axis=0))
 
 
+@pytest.mark.slow
 def test_random_walk_is_never_forecast_worse_than_by_its_last_value(
     random_walk, tmp_path
 ):

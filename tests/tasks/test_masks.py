@@ -234,6 +234,7 @@ def test_predict_writes_nothing_if_something_is_wrong(
     assert (tmp_path / "old" / "0_overlay.png").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_colored_tiles_of_three_classes_are_learned(tmp_path):
     data = tmp_path / "data"
     for part in ("train", "validation", "test"):

@@ -269,6 +269,7 @@ def fitted(recipe, folder):
     return [np.array(w) for model in models for w in model.weights]
 
 
+@pytest.mark.slow
 def test_best_weights_are_kept_the_starts_too(file, tmp_path):
     wild = recipe(file, **WILD)
     folder = tmp_path / "wild"

@@ -172,6 +172,7 @@ def test_baselines_run_on_one_thread(file, monkeypatch):
     assert seen == [1]
 
 
+@pytest.mark.slow
 def test_numbers_are_learned_and_shipped_in_their_units(numbers):
     folder, stages, said = numbers
     deviation = frame(ROWS, 0)["yield"].std()

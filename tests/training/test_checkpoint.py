@@ -23,7 +23,10 @@ def model():
     return made
 
 
-@pytest.mark.parametrize("error", [Killed, errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize(
+    "error",
+    [Killed, errno.ENOSPC, pytest.param(errno.EIO, marks=pytest.mark.slow)],
+)
 def test_no_save_is_torn(error, model, tmp_path, monkeypatch):
     """Some 200 saves fail, at each of their system calls in turn."""
     checkpoints = Checkpoints(tmp_path, "train", keep=2)

@@ -147,6 +147,7 @@ def test_a_pruned_int8_file_is_judged_by_ones_own_metric(trained, tmp_path):
     assert check.within_one > 0.99
 
 
+@pytest.mark.slow
 def test_a_stopped_call_ends_as_if_it_had_not_been(trained, tmp_path):
     options = {"sparsity": 0.5, "epochs": 3, "batch_size": 128}
     whole = compress(trained, TRAIN, workdir=tmp_path / "a", **options)
@@ -267,6 +268,7 @@ def test_several_inputs_and_outputs_are_compressed(tmp_path):
     assert result.stages[-1].score > 0.5  # by chance 0.1
 
 
+@pytest.mark.slow
 def test_only_what_was_done_has_a_row(trained, tmp_path):
     result = compress(trained, TRAIN, workdir=tmp_path / "run")
     assert [stage.name for stage in result.stages] == [

@@ -93,7 +93,8 @@ def check_equal(folder, other, files=FILES):
 @pytest.mark.parametrize(
     ("hook", "count"),
     [
-        ("on_train_batch_end", 5),  # within the first epoch
+        # within the first epoch
+        pytest.param("on_train_batch_end", 5, marks=pytest.mark.slow),
         # the last step of the second
         pytest.param("on_train_batch_end", 26, marks=pytest.mark.slow),
         # while it quantizes

@@ -99,6 +99,7 @@ def test_the_head_is_trained_alone_and_then_all(photos, network, tmp_path):
     assert stages == ["head", "head", "train", "quantize"]
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_twice_ends_as_one_that_did_not(
     photos, network, tmp_path, monkeypatch
 ):
@@ -129,6 +130,7 @@ def test_a_run_that_stopped_twice_ends_as_one_that_did_not(
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_pruning_begins_when_the_head_is_trained(photos, network, tmp_path):
     given = recipe(photos, network, epochs=3)
     given = given.with_settings(
