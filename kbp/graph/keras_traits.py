@@ -203,22 +203,19 @@ _FUNCTIONS: Rows = {
 }
 
 # Of several tensors.
+_SUM = LayerTraits(
+    rounding="computed", fuses_relu=True, channels="joined", safe=True
+)
 _JOINS: Rows = {
-    layers.Add: LayerTraits(
-        rounding="computed", fuses_relu=True, channels="joined", safe=True
-    ),
+    layers.Add: _SUM,
     layers.Average: LayerTraits(channels="joined"),
     layers.Concatenate: LayerTraits(
         rounding="joined", channels="concatenate", safe=True
     ),
     layers.Maximum: LayerTraits(rounding="joined", channels="joined"),
     layers.Minimum: LayerTraits(rounding="joined", channels="joined"),
-    layers.Multiply: LayerTraits(
-        rounding="computed", fuses_relu=True, channels="product", safe=True
-    ),
-    layers.Subtract: LayerTraits(
-        rounding="computed", fuses_relu=True, channels="joined", safe=True
-    ),
+    layers.Multiply: replace(_SUM, channels="product"),
+    layers.Subtract: _SUM,
 }
 
 # From place to place, channel by channel or value by value.
@@ -251,9 +248,6 @@ _PLACES: Rows = {
     layers.ZeroPadding1D: replace(_MOVED, homogeneous=True),
     layers.ZeroPadding2D: replace(_MOVED, homogeneous=True, safe=True),
     layers.ZeroPadding3D: _SPATIAL,
-    layers.TimeDistributed: LayerTraits(
-        channels="keep", problem=limits.of_distribution
-    ),
     layers.RepeatVector: LayerTraits(rounding="copied"),
     layers.Flatten: LayerTraits(
         rounding="copied", channels="reshape", safe=True

@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from kbp.graph import integer_limits as limits
 from kbp.graph.traits import LayerTraits
 
 # Their own channels all stay.
@@ -22,5 +23,8 @@ ROWS: dict[type[keras.layers.Layer], LayerTraits] = {
             layers.SimpleRNN,
         ),
         LayerTraits(channels="recurrent"),
+    ),
+    layers.TimeDistributed: LayerTraits(
+        channels="keep", problem=limits.of_distribution
     ),
 }
