@@ -130,6 +130,7 @@ def run(options, console):
 
 def _latency(options, console):
     from kbp import export
+    from kbp._utils.machine import in_words, machine
     from kbp.export.trial import try_out
 
     with users_errors():
@@ -139,7 +140,10 @@ def _latency(options, console):
         figures = export.benchmark(
             options.what, num_threads=options.threads, rounds=options.rounds
         )
-    table = Table(caption=f"median and quartiles of {options.rounds} rounds")
+    table = Table(
+        caption=f"median and quartiles of {options.rounds} rounds on "
+        + in_words(machine())
+    )
     table.add_column("file")
     for column in ("size", "threads", "median", "quartiles", "speed-up"):
         table.add_column(column, justify="right")

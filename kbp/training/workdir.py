@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from kbp._utils.files import write_atomically
-from kbp._utils.machine import commit, dot_products, machine, versions
+from kbp._utils.machine import commit, machine, versions
 from kbp._utils.manifest import compare, digests
 from kbp.errors import UserError
 from kbp.recipes.recipe import Recipe
@@ -89,7 +89,6 @@ class WorkDir:
                 "versions": versions(),
                 "commit": commit(),
                 "machine": machine(),
-                "dot_products": dot_products(),
             }
         self.save_run()  # first: from now on the folder is this run's
         write_atomically(self.path / "recipe.toml", self.recipe.to_toml())
