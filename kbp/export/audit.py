@@ -124,7 +124,7 @@ def audit(
     else:
         content = read_tflite(model)
         tree = parse(content, f"{model}: the .tflite file")
-    codes = [_operator_name(code) for code in tree.operatorCodes or ()]
+    codes = [operation_name(code) for code in tree.operatorCodes or ()]
     operations: list[Operation] = []
     parameters = nonzero = 0
     for graph in tree.subgraphs:
@@ -179,9 +179,8 @@ def _layer_of(
     """Return the layer in a name like `model_1/layer_1/op;model_1/...`.
 
     Where LiteRT fused several operations, it is the first that is no quantizer.
-    Keras ends the name of each scope with a number. The model's output may have
-    a name without scopes; then the names of the inputs tell, from the last
-    (weights) on.
+    The model's output may have a name without scopes; then the names of the
+    inputs tell, from the last (weights) on.
     """
     inputs = list(items_of(operator.inputs))
     named = [*items_of(operator.outputs), *reversed(inputs)]
@@ -191,15 +190,25 @@ def _layer_of(
         if i != -1
     ] or [""]
     tensor = next((name for name in known if "/" in name), known[0])
-    scopes = [part.split("/") for part in tensor.split(";")]
-    layers = [
-        re.sub(r"_\d+$", "", scope[min(1, len(scope) - 1)]) for scope in scopes
-    ]
+    layers = [layer_in(part) for part in tensor.split(";")]
     names = [name for name in layers if not name.endswith("_quant")]
     return (names or layers)[0]
 
 
-def _operator_name(code: schema.OperatorCodeT) -> str:
+def layer_in(name: str) -> str:
+    """Return the layer in a name like `model_1/layer_1/op`.
+
+    Keras ends the name of each scope with a number.
+
+    Args:
+        name: of a tensor or operation of TensorFlow's.
+    """
+    scope = name.split("/")
+    return re.sub(r"_\d+$", "", scope[min(1, len(scope) - 1)])
+
+
+def operation_name(code: schema.OperatorCodeT) -> str:
+    """Return LiteRT's name of an operation."""
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     if number == schema.BuiltinOperator.CUSTOM:
         return str(code.customCode.decode(errors="replace"))
