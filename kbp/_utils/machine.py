@@ -5,7 +5,9 @@ import os
 import platform
 import resource
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import kbp
 
@@ -16,8 +18,20 @@ PACKAGES = (
     "ai-edge-litert",
     "numpy",
 )
-# As Linux names them, on Intel's, AMD's and Arm's processors.
-DOT_PRODUCTS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp")
+# What matters to inference, by Linux's names of it, the widest last.
+INSTRUCTION_SETS = {
+    "avx2": "AVX2",
+    "avx_vnni": "AVX-VNNI",
+    "avx512_vnni": "AVX-512 VNNI",
+    "amx_int8": "AMX",
+    "asimd": "NEON",
+    "asimddp": "Arm dotprod",
+    "i8mm": "Arm i8mm",
+}
+# Those that multiply and add numbers of 8 bits in one step.
+DOT_PRODUCTS = {*INSTRUCTION_SETS.values()} - {"AVX2", "NEON"}
+_CPU = "/proc/cpuinfo"
+_CACHES = "/sys/devices/system/cpu/cpu0/cache"
 
 
 def versions() -> dict[str, str]:
@@ -53,31 +67,99 @@ def commit() -> str | None:
         return None
 
 
-def machine() -> dict[str, str | int]:
-    """Return the processor's name and the number of cores."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [x.split(":")[1] for x in lines if x.startswith("model name")]
-        model = names[0].strip() if names else model
-    except OSError:
-        pass
-    return {"processor": model, "cores": os.cpu_count() or 1}
+def machine() -> dict[str, Any]:
+    """Return what of the machine decides how fast it computes.
+
+    Returns:
+        The processor's name, the number of cores, the names of its
+        `instruction_sets`, `None` if unknown, and the sizes of its `caches`, of
+        one core.
+    """
+    names = _fields(_CPU, "model name")
+    return {
+        "processor": names[0]
+        if names
+        else platform.processor() or platform.machine(),
+        "cores": os.cpu_count() or 1,
+        "instruction_sets": instruction_sets(),
+        "caches": caches(),
+    }
 
 
-def dot_products(cpuinfo: str | Path = "/proc/cpuinfo") -> list[str]:
-    """Return which instructions for 8-bit dot products the processor has.
+def instruction_sets(cpuinfo: str | Path = _CPU) -> list[str] | None:
+    """Return which of `INSTRUCTION_SETS` the processor has.
 
     Args:
-        cpuinfo: file with the processor's flags. Only Linux has one.
+        cpuinfo: file with the processor's flags. Only Linux has one; without
+            it they are unknown, `None`.
     """
+    flags = _fields(cpuinfo, "flags", "Features")
+    if not flags:
+        return None
+    known = {flag for line in flags for flag in line.split()}
+    return [text for name, text in INSTRUCTION_SETS.items() if name in known]
+
+
+def caches(folder: str | Path = _CACHES) -> dict[str, str]:
+    """Return the sizes of a core's caches, such as `{"L2": "2048K"}`.
+
+    Args:
+        folder: where Linux lists them; without it there are none.
+    """
+    found = {}
+    for path in sorted(Path(folder).glob("index*")):
+        try:
+            level, kind, size = (
+                (path / name).read_text().strip()
+                for name in ("level", "type", "size")
+            )
+        except OSError:
+            continue
+        letter = "" if kind == "Unified" else kind[0].lower()
+        found[f"L{level}{letter}"] = size
+    return found
+
+
+def sets_in_words(machine: Mapping[str, Any]) -> str:
+    """Return the instruction sets of a machine as text.
+
+    Args:
+        machine: as `machine` returns it, or an older record without them.
+
+    Example:
+    >>> sets_in_words({"instruction_sets": ["AVX2", "AVX-512 VNNI"]})
+    'AVX2, AVX-512 VNNI'
+    >>> sets_in_words({"processor": "a"})
+    'instruction sets unknown'
+    """
+    names = machine.get("instruction_sets")
+    if names is None:
+        return "instruction sets unknown"
+    return ", ".join(names) or "no wide instructions"
+
+
+def in_words(machine: Mapping[str, Any]) -> str:
+    """Return a machine's cores, processor and instruction sets as text.
+
+    Example:
+    >>> found = {"processor": "a", "cores": 2, "instruction_sets": ["AVX2"]}
+    >>> in_words(found)
+    '2 cores (a; AVX2)'
+    """
+    return (
+        f"{machine['cores']} cores ({machine['processor']}; "
+        f"{sets_in_words(machine)})"
+    )
+
+
+def _fields(file: str | Path, *names: str) -> list[str]:
+    """Return what stands behind names in a file of `name: value` lines."""
     try:
-        lines = Path(cpuinfo).read_text().splitlines()
+        lines = Path(file).read_text().splitlines()
     except OSError:
         return []
-    named = [x for x in lines if x.startswith(("flags", "Features"))]
-    flags = {flag for line in named for flag in line.partition(":")[2].split()}
-    return [name for name in DOT_PRODUCTS if name in flags]
+    pairs = (line.partition(":") for line in lines)
+    return [value.strip() for name, _, value in pairs if name.strip() in names]
 
 
 def memory() -> int:

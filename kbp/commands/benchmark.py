@@ -130,6 +130,7 @@ def run(options, console):
 
 def _latency(options, console):
     from kbp import export
+    from kbp._utils.machine import in_words, machine
 
     with users_errors():
         for path in options.what:
@@ -137,7 +138,10 @@ def _latency(options, console):
         figures = export.benchmark(
             options.what, num_threads=options.threads, rounds=options.rounds
         )
-    table = Table(caption=f"median and quartiles of {options.rounds} rounds")
+    table = Table(
+        caption=f"median and quartiles of {options.rounds} rounds on "
+        + in_words(machine())
+    )
     table.add_column("file")
     for column in ("size", "threads", "median", "quartiles", "speed-up"):
         table.add_column(column, justify="right")

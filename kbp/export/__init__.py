@@ -2,7 +2,7 @@
 
 from kbp.export.audit import Audit, Operation, audit
 from kbp.export.interpreter import Runner
-from kbp.export.latency import Latency, benchmark
+from kbp.export.latency import Latency, LatencyTable, benchmark, latency_table
 from kbp.export.saved_model import to_saved_model
 from kbp.export.tflite import to_tflite
 from kbp.export.verify import Verification, verify
@@ -10,11 +10,13 @@ from kbp.export.verify import Verification, verify
 __all__ = [
     "Audit",
     "Latency",
+    "LatencyTable",
     "Operation",
     "Runner",
     "Verification",
     "audit",
     "benchmark",
+    "latency_table",
     "to_saved_model",
     "to_tflite",
     "verify",

@@ -124,7 +124,7 @@ def audit(
     else:
         content = read_tflite(model)
         tree = parse(content, f"{model}: the .tflite file")
-    codes = [_operator_name(code) for code in tree.operatorCodes or ()]
+    codes = [operation_name(code) for code in tree.operatorCodes or ()]
     operations: list[Operation] = []
     parameters = nonzero = 0
     for graph in tree.subgraphs:
@@ -207,7 +207,8 @@ def layer_in(name: str) -> str:
     return re.sub(r"_\d+$", "", scope[min(1, len(scope) - 1)])
 
 
-def _operator_name(code: schema.OperatorCodeT) -> str:
+def operation_name(code: schema.OperatorCodeT) -> str:
+    """Return LiteRT's name of an operation."""
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     if number == schema.BuiltinOperator.CUSTOM:
         return str(code.customCode.decode(errors="replace"))

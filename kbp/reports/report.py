@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.text import Text
 
 from kbp._utils.files import write_atomically
+from kbp._utils.machine import DOT_PRODUCTS, in_words, sets_in_words
 from kbp._utils.run_files import PREDICTIONS
 from kbp.data.splitting import some
 from kbp.reports import figures
@@ -153,7 +154,7 @@ def facts(run: dict[str, Any]) -> str:
         f"them float{places}; {check['within_one']:.2%} of its outputs within "
         f"{NEAR[check['unit']]} of the {model} model (largest "
         f"difference {check['maximum']:.3g}).\n"
-        f"{warnings}{_slower(run)}"
+        f"{warnings}{_to_ship(run)}"
         f"Latency is that of one example at {threads} thread"
         f"{'s' if threads > 1 else ''}. {_circumstances(run)}"
     )
@@ -179,16 +180,23 @@ def _pruned(run: dict[str, Any]) -> str:
     return removed + (more if zeros >= _FEW_ZEROS else "") + left
 
 
-def _slower(run: dict[str, Any]) -> str:
-    """Say why the int8 file is slower here, if it is."""
+def _to_ship(run: dict[str, Any]) -> str:
+    """Say which file is the one for this processor, and why."""
     *_, whole, small = run["stages"]
-    if not small["name"].startswith("int8") or small["speed_up"] > _SLOWER:
+    if not small["name"].startswith("int8"):
         return ""
+    speed, sets = small["speed_up"], sets_in_words(run["machine"])
+    if speed > _SLOWER:
+        how = f"{speed:.1f} times as fast as" if speed > 1.05 else "as fast as"
+        return (
+            f"For this processor ({sets}) ship the int8 file: {how} the "
+            "float32 file.\n"
+        )
     why = (
         "this network gains nothing from eight bits here; other work on the "
         "machine also changes latencies"
     )
-    if run.get("dot_products") == []:
+    if DOT_PRODUCTS.isdisjoint(run["machine"].get("instruction_sets") or ()):
         why = (
             "the processor may lack 8-bit dot products (AVX-512 VNNI, AMX, Arm "
             "dotprod); a network of fewer channels is faster everywhere"
@@ -200,7 +208,8 @@ def _slower(run: dict[str, Any]) -> str:
         )
     return (
         f"The int8 file is slower than the float32 file on this machine: {why}."
-        "\n"
+        f" For this processor ({sets}) ship the float32 file, or the int8 file "
+        "for its size.\n"
     )
 
 
@@ -216,8 +225,8 @@ def _circumstances(run: dict[str, Any]) -> str:
     commit = f" at {run['commit']}" if run["commit"] else ""
     return (
         f"The run took {run['seconds']:.0f} s{resumed} and "
-        f"{run['peak_memory_bytes'] / 1e9:.1f} GB on {machine['cores']} cores "
-        f"({machine['processor']}), with TensorFlow {versions['tensorflow']}, "
+        f"{run['peak_memory_bytes'] / 1e9:.1f} GB on {in_words(machine)}, with "
+        f"TensorFlow {versions['tensorflow']}, "
         f"Keras {versions['keras']}, LiteRT {versions['ai-edge-litert']}, "
         f"kbp {versions['kbp']}{commit}."
     )

@@ -15,7 +15,7 @@ from kbp._utils.files import (
     remove_unfinished,
     write_atomically,
 )
-from kbp._utils.machine import commit, dot_products, machine, versions
+from kbp._utils.machine import commit, machine, versions
 from kbp._utils.manifest import compare, digests
 from kbp._utils.process.disk_errors import cannot_write
 from kbp._utils.process.lock import lock
@@ -115,7 +115,6 @@ class WorkDir:
                 "versions": versions(),
                 "commit": commit(),
                 "machine": machine(),
-                "dot_products": dot_products(),
             }
         self.save_run()  # first: from now on the folder is this run's
         write_atomically(self.path / "recipe.toml", self.recipe.to_toml())

@@ -3,7 +3,7 @@
 import fresh
 import pytest
 
-from kbp._utils.machine import dot_products
+from kbp._utils.machine import caches, instruction_sets
 
 CHILD = "from kbp._utils.machine import peak_memory; print(peak_memory())"
 PARENT = f"""
@@ -25,14 +25,30 @@ def test_peak_memory_is_that_of_the_process_alone():
     [
         (
             "flags\t: fpu avx2 avx512_vnni amx_int8\n",
-            ["avx512_vnni", "amx_int8"],
+            ["AVX2", "AVX-512 VNNI", "AMX"],
         ),
-        ("flags\t\t: fpu avx2 avx512f\nbugs\t: avx_vnni\n", []),
-        ("Features\t: fp asimd asimddp\n", ["asimddp"]),
+        ("flags\t\t: fpu avx2 avx512f\nbugs\t: avx_vnni\n", ["AVX2"]),
+        ("Features\t: fp asimd asimddp\n", ["NEON", "Arm dotprod"]),
+        ("flags : fpu\n", []),
+        ("bugs : avx2\n", None),
     ],
 )
-def test_dot_products_are_those_of_the_flags(tmp_path, text, found):
+def test_instruction_sets_are_those_of_the_flags(tmp_path, text, found):
     file = tmp_path / "cpuinfo"
-    assert dot_products(file) == []
+    assert instruction_sets(file) is None
     file.write_text(text)
-    assert dot_products(file) == found
+    assert instruction_sets(file) == found
+
+
+def test_caches_are_named_by_level_and_kind(tmp_path):
+    assert caches(tmp_path) == {}
+    for number, text in enumerate(
+        ("1 Data 48K", "1 Instruction 32K", "2 Unified 2M")
+    ):
+        folder = tmp_path / f"index{number}"
+        folder.mkdir()
+        names = ("level", "type", "size")
+        for name, fact in zip(names, text.split(), strict=True):
+            (folder / name).write_text(fact + "\n")
+    (tmp_path / "index3").mkdir()  # says nothing
+    assert caches(tmp_path) == {"L1d": "48K", "L1i": "32K", "L2": "2M"}

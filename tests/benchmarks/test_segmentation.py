@@ -9,7 +9,7 @@ import pytest
 from kbp import export, models
 from kbp.__main__ import main
 from kbp.benchmarks.core import registry
-from kbp.benchmarks.core.latencies import processor
+from kbp.benchmarks.core.latencies import timed_on
 from kbp.benchmarks.core.log import Log, provenance
 from kbp.benchmarks.segmentation import networks as peers
 from kbp.benchmarks.segmentation import report as report
@@ -166,11 +166,14 @@ def test_other_machines_are_named(tmp_path, monkeypatch):
     log = Log(tmp_path / "race.jsonl", TINY)
     log.add({"n": 2})
     assert [r.get("machine") for r in log.results] == [None, other]
-    assert processor(log.head, log.results) == name_of(first)
+    assert timed_on(log.head, log.results).startswith(name_of(first))
     log.add({"latency": {}})
-    assert processor(log.head, log.results) == "Other"
+    assert timed_on(log.head, log.results) == (
+        "Other (instruction sets unknown)"
+    )
     said = provenance(log.head, log.results)
-    assert f"cores ({name_of(first)}) and 64 cores (Other), " in said
+    assert f"cores ({name_of(first)}; " in said
+    assert " and 64 cores (Other; instruction sets unknown), " in said
 
 
 def name_of(log):

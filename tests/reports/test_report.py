@@ -1,6 +1,7 @@
 """What a terminal shows of a run."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -118,26 +119,39 @@ def test_zeros_are_said_where_weights_are_pruned_or_zero():
 
 
 @pytest.mark.parametrize(
-    ("latencies", "found", "words"),
+    ("latencies", "sets", "words"),
     [
-        ((0.02, 0.04), ["avx_vnni"], "in so small a network"),
-        ((2.0, 4.0), [], "the processor may lack 8-bit dot products"),
-        ((2.0, 4.0), ["amx_int8"], "this network gains nothing from eight"),
-        ((2.0, 1.0), [], None),
+        ((0.02, 0.04), ["AVX-VNNI"], "in so small a network"),
+        ((2.0, 4.0), ["AVX2"], "the processor may lack 8-bit dot products"),
+        ((2.0, 4.0), None, "the processor may lack 8-bit dot products"),
+        ((2.0, 4.0), ["AMX"], "this network gains nothing from eight"),
+        ((2.0, 1.0), ["AVX2"], None),
         ((0.02, 0.0201), [], None),
     ],
 )
-def test_a_slower_int8_file_is_explained(latencies, found, words):
+def test_file_for_the_processor_is_named(latencies, sets, words):
     whole, small = latencies
     rows = [
         *STAGES[:-2],
         Stage("float32 .tflite", 0.9, 12_000, 12_000, 48_000, whole, 1.0),
         Stage("int8 .tflite", 0.9, 12_000, 12_000, 4, small, whole / small),
     ]
-    said = report.facts(run(stages=rows, dot_products=found))
+    machine = {"processor": "a", "cores": 2, "instruction_sets": sets}
+    said = report.facts(run(stages=rows, machine=machine))
     slower = "The int8 file is slower than the float32 file on this machine: "
-    assert f"{slower}{words}" in said if words else "slower" not in said
-    assert ("may lack" in said) == (words or "").startswith("the processor")
+    if words:
+        assert f"{slower}{words}" in said
+        ship = "ship the float32 file, or the int8 file for its size."
+    else:
+        assert "slower" not in said
+        how = "2.0 times as fast as" if whole == 2 else "as fast as"
+        ship = f"ship the int8 file: {how} the float32 file."
+    assert ship in said
+    shown = (
+        ", ".join(sets or ())
+        or "(no wide instructions|instruction sets unknown)"
+    )
+    assert re.search(rf"For this processor \({shown}\) ship", said)
 
 
 def test_headings_break_only_where_there_is_no_room():

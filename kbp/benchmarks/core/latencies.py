@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from kbp import export, quantization
+from kbp._utils.machine import sets_in_words
 from kbp.benchmarks.core.log import Log
 from kbp.errors import UserError
 
@@ -27,15 +28,16 @@ def latencies(results: list[dict]) -> dict[str, list[float]]:
     return found[-1] if found else {}
 
 
-def processor(head: dict, results: list[dict]) -> str:
-    """Return the processor of a race's last measurement of latencies.
+def timed_on(head: dict, results: list[dict]) -> str:
+    """Return processor and instructions of a race's last latencies.
 
     Args:
         head: of a `Log`.
         results: of the same.
     """
     timed = [head, *(r for r in results if "latency" in r)]
-    return timed[-1].get("machine", head["machine"])["processor"]
+    last = timed[-1].get("machine", head["machine"])
+    return f"{last['processor']} ({sets_in_words(last)})"
 
 
 def exported_files(result: dict) -> list[str]:

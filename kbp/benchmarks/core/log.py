@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kbp._utils import files
-from kbp._utils.machine import commit, machine, versions
+from kbp._utils.machine import commit, in_words, machine, versions
 from kbp.errors import UserError
 
 _TITLES = {
@@ -128,7 +128,7 @@ def provenance(head: dict, results: Iterable[dict]) -> str:
     """
     results, versions = [*results], head["versions"]
     machines = [
-        f"{found['machine']['cores']} cores ({found['machine']['processor']})"
+        in_words(found["machine"])
         for found in (head, *results)
         if "machine" in found
     ]

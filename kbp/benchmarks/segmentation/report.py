@@ -7,7 +7,7 @@ from scipy import stats
 
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.figures import score_over_cost
-from kbp.benchmarks.core.latencies import latencies, processor
+from kbp.benchmarks.core.latencies import latencies, timed_on
 from kbp.benchmarks.core.log import complete, provenance
 from kbp.benchmarks.segmentation.plan import trials
 from kbp.benchmarks.segmentation.trial import NETWORKS, Protocol
@@ -146,5 +146,5 @@ def _explanation(head, results):
         f"{protocol['calibration_images']} training images, not trained "
         "further. Multiply-adds and latency of one whole image, by LiteRT at "
         "one thread, all files in turns in one measurement on "
-        f"{processor(head, results)}; medians. " + provenance(head, results)
+        f"{timed_on(head, results)}; medians. " + provenance(head, results)
     )
