@@ -1,20 +1,21 @@
 """Driving DTM masks to a target sparsity while a model trains."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 from tensorboard.summary import Writer
 
 from kbp import graph
 from kbp._utils.arguments import check_integer, check_one_of
 from kbp.errors import UserError
 from kbp.layers import DTM, TransformedLayer
-from kbp.sparsity.budget import BUDGETS, allocate
-from kbp.sparsity.channels.cost import COSTS, Cost
+from kbp.sparsity.budget import BUDGETS, Removed, allocate
+from kbp.sparsity.channels.cost import COSTS, Cost, Table
 from kbp.sparsity.masks import hard_mask, masked_layers
 from kbp.sparsity.unmasked import in_words, left_out
 
@@ -44,15 +45,18 @@ class DTMSchedule(keras.callbacks.Callback):
         target_sparsity: share that goes, in [0, 1). `None` leaves the
             thresholds to the training and drives the temperature alone.
         measure: what the target is a share of: `"masks"`, all masked weights
-            or channels; `"parameters"` or `"multiply_adds"`, of the whole
-            model, as it is after `shrink`.
+            or channels; `"parameters"`, `"multiply_adds"` or `"latency"`, of
+            the whole model, as it is after `shrink`.
+        table: with the measure `"latency"`, what
+            `kbp.export.latency_table(model)` gave of the model without masks.
         begin: share of the training that stays dense.
         end: share of the training after which the target stands.
         temperatures: `tau` at `begin` and `end`, in units of 1 / (standard
             deviation of the layer's scores).
         budget: `"uniform"`: the same share in each layer. `"adaptive"`: the
             smallest scores of all layers, each relative to what its layer
-            would have left (the LAMP score).
+            would have left (the LAMP score). `"knapsack"`: what leaves most
+            of the scores for what goes by the measure.
         multiple_of: keep a multiple of so many channels, of each group of
             channels that is masked as a whole.
         every: steps from one adjustment to the next; by default as many as
@@ -75,7 +79,8 @@ class DTMSchedule(keras.callbacks.Callback):
     Reference:
         The cubic ramp is from Zhu and Gupta, To Prune, or Not to Prune, 2017;
         the adaptive budget from Lee et al., Layer-Adaptive Sparsity for the
-        Magnitude-based Pruning, 2021.
+        Magnitude-based Pruning, 2021; the knapsack from Shen et al.,
+        Structural Pruning via Latency-Saliency Knapsack, 2022.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class DTMSchedule(keras.callbacks.Callback):
         target_sparsity: float | None,
         *,
         measure: str = "masks",
+        table: Table | None = None,
         begin: float = 0.1,
         end: float = 0.7,
         temperatures: tuple[float, float] = (5.0, 500.0),
@@ -109,11 +115,18 @@ class DTMSchedule(keras.callbacks.Callback):
                 f"larger last. Received: temperatures={temperatures}"
             )
         check_one_of(MEASURES, measure=measure)
+        if (measure == "latency") != (table is not None):
+            raise ValueError(
+                "Argument `table` belongs to `measure='latency'`, and must "
+                "be what kbp.export.latency_table(model) gave of the model "
+                f"without masks. Received: measure={measure!r}, table={table}"
+            )
         check_one_of(BUDGETS, budget=budget)
         check_integer(multiple_of=multiple_of)
         if every is not None:
             check_integer(every=every)
         self.target_sparsity, self.measure = target_sparsity, measure
+        self.table = table
         self.begin, self.end = begin, end
         self.temperatures = temperatures
         self.budget, self.multiple_of = budget, multiple_of
@@ -154,10 +167,11 @@ class DTMSchedule(keras.callbacks.Callback):
                 f"Model {model.name} has no DTM mask to drive. "
                 "Use kbp.sparsity.apply_dtm first."
             )
-        self.removed: Callable[[Sequence[int]], float] = self._share_of_masks
+        self.removed: Removed = self._share_of_masks
         if self.measure != "masks":
             masked = [layer for layer, _ in self.masked]
-            cost = Cost(graph.flatten(model), masked, self.measure)
+            flat = graph.flatten(model)
+            cost = Cost(flat, masked, self.measure, self.table)
             self.removed = cost.removed
         sizes = [dtm.size_of(layer.kernel.shape) for layer, dtm in self.masked]
         gone = self._rounded(sizes)
@@ -281,9 +295,9 @@ class DTMSchedule(keras.callbacks.Callback):
             result.append(size - min(size, stay))
         return result
 
-    def _share_of_masks(self, counts: Sequence[int]) -> float:
+    def _share_of_masks(self, counts: ArrayLike) -> Any:
         sizes = [dtm.size_of(layer.kernel.shape) for layer, dtm in self.masked]
-        return sum(counts) / sum(sizes)
+        return np.sum(counts, axis=-1) / sum(sizes)
 
 
 def _scores(layer: TransformedLayer, dtm: DTM) -> np.ndarray:

@@ -2,19 +2,53 @@
 
 import collections
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import keras
+import numpy as np
 from keras import layers
+from numpy.typing import ArrayLike
 
 from kbp import graph
 from kbp.layers import ChannelScale, TransformedLayer
 from kbp.sparsity.channels.following import trace
 from kbp.sparsity.channels.tracing import IndexMap, shape_of, size_of
 
-COSTS = ("parameters", "multiply_adds")
+COSTS = ("parameters", "multiply_adds", "latency")
 _KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
+
+
+class Times(Protocol):
+    """What an operation takes, by the numbers of its channels."""
+
+    def at(self, inputs: ArrayLike, outputs: ArrayLike) -> np.ndarray:
+        """Return the milliseconds with so many that come in and go out."""
+
+
+class TimedOperation(Protocol):
+    """An operation of a network's file."""
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer whose channels it has."""
+
+    @property
+    def milliseconds(self) -> float:
+        """What it takes with all channels."""
+
+    @property
+    def times(self) -> Times:
+        """What it takes with fewer."""
+
+
+class Table(Protocol):
+    """What a network's operations take: a `kbp.export.LatencyTable`."""
+
+    @property
+    def operations(self) -> Sequence[TimedOperation]:
+        """The operations of its file."""
 
 
 def multiply_adds(node: graph.Node) -> int:
@@ -39,20 +73,61 @@ def multiply_adds(node: graph.Node) -> int:
     return _places(node) * sum(math.prod(k.shape) for k in _kernels(operation))
 
 
+class _Axis(NamedTuple):
+    """How many channels stay along an axis.
+
+    Attributes:
+        fixed: those that always do.
+        gates: how many each of a gate's channels stands for.
+    """
+
+    fixed: int
+    gates: Mapping[int, float]
+
+    def size(self, stays: np.ndarray) -> Any:
+        """Return the number for channels of gates, `(..., gates)`."""
+        parts = [n * stays[..., gate] for gate, n in self.gates.items()]
+        return sum(parts, float(self.fixed))
+
+
 @dataclass(frozen=True)
-class _Term:
+class _Weights:
     """The cost of one weight: a product over its axes.
 
     Attributes:
-        factor: cost of all of its fixed axes.
-        axes: for each axis that channels leave, how many are fixed, and how
-            many each of a gate's channels stands for.
-        mask: number of the mask on its single weights, or `None`.
+        factor: cost of all that is in none of the axes.
+        axes: along which channels leave.
+        mask: number and size of the mask on its single weights, or `None`.
     """
 
     factor: int
-    axes: list[tuple[int, dict[int, float]]]
-    mask: int | None
+    axes: Sequence[_Axis]
+    mask: tuple[int, int] | None
+
+    def cost(self, stays: np.ndarray) -> Any:
+        product: Any = float(self.factor)
+        for axis in self.axes:
+            product = product * axis.size(stays)
+        if self.mask is not None:
+            number, size = self.mask
+            product = product * stays[..., number] / size
+        return product
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """The cost of an operation whose times were measured."""
+
+    times: Times
+    inputs: _Axis
+    outputs: _Axis
+
+    def cost(self, stays: np.ndarray) -> Any:
+        shape = stays.shape[:-1]
+        return self.times.at(
+            np.broadcast_to(self.inputs.size(stays), shape),
+            np.broadcast_to(self.outputs.size(stays), shape),
+        )
 
 
 class Cost:
@@ -62,27 +137,58 @@ class Cost:
         model: a flat model.
         masked: its layers with masks.
         measure: one of `COSTS`.
+        table: with the measure `"latency"`, what `kbp.export.latency_table`
+            measured of the model without masks.
+
+    Raises:
+        ValueError: the table is of another network.
     """
 
     def __init__(
         self,
         model: keras.Model,
-        masked: Sequence[TransformedLayer],
+        masked: Iterable[TransformedLayer],
         measure: str,
+        table: Table | None = None,
     ) -> None:
-        self.sizes = [math.prod(layer.kernel.shape) for layer in masked]
+        masked = [*masked]
+        self.sizes = np.array([math.prod(x.kernel.shape) for x in masked])
         self.numbers = {layer.layer: i for i, layer in enumerate(masked)}
         self.traced = trace(model)
-        roots = self.traced.groups.roots
         self.gate_of = {
             group: number
             for layer, number in self.numbers.items()
             if isinstance(layer, ChannelScale)
-            for group in roots(
+            for group in self.traced.groups.roots(
                 self._mapping(layer).weights[id(layer.kernel)][0]
             ).tolist()
         }
-        self.terms: list[_Term] = []
+        self.fixed = 0.0
+        self.terms: list[_Weights | _Timed] = []
+        if table is None:
+            self._count(measure)
+        else:
+            self._time(table, model.name)
+        self.total = float(self.left(np.zeros(len(masked), int)))
+
+    def removed(self, counts: ArrayLike) -> Any:
+        """Return the share of the cost that goes with so many of each mask.
+
+        Args:
+            counts: of the masks, `(..., masks)`.
+        """
+        return 1.0 - self.left(counts) / self.total
+
+    def left(self, counts: ArrayLike) -> Any:
+        """Return the cost of what stays; arguments as of `removed`."""
+        stays = self.sizes - np.asarray(counts)
+        return sum((term.cost(stays) for term in self.terms), self.fixed)
+
+    def _mapping(self, layer: keras.Operation) -> IndexMap:
+        return self.traced.index_maps.get(layer, IndexMap({}))
+
+    def _count(self, measure: str) -> None:
+        """Let the cost be parameters or multiply-adds."""
         seen = set()
         for node in self.traced.nodes:
             layer = node.operation
@@ -93,47 +199,52 @@ class Cost:
                 for weight in getattr(layer, "weights", ()):
                     self._add(layer, weight, 1)
             seen.add(layer)
-        self.total = self.left([0] * len(masked))
-
-    def removed(self, counts: Sequence[int]) -> float:
-        """Return the share of the cost that goes with so many of each mask."""
-        return 1.0 - self.left(counts) / self.total
-
-    def left(self, counts: Sequence[int]) -> float:
-        """Return the cost of what stays."""
-        stays = [s - c for s, c in zip(self.sizes, counts, strict=True)]
-        cost = 0.0
-        for term in self.terms:
-            product = term.factor
-            for fixed, gates in term.axes:
-                product *= fixed + sum(n * stays[g] for g, n in gates.items())
-            if term.mask is not None:
-                product *= stays[term.mask] / self.sizes[term.mask]
-            cost += product
-        return cost
-
-    def _mapping(self, layer: keras.Operation) -> IndexMap:
-        return self.traced.index_maps.get(layer, IndexMap({}))
 
     def _add(
         self, layer: keras.Operation, weight: keras.Variable, places: int
     ) -> None:
         """Add a weight that is used at so many places."""
-        mapping = self._mapping(layer).weights
-        found = mapping.get(id(weight), {})
-        axes: list[tuple[int, dict[int, float]]] = []
+        found = self._mapping(layer).weights.get(id(weight), {})
+        axes = [self._axis(groups) for groups in found.values()]
         factor = places * math.prod(weight.shape)
         for groups in found.values():
-            roots = self.traced.groups.roots(groups).tolist()
-            occurrences = collections.Counter(
-                self.gate_of[group] for group in roots if group in self.gate_of
-            )
-            gates = {g: n / self.sizes[g] for g, n in occurrences.items()}
-            axes.append((len(roots) - occurrences.total(), gates))
-            factor //= len(roots)
+            factor //= len(groups)
         is_kernel = any(weight is kernel for kernel in _kernels(layer))
-        mask = self.numbers.get(layer) if is_kernel else None
-        self.terms.append(_Term(factor, axes, mask))
+        number = self.numbers.get(layer) if is_kernel else None
+        mask = None if number is None else (number, int(self.sizes[number]))
+        self.terms.append(_Weights(factor, axes, mask))
+
+    def _time(self, table: Table, name: str) -> None:
+        """Let the cost be the milliseconds of a table."""
+        nodes = {node.operation.name: node for node in self.traced.nodes}
+        for operation in table.operations:
+            node = nodes.get(operation.layer)
+            if node is None:
+                self.fixed += operation.milliseconds
+                continue
+            sides = (self._last(x) for x in (node.inputs[0], node.outputs[0]))
+            self.terms.append(_Timed(operation.times, *sides))
+        if not self.terms:
+            raise ValueError(
+                f"Argument `table` is of another network than {name}: it names "
+                "none of its layers. Make it with kbp.export.latency_table("
+                "model), of the model without masks."
+            )
+
+    def _last(self, tensor: keras.KerasTensor) -> _Axis:
+        """Return what stays along a tensor's last axis."""
+        found = self.traced.vector(self.traced.of(tensor))
+        if found is None:  # differs along others
+            return _Axis(shape_of(tensor)[-1], {})
+        return self._axis(found[0])
+
+    def _axis(self, groups: np.ndarray) -> _Axis:
+        roots = self.traced.groups.roots(groups).tolist()
+        occurrences = collections.Counter(
+            self.gate_of[group] for group in roots if group in self.gate_of
+        )
+        gates = {g: n / int(self.sizes[g]) for g, n in occurrences.items()}
+        return _Axis(len(roots) - occurrences.total(), gates)
 
 
 def _kernels(layer: keras.Operation) -> list[keras.Variable]:

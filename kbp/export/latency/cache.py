@@ -1,0 +1,64 @@
+"""Times of operations that were measured on this machine before."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from kbp._utils.files import write_atomically
+from kbp._utils.machine import in_words, machine, versions
+from kbp.errors import UserError
+from kbp.export.latency.times import OperationTimes
+
+
+class Cache:
+    """What was measured on this machine, as a file of JSON.
+
+    Args:
+        folder: of the files, one for each machine, LiteRT and number of
+            threads; `None` keeps nothing.
+        num_threads: of XNNPACK.
+    """
+
+    def __init__(self, folder: str | Path | None, num_threads: int):
+        self.machine = {
+            **machine(),
+            "litert": versions()["ai-edge-litert"],
+            "num_threads": num_threads,
+        }
+        self.path, self.known = None, {}
+        if folder is None:
+            return
+        told = json.dumps(self.machine, sort_keys=True)
+        name = hashlib.sha256(told.encode()).hexdigest()[:16]
+        self.path = Path(folder).expanduser() / f"{name}.json"
+        if self.path.is_file():
+            self.known = self._read(self.path)
+
+    def get(self, signature: str) -> OperationTimes | None:
+        row = self.known.get(signature)
+        return OperationTimes(**row) if row else None
+
+    def put(self, signature: str, times: OperationTimes) -> OperationTimes:
+        self.known[signature] = dataclasses.asdict(times)
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            content = {"machine": self.machine, "operations": self.known}
+            write_atomically(self.path, json.dumps(content))
+        return times
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            content = json.loads(path.read_text())
+            found, known = content["machine"], content["operations"]
+            said = f"{in_words(found)}, LiteRT {found['litert']}"
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{path}: holds no measured operations. Delete it."
+            ) from error
+        if found != self.machine:
+            raise UserError(
+                f"{path}: measured on another machine, {said}. Delete it."
+            )
+        return known
