@@ -5,6 +5,7 @@ QUANTIZED_MODEL = "model_quantized.keras"
 FLOAT32 = "model_float32.tflite"
 INT8 = "model_int8.tflite"
 GOLDEN = "golden.npz"
+LATENCY_TABLE = "latency_table.json"
 PREDICTIONS = "predictions.svg"
 COLUMNS = "columns.json"  # of a table
 LABELS = "labels.txt"

@@ -9,7 +9,8 @@ from kbp._utils.config import choice, number, parse
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 # As in kbp.layers and kbp.sparsity, which need Keras.
 GRANULARITIES = ("element", "channel")
-BUDGETS = ("adaptive", "uniform")
+BUDGETS = ("adaptive", "uniform", "knapsack")
+MEASURES = ("masks", "parameters", "multiply_adds", "latency")
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,16 @@ class OptimizerRecipe:
 class SparsityRecipe:
     """Section `[sparsity]`: DTM masks; a target of 0 leaves them out.
 
-    With the granularity "channel", the channels leave the network.
+    With the granularity "channel", the channels leave the network. The target
+    is a share of the masked weights or channels, or by `measure` of what the
+    whole network has or takes; "latency" is that of a file of `latency_dtype`
+    on this machine, as `kbp.export.latency_table` finds it.
     """
 
     target: float = number(0.0, 0, below=1)
     granularity: str = choice("element", GRANULARITIES)
+    measure: str = choice("masks", MEASURES)
+    latency_dtype: str = choice("float32", ("float32", "int8"))
     budget: str = choice("adaptive", BUDGETS)
     multiple_of: int = number(1, 1, 4096)
     begin: float = number(0.1, 0, below=1)

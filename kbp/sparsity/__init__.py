@@ -4,7 +4,7 @@ from kbp.sparsity.apply import apply_dtm
 from kbp.sparsity.budget import BUDGETS
 from kbp.sparsity.channels.cost import multiply_adds
 from kbp.sparsity.masks import hard_mask, masked_layers
-from kbp.sparsity.schedule import DTMSchedule
+from kbp.sparsity.schedule import MEASURES, DTMSchedule
 from kbp.sparsity.shrink import shrink
 from kbp.sparsity.strip import fix_masks, strip
 from kbp.sparsity.summary import (
@@ -18,6 +18,7 @@ from kbp.sparsity.unmasked import left_out
 __all__ = [
     "BUDGETS",
     "DTMSchedule",
+    "MEASURES",
     "KernelSummary",
     "apply_dtm",
     "channel_count",

@@ -167,6 +167,14 @@ class DTMSchedule(keras.callbacks.Callback):
                 f"Model {model.name} has no DTM mask to drive. "
                 "Use kbp.sparsity.apply_dtm first."
             )
+        self.gates = [x for x, _ in self.masked if len(x.kernel.shape) == 1]
+        if self.measure == "latency" and not self.gates:
+            raise UserError(
+                f"Model {model.name} has masks on single weights alone, and "
+                "zeros take as long as other weights. With "
+                "`measure='latency'` prune channels: kbp.sparsity.apply_dtm("
+                "model, granularity='channel')."
+            )
         self.removed: Removed = self._share_of_masks
         if self.measure != "masks":
             masked = [layer for layer, _ in self.masked]
@@ -203,8 +211,9 @@ class DTMSchedule(keras.callbacks.Callback):
         )
         if self.measure == "masks":
             return said
-        gates = [x for x, _ in self.masked if len(x.kernel.shape) == 1]
-        kind = ("channel", "channels") if gates else ("element", "weights")
+        kind = ("element", "weights")
+        if self.gates:
+            kind = ("channel", "channels")
         held = in_words(left_out(model, granularity=kind[0]), kind[1])
         return f"{said}{held} " if held else said
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from kbp._utils.files import write_atomically
 from kbp._utils.process.stopping import Stopping
+from kbp.export import LatencyTable
 from kbp.recipes.sections import SparsityRecipe
 from kbp.reports.metrics_file import read_metrics
 from kbp.sparsity import DTMSchedule
@@ -191,16 +192,21 @@ def _values(variables: Sequence[keras.Variable]) -> list[Any]:
     ]
 
 
-def pruning_schedule(section: SparsityRecipe) -> DTMSchedule | None:
+def pruning_schedule(
+    section: SparsityRecipe, table: LatencyTable | None = None
+) -> DTMSchedule | None:
     """Return the schedule of a recipe's masks; `None` if it has none.
 
     Args:
         section: `[sparsity]` of the recipe.
+        table: of the model's latencies, with the measure "latency".
     """
     if not section.target:
         return None
     return DTMSchedule(
         section.target,
+        measure=section.measure,
+        table=table,
         begin=section.begin,
         end=section.end,
         budget=section.budget,

@@ -14,7 +14,13 @@ from rich.markup import escape
 from kbp import export, quantization, sparsity
 from kbp._utils.files import write_atomically
 from kbp._utils.machine import peak_memory
-from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
+from kbp._utils.run_files import (
+    FLOAT32,
+    INT8,
+    LATENCY_TABLE,
+    MODEL,
+    QUANTIZED_MODEL,
+)
 from kbp.errors import UserError
 from kbp.graph import plain
 from kbp.inference import golden
@@ -25,6 +31,7 @@ from kbp.sparsity.unmasked import in_words, left_out
 from kbp.tasks import Task
 from kbp.training import checkpoint, distribution, transfer
 from kbp.training.callbacks import pruning_schedule
+from kbp.training.latencies import latency_table
 from kbp.training.measuring import (
     file_stages,
     float_stages,
@@ -84,6 +91,7 @@ class Pipeline:
             reasons = left_out(model, granularity=kind, skip=section.skip)
             what = "channels" if kind == "channel" else "weights"
             self.left_out = in_words(reasons, what)
+        self.table = latency_table(model, recipe, folder, console)
         model = self.masked(model)
         if folder:
             # Weights and the optimizer's three moments, in the checkpoints of
@@ -166,6 +174,8 @@ class Pipeline:
             self.console.print(few, markup=False, highlight=False)
         for sentence in self.warnings:
             self.console.print(f"[yellow]Warning:[/] {escape(sentence)}")
+        if self.table:
+            self.table.save(self.folder.path / LATENCY_TABLE)
         with distribution.together(self.strategy):
             return self.stages()
 
@@ -223,7 +233,7 @@ class Pipeline:
     def masked(self, model: keras.Model) -> keras.Model:
         """Give a model masks if the recipe asks for zeros."""
         section = self.recipe.sparsity
-        schedule = pruning_schedule(section)
+        schedule = pruning_schedule(section, self.table)
         if not schedule:
             return model
         try:
@@ -244,7 +254,7 @@ class Pipeline:
             epochs=self.recipe.training.epochs,
             learning_rate=self.recipe.optimizer.learning_rate,
             seed=2 * self.recipe.training.seed,
-            schedule=pruning_schedule(self.recipe.sparsity),
+            schedule=pruning_schedule(self.recipe.sparsity, self.table),
         )
 
     def quantize(self, trained: keras.Model) -> keras.Model:

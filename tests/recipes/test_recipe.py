@@ -204,6 +204,7 @@ def test_task_is_the_recipes_before_the_data_sets():
 def test_choices_are_those_of_the_library():
     assert sections.GRANULARITIES == dtm.GRANULARITIES
     assert sections.BUDGETS == sparsity.BUDGETS
+    assert sections.MEASURES == sparsity.MEASURES
 
 
 def test_common_sections_need_no_keras():

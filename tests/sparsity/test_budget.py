@@ -112,6 +112,13 @@ def test_a_table_of_another_network_is_refused():
             sparsity.DTMSchedule(0.5, **options)
 
 
+def test_masks_on_single_weights_save_no_time():
+    masked = sparsity.apply_dtm(network())
+    schedule = sparsity.DTMSchedule(0.5, measure="latency", table=TABLE)
+    with pytest.raises(ValueError, match="zeros take as long"):
+        schedule.check(masked)
+
+
 def rounded(sizes):
     def keep_one(counts):
         return [min(c, s - 1) for c, s in zip(counts, sizes, strict=True)]

@@ -147,6 +147,25 @@ def test_a_pruned_int8_file_is_judged_by_ones_own_metric(trained, tmp_path):
     assert check.within_one > 0.99
 
 
+def test_channels_leave_by_the_time_that_they_take(
+    trained, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))  # for what was measured
+    section = {"measure": "latency", "budget": "knapsack", "multiple_of": 4}
+    result = compress(
+        trained,
+        TRAIN,
+        sparsity={"target": 0.05, "granularity": "channel", **section},
+        epochs=2,
+        quantization_epochs=0,
+        workdir=tmp_path / "run",
+    )
+    table = kbp.export.LatencyTable.load(tmp_path / "run/latency_table.json")
+    assert table.predict(result.model) < 0.96 * table.predict(trained)
+    assert "latency_table.json" in result.run["files"]
+    assert len([*(tmp_path / ".cache/kbp/latency").iterdir()]) == 1
+
+
 @pytest.mark.slow
 def test_a_stopped_call_ends_as_if_it_had_not_been(trained, tmp_path):
     options = {"sparsity": 0.5, "epochs": 3, "batch_size": 128}

@@ -38,7 +38,7 @@ class Cache:
 
     def get(self, signature: str) -> OperationTimes | None:
         row = self.known.get(signature)
-        return OperationTimes(**row) if row else None
+        return OperationTimes.from_json(row) if row else None
 
     def put(self, signature: str, times: OperationTimes) -> OperationTimes:
         self.known[signature] = dataclasses.asdict(times)

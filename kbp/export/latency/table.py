@@ -1,8 +1,11 @@
 """What networks take, added up from their operations' measured times."""
 
+import dataclasses
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import keras
 import numpy as np
@@ -10,6 +13,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from kbp import graph
 from kbp._utils.arguments import check_integer, check_one_of
+from kbp._utils.files import write_atomically
+from kbp.errors import UserError
 from kbp.export.interpreter import allocate
 from kbp.export.latency.cache import Cache
 from kbp.export.latency.single import SingleOperation
@@ -79,6 +84,39 @@ class LatencyTable:
         return self.milliseconds / sum(
             op.milliseconds for op in self.operations
         )
+
+    def save(self, path: str | Path) -> None:
+        """Write the table as JSON.
+
+        Args:
+            path: of the file.
+        """
+        content = json.dumps(dataclasses.asdict(self), indent=1)
+        write_atomically(Path(path), content + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Return a table that `save` wrote.
+
+        Args:
+            path: of the file.
+
+        Raises:
+            UserError: it holds no table.
+        """
+        try:
+            content = json.loads(Path(path).read_text())
+            operations = [
+                TimedOperation(
+                    row["name"],
+                    row["layer"],
+                    OperationTimes.from_json(row["times"]),
+                )
+                for row in content.pop("operations")
+            ]
+            return cls(**content, operations=tuple(operations))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: holds no table of latencies.") from error
 
     def predict(self, model: keras.Model) -> float:
         """Return the milliseconds of one call of a model's file.

@@ -1,8 +1,9 @@
 """What single operations take, over their numbers of channels."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -35,6 +36,12 @@ class OperationTimes:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     milliseconds: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        """Return what `dataclasses.asdict` made, and JSON made lists of."""
+        milliseconds = tuple(tuple(times) for times in row["milliseconds"])
+        return cls(tuple(row["inputs"]), tuple(row["outputs"]), milliseconds)
 
     def at(self, inputs: ArrayLike, outputs: ArrayLike) -> np.ndarray:
         """Return the milliseconds, interpolated between what was measured.

@@ -1,0 +1,52 @@
+"""The latencies by which a run prunes."""
+
+import keras
+from rich.console import Console
+
+from kbp import export
+from kbp._utils.run_files import LATENCY_TABLE
+from kbp.errors import UserError
+from kbp.recipes.recipe import Recipe
+from kbp.training.distribution import num_workers
+from kbp.training.workdir import WorkDir
+
+
+def latency_table(
+    model: keras.Model,
+    recipe: Recipe,
+    folder: WorkDir | None,
+    console: Console,
+) -> export.LatencyTable | None:
+    """Return the table by which a recipe's masks close; `None` if by none.
+
+    A run measures once: what goes on with it prunes by the same figures.
+
+    Args:
+        model: without masks.
+        recipe: of the run.
+        folder: of the run, which holds the table once it has begun.
+        console: where it is said that this takes its time.
+
+    Raises:
+        UserError: the run has several workers, which would measure each for
+            itself, or the model cannot be exported.
+    """
+    section = recipe.sparsity
+    if not section.target or section.measure != "latency":
+        return None
+    if num_workers(default=1) > 1:
+        raise UserError(
+            'sparsity.measure="latency" is measured on one machine, and this '
+            "run has several workers. Train with one, or by another measure."
+        )
+    if folder and (folder.path / LATENCY_TABLE).exists():
+        return export.LatencyTable.load(folder.path / LATENCY_TABLE)
+    console.print("Measuring what the network's operations take ...")
+    try:
+        return export.latency_table(
+            model,
+            dtype=section.latency_dtype,
+            num_threads=recipe.export.num_threads,
+        )
+    except ValueError as error:
+        raise UserError(f"[sparsity] measure: {error}") from error

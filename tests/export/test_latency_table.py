@@ -1,0 +1,129 @@
+"""Networks as sums of operations that were measured one by one."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import kbp
+from kbp import export
+from kbp.errors import UserError
+from kbp.export.latency import cache
+from kbp.export.latency.times import OperationTimes
+
+layers = keras.layers
+
+
+@pytest.fixture(scope="module")
+def model():
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(16, 3, padding="same", use_bias=False)(image)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x)
+    x = layers.Add()([x, layers.Conv2D(16, 1, name="beside")(x)])
+    x = layers.MaxPooling2D(name="pool")(x)
+    x = layers.GlobalAveragePooling2D(name="mean")(x)
+    return keras.Model(image, layers.Dense(4, name="classes")(x))
+
+
+@pytest.fixture(scope="module")
+def table(model):
+    return export.latency_table(model, rounds=2, cache=None)
+
+
+def test_operations_are_those_of_the_file(model, table, tmp_path):
+    audit = export.to_tflite(model, tmp_path / "model.tflite")
+    assert [x.name for x in table.operations] == [
+        x.name for x in audit.operations
+    ]
+    assert table.dtype == "float32"
+    assert table.predict(model) == pytest.approx(table.milliseconds)
+    (dense,) = (x for x in table.operations if x.name == "FULLY_CONNECTED")
+    assert dense.layer == "classes"
+    assert dense.times.inputs[-1] == 16
+    assert dense.times.outputs[-1] == 4
+
+
+def test_every_operation_with_channels_names_its_layer(model, table):
+    named = {x.layer for x in table.operations if x.times.outputs[-1]}
+    assert named <= {layer.name for layer in model.layers}
+    assert {"depthwise", "beside", "classes"} <= named
+
+
+def test_times_are_interpolated_and_rise():
+    times = OperationTimes((8, 16), (4, 8), ((1.0, 2.0), (3.0, 6.0)))
+    expected = [1.0, 6.0, 3.0, 1.0, 6.0]
+    found = times.at([8, 16, 12, 1, 99], [4, 8, 6, 1, 99])
+    np.testing.assert_allclose(found, expected)
+    assert times.at(12, 8) == pytest.approx(4.0)
+    assert OperationTimes((8,), (8,), ((2.0,),)).at(4, 4) == 2.0
+
+
+def test_measured_times_never_fall_with_more_channels(table):
+    for operation in table.operations:
+        times = np.array(operation.times.milliseconds)
+        assert (np.diff(times, axis=0) >= 0).all()
+        assert (np.diff(times, axis=1) >= 0).all()
+
+
+def test_fewer_channels_are_predicted_to_take_less(model):
+    small = export.latency_table(model, dtype="int8", rounds=2, cache=None)
+    masked = kbp.sparsity.apply_dtm(
+        model, granularity="channel", protect_ends=False
+    )
+    for layer in kbp.sparsity.masked_layers(masked):
+        layer.kernel.assign(np.arange(layer.kernel.shape[0]) < 8)
+    shrunk = kbp.sparsity.shrink(masked)
+    assert shrunk.count_params() < model.count_params()
+    assert small.predict(shrunk) <= small.predict(model)
+
+
+def test_a_table_is_kept_as_json(table, tmp_path):
+    path = tmp_path / "table.json"
+    table.save(path)
+    assert export.LatencyTable.load(path) == table
+    for content in ("", "[]", '{"dtype": "float32", "operations": [1]}'):
+        path.write_text(content)
+        with pytest.raises(UserError, match="holds no table of latencies"):
+            export.LatencyTable.load(path)
+
+
+def test_what_was_measured_is_not_measured_again(model, tmp_path, monkeypatch):
+    first = export.latency_table(model, rounds=1, cache=tmp_path)
+    assert len([*tmp_path.iterdir()]) == 1
+    monkeypatch.setattr(
+        "kbp.export.latency.table.measured",
+        lambda *arguments: pytest.fail("was measured before"),
+    )
+    again = export.latency_table(model, rounds=1, cache=tmp_path)
+    assert again.operations == first.operations
+
+    # Another number of threads, processor or LiteRT has times of its own.
+    with pytest.raises(pytest.fail.Exception, match="measured before"):
+        export.latency_table(model, rounds=1, cache=tmp_path, num_threads=2)
+    monkeypatch.setattr(cache, "machine", lambda: {"processor": "another"})
+    with pytest.raises(pytest.fail.Exception, match="measured before"):
+        export.latency_table(model, rounds=1, cache=tmp_path)
+
+
+def test_times_of_another_machine_are_refused(model, tmp_path):
+    export.latency_table(model, rounds=1, cache=tmp_path)
+    (file,) = tmp_path.iterdir()
+    content = json.loads(file.read_text())
+    content["machine"]["processor"] = "another"
+    file.write_text(json.dumps(content))
+    with pytest.raises(
+        UserError, match=r"measured on another machine, .*other"
+    ):
+        export.latency_table(model, rounds=1, cache=tmp_path)
+    for spoilt in ("", "{}", '{"machine": [], "operations": {}}'):
+        file.write_text(spoilt)
+        with pytest.raises(UserError, match="holds no measured operations"):
+            export.latency_table(model, rounds=1, cache=tmp_path)
+
+
+def test_wrong_arguments_are_refused(model):
+    for options in ({"dtype": "int4"}, {"rounds": 0}, {"num_threads": 0}):
+        with pytest.raises(ValueError, match="Argument"):
+            export.latency_table(model, cache=None, **options)
