@@ -1,7 +1,8 @@
 """Training by recipe: fit, prune, quantize, export, verify, report."""
 
 from kbp.training.compress import Compressed, compress
+from kbp.training.distillation import distilled
 from kbp.training.distribution import create_strategy
 from kbp.training.runs import run
 
-__all__ = ["Compressed", "compress", "create_strategy", "run"]
+__all__ = ["Compressed", "compress", "create_strategy", "distilled", "run"]
