@@ -58,7 +58,9 @@ class TrainingRecipe:
     waiting; in the precision "mixed_bfloat16" it multiplies faster until the
     model is quantized, and weights stay float32. A network that was trained
     before stays as it is for `frozen_epochs`, which only its new head trains,
-    at `frozen_learning_rate`; `epochs` of the whole model follow.
+    at `frozen_learning_rate`; `epochs` of the whole model follow. A model that
+    was given to `kbp.compress` is the teacher of what is made of it, with
+    `distillation` as the factor of what they differ by in the loss.
     """
 
     epochs: int = number(10, 0, 1_000_000)
@@ -72,6 +74,7 @@ class TrainingRecipe:
     keep_checkpoints: int = number(2, 1, 1_000_000)
     frozen_epochs: int = number(0, 0, 1_000_000)
     frozen_learning_rate: float = number(1e-3, high=1e12, above=0)
+    distillation: float = number(0.0, 0, 1e6)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from kbp.reports import report
 from kbp.reports.stage import Stage
 from kbp.tasks.own_model import OwnModel, try_step
 from kbp.training import checkpoint
+from kbp.training.distillation import check_learner
 from kbp.training.own_models.compiled import compile_arguments
 from kbp.training.own_models.identity import identity
 from kbp.training.own_models.splits import of_one_size, split
@@ -115,6 +116,7 @@ def compress(
     quantize: bool = True,
     epochs: int | None = None,
     quantization_epochs: int = 2,
+    distillation: float = 0.0,
     learning_rate: float = 1e-3,
     batch_size: int = 32,
     skip: Sequence[str] = (),
@@ -154,6 +156,8 @@ def compress(
         epochs: of training in float; by default 10 with `sparsity`, else 0.
         quantization_epochs: of training in fake eight bits; 0 to round after
             training.
+        distillation: factor of what the outputs differ by from the given
+            model's, in the loss of all training; 0 leaves it out.
         learning_rate: peak of `HybridOptimizer`'s, a tenth in fake eight bits.
         batch_size: of arrays, and of data sets of single examples.
         skip: names of layers to leave in float.
@@ -204,6 +208,8 @@ def compress(
     """
     _check_lists(skip=skip, allow_float=allow_float)
     compiled = compile_arguments(model, loss, metrics)
+    if distillation:
+        check_learner(model)
     folder = possible(workdir or Path("runs") / model.name)
     splits = split(model, train, validation, test, compiled["loss"], batch_size)
     model = of_one_size(model, splits)
@@ -220,6 +226,7 @@ def compress(
                 "epochs": epochs,
                 "batch_size": batch_size,
                 "seed": seed,
+                "distillation": distillation,
             },
             "quantization": {
                 "enabled": quantize,

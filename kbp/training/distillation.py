@@ -64,11 +64,7 @@ def distilled(
         )
     divergences = _divergences(model, temperature)
     _check_outputs(model, teacher)
-    if "train_step" in graph.own_methods(model):
-        raise ValueError(
-            f"Model {model.name} trains by its own `train_step`, which may "
-            "not ask for `compute_loss`. Add kbp.losses.Distillation there."
-        )
+    check_learner(model)
     if not weight:
         yield
         return
@@ -102,6 +98,19 @@ def distilled(
         yield
     finally:
         _replace(model, None)
+
+
+def check_learner(model: keras.Model) -> None:
+    """Raise a ValueError if a model may not ask for `compute_loss`.
+
+    Args:
+        model: that is to learn from a teacher.
+    """
+    if "train_step" in graph.own_methods(model):
+        raise ValueError(
+            f"Model {model.name} trains by its own `train_step`, which may "
+            "not ask for `compute_loss`. Add kbp.losses.Distillation there."
+        )
 
 
 def _replace(model: keras.Model, compute_loss: Any) -> None:

@@ -77,6 +77,11 @@ class Pipeline:
         self.warnings = self.task.warnings()
         self.problems: tuple[str, ...] = ()
         self.check_steps()
+        if recipe.training.distillation and self.task.given() is None:
+            raise UserError(
+                "training.distillation needs a teacher: a model that is given "
+                "to kbp.compress"
+            )
         self.trainer = Trainer(self.task, self.folder, self.strategy, console)
         self.trainer.validation()  # whose parts may not fit the replicas
         if recipe.training.keep_best:

@@ -1,5 +1,6 @@
 """The training of a run's stages, each resumed from its last checkpoint."""
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from kbp.tasks.task import Task
 from kbp.training import checkpoint, distribution
 from kbp.training.callbacks import Checkpoint, KeepBest, MetricsLog
 from kbp.training.checkpoint import Checkpoints, State
+from kbp.training.distillation import distilled
 from kbp.training.distribution import keras_workarounds
 from kbp.training.divergence import (
     DivergedError,
@@ -305,7 +307,14 @@ class Trainer:
         seed: int,
     ) -> None:
         """Train a model to the end, also from the middle of an epoch."""
-        with tensorflow_writes(self.folder.path):  # the curves' files
+        weight = self.recipe.training.distillation
+        learning = (
+            distilled(model, self.task.given(), weight=weight)
+            if weight
+            else contextlib.nullcontext()
+        )
+        # The curves' files are TensorFlow's.
+        with tensorflow_writes(self.folder.path), learning:
             resume_fit(
                 model,
                 state,

@@ -16,6 +16,7 @@ import kbp
 from kbp._utils.random_state import kept_random_state
 from kbp.data.feeds import feed
 from kbp.errors import UserError
+from kbp.recipes import Recipe
 from kbp.tasks import own_model
 
 IMAGES, LABELS = load_digits(return_X_y=True)
@@ -145,6 +146,38 @@ def test_a_pruned_int8_file_is_judged_by_ones_own_metric(trained, tmp_path):
         result.quantized_model, result.paths["int8"], TEST
     )
     assert check.within_one > 0.99
+
+
+def test_what_is_made_learns_from_what_was_given(trained, tmp_path):
+    weights = []
+    for factor in (0.0, 3.0):
+        result = compress(
+            trained,
+            TRAIN,
+            quantization_epochs=1,
+            distillation=factor,
+            workdir=tmp_path / str(factor),
+        )
+        weights.append(result.quantized_model.get_weights())
+        assert "compute_loss" not in vars(trained)
+    assert any(not np.array_equal(a, b) for a, b in zip(*weights, strict=True))
+
+    class OwnStep(keras.Model):
+        def train_step(self, data):
+            return super().train_step(data)
+
+    own = OwnStep(trained.inputs, trained.outputs)
+    own.compile("adam", trained.loss)
+    with pytest.raises(ValueError, match="trains by its own `train_step`"):
+        compress(own, TRAIN, distillation=1.0, workdir=tmp_path / "own")
+    recipe = Recipe.parse({"training": {"distillation": 1.0}})
+    with pytest.raises(UserError, match="distillation needs a teacher"):
+        kbp.training.run(
+            recipe,
+            tmp_path / "none",
+        )
+    assert not (tmp_path / "own").exists()
+    assert not (tmp_path / "none").exists()
 
 
 def test_channels_leave_by_the_time_that_they_take(
