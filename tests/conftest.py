@@ -62,6 +62,15 @@ def _fresh_keras():
 
 
 @pytest.fixture
+def improved_graphs():
+    """Let graphs be those of another process, bit by bit."""
+    options = tf.config.optimizer
+    options.set_experimental_options({"disable_meta_optimizer": False})
+    yield
+    options.set_experimental_options({"disable_meta_optimizer": True})
+
+
+@pytest.fixture
 def own_registries(monkeypatch):
     """Forget after the test what it has registered."""
     for registry in (MODELS, DATASETS, TASKS):

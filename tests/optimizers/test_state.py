@@ -54,6 +54,7 @@ OPTIONS = {
         pytest.param(shared, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.usefixtures("improved_graphs")
 def test_state_goes_on_bit_by_bit_in_a_fresh_process(make, tmp_path):
     keras.utils.set_random_seed(0)
     model = make()
