@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ class Cache:
             "litert": versions()["ai-edge-litert"],
             "num_threads": num_threads,
         }
-        self.path, self.known = None, {}
+        self.path: Path | None = None
+        self.known: dict[str, Any] = {}
         if folder is None:
             return
         told = json.dumps(self.machine, sort_keys=True)
@@ -36,17 +38,20 @@ class Cache:
         if self.path.is_file():
             self.known = self._read(self.path)
 
-    def get(self, signature: str) -> OperationTimes | None:
-        row = self.known.get(signature)
-        return OperationTimes.from_json(row) if row else None
+    def __contains__(self, signature: str) -> bool:
+        return signature in self.known
 
-    def put(self, signature: str, times: OperationTimes) -> OperationTimes:
-        self.known[signature] = dataclasses.asdict(times)
-        if self.path is not None:
+    def __getitem__(self, signature: str) -> OperationTimes:
+        return OperationTimes.from_json(self.known[signature])
+
+    def update(self, found: Mapping[str, OperationTimes]) -> None:
+        """Keep what was measured."""
+        for signature, times in found.items():
+            self.known[signature] = dataclasses.asdict(times)
+        if found and self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             content = {"machine": self.machine, "operations": self.known}
             write_atomically(self.path, json.dumps(content))
-        return times
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -10,15 +11,16 @@ from typing import Self
 import keras
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from scipy.optimize import nnls
 
-from kbp import graph
+from kbp import graph, sparsity
 from kbp._utils.arguments import check_integer, check_one_of
 from kbp._utils.files import write_atomically
 from kbp.errors import UserError
 from kbp.export.interpreter import allocate
 from kbp.export.latency.cache import Cache
 from kbp.export.latency.single import SingleOperation
-from kbp.export.latency.times import OperationTimes, measured, shortest
+from kbp.export.latency.times import STEP, OperationTimes, measured, shortest
 from kbp.export.tflite import to_tflite
 from kbp.quantization import quantize
 
@@ -58,6 +60,10 @@ class LatencyTable:
         num_threads: of the measurement.
         milliseconds: that the whole network took.
         operations: of its file.
+        scale: what whole networks take, over the sum of their operations alone,
+            which begin with other contents of the caches.
+        overhead: milliseconds of any network of these operations, however few
+            its channels.
 
     Example:
     >>> import keras, kbp
@@ -74,16 +80,8 @@ class LatencyTable:
     num_threads: int
     milliseconds: float
     operations: tuple[TimedOperation, ...]
-
-    @property
-    def scale(self) -> float:
-        """What the whole takes, over the sum of its operations alone.
-
-        They begin with other contents of the caches than in their network.
-        """
-        return self.milliseconds / sum(
-            op.milliseconds for op in self.operations
-        )
+    scale: float
+    overhead: float
 
     def save(self, path: str | Path) -> None:
         """Write the table as JSON.
@@ -125,13 +123,7 @@ class LatencyTable:
             model: the network of the table, or what `kbp.sparsity.shrink` left
                 of it.
         """
-        counts = _counts(model)
-        return self.scale * sum(
-            float(op.times.at(*counts[op.layer]))
-            if op.layer in counts
-            else op.milliseconds
-            for op in self.operations
-        )
+        return self.scale * _sum(self.operations, model) + self.overhead
 
 
 def latency_table(
@@ -147,9 +139,9 @@ def latency_table(
     Each operation of the network's .tflite file is written into a file of its
     own, several times side by side, with the channels that it has and with
     fewer; the differences are what it takes. Files of an operation run in
-    turns, and of many rounds the shortest counts, so other work on the machine
-    disturbs little. What was measured once on a processor with a version of
-    LiteRT is kept and not measured again.
+    turns with the whole one, and of many rounds the shortest counts, so other
+    work on the machine disturbs little. What was measured once on a processor
+    with a version of LiteRT is kept and not measured again.
 
     Args:
         model: a functional or built Sequential model, not quantized.
@@ -184,18 +176,85 @@ def latency_table(
     tree = schema.ModelT.InitFromPackedBuf(content, 0)
     (subgraph,) = tree.subgraphs
     counts = _counts(model)
+    singles = [SingleOperation(tree, x) for x in subgraph.operators]
+    whole = allocate(content, num_threads)
+    (milliseconds,) = shortest([whole], rounds)
     cached = Cache(cache, num_threads)
-    operations = []
-    for operator in subgraph.operators:
-        single = SingleOperation(tree, operator)
-        times = cached.get(single.signature()) or cached.put(
-            single.signature(), measured(single, num_threads, rounds)
+    found = {}
+    for single in singles:
+        name = single.signature()
+        if name not in cached and name not in found:
+            found[name] = measured(single, whole, num_threads, rounds)
+    # What the whole took beside each tells how busy the machine was.
+    milliseconds = min(
+        [milliseconds, *(beside for _, beside in found.values())]
+    )
+    cached.update(
+        {
+            name: times.scaled(milliseconds / beside)
+            for name, (times, beside) in found.items()
+        }
+    )
+    operations = [
+        TimedOperation(
+            single.name,
+            _layer_of(single, counts),
+            cached[single.signature()],
         )
-        operations.append(
-            TimedOperation(single.name, _layer_of(single, counts), times)
+        for single in singles
+    ]
+    # Networks with fewer channels tell what their number does not change.
+    sums, wholes = [_sum(operations, model)], [milliseconds]
+    for small in _smaller(model):
+        runs = [whole, allocate(_exported(small, dtype), num_threads)]
+        beside, took = shortest(runs, rounds)
+        sums.append(_sum(operations, small))
+        wholes.append(took * milliseconds / beside)
+    scale, overhead = _line(sums, wholes)
+    return LatencyTable(
+        *(dtype, num_threads, float(milliseconds), tuple(operations)),
+        scale,
+        overhead,
+    )
+
+
+def _sum(operations: Iterable[TimedOperation], model: keras.Model) -> float:
+    """Return what operations take with the channels of a model."""
+    counts = _counts(model)
+    return sum(
+        float(operation.times.at(*counts[operation.layer]))
+        if operation.layer in counts
+        else operation.milliseconds
+        for operation in operations
+    )
+
+
+def _smaller(model: keras.Model) -> Iterator[keras.Model]:
+    """Yield the model with half and with an eighth of its channels."""
+    try:
+        masked = sparsity.apply_dtm(
+            model, granularity="channel", protect_ends=False
         )
-    (whole,) = shortest([allocate(content, num_threads)], rounds)
-    return LatencyTable(dtype, num_threads, whole, tuple(operations))
+    except ValueError:
+        return  # none can go
+    for share in (2, 8):
+        for gate in sparsity.masked_layers(masked):
+            (count,) = gate.kernel.shape
+            gate.kernel.assign(np.arange(count) < max(1, count // share))
+        yield sparsity.shrink(masked, multiple_of=STEP)
+
+
+def _line(
+    sums: Sequence[float], wholes: Sequence[float]
+) -> tuple[float, float]:
+    """Return slope and offset, each no less than 0, of the nearest line.
+
+    By the squares of relative errors, as small networks count as much.
+    """
+    weights = 1 / np.asarray(wholes)
+    columns = np.stack([np.asarray(sums) * weights, weights], axis=1)
+    (scale, overhead), _ = nnls(columns, np.ones(len(wholes)))
+    return float(scale), float(overhead)
 
 
 def _exported(model: keras.Model, dtype: str) -> bytes:

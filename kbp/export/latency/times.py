@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -43,6 +43,11 @@ class OperationTimes:
         milliseconds = tuple(tuple(times) for times in row["milliseconds"])
         return cls(tuple(row["inputs"]), tuple(row["outputs"]), milliseconds)
 
+    def scaled(self, factor: float) -> Self:
+        """Return the times, multiplied."""
+        rows = [[factor * x for x in row] for row in self.milliseconds]
+        return replace(self, milliseconds=tuple(map(tuple, rows)))
+
     def at(self, inputs: ArrayLike, outputs: ArrayLike) -> np.ndarray:
         """Return the milliseconds, interpolated between what was measured.
 
@@ -63,9 +68,23 @@ class OperationTimes:
 
 
 def measured(
-    single: SingleOperation, num_threads: int, rounds: int
-) -> OperationTimes:
-    """Measure an operation with all its channels, and with fewer."""
+    single: SingleOperation,
+    beside: Interpreter,
+    num_threads: int,
+    rounds: int,
+) -> tuple[OperationTimes, float]:
+    """Measure an operation with all its channels, and with fewer.
+
+    Args:
+        single: the operation.
+        beside: what is measured in the same rounds.
+        num_threads: of XNNPACK.
+        rounds: of the measurement.
+
+    Returns:
+        The times, and what `beside` took meanwhile: more than at another time
+        if the machine did something else, too.
+    """
     # What comes in is read one after the other, so a few numbers tell the rest.
     inputs = sorted({_step(single.inputs / n) for n in (1, 2, 4, 8)})
     outputs = sorted({single.outputs, *_fewer(single.outputs)})
@@ -75,15 +94,17 @@ def measured(
         for i, o in places
         for copies in (1, _COPIES)
     ]
-    found = shortest([allocate(c, num_threads) for c in contents], rounds)
+    runs = [beside, *(allocate(c, num_threads) for c in contents)]
+    meanwhile, *found = shortest(runs, rounds)
     one, several = np.reshape(found, (len(inputs), len(outputs), 2)).transpose(
         2, 0, 1
     )
-    times = np.maximum(several - one, 0.0) / (_COPIES - 1)
+    each = np.maximum(several - one, 0.0) / (_COPIES - 1)
     # More channels take no less: what seems so is other work on the machine.
-    times = np.maximum.accumulate(np.maximum.accumulate(times, 0), 1)
-    rows = tuple(tuple(map(float, row)) for row in times)
-    return OperationTimes(tuple(inputs), tuple(outputs), rows)
+    each = np.maximum.accumulate(np.maximum.accumulate(each, 0), 1)
+    rows = tuple(tuple(map(float, row)) for row in each)
+    times = OperationTimes(tuple(inputs), tuple(outputs), rows)
+    return times, float(meanwhile)
 
 
 def _step(count: float) -> int:
