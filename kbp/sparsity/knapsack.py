@@ -29,8 +29,8 @@ def knapsack(
     Example:
     >>> import numpy as np
     >>> worth = [np.array([0.0, 5.0]), np.array([0.0, 3.0, 4.0])]
-    >>> price = [np.array([1.0, 4.0]), np.array([0.0, 2.0, 4.0])]
-    >>> knapsack(worth, price, 6.0)
+    >>> price = [np.array([1.0, 4.0]), np.array([0.0, 2.0, 5.0])]
+    >>> knapsack(worth, price, 8.0)
     [1, 1]
 
     Reference:

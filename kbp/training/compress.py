@@ -208,20 +208,16 @@ def compress(
     """
     _check_lists(skip=skip, allow_float=allow_float)
     compiled = compile_arguments(model, loss, metrics)
-    if distillation:
-        check_learner(model)
+    check_learner(model, distillation)
     folder = possible(workdir or Path("runs") / model.name)
     splits = split(model, train, validation, test, compiled["loss"], batch_size)
     model = of_one_size(model, splits)
-    if not isinstance(sparsity, Mapping):
-        sparsity = {"target": sparsity or 0.0}
-    if epochs is None:
-        epochs = 10 if sparsity.get("target") else 0
+    section, epochs = _pruning(sparsity, epochs)
     recipe = Recipe.parse(
         identity(model, splits, compiled)
         | {
             "optimizer": {"learning_rate": learning_rate},
-            "sparsity": dict(sparsity),
+            "sparsity": section,
             "training": {
                 "epochs": epochs,
                 "batch_size": batch_size,
@@ -248,6 +244,17 @@ def compress(
             console=console or Console(),
         )
     return Compressed(folder)
+
+
+def _pruning(
+    sparsity: float | Mapping[str, Any] | None, epochs: int | None
+) -> tuple[dict[str, Any], int]:
+    """Return the keys of `[sparsity]`, and the epochs of its training."""
+    if not isinstance(sparsity, Mapping):
+        sparsity = {"target": sparsity or 0.0}
+    if epochs is None:
+        epochs = 10 if sparsity.get("target") else 0
+    return dict(sparsity), epochs
 
 
 def _check_lists(**arguments: Any) -> None:

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from kbp import graph, losses
+from kbp.errors import UserError
 
 _CLASSES = (
     keras.losses.CategoricalCrossentropy,
@@ -64,7 +65,7 @@ def distilled(
         )
     divergences = _divergences(model, temperature)
     _check_outputs(model, teacher)
-    check_learner(model)
+    check_learner(model, weight)
     if not weight:
         yield
         return
@@ -100,13 +101,28 @@ def distilled(
         _replace(model, None)
 
 
-def check_learner(model: keras.Model) -> None:
+def check_teacher(weight: float, teacher: keras.Model | None) -> None:
+    """Raise a UserError if a run is to learn from a model that it has not.
+
+    Args:
+        weight: `training.distillation` of its recipe.
+        teacher: what it was given.
+    """
+    if weight and teacher is None:
+        raise UserError(
+            "training.distillation needs a teacher: a model that is given to "
+            "kbp.compress"
+        )
+
+
+def check_learner(model: keras.Model, weight: float) -> None:
     """Raise a ValueError if a model may not ask for `compute_loss`.
 
     Args:
         model: that is to learn from a teacher.
+        weight: of the divergence; at 0 it does not.
     """
-    if "train_step" in graph.own_methods(model):
+    if weight and "train_step" in graph.own_methods(model):
         raise ValueError(
             f"Model {model.name} trains by its own `train_step`, which may "
             "not ask for `compute_loss`. Add kbp.losses.Distillation there."

@@ -11,6 +11,17 @@ from kbp.training.distribution import num_workers
 from kbp.training.workdir import WorkDir
 
 
+def keep(table: export.LatencyTable | None, folder: WorkDir) -> None:
+    """Write a run's table into its folder, for what goes on with it.
+
+    Args:
+        table: if the run has one.
+        folder: of the run.
+    """
+    if table:
+        table.save(folder.path / LATENCY_TABLE)
+
+
 def latency_table(
     model: keras.Model,
     recipe: Recipe,

@@ -14,13 +14,7 @@ from rich.markup import escape
 from kbp import export, quantization, sparsity
 from kbp._utils.files import write_atomically
 from kbp._utils.machine import peak_memory
-from kbp._utils.run_files import (
-    FLOAT32,
-    INT8,
-    LATENCY_TABLE,
-    MODEL,
-    QUANTIZED_MODEL,
-)
+from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
 from kbp.errors import UserError
 from kbp.graph import plain
 from kbp.inference import golden
@@ -29,9 +23,9 @@ from kbp.reports import report
 from kbp.reports.stage import Stage
 from kbp.sparsity.unmasked import in_words, left_out
 from kbp.tasks import Task
-from kbp.training import checkpoint, distribution, transfer
+from kbp.training import checkpoint, distribution, latencies, transfer
 from kbp.training.callbacks import pruning_schedule
-from kbp.training.latencies import latency_table
+from kbp.training.distillation import check_teacher
 from kbp.training.measuring import (
     file_stages,
     float_stages,
@@ -77,11 +71,7 @@ class Pipeline:
         self.warnings = self.task.warnings()
         self.problems: tuple[str, ...] = ()
         self.check_steps()
-        if recipe.training.distillation and self.task.given() is None:
-            raise UserError(
-                "training.distillation needs a teacher: a model that is given "
-                "to kbp.compress"
-            )
+        check_teacher(recipe.training.distillation, self.task.given())
         self.trainer = Trainer(self.task, self.folder, self.strategy, console)
         self.trainer.validation()  # whose parts may not fit the replicas
         if recipe.training.keep_best:
@@ -96,7 +86,7 @@ class Pipeline:
             reasons = left_out(model, granularity=kind, skip=section.skip)
             what = "channels" if kind == "channel" else "weights"
             self.left_out = in_words(reasons, what)
-        self.table = latency_table(model, recipe, folder, console)
+        self.table = latencies.latency_table(model, recipe, folder, console)
         model = self.masked(model)
         if folder:
             # Weights and the optimizer's three moments, in the checkpoints of
@@ -179,8 +169,7 @@ class Pipeline:
             self.console.print(few, markup=False, highlight=False)
         for sentence in self.warnings:
             self.console.print(f"[yellow]Warning:[/] {escape(sentence)}")
-        if self.table:
-            self.table.save(self.folder.path / LATENCY_TABLE)
+        latencies.keep(self.table, self.folder)
         with distribution.together(self.strategy):
             return self.stages()
 

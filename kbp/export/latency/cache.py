@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kbp._utils.files import write_atomically
+from kbp._utils.files import make_folder, write_atomically
 from kbp._utils.machine import in_words, machine, versions
 from kbp.errors import UserError
 from kbp.export.latency.times import OperationTimes
@@ -49,7 +49,7 @@ class Cache:
         for signature, times in found.items():
             self.known[signature] = dataclasses.asdict(times)
         if found and self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             content = {"machine": self.machine, "operations": self.known}
             write_atomically(self.path, json.dumps(content))
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from scipy.optimize import nnls
 
 from kbp import graph, sparsity
 from kbp._utils.arguments import check_integer, check_one_of
-from kbp._utils.files import write_atomically
+from kbp._utils.files import temporary_folder, write_atomically
 from kbp.errors import UserError
 from kbp.export.interpreter import allocate
 from kbp.export.latency.cache import Cache
@@ -267,8 +266,8 @@ def _exported(model: keras.Model, dtype: str) -> bytes:
         }
         (first, *more) = examples.values()
         model = quantize(model, examples if more else first)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "whole.tflite"
+    with temporary_folder() as folder:
+        path = folder / "whole.tflite"
         allowed = [layer.name for layer in model.layers]
         to_tflite(model, path, allow_float=allowed)
         return path.read_bytes()
