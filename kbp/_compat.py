@@ -7,6 +7,8 @@ from typing import Any
 
 from kbp.errors import UserError
 
+DEEPEST = 100_000  # calls within each other; Python's own take no C stack
+
 
 def compile_hlo(device: Any, hlo: bytes) -> Any:
     """Compile a serialized HLO module for a device of JAX.
@@ -114,6 +116,21 @@ def mask_of(tensor: Any) -> Any:
         tensor: a symbolic tensor.
     """
     return getattr(tensor, "_keras_mask", None)
+
+
+@contextlib.contextmanager
+def deep_graphs() -> Iterator[None]:
+    """Let Keras make models of more than some 990 layers in a row.
+
+    It walks the graph of a new model by a function that calls itself for each
+    layer, up to Python's limit, which has no public way around it.
+    """
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, DEEPEST))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def return_memory_of_images() -> None:

@@ -33,9 +33,14 @@ class Gap:
         self._near = 0
         self._largest = 0.0
         self._differences: list[np.ndarray] = []
+        self._floats: list[np.ndarray] = []
 
     def add(
-        self, expected: np.ndarray, found: np.ndarray, behind: Behind | None
+        self,
+        expected: np.ndarray,
+        found: np.ndarray,
+        behind: Behind | None,
+        step: np.ndarray | None = None,
     ) -> None:
         """Compare a batch.
 
@@ -43,6 +48,7 @@ class Gap:
             expected: what the model gives.
             found: what the file gives, in its type.
             behind: the scores that indices are chosen by, if they are known.
+            step: of floats, what one step of each is, if that is known.
         """
         if self._whole:
             others = expected != found
@@ -57,6 +63,9 @@ class Gap:
         if self.scale:
             expected = quantize(expected, self.details).astype(np.int32)
         steps = np.abs(found.astype(expected.dtype) - expected)
+        if self.is_float and step is not None:
+            self._floats.append(steps.ravel())
+            steps = (steps / step).round(3)
         self.same += int(np.sum(steps == 0))
         self._differences.append(steps.ravel())
 
@@ -71,11 +80,23 @@ class Gap:
         return np.concatenate(self._differences)
 
     @property
+    def in_floats(self) -> np.ndarray:
+        """The differences of all values, in the output's own unit."""
+        if self._floats:
+            return np.concatenate(self._floats)
+        return self.steps * (self.scale or 1)
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether the differences are told in steps."""
+        return not self.is_float or bool(self._floats)
+
+    @property
     def near(self) -> int:
         """How many values are at most one step away."""
         if self._whole:
             return self._near
-        bound = 1 if self.scale else 1e-3 * self._largest
+        bound = 1 if self.has_steps else 1e-3 * self._largest
         return int(np.sum(self.steps <= bound))
 
 
@@ -116,9 +137,11 @@ class Drift:
             width = np.std(expected, axis=axis)
             size = np.abs(expected).max(axis=axis)
             self.constant |= bool(np.any(width < HARDLY * size))
-            # A constant is no nearer than what differs by its own size.
-            width = np.where(width > 0, width, np.abs(expected).max())
-            shares.append(np.max(gap / np.maximum(width, 1e-30)))
+            # A constant is no nearer than what differs by its own size; of
+            # one that is zero, nobody knows the size.
+            largest = np.abs(expected).max() or 1.0
+            width = np.where(width > 0, width, largest)
+            shares.append(np.max(gap / width))
         return float(np.max(shares))
 
 

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from kbp import graph
+from kbp._compat import deep_graphs
 from kbp._utils.arguments import check_integer, check_one_of
 from kbp._utils.files import check_place, temporary_folder, write_atomically
 from kbp.export.audit import CONVERSIONS, Audit, audit
@@ -24,6 +25,7 @@ DTYPES = ("float32", "float16", "int8")
 INPUT_DTYPES = ("float32", "int8", "uint8")
 
 
+@deep_graphs()
 def to_tflite(
     model: keras.Model,
     path: str | Path,

@@ -8,7 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from kbp._compat import deep_graphs
 from kbp._utils.examples import Batch, batches, shapes_of
+from kbp.export.float_steps import FloatSteps
 from kbp.export.gaps import Drift, Gap
 from kbp.export.indices import Scores
 from kbp.export.interpreter import Runner, dequantize
@@ -24,7 +26,8 @@ class Verification:
     Attributes:
         outputs: number of output values that were compared, of all outputs.
         unit: `"LSB"` (integer steps of the output; of indices, those of the
-            scores that they are chosen by) or `"float"`.
+            scores that they are chosen by; of floats that an int8 file makes
+            of integers, what the next integer would change) or `"float"`.
         maximum: largest absolute difference, in units.
         mean: mean absolute difference, in units.
         within_one: share of the outputs that differ by at most one unit (for
@@ -62,7 +65,7 @@ class Verification:
     def problems(self) -> tuple[str, ...]:
         """What is wrong with the file, in sentences.
 
-        Less than `LEAST_WITHIN_ONE` of integer outputs are within one step, or
+        Less than `LEAST_WITHIN_ONE` of the outputs are within one step, or
         the file is more than `FAR_FROM_ORIGINAL` from the original model.
         """
         found = []
@@ -94,6 +97,7 @@ class Verification:
         return tuple(found)
 
 
+@deep_graphs()
 def verify(
     model: keras.Model,
     path: str | Path,
@@ -134,7 +138,7 @@ def verify(
     (15, 'float', 1.0)
     """
     runner = Runner(path, reference=reference)
-    scores = Scores(model)
+    scores, float_steps = Scores(model), FloatSteps(model)
     gaps = [Gap(details) for details in runner.outputs]
     drift = Drift()
     seen: list[_Compared] = []
@@ -156,15 +160,17 @@ def verify(
                 f"{path} is the file of another model: it gives {shapes[1]} "
                 f"where model {model.name} gives {shapes[0]}."
             )
-        behind = scores.of(batch)
+        behind, steps = scores.of(batch), float_steps.of(batch)
         for i, (gap, x, y) in enumerate(
             zip(gaps, expected, found, strict=True)
         ):
-            gap.add(x, y, behind.get(i))
+            gap.add(x, y, behind.get(i), steps.get(i))
         pairs = zip(found, runner.outputs, strict=True)
         floats = [dequantize(*pair) for pair in pairs]
         if original is not None:
-            drift.add(original(batch.for_model(original)), floats)
+            # Layers of augmentation train unless they are told not to.
+            given = batch.for_model(original)
+            drift.add(original(given, training=False), floats)
         if metrics:
             seen.append((batch, _packed(outputs, expected, floats)))
     if gaps[0].is_empty:
@@ -193,10 +199,10 @@ def _verification(
     metrics: dict[str, tuple[float, float]],
     drift: Drift,
 ) -> Verification:
-    whole = not any(gap.is_float for gap in gaps)
-    # Of a file with floats too, integers' steps are told in floats.
+    whole = all(gap.has_steps for gap in gaps)
+    # Beside floats of which no step is known, steps are told in floats.
     every = np.concatenate(
-        [gap.steps if whole else gap.steps * (gap.scale or 1) for gap in gaps]
+        [gap.steps if whole else gap.in_floats for gap in gaps]
     )
     far = drift.share() if drift.pairs else None  # `constant` is of its making
     return Verification(

@@ -117,7 +117,9 @@ def check_indices(
 
 
 def check_inputs(model: keras.Model) -> None:
-    """Raise a UserError for an input in float64, which no 8-bit file takes.
+    """Raise a UserError for an input that no 8-bit file can take.
+
+    That is one in float64, or one that is an output as well.
 
     Args:
         model: a functional model.
@@ -136,4 +138,9 @@ def check_inputs(model: keras.Model) -> None:
                 f"Input {x.name!r} of model {model.name} is float64, which no "
                 "8-bit file takes. Make it keras.Input(..., dtype='float32'); "
                 "arrays of float64 fit that, too."
+            )
+        if any(x is y for y in model.outputs):
+            raise UserError(
+                f"Input {x.name!r} of model {model.name} is an output as well, "
+                "which no 8-bit file gives back. Leave it out of the outputs."
             )

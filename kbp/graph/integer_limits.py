@@ -4,9 +4,15 @@ Each function takes a use of a layer and returns what a person has to change
 about it, or `None`.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
+import numpy as np
 
 from kbp.graph.nodes import Node
+
+LEAST_FACTOR = 1e-6  # LiteRT's converter rounds those below to 4e-9
 
 
 def of_channel_scale(node: Node) -> str:
@@ -110,6 +116,11 @@ def of_arithmetic(node: Node) -> str | None:
     return None
 
 
+def of_product(node: Node) -> str | None:
+    """Ask for a layer instead of a factor too small for the converter."""
+    return of_arithmetic(node) or _of_factors(_constants(node))
+
+
 def of_choice(node: Node) -> str | None:
     """Ask for a comparison, and for Python numbers beside tensors."""
     given = node.arguments[0] if node.arguments else None
@@ -127,10 +138,22 @@ def of_division(node: Node) -> str | None:
         and isinstance(node.arguments[0], keras.KerasTensor)
         and _constants(node)
     )
-    return of_arithmetic(node) or (
-        None if by_number else "LiteRT divides by numbers alone"
-    )
+    if by_number:
+        with np.errstate(divide="ignore"):
+            factors = [1.0 / np.asarray(x, float) for x in _constants(node)]
+        return of_arithmetic(node) or _of_factors(factors)
+    return of_arithmetic(node) or "LiteRT divides by numbers alone"
 
 
-def _constants(node: Node) -> list[object]:
+def _of_factors(factors: Sequence[Any]) -> str | None:
+    sizes = np.abs([float(np.ravel(x)[0]) for x in factors])
+    if np.any((sizes > 0) & (sizes < LEAST_FACTOR)):
+        return (
+            f"LiteRT multiplies by numbers of {LEAST_FACTOR:g} and more; use a "
+            "Rescaling for smaller ones"
+        )
+    return None
+
+
+def _constants(node: Node) -> list[Any]:
     return [x for x in node.arguments if not isinstance(x, keras.KerasTensor)]

@@ -146,6 +146,7 @@ _KERNELS: Rows = {
     layers.EinsumDense: replace(
         _DENSE, size_argument="output_shape", problem=limits.of_einsum_dense
     ),
+    layers.CategoryEncoding: LayerTraits(reads_indices=True),
     layers.Embedding: LayerTraits(
         kernel="embeddings",
         kernel_quantizer="kernel",

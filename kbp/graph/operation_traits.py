@@ -72,7 +72,7 @@ ROWS: dict[str, LayerTraits] = {
     "Multiply": LayerTraits(
         rounding="computed",
         fuses_relu=True,
-        problem=limits.of_arithmetic,
+        problem=limits.of_product,
         channels="product",
         safe=True,
     ),

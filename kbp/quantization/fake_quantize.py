@@ -13,6 +13,10 @@ from kbp.quantization import integer_rounding, tfmot
 
 KINDS = ("input", "tensor", "kernel", "channel", "depthwise", "fixed")
 LEAST_RANGE, WIDEST_RANGE = 1e-3, 1e36
+# LiteRT's converter widens narrower ranges to 1e-6, and its reference kernels
+# end the process at a softmax of what has a range of less than 4e-6.
+NARROWEST = {"input": 1e-5, "tensor": 1e-5}
+NARROWEST_KERNEL = 1e-6
 Tensor = Any  # of any backend, or symbolic
 Shape = tuple[Any, ...]  # integers, `None` where the size is open
 
@@ -251,12 +255,25 @@ class FakeQuantize(KernelTransform):
             lows, highs = zip(*self._observed, strict=True)
             self._ranges["min_var"].assign(np.min(lows, axis=0))
             self._ranges["max_var"].assign(np.max(highs, axis=0))
+            self._widen_narrow_range()
         self._observed.clear()
+
+    def _widen_narrow_range(self) -> None:
+        """Widen a range that the converter would widen, zero in its place."""
+        low, high = self._ranges["min_var"], self._ranges["max_var"]
+        width = ops.convert_to_numpy(high - low)
+        least = NARROWEST.get(self.kind, NARROWEST_KERNEL)
+        narrow = (width > 0) & (width < least)
+        if narrow.any():
+            factor = np.where(narrow, least / np.where(narrow, width, 1.0), 1.0)
+            low.assign(low * factor)
+            high.assign(high * factor)
 
     def widen_empty_range(self) -> None:
         """Give a range of zero alone, of what is dead or pruned, a width.
 
-        LiteRT's converter would divide by it and leave floats behind.
+        LiteRT's converter would divide by it and leave floats behind. A range
+        that became too narrow in training is widened, too.
 
         Raises:
             ValueError: the range is infinite, or so wide that the converter
@@ -276,6 +293,7 @@ class FakeQuantize(KernelTransform):
                 high.assign(high + LEAST_RANGE * empty)
                 if self.kind not in ("input", "tensor"):
                     low.assign(low - LEAST_RANGE * empty)
+            self._widen_narrow_range()
 
     def get_config(self) -> dict[str, Any]:
         return {

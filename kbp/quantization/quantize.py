@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from kbp import graph, sparsity
+from kbp._compat import deep_graphs
 from kbp._utils.arguments import check_integer
 from kbp.quantization.calibrate import fake_quantizers, observe, take
 from kbp.quantization.config import QuantizeConfig
@@ -23,6 +24,7 @@ _SCOPE = re.compile(r"[A-Za-z0-9_.\-]+")  # what TensorFlow's names are of
 ATTENTION_OPS = (keras.ops.matmul, keras.layers.Softmax)
 
 
+@deep_graphs()
 def quantize_aware(
     model: keras.Model,
     calibration_data: Any = None,

@@ -93,6 +93,23 @@ def test_files_are_those_of_the_network_without_it(name, without, tmp_path):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_drift_is_from_the_model_at_inference(tmp_path):
+    model = network(make("RandomContrast"))
+    quantized = quantize_aware(model, [IMAGES])
+    path = tmp_path / "q.tflite"
+    export.to_tflite(quantized, path)
+    found = [
+        export.verify(quantized, path, IMAGES, original=model).from_original
+        for _ in range(2)
+    ]
+    deviation = np.asarray(model(IMAGES, training=False)).std()
+    files = export.Runner(path).predict(IMAGES)
+    gap = files - np.asarray(model(IMAGES, training=False))
+    assert found[0] == found[1]
+    assert found[0] > 0
+    assert np.sqrt(np.mean(gap**2)) < 3 * found[0] * deviation
+
+
 @pytest.mark.parametrize("name", ["RandomRotation", "MixUp", "RandomHue"])
 def test_training_goes_on_with_it(name):
     model = quantize_aware(network(make(name)), [IMAGES])

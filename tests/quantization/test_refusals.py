@@ -159,6 +159,13 @@ def test_wrong_argument_is_named(arguments):
         FakeQuantize(**arguments)
 
 
+def test_input_that_is_an_output_is_named():
+    inputs = keras.Input((4,), name="measured")
+    model = keras.Model(inputs, [layers.Dense(2)(inputs), inputs])
+    with pytest.raises(ValueError, match=r"^Input 'measured' .*an output as"):
+        quantize(model)
+
+
 @pytest.mark.parametrize("name", ["my in-put", "größe", "x:0"])
 def test_input_whose_name_tensorflow_does_not_take_is_named(name):
     model = keras.Sequential([keras.Input((4,), name=name), layers.Dense(2)])

@@ -216,3 +216,31 @@ def test_wrong_choice_of_layers_is_named(arguments, message):
     )
     with pytest.raises(ValueError, match=message):
         quantize(model, **arguments)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **options: layers.LSTM(8, unroll=True, **options),
+        lambda **options: layers.GRU(8, unroll=True, **options),
+        lambda **options: Gated(**options),
+    ],
+    ids=["LSTM", "GRU", "gated"],
+)
+def test_last_operation_of_a_skipped_layer_stays_in_float(make, tmp_path):
+    """LiteRT's converter knows the ranges of a sigmoid and of a tanh."""
+    inputs = keras.Input((6, 4))
+    outputs = layers.Dense(3)(make(name="odd")(inputs))
+    model = keras.Model(inputs, outputs)
+    x = np.random.default_rng(0).normal(size=(64, 6, 4)).astype("float32")
+    q = quantize(model, x, skip=["odd"])
+    audit = export.to_tflite(q, tmp_path / "q.tflite", verify_with=x)
+    products = [o for o in audit.operations if o.name == "MUL"]
+    assert products
+    assert all(operation.is_float for operation in products)
+
+
+@keras.saving.register_keras_serializable(package="test")
+class Gated(layers.Layer):
+    def call(self, inputs):
+        return ops.tanh(inputs) * ops.sigmoid(inputs)

@@ -14,7 +14,7 @@ import keras
 from keras import layers
 
 from kbp import graph
-from kbp.quantization.lowering import images, primitives, units
+from kbp.quantization.lowering import categories, images, primitives, units
 from kbp.quantization.lowering.attention import attention
 from kbp.quantization.placement import rules
 from kbp.quantization.policy import QuantizationPolicy
@@ -22,10 +22,13 @@ from kbp.quantization.policy import QuantizationPolicy
 # What takes the place of a layer of these classes, or of an operation.
 _REPLACED: dict[type | str, Callable[..., primitives.Replacement]] = {
     "Clip": primitives.clip,
-    "OneHot": primitives.one_hot,
+    "Negative": primitives.negative,
+    "OneHot": categories.one_hot,
+    "Softmax": primitives.softmax,
     "Sum": primitives.total,
     layers.Add: primitives.two_by_two,
     layers.Average: primitives.average,
+    layers.CategoryEncoding: categories.category_encoding,
     layers.CenterCrop: images.center_crop,
     layers.Maximum: primitives.two_by_two,
     layers.Minimum: primitives.two_by_two,

@@ -107,17 +107,14 @@ def clip(operation: keras.Operation, part: Part) -> Replacement:
     return apply
 
 
-def one_hot(operation: keras.Operation, part: Part) -> Replacement:
-    """Compare indices with each class."""
+def negative(operation: keras.Operation, part: Part) -> Replacement:
+    """Multiply by -1."""
+    return lambda x: x * -1.0
 
-    def apply(x: Tensor) -> Tensor:
-        if operation.axis not in (-1, len(x.shape)):
-            raise rules.refusal(operation, "use axis=-1")
-        classes = np.arange(operation.num_classes, dtype=x.dtype)
-        same = ops.equal(ops.expand_dims(x, -1), classes)
-        return ops.where(same, 1.0, 0.0)  # a cast becomes a ONE_HOT, of floats
 
-    return apply
+def softmax(operation: keras.Operation, part: Part) -> Replacement:
+    """Return the layer of the same function."""
+    return part(layers.Softmax, None, axis=operation.axis)
 
 
 def total(operation: keras.Operation, part: Part) -> Replacement:

@@ -76,6 +76,7 @@ class Placement:
         else:
             outputs = layer(*args, **kwargs)
         if operation in self.policy:
+            outputs = self.out_of_float(operation, outputs)
             return self.round_as_chosen(node, outputs)
         if not any(map(rules.is_float, graph.tensors_of(outputs))):
             return outputs
@@ -187,6 +188,23 @@ class Placement:
             gated = {id(x): gate(x) for x in (tensors or every)[:1]}
         return keras.tree.map_structure(
             lambda x: gated.get(id(x), x), (args, kwargs)
+        )
+
+    def out_of_float(self, operation: keras.Operation, outputs: Any) -> Any:
+        """Mark what comes out of a layer of many operations in float.
+
+        The converter knows the ranges of a sigmoid and a hyperbolic tangent: it
+        would compute their product in integers, as in the last step of an LSTM.
+        """
+        several = graph.traits_of(operation).rounding is None
+        if not (several and self.one is not None):
+            return outputs
+        if not self.policy.skips(operation):
+            return outputs
+        name = self.unique(f"{operation.name}_float")
+        gate = FloatGate(operation.name, name=name)
+        return keras.tree.map_structure(
+            lambda x: gate(x, self.one) if rules.is_float(x) else x, outputs
         )
 
     def round(
