@@ -17,6 +17,7 @@ def pages() -> list[Path]:
         root / "docs" / "exactness.md",
         root / "docs" / "forecast_errors.md",
         root / "docs" / "images.md",
+        root / "docs" / "latency.md",
     ]
 
 

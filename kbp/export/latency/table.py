@@ -171,7 +171,7 @@ def latency_table(
     """
     check_one_of(DTYPES, dtype=dtype)
     check_integer(num_threads=num_threads, rounds=rounds)
-    content = _exported(model, dtype)
+    content = exported(model, dtype)
     tree = schema.ModelT.InitFromPackedBuf(content, 0)
     (subgraph,) = tree.subgraphs
     counts = _counts(model)
@@ -205,7 +205,7 @@ def latency_table(
     # Networks with fewer channels tell what their number does not change.
     sums, wholes = [_sum(operations, model)], [milliseconds]
     for small in _smaller(model):
-        runs = [whole, allocate(_exported(small, dtype), num_threads)]
+        runs = [whole, allocate(exported(small, dtype), num_threads)]
         beside, took = shortest(runs, rounds)
         sums.append(_sum(operations, small))
         wholes.append(took * milliseconds / beside)
@@ -256,8 +256,13 @@ def _line(
     return float(scale), float(overhead)
 
 
-def _exported(model: keras.Model, dtype: str) -> bytes:
-    """Return the content of a network's file; its weights do not matter."""
+def exported(model: keras.Model, dtype: str) -> bytes:
+    """Return the content of a network's file; its weights do not matter.
+
+    Args:
+        model: functional or Sequential.
+        dtype: one of `DTYPES`.
+    """
     if dtype == "int8":
         generator = np.random.default_rng(0)
         examples = {

@@ -1,0 +1,1 @@
+"""Predicted latencies, against those of the written files."""
