@@ -11,8 +11,8 @@ layers = keras.layers
 
 def network():
     inputs = keras.Input((8, 8, 3))
-    x = layers.Conv2D(24, 3, activation="relu")(inputs)
-    x = layers.Conv2D(16, 3, activation="relu")(x)
+    x = layers.Conv2D(64, 3, activation="relu")(inputs)
+    x = layers.Conv2D(48, 3, activation="relu")(x)
     return keras.Model(inputs, layers.Dense(4)(layers.Flatten()(x)))
 
 
