@@ -41,7 +41,12 @@ def clone_layer(layer: keras.Operation, **changes: Any) -> keras.Operation:
             kernel=layer.kernel_attribute,
             name=layer.name,
         )
-    config = {**layer.get_config(), **changes}
+    config = layer.get_config()
+    function = getattr(layer, "activation", None)
+    if getattr(function, "__name__", "") == "<lambda>":
+        # Keras writes it as bytes that it refuses to read.
+        config["activation"] = function
+    config |= changes
     return type(layer).from_config(_unbuilt(config))
 
 

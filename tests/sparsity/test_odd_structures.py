@@ -42,6 +42,10 @@ def squeezed(x):
     return ops.expand_dims(x, 1)
 
 
+def function_without_a_name(x):
+    return conv(x, 6, activation=lambda y: 2.0 * ops.relu(y))
+
+
 def network(structure):
     inputs = keras.Input((8, 8, 3))
     x = structure(conv(inputs, 8, 3, activation="relu"))
@@ -75,6 +79,7 @@ STRUCTURES = {
         gate_of_true_and_false,
         shapes_of_two_sizes,
         squeezed,
+        function_without_a_name,
     )
 } | {
     "sequences": sequences,
