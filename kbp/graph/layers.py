@@ -1,5 +1,6 @@
 """Copies of layers and of their weights."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -41,7 +42,14 @@ def clone_layer(layer: keras.Operation, **changes: Any) -> keras.Operation:
             kernel=layer.kernel_attribute,
             name=layer.name,
         )
-    config = {**layer.get_config(), **changes}
+    function = getattr(layer, "activation", None)
+    if getattr(function, "__name__", "") == "<lambda>":
+        # Keras writes it as bytes that it refuses to read, and warns of that.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            config = {**layer.get_config(), "activation": function, **changes}
+    else:
+        config = {**layer.get_config(), **changes}
     return type(layer).from_config(_unbuilt(config))
 
 

@@ -147,7 +147,8 @@ def _with_scales(model: keras.Model) -> keras.Model:
     pairs = []
 
     def replacement(layer: keras.Operation) -> keras.Operation:
-        if not isinstance(layer, layers.BatchNormalization) or layer.scale:
+        # A subclass without the traits may not have the argument.
+        if graph.traits_of(layer).channels != "batch_norm" or layer.scale:
             return layer
         new = graph.clone_layer(layer, scale=True)
         pairs.append((layer, new))

@@ -189,10 +189,26 @@ class Trace:
                 if axis in first.weights[weight]:
                     self.merge(first.weights[weight][axis], groups)
         for argument, groups in mapping.sizes.items():
-            self.merge(first.sizes[argument], groups)
+            self._merge_sizes(first.sizes[argument], groups)
         for ours, others in zip(first.tied, mapping.tied, strict=True):
             self.merge(ours, others)
         return first
+
+    def _merge_sizes(self, first: np.ndarray, groups: np.ndarray) -> None:
+        """Merge what an argument counts at two uses, perhaps of two sizes."""
+        if first.shape != groups.shape:
+            # Only channels along the last axis can be the same at both.
+            first, groups = (
+                x.reshape(-1, x.shape[-1]) for x in (first, groups)
+            )
+            self.merge(first, first[:1])
+            self.merge(groups, groups[:1])
+            first, groups = first[0], groups[0]
+            if first.shape != groups.shape:
+                for part in (first, groups):
+                    self.merge(part, KEPT)
+                return
+        self.merge(first, groups)
 
     def call_by(self, call: Call) -> None:
         """Note how the use that is followed is called in the smaller model."""

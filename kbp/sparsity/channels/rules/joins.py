@@ -15,6 +15,7 @@ from kbp.sparsity.channels.tracing import (
     Trace,
     combine,
     compact,
+    kept,
     shape_of,
     size_of,
 )
@@ -29,6 +30,7 @@ def joined(
 ) -> Channels | None:
     """Add, maximum, multiply, ...: whole tensors, value by value."""
     shape = shape_of(node.outputs[0])
+    inputs = [trace.of(x) for x in node.inputs]  # those of bools, too
     constants = [
         x
         for x in keras.tree.flatten(node.arguments)
@@ -38,20 +40,34 @@ def joined(
         return None
     if any(len(x.shape) != len(shape) or not shape for x in inputs):
         return None
-    whole = []
-    for x in inputs:
-        if x.shape[-1] == shape[-1]:
-            whole.append(x)
-        else:  # one value for all channels
-            trace.keep(x, f"{trace.name} takes it for all channels")
-    groups = [np.broadcast_to(x.groups, shape) for x in whole]
-    for other in groups[1:]:
-        trace.merge(*compact(groups[0], other))
+    groups = _together(trace, inputs, shape)
     zeros = [x.zero for x in inputs] + [np.asarray(x == 0) for x in constants]
     zero = combine(
         lambda *parts: functools.reduce(zero_of, parts), zeros, shape
     )
-    return Channels(groups[0], zero)
+    return Channels(groups, zero)
+
+
+def _together(
+    trace: Trace, inputs: list[Channels], shape: tuple[int, ...]
+) -> np.ndarray:
+    """Let what is joined go together; return the groups of the result.
+
+    One value that is joined with all channels stays instead.
+    """
+    varying = {axis for x in inputs for axis in trace.varying(x)}
+    found = []
+    for x in inputs:
+        single = {
+            axis for axis, size in enumerate(shape) if x.shape[axis] == 1 < size
+        }
+        if single and varying <= single:
+            trace.keep(x, f"{trace.name} takes it for all channels")
+        else:
+            found.append(np.broadcast_to(x.groups, shape))
+    for other in found[1:]:
+        trace.merge(*compact(found[0], other))
+    return found[0] if found else kept(shape).groups
 
 
 def _largest_that_vanishes(node: Node) -> list[keras.KerasTensor]:

@@ -51,7 +51,18 @@ def reshape(
         trace.map(layer, mapping)
     elif hasattr(layer, "newshape"):
         trace.call_by(partial(_reshaped, groups))
+    elif type(layer).__name__ == "Squeeze" and layer.axis is None:
+        sizes_before = node.inputs[0].shape
+        single = [axis for axis, n in enumerate(sizes_before) if n == 1]
+        trace.call_by(partial(_squeezed, tuple(single)))
     return Channels(groups, zero)
+
+
+def _squeezed(
+    axes: tuple[int, ...], layer: keras.Operation, stays: np.ndarray, *args: Any
+) -> Any:
+    """Leave an axis of which one channel stays."""
+    return type(layer)(axes, name=layer.name)(*args)
 
 
 def _reshaped(
@@ -98,6 +109,8 @@ def concatenate(
     axis = node.operation.axis % (rank + 1) - 1
     if axis < 0:
         return None
+    if node.outputs[0].shape[axis + 1] is None:
+        return _of_unknown_length(trace, inputs, axis)
     parts = [x.groups for x in inputs], [x.zero for x in inputs]
     if axis == rank - 1:
         vectors = [trace.vector(x) for x in inputs]
@@ -109,6 +122,19 @@ def concatenate(
     for other in others:  # along the other axes they are one
         trace.merge(*(x.take([0], axis) for x in (first, other)))
     return Channels(*(np.concatenate(part, axis) for part in parts))
+
+
+def _of_unknown_length(
+    trace: Trace, inputs: list[Channels], axis: int
+) -> Channels:
+    """Join along an axis of unknown size, which counts as one."""
+    for x in inputs:
+        trace.merge_along(x, axis)
+    groups = [x.groups.take([0], axis) for x in inputs]
+    for other in groups[1:]:
+        trace.merge(groups[0], other)
+    zeros = [x.zero.all(axis=axis, keepdims=True) for x in inputs]
+    return Channels(groups[0], np.logical_and.reduce(zeros))
 
 
 @register_channel_rule("stack", of_many=True)
