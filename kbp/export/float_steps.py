@@ -73,7 +73,9 @@ def _moved(x: Any, made: Made) -> Any:
         return None
     operation, args, kwargs = made[id(x)]
     if isinstance(operation, FakeQuantize):
-        return x + float(operation.scale())
+        name = f"{operation.name}_step_{id(x)}"  # as no layer has
+        scale = float(operation.scale())
+        return keras.layers.Rescaling(1.0, scale, name=name)(x)
     passes = isinstance(operation, FloatGate) or copies(operation)
     if not (passes or takes_units(operation)):
         return None

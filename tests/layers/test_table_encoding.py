@@ -116,7 +116,7 @@ def test_file_takes_and_gives_units_with_integers_between(
         [rows],
         reference=reference_kernels,
     )
-    assert check.unit == "float"
+    assert check.unit == "LSB"
     expected = as_numpy(model(rows))
     step = np.ptp(expected) / 255
     assert check.maximum <= 1.01 * step

@@ -79,7 +79,7 @@ def test_series_are_learned_and_shipped(finished, capsys):
     report = (workdir / "report.html").read_text()
     assert "<th>MSE</th>" in report
     assert "Forecasts of the int8 file" in report
-    assert "0.1% of the largest" in report
+    assert "1 LSB" in report
     assert "<td>MAE</td>" in report
     assert main.main(["evaluate", str(workdir)]) == 0
     out = capsys.readouterr().out

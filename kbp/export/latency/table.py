@@ -238,8 +238,9 @@ def _smaller(model: keras.Model) -> Iterator[keras.Model]:
         return  # none can go
     for share in (2, 8):
         for gate in sparsity.masked_layers(masked):
-            (count,) = gate.kernel.shape
-            gate.kernel.assign(np.arange(count) < max(1, count // share))
+            count, *more = gate.kernel.shape
+            if not more:  # no mask on single weights that was there before
+                gate.kernel.assign(np.arange(count) < max(1, count // share))
         yield sparsity.shrink(masked, multiple_of=STEP)
 
 
