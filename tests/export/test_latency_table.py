@@ -79,6 +79,15 @@ def test_fewer_channels_are_predicted_to_take_less(model):
     assert small.predict(shrunk) <= small.predict(model)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_tables_of_indices_are_timed_with_rows_that_they_have(dtype):
+    indices = keras.Input((6,), dtype="int32")
+    x = layers.Dense(8)(layers.Embedding(5, 8)(indices))
+    model = keras.Model(indices, layers.GlobalAveragePooling1D()(x))
+    found = export.latency_table(model, dtype=dtype, rounds=1, cache=None)
+    assert "GATHER" in {x.name for x in found.operations}
+
+
 def test_a_table_is_kept_as_json(table, tmp_path):
     path = tmp_path / "table.json"
     table.save(path)

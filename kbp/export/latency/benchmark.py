@@ -9,6 +9,7 @@ import numpy as np
 
 from kbp._utils.arguments import check_integer
 from kbp.export.interpreter import Runner
+from kbp.export.latency.inputs import random_values
 
 
 @dataclass(frozen=True)
@@ -122,14 +123,7 @@ def _time(runner: Runner, inputs: Sequence[np.ndarray], calls: int) -> float:
 
 
 def _random_inputs(runner: Runner, seed: int) -> tuple[np.ndarray, ...]:
-    # Zeros may run faster than what a file is for. Indices are zeros: every
-    # table has a row of that number.
     generator = np.random.default_rng(seed)
     return runner.quantize_inputs(
-        [
-            generator.random(x["shape"], np.float32)
-            if x["quantization"][0] or np.issubdtype(x["dtype"], np.floating)
-            else np.zeros(x["shape"], x["dtype"])
-            for x in runner.inputs
-        ]
+        [random_values(x, generator) for x in runner.inputs]
     )

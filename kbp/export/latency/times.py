@@ -9,7 +9,8 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import ArrayLike
 
-from kbp.export.interpreter import allocate
+from kbp.export.interpreter import allocate, quantize
+from kbp.export.latency.inputs import random_values
 from kbp.export.latency.single import SingleOperation
 
 STEP = 8  # processors compute so many channels at once, or a multiple
@@ -137,15 +138,10 @@ def shortest(interpreters: Sequence[Interpreter], rounds: int) -> np.ndarray:
 
 
 def _fill(interpreter: Interpreter) -> None:
-    """Give random values, as zeros may run faster."""
     generator = np.random.default_rng(0)
     for details in interpreter.get_input_details():
-        dtype, shape = details["dtype"], details["shape"]
-        if np.issubdtype(dtype, np.integer):
-            values = generator.integers(0, 100, shape)
-        else:
-            values = generator.random(shape)
-        interpreter.set_tensor(details["index"], values.astype(dtype))
+        values = quantize(random_values(details, generator), details)
+        interpreter.set_tensor(details["index"], values)
 
 
 def _time(interpreter: Interpreter, calls: int) -> float:
