@@ -35,6 +35,8 @@ class Operation:
 @dataclass
 class Table:
     operations: list
+    scale: float = 1.0
+    overhead: float = 0.0
 
 
 def network():
@@ -89,6 +91,20 @@ def test_latency_is_that_of_the_channels_that_stay(cost):
     assert cost.total == pytest.approx(expected[0])
     for row, value in zip(counts, expected, strict=True):
         assert cost.removed(row) == pytest.approx(1 - value / expected[0])
+
+
+def test_latency_is_what_the_table_predicts():
+    """Not the sum of its operations, beside which a network takes its time."""
+    masked = gated()
+    table = Table(TABLE.operations, scale=2.0, overhead=50.0)
+    found = Cost(graph.flatten(masked), masked_layers(masked), "latency", table)
+    first = found.sizes.tolist().index(8)
+    counts = np.array([[0, 0], [3, 5], [7, 11]])
+    expected = [
+        2 * milliseconds(8 - row[first], 12 - row[1 - first]) + 50
+        for row in counts
+    ]
+    np.testing.assert_allclose(found.left(counts), expected)
 
 
 @pytest.mark.parametrize("measure", ["parameters", "multiply_adds"])

@@ -194,7 +194,7 @@ def test_channels_leave_by_the_time_that_they_take(
         workdir=tmp_path / "run",
     )
     table = kbp.export.LatencyTable.load(tmp_path / "run/latency_table.json")
-    assert table.predict(result.model) < table.predict(trained)
+    assert table.predict(result.model) < 0.96 * table.predict(trained)
     assert "latency_table.json" in result.run["files"]
     assert len([*(tmp_path / ".cache/kbp/latency").iterdir()]) == 1
 

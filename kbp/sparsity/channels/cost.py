@@ -50,6 +50,14 @@ class Table(Protocol):
     def operations(self) -> Sequence[TimedOperation]:
         """The operations of its file."""
 
+    @property
+    def scale(self) -> float:
+        """What the network takes, over the sum of its operations."""
+
+    @property
+    def overhead(self) -> float:
+        """Milliseconds that it takes beside that."""
+
 
 def multiply_adds(node: graph.Node) -> int:
     """Return the multiply-adds of one use of a layer on one example.
@@ -163,7 +171,7 @@ class Cost:
                 self._mapping(layer).weights[id(layer.kernel)][0]
             ).tolist()
         }
-        self.fixed = 0.0
+        self.scale, self.fixed = 1.0, 0.0
         self.terms: list[_Weights | _Timed] = []
         if table is None:
             self._count(measure)
@@ -182,7 +190,8 @@ class Cost:
     def left(self, counts: ArrayLike) -> Any:
         """Return the cost of what stays; arguments as of `removed`."""
         stays = self.sizes - np.asarray(counts)
-        return sum((term.cost(stays) for term in self.terms), self.fixed)
+        costs = (term.cost(stays) for term in self.terms)
+        return self.scale * sum(costs) + self.fixed
 
     def _mapping(self, layer: keras.Operation) -> IndexMap:
         return self.traced.index_maps.get(layer, IndexMap({}))
@@ -216,11 +225,12 @@ class Cost:
 
     def _time(self, table: Table, name: str) -> None:
         """Let the cost be the milliseconds of a table."""
+        self.scale, self.fixed = table.scale, table.overhead
         nodes = {node.operation.name: node for node in self.traced.nodes}
         for operation in table.operations:
             node = nodes.get(operation.layer)
             if node is None:
-                self.fixed += operation.milliseconds
+                self.fixed += table.scale * operation.milliseconds
                 continue
             sides = (self._last(x) for x in (node.inputs[0], node.outputs[0]))
             self.terms.append(_Timed(operation.times, *sides))
