@@ -1,5 +1,6 @@
 """The steps of float outputs that are made of integers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -24,10 +25,14 @@ class FloatSteps:
 
     Args:
         model: functional or Sequential.
+        floats: for each output of the file, which may be another model's,
+            whether it is of floats; others have steps of their own.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, floats: Sequence[bool]) -> None:
         self._places: list[int] = []
+        if not any(floats):
+            return
         made: Made = {}
 
         def record(
@@ -40,8 +45,10 @@ class FloatSteps:
 
         flat = graph.rewrite(graph.flatten(model), call=record)
         pairs = []
-        for place, x in enumerate(flat.outputs):
-            moved = _moved(x, made) if is_float(x) else None
+        for place, (x, wanted) in enumerate(
+            zip(flat.outputs, floats, strict=False)
+        ):
+            moved = _moved(x, made) if wanted and is_float(x) else None
             if moved is not None:
                 pairs += [x, moved]
                 self._places.append(place)

@@ -138,8 +138,9 @@ def verify(
     (15, 'float', 1.0)
     """
     runner = Runner(path, reference=reference)
-    scores, float_steps = Scores(model), FloatSteps(model)
     gaps = [Gap(details) for details in runner.outputs]
+    scores = Scores(model)
+    float_steps = FloatSteps(model, [gap.is_float for gap in gaps])
     drift = Drift()
     seen: list[_Compared] = []
     for batch in batches(data, shapes_of(model), "The data to verify with"):

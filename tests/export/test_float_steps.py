@@ -80,7 +80,7 @@ def test_no_file_is_written_whose_floats_are_others(x, tmp_path, monkeypatch):
 def test_step_is_that_of_the_range_times_the_unit(x):
     quantized = quantize(model_of(CASES["units"]), x)
     *_, last = fake_quantizers(quantized)
-    (found,) = FloatSteps(quantized).of(Batch((x,))).values()
+    (found,) = FloatSteps(quantized, [True]).of(Batch((x,))).values()
     expected = float(last.scale()) * UNITS["scale"][0]
     np.testing.assert_allclose(found[:, 0], expected, rtol=1e-2)
 
