@@ -62,9 +62,14 @@ def _lamp(scores: np.ndarray) -> np.ndarray:
 
     The largest has 1, so no layer goes wholly before all others have.
     """
-    squares = np.sort(np.square(scores - min(0.0, scores.min())))
-    rest = np.cumsum(squares[::-1])[::-1]
+    squares, rest = _squares(scores)
     return squares / np.maximum(rest, 1e-300)
+
+
+def _squares(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores' squares, rising, and the sums from each one on."""
+    squares = np.sort(np.square(scores - min(0.0, scores.min())))
+    return squares, np.cumsum(squares[::-1])[::-1]
 
 
 def _by_knapsack(
@@ -175,6 +180,6 @@ class _Single:
 
 def _kept(scores: np.ndarray) -> np.ndarray:
     """Return the logarithm of what is kept, by how many of the least go."""
-    squares = np.sort(np.square(scores - min(0.0, scores.min())))
-    rest = np.append(np.cumsum(squares[::-1])[::-1], 0.0)
+    _, rest = _squares(scores)
+    rest = np.append(rest, 0.0)
     return np.log(np.maximum(rest / max(rest[0], 1e-300), 1e-30))

@@ -15,6 +15,7 @@ from kbp.sparsity.channels.rules.functions import is_elementwise, keeps_zero
 from kbp.sparsity.channels.rules.kernels import (
     activation_of,
     bias_is_zero,
+    pairs,
     sized,
 )
 from kbp.sparsity.channels.tracing import Channels, Trace, shape_of, spread
@@ -33,7 +34,7 @@ def grouped(
     given = trace.groups.new(kernel.shape[-1])
     weights: dict[int, dict[int, np.ndarray]] = {}
     silent = np.broadcast_to(bias_is_zero(layer, weights, given), given.shape)
-    nonzero = np.any(kernel.reshape(-1, *kernel.shape[-2:]), axis=0)
+    nonzero = pairs(kernel)
     nonzero = nonzero.reshape(len(nonzero), count, -1).transpose(1, 0, 2)
     # (groups, channels read, channels given)
 

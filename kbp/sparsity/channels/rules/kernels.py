@@ -48,20 +48,16 @@ def kernel_layer(
     groups, zero = trace.along_last(x)
     traits = traits_of(layer)
     axes = traits.input_axis, traits.output_axis
-    kernel = np.moveaxis(values_of(kernel_of(layer)), axes, (-2, -1))
-    nonzero = np.any(kernel.reshape(-1, *kernel.shape[-2:]), axis=0)
+    nonzero = pairs(np.moveaxis(values_of(kernel_of(layer)), axes, (-2, -1)))
     nothing = zero | ~nonzero.any(axis=1)  # (channels read,)
     trace.read(groups, nothing)
-    given = trace.groups.new(kernel.shape[-1])
-    alone = is_elementwise(activation_of(layer))
-    if not alone:  # a softmax sees all that the layer gives
+    given = trace.groups.new(nonzero.shape[1])
+    if not is_elementwise(activation_of(layer)):
+        # A softmax sees all that the layer gives.
         trace.groups.merge(given, KEPT, f"{trace.name} needs them all")
     weights = {id(kernel_of(layer)): {axes[0]: groups, axes[1]: given}}
     zero = ~nonzero[~zero].any(axis=0)  # (channels given,)
-    zero &= bias_is_zero(layer, weights, given)
-    zero &= alone and keeps_zero(activation_of(layer))
-    trace.map(layer, sized(layer, weights, given))
-    return spread(given, zero, shape_of(node.outputs[0]))
+    return _given(trace, node, weights, given, zero)
 
 
 @register_channel_rule("separable")
@@ -76,8 +72,7 @@ def separable(
     kernel = values_of(layer.depthwise_kernel)
     read = np.repeat(groups, kernel.shape[-1])
     zero = zero_behind(kernel, zero)
-    point = values_of(layer.pointwise_kernel)
-    point = point.reshape(point.shape[-2:]) != 0
+    point = pairs(values_of(layer.pointwise_kernel))
     trace.read(read, zero | ~point.any(axis=1))
     given = trace.groups.new(point.shape[-1])
     weights = {
@@ -85,8 +80,20 @@ def separable(
         id(layer.pointwise_kernel): {-2: read, -1: given},
     }
     zero = ~point[~zero].any(axis=0)
-    zero &= bias_is_zero(layer, weights, given)
-    zero &= keeps_zero(activation_of(layer))
+    return _given(trace, node, weights, given, zero)
+
+
+def _given(
+    trace: Trace,
+    node: Node,
+    weights: dict[int, dict[int, np.ndarray]],
+    given: np.ndarray,
+    zero: np.ndarray,
+) -> Channels:
+    """Map a layer, and return its channels behind bias and activation."""
+    layer, activation = node.operation, activation_of(node.operation)
+    zero = zero & bias_is_zero(layer, weights, given)
+    zero &= is_elementwise(activation) and keeps_zero(activation)
     trace.map(layer, sized(layer, weights, given))
     return spread(given, zero, shape_of(node.outputs[0]))
 
@@ -110,10 +117,14 @@ def depthwise(
     return spread(given, zero, shape_of(node.outputs[0]))
 
 
+def pairs(kernel: np.ndarray) -> np.ndarray:
+    """Say where a kernel is not zero, of its last two axes."""
+    return np.any(kernel.reshape(-1, *kernel.shape[-2:]), axis=0)
+
+
 def zero_behind(kernel: np.ndarray, zero: np.ndarray) -> np.ndarray:
     """Say where a depthwise kernel gives zeros, `(channels * multiplier,)`."""
-    nonzero = np.any(kernel.reshape(-1, *kernel.shape[-2:]), axis=0)
-    return (zero[:, None] | ~nonzero).ravel()
+    return (zero[:, None] | ~pairs(kernel)).ravel()
 
 
 def bias_is_zero(

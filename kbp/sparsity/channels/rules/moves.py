@@ -117,10 +117,10 @@ def concatenate(
         if None not in vectors:
             groups, zero = map(np.concatenate, zip(*vectors, strict=True))
             return spread(groups, zero, shape_of(node.outputs[0]))
-        return Channels(*(np.concatenate(part, axis) for part in parts))
-    first, *others = parts[0]
-    for other in others:  # along the other axes they are one
-        trace.merge(*(x.take([0], axis) for x in (first, other)))
+    else:
+        first, *others = parts[0]
+        for other in others:  # along the other axes they are one
+            trace.merge(*(x.take([0], axis) for x in (first, other)))
     return Channels(*(np.concatenate(part, axis) for part in parts))
 
 
