@@ -87,18 +87,22 @@ def distilled(
         )
         if not training:
             return loss
-        wanted = map(ops.stop_gradient, _flat(teacher(x, training=False)))
-        pairs = zip(wanted, _flat(y_pred), strict=True)
-        for divergence, pair in zip(divergences, pairs, strict=True):
+        outputs = keras.tree.flatten(teacher(x, training=False))
+        found = keras.tree.flatten(y_pred)
+        rows = zip(divergences, outputs, found, strict=True)
+        for divergence, wanted, given in rows:
             if divergence is not None:
-                loss = loss + weight * divergence(*pair)
+                wanted = ops.stop_gradient(wanted)
+                loss = loss + weight * divergence(wanted, given)
         return loss
 
-    _replace(model, compute_loss)
+    # A step is traced once with what it computes, so anew with each.
+    model.compute_loss, model.train_function = compute_loss, None
     try:
         yield
     finally:
-        _replace(model, None)
+        del model.compute_loss
+        model.train_function = None
 
 
 def check_teacher(weight: float, teacher: keras.Model | None) -> None:
@@ -127,15 +131,6 @@ def check_learner(model: keras.Model, weight: float) -> None:
             f"Model {model.name} trains by its own `train_step`, which may "
             "not ask for `compute_loss`. Add kbp.losses.Distillation there."
         )
-
-
-def _replace(model: keras.Model, compute_loss: Any) -> None:
-    """Give a model another `compute_loss`, or its own, and trace it anew."""
-    if compute_loss is None:
-        del model.compute_loss
-    else:
-        model.compute_loss = compute_loss
-    model.train_function = None
 
 
 def _divergences(
@@ -187,7 +182,3 @@ def _check_outputs(model: keras.Model, teacher: keras.Model) -> None:
             f"Models {model.name} and {teacher.name} must have outputs of the "
             f"same shapes. Received: {shapes[0]} and {shapes[1]}"
         )
-
-
-def _flat(structure: Any) -> list[Any]:
-    return list(keras.tree.flatten(structure))

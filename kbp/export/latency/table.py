@@ -122,7 +122,8 @@ class LatencyTable:
             model: the network of the table, or what `kbp.sparsity.shrink` left
                 of it.
         """
-        return self.scale * _sum(self.operations, model) + self.overhead
+        together = _sum(self.operations, _counts(model))
+        return self.scale * together + self.overhead
 
 
 def latency_table(
@@ -176,12 +177,12 @@ def latency_table(
     (subgraph,) = tree.subgraphs
     counts = _counts(model)
     singles = [SingleOperation(tree, x) for x in subgraph.operators]
+    signatures = [single.signature() for single in singles]
     whole = allocate(content, num_threads)
     (milliseconds,) = shortest([whole], rounds)
     cached = Cache(cache, num_threads)
     found = {}
-    for single in singles:
-        name = single.signature()
+    for single, name in zip(singles, signatures, strict=True):
         if name not in cached and name not in found:
             found[name] = measured(single, whole, num_threads, rounds)
     # What the whole took beside each tells how busy the machine was.
@@ -195,19 +196,15 @@ def latency_table(
         }
     )
     operations = [
-        TimedOperation(
-            single.name,
-            _layer_of(single, counts),
-            cached[single.signature()],
-        )
-        for single in singles
+        TimedOperation(single.name, _layer_of(single, counts), cached[name])
+        for single, name in zip(singles, signatures, strict=True)
     ]
     # Networks with fewer channels tell what their number does not change.
-    sums, wholes = [_sum(operations, model)], [milliseconds]
+    sums, wholes = [_sum(operations, counts)], [milliseconds]
     for small in _smaller(model):
         runs = [whole, allocate(exported(small, dtype), num_threads)]
         beside, took = shortest(runs, rounds)
-        sums.append(_sum(operations, small))
+        sums.append(_sum(operations, _counts(small)))
         wholes.append(took * milliseconds / beside)
     scale, overhead = _line(sums, wholes)
     return LatencyTable(
@@ -217,9 +214,8 @@ def latency_table(
     )
 
 
-def _sum(operations: Iterable[TimedOperation], model: keras.Model) -> float:
-    """Return what operations take with the channels of a model."""
-    counts = _counts(model)
+def _sum(operations: Iterable[TimedOperation], counts: Counts) -> float:
+    """Return what operations take with the channels of a model's layers."""
     return sum(
         float(operation.times.at(*counts[operation.layer]))
         if operation.layer in counts
