@@ -13,6 +13,7 @@ from kbp.sparsity.summary import (
     kernel_sparsity,
     summary,
 )
+from kbp.sparsity.taylor import score_by_taylor, taylor_importance
 from kbp.sparsity.unmasked import left_out
 
 __all__ = [
@@ -28,7 +29,9 @@ __all__ = [
     "left_out",
     "masked_layers",
     "multiply_adds",
+    "score_by_taylor",
     "shrink",
     "strip",
     "summary",
+    "taylor_importance",
 ]

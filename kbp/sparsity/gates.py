@@ -15,6 +15,7 @@ from keras import layers
 
 from kbp import graph
 from kbp.layers import ChannelScale, TransformedLayer
+from kbp.sparsity.beginnings import begin_with, layers_before
 from kbp.sparsity.channels.following import trace
 from kbp.sparsity.channels.places import (
     Gate,
@@ -95,8 +96,11 @@ def add_gates(
         return outputs
 
     gated = graph.replace_layers(model, replacement, call=call)
+    before = layers_before(gated)
     for wanted, gate in zip(found, made, strict=True):
-        _begin_with_magnitudes(gated, wanted, gate)
+        sizes = _sizes(wanted)
+        if sizes.any():
+            begin_with(gated, gate, before[gate.name], sizes)
     return gated
 
 
@@ -171,36 +175,21 @@ def _free(name: str, names: set[str]) -> str:
     return name
 
 
-def _begin_with_magnitudes(
-    model: keras.Model, wanted: Gate, gate: TransformedLayer
-) -> None:
-    """Let the gate's factors be how large the channels are.
+def _sizes(wanted: Gate) -> np.ndarray:
+    """Return how large each group's channels are at all places together.
 
-    What they are more than that is left in the layers, so that the outputs
-    stay; channels that a trained network hardly uses are then the first to go.
+    Those that a trained network hardly uses are then the first to go.
     """
-    first = {place.node.operation.name: place for place in wanted.places}
-    if any(graph.transforms(model.get_layer(name)) for name in first):
-        return  # a mask looks at how large the weights are
+    places = {place.node.operation.name: place for place in wanted.places}
     count = len(wanted.groups)
-    sizes = np.zeros(count, gate.kernel.dtype)
-    for place in first.values():
+    sizes = np.zeros(count)
+    for place in places.values():
         numbers = np.array(place.numbers)
         mine = numbers >= 0
         counts = np.bincount(numbers[mine], minlength=count)
         magnitudes = _magnitudes(place.node)[mine]
-        means = np.bincount(numbers[mine], magnitudes, count) / counts
-        sizes += means.astype(sizes.dtype)
-    if not sizes.any():
-        return
-    # Not so small that what is left in the layers gets large.
-    factors = np.maximum(sizes / sizes.mean(), 0.1)
-    gate.kernel.assign(factors)
-    for name, place in first.items():
-        number = wanted.arrangements.index(place.numbers)
-        layer = graph.unwrapped(model.get_layer(name))
-        scales = graph.unwrapped(gate).spread(1 / factors, number)
-        graph.scale_outputs(layer, scales)
+        sizes += np.bincount(numbers[mine], magnitudes, count) / counts
+    return sizes
 
 
 def _magnitudes(node: graph.Node) -> np.ndarray:

@@ -278,17 +278,32 @@ class DTMSchedule(keras.callbacks.Callback):
         if self.target_sparsity is None:
             return
         sparsity = self.target_sparsity * (1 - (1 - x) ** 3)
-        counts = allocate(
+        counts = self._allocated(scores, sparsity)
+        for (_, dtm), s, tau, count in zip(
+            self.masked, scores, temperatures, counts, strict=True
+        ):
+            dtm.threshold.assign(_threshold(s, count, tau))
+
+    def allocation(self, sparsity: float) -> list[int]:
+        """Return how many weights or channels would go of each mask.
+
+        Args:
+            sparsity: share of what `measure` says, in [0, 1), of the model
+                that `check` was given, as its weights are now.
+        """
+        scores = [_scores(layer, dtm) for layer, dtm in self.masked]
+        return self._allocated(scores, sparsity)
+
+    def _allocated(
+        self, scores: Sequence[np.ndarray], sparsity: float
+    ) -> list[int]:
+        return allocate(
             scores,
             sparsity,
             budget=self.budget,
             rounded=self._rounded,
             removed=self.removed,
         )
-        for (_, dtm), s, tau, count in zip(
-            self.masked, scores, temperatures, counts, strict=True
-        ):
-            dtm.threshold.assign(_threshold(s, count, tau))
 
     def _rounded(self, counts: Sequence[int]) -> list[int]:
         """Let a multiple of channels stay, or all where there are fewer.

@@ -58,14 +58,16 @@ def accuracy_by_level(
     *,
     baseline: Sequence[float],
     emphasized: Sequence[str],
+    shares: bool = True,
 ) -> str:
     """Plot the mean accuracy of pruned networks, with standard deviations.
 
     Args:
-        panels: for each title, each method and each share that is pruned, the
-            accuracies of several seeds.
+        panels: for each title, each method and each level, the accuracies of
+            several seeds.
         baseline: the accuracies of the network that is not pruned.
         emphasized: methods drawn in color; the others are grey.
+        shares: whether levels are shares that are pruned, else plain numbers.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 3.4), layout="constrained")
@@ -98,7 +100,8 @@ def accuracy_by_level(
                 look = {"color": INK, "linewidth": 0.8, "linestyle": ":"}
                 axes.axhline(np.mean(baseline), label="dense", **look)
             axes.set_title(f"accuracy over {title}", loc="left")
-            axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+            if shares:
+                axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
             axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
             axes.grid(axis="y")
             axes.legend(frameon=False)

@@ -64,17 +64,18 @@ class Trial:
     split: str
 
 
-def network(width: int, keras=keras) -> keras.Model:
+def network(width: int, keras=keras, blocks: int = 1) -> keras.Model:
     """Return a residual network with BatchNorm for 32x32 images, 10 classes.
 
-    A stem of stride 2, three stages of one block (width, 2 width, 4 width
-    channels; 16x16, 8x8, 4x4 pixels), global pooling, a dense head: 8 layers
-    with weights along the longest path, after He et al., Deep Residual
-    Learning for Image Recognition, 2016.
+    A stem of stride 2, three stages (width, 2 width, 4 width channels; 16x16,
+    8x8, 4x4 pixels), global pooling, a dense head: with one block in each
+    stage 8 layers with weights along the longest path, after He et al., Deep
+    Residual Learning for Image Recognition, 2016.
 
     Args:
         width: channels of the first stage.
         keras: the package that makes it, Keras or tf_keras.
+        blocks: in each stage.
     """
     layers = keras.layers
 
@@ -93,12 +94,14 @@ def network(width: int, keras=keras) -> keras.Model:
     inputs = keras.Input((32, 32, 3))
     x = layers.ReLU()(convolve(inputs, width, 4, 2))
     for stage in range(3):
-        filters, strides = width * 2**stage, 1 if stage == 0 else 2
-        y = layers.ReLU()(convolve(x, filters, 3, strides))
-        y = convolve(y, filters, 3)
-        if strides > 1:
-            x = convolve(x, filters, 1, strides)
-        x = layers.ReLU()(layers.Add()([x, y]))
+        filters = width * 2**stage
+        for block in range(blocks):
+            strides = 2 if stage > 0 and block == 0 else 1
+            y = layers.ReLU()(convolve(x, filters, 3, strides))
+            y = convolve(y, filters, 3)
+            if strides > 1:
+                x = convolve(x, filters, 1, strides)
+            x = layers.ReLU()(layers.Add()([x, y]))
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, layers.Dense(10, name=HEAD)(x))
 

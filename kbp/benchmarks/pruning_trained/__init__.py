@@ -1,0 +1,1 @@
+"""Pruning methods compared on one trained network, by latency."""

@@ -1,0 +1,296 @@
+"""The methods of the race from a trained network."""
+
+import bisect
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from kbp import graph, sparsity
+from kbp.benchmarks.pruning.methods import (
+    channel_groups,
+    prunable,
+    without_channels,
+)
+from kbp.layers import FixedMask, TransformedLayer
+from kbp.sparsity.channels.cost import Cost
+from kbp.sparsity.channels.following import trace
+
+DENSE = "dense"
+# Of each gate, by its name, what each of its channel groups is worth.
+Importance = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to prune a trained network.
+
+    Attributes:
+        prune: `prune(training) -> model` prunes and trains the dense network
+            `training.teacher`; the result is a plain Keras model.
+        structured: whether it removes channels; else it makes zeros.
+        ours: whether it is kbp's.
+    """
+
+    prune: Callable[[Any], keras.Model]
+    structured: bool = True
+    ours: bool = False
+
+
+def zeros(model: keras.Model) -> float:
+    """Return the share of exact zeros in the kernels that may be pruned."""
+    kernels = [graph.values_of(x.kernel) for x in prunable(model)]
+    return float(np.mean(np.concatenate([k.ravel() for k in kernels]) == 0))
+
+
+def dtm(
+    training: Any, *, measure: str = "latency", scores: str = "taylor"
+) -> keras.Model:
+    """Remove channels with kbp's trainable masks, then train on."""
+    protocol = training.protocol
+    masked = gated(training.teacher)
+    if scores == "taylor":
+        score(training, masked)
+    target = 1 - 1 / training.trial.level
+    if measure != "latency":
+        target = _share_for_latency(training, masked, measure)
+    schedule = sparsity.DTMSchedule(
+        target,
+        measure=measure,
+        table=training.table if measure == "latency" else None,
+        begin=0.0,
+        end=0.9,
+        budget="knapsack",
+        multiple_of=protocol.multiple_of,
+    )
+    training.fit(masked, schedule, stop=protocol.end)
+    small = sparsity.shrink(masked, multiple_of=protocol.multiple_of)
+    training.fit(small, start=protocol.end)
+    return small
+
+
+def gated(model: keras.Model) -> keras.Model:
+    """Return a model with gates on all groups of channels."""
+    return sparsity.apply_dtm(model, granularity="channel", protect_ends=False)
+
+
+def score(training: Any, masked: keras.Model) -> None:
+    """Let gates begin with Taylor scores."""
+    training.compile(masked, 0, training.protocol.steps, 0.0)
+    sparsity.score_by_taylor(
+        masked,
+        training.batches(),
+        steps_per_epoch=training.protocol.score_steps,
+    )
+
+
+def l1_uniform(training: Any) -> keras.Model:
+    """Remove the least L1 norms, the same share of each group, then train."""
+    small = uniform(training)
+    training.fit(small)
+    return small
+
+
+def narrower(training: Any) -> keras.Model:
+    """Train as narrow a network from new weights, for as long in all."""
+    protocol = training.protocol
+    small = keras.models.clone_model(uniform(training))
+    training.fit(
+        small,
+        steps=protocol.dense_steps + protocol.steps,
+        peak=protocol.learning_rate,
+    )
+    return small
+
+
+def uniform(training: Any) -> keras.Model:
+    """Return the dense network without the same share of each group."""
+    multiple_of = training.protocol.multiple_of
+    dense = training.teacher
+    widest = max(group[0][0].filters for group in channel_groups(dense))
+    count = widest // multiple_of
+    shares = [n / count for n in range(count)]
+
+    def small(share: float) -> keras.Model:
+        copy = keras.models.clone_model(dense)
+        copy.set_weights(dense.get_weights())
+        return without_channels(copy, share, multiple_of)
+
+    found = bisect.bisect_left(
+        shares,
+        -training.milliseconds,
+        key=lambda share: -training.table.predict(small(share)),
+    )
+    return small(shares[min(found, count - 1)])
+
+
+def group_taylor(training: Any) -> keras.Model:
+    """Remove the least Taylor scores of all layers, bit by bit, then train.
+
+    As Molchanov et al. do, 2019: scores of gates behind BatchNormalization,
+    compared over all layers.
+    """
+    protocol = training.protocol
+    model, rounds = training.teacher, protocol.rounds
+    whole = training.table.predict(model)
+    for number in range(rounds):
+        masked = gated(model)
+        training.compile(masked, 0, protocol.steps, 0.0)
+        importance = sparsity.taylor_importance(
+            masked,
+            training.batches(),
+            steps_per_epoch=protocol.score_steps,
+        )
+        share = (number + 1) / rounds
+        goal = whole + share * (training.milliseconds - whole)
+        model = without_least(training, masked, importance, goal)
+        training.fit(
+            model,
+            start=number / rounds * protocol.end,
+            stop=(number + 1) / rounds * protocol.end,
+        )
+    training.fit(model, start=protocol.end)
+    return model
+
+
+def group_magnitude(training: Any) -> keras.Model:
+    """Remove the least weights of groups of all layers at once, then train.
+
+    As Torch-Pruning's `GroupMagnitudeImportance` does by default (Fang et al.,
+    DepGraph, 2023): squares of all weights that go with a channel, in the
+    layers that give it and in those that read it, over the mean of the group.
+    """
+    masked = gated(training.teacher)
+    importance = group_norms(masked)
+    small = without_least(training, masked, importance, training.milliseconds)
+    training.fit(small)
+    return small
+
+
+def group_norms(masked: keras.Model) -> Importance:
+    """Return for each gate the weights' squares of each of its groups."""
+    traced = trace(masked)
+    squares = np.zeros(len(traced.removable()))
+    for layer, mapping in traced.index_maps.items():
+        for weight in layer.weights:
+            values = np.square(graph.values_of(weight).astype(np.float64))
+            for axis, groups in mapping.weights.get(id(weight), {}).items():
+                others = tuple({*range(values.ndim)} - {axis % values.ndim})
+                roots = traced.groups.roots(groups)
+                np.add.at(squares, roots, values.sum(axis=others))
+    found = {}
+    for gate in sparsity.masked_layers(masked):
+        maps = traced.index_maps[graph.unwrapped(gate)]
+        own = squares[traced.groups.roots(maps.weights[id(gate.kernel)][0])]
+        found[gate.name] = own / own.mean()
+    return found
+
+
+def without_least(
+    training: Any,
+    masked: keras.Model,
+    importance: Importance,
+    milliseconds: float,
+) -> keras.Model:
+    """Return a model without the channels of the least importance of all.
+
+    Args:
+        training: with the latencies.
+        masked: the model with gates; they change.
+        importance: of their channels.
+        milliseconds: that the smaller model may take.
+    """
+    multiple_of = training.protocol.multiple_of
+    gates = [*sparsity.masked_layers(masked)]
+    cost = Cost(masked, gates, "latency", training.table)
+    scores = [importance[gate.name] for gate in gates]
+    together = np.sort(np.concatenate(scores))
+
+    def counts(number: int) -> list[int]:
+        border = together[number - 1] if number else -np.inf
+        found = []
+        for own in scores:
+            stay = own.size - np.sum(own <= border)
+            stay = multiple_of * max(1, round(stay / multiple_of))
+            found.append(own.size - min(own.size, stay))
+        return found
+
+    number = bisect.bisect_left(
+        range(together.size),
+        -milliseconds,
+        key=lambda n: -float(cost.left(counts(n))),
+    )
+    for gate, own, count in zip(gates, scores, counts(number), strict=True):
+        values = graph.values_of(gate.kernel).copy()
+        values[np.argsort(own, kind="stable")[:count]] = 0.0
+        gate.kernel.assign(values)
+    return sparsity.shrink(masked, multiple_of=multiple_of)
+
+
+def _share_for_latency(
+    training: Any, masked: keras.Model, measure: str
+) -> float:
+    """Return the share of another measure that goes at the level's latency."""
+    schedule = sparsity.DTMSchedule(
+        0.0,
+        measure=measure,
+        budget="knapsack",
+        multiple_of=training.protocol.multiple_of,
+    )
+    schedule.check(masked)
+    gates = [gate for gate, _ in schedule.masked]
+    cost = Cost(masked, gates, "latency", training.table)
+    shares = np.linspace(0.0, 0.99, 100)
+    found = bisect.bisect_left(
+        shares,
+        -training.milliseconds,
+        key=lambda share: -float(cost.left(schedule.allocation(share))),
+    )
+    return float(shares[min(found, len(shares) - 1)])
+
+
+def dtm_zeros(training: Any) -> keras.Model:
+    """Make zeros with kbp's trainable masks, then train on."""
+    masked = sparsity.apply_dtm(training.teacher)
+    schedule = sparsity.DTMSchedule(training.trial.level, begin=0.0, end=0.7)
+    training.fit(masked, schedule)
+    return sparsity.strip(masked)
+
+
+def magnitude_zeros(training: Any) -> keras.Model:
+    """Make zeros of the smallest weights of all layers at once, then train."""
+    names = [layer.name for layer in prunable(training.teacher)]
+
+    def with_mask(layer: keras.Operation) -> keras.Operation:
+        new = graph.clone_layer(layer)
+        if layer.name in names:
+            return TransformedLayer(new, [FixedMask()])
+        return new
+
+    masked = graph.replace_layers(training.teacher, with_mask)
+    layers = [*sparsity.masked_layers(masked)]
+    sizes = [np.abs(graph.values_of(x.kernel)) for x in layers]
+    border = np.quantile(
+        np.concatenate([x.ravel() for x in sizes]), training.trial.level
+    )
+    for layer, size in zip(layers, sizes, strict=True):
+        layer.transforms[0].mask.assign(size > border)
+    training.fit(masked)
+    return sparsity.strip(masked)
+
+
+METHODS = {
+    "DTM by latency": Method(dtm, ours=True),
+    "DTM by parameters": Method(
+        functools.partial(dtm, measure="parameters"), ours=True
+    ),
+    "L1 uniform": Method(l1_uniform),
+    "group Taylor": Method(group_taylor),
+    "group magnitude": Method(group_magnitude),
+    "narrower": Method(narrower),
+    "DTM zeros": Method(dtm_zeros, structured=False, ours=True),
+    "one-shot zeros": Method(magnitude_zeros, structured=False),
+}

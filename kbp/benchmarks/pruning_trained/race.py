@@ -1,0 +1,29 @@
+"""The race of pruning methods from a trained network."""
+
+import keras
+
+from kbp.benchmarks.core.latencies import Files
+from kbp.benchmarks.core.race import Race
+from kbp.benchmarks.core.registry import register
+from kbp.benchmarks.pruning_trained import plan, report
+from kbp.benchmarks.pruning_trained.methods import METHODS
+from kbp.benchmarks.pruning_trained.trial import Protocol, Trainer
+
+RACE = register(
+    Race(
+        name="pruning-trained",
+        kind="method",
+        competitors=METHODS,
+        protocol=Protocol,
+        plan=plan.plan,
+        create=Trainer,
+        describe=plan.describe,
+        markdown_table=report.markdown_table,
+        plot=report.plot,
+        files=Files(
+            network=lambda trainer, result: keras.models.model_from_json(
+                result["network"]
+            )
+        ),
+    )
+)

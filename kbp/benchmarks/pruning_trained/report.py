@@ -1,0 +1,195 @@
+"""The tables and the plot of the race from a trained network."""
+
+import statistics
+from typing import Any
+
+from kbp.benchmarks.core import markdown
+from kbp.benchmarks.core.figures import accuracy_by_level
+from kbp.benchmarks.core.latencies import latencies, timed_on
+from kbp.benchmarks.core.log import complete, provenance
+from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS
+from kbp.benchmarks.pruning_trained.plan import levels, trials
+from kbp.benchmarks.pruning_trained.trial import Protocol
+
+_DTYPES = ("float32", "int8")
+_BASE = (DENSE, 1.0)
+Rows = dict[tuple[str, float], dict[str, Any]]
+
+
+def summarize(head: dict, results: list[dict]) -> Rows:
+    """Return what is known of each method at each level.
+
+    Args:
+        head: the race's first line.
+        results: its trainings and measurements.
+
+    Returns:
+        For each pair of method and level of which all seeds have finished:
+        `accuracies` of the seeds; medians of `parameters`, `multiply_adds` and
+        `zeros`; of networks with .tflite files also `float32` and `int8`, with
+        medians of `bytes`, `milliseconds` and `faster` than dense in float32
+        (`None` if they were not measured), and of int8 `accuracies`.
+    """
+    protocol, measured = Protocol(**head["protocol"]), latencies(results)
+    planned = [t for m in (DENSE, *METHODS) for t in trials(m, protocol)]
+    done = complete(results, planned)
+    dense = done.get(_BASE, [])
+    base = statistics.median(
+        [measured.get(r["files"]["float32"]["name"], [0, 0])[1] for r in dense]
+        or [0]
+    )
+    return {key: _row(runs, measured, base) for key, runs in done.items()}
+
+
+def _row(
+    runs: list[dict], measured: dict[str, list[float]], base: float
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"accuracies": [r["accuracy"] for r in runs]}
+    for key in ("parameters", "multiply_adds", "zeros"):
+        row[key] = statistics.median(r[key] for r in runs)
+    for dtype in _DTYPES if "files" in runs[0] else ():
+        files = [r["files"][dtype] for r in runs]
+        row[dtype] = {
+            "bytes": statistics.median(f["bytes"] for f in files),
+            "milliseconds": None,
+            "faster": None,
+        }
+        if base and all(f["name"] in measured for f in files):
+            time = statistics.median(measured[f["name"]][1] for f in files)
+            row[dtype] |= {"milliseconds": time, "faster": base / time}
+        if dtype == "int8":
+            row[dtype]["accuracies"] = [f["accuracy"] for f in files]
+    return row
+
+
+def markdown_table(head: dict, results: list[dict]) -> str:
+    """Return the race as Markdown: two tables, and how it was run."""
+    rows = summarize(head, results)
+    if not rows:
+        return "No method has finished yet."
+    return "\n".join(
+        [
+            *_channels(rows),
+            "",
+            *_zeros(Protocol(**head["protocol"]), rows),
+            "",
+            _explanation(head, results),
+        ]
+    )
+
+
+def plot(head: dict, results: list[dict]) -> str:
+    """Return the accuracy over the milliseconds of a file, as SVG text."""
+    rows = summarize(head, results)
+    accuracies = {
+        "float32": lambda row: row["accuracies"],
+        "int8": lambda row: row["int8"]["accuracies"],
+    }
+    return accuracy_by_level(
+        {
+            f"milliseconds, {dtype}": {
+                name: points
+                for name, method in METHODS.items()
+                if method.structured
+                and (
+                    points := {
+                        row[dtype]["milliseconds"]: accuracies[dtype](row)
+                        for (other, _), row in rows.items()
+                        if other == name and row[dtype]["milliseconds"]
+                    }
+                )
+            }
+            for dtype in _DTYPES
+        },
+        baseline=rows[_BASE]["accuracies"] if _BASE in rows else (),
+        emphasized=[name for name, method in METHODS.items() if method.ours],
+        shares=False,
+    )
+
+
+def _channels(rows: Rows) -> list[str]:
+    """Return a table with a row for each network with fewer channels."""
+    titles = [
+        *("method", "level", "accuracy", "accuracy, int8", "float32", "int8"),
+        *("parameters", "multiply-adds", "float32 file", "int8 file"),
+    ]
+    lines = []
+    for (name, level), row in sorted(rows.items(), key=lambda x: x[0][1]):
+        if "int8" not in row:
+            continue
+        files = [row[dtype] for dtype in _DTYPES]
+        lines.append(
+            [
+                _name(name),
+                f"{level:g}x",
+                markdown.spread(row["accuracies"]),
+                markdown.spread(row["int8"]["accuracies"]),
+                *map(_latency, files),
+                f"{row['parameters']:,.0f}",
+                f"{row['multiply_adds'] / 1e6:.2f} M",
+                *(f"{file['bytes'] / 1e3:,.0f} kB" for file in files),
+            ]
+        )
+    return markdown.table(titles, lines)
+
+
+def _zeros(protocol: Protocol, rows: Rows) -> list[str]:
+    """Return a table with a row for each method that makes zeros."""
+    titles = ["zeros among the weights", *(f"{x:.0%}" for x in protocol.zeros)]
+    names = [name for name, method in METHODS.items() if not method.structured]
+    lines = []
+    for name in names:
+        own = [rows.get((name, level)) for level in levels(name, protocol)]
+        cells = [
+            markdown.spread(row["accuracies"]) if row else "-" for row in own
+        ]
+        lines.append([_name(name), *cells])
+    return markdown.table(titles, lines)
+
+
+def _explanation(head: dict, results: list[dict]) -> str:
+    protocol = Protocol(**head["protocol"])
+    depth = 6 * protocol.blocks + 2
+    return (
+        f"CIFAR-10, a BatchNorm ResNet-{depth} of width {protocol.width} "
+        f"behind a stem of stride 2, batches of {protocol.batch_size}, flips "
+        f"and shifts; SGD with Nesterov momentum {protocol.momentum:g} and "
+        f"decoupled weight decay {protocol.weight_decay:g}, linear warm-up "
+        f"over {protocol.warmup:.0%} of the steps and cosine to 0. Dense: "
+        f"{protocol.dense_steps} steps, peak learning rate "
+        f"{protocol.learning_rate:g}; {protocol.seeds} seeds, one dense "
+        "network each, from which all methods begin and train for "
+        f"{protocol.steps} more steps, pruning included, peak learning rate "
+        f"{protocol.pruning_rate:g}; 'narrower' trains from new weights for "
+        "all these steps, at the dense network's rate. All but dense also "
+        "learn from the dense network's outputs (weight "
+        f"{protocol.distillation:g}, temperature {protocol.temperature:g}). "
+        "The level is the speed-up in float32 that a method prunes for, by "
+        "`kbp.export.latency_table`; channels stay in multiples of "
+        f"{protocol.multiple_of}. DTM begins with Taylor scores of "
+        f"{protocol.score_steps} batches and chooses by the knapsack, within "
+        f"{protocol.end:.0%} of its steps; 'by parameters' for the parameters "
+        "that go. L1 uniform: the channels of the least L1 norm, the same "
+        f"share of each layer, at once. Group Taylor: in {protocol.rounds} "
+        "rounds, the least scores of all layers (Molchanov et al. 2019). Group "
+        "magnitude: at once, the least squares of all weights of a group, "
+        "relative to the layer's mean (as in DepGraph, Fang et al. 2023). "
+        "Zeros: DTM gradually, one-shot at once, in all kernels but the first "
+        "and the last. Accuracy: mean ± standard deviation on the whole test "
+        f"set. int8: ranges from {protocol.calibration_batches} training "
+        "batches, not trained further. Latency of one example by LiteRT at "
+        "one thread, all files in turns, and how many times as fast as dense "
+        f"in float32; medians, on {timed_on(head, results)}. "
+        + provenance(head, results)
+    )
+
+
+def _name(name: str) -> str:
+    ours = name in METHODS and METHODS[name].ours
+    return f"**{name}**" if ours else name
+
+
+def _latency(file: dict[str, Any]) -> str:
+    if file["milliseconds"] is None:
+        return "-"
+    return f"{file['milliseconds']:.3f} ms ({file['faster']:.2f}x)"
