@@ -185,7 +185,8 @@ def _to_ship(run: dict[str, Any]) -> str:
     *_, whole, small = run["stages"]
     if not small["name"].startswith("int8"):
         return ""
-    speed, sets = small["speed_up"], sets_in_words(run["machine"])
+    speed = whole["latency"] / small["latency"]
+    sets = sets_in_words(run["machine"])
     if speed > _SLOWER:
         how = f"{speed:.1f} times as fast as" if speed > 1.05 else "as fast as"
         return (

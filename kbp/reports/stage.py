@@ -16,7 +16,8 @@ class Stage:
         nonzero: how many of them are not zero.
         file_size: in bytes; `None` if the stage is no file of its own.
         latency: of one example, in milliseconds; `None` for Keras models.
-        speed_up: over the float32 `.tflite` file.
+        speed_up: over the float32 `.tflite` file; where channels are gone,
+            over that with all of them.
     """
 
     name: str

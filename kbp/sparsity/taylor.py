@@ -148,7 +148,7 @@ def _pass_over(
     # A step is traced once with its optimizer, so anew with each.
     model.optimizer, model.train_function = optimizer, None
     try:
-        model.fit(x, y, **{"verbose": 0, **arguments})
+        model.fit(x, y, **{"verbose": 0, "shuffle": False, **arguments})
     finally:
         model.optimizer, model.train_function = own, None
         for variable, value in states:

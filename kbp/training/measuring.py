@@ -7,11 +7,15 @@ import keras
 import numpy as np
 
 from kbp import export, quantization, sparsity
+from kbp._utils.files import temporary_folder
+from kbp._utils.run_files import FLOAT32
 from kbp.graph import flatten, plain, transforms, unwrapped
 from kbp.layers import ChannelScale
 from kbp.reports.stage import Stage
 from kbp.tasks import Task
 from kbp.training import checkpoint
+
+ALL_CHANNELS = "float32 .tflite, all channels"
 
 
 def keras_stage(
@@ -72,18 +76,32 @@ def float_stages(
 
 
 def file_stages(
-    files: Mapping[str, Path], task: Task, *, num_threads: int, rounds: int
+    files: Mapping[str, Path], task: Task, whole: keras.Model | None
 ) -> tuple[list[Stage], np.ndarray]:
     """Return the rows of .tflite files, and the outputs of the last one.
 
     Args:
         files: by the name of the stage; speed-ups are over the first one.
         task: whose test examples they are scored with.
-        num_threads: threads of LiteRT.
-        rounds: in which latencies are measured.
+        whole: the model with masks, if its pruned channels are gone in the
+            files; speed-ups are over its file then, a row of its own.
     """
+    with temporary_folder() as folder:
+        if whole:
+            path = folder / FLOAT32
+            export.to_tflite(sparsity.strip(whole), path)
+            files = {ALL_CHANNELS: path, **files}
+        return _file_stages(files, task)
+
+
+def _file_stages(
+    files: Mapping[str, Path], task: Task
+) -> tuple[list[Stage], np.ndarray]:
+    section = task.recipe.export
     latencies = export.benchmark(
-        list(files.values()), num_threads=num_threads, rounds=rounds
+        list(files.values()),
+        num_threads=section.num_threads,
+        rounds=section.benchmark_rounds,
     )
     rows = []
     for (name, file), latency in zip(files.items(), latencies, strict=True):

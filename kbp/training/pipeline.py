@@ -95,6 +95,12 @@ class Pipeline:
             kept = 2 * (recipe.training.keep_checkpoints + 1)
             folder.check_space(kept * checkpoint + 10_000_000)
 
+    @property
+    def removes_channels(self) -> bool:
+        """Whether pruning leaves fewer channels, and not zeros."""
+        section = self.recipe.sparsity
+        return bool(section.target) and section.granularity == "channel"
+
     def check_steps(self) -> None:
         """Raise a UserError if an epoch ends within an execution."""
         together = self.recipe.training.steps_per_execution
@@ -191,10 +197,9 @@ class Pipeline:
     def stages(self) -> Models:
         """Train the float model, then the quantized one."""
         trained = self.fit()
-        section = self.recipe.sparsity
-        shrunk = bool(section.target) and section.granularity == "channel"
-        if shrunk:
-            pruned = sparsity.shrink(trained, multiple_of=section.multiple_of)
+        if shrunk := self.removes_channels:
+            multiple_of = self.recipe.sparsity.multiple_of
+            pruned = sparsity.shrink(trained, multiple_of=multiple_of)
         else:
             pruned = sparsity.strip(trained)
         if not self.recipe.quantization.enabled:
@@ -330,15 +335,12 @@ class Pipeline:
             rows.append(
                 keras_stage("quantization-aware", quantized, self.task, size)
             )
-        files = {"float32 .tflite": FLOAT32, "int8 .tflite": INT8}
+        files = {"float32 .tflite": path / FLOAT32, "int8 .tflite": path / INT8}
         if not quantized:
             del files["int8 .tflite"]
         with self.console.status("Measuring latency ..."):
             measured, self.outputs = file_stages(
-                {name: path / file for name, file in files.items()},
-                self.task,
-                num_threads=self.recipe.export.num_threads,
-                rounds=self.recipe.export.benchmark_rounds,
+                files, self.task, trained if self.removes_channels else None
             )
         return [*rows, *measured]
 

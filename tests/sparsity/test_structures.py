@@ -81,7 +81,7 @@ SLOW = {
 FLOAT = {
     *("bidirectional", "bidirectional_summed", "convolutional_lstm", "gru"),
     *("lstm", "lstm_with_state", "simple_rnn", "stacked_cells"),
-    *("reductions_of_signed_values", "selective_kernels"),
+    "reductions_of_signed_values",
     "split_and_keep_half",
 }
 

@@ -59,9 +59,7 @@ def test_importance_is_that_of_the_formula(data):
         ),
     )
     masked = gated(model)
-    found = sparsity.taylor_importance(
-        masked, x, y, batch_size=8, shuffle=False
-    )
+    found = sparsity.taylor_importance(masked, x, y, batch_size=8)
     assert list(found) == ["inner_gate"]
     expected = by_hand(model, x, y, 8)
     np.testing.assert_allclose(found["inner_gate"], expected, rtol=1e-4)
@@ -102,8 +100,8 @@ def test_outputs_and_all_states_stay():
 def test_gates_begin_with_the_roots(data):
     x, y = data
     masked = gated(two_layers())
-    found = sparsity.taylor_importance(masked, x, y, shuffle=False)
-    sparsity.score_by_taylor(masked, x, y, shuffle=False)
+    found = sparsity.taylor_importance(masked, x, y)
+    sparsity.score_by_taylor(masked, x, y)
     (gate,) = sparsity.masked_layers(masked)
     order = np.argsort(found["inner_gate"], kind="stable")
     factors = as_numpy(gate.kernel)[order]

@@ -104,7 +104,8 @@ def accuracy_by_level(
                 axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
             axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
             axes.grid(axis="y")
-            axes.legend(frameon=False)
+            if methods or baseline:
+                axes.legend(frameon=False)
         return as_svg(figure)
 
 

@@ -113,6 +113,7 @@ class Training:
     @property
     def milliseconds(self) -> float:
         """Latency to reach, as the table predicts."""
+        assert self.table is not None  # as in all trainings that prune
         return self.table.predict(self.teacher) / self.trial.level
 
     def batches(self, step: int = 0) -> Any:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -10,7 +10,7 @@ from typing import Self
 import keras
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from scipy.optimize import nnls
+from numpy.typing import ArrayLike
 
 from kbp import graph, sparsity
 from kbp._utils.arguments import check_integer, check_one_of
@@ -24,6 +24,7 @@ from kbp.export.tflite import to_tflite
 from kbp.quantization import quantize
 
 DTYPES = ("float32", "int8")
+_SHARES = (0.1, 0.25, 0.4, 0.6, 0.8)  # of channels, where wholes are measured
 Counts = dict[str, tuple[int, int]]
 
 
@@ -59,10 +60,10 @@ class LatencyTable:
         num_threads: of the measurement.
         milliseconds: that the whole network took.
         operations: of its file.
-        scale: what whole networks take, over the sum of their operations alone,
-            which begin with other contents of the caches.
-        overhead: milliseconds of any network of these operations, however few
-            its channels.
+        sums: milliseconds of the operations together, of the network with some
+            and with all of its channels, rising from 0.
+        wholes: what these networks took, which is another time: alone an
+            operation finds other things in the caches.
 
     Example:
     >>> import keras, kbp
@@ -79,8 +80,8 @@ class LatencyTable:
     num_threads: int
     milliseconds: float
     operations: tuple[TimedOperation, ...]
-    scale: float
-    overhead: float
+    sums: tuple[float, ...]
+    wholes: tuple[float, ...]
 
     def save(self, path: str | Path) -> None:
         """Write the table as JSON.
@@ -111,6 +112,8 @@ class LatencyTable:
                 )
                 for row in content.pop("operations")
             ]
+            for name in ("sums", "wholes"):
+                content[name] = tuple(map(float, content[name]))
             return cls(**content, operations=tuple(operations))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: holds no table of latencies.") from error
@@ -122,8 +125,15 @@ class LatencyTable:
             model: the network of the table, or what `kbp.sparsity.shrink` left
                 of it.
         """
-        together = _sum(self.operations, _counts(model))
-        return self.scale * together + self.overhead
+        return float(self.whole(_sum(self.operations, _counts(model))))
+
+    def whole(self, together: ArrayLike) -> np.ndarray:
+        """Return what networks take, interpolated between what was measured.
+
+        Args:
+            together: milliseconds of their operations, of any shape.
+        """
+        return np.asarray(np.interp(together, self.sums, self.wholes))
 
 
 def latency_table(
@@ -200,17 +210,17 @@ def latency_table(
         for single, name in zip(singles, signatures, strict=True)
     ]
     # Networks with fewer channels tell what their number does not change.
-    sums, wholes = [_sum(operations, counts)], [milliseconds]
+    points = [(0.0, 0.0), (_sum(operations, counts), float(milliseconds))]
     for small in _smaller(model):
         runs = [whole, allocate(exported(small, dtype), num_threads)]
         beside, took = shortest(runs, rounds)
-        sums.append(_sum(operations, _counts(small)))
-        wholes.append(took * milliseconds / beside)
-    scale, overhead = _line(sums, wholes)
+        together = _sum(operations, _counts(small))
+        points.append((together, float(took * milliseconds / beside)))
+    sums, wholes = zip(*sorted(points), strict=True)
     return LatencyTable(
         *(dtype, num_threads, float(milliseconds), tuple(operations)),
-        scale,
-        overhead,
+        sums,
+        tuple(np.maximum.accumulate(wholes).tolist()),
     )
 
 
@@ -225,32 +235,19 @@ def _sum(operations: Iterable[TimedOperation], counts: Counts) -> float:
 
 
 def _smaller(model: keras.Model) -> Iterator[keras.Model]:
-    """Yield the model with half and with an eighth of its channels."""
+    """Yield the model with several shares of its channels."""
     try:
         masked = sparsity.apply_dtm(
             model, granularity="channel", protect_ends=False
         )
     except ValueError:
         return  # none can go
-    for share in (2, 8):
+    for share in _SHARES:
         for gate in sparsity.masked_layers(masked):
             count, *more = gate.kernel.shape
             if not more:  # no mask on single weights that was there before
-                gate.kernel.assign(np.arange(count) < max(1, count // share))
+                gate.kernel.assign(np.arange(count) < max(1, share * count))
         yield sparsity.shrink(masked, multiple_of=STEP)
-
-
-def _line(
-    sums: Sequence[float], wholes: Sequence[float]
-) -> tuple[float, float]:
-    """Return slope and offset, each no less than 0, of the nearest line.
-
-    By the squares of relative errors, as small networks count as much.
-    """
-    weights = 1 / np.asarray(wholes)
-    columns = np.stack([np.asarray(sums) * weights, weights], axis=1)
-    (scale, overhead), _ = nnls(columns, np.ones(len(wholes)))
-    return float(scale), float(overhead)
 
 
 def exported(model: keras.Model, dtype: str) -> bytes:

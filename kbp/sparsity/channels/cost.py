@@ -50,13 +50,8 @@ class Table(Protocol):
     def operations(self) -> Sequence[TimedOperation]:
         """The operations of its file."""
 
-    @property
-    def scale(self) -> float:
-        """What the network takes, over the sum of its operations."""
-
-    @property
-    def overhead(self) -> float:
-        """Milliseconds that it takes beside that."""
+    def whole(self, together: ArrayLike) -> np.ndarray:
+        """Return what networks take, by the sums of their operations."""
 
 
 def multiply_adds(node: graph.Node) -> int:
@@ -171,7 +166,7 @@ class Cost:
                 self._mapping(layer).weights[id(layer.kernel)][0]
             ).tolist()
         }
-        self.scale, self.fixed = 1.0, 0.0
+        self.table, self.fixed = table, 0.0
         self.terms: list[_Weights | _Timed] = []
         if table is None:
             self._count(measure)
@@ -191,7 +186,8 @@ class Cost:
         """Return the cost of what stays; arguments as of `removed`."""
         stays = self.sizes - np.asarray(counts)
         costs = (term.cost(stays) for term in self.terms)
-        return self.scale * sum(costs) + self.fixed
+        together = sum(costs) + self.fixed
+        return together if self.table is None else self.table.whole(together)
 
     def _mapping(self, layer: keras.Operation) -> IndexMap:
         return self.traced.index_maps.get(layer, IndexMap({}))
@@ -225,12 +221,11 @@ class Cost:
 
     def _time(self, table: Table, name: str) -> None:
         """Let the cost be the milliseconds of a table."""
-        self.scale, self.fixed = table.scale, table.overhead
         nodes = {node.operation.name: node for node in self.traced.nodes}
         for operation in table.operations:
             node = nodes.get(operation.layer)
             if node is None:
-                self.fixed += table.scale * operation.milliseconds
+                self.fixed += operation.milliseconds
                 continue
             sides = (self._last(x) for x in (node.inputs[0], node.outputs[0]))
             self.terms.append(_Timed(operation.times, *sides))

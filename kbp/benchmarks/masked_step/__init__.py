@@ -1,0 +1,1 @@
+"""Time of a training step with masks, next to one without."""

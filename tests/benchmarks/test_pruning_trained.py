@@ -1,0 +1,196 @@
+"""The race from a trained network: alike for all, and what it says."""
+
+import dataclasses
+import json
+from dataclasses import asdict
+
+import keras
+import numpy as np
+import pytest
+
+from kbp import sparsity
+from kbp.benchmarks.core.log import Log
+from kbp.benchmarks.pruning_trained import methods, report
+from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS
+from kbp.benchmarks.pruning_trained.plan import plan, trials
+from kbp.benchmarks.pruning_trained.trial import (
+    Protocol,
+    Trainer,
+    Training,
+    Trial,
+)
+from kbp.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("images")
+
+TINY = Protocol(
+    width=16,
+    blocks=1,
+    batch_size=8,
+    dense_steps=3,
+    steps=4,
+    rounds=2,
+    score_steps=1,
+    calibration_batches=1,
+    end=0.5,
+    speedups=(1.5,),
+    zeros=(0.8,),
+    seeds=2,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("race")
+
+
+@pytest.fixture
+def trainer(folder):
+    """With a dense network, trained for three steps."""
+    trainer = Trainer(TINY, None, folder)
+    if not (folder / "dense-1.keras").exists():
+        trainer.run(Trial(DENSE, 1.0, 1))
+    return trainer
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow)
+        if name in ("DTM by parameters", "narrower", "one-shot zeros")
+        else name
+        for name in METHODS
+    ],
+)
+def test_every_method_meets_its_level(name, trainer, folder):
+    level = 1.5 if METHODS[name].structured else 0.8
+    result = trainer.run(Trial(name, level, 1))
+    assert 0 <= result["accuracy"] <= 1
+    assert json.loads(json.dumps(result)) == result
+    if METHODS[name].structured:
+        small = keras.models.model_from_json(result["network"])
+        assert small.count_params() == result["parameters"]
+        dense = keras.saving.load_model(folder / "dense-1.keras")
+        share = trainer.table.predict(small) / trainer.table.predict(dense)
+        # Channels go in eights, and parameters only tell about the latency.
+        assert 0.4 < share < (0.8 if "parameters" in name else 1 / 1.5 + 1e-6)
+        for file in result["files"].values():
+            assert (folder / file["name"]).stat().st_size == file["bytes"]
+    else:
+        assert result["zeros"] == pytest.approx(0.8, abs=0.01)
+        assert "files" not in result
+
+
+def test_without_its_dense_network_a_trial_does_not_run(tmp_path, trainer):
+    alone = Trainer.__new__(Trainer)
+    alone.__dict__.update({**vars(trainer), "folder": tmp_path})
+    with pytest.raises(UserError, match=r"dense-2\.keras: missing"):
+        alone.run(Trial("L1 uniform", 1.5, 2))
+
+
+def test_two_parts_are_one_training(trainer):
+    halves = keras.saving.load_model(trainer.folder / "dense-1.keras")
+    whole = keras.models.clone_model(halves)
+    whole.set_weights(halves.get_weights())
+    protocol = dataclasses.replace(TINY, momentum=0.0)  # which begins anew
+    trial = Trial(DENSE, 1.0, 1)
+    training = Training(protocol, trainer.images, trial, None, None)
+    training.fit(whole)
+    training.fit(halves, stop=0.5)
+    training.fit(halves, start=0.5)
+    for a, b in zip(whole.get_weights(), halves.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_norms_of_a_group_count_all_its_weights():
+    inputs = keras.Input((4,))
+    x = keras.layers.Dense(3, activation="relu", name="first")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2, name="last")(x))
+    rng = np.random.default_rng(0)
+    kernel, bias, reader = (
+        rng.normal(size=shape) for shape in ((4, 3), 3, (3, 2))
+    )
+    model.get_layer("first").set_weights([kernel, bias])
+    model.get_layer("last").set_weights([reader, np.zeros(2)])
+    masked = sparsity.apply_dtm(
+        model, granularity="channel", protect_ends=False
+    )
+    (gate,) = sparsity.masked_layers(masked)
+    gate.kernel.assign(np.zeros(3))  # is none of the network's weights
+    kernel, bias = masked.get_layer("first").get_weights()
+    expected = (kernel**2).sum(axis=0) + bias**2 + (reader**2).sum(axis=1)
+    found = methods.group_norms(masked)["first_gate"]
+    np.testing.assert_allclose(found, expected / expected.mean(), rtol=1e-5)
+
+
+def test_dense_networks_come_first_then_seed_by_seed():
+    first, rest = plan(["L1 uniform", "DTM zeros"], TINY, [])
+    assert first == [Trial(DENSE, 1.0, seed) for seed in (1, 2)]
+    assert [(t.method, t.level, t.seed) for t in rest] == [
+        ("L1 uniform", 1.5, 1),
+        ("DTM zeros", 0.8, 1),
+        ("L1 uniform", 1.5, 2),
+        ("DTM zeros", 0.8, 2),
+    ]
+
+
+def result_of(trial, accuracy, size=None):
+    name = f"{trial.method[0]}{trial.seed}"
+    files = {}
+    if size:
+        files["files"] = {
+            "float32": {"name": f"{name}.f", "bytes": 4 * size},
+            "int8": {
+                "name": f"{name}.i",
+                "bytes": size,
+                "accuracy": accuracy - 0.01,
+            },
+        }
+    common = {"parameters": 1000, "multiply_adds": 4e6, "zeros": 0.0}
+    common |= {"accuracy": accuracy, "commit": "c"}
+    return {**asdict(trial), **common, **files}
+
+
+def test_tables_say_what_the_race_says(tmp_path):
+    log = Log(tmp_path / "race.jsonl", TINY)
+    results = [
+        *(
+            result_of(t, 0.88 + t.seed / 100, 10_000)
+            for t in trials(DENSE, TINY)
+        ),
+        *(
+            result_of(t, 0.86 + t.seed / 50, 4_000)
+            for t in trials("DTM by latency", TINY)
+        ),
+        *(result_of(t, 0.9) for t in trials("DTM zeros", TINY)),
+        result_of(Trial("L1 uniform", 1.5, 1), 0.8, 4_000),  # not finished
+        {
+            "latency": {
+                **{"d1.f": [1, 2.0, 3], "d2.f": [1, 2.2, 3]},
+                **{"d1.i": [1, 0.5, 3], "d2.i": [1, 0.5, 3]},
+                **{"D1.f": [1, 1.0, 3], "D2.f": [1, 1.1, 3]},
+                **{"D1.i": [1, 0.2, 3], "D2.i": [1, 0.22, 3]},
+                "L1.f": [1, 1.0, 3],
+            },
+            "commit": "d",
+        },
+    ]
+    lines = report.markdown_table(log.head, results).splitlines()
+    # Standard deviations by hand: 1 / sqrt(2) and 2 / sqrt(2) points.
+    assert lines[2:4] == [
+        "| dense | 1x | 89.50% ± 0.71% | 88.50% ± 0.71% | 2.100 ms (1.00x) | "
+        "0.500 ms (4.20x) | 1,000 | 4.00 M | 40 kB | 10 kB |",
+        "| **DTM by latency** | 1.5x | 89.00% ± 1.41% | 88.00% ± 1.41% | "
+        "1.050 ms (2.00x) | 0.210 ms (10.00x) | 1,000 | 4.00 M | 16 kB | "
+        "4 kB |",
+    ]
+    assert lines[5] == "| zeros among the weights | 80% |"
+    assert lines[7] == "| **DTM zeros** | 90.00% ± 0.00% |"
+    assert "ResNet-8 of width 16" in lines[10]
+    assert "<svg" in report.plot(log.head, results)
+    unmeasured = report.markdown_table(log.head, results[:-1]).splitlines()
+    assert "88.50% ± 0.71% | - | - | 1,000" in unmeasured[2]
+    assert "<svg" in report.plot(log.head, results[:-1])
+    assert "<svg" in report.plot(log.head, [])
+    empty = report.markdown_table(log.head, [])
+    assert empty == "No method has finished yet."
