@@ -7,6 +7,7 @@ knows every layer that is left, or refuses it.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -164,8 +165,8 @@ class _Lowering:
             return replace(operation, part)
         if type(operation) is layers.BatchNormalization:
             return self.normalization(node, part)
-        if node.successor and self.clips_behind(node):
-            return self.clipped_before(layer, node.successor)
+        if clip := self.clip_behind(node):
+            return self.clipped_before(layer, clip)
         if node.successor and self.folds(node):
             return primitives.folded(layer, node.successor.operation)
         if self.sheds_bias(node):
@@ -177,34 +178,40 @@ class _Lowering:
             return primitives.activation(traits.activation, part, None)
         return layer
 
-    def clips_behind(self, node: graph.Node) -> bool:
-        """Say whether a ReLU alone takes the greatest of some values.
+    def clip_behind(self, node: graph.Node) -> graph.Node | None:
+        """Return the use of a ReLU that may as well come first, if one is.
 
-        LiteRT computes it with the MAX_POOL_2D, which has one scale: it would
-        give the values the ReLU's first.
+        LiteRT takes a ReLU into what computes its values, also where they are
+        moved in between, and rounds them once.
         """
-        following = node.successor and node.successor.operation
-        return (
-            isinstance(
-                node.operation, layers.MaxPooling1D | layers.MaxPooling2D
-            )
-            and following not in self.policy
-            and not {node.operation, following} & self.shared
-            and not _is_watched(node.operation)
-            and not _is_watched(following)
-            and (
-                type(following) is layers.ReLU
-                or graph.traits_of(following).activation in _CLIPS
-            )
-        )
+        if node.operation in self.shared or _is_watched(node.operation):
+            return None
+        following: graph.Node | None = node
+        while following and _moves(following):
+            following = following.successor
+            if following is None or (
+                following.operation in self.policy
+                or following.operation in self.shared
+                or following.operation in self.made
+                or _is_watched(following.operation)
+            ):
+                return None
+        if following is node or not following:
+            return None
+        operation = following.operation
+        activation = graph.traits_of(operation).activation
+        clips = type(operation) is layers.ReLU or activation in _CLIPS
+        return following if clips else None
 
     def clipped_before(
-        self, pool: keras.layers.Layer, node: graph.Node
+        self, layer: keras.Operation, node: graph.Node
     ) -> primitives.Replacement:
-        """Return a ReLU and a pooling in the other order, with one result."""
+        """Return a ReLU and what moves values behind it, with one result."""
         clip = self.make(node.operation, node)
         self.made[node.operation] = lambda inputs: inputs
-        return lambda inputs: pool(clip(inputs))
+        return lambda inputs, *args, **kwargs: layer(
+            clip(inputs), *args, **kwargs
+        )
 
     def part(
         self,
@@ -287,6 +294,31 @@ class _Lowering:
             and not _is_watched(node.operation)
             and not {norm, node.operation} & self.shared
         )
+
+
+def _moves(node: graph.Node) -> bool:
+    """Say whether a use gives the values it is given, or their maxima.
+
+    One that leaves out values does not count: a ReLU before it has more to do.
+    """
+    operation = node.operation
+    if isinstance(operation, layers.MaxPooling1D | layers.MaxPooling2D):
+        return True
+    traits = graph.traits_of(operation)
+    if (
+        traits.rounding != "copied"
+        # Of what is random in training, only zeros are the same behind a ReLU.
+        or (traits.training_only and not isinstance(operation, layers.Dropout))
+        or len(node.inputs) != 1
+        or len(node.outputs) != 1
+        or not all(map(rules.is_float, (*node.inputs, *node.outputs)))
+    ):
+        return False
+    shapes = [x.shape[1:] for x in (node.inputs[0], node.outputs[0])]
+    if any(None in shape for shape in shapes):
+        return False
+    before, after = map(math.prod, shapes)
+    return after >= before
 
 
 def _is_watched(operation: keras.Operation) -> bool:

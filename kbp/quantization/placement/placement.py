@@ -85,7 +85,11 @@ class Placement:
             return self.round_fixed(node, outputs, *fixed)
         inputs = graph.tensors_of((args, kwargs))
         arithmetic = self.arithmetic(operation, inputs)
-        again = rules.averages(operation) or rules.parts_for_average(node)
+        again = (
+            rules.averages(operation)
+            or rules.parts_for_average(node)
+            or rules.clips_beside_others(node)
+        )
         if again and id(inputs[0]) in self.rounders:
             return self.round_as_input(inputs[0], outputs, arithmetic)
         if rules.copies(operation):

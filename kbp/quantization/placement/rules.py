@@ -172,6 +172,28 @@ def parts_for_average(node: Node) -> bool:
     )
 
 
+def clips_beside_others(node: Node) -> bool:
+    """Say whether a ReLU reads a matrix product that goes elsewhere besides.
+
+    LiteRT's converter computes that product once more with the ReLU in it, and
+    rounds it once; with the scale of the other one both are the same values.
+
+    Args:
+        node: a use of a layer.
+    """
+    before, parts = node, False
+    while before is node or copies(before.operation):
+        if len(before.producers) != 1:
+            return False
+        (before,) = before.producers
+        parts = parts or before.is_output or len(before.consumers) > 1
+    return (
+        parts
+        and type(node.operation) is layers.ReLU
+        and isinstance(before.operation, layers.Dense | layers.EinsumDense)
+    )
+
+
 def is_rounded_as_joined(
     node: Node, chosen: Container[keras.Operation]
 ) -> bool:
