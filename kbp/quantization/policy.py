@@ -125,7 +125,11 @@ class QuantizationPolicy:
             ]
         traits = graph.traits_of(layer)
         if traits.kernel and traits.kernel_quantizer:
-            return [(traits.kernel, FakeQuantize(traits.kernel_quantizer))]
+            # Not named by a count of what the process has made before: the
+            # name is in the file, whose bytes a resumed run repeats.
+            name = f"{traits.kernel}_quant"
+            quantizer = FakeQuantize(traits.kernel_quantizer, name=name)
+            return [(traits.kernel, quantizer)]
         return []
 
 

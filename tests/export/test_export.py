@@ -281,3 +281,16 @@ def test_saved_model_never_replaces_a_folder(model, tmp_path):
     with pytest.raises(FileExistsError, match="Choose another folder"):
         export.to_saved_model(model, tmp_path / "saved")
     assert (tmp_path / "saved" / "mine.txt").read_text() == "mine"
+
+
+def test_bytes_do_not_depend_on_what_the_process_made_before(tmp_path):
+    x = np.random.default_rng(0).normal(size=(16, 8, 8, 3)).astype("float32")
+    inputs = keras.Input((8, 8, 3), name="x")
+    y = keras.layers.Conv2D(4, 3, name="conv")(inputs)
+    y = keras.layers.Flatten(name="flat")(y)
+    model = keras.Model(inputs, keras.layers.Dense(3, name="last")(y), name="m")
+    contents = []
+    for name in ("first.tflite", "second.tflite"):
+        export.to_tflite(quantize_aware(model, x), tmp_path / name)
+        contents.append((tmp_path / name).read_bytes())
+    assert contents[0] == contents[1]

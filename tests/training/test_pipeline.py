@@ -61,7 +61,13 @@ def tiny(finished):
 def test_pruned_channels_leave_the_exported_files(tmp_path):
     settings = ("sparsity.granularity=channel", "sparsity.target=0.5")
     stages = run(default((*TINY, *settings)), tmp_path / "channels")
-    trained, pruned, quantized, whole, small = stages
+    trained, pruned, quantized, dense, whole, small = stages
+    assert dense.name == "float32 .tflite, all channels"
+    assert dense.speed_up == 1.0
+    assert dense.score == whole.score
+    assert dense.parameters > whole.parameters
+    for file in (whole, small):
+        assert file.speed_up == pytest.approx(dense.latency / file.latency)
     assert pruned.parameters < 0.7 * trained.parameters
     assert pruned.score == pytest.approx(trained.score, abs=0.01)
     assert quantized.parameters == pruned.parameters
