@@ -27,6 +27,7 @@ def make_run(accuracy, seconds, resumed=False):
         "metric": "accuracy",
         "stages": [dataclasses.asdict(stage)],
         "kernel_sparsity": 0.5,
+        "channels": [90, 90],
         "seconds": seconds,
         "resumed": resumed,
         "peak_memory_bytes": 1e9,
@@ -52,6 +53,22 @@ def test_summary_gives_mean_spread_and_times_of_whole_runs():
     table = report.markdown_table(results)
     assert "| trained | 90.00% ± 10.00% | 100 | 40 | - | - | - |" in table
     assert "3 runs with different seeds" in table
+    assert "50.0% of the kernel weights are zero" in table
+
+
+@pytest.mark.parametrize(
+    ("channels", "zeros", "said", "share"),
+    [
+        ([90, 30], 0.0, "30 of 90 channels are left", "67% of channels"),
+        ([90, 90], 0.5, "50.0% of the kernel weights are zero", "50% of wei"),
+        ([90, 90], 0.001, "0.1% of the kernel weights are zero", "-"),
+        (None, 0.5, "50.0% of the kernel weights are zero", "50% of weights"),
+    ],
+)
+def test_what_pruning_left_is_said(channels, zeros, said, share):
+    results = {"channels": channels, "kernel_sparsity": zeros}
+    assert report._pruned(results) == said
+    assert report._pruned_share(results).startswith(share)
 
 
 @pytest.mark.slow

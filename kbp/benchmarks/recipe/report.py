@@ -39,6 +39,10 @@ def summarize(runs: list[dict]) -> dict:
         "metric": first["metric"],
         "stages": stages,
         "kernel_sparsity": _mean(runs, "kernel_sparsity"),
+        "channels": [
+            statistics.median(counts)
+            for counts in zip(*(run["channels"] for run in runs), strict=True)
+        ],
         "seconds": statistics.median(
             [r["seconds"] for r in runs if not r["resumed"]] or [math.nan]
         ),
@@ -96,8 +100,7 @@ def markdown_table(results: dict) -> str:
         f"{results['runs']} runs with different seeds: {metric} is mean ± "
         "standard deviation, the rest medians; latency is that of one example "
         f"at {results['recipe']['export']['num_threads']} thread. "
-        f"{results['kernel_sparsity']:.1%} of the kernel weights are zero; "
-        f"in each run at least {results['outputs_within_one']:.2%} of the "
+        f"{_pruned(results)}; in each run at least {results['outputs_within_one']:.2%} of the "
         f"int8 file's outputs are within {NEAR[results['unit']]} of the "
         "fake-quantized model; "
         f"{len(results['float_operations'])} operations of it are float. A run "
@@ -106,6 +109,29 @@ def markdown_table(results: dict) -> str:
         + provenance(results, [{"commit": c} for c in results["commits"]]),
     ]
     return "\n".join(lines)
+
+
+def _channels(results: dict) -> tuple[float, float]:
+    """Return how many channels there were, and are; 0 if nobody counted."""
+    before, after = results.get("channels") or (0, 0)
+    return before, after
+
+
+def _pruned_share(results: dict) -> str:
+    """Say which share of what pruning left out."""
+    before, after = _channels(results)
+    if before > after:
+        return f"{1 - after / before:.0%} of channels"
+    zeros = f"{results['kernel_sparsity']:.0%}"
+    return "-" if zeros == "0%" else f"{zeros} of weights"
+
+
+def _pruned(results: dict) -> str:
+    """Say what pruning left out."""
+    before, after = _channels(results)
+    if before > after:
+        return f"{after:,.0f} of {before:,.0f} channels are left"
+    return f"{results['kernel_sparsity']:.1%} of the kernel weights are zero"
 
 
 def spread(score: dict, metric: str) -> str:
@@ -125,14 +151,14 @@ def zoo_table(entries: Iterable[tuple[zoo.Entry, dict]]) -> str:
             results["metric"],
             spread(first["score"], results["metric"]),
             spread(last["score"], results["metric"]),
-            f"{results['kernel_sparsity']:.0%}",
+            _pruned_share(results),
             f"{last['file_size']['median'] / 1e3:.0f} kB",
             f"{last['speed_up']['median']:.2f}x",
             str(results["runs"]),
         )
         rows.append(cells)
     titles = [
-        *("entry", "metric", "trained", "int8", "zeros", "int8 file"),
+        *("entry", "metric", "trained", "int8", "pruned", "int8 file"),
         *("speed-up", "runs"),
     ]
     return "\n".join(markdown.table(titles, rows, texts=2))

@@ -133,7 +133,8 @@ class LatencyTable:
         Args:
             together: milliseconds of their operations, of any shape.
         """
-        return np.asarray(np.interp(together, self.sums, self.wholes))
+        sums = np.asarray(together, dtype=float)
+        return np.asarray(np.interp(sums, self.sums, self.wholes))
 
 
 def latency_table(
