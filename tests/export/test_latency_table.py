@@ -62,6 +62,29 @@ def test_times_are_interpolated_and_rise():
     assert OperationTimes((8,), (8,), ((2.0,),)).at(4, 4) == 2.0
 
 
+def test_operations_of_attention_take_what_is_left_of_its_heads():
+    model = kbp.models.BPTransformer(
+        (24, 2), 8, head="forecasting", patch_size=4, width=16
+    )
+    found = export.latency_table(model, rounds=1, cache=None)
+    inside = [
+        operation
+        for operation in found.operations
+        if operation.name in ("BATCH_MATMUL", "SOFTMAX")
+    ]
+    assert inside
+    for operation in inside:
+        assert operation.layer.endswith(("_query", "_value"))
+        half, whole = operation.times.at([0, 0], [8, 16])
+        assert whole == pytest.approx(operation.milliseconds)
+        assert half == pytest.approx(whole / 2)
+
+
+def test_what_is_in_proportion_to_channels():
+    times = OperationTimes((0,), (0,), ((3.0,),)).in_proportion(12)
+    np.testing.assert_allclose(times.at([0] * 3, [0, 4, 12]), [0.0, 1.0, 3.0])
+
+
 def test_measured_times_never_fall_with_more_channels(table):
     for operation in table.operations:
         times = np.array(operation.times.milliseconds)

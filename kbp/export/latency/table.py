@@ -206,10 +206,21 @@ def latency_table(
             for name, (times, beside) in found.items()
         }
     )
-    operations = [
-        TimedOperation(single.name, _layer_of(single, counts), cached[name])
-        for single, name in zip(singles, signatures, strict=True)
-    ]
+    operations = []
+    origins: dict[int, str] = {}  # of tensors, the layer with their channels
+    for operator, single, name in zip(
+        subgraph.operators, singles, signatures, strict=True
+    ):
+        times = cached[name]
+        layer = _layer_of(single, counts)
+        if not layer:
+            # It takes its time in proportion to what it reads.
+            before = (origins.get(index, "") for index in operator.inputs)
+            layer = next(filter(None, before), "")
+            if layer:
+                times = times.in_proportion(counts[layer][1])
+        origins |= dict.fromkeys(operator.outputs, layer)
+        operations.append(TimedOperation(single.name, layer, times))
     # Networks with fewer channels tell what their number does not change.
     points = [(0.0, 0.0), (_sum(operations, counts), float(milliseconds))]
     for small in _smaller(model):
@@ -288,7 +299,9 @@ def _counts(model: keras.Model) -> Counts:
 def _layer_of(single: SingleOperation, counts: Counts) -> str:
     """Return the layer with the channels of an operation."""
     for name in single.layers:
-        inputs, outputs = counts.get(name, (0, 0))
+        if name not in counts:
+            continue
+        inputs, outputs = counts[name]
         if outputs == single.outputs and single.inputs in (0, inputs):
             return name
     return ""

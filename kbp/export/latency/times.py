@@ -14,6 +14,9 @@ from kbp.export.latency.inputs import random_values
 from kbp.export.latency.single import SingleOperation
 
 STEP = 8  # processors compute so many channels at once, or a multiple
+# Of the channels that come in; not halves alone, which may fall on lines of
+# the caches that others use, too.
+_PARTS = (0.125, 0.25, 0.5, 0.75, 1.0)
 _COPIES = 3
 _SECONDS = 0.0005  # that a file runs in one round; it runs at least once
 
@@ -48,6 +51,15 @@ class OperationTimes:
         """Return the times, multiplied."""
         rows = [[factor * x for x in row] for row in self.milliseconds]
         return replace(self, milliseconds=tuple(map(tuple, rows)))
+
+    def in_proportion(self, outputs: int) -> Self:
+        """Return what it takes if that is in proportion to some channels.
+
+        Args:
+            outputs: as many as now.
+        """
+        all_of_them = self.milliseconds[-1][-1]
+        return type(self)((0,), (0, outputs), ((0.0, all_of_them),))
 
     def at(self, inputs: ArrayLike, outputs: ArrayLike) -> np.ndarray:
         """Return the milliseconds, interpolated between what was measured.
@@ -87,7 +99,7 @@ def measured(
         if the machine did something else, too.
     """
     # What comes in is read one after the other, so a few numbers tell the rest.
-    inputs = sorted({_step(single.inputs / n) for n in (1, 2, 4, 8)})
+    inputs = sorted({_step(single.inputs * n) for n in _PARTS})
     outputs = sorted({single.outputs, *_fewer(single.outputs)})
     places = [(i, o) for i in inputs for o in outputs]
     contents = [
@@ -118,7 +130,7 @@ def _fewer(count: int) -> Iterable[int]:
     found = STEP
     while found < count:
         yield found
-        found += STEP if found < 4 * STEP else found // 2 // STEP * STEP
+        found += STEP if found < 8 * STEP else found // 2 // STEP * STEP
 
 
 def shortest(interpreters: Sequence[Interpreter], rounds: int) -> np.ndarray:
