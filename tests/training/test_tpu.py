@@ -70,7 +70,7 @@ class NotForXLA(keras.layers.Layer):
 def test_command_compiles_both_stages(capsys):
     small = ["model.width=4", "model.num_scales=2", "model.num_blocks=0"]
     small += ["data.image_size=8", "training.batch_size=8"]
-    small += ["sparsity.multiple_of=1", "sparsity.target=0.3"]
+    small += ["sparsity.granularity=element", "sparsity.measure=masks"]
     sets = [word for setting in small for word in ("--set", setting)]
     assert main(["check-tpu", "pyramid_bpnet_small.digits", *sets]) == 0
     said = capsys.readouterr().out

@@ -45,6 +45,12 @@ def exported_files(result: dict) -> list[str]:
     return [exported["name"] for exported in result.get("files", {}).values()]
 
 
+def stored_network(trainer: Any, result: dict) -> keras.Model:
+    """Return the network of a result that holds its config as JSON."""
+    model: keras.Model = keras.models.model_from_json(result["network"])
+    return model
+
+
 @dataclass(frozen=True)
 class Files:
     """The .tflite files that the trials of a race export.

@@ -1,8 +1,6 @@
 """The race of pruning methods, whose networks are timed."""
 
-import keras
-
-from kbp.benchmarks.core.latencies import Files
+from kbp.benchmarks.core.latencies import Files, stored_network
 from kbp.benchmarks.core.race import Race
 from kbp.benchmarks.core.registry import register
 from kbp.benchmarks.pruning import plan, report
@@ -20,10 +18,6 @@ RACE = register(
         describe=plan.describe,
         markdown_table=report.markdown_table,
         plot=report.plot,
-        files=Files(
-            network=lambda trainer, result: keras.models.model_from_json(
-                result["network"]
-            )
-        ),
+        files=Files(network=stored_network),
     )
 )

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from kbp import export, graph, quantization
 from kbp.benchmarks.core.images import Images, accuracy, file_accuracy, first
 from kbp.benchmarks.optimizers.trial import network
 from kbp.benchmarks.pruning.methods import METHODS, prunable
+from kbp.data import Examples
 from kbp.sparsity.channels.cost import multiply_adds
 from kbp.training.schedules import decay_kernels_alone, warmup_cosine
 
@@ -225,28 +227,55 @@ class Trainer:
             "multiply_adds": sum(map(multiply_adds, graph.nodes(model))),
         }
         if method.structured or not trial.level:
-            result["files"] = self._export(trial, model)
+            size = self.protocol.batch_size
+            result["files"] = export_files(
+                self.folder,
+                trial,
+                model,
+                self.images.batches(size, seed=trial.seed),
+                self.protocol.calibration_batches * size,
+                self.images.splits[trial.split],
+            )
             result["network"] = model.to_json()
         return result
 
-    def _export(self, trial, model):
-        size = self.protocol.batch_size
-        count = self.protocol.calibration_batches * size
-        batches = self.images.batches(size, seed=trial.seed)
-        quantized = quantization.quantize_aware(
-            model, batches, calibration_examples=count
-        )
-        files: dict[str, dict[str, Any]] = {}
-        for dtype, exported in (("float32", model), ("int8", quantized)):
-            method = trial.method.replace(" ", "_").replace(",", "")
-            name = f"{method}-{trial.level:g}-{trial.seed}.{dtype}.tflite"
-            export.to_tflite(exported, self.folder / name)
-            size = (self.folder / name).stat().st_size
-            files[dtype] = {"name": name, "bytes": size}
-        files["int8"]["accuracy"] = file_accuracy(
-            self.folder / files["int8"]["name"], self.images.splits[trial.split]
-        )
-        return files
+
+def export_files(
+    folder: Path,
+    trial: Any,
+    model: keras.Model,
+    batches: Iterable,
+    calibration_examples: int,
+    split: Examples,
+) -> dict[str, dict[str, Any]]:
+    """Write a trial's network as float32 and as int8 .tflite files.
+
+    Args:
+        folder: of the files.
+        trial: with a method, a level and a seed, which name them.
+        model: the network, in float.
+        batches: to calibrate the int8 file with.
+        calibration_examples: how many of them.
+        split: that the int8 file is scored with.
+
+    Returns:
+        By dtype the file's `name` and `bytes`, and of int8 its `accuracy`.
+    """
+    quantized = quantization.quantize_aware(
+        model, batches, calibration_examples=calibration_examples
+    )
+    files: dict[str, dict[str, Any]] = {}
+    method = trial.method.replace(" ", "_").replace(",", "")
+    for dtype, exported in (("float32", model), ("int8", quantized)):
+        name = f"{method}-{trial.level:g}-{trial.seed}.{dtype}.tflite"
+        export.to_tflite(exported, folder / name)
+        files[dtype] = {
+            "name": name,
+            "bytes": (folder / name).stat().st_size,
+        }
+    small = files["int8"]
+    small["accuracy"] = file_accuracy(folder / small["name"], split)
+    return files
 
 
 def _zeros(model):

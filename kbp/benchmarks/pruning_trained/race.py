@@ -1,8 +1,6 @@
 """The race of pruning methods from a trained network."""
 
-import keras
-
-from kbp.benchmarks.core.latencies import Files
+from kbp.benchmarks.core.latencies import Files, stored_network
 from kbp.benchmarks.core.race import Race
 from kbp.benchmarks.core.registry import register
 from kbp.benchmarks.pruning_trained import plan, report
@@ -13,6 +11,7 @@ RACE = register(
     Race(
         name="pruning-trained",
         kind="method",
+        files=Files(network=stored_network),
         competitors=METHODS,
         protocol=Protocol,
         plan=plan.plan,
@@ -20,10 +19,5 @@ RACE = register(
         describe=plan.describe,
         markdown_table=report.markdown_table,
         plot=report.plot,
-        files=Files(
-            network=lambda trainer, result: keras.models.model_from_json(
-                result["network"]
-            )
-        ),
     )
 )

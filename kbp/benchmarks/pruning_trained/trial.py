@@ -6,9 +6,10 @@ from typing import Any
 
 import keras
 
-from kbp import export, graph, quantization
-from kbp.benchmarks.core.images import Images, accuracy, file_accuracy
+from kbp import export, graph
+from kbp.benchmarks.core.images import Images, accuracy
 from kbp.benchmarks.optimizers.trial import network
+from kbp.benchmarks.pruning.trial import export_files
 from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS, zeros
 from kbp.errors import UserError
 from kbp.sparsity import multiply_adds
@@ -48,10 +49,10 @@ class Protocol:
         seeds: number of seeds at each level.
     """
 
-    width: int = 32
+    width: int = 24
     blocks: int = 3
     batch_size: int = 128
-    dense_steps: int = 30 * 352
+    dense_steps: int = 24 * 352
     steps: int = 10 * 352
     learning_rate: float = 0.2
     pruning_rate: float = 0.05
@@ -113,8 +114,8 @@ class Training:
     @property
     def milliseconds(self) -> float:
         """Latency to reach, as the table predicts."""
-        assert self.table is not None  # as in all trainings that prune
-        return self.table.predict(self.teacher) / self.trial.level
+        whole: float = self.table.predict(self.teacher)  # type: ignore
+        return whole / self.trial.level
 
     def batches(self, step: int = 0) -> Any:
         """Return an endless data set from a step on."""
@@ -253,26 +254,13 @@ class Trainer:
             "zeros": zeros(model),
         }
         if trial.method == DENSE or METHODS[trial.method].structured:
-            result["files"] = self._export(training, model)
+            result["files"] = export_files(
+                self.folder,
+                trial,
+                model,
+                training.batches(),
+                self.protocol.calibration_batches * self.protocol.batch_size,
+                self.images.splits[trial.split],
+            )
             result["network"] = model.to_json()
         return result
-
-    def _export(
-        self, training: Training, model: keras.Model
-    ) -> dict[str, dict[str, Any]]:
-        trial = training.trial
-        count = self.protocol.calibration_batches * self.protocol.batch_size
-        quantized = quantization.quantize_aware(
-            model, training.batches(), calibration_examples=count
-        )
-        files: dict[str, dict[str, Any]] = {}
-        for dtype, exported in (("float32", model), ("int8", quantized)):
-            method = trial.method.replace(" ", "_").replace(",", "")
-            name = f"{method}-{trial.level:g}-{trial.seed}.{dtype}.tflite"
-            export.to_tflite(exported, self.folder / name)
-            size = (self.folder / name).stat().st_size
-            files[dtype] = {"name": name, "bytes": size}
-        files["int8"]["accuracy"] = file_accuracy(
-            self.folder / files["int8"]["name"], self.images.splits[trial.split]
-        )
-        return files
