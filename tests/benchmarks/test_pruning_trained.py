@@ -10,6 +10,7 @@ import pytest
 
 from kbp import sparsity
 from kbp.benchmarks.core.log import Log
+from kbp.benchmarks.pruning.trial import Trial
 from kbp.benchmarks.pruning_trained import methods, report
 from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS
 from kbp.benchmarks.pruning_trained.plan import plan, trials
@@ -17,7 +18,6 @@ from kbp.benchmarks.pruning_trained.trial import (
     Protocol,
     Trainer,
     Training,
-    Trial,
 )
 from kbp.errors import UserError
 

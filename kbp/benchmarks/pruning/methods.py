@@ -35,6 +35,12 @@ def prunable(model) -> list:
     return [layer for layer in model.layers if hasattr(layer, "kernel")][1:-1]
 
 
+def zeros(model) -> float:
+    """Return the share of exact zeros in the kernels that may be pruned."""
+    kernels = [graph.values_of(x.kernel) for x in prunable(model)]
+    return float(np.mean(np.concatenate([k.ravel() for k in kernels]) == 0))
+
+
 def dense(training, model):
     """Prune nothing."""
     training.fit(model)
@@ -96,6 +102,18 @@ def one_shot(training, model):
     """Remove the smallest weights of all kernels at once, then train on."""
     cut = training.protocol.cut
     training.fit(model, stop=cut)
+    masked = without_smallest(model, training.trial.level)
+    training.fit(masked, start=cut)
+    return sparsity.strip(masked)
+
+
+def without_smallest(model: keras.Model, level: float) -> keras.Model:
+    """Return a model with masks on the smallest weights of all kernels.
+
+    Args:
+        model: not pruned yet.
+        level: share of the weights that may get zeros, which do.
+    """
     names = [layer.name for layer in prunable(model)]
 
     def with_mask(layer):
@@ -107,13 +125,10 @@ def one_shot(training, model):
     masked = graph.replace_layers(model, with_mask)
     layers = list(sparsity.masked_layers(masked))
     sizes = [np.abs(graph.values_of(x.kernel)) for x in layers]
-    threshold = np.quantile(
-        np.concatenate([x.ravel() for x in sizes]), training.trial.level
-    )
+    threshold = np.quantile(np.concatenate([x.ravel() for x in sizes]), level)
     for layer, size in zip(layers, sizes, strict=True):
         layer.transforms[0].mask.assign(size > threshold)
-    training.fit(masked, start=cut)
-    return sparsity.strip(masked)
+    return masked
 
 
 def dtm_channels(training, model, budget="adaptive"):

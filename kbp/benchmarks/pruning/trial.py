@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from kbp import export, graph, quantization
 from kbp.benchmarks.core.images import Images, accuracy, file_accuracy, first
 from kbp.benchmarks.optimizers.trial import network
-from kbp.benchmarks.pruning.methods import METHODS, prunable
+from kbp.benchmarks.pruning.methods import METHODS, zeros
 from kbp.data import Examples
 from kbp.sparsity.channels.cost import multiply_adds
 from kbp.training.schedules import decay_kernels_alone, warmup_cosine
@@ -214,7 +213,7 @@ class Trainer:
         pruned = (
             1 - model.count_params() / parameters
             if method.structured
-            else _zeros(model)
+            else zeros(model)
         )
         _check(trial, pruned, method)
         result = {
@@ -276,12 +275,6 @@ def export_files(
     small = files["int8"]
     small["accuracy"] = file_accuracy(folder / small["name"], split)
     return files
-
-
-def _zeros(model):
-    """Return the share of exact zeros in the kernels that may be pruned."""
-    kernels = [graph.values_of(x.kernel) for x in prunable(model)]
-    return float(np.mean(np.concatenate([k.ravel() for k in kernels]) == 0))
 
 
 def _check(trial, pruned, method):

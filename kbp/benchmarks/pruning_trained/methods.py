@@ -12,10 +12,9 @@ import numpy as np
 from kbp import graph, sparsity
 from kbp.benchmarks.pruning.methods import (
     channel_groups,
-    prunable,
     without_channels,
+    without_smallest,
 )
-from kbp.layers import FixedMask, TransformedLayer
 from kbp.sparsity.channels.cost import Cost
 from kbp.sparsity.channels.following import trace
 
@@ -38,12 +37,6 @@ class Method:
     prune: Callable[[Any], keras.Model]
     structured: bool = True
     ours: bool = False
-
-
-def zeros(model: keras.Model) -> float:
-    """Return the share of exact zeros in the kernels that may be pruned."""
-    kernels = [graph.values_of(x.kernel) for x in prunable(model)]
-    return float(np.mean(np.concatenate([k.ravel() for k in kernels]) == 0))
 
 
 def dtm(
@@ -262,22 +255,7 @@ def dtm_zeros(training: Any) -> keras.Model:
 
 def magnitude_zeros(training: Any) -> keras.Model:
     """Make zeros of the smallest weights of all layers at once, then train."""
-    names = [layer.name for layer in prunable(training.teacher)]
-
-    def with_mask(layer: keras.Operation) -> keras.Operation:
-        new = graph.clone_layer(layer)
-        if layer.name in names:
-            return TransformedLayer(new, [FixedMask()])
-        return new
-
-    masked = graph.replace_layers(training.teacher, with_mask)
-    layers = [*sparsity.masked_layers(masked)]
-    sizes = [np.abs(graph.values_of(x.kernel)) for x in layers]
-    border = np.quantile(
-        np.concatenate([x.ravel() for x in sizes]), training.trial.level
-    )
-    for layer, size in zip(layers, sizes, strict=True):
-        layer.transforms[0].mask.assign(size > border)
+    masked = without_smallest(training.teacher, training.trial.level)
     training.fit(masked)
     return sparsity.strip(masked)
 

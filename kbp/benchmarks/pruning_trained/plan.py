@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from kbp.benchmarks.pruning.trial import Trial
 from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS
-from kbp.benchmarks.pruning_trained.trial import Protocol, Trial
+from kbp.benchmarks.pruning_trained.trial import Protocol
 
 
 def plan(

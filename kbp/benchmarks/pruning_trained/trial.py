@@ -9,8 +9,9 @@ import keras
 from kbp import export, graph
 from kbp.benchmarks.core.images import Images, accuracy
 from kbp.benchmarks.optimizers.trial import network
-from kbp.benchmarks.pruning.trial import export_files
-from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS, zeros
+from kbp.benchmarks.pruning.methods import zeros
+from kbp.benchmarks.pruning.trial import Trial, export_files
+from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS
 from kbp.errors import UserError
 from kbp.sparsity import multiply_adds
 from kbp.training import distilled
@@ -69,24 +70,6 @@ class Protocol:
     speedups: tuple[float, ...] = (2.0, 3.0, 5.0)
     zeros: tuple[float, ...] = (0.8, 0.9)
     seeds: int = 3
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One training: a method at a level, with a seed.
-
-    Attributes:
-        method: name of one of `METHODS`, or `"dense"`.
-        level: speed-up, or share of zeros among the weights.
-        seed: of the initial weights, the batches and the augmentation.
-        split: the examples to evaluate on; `"validation"` is for choosing a
-            protocol.
-    """
-
-    method: str
-    level: float
-    seed: int
-    split: str = "test"
 
 
 class Training:
