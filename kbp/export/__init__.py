@@ -3,6 +3,7 @@
 from kbp.export.audit import Audit, Operation, audit
 from kbp.export.interpreter import Runner
 from kbp.export.latency import Latency, LatencyTable, benchmark, latency_table
+from kbp.export.metadata import Metadata, TensorInfo
 from kbp.export.saved_model import to_saved_model
 from kbp.export.tflite import to_tflite
 from kbp.export.verify import Verification, verify
@@ -11,8 +12,10 @@ __all__ = [
     "Audit",
     "Latency",
     "LatencyTable",
+    "Metadata",
     "Operation",
     "Runner",
+    "TensorInfo",
     "Verification",
     "audit",
     "benchmark",

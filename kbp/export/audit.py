@@ -204,7 +204,9 @@ def layer_in(name: str) -> str:
         name: of a tensor or operation of TensorFlow's.
     """
     scope = name.split("/")
-    return re.sub(r"_\d+$", "", scope[min(1, len(scope) - 1)])
+    if len(scope) == 1:
+        return name  # of an input or an output, by its own name
+    return re.sub(r"_\d+$", "", scope[1])
 
 
 def operation_name(code: schema.OperatorCodeT) -> str:

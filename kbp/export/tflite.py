@@ -14,6 +14,9 @@ from kbp._utils.files import check_place, temporary_folder, write_atomically
 from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.conversion import convert
 from kbp.export.interpreter import allocate
+from kbp.export.metadata import Metadata
+from kbp.export.metadata.describing import describe
+from kbp.export.metadata.names import input_names, output_names
 from kbp.export.sizes import fixed_shapes
 from kbp.export.trial import trust
 from kbp.export.verify import verify
@@ -36,8 +39,12 @@ def to_tflite(
     input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     allow_float: Sequence[str] = (),
     verify_with: Any = None,
+    metadata: Metadata | None = None,
 ) -> Audit:
     """Write a model as a .tflite file.
+
+    Its inputs and outputs have the model's names, in the signature
+    `"serving_default"`, too.
 
     Args:
         model: a functional or built Sequential model; of `quantize_aware` for
@@ -59,6 +66,8 @@ def to_tflite(
             `quantize_aware` was told to skip.
         verify_with: examples, see `verify`; the file is compared with the model
             on them before it is written.
+        metadata: what the file is to say of itself; by default the model's
+            name.
 
     Returns:
         The audit of the file.
@@ -66,9 +75,10 @@ def to_tflite(
     Raises:
         ValueError: the path is of another kind of file or cannot be written, a
             type is unknown or does not fit the model, its input size is not
-            fixed, a weight is not finite, an operation would be float by
-            accident, or fewer than 99 % of its integer outputs would be within
-            one step of the model's; no file is written then.
+            fixed, `metadata` describes other inputs or outputs, a weight is not
+            finite, an operation would be float by accident, or fewer than 99 %
+            of its integer outputs would be within one step of the model's; no
+            file is written then.
 
     Example:
     >>> import tempfile, kbp
@@ -86,6 +96,7 @@ def to_tflite(
     check_place(path)
     graph.check_finite(model)
     graph.check_float32(model)
+    names = input_names(model), output_names(model)
     model = graph.flatten(model)
     quantized = any(True for _ in fake_quantizers(model))
     dtype = dtype or ("int8" if quantized else "float32")
@@ -102,6 +113,7 @@ def to_tflite(
     content = convert(
         _prepared(model), specs, dtype=dtype, input_dtype=input_dtype
     )
+    content = describe(content, metadata or Metadata(model.name), *names)
     allowed = None
     if dtype == "int8":
         allowed = [*allow_float]

@@ -1,0 +1,167 @@
+"""The description of a .tflite file."""
+
+import dataclasses
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from kbp.export.interpreter import read_tflite
+
+OWN = "kbp.json"  # the member of the zip that holds everything
+_MOST_BYTES = 10_000_000  # of the texts in a file, which may be anybody's
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or an output of a file.
+
+    Attributes:
+        name: in the file's signature, which is the Keras model's.
+        kind: `"image"`, of axes (height, width, channels), or `"features"`.
+        description: what the values mean, in a sentence.
+        axes: names of the axes behind the batch.
+        unit: of the values, such as `"logit"`; `""` if there is none.
+        mean: of each channel or of all: what is taken from a pixel in [0, 255]
+            before it is divided by `std`, which gives what the model takes;
+            empty if nothing is to be done.
+        std: see `mean`.
+        lowest: the least value that makes sense, of each channel or of all.
+        highest: the greatest one.
+        labels: names of the places along the last axis.
+
+    Example:
+    >>> import kbp
+    >>> kbp.export.TensorInfo("image", "image", mean=(0.0,), std=(255.0,)).kind
+    'image'
+    """
+
+    name: str
+    kind: Literal["features", "image"] = "features"
+    description: str = ""
+    axes: tuple[str, ...] = ()
+    unit: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    lowest: tuple[float, ...] = ()
+    highest: tuple[float, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Metadata:
+    r"""What a .tflite file says of itself.
+
+    It is written in the standard schema of TensorFlow Lite's metadata, which
+    Netron, Android Studio and TFLite Support read, with the texts of `files` as
+    associated files: a `.tflite` file is a zip archive, too.
+
+    Attributes:
+        name: of the model.
+        inputs: in the order of the file's; empty: names and shapes are the
+            model's, and nothing else is known.
+        outputs: likewise.
+        description: what the model does, in a sentence or two.
+        task: name of the kbp task that the model was trained for, such as
+            `"classification"`; `""` if it is none.
+        license: of the model.
+        author: of the model.
+        version: of the model.
+        origin: what the file was made of: the recipe, versions of packages, the
+            SHA-256 of the model. Anything that JSON holds.
+        files: texts that users of the file need, by their names, such as
+            `"labels.txt"`, `"columns.json"`.
+
+    Example:
+    >>> import kbp
+    >>> scores = kbp.export.TensorInfo("scores", labels=("cat", "dog"))
+    >>> metadata = kbp.export.Metadata("pets", outputs=(scores,))
+    >>> metadata.files_to_pack()["labels.txt"]
+    'cat\ndog\n'
+    """
+
+    name: str
+    inputs: tuple[TensorInfo, ...] = ()
+    outputs: tuple[TensorInfo, ...] = ()
+    description: str = ""
+    task: str = ""
+    license: str = ""
+    author: str = ""
+    version: str = ""
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Metadata | None":
+        """Return what a .tflite file says of itself, if kbp described it.
+
+        Args:
+            path: of the file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is no .tflite file, or its description is damaged.
+        """
+        return cls.of(read_tflite(path), str(path))
+
+    @classmethod
+    def of(cls, content: bytes, name: str = "The file") -> "Metadata | None":
+        """Return what the content of a .tflite file says, see `read`."""
+        try:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                members = archive.infolist()
+                if OWN not in archive.namelist():
+                    return None
+                if sum(x.file_size for x in members) > _MOST_BYTES:
+                    raise ValueError("its texts are too large")
+                texts = {x.filename: archive.read(x).decode() for x in members}
+            return cls._parse(texts)
+        except zipfile.BadZipFile:
+            return None  # described by nobody, or by another tool
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name}: its description is damaged: {error}"
+            ) from error
+
+    @classmethod
+    def _parse(cls, texts: dict[str, str]) -> "Metadata":
+        whole = json.loads(texts.pop(OWN))
+        for key in ("inputs", "outputs"):
+            whole[key] = tuple(
+                TensorInfo(**{k: _frozen(v) for k, v in one.items()})
+                for one in whole[key]
+            )
+        files = {name: texts[name] for name in whole.pop("files")}
+        return cls(**whole, files=files)
+
+    def files_to_pack(self) -> dict[str, str]:
+        """Return the texts that go into the file's archive, by their names."""
+        whole = dataclasses.asdict(self) | {"files": sorted(self.files)}
+        return {
+            **self.labels_files(),
+            **self.files,
+            OWN: json.dumps(whole, indent=1, ensure_ascii=False) + "\n",
+        }
+
+    def labels_files(self) -> dict[str, str]:
+        """Return the texts with the labels of each output, by their names."""
+        return {
+            labels_file(self.outputs, output): "".join(
+                f"{label}\n" for label in output.labels
+            )
+            for output in self.outputs
+            if output.labels
+        }
+
+
+def labels_file(outputs: tuple[TensorInfo, ...], output: TensorInfo) -> str:
+    """Return the name of the text with an output's labels."""
+    several = sum(bool(x.labels) for x in outputs) > 1
+    return f"labels_{output.name}.txt" if several else "labels.txt"
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
