@@ -98,7 +98,7 @@ class FakeQuantize(KernelTransform):
             )
         self.kind = kind
         self.minimum, self.maximum = minimum, maximum
-        self.observing = False
+        self.observing = self.passing = False
         self._observed: list[tuple[np.ndarray, np.ndarray]] = []
 
     def build(self, input_shape: Shape) -> None:
@@ -159,9 +159,10 @@ class FakeQuantize(KernelTransform):
     def scale(self) -> Tensor:
         """Return the scale, the step between two values, of the range's shape.
 
-        While ranges are observed it is zero: nothing is rounded then.
+        While ranges are observed, or values pass, it is zero: nothing is
+        rounded then.
         """
-        if self.observing:
+        if self.observing or self.passing:
             return ops.zeros(self.range_shape)
         if not self._ranges:
             width = (self.maximum or 0.0) - (self.minimum or 0.0)
@@ -199,9 +200,9 @@ class FakeQuantize(KernelTransform):
         view = ops.cast(inputs, "float32")
         if self.kind == "depthwise":
             view = ops.reshape(view, self._view(inputs.shape))
-        if self.observing:
-            if update_range:
-                self._observed += map(self._measure, (view, *beside))
+        if self.observing and update_range:
+            self._observed += map(self._measure, (view, *beside))
+        if self.observing or self.passing:
             return inputs
         if arithmetic:
             scale = self.scale()
