@@ -14,7 +14,7 @@ from kbp.quantization.calibrate import fake_quantizers, take
 from kbp.quantization.fake_quantize import FakeQuantize
 from kbp.quantization.quantize import quantize
 
-_SUFFIX = re.compile(r"_quant(_\d+)?$")  # of the names of `Placement`
+_SUFFIX = re.compile(r"_(quant|int16)(_\d+)?$")  # of the names of `Placement`
 
 
 @dataclass(frozen=True)

@@ -274,6 +274,7 @@ class Pipeline:
             trained,
             self.task.calibration_batches(),
             calibration_examples=section.calibration_examples,
+            int16=section.int16,
             skip=(
                 *section.skip,
                 *(
