@@ -108,3 +108,23 @@ def test_what_names_no_layer_is_refused(given, said):
     model, _ = model_and_data()
     with pytest.raises(ValueError, match=said):
         quantize_aware(model, int16=given)
+
+
+def test_ranges_of_16_bits_train_save_and_export(tmp_path):
+    model = kbp.models.BPTransformer(
+        (24, 3), 4, head="forecasting", num_layers=0
+    )
+    x = np.random.default_rng(0).normal(size=(64, 24, 3)).astype("float32")
+    quantized = quantize_aware(model, int16=["linear_skip"])
+    quantized.compile("adam", "mse")
+    quantized.fit(x, x[:, -4:], epochs=2, verbose=0)
+    path = tmp_path / "model.keras"
+    quantized.save(path)
+    again = keras.models.load_model(path)
+    np.testing.assert_array_equal(as_numpy(again(x)), as_numpy(quantized(x)))
+    export.to_tflite(again, tmp_path / "model.tflite")
+    for reference in (False, True):
+        found = export.verify(
+            again, tmp_path / "model.tflite", x, reference=reference
+        )
+        assert found.within_one >= 0.99, found
