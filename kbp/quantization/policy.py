@@ -96,6 +96,7 @@ class QuantizationPolicy:
         beside = [*node.producers, *node.consumers]
         if (
             type(layer) is not layers.Dense
+            or layer in self
             or node.is_output
             or not (node.producers and node.consumers)
             or not all(self.skips(other.operation) for other in beside)

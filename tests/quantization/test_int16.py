@@ -92,6 +92,7 @@ def test_a_forecasts_linear_skip_has_16_bits(tmp_path):
         {"int16": ["heavy"], "skip": ["before"]},
         {"int16": [layers.Dense], "skip": ["after"]},
         {"int16": ["before"], "skip": ["heavy"]},
+        {"int16": ["heavy"], "skip": ["before", "heavy", "after"]},
     ],
 )
 def test_other_layers_are_refused_by_name(options):
