@@ -27,6 +27,7 @@ COMMANDS = (
     "forecast",
     "export",
     "audit",
+    "sensitivity",
     "check-tpu",
     "benchmark",
     "publish",

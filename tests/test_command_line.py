@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -81,6 +82,25 @@ def test_audit_and_benchmark_read_files(call, folder):
     status, out, _ = call("benchmark", *files, "--rounds", 2)
     assert status == 0
     assert "1.00x" in out
+
+
+def test_sensitivity_ranks_what_is_rounded(call, folder, tmp_path):
+    status, out, _ = call("sensitivity", folder, "--examples", 16)
+    assert status == 0
+    *errors, whole = map(float, re.findall(r" (\d\.\d{5})$", out, re.M))
+    assert len(errors) > 5
+    assert whole > 0
+    assert errors == sorted(errors, reverse=True)
+    data = tmp_path / "data.npy"
+    shape = keras.models.load_model(folder / "model.keras").input_shape[1:]
+    np.save(data, np.zeros((4, *shape), "float32"))
+    words = ("sensitivity", folder / "model.keras", "--data", data)
+    status, _, err = call(*words, "--skip", "nothing")
+    assert status == 2
+    assert "names no layer" in err
+    status, _, err = call("sensitivity", folder / "model_int8.tflite")
+    assert status == 2
+    assert "not a .keras file" in err
 
 
 def test_export_writes_what_is_asked_for(call, folder, tmp_path):

@@ -10,11 +10,11 @@ from kbp.commands.common import (
     add_imports,
     is_entry,
     positive,
-    read_recipe,
     say_written,
     summary,
     users_errors,
 )
+from kbp.commands.examples import SOURCES, read_examples
 from kbp.errors import UserError
 
 HELP = "write a .keras model as .tflite or SavedModel"
@@ -73,9 +73,7 @@ def add_arguments(parser):
         "--calibrate",
         metavar="DATA",
         help="round a float model to int8 without training, with ranges from "
-        "examples: an .npy file, an .npz file with an array for each input "
-        "(of one input, named x), a folder of images, or a recipe, run or "
-        "entry, of whose training data some are taken",
+        f"examples: {SOURCES}",
     )
     add_data_dir(parser)
     add_imports(parser)
@@ -125,17 +123,11 @@ def run(options, console):
 def _quantize(model, options):
     """Return a float model rounded to eight bits."""
     from kbp import quantization
-    from kbp.tasks import make_task
 
-    data = Path(options.calibrate)
-    if data.suffix in (".npy", ".npz"):
-        return quantization.quantize(model, _arrays(data, model))
-    if data.is_dir() and not (data / "recipe.toml").exists():
-        images = _images(data, model, _input_shape(options))
-        return quantization.quantize(model, images)
-    recipe, _ = read_recipe(options.calibrate)
-    task = make_task(recipe, options.data_dir)
-    return quantization.quantize(model, task.calibration_batches())
+    examples = read_examples(
+        model, options.calibrate, options.data_dir, _input_shape(options)
+    )
+    return quantization.quantize(model, examples)
 
 
 def _shape(text):
@@ -148,43 +140,3 @@ def _input_shape(options):
     """Return the sizes of one input, or of inputs by their names."""
     shapes = dict(options.input_shape or ())
     return shapes.get("") or shapes or None
-
-
-def _images(folder, model, input_shape):
-    """Return a folder's images, in the size that a model takes."""
-    from kbp.data.images.photographs import read_photographs
-    from kbp.data.images.search import find_images
-    from kbp.data.splits import as_floats
-    from kbp.export.sizes import fixed_shapes
-
-    shapes = [*fixed_shapes(model, input_shape).values()]
-    *size, channels = shapes[0]
-    if len(shapes) != 1 or len(size) != 2 or channels not in (1, 3):
-        raise UserError(
-            f"--calibrate {folder}: the model takes {shapes}, which are no "
-            "images of 1 or 3 channels. Give an .npy or .npz file."
-        )
-    paths = find_images(folder).images
-    some = paths[:: -(-len(paths) // 256)]  # of all classes' folders
-    return as_floats(
-        read_photographs(some, (size[0], size[1]), channels=channels)
-    )
-
-
-def _arrays(path, model):
-    """Return the array of a file, or its arrays by their names."""
-    from kbp._utils.examples import shapes_of
-    from kbp.data.array_files import read_arrays
-
-    arrays, names = read_arrays(path), [*shapes_of(model)]
-    if len(names) == 1 and len(arrays) > 1:
-        # Beside the inputs, what was learned from them is of no use here.
-        found = [name for name in (*names, "x") if name in arrays]
-        if not found:
-            raise UserError(
-                f"--calibrate {path}: holds {', '.join(arrays)}; the array of "
-                f"inputs must be named {names[0]!r}, as the model's input, or "
-                "'x', or be the only one."
-            )
-        return arrays[found[0]]
-    return arrays if len(arrays) > 1 else next(iter(arrays.values()), arrays)

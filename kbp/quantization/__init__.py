@@ -6,6 +6,7 @@ from kbp.quantization.fake_quantize import FakeQuantize
 from kbp.quantization.float_gate import FloatGate, One
 from kbp.quantization.freeze import freeze
 from kbp.quantization.quantize import ATTENTION_OPS, quantize, quantize_aware
+from kbp.quantization.sensitivity import RoundedTensor, Sensitivity, sensitivity
 
 __all__ = [
     "ATTENTION_OPS",
@@ -13,9 +14,12 @@ __all__ = [
     "FloatGate",
     "One",
     "QuantizeConfig",
+    "RoundedTensor",
+    "Sensitivity",
     "calibrate",
     "fake_quantizers",
     "freeze",
     "quantize",
     "quantize_aware",
+    "sensitivity",
 ]

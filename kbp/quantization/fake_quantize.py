@@ -11,19 +11,23 @@ from kbp._utils.arguments import check_one_of
 from kbp.layers import KernelTransform
 from kbp.quantization import integer_rounding, tfmot
 
-KINDS = ("input", "tensor", "kernel", "channel", "depthwise", "fixed")
+KINDS = (
+    *("input", "tensor", "int16", "kernel", "channel", "depthwise"),
+    "fixed",
+)
 LEAST_RANGE, WIDEST_RANGE = 1e-3, 1e36
 # LiteRT's converter widens narrower ranges to 1e-6, and its reference kernels
 # end the process at a softmax of what has a range of less than 4e-6.
 NARROWEST = {"input": 1e-5, "tensor": 1e-5}
 NARROWEST_KERNEL = 1e-6
+_STEPS = {"input": 255, "tensor": 255, "int16": 65534}  # of others 254
 Tensor = Any  # of any backend, or symbolic
 Shape = tuple[Any, ...]  # integers, `None` where the size is open
 
 
 @keras.saving.register_keras_serializable(package="kbp")
 class FakeQuantize(KernelTransform):
-    """Round a tensor to the 256 values that eight bits can hold.
+    """Round a tensor to the 256 values that eight bits can hold, or to 65,535.
 
     The arithmetic is TFMOT's: this layer owns the range's variables and hands
     them to one of its public quantizers, with the 8-bit rules of its default
@@ -33,6 +37,7 @@ class FakeQuantize(KernelTransform):
     | ------------- | ------------------------------------ | --------------- |
     | `"input"`     | of all values so far, asymmetric     | `AllValues`     |
     | `"tensor"`    | moving average, asymmetric           | `MovingAverage` |
+    | `"int16"`     | of all values, symmetric, of 16 bits | `AllValues`     |
     | `"kernel"`    | last value, symmetric, narrow        | `LastValue`     |
     | `"channel"`   | the same for each index of last axis | `LastValue`     |
     | `"depthwise"` | the same for each of last two axes   | `LastValue`     |
@@ -98,7 +103,7 @@ class FakeQuantize(KernelTransform):
             )
         self.kind = kind
         self.minimum, self.maximum = minimum, maximum
-        self.observing = False
+        self.observing = self.passing = False
         self._observed: list[tuple[np.ndarray, np.ndarray]] = []
 
     def build(self, input_shape: Shape) -> None:
@@ -131,6 +136,10 @@ class FakeQuantize(KernelTransform):
                 init_max=self.maximum,
                 narrow_range=False,
             )
+        if self.kind == "int16":  # LiteRT's stand for zero by zero
+            return quantizers.AllValuesQuantizer(
+                num_bits=16, per_axis=False, symmetric=True, narrow_range=True
+            )
         if self.kind in ("input", "tensor"):
             quantizer = (
                 quantizers.AllValuesQuantizer
@@ -159,16 +168,16 @@ class FakeQuantize(KernelTransform):
     def scale(self) -> Tensor:
         """Return the scale, the step between two values, of the range's shape.
 
-        While ranges are observed it is zero: nothing is rounded then.
+        While ranges are observed, or values pass, it is zero: nothing is
+        rounded then.
         """
-        if self.observing:
+        if self.observing or self.passing:
             return ops.zeros(self.range_shape)
         if not self._ranges:
             width = (self.maximum or 0.0) - (self.minimum or 0.0)
             return ops.convert_to_tensor(width / 255)
         low, high = self._ranges["min_var"], self._ranges["max_var"]
-        steps = 255 if self.kind in ("input", "tensor") else 254
-        return (high - low) / steps
+        return (high - low) / _STEPS.get(self.kind, 254)
 
     def compute_output_spec(
         self,
@@ -199,9 +208,9 @@ class FakeQuantize(KernelTransform):
         view = ops.cast(inputs, "float32")
         if self.kind == "depthwise":
             view = ops.reshape(view, self._view(inputs.shape))
-        if self.observing:
-            if update_range:
-                self._observed += map(self._measure, (view, *beside))
+        if self.observing and update_range:
+            self._observed += map(self._measure, (view, *beside))
+        if self.observing or self.passing:
             return inputs
         if arithmetic:
             scale = self.scale()

@@ -24,6 +24,8 @@ class QuantizationPolicy:
         skip: names or classes of layers, or functions of `keras.ops`, that
             stay in float.
         configs: from names or classes to how these layers are rounded.
+        int16: names or classes of Dense layers between layers in float, whose
+            inputs and results have 16 bits.
 
     Raises:
         ValueError: a name is no layer's.
@@ -34,11 +36,14 @@ class QuantizationPolicy:
         model: keras.Model,
         skip: Sequence[str | type | Callable[..., Any]],
         configs: Mapping[str | type, QuantizeConfig],
+        int16: Sequence[str | type] = (),
     ) -> None:
-        if not isinstance(skip, list | tuple | set | frozenset):
-            raise ValueError(
-                f"Argument `skip` must be a list. Received: skip={skip!r}"
-            )
+        for argument, given in (("skip", skip), ("int16", int16)):
+            if not isinstance(given, list | tuple | set | frozenset):
+                raise ValueError(
+                    f"Argument `{argument}` must be a list. "
+                    f"Received: {argument}={given!r}"
+                )
         if not isinstance(configs, Mapping) or not all(
             isinstance(config, QuantizeConfig) for config in configs.values()
         ):
@@ -49,10 +54,14 @@ class QuantizationPolicy:
         self.skip = frozenset(
             x if isinstance(x, str | type) else _class_of(x) for x in skip
         )
-        self.configs = configs
+        self.configs, self.int16 = configs, frozenset(int16)
         operations = {graph.unwrapped(o) for o in model.operations}
         names = {operation.name for operation in operations}
-        for argument, keys in (("skip", skip), ("configs", configs)):
+        for argument, keys in (
+            ("skip", skip),
+            ("configs", configs),
+            ("int16", int16),
+        ):
             for key in keys:
                 if isinstance(key, str) and key not in names:
                     raise ValueError(
@@ -74,6 +83,31 @@ class QuantizationPolicy:
         return rules.computes_in_float(operation) or bool(
             {operation.name, type(operation)} & self.skip
         )
+
+    def has_16_bits(self, node: graph.Node) -> bool:
+        """Say whether a layer reads and gives numbers of 16 bits.
+
+        Raises:
+            ValueError: it is to, and LiteRT has no such operation there.
+        """
+        layer = node.operation
+        if not {layer.name, type(layer)} & self.int16:
+            return False
+        beside = [*node.producers, *node.consumers]
+        if (
+            type(layer) is not layers.Dense
+            or layer in self
+            or node.is_output
+            or not (node.producers and node.consumers)
+            or not all(self.skips(other.operation) for other in beside)
+        ):
+            raise ValueError(
+                f"Layer {layer.name} in `int16` must be a Dense layer that "
+                "reads what layers in float give, and gives what layers in "
+                "float read: LiteRT converts nothing else to and from 16 bits. "
+                "Add those beside it to `skip`, or leave it out."
+            )
+        return True
 
     def config(self, operation: keras.Operation) -> QuantizeConfig | None:
         """Return the user's config of a layer."""

@@ -32,6 +32,7 @@ def quantize_aware(
     calibration_examples: int = 256,
     skip: Sequence[str | type | Callable[..., Any]] = (),
     configs: Mapping[str | type, QuantizeConfig] | None = None,
+    int16: Sequence[str | type] = (),
     round_biases: bool = True,
     equalize: bool = True,
 ) -> keras.Model:
@@ -63,6 +64,10 @@ def quantize_aware(
             `WindowNormalization` always stay in float, with what they take
             from outside and give to it.
         configs: how layers of one's own are rounded, by their name or class.
+        int16: names or classes of Dense layers to give inputs and results of
+            16 bits, the kernel stays in eight: for values with heavy tails,
+            where a step of eight bits is wide. What is before and behind such
+            a layer is in float. See docs/ranges.md for what it costs.
         round_biases: round biases to the steps in which the file holds them;
             TFMOT does not.
         equalize: with calibration data, give the channels between two layers
@@ -107,7 +112,9 @@ def quantize_aware(
             )
     if any(True for _ in fake_quantizers(model)):
         raise ValueError(f"Model {model.name} is quantization-aware already.")
-    policy = QuantizationPolicy(model, skip, {} if configs is None else configs)
+    policy = QuantizationPolicy(
+        model, skip, {} if configs is None else configs, int16
+    )
     lowered = lower(model, policy)
     for node in graph.nodes(lowered):
         if node.operation not in policy:

@@ -84,7 +84,8 @@ class QuantizationRecipe:
     After 0 epochs nothing is trained on, and the ranges are those of the
     calibration. `skip` names layers that stay in float; `float_attention`
     leaves the products of attention layers there, which LiteRT computes faster
-    than in integers. If it is not `enabled`, there is no int8 file.
+    than in integers. `int16` names Dense layers between layers in float that
+    are to read and give 16 bits. If it is not `enabled`, there is no int8 file.
     """
 
     enabled: bool = True
@@ -92,6 +93,7 @@ class QuantizationRecipe:
     learning_rate: float = number(1e-4, high=1e12, above=0)
     calibration_examples: int = number(256, 1, 1_000_000)
     skip: tuple[str, ...] = ()
+    int16: tuple[str, ...] = ()
     float_attention: bool = False
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from kbp import export, quantization, sparsity
+from kbp import export, sparsity
 from kbp._utils.files import write_atomically
 from kbp._utils.machine import peak_memory
 from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
@@ -23,7 +23,7 @@ from kbp.reports import report
 from kbp.reports.stage import Stage
 from kbp.sparsity.unmasked import in_words, left_out
 from kbp.tasks import Task
-from kbp.training import checkpoint, distribution, latencies, transfer
+from kbp.training import checkpoint, distribution, latencies, rounding, transfer
 from kbp.training.callbacks import pruning_schedule
 from kbp.training.distillation import check_teacher
 from kbp.training.measuring import (
@@ -86,6 +86,7 @@ class Pipeline:
             reasons = left_out(model, granularity=kind, skip=section.skip)
             what = "channels" if kind == "channel" else "weights"
             self.left_out = in_words(reasons, what)
+        rounding.check_named_layers(model, recipe)
         self.table = latencies.latency_table(model, recipe, folder, console)
         model = self.masked(model)
         if folder:
@@ -269,20 +270,8 @@ class Pipeline:
 
     def quantization_aware(self, trained: keras.Model) -> keras.Model:
         """Give a model fake quantization, and calibrate it."""
-        section = self.recipe.quantization
-        return quantization.quantize_aware(
-            trained,
-            self.task.calibration_batches(),
-            calibration_examples=section.calibration_examples,
-            skip=(
-                *section.skip,
-                *(
-                    quantization.ATTENTION_OPS
-                    if section.float_attention
-                    else ()
-                ),
-            ),
-        )
+        batches = self.task.calibration_batches()
+        return rounding.quantization_aware(trained, self.recipe, batches)
 
     def export(
         self, pruned: keras.Model, quantized: keras.Model | None

@@ -310,6 +310,11 @@ def test_folder_of_something_else_is_left_alone(tmp_path):
         (["training.batch_size=5000"], "at most the 1293 training examples"),
         (["model.num_scales=1"], r"\[model\] Argument `num_scales`"),
         (["sparsity.skip=['dense7']"], "names no layer"),
+        (["quantization.skip=['dense7']"], r"\[quantization\].*no layer"),
+        (
+            ["quantization.int16=['logits']"],
+            r"\[quantization\].*must be a Dense",
+        ),
         (
             ["training.strategy=mirrored", "training.batch_size=31"],
             "divisible by the 2 replicas",

@@ -18,6 +18,7 @@ def pages() -> list[Path]:
         root / "docs" / "forecast_errors.md",
         root / "docs" / "images.md",
         root / "docs" / "latency.md",
+        root / "docs" / "ranges.md",
     ]
 
 

@@ -27,6 +27,7 @@ class Placement:
 
     Attributes:
         rounders: from a tensor's id to the quantizer that rounded it.
+        unrounded: from a tensor's id to what it was before.
         floats: ids of tensors that the converter can know no range of.
         bias_scales: from a tensor's id to the scale of a bias that is added
             to it.
@@ -49,6 +50,7 @@ class Placement:
         self.rounded_inputs: dict[int, keras.KerasTensor] = {}
         self.one: keras.KerasTensor | None = None
         self.rounders: dict[int, FakeQuantize] = {}
+        self.unrounded: dict[int, keras.KerasTensor] = {}
         self.floats: set[int] = set()
 
     def __call__(
@@ -59,6 +61,11 @@ class Placement:
         if not rules.takes_units(operation):
             args, kwargs = keras.tree.map_structure(
                 self.round_input, (args, kwargs)
+            )
+        wide = self.policy.has_16_bits(node)
+        if wide:
+            args, kwargs = keras.tree.map_structure(
+                lambda x: self.unrounded.get(id(x), x), (args, kwargs)
             )
         if rules.finds_places(operation):
             args, kwargs = keras.tree.map_structure(
@@ -83,6 +90,8 @@ class Placement:
         fixed = graph.traits_of(operation).fixed_range
         if fixed:
             return self.round_fixed(node, outputs, *fixed)
+        if wide:
+            return self.round_to_16_bits(outputs)
         inputs = graph.tensors_of((args, kwargs))
         arithmetic = self.arithmetic(operation, inputs)
         again = (
@@ -154,6 +163,13 @@ class Placement:
             layer = FakeQuantize("input", name=self.unique(f"{x.name}_quant"))
             self.rounded_inputs[id(x)] = self.apply(layer, x)
         return self.rounded_inputs[id(x)]
+
+    def round_to_16_bits(self, x: Any) -> Any:
+        """Round a tensor to 16 bits."""
+        if not rules.is_float(x):
+            return x
+        name = self.unique(f"{x._keras_history.operation.name}_int16")
+        return self.apply(FakeQuantize("int16", name=name), x)
 
     def round_again(self, x: Any) -> Any:
         """Round what is rounded once more, which changes nothing.
@@ -251,6 +267,10 @@ class Placement:
         return self.apply(layer, outputs)
 
     def round_as_chosen(self, node: graph.Node, outputs: Any) -> Any:
+        if any(map(self.policy.has_16_bits, node.consumers)):
+            # First, and to eight bits for others then: LiteRT's converter would
+            # have eight bits rounded to 16.
+            outputs = keras.tree.map_structure(self.round_to_16_bits, outputs)
         tensors = keras.tree.flatten(outputs)
         config = self.policy.config(node.operation)
         if config is not None:
@@ -310,4 +330,5 @@ class Placement:
     def apply(self, rounder: FakeQuantize, x: Tensor, **options: Any) -> Tensor:
         outputs = rounder(x, **options)
         self.rounders[id(outputs)] = rounder
+        self.unrounded[id(outputs)] = x
         return outputs

@@ -1,0 +1,1 @@
+"""Forecasts of heavy-tailed series in float and in eight bits."""
