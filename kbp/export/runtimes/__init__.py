@@ -1,0 +1,6 @@
+"""Other runtimes of .tflite files, and what they need of a file."""
+
+from kbp.export.runtimes.micro import arena_size
+from kbp.export.runtimes.uint8 import with_uint8_interface
+
+__all__ = ["arena_size", "with_uint8_interface"]
