@@ -40,4 +40,4 @@ def test_an_arena_is_the_smallest_that_the_file_runs_in():
 def test_without_tflite_micro_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setattr(micro.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install kbp\[micro\]"):
-        arena_size("model.tflite")
+        arena_size(zoo.file(zoo.DEFAULT))

@@ -26,6 +26,10 @@ class Agreement:
         exact: share of the outputs that are the same.
         within_one: share within one step; of floats, within a 128th of the
             largest output.
+
+    Example:
+    >>> Agreement("threads", 10, 0.0, 1.0, 1.0).within_one
+    1.0
     """
 
     runtime: str
@@ -50,6 +54,13 @@ def compare_kernels(
     Raises:
         FileNotFoundError: the file does not exist.
         ValueError: a way does not run the file, or there are no examples.
+
+    Example:
+    >>> import kbp.zoo
+    >>> x = np.zeros((1, 32, 32, 1), "float32")
+    >>> found = compare_kernels(kbp.zoo.file(kbp.zoo.DEFAULT), [x])
+    >>> [each.runtime for each in found]
+    ['threads', 'reference']
     """
     if not inputs or not len(inputs[0]):
         raise ValueError("Argument `inputs` must hold examples. Received: none")

@@ -40,10 +40,16 @@ def arena_size(path: str | Path) -> int:
     Raises:
         FileNotFoundError: the file does not exist.
         UserError: TFLite Micro is not installed or does not run the file.
+
+    Example:
+    >>> arena_size("no.tflite")
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: no.tflite: no such file.
     """
+    content = read_tflite(path)
     if reason := missing():
         raise UserError(reason)
-    content = read_tflite(path)
     most = _LEAST + 8 * size_of(parse(content, f"{path}: the .tflite file"))
     if reason := _refusal(content, most):
         raise UserError(f"{path}: TFLite Micro does not run it: {reason}")
