@@ -27,6 +27,7 @@ COMMANDS = (
     "forecast",
     "export",
     "audit",
+    "deploy",
     "check-tpu",
     "benchmark",
     "publish",

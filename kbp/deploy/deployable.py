@@ -1,0 +1,243 @@
+"""A .tflite file with what its numbers mean."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kbp import zoo
+from kbp._utils.run_files import (
+    CATEGORIES,
+    COLUMNS,
+    GOLDEN,
+    IMAGES,
+    LABELS,
+    SERIES,
+)
+from kbp.data.array_files import read_arrays
+from kbp.data.images.photographs import RESIZE
+from kbp.data.table import TableColumns
+from kbp.errors import UserError
+from kbp.export import Runner
+from kbp.inference import loading
+from kbp.recipes import Recipe
+from kbp.tasks.prediction import OpenModel, task_of
+from kbp.tasks.predict_classes import image_shape
+from kbp.training.workdir import read_run
+
+_FILES = (LABELS, COLUMNS, SERIES, CATEGORIES, IMAGES)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a .tflite file.
+
+    Attributes:
+        shape: with the batch axis.
+        dtype: as NumPy names it.
+        scale: of the integers, 0 of floats.
+        zero_point: the integer of the value 0.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
+
+    @classmethod
+    def of(cls, details: Mapping[str, Any]) -> "Tensor":
+        """Return what LiteRT's details say."""
+        scale, zero_point = details["quantization"]
+        return cls(
+            tuple(map(int, details["shape"])),
+            np.dtype(details["dtype"]).name,
+            float(scale),
+            int(zero_point),
+        )
+
+    def __str__(self) -> str:
+        words = f"{self.dtype} {list(self.shape)}"
+        if not self.scale:
+            return words
+        return (
+            f"{words}, value = {self.scale:.8g} * (integer - {self.zero_point})"
+        )
+
+
+@dataclass(frozen=True)
+class Deployable:
+    """A .tflite file, what it is for, and what lies beside it.
+
+    Attributes:
+        name: of the model.
+        path: of the file.
+        content: of the file.
+        task: name of its task, such as `"classification"`.
+        kind: what it does for a person's files, see `Prediction.kind`.
+        input: its one input.
+        output: its one output.
+        files: texts that say what the numbers mean, by the names that a run
+            gives them, such as `"labels.txt"`.
+        resize: how images become those of the model's size.
+        node_modules: folder of npm's packages, `None` to look for one.
+    """
+
+    name: str
+    path: Path
+    content: bytes
+    task: str
+    kind: str
+    input: Tensor
+    output: Tensor
+    files: Mapping[str, str]
+    resize: str = RESIZE
+    node_modules: Path | None = None
+
+    @classmethod
+    def open(cls, name: str, node_modules: Path | None = None) -> "Deployable":
+        """Open a zoo entry, a run's folder or a .tflite file.
+
+        Args:
+            name: of the entry, or a path.
+            node_modules: see the class.
+
+        Raises:
+            UserError: there is no such model, or it is of no task that
+                predicts files.
+        """
+        path, recipe = _find(name)
+        model = OpenModel.open(path)
+        task = task_of(model, recipe)
+        if not task.prediction.fits(model.inputs, model.outputs):
+            raise UserError(f"{path}: {task.prediction.needs}.")
+        runner = Runner(path)
+        made = cls(
+            Path(name).stem if path == Path(name) else Path(name).name,
+            path,
+            path.read_bytes(),
+            task.name,
+            task.prediction.kind,
+            Tensor.of(runner.inputs[0]),
+            Tensor.of(runner.outputs[0]),
+            _files(path),
+            getattr(recipe and recipe.data.config, "resize", RESIZE),
+            node_modules,
+        )
+        _ = made.labels  # which may be wrong
+        return made
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, `()` of a model of numbers.
+
+        Raises:
+            UserError: there are more or fewer of them than of outputs.
+        """
+        count = self.output.shape[-1]
+        if self.kind == "table":
+            classes = self._columns.target.categories if self._columns else ()
+            return classes or (_numbered(count) if count > 1 else ())
+        if self.kind == "series":
+            return ()
+        names = tuple(self.files.get(LABELS, "").splitlines())
+        if names and len(names) != count:
+            raise UserError(
+                f"{self.path.parent / LABELS}: names {len(names)} classes, but "
+                f"{self.path} has {count}."
+            )
+        return names or _numbered(count)
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """What a program must know to use the file."""
+        facts: dict[str, Any] = {
+            "name": self.name,
+            "task": self.task,
+            "kind": self.kind,
+            "input": dataclasses.asdict(self.input),
+            "output": dataclasses.asdict(self.output),
+            "labels": self.labels,
+        }
+        example = self.input.shape[1:]
+        if self.kind in ("classes", "masks"):
+            facts |= {"image": image_shape(example), "resize": self.resize}
+        if self.kind == "table":
+            facts |= json.loads(self.files.get(COLUMNS, "{}")) or {
+                "columns": [
+                    {"name": f"x{n + 1}", "mean": 0, "deviation": 1}
+                    for n in range(example[0])
+                ],
+                "target": {"name": "predicted"},
+                "missing": "refuse",
+                "missing_values": [],
+            }
+        if self.kind == "series":
+            known = json.loads(self.files.get(SERIES, "{}"))
+            any_columns = not known or known["by_channel"]
+            facts["columns"] = [] if any_columns else known["targets"]
+        return facts
+
+    def to_json(self) -> str:
+        """Return `meaning` as text."""
+        return json.dumps(self.meaning, indent=1, ensure_ascii=False) + "\n"
+
+    def example(self) -> np.ndarray:
+        """Return one example as floats, with the batch axis.
+
+        It is the first golden one where those are, else noise in the range of
+        the input.
+        """
+        golden = self.path.parent / GOLDEN
+        shape = self.input.shape[1:]
+        if golden.is_file():
+            inputs = read_arrays(golden)["inputs"][:1]
+            if inputs.shape[1:] == shape:
+                return inputs.astype("float32")
+        noise = np.random.default_rng(0).random((1, *shape), "float32")
+        if not self.input.scale:
+            return noise
+        limits = np.iinfo(self.input.dtype)
+        low, high = (
+            self.input.scale * (x - self.input.zero_point)
+            for x in (limits.min, limits.max)
+        )
+        return (low + noise * (high - low)).astype("float32")
+
+    @property
+    def _columns(self) -> TableColumns | None:
+        text = self.files.get(COLUMNS)
+        return TableColumns.from_json(text) if text else None
+
+
+def _find(name: str) -> tuple[Path, Recipe | None]:
+    """Return a model's .tflite file and its recipe, if that is known."""
+    path = Path(name)
+    if not path.exists() and name in {e.name for e in zoo.entries()}:
+        return zoo.file(name), zoo.find(name).recipe
+    files = [p for p in loading.files_of(path) if p.suffix == ".tflite"]
+    if not files:
+        raise UserError(
+            f"{path}: holds no .tflite file; `kbp export` writes one."
+        )
+    run = read_run(files[-1].parent)
+    return files[-1], Recipe.parse(run["recipe"]) if run else None
+
+
+def _files(path: Path) -> dict[str, str]:
+    found = {}
+    for name in _FILES:
+        file = path.parent / name
+        try:
+            if file.is_file():
+                found[name] = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{file}: cannot be read: {error}") from error
+    return found
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(map(str, range(count)))

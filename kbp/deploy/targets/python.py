@@ -1,0 +1,41 @@
+"""A script of Python that needs LiteRT and NumPy alone."""
+
+import importlib.metadata
+
+from kbp.deploy.deployable import Deployable
+from kbp.deploy.reading import readme, refuse_covariates
+from kbp.deploy.registry import Contents, register_target, template
+
+_PACKAGES = {"classes": ["pillow"], "masks": ["pillow"]}
+
+
+@register_target("python")
+def python(model: Deployable) -> Contents:
+    """Return a folder with `predict.py`.
+
+    Raises:
+        UserError: the model takes covariates.
+    """
+    refuse_covariates(model, "python")
+    needed = ["ai-edge-litert", "numpy", *_PACKAGES.get(model.kind, ())]
+    versions = [f"{x}~={importlib.metadata.version(x)}\n" for x in needed]
+    return {
+        "model.tflite": model.content,
+        "model.json": model.to_json(),
+        "runner.py": template("python/runner.py"),
+        "predict.py": template(f"python/{model.kind}.py"),
+        "requirements.txt": "".join(versions),
+        "README.md": readme(
+            model,
+            "pip install -r requirements.txt",
+            f"python predict.py {_FILES[model.kind]}",
+        ),
+    }
+
+
+_FILES = {
+    "classes": "IMAGE ...",
+    "masks": "IMAGE MASK.png",
+    "series": "FILE.csv > forecast.csv",
+    "table": "FILE.csv > predictions.csv",
+}
