@@ -183,7 +183,11 @@ class Deployable:
 
     def to_json(self) -> str:
         """Return `meaning` as text."""
-        return json.dumps(self.meaning, indent=1, ensure_ascii=False) + "\n"
+        lines = (
+            f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
+            for key, value in self.meaning.items()
+        )
+        return "{\n" + ",\n".join(lines) + "\n}\n"
 
     def example(self) -> np.ndarray:
         """Return one example as floats, with the batch axis.

@@ -3,6 +3,7 @@
 import importlib.metadata
 
 from kbp.deploy.deployable import Deployable
+from kbp.deploy.examples import example_file
 from kbp.deploy.reading import readme, refuse_covariates
 from kbp.deploy.registry import Contents, register_target, template
 
@@ -19,7 +20,9 @@ def python(model: Deployable) -> Contents:
     refuse_covariates(model, "python")
     needed = ["ai-edge-litert", "numpy", *_PACKAGES.get(model.kind, ())]
     versions = [f"{x}~={importlib.metadata.version(x)}\n" for x in needed]
+    name, example = example_file(model)
     return {
+        name: example,
         "model.tflite": model.content,
         "model.json": model.to_json(),
         "runner.py": template("python/runner.py"),
@@ -28,14 +31,14 @@ def python(model: Deployable) -> Contents:
         "README.md": readme(
             model,
             "pip install -r requirements.txt",
-            f"python predict.py {_FILES[model.kind]}",
+            f"python predict.py {_ARGUMENTS[model.kind]}",
         ),
     }
 
 
-_FILES = {
-    "classes": "IMAGE ...",
-    "masks": "IMAGE MASK.png",
-    "series": "FILE.csv > forecast.csv",
-    "table": "FILE.csv > predictions.csv",
+_ARGUMENTS = {
+    "classes": "example.png",
+    "masks": "example.png mask.png",
+    "series": "example.csv > forecast.csv",
+    "table": "example.csv > predictions.csv",
 }
