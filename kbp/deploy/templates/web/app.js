@@ -177,7 +177,8 @@ function imageInputs(predict) {
           latest = null;
           $("result").replaceChildren();
           say("Draw with a finger or the mouse.");
-        } })));
+        } }),
+        element("span", { className: "quiet", textContent: "draw here" })));
       const source = await createImageBitmap(await example());
       canvas.getContext("2d").drawImage(source, 0, 0, 320, 320);
       await ask(() => predict(source));
@@ -266,7 +267,10 @@ async function start(accelerator) {
   }
 }
 
-document.title = $("name").textContent = facts.name;
+document.title = facts.name;
+// Long names break after these marks.
+$("name").append(...facts.name.split(/(?<=[._-])/).flatMap(
+  (part) => [part, element("wbr")]));
 $("about").textContent =
   `${facts.task.replaceAll("_", " ")}, ${facts.input.shape.slice(1).join("×")}`
   + ` in, ${facts.output.shape.slice(1).join("×")} out`;

@@ -142,7 +142,7 @@ export function drawing(canvas, changed) {
   const line = (event) => {
     const next = place(event);
     Object.assign(context, {
-      lineWidth: canvas.width / 11, lineCap: "round", strokeStyle: "#fff",
+      lineWidth: canvas.width / 9, lineCap: "round", strokeStyle: "#fff",
     });
     context.beginPath();
     context.moveTo(...(last ?? next));
