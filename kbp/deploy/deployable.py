@@ -25,8 +25,8 @@ from kbp.errors import UserError
 from kbp.export import Runner
 from kbp.inference import loading
 from kbp.recipes import Recipe
-from kbp.tasks.prediction import OpenModel, task_of
 from kbp.tasks.predict_classes import image_shape
+from kbp.tasks.prediction import OpenModel, task_of
 from kbp.training.workdir import read_run
 
 _FILES = (LABELS, COLUMNS, SERIES, CATEGORIES, IMAGES)

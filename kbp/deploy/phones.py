@@ -38,7 +38,10 @@ def contents(model: Deployable, phone: Phone, *lines: str) -> Contents:
         UserError: the file's types are none of the language's.
     """
     parts = []
-    for tensor, code in ((model.input, phone.write), (model.output, phone.read)):
+    for tensor, code in (
+        (model.input, phone.write),
+        (model.output, phone.read),
+    ):
         if tensor.dtype not in code:
             raise UserError(
                 f"{model.path}: the class of the target takes and gives "

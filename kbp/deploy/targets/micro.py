@@ -5,7 +5,6 @@ import io
 import re
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterable
 
 import numpy as np
@@ -96,9 +95,9 @@ def _measure(model: Deployable, taken: np.ndarray) -> tuple[np.ndarray, int]:
             file = write_atomically(folder / "model.tflite", model.content)
             inputs = write_atomically(folder / "x.npy", content.getvalue())
             script = TEMPLATES / "micro" / "measure.py"
-            words = [sys.executable, script, file, inputs, folder / "y.npy"]
+            words = [script, file, inputs, folder / "y.npy", size]
             result = subprocess.run(
-                [*words, str(size)],
+                [sys.executable, *map(str, words)],
                 capture_output=True,
                 text=True,
                 timeout=_SECONDS,
@@ -158,6 +157,6 @@ def _values(values: np.ndarray) -> Iterable[str]:
 
 def _listed(values: Iterable[str]) -> str:
     """Return the lines of an array of C++."""
-    return textwrap.fill(
-        ", ".join(values), 80, initial_indent="  ", subsequent_indent="  "
-    )
+    words = [*values]
+    lines = [words[i : i + 12] for i in range(0, len(words), 12)]
+    return ",\n".join(f"  {', '.join(line)}" for line in lines)

@@ -17,7 +17,7 @@ _INSTALL = "npm install @litertjs/core@2.5 @litertjs/wasm-utils@2.5"
 _TYPES = ("float32", "int32", "uint8")  # that LiteRT.js has
 # By their places in the page's folder `litert`, those in npm's. Of WebAssembly
 # there is a file for browsers without relaxed SIMD, too.
-_PACKAGES = {
+PACKAGES = {
     "core.js": "core/dist/index.js",
     "wasm-utils.js": "wasm-utils/dist/index.js",
     **{
@@ -74,9 +74,7 @@ def _runtime(given: Path | None) -> dict[str, Path]:
         UserError: they are not there.
     """
     folder = given or Path(os.environ.get("KBP_NODE_MODULES", "node_modules"))
-    found = {
-        key: folder / "@litertjs" / path for key, path in _PACKAGES.items()
-    }
+    found = {key: folder / "@litertjs" / path for key, path in PACKAGES.items()}
     for path in found.values():
         if not path.is_file():
             raise UserError(

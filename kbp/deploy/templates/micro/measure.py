@@ -1,4 +1,6 @@
-"""Runs a .tflite file: measure.py FILE INPUT.npy OUTPUT.npy ARENA
+"""Runs a .tflite file.
+
+Use: measure.py FILE INPUT.npy OUTPUT.npy ARENA
 
 It is a process of its own, since TensorFlow Lite Micro may crash. What it used
 of the arena is said on standard error.

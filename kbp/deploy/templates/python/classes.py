@@ -1,13 +1,14 @@
 """Names the class of images: python predict.py IMAGE ..."""
 
 import sys
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 from runner import load, predict, softmax
 
 
-def read(path: str, facts: dict) -> np.ndarray:
+def read(path: str, facts: dict[str, Any]) -> np.ndarray:
     """Return an image in the model's size, with values from 0 to 1."""
     height, width, channels = facts["image"]
     image = ImageOps.exif_transpose(Image.open(path))

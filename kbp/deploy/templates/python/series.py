@@ -1,4 +1,7 @@
-"""Forecasts columns of a CSV file: python predict.py FILE.csv"""
+"""Forecasts columns of a CSV file.
+
+Use: python predict.py FILE.csv
+"""
 
 import csv
 import math

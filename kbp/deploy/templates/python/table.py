@@ -1,13 +1,17 @@
-"""Predicts the rows of a CSV file: python predict.py FILE.csv"""
+"""Predicts the rows of a CSV file.
+
+Use: python predict.py FILE.csv
+"""
 
 import csv
 import sys
+from typing import Any
 
 import numpy as np
 from runner import load, predict, softmax
 
 
-def encode(text: str, column: dict, facts: dict) -> float:
+def encode(text: str, column: dict[str, Any], facts: dict[str, Any]) -> float:
     """Return the number that the model takes for a field."""
     missing = not text.strip() or text in facts["missing_values"]
     if "categories" in column:
