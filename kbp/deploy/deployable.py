@@ -19,6 +19,7 @@ from kbp._utils.run_files import (
     SERIES,
 )
 from kbp.data.array_files import read_arrays
+from kbp.data.images.kinds import WHITE_LEVEL, ImageKinds
 from kbp.data.images.photographs import RESIZE
 from kbp.data.table import TableColumns
 from kbp.errors import UserError
@@ -164,7 +165,13 @@ class Deployable:
         }
         example = self.input.shape[1:]
         if self.kind in ("classes", "masks"):
-            facts |= {"image": image_shape(example), "resize": self.resize}
+            images = self.files.get(IMAGES)
+            white = ImageKinds.from_json(images).white_level if images else None
+            facts |= {
+                "image": image_shape(example),
+                "resize": self.resize,
+                "white_level": white or WHITE_LEVEL,
+            }
         if self.kind == "table":
             facts |= json.loads(self.files.get(COLUMNS, "{}")) or {
                 "columns": [

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import subprocess
 import sys
 
@@ -76,6 +77,35 @@ def test_masks_of_images_are_those_of_kbp(tmp_path, size):
     found = np.asarray(Image.open(tmp_path / "mask.png"))
     np.testing.assert_array_equal(found, right)
     assert {*np.unique(found)} == {0, 255}
+
+
+def test_images_of_16_bits_count_to_their_white_level(tmp_path):
+    path = deployed.dense(tmp_path / "run", (8, 8, 1), (10,))
+    kinds = '{"white_level": 4095, "largest": {"16-bit": 4000}}'
+    (path.parent / "images.json").write_text(kinds)
+    values = np.random.default_rng(0).integers(0, 4000, (9, 12), "uint16")
+    image = tmp_path / "image.png"
+    Image.fromarray(values).save(image)
+    folder = deploy.deploy(path, "python", tmp_path / "app")
+    assert main(["predict", str(path), str(image), "--out", str(tmp_path)]) == 0
+    assert alone(folder, image) == [
+        rows_of(tmp_path / "predictions.csv")[1][:3]
+    ]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "bp_transformer_small.digits",
+        "bp_transformer_small.ettm1_720",
+        "pyramid_bpnet_small.isbi2012",
+    ],
+)
+def test_the_command_of_the_readme_runs(tmp_path, entry):
+    folder = deploy.deploy(entry, "python", tmp_path / "app")
+    text = (folder / "README.md").read_text()
+    words = re.search("python predict.py ([^>\n]+)", text)[1].split()
+    assert len(alone(folder, *words)) > 0
 
 
 @pytest.mark.parametrize("classes", [("low", "high", 'a "b"'), ()])

@@ -7,7 +7,12 @@ from kbp.deploy.examples import example_file
 from kbp.deploy.reading import readme, refuse_covariates
 from kbp.deploy.registry import Contents, register_target, template
 
-_PACKAGES = {"classes": ["pillow"], "masks": ["pillow"]}
+_ARGUMENTS = {
+    "classes": "example.png",
+    "masks": "example.png mask.png",
+    "series": "example.csv > forecast.csv",
+    "table": "example.csv > predictions.csv",
+}
 
 
 @register_target("python")
@@ -18,14 +23,17 @@ def python(model: Deployable) -> Contents:
         UserError: the model takes covariates.
     """
     refuse_covariates(model, "python")
-    needed = ["ai-edge-litert", "numpy", *_PACKAGES.get(model.kind, ())]
+    needed, scripts = ["ai-edge-litert", "numpy"], ["runner.py"]
+    if "image" in model.meaning:
+        needed.append("pillow")
+        scripts.append("pictures.py")
     versions = [f"{x}~={importlib.metadata.version(x)}\n" for x in needed]
     name, example = example_file(model)
     return {
         name: example,
         "model.tflite": model.content,
         "model.json": model.to_json(),
-        "runner.py": template("python/runner.py"),
+        **{script: template(f"python/{script}") for script in scripts},
         "predict.py": template(f"python/{model.kind}.py"),
         "requirements.txt": "".join(versions),
         "README.md": readme(
@@ -34,11 +42,3 @@ def python(model: Deployable) -> Contents:
             f"python predict.py {_ARGUMENTS[model.kind]}",
         ),
     }
-
-
-_ARGUMENTS = {
-    "classes": "example.png",
-    "masks": "example.png mask.png",
-    "series": "example.csv > forecast.csv",
-    "table": "example.csv > predictions.csv",
-}

@@ -4,14 +4,15 @@ import sys
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from pictures import read
+from PIL import Image
 from runner import load, predict, softmax
 
 
-def read(path: str, facts: dict[str, Any]) -> np.ndarray:
+def resized(path: str, facts: dict[str, Any]) -> np.ndarray:
     """Return an image in the model's size, with values from 0 to 1."""
     height, width, channels = facts["image"]
-    image = ImageOps.exif_transpose(Image.open(path))
+    image = read(path, facts)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -36,7 +37,7 @@ if __name__ == "__main__":
     facts, interpreter = load()
     shape = facts["input"]["shape"][1:]
     for path in sys.argv[1:]:
-        image = read(path, facts).reshape(1, *shape)
+        image = resized(path, facts).reshape(1, *shape)
         (shares,) = softmax(predict(interpreter, image))
         best = shares.argmax()
         print(f"{path},{facts['labels'][best]},{shares[best]:.4f}")

@@ -6,7 +6,8 @@ Use: python predict.py IMAGE MASK.png
 import sys
 
 import numpy as np
-from PIL import Image, ImageOps
+from pictures import read
+from PIL import Image
 from runner import load, predict, softmax
 
 
@@ -19,7 +20,7 @@ def starts(size: int, tile: int) -> list[int]:
 if __name__ == "__main__":
     facts, interpreter = load()
     height, width, channels = facts["image"]
-    image = ImageOps.exif_transpose(Image.open(sys.argv[1]))
+    image = read(sys.argv[1], facts)
     pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     rows, columns = pixels.shape[:2]
     pixels = pixels.reshape(rows, columns, channels).astype("float32") / 255

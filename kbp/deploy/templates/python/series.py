@@ -15,7 +15,7 @@ def is_number(text: str) -> bool:
     """Say whether a field holds a finite number."""
     try:
         return math.isfinite(float(text))
-    except ValueError:
+    except (TypeError, ValueError):
         return False
 
 
@@ -24,12 +24,12 @@ if __name__ == "__main__":
     _, lookback, at_once = facts["input"]["shape"]
     with open(sys.argv[1], encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))[-lookback:]
+    if len(rows) < lookback:
+        sys.exit(f"{sys.argv[1]}: has {len(rows)} rows; {lookback} are needed.")
     names = facts["columns"] or [
         name for name in rows[0] if all(is_number(row[name]) for row in rows)
     ]
     past = np.array([[float(row[name]) for name in names] for row in rows])
-    if len(past) < lookback:
-        sys.exit(f"{sys.argv[1]}: has {len(past)} rows; {lookback} are needed.")
     mean = past.mean(axis=0)
     scale = np.where(np.ptp(past, axis=0) > 0, past.std(axis=0), 1.0)
     relative = (past - mean) / scale
