@@ -32,16 +32,24 @@ def serve(folder):
             server.shutdown()
 
 
+NO_GPU = ("--disable-gpu",)
+SOFTWARE_GPU = (
+    "--enable-unsafe-webgpu",
+    "--use-webgpu-adapter=swiftshader",
+    "--enable-features=Vulkan",
+)
+
+
 class Browser:
     """One page, driven over Chromium's debugging pipe."""
 
-    def __init__(self, profile):
+    def __init__(self, profile, options=NO_GPU):
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
         # Chromium reads from 3 and writes to 4.
         words = [
             CHROMIUM,
-            *("--headless=new", "--no-sandbox", "--disable-gpu"),
+            *("--headless=new", "--no-sandbox", *options),
             *("--no-first-run", "--disable-background-networking"),
             *("--remote-debugging-pipe", f"--user-data-dir={profile}"),
             "about:blank",

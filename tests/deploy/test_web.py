@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import time
 from pathlib import Path
 
 import browser
@@ -55,6 +56,7 @@ def test_the_first_prediction_is_there_in_three_seconds(page, digits, width):
     assert page.open(digits) < 3000
     label = np.load(zoo.file(DIGITS, "golden.npz"))["keras"][0].argmax()
     assert answer(page) == str(label)
+    assert page.run("document.querySelector('h1').innerText") == DIGITS
     assert " ms on WASM" in page.run("document.body.innerText")
     assert page.run("document.querySelectorAll('.shares li').length") == 10
     assert wide(page) <= width
@@ -104,6 +106,30 @@ def test_images_are_resized_as_in_training(page, digits, tmp_path, resize):
     right = read_photographs([path], (20, 16), channels=3, resize=resize)
     gap = np.abs(np.array(found) * 255 - right.ravel())
     assert gap.max() <= 1.01  # Pillow rounds weights to integers
+
+
+@needs_browser
+def test_webgpu_answers_as_wasm_does(digits, tmp_path):
+    opened = browser.Browser(tmp_path, browser.SOFTWARE_GPU)
+    try:
+        opened.open(digits)
+        time.sleep(1)  # until the page knows of the adapter
+        choice = "document.querySelector('#accelerator')"
+        if opened.run(f"{choice}.options[1].disabled"):
+            pytest.skip("Chromium has no WebGPU here")
+        shares = "document.querySelector('.shares').innerText"
+        status = "document.querySelector('#status').innerText"
+        right = opened.run(shares)
+        opened.run(f"{choice}.value = 'webgpu'")
+        opened.run(f"{choice}.dispatchEvent(new Event('change'))")
+        opened.wait(f"{status}.includes('ms on WebGPU')")
+        assert opened.run(shares).split()[0] == right.split()[0]
+        opened.run(f"{choice}.value = 'wasm'")
+        opened.run(f"{choice}.dispatchEvent(new Event('change'))")
+        opened.wait(f"{status}.includes('ms on WASM')")
+        assert opened.run(shares) == right
+    finally:
+        opened.close()
 
 
 @needs_browser

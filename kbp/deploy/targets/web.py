@@ -16,7 +16,7 @@ from kbp.export.interface import with_uint8_interface
 _INSTALL = "npm install @litertjs/core@2.5 @litertjs/wasm-utils@2.5"
 _TYPES = ("float32", "int32", "uint8")  # that LiteRT.js has
 # By their places in the page's folder `litert`, those in npm's. Of WebAssembly
-# there is a file for browsers without relaxed SIMD, too.
+# there are files for browsers without relaxed SIMD and for WebGPU, too.
 PACKAGES = {
     "core.js": "core/dist/index.js",
     "wasm-utils.js": "wasm-utils/dist/index.js",
@@ -24,7 +24,7 @@ PACKAGES = {
         f"wasm/litert_wasm{kind}_internal{end}": (
             f"core/wasm/litert_wasm{kind}_internal{end}"
         )
-        for kind in ("", "_compat")
+        for kind in ("", "_compat", "_jspi")
         for end in (".js", ".wasm")
     },
 }

@@ -25,8 +25,8 @@ async function ask(question = latest) {
   if (!question || !runner) return;
   try {
     const milliseconds = await question();
-    const where = $("accelerator").selectedOptions[0].text;
-    say(`${milliseconds.toFixed(milliseconds < 10 ? 2 : 0)} ms on ${where}`);
+    const digits = milliseconds < 10 ? 2 : 0;
+    say(`${milliseconds.toFixed(digits)} ms on ${runner.where}`);
     document.body.dataset.ready ??= Math.round(performance.now());
   } catch (error) {
     $("result").replaceChildren();
@@ -269,7 +269,7 @@ async function start(accelerator) {
 
 document.title = facts.name;
 // Long names break after these marks.
-$("name").append(...facts.name.split(/(?<=[._-])/).flatMap(
+$("name").replaceChildren(...facts.name.split(/(?<=[._-])/).flatMap(
   (part) => [part, element("wbr")]));
 $("about").textContent =
   `${facts.task.replaceAll("_", " ")}, ${facts.input.shape.slice(1).join("×")}`

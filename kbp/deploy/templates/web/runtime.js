@@ -1,7 +1,8 @@
 // The model on LiteRT.js: floats go in, floats come out.
 
 import {
-  Tensor, isWebGPUSupported, loadAndCompile, loadLiteRt,
+  Tensor, isWebGPUSupported, loadAndCompile, loadLiteRt, supportsFeature,
+  unloadLiteRt,
 } from "@litertjs/core";
 
 const ARRAYS = {
@@ -11,15 +12,33 @@ const ARRAYS = {
 export const hasWebGpu = async () =>
   isWebGPUSupported() && Boolean(await navigator.gpu.requestAdapter());
 
+// What WebGPU lacks runs on WASM, for which that has to wait: by JSPI.
+let loaded = null;
+
+async function load(jspi) {
+  if (loaded === jspi) return;
+  if (loaded !== null) unloadLiteRt();
+  await loadLiteRt("./litert/wasm/", { jspi });
+  loaded = jspi;
+}
+
 export async function open(facts, accelerator) {
-  await (open.loaded ??= loadLiteRt("./litert/wasm/"));
+  const jspi = accelerator === "webgpu" && await supportsFeature("jspi");
+  await load(jspi);
   const model = await loadAndCompile("./model.tflite", { accelerator });
-  return new Runner(model, facts);
+  let where = "WASM";
+  if (model.options.accelerator === "webgpu") {
+    where = model.isFullyAccelerated ? "WebGPU" : "WebGPU, in part on WASM";
+  }
+  const runner = new Runner(model, where, facts);
+  // The first run is slower: what it needs is made then.
+  await runner.predict(new Float32Array(facts.input.shape.reduce((a, b) => a * b)));
+  return runner;
 }
 
 class Runner {
-  constructor(model, { input, output }) {
-    Object.assign(this, { model, input, output });
+  constructor(model, where, { input, output }) {
+    Object.assign(this, { model, where, input, output });
   }
 
   // Run one example; returns its outputs and the milliseconds it took.
