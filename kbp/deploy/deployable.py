@@ -117,7 +117,7 @@ class Deployable:
             raise UserError(f"{path}: {task.prediction.needs}.")
         runner = Runner(path)
         made = cls(
-            Path(name).stem if path == Path(name) else Path(name).name,
+            path.stem if path == Path(name) else Path(name).absolute().name,
             path,
             path.read_bytes(),
             task.name,

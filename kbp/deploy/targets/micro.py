@@ -10,9 +10,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from kbp._utils.files import temporary_folder, write_atomically
+from kbp.deploy import measure
 from kbp.deploy.deployable import Deployable
 from kbp.deploy.reading import readme
-from kbp.deploy.registry import TEMPLATES, Contents, filled, register_target
+from kbp.deploy.registry import Contents, filled, register_target
 from kbp.errors import UserError
 from kbp.export import Runner, audit
 from kbp.export.parsing import parse, size_of
@@ -94,8 +95,7 @@ def _measure(model: Deployable, taken: np.ndarray) -> tuple[np.ndarray, int]:
             np.save(content, taken)
             file = write_atomically(folder / "model.tflite", model.content)
             inputs = write_atomically(folder / "x.npy", content.getvalue())
-            script = TEMPLATES / "micro" / "measure.py"
-            words = [script, file, inputs, folder / "y.npy", size]
+            words = [measure.__file__, file, inputs, folder / "y.npy", size]
             result = subprocess.run(
                 [sys.executable, *map(str, words)],
                 capture_output=True,

@@ -10,11 +10,20 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from tflite_micro.python.tflite_micro import runtime
 
 
 def main(file: str, taken: str, given: str, arena: str) -> None:
-    """Write the output of an input."""
+    """Write the output of an input.
+
+    Args:
+        file: a .tflite file.
+        taken: file of the input.
+        given: file for the output.
+        arena: its size, in bytes.
+    """
+    # An extra, which is looked for before this runs.
+    from tflite_micro.python.tflite_micro import runtime
+
     interpreter = runtime.Interpreter.from_bytes(
         Path(file).read_bytes(), arena_size=int(arena)
     )
