@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,16 +22,19 @@ from kbp._utils.run_files import (
 from kbp.data.array_files import read_arrays
 from kbp.data.images.kinds import WHITE_LEVEL, ImageKinds
 from kbp.data.images.photographs import RESIZE
-from kbp.data.table import TableColumns
+from kbp.data.table import Column, TableColumns
 from kbp.errors import UserError
 from kbp.export import Runner
 from kbp.inference import loading
 from kbp.recipes import Recipe
+from kbp.tasks.forecasts.trained_on import TrainedOn
 from kbp.tasks.predict_classes import image_shape
 from kbp.tasks.prediction import OpenModel, task_of
 from kbp.training.workdir import read_run
 
+Parsed = TypeVar("Parsed")
 _FILES = (LABELS, COLUMNS, SERIES, CATEGORIES, IMAGES)
+_MOST_BYTES = 10_000_000  # of a file in the archive
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ class Deployable:
             getattr(recipe and recipe.data.config, "resize", RESIZE),
             node_modules,
         )
-        _ = made.labels  # which may be wrong
+        _ = made.meaning  # which may be wrong
         return made
 
     @property
@@ -140,8 +144,7 @@ class Deployable:
         """
         count = self.output.shape[-1]
         if self.kind == "table":
-            classes = self._columns.target.categories if self._columns else ()
-            return classes or (_numbered(count) if count > 1 else ())
+            return self._columns.target.categories
         if self.kind == "series":
             return ()
         names = tuple(self.files.get(LABELS, "").splitlines())
@@ -165,27 +168,18 @@ class Deployable:
         }
         example = self.input.shape[1:]
         if self.kind in ("classes", "masks"):
-            images = self.files.get(IMAGES)
-            white = ImageKinds.from_json(images).white_level if images else None
+            kinds = self._parsed(IMAGES, ImageKinds.from_json)
             facts |= {
                 "image": image_shape(example),
                 "resize": self.resize,
-                "white_level": white or WHITE_LEVEL,
+                "white_level": kinds.white_level if kinds else WHITE_LEVEL,
             }
         if self.kind == "table":
-            facts |= json.loads(self.files.get(COLUMNS, "{}")) or {
-                "columns": [
-                    {"name": f"x{n + 1}", "mean": 0, "deviation": 1}
-                    for n in range(example[0])
-                ],
-                "target": {"name": "predicted"},
-                "missing": "refuse",
-                "missing_values": [],
-            }
+            facts |= json.loads(self._columns.to_json())
         if self.kind == "series":
-            known = json.loads(self.files.get(SERIES, "{}"))
-            any_columns = not known or known["by_channel"]
-            facts["columns"] = [] if any_columns else known["targets"]
+            known = self._parsed(SERIES, TrainedOn.from_json)
+            named = known and not known.by_channel
+            facts["columns"] = known.targets if known and named else ()
         return facts
 
     def to_json(self) -> str:
@@ -219,9 +213,31 @@ class Deployable:
         return (low + noise * (high - low)).astype("float32")
 
     @property
-    def _columns(self) -> TableColumns | None:
-        text = self.files.get(COLUMNS)
-        return TableColumns.from_json(text) if text else None
+    def _columns(self) -> TableColumns:
+        """What the columns of a table are; numbers if nothing says it."""
+        taken, given = self.input.shape[-1], self.output.shape[-1]
+        columns = self._parsed(COLUMNS, TableColumns.from_json)
+        if columns is None:
+            features = tuple(Column(f"x{n + 1}") for n in range(taken))
+            classes = _numbered(given) if given > 1 else ()
+            return TableColumns(features, Column("predicted", classes))
+        counts = len(columns.features), max(1, len(columns.target.categories))
+        if counts != (taken, given):
+            raise UserError(
+                f"{self.path}: takes {taken} columns and gives {given} values; "
+                f"{COLUMNS} is of a model with {counts[0]} and {counts[1]}."
+            )
+        return columns
+
+    def _parsed(
+        self, name: str, parse: Callable[[str], Parsed]
+    ) -> Parsed | None:
+        """Return what one of the files says, `None` if it is not there."""
+        text = self.files.get(name)
+        try:
+            return None if text is None else parse(text)
+        except UserError as error:
+            raise UserError(f"{self.path}: its {name} {error}") from error
 
 
 def _find(name: str) -> tuple[Path, Recipe | None]:
@@ -239,15 +255,36 @@ def _find(name: str) -> tuple[Path, Recipe | None]:
 
 
 def _files(path: Path) -> dict[str, str]:
-    found = {}
-    for name in _FILES:
-        file = path.parent / name
-        try:
-            if file.is_file():
-                found[name] = file.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{file}: cannot be read: {error}") from error
-    return found
+    """Return what the file holds at its end, else what lies beside it."""
+    found = {
+        name: path.parent / name
+        for name in _FILES
+        if (path.parent / name).is_file()
+    }
+    contents = {name: file.read_bytes() for name, file in found.items()}
+    contents |= _held(path)
+    try:
+        return {name: text.decode() for name, text in contents.items()}
+    except UnicodeDecodeError as error:
+        names = ", ".join(contents)
+        raise UserError(
+            f"{path}: {names} in it or beside it: cannot be read: {error}"
+        ) from error
+
+
+def _held(path: Path) -> dict[str, bytes]:
+    """Return the files of the archive that a .tflite file may end with."""
+    if not zipfile.is_zipfile(path):
+        return {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {
+                item.filename: archive.read(item)
+                for item in archive.infolist()
+                if item.filename in _FILES and item.file_size <= _MOST_BYTES
+            }
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise UserError(f"{path}: its archive is damaged: {error}") from error
 
 
 def _numbered(count: int) -> tuple[str, ...]:

@@ -1,5 +1,8 @@
 """What is wrong is said in one line, and nothing is written."""
 
+import json
+import zipfile
+
 import deployed
 import pytest
 
@@ -51,6 +54,46 @@ def test_labels_of_another_model_are_refused(tmp_path):
     (path.parent / "labels.txt").write_text("a\nb\n")
     with pytest.raises(UserError, match="names 2 classes"):
         deploy.deploy(path, "android", tmp_path / "app")
+
+
+def test_what_the_file_holds_itself_comes_first(tmp_path):
+    path = deployed.dense(tmp_path / "run", (8, 8, 1), (2,))
+    (path.parent / "labels.txt").write_text("beside\nanother\n")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels.txt", "cat\ndog\n")
+    folder = deploy.deploy(path, "python", tmp_path / "app")
+    facts = json.loads((folder / "model.json").read_text())
+    assert facts["labels"] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels.txt", b"\xff\n\n"),
+        ("labels.txt", b"one\n"),
+        ("columns.json", b"{"),
+        ("columns.json", b"[1]"),
+        ("series.json", b"nothing"),
+        ("images.json", b"{}"),
+    ],
+)
+def test_damaged_files_beside_a_model_are_one_line(
+    tmp_path, capsys, name, content
+):
+    shapes = {
+        "columns.json": ((3,), (3,)),
+        "series.json": ((12, 2), (4, 2)),
+    }
+    taken, given = shapes.get(name, ((8, 8, 1), (3,)))
+    path = deployed.dense(tmp_path / "run", taken, given)
+    (path.parent / name).write_bytes(content)
+    out = tmp_path / "app"
+    words = ["deploy", str(path), "--target", "python", "--out", str(out)]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert name in said
+    assert not out.exists()
 
 
 def test_every_target_says_in_ten_lines_how_to_run(tmp_path, monkeypatch):
