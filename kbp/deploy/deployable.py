@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 
 from kbp import zoo
 from kbp._utils.run_files import (
-    CATEGORIES,
     COLUMNS,
     GOLDEN,
     IMAGES,
@@ -23,6 +21,8 @@ from kbp.data.array_files import read_arrays
 from kbp.data.images.kinds import WHITE_LEVEL, ImageKinds
 from kbp.data.images.photographs import RESIZE
 from kbp.data.table import Column, TableColumns
+from kbp.deploy.held import files_of
+from kbp.deploy.tensor import Tensor
 from kbp.errors import UserError
 from kbp.export import Runner
 from kbp.inference import loading
@@ -33,44 +33,6 @@ from kbp.tasks.prediction import OpenModel, task_of
 from kbp.training.workdir import read_run
 
 Parsed = TypeVar("Parsed")
-_FILES = (LABELS, COLUMNS, SERIES, CATEGORIES, IMAGES)
-_MOST_BYTES = 10_000_000  # of a file in the archive
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An input or output of a .tflite file.
-
-    Attributes:
-        shape: with the batch axis.
-        dtype: as NumPy names it.
-        scale: of the integers, 0 of floats.
-        zero_point: the integer of the value 0.
-    """
-
-    shape: tuple[int, ...]
-    dtype: str
-    scale: float
-    zero_point: int
-
-    @classmethod
-    def of(cls, details: Mapping[str, Any]) -> "Tensor":
-        """Return what LiteRT's details say."""
-        scale, zero_point = details["quantization"]
-        return cls(
-            tuple(map(int, details["shape"])),
-            np.dtype(details["dtype"]).name,
-            float(scale),
-            int(zero_point),
-        )
-
-    def __str__(self) -> str:
-        words = f"{self.dtype} {list(self.shape)}"
-        if not self.scale:
-            return words
-        return (
-            f"{words}, value = {self.scale:.8g} * (integer - {self.zero_point})"
-        )
 
 
 @dataclass(frozen=True)
@@ -128,7 +90,7 @@ class Deployable:
             task.prediction.kind,
             Tensor.of(runner.inputs[0]),
             Tensor.of(runner.outputs[0]),
-            _files(path),
+            files_of(path),
             getattr(recipe and recipe.data.config, "resize", RESIZE),
             node_modules,
         )
@@ -252,39 +214,6 @@ def _find(name: str) -> tuple[Path, Recipe | None]:
         )
     run = read_run(files[-1].parent)
     return files[-1], Recipe.parse(run["recipe"]) if run else None
-
-
-def _files(path: Path) -> dict[str, str]:
-    """Return what the file holds at its end, else what lies beside it."""
-    found = {
-        name: path.parent / name
-        for name in _FILES
-        if (path.parent / name).is_file()
-    }
-    contents = {name: file.read_bytes() for name, file in found.items()}
-    contents |= _held(path)
-    try:
-        return {name: text.decode() for name, text in contents.items()}
-    except UnicodeDecodeError as error:
-        names = ", ".join(contents)
-        raise UserError(
-            f"{path}: {names} in it or beside it: cannot be read: {error}"
-        ) from error
-
-
-def _held(path: Path) -> dict[str, bytes]:
-    """Return the files of the archive that a .tflite file may end with."""
-    if not zipfile.is_zipfile(path):
-        return {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {
-                item.filename: archive.read(item)
-                for item in archive.infolist()
-                if item.filename in _FILES and item.file_size <= _MOST_BYTES
-            }
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"{path}: its archive is damaged: {error}") from error
 
 
 def _numbered(count: int) -> tuple[str, ...]:

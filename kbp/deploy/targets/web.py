@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 
 from kbp._utils.files import temporary_folder, write_atomically
-from kbp.deploy.deployable import Deployable, Tensor
+from kbp.deploy.deployable import Deployable
 from kbp.deploy.examples import example_file
 from kbp.deploy.reading import readme, refuse_covariates
 from kbp.deploy.registry import TEMPLATES, Contents, register_target
+from kbp.deploy.tensor import Tensor
 from kbp.errors import UserError
 from kbp.export import Runner
 from kbp.export.interface import with_uint8_interface
