@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from kbp import deploy, export, zoo
+from kbp.deploy.targets.micro import method_of
 from kbp.errors import UserError
 
 STUBS = Path(__file__).parent / "stubs"
@@ -94,3 +95,20 @@ def test_an_operation_that_is_not_there_is_named_with_its_layer(tmp_path):
     assert "GELU" in [op.name for op in export.audit(path).operations]
     with pytest.raises(UserError, match=r"no operation GELU \(layer bend\)"):
         deploy.deploy(path, "micro", tmp_path / "app")
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("AVERAGE_POOL_2D", "AddAveragePool2D"),
+        ("BATCH_TO_SPACE_ND", "AddBatchToSpaceNd"),
+        ("CUMSUM", "AddCumSum"),
+        ("L2_POOL_2D", "AddL2Pool2D"),
+        ("PADV2", "AddPadV2"),
+        ("RELU6", "AddRelu6"),
+        ("SPLIT_V", "AddSplitV"),
+        ("UNIDIRECTIONAL_SEQUENCE_LSTM", "AddUnidirectionalSequenceLSTM"),
+    ],
+)
+def test_operations_are_added_by_the_names_of_the_runtime(name, method):
+    assert method_of(name) == method

@@ -109,6 +109,27 @@ def test_images_are_resized_as_in_training(page, digits, tmp_path, resize):
 
 
 @needs_browser
+def test_a_photograph_is_read_in_a_moment(page, digits):
+    page.open(digits)
+    milliseconds, light, dark = page.run(
+        """(async () => {
+        const { toInput } = await import("./images.js");
+        const photo = new OffscreenCanvas(4000, 3000);
+        const context = photo.getContext("2d");
+        context.fillStyle = "#fff";
+        context.fillRect(0, 0, 2000, 3000);
+        context.fillStyle = "#000";
+        context.fillRect(2000, 0, 2000, 3000);
+        const begin = performance.now();
+        const values = toInput(photo, { image: [96, 96, 3], resize: "crop" });
+        return [performance.now() - begin, values[0], values.at(-1)];
+        })()"""
+    )
+    assert milliseconds < 1000
+    assert (light, dark) == (1, 0)
+
+
+@needs_browser
 def test_webgpu_answers_as_wasm_does(digits, tmp_path):
     opened = browser.Browser(tmp_path, browser.SOFTWARE_GPU)
     try:

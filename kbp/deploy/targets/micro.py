@@ -22,9 +22,7 @@ from kbp.export.parsing import parse, size_of
 _WORDS = {
     "BATCH_MATMUL": "BatchMatMul",
     "CUMSUM": "CumSum",
-    "L2_POOL_2D": "L2Pool2D",
     "PADV2": "PadV2",
-    "SVDF": "Svdf",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTM",
 }
 _MISSING = re.compile(r"Didn't find op for builtin opcode '(\w+)'")
@@ -49,7 +47,7 @@ def micro(model: Deployable) -> Contents:
     given, arena = _measure(model, taken)
     names = sorted({op.name for op in audit(model.path).operations})
     calls = (
-        f"  if (resolver.{_method(name)}() != kTfLiteOk) return kTfLiteError;"
+        f"  if (resolver.{method_of(name)}() != kTfLiteOk) return kTfLiteError;"
         for name in names
     )
     return {
@@ -130,11 +128,14 @@ def _reason(
     return f"TensorFlow Lite Micro has no operation {name}{at}."
 
 
-def _method(name: str) -> str:
-    """Return the method that adds an operation of LiteRT's.
+def method_of(name: str) -> str:
+    """Return the method that adds an operation to a resolver.
+
+    Args:
+        name: LiteRT's, of the operation.
 
     Example:
-    >>> _method("DEPTHWISE_CONV_2D"), _method("BATCH_MATMUL")
+    >>> method_of("DEPTHWISE_CONV_2D"), method_of("BATCH_MATMUL")
     ('AddDepthwiseConv2D', 'AddBatchMatMul')
     """
     words = (

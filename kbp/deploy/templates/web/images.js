@@ -3,6 +3,7 @@
 export function canvasOf(source, width, height, background = "#fff") {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingQuality = "high";
   context.fillStyle = background;
   context.fillRect(0, 0, width, height);
   context.drawImage(source, 0, 0, width, height);
@@ -10,10 +11,14 @@ export function canvasOf(source, width, height, background = "#fff") {
 }
 
 // Return floats from 0 to 1, rows first, of an image in the model's size.
-export function toInput(source, facts) {
+export function toInput(original, facts) {
   const [height, width, channels] = facts.image;
-  const canvas = canvasOf(source, source.width, source.height);
-  const pixels = read(canvas, channels);
+  // Photographs have many pixels: most are averaged by the browser.
+  const times = Math.max(1, Math.floor(
+    Math.min(original.width / width, original.height / height) / 4));
+  const source = canvasOf(original,
+    Math.round(original.width / times), Math.round(original.height / times));
+  const pixels = read(source, channels);
   const fit = facts.resize === "pad" ? Math.max : Math.min;
   const ratio = fit(source.width / width, source.height / height);
   const stretch = facts.resize === "stretch";
@@ -48,10 +53,13 @@ function read(canvas, channels) {
   const { width, height } = canvas;
   const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
   const values = new Float32Array(width * height * channels);
-  for (let i = 0; i < width * height; i++) {
-    const [r, g, b] = data.subarray(4 * i, 4 * i + 3);
-    if (channels === 3) values.set([r, g, b], 3 * i);
-    else values[i] = (r * 19595 + g * 38470 + b * 7471 + 32768) >> 16;
+  for (let i = 0, k = 0; i < width * height; i++, k += 4) {
+    if (channels === 3) {
+      for (let c = 0; c < 3; c++) values[3 * i + c] = data[k + c];
+    } else {
+      values[i] =
+        (data[k] * 19595 + data[k + 1] * 38470 + data[k + 2] * 7471 + 32768) >> 16;
+    }
   }
   return values;
 }
