@@ -65,6 +65,23 @@ def test_the_arena_is_enough_and_16_bytes_aligned(folder):
     assert arena % 16 == 0
 
 
+def test_an_arena_that_planning_fills_grows(tmp_path):
+    pytest.importorskip("tflite_micro")
+    inputs = x = keras.Input((4,))
+    for name in "abcdefghijklmnop":
+        x = keras.layers.Add()([x, keras.layers.Dense(4, name=name)(x)])
+    path = tmp_path / "model.tflite"
+    outputs = keras.layers.Dense(3)(x)
+    export.to_tflite(keras.Model(inputs, outputs), path)
+    content = path.read_bytes()
+    folder = deploy.deploy(path, "micro", tmp_path / "app")
+    from tflite_micro.python.tflite_micro import runtime
+
+    text = (folder / "model.h").read_text()
+    arena = int(re.search(r"kArenaSize = (\d+)", text)[1])
+    runtime.Interpreter.from_bytes(content, arena_size=arena).invoke()
+
+
 @pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
 @pytest.mark.parametrize("file", ["main.cc", "model.cc"])
 def test_the_code_is_valid_against_declarations_of_what_it_uses(folder, file):

@@ -27,7 +27,7 @@ _WORDS = {
 }
 _MISSING = re.compile(r"Didn't find op for builtin opcode '(\w+)'")
 _USED = re.compile(r"Arena allocation total (\d+) bytes")
-_SPARE, _SECONDS = 2**22, 600
+_SPARE, _STEP, _SECONDS = 2**22, 16, 600
 
 
 @register_target("micro")
@@ -86,27 +86,45 @@ def _measure(model: Deployable, taken: np.ndarray) -> tuple[np.ndarray, int]:
     Raises:
         UserError: TensorFlow Lite Micro does not run the file.
     """
-    size = _SPARE + 2 * size_of(parse(model.content))
-    for _ in range(2):  # with much memory, then with as much as it used
-        with temporary_folder() as folder:
-            content = io.BytesIO()
-            np.save(content, taken)
-            file = write_atomically(folder / "model.tflite", model.content)
-            inputs = write_atomically(folder / "x.npy", content.getvalue())
-            words = [measure.__file__, file, inputs, folder / "y.npy", size]
-            result = subprocess.run(
-                [sys.executable, *map(str, words)],
-                capture_output=True,
-                text=True,
-                timeout=_SECONDS,
-                check=False,
-            )
-            used = _USED.search(result.stderr)
-            if result.returncode or not used:
-                raise UserError(f"{model.path}: {_reason(model, result)}")
-            size = -(-int(used[1]) // 16) * 16
-            output: np.ndarray = np.load(folder / "y.npy")
-    return output, size
+    _, used = _run(model, taken, _SPARE + 2 * size_of(parse(model.content)))
+    size = used
+    while True:  # planning may take a little more than is used then
+        try:
+            output, _ = _run(model, taken, size)
+        except UserError:
+            if size > 2 * used:
+                raise
+            size += max(_STEP, used // 64 // _STEP * _STEP)
+        else:
+            return output, size
+
+
+def _run(
+    model: Deployable, taken: np.ndarray, size: int
+) -> tuple[np.ndarray, int]:
+    """Return the output for an input, and the bytes used of an arena.
+
+    Raises:
+        UserError: TensorFlow Lite Micro does not run the file.
+    """
+    with temporary_folder() as folder:
+        content = io.BytesIO()
+        np.save(content, taken)
+        file = write_atomically(folder / "model.tflite", model.content)
+        inputs = write_atomically(folder / "x.npy", content.getvalue())
+        words = [measure.__file__, file, inputs, folder / "y.npy", size]
+        result = subprocess.run(
+            [sys.executable, *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+        used = _USED.search(result.stderr)
+        if result.returncode or not used:
+            raise UserError(f"{model.path}: {_reason(model, result)}")
+        output: np.ndarray = np.load(folder / "y.npy")
+    return output, -(-int(used[1]) // _STEP) * _STEP
 
 
 def _reason(
@@ -115,8 +133,9 @@ def _reason(
     """Say why TensorFlow Lite Micro does not run a file."""
     found = _MISSING.search(result.stderr)
     if not found:
-        lines = [line for line in result.stderr.splitlines() if line.strip()]
-        reason = lines[-1] if lines else f"it ended with {result.returncode}"
+        said = result.stderr.partition("Traceback")[0].split("\n")
+        words = "; ".join(line.strip() for line in said if line.strip())
+        reason = words or f"it ended with {result.returncode}"
         return f"TensorFlow Lite Micro does not run this file: {reason}"
     (name,) = found.groups()
     layers = [
