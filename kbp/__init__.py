@@ -15,6 +15,7 @@ from kbp._registration import register_with_keras
 if TYPE_CHECKING:
     from kbp import (
         data,
+        deploy,
         export,
         graph,
         inference,
@@ -41,6 +42,7 @@ __all__ = [
     "HybridOptimizer",
     "compress",
     "data",
+    "deploy",
     "export",
     "graph",
     "inference",

@@ -28,6 +28,7 @@ COMMANDS = (
     "export",
     "audit",
     "sensitivity",
+    "deploy",
     "check-tpu",
     "benchmark",
     "publish",

@@ -36,7 +36,15 @@ ALLOWED = {
     "inference": {"data", "export", "graph"},
 }
 ABOVE = {
-    *("tasks", "recipes", "reports", "training", "benchmarks", "commands"),
+    *(
+        "tasks",
+        "recipes",
+        "reports",
+        "training",
+        "benchmarks",
+        "commands",
+        "deploy",
+    ),
     *("zoo", "__init__", "__main__", "_registration"),
 }
 NEVER = {

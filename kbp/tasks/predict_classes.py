@@ -38,6 +38,7 @@ _USUAL_TOP = 3
 class ClassPrediction(Prediction):
     """A table of classes and a contact sheet, by a model that labels images."""
 
+    kind = "classes"
     needs = (
         "must label images: take images of 1 or 3 channels, or their rows, and "
         "give logits of 2 or more classes"
@@ -127,7 +128,7 @@ def _predict(
     read: Callable[..., np.ndarray],
     is_refused: Callable[[], bool],
 ) -> list[_Predicted]:
-    height, width, channels = _image_shape(model.inputs)
+    height, width, channels = image_shape(model.inputs)
     found: list[_Predicted] = []
     for start in range(0, len(sources), _AT_ONCE):
         part = sources[start : start + _AT_ONCE]
@@ -151,8 +152,12 @@ def _predict(
     return found
 
 
-def _image_shape(inputs: tuple[int, ...]) -> tuple[int, int, int]:
-    """Return height, width and channels of what a model is given."""
+def image_shape(inputs: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return height, width and channels of what a model is given.
+
+    Args:
+        inputs: shape of an example: of an image, or of its rows.
+    """
     if len(inputs) == 3:
         return inputs[0], inputs[1], inputs[2]
     # Rows of square images hold the channels of each pixel.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class MaskPrediction(Prediction):
     """A mask and an overlay for each image, by a model that labels pixels."""
 
+    kind = "masks"
     needs = (
         "must label pixels: take images of 1 or 3 channels and give logits of "
         "2 to 256 classes for each pixel"

@@ -65,6 +65,7 @@ _METAVARS = dict.fromkeys(_HELP, "NAME") | {
 class SeriesPrediction(Prediction):
     """A forecast in the file's own units, and its plot."""
 
+    kind = "series"
     needs = (
         "must take rows of values and give as many values for the rows after "
         "them"

@@ -50,8 +50,11 @@ class Prediction:
     A task whose models predict files has a subclass as its `prediction`.
 
     Attributes:
+        kind: what comes out, a word that deployments name templates by.
         needs: what models must do, in words.
     """
+
+    kind: ClassVar[str] = ""
 
     needs: ClassVar[str] = (
         "must be of a task that predicts files; "

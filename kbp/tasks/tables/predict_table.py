@@ -33,6 +33,7 @@ _MOST_DISTANCE = 8.0  # of the middle of a column, in deviations of training
 class TablePrediction(Prediction):
     """The file's rows with what the model predicts for each."""
 
+    kind = "table"
     needs = "must take the columns of a row and give classes or a number"
 
     @classmethod

@@ -1,0 +1,220 @@
+"""A .tflite file with what its numbers mean."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from kbp import zoo
+from kbp._utils.run_files import (
+    COLUMNS,
+    GOLDEN,
+    IMAGES,
+    LABELS,
+    SERIES,
+)
+from kbp.data.array_files import read_arrays
+from kbp.data.images.kinds import WHITE_LEVEL, ImageKinds
+from kbp.data.images.photographs import RESIZE
+from kbp.data.table import Column, TableColumns
+from kbp.deploy.held import files_of
+from kbp.deploy.tensor import Tensor
+from kbp.errors import UserError
+from kbp.export import Runner
+from kbp.inference import loading
+from kbp.recipes import Recipe
+from kbp.tasks.forecasts.trained_on import TrainedOn
+from kbp.tasks.predict_classes import image_shape
+from kbp.tasks.prediction import OpenModel, task_of
+from kbp.training.workdir import read_run
+
+Parsed = TypeVar("Parsed")
+
+
+@dataclass(frozen=True)
+class Deployable:
+    """A .tflite file, what it is for, and what lies beside it.
+
+    Attributes:
+        name: of the model.
+        path: of the file.
+        content: of the file.
+        task: name of its task, such as `"classification"`.
+        kind: what it does for a person's files, see `Prediction.kind`.
+        input: its one input.
+        output: its one output.
+        files: texts that say what the numbers mean, by the names that a run
+            gives them, such as `"labels.txt"`.
+        resize: how images become those of the model's size.
+        node_modules: folder of npm's packages, `None` to look for one.
+    """
+
+    name: str
+    path: Path
+    content: bytes
+    task: str
+    kind: str
+    input: Tensor
+    output: Tensor
+    files: Mapping[str, str]
+    resize: str = RESIZE
+    node_modules: Path | None = None
+
+    @classmethod
+    def open(cls, name: str, node_modules: Path | None = None) -> "Deployable":
+        """Open a zoo entry, a run's folder or a .tflite file.
+
+        Args:
+            name: of the entry, or a path.
+            node_modules: see the class.
+
+        Raises:
+            UserError: there is no such model, or it is of no task that
+                predicts files.
+        """
+        path, recipe = _find(name)
+        model = OpenModel.open(path)
+        task = task_of(model, recipe)
+        if not task.prediction.fits(model.inputs, model.outputs):
+            raise UserError(f"{path}: {task.prediction.needs}.")
+        runner = Runner(path)
+        made = cls(
+            path.stem if path == Path(name) else Path(name).absolute().name,
+            path,
+            path.read_bytes(),
+            task.name,
+            task.prediction.kind,
+            Tensor.of(runner.inputs[0]),
+            Tensor.of(runner.outputs[0]),
+            files_of(path),
+            getattr(recipe and recipe.data.config, "resize", RESIZE),
+            node_modules,
+        )
+        _ = made.meaning  # which may be wrong
+        return made
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, `()` of a model of numbers.
+
+        Raises:
+            UserError: there are more or fewer of them than of outputs.
+        """
+        count = self.output.shape[-1]
+        if self.kind == "table":
+            return self._columns.target.categories
+        if self.kind == "series":
+            return ()
+        names = tuple(self.files.get(LABELS, "").splitlines())
+        if names and len(names) != count:
+            raise UserError(
+                f"{self.path.parent / LABELS}: names {len(names)} classes, but "
+                f"{self.path} has {count}."
+            )
+        return names or _numbered(count)
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """What a program must know to use the file."""
+        facts: dict[str, Any] = {
+            "name": self.name,
+            "task": self.task,
+            "kind": self.kind,
+            "input": dataclasses.asdict(self.input),
+            "output": dataclasses.asdict(self.output),
+            "labels": self.labels,
+        }
+        example = self.input.shape[1:]
+        if self.kind in ("classes", "masks"):
+            kinds = self._parsed(IMAGES, ImageKinds.from_json)
+            facts |= {
+                "image": image_shape(example),
+                "resize": self.resize,
+                "white_level": kinds.white_level if kinds else WHITE_LEVEL,
+            }
+        if self.kind == "table":
+            facts |= json.loads(self._columns.to_json())
+        if self.kind == "series":
+            known = self._parsed(SERIES, TrainedOn.from_json)
+            named = known and not known.by_channel
+            facts["columns"] = known.targets if known and named else ()
+        return facts
+
+    def to_json(self) -> str:
+        """Return `meaning` as text."""
+        lines = (
+            f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
+            for key, value in self.meaning.items()
+        )
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+    def example(self) -> np.ndarray:
+        """Return one example as floats, with the batch axis.
+
+        It is the first golden one where those are, else noise in the range of
+        the input.
+        """
+        golden = self.path.parent / GOLDEN
+        shape = self.input.shape[1:]
+        if golden.is_file():
+            inputs = read_arrays(golden)["inputs"][:1]
+            if inputs.shape[1:] == shape:
+                return inputs.astype("float32")
+        noise = np.random.default_rng(0).random((1, *shape), "float32")
+        if not self.input.scale:
+            return noise
+        limits = np.iinfo(self.input.dtype)
+        low, high = (
+            self.input.scale * (x - self.input.zero_point)
+            for x in (limits.min, limits.max)
+        )
+        return (low + noise * (high - low)).astype("float32")
+
+    @property
+    def _columns(self) -> TableColumns:
+        """What the columns of a table are; numbers if nothing says it."""
+        taken, given = self.input.shape[-1], self.output.shape[-1]
+        columns = self._parsed(COLUMNS, TableColumns.from_json)
+        if columns is None:
+            features = tuple(Column(f"x{n + 1}") for n in range(taken))
+            classes = _numbered(given) if given > 1 else ()
+            return TableColumns(features, Column("predicted", classes))
+        counts = len(columns.features), max(1, len(columns.target.categories))
+        if counts != (taken, given):
+            raise UserError(
+                f"{self.path}: takes {taken} columns and gives {given} values; "
+                f"{COLUMNS} is of a model with {counts[0]} and {counts[1]}."
+            )
+        return columns
+
+    def _parsed(
+        self, name: str, parse: Callable[[str], Parsed]
+    ) -> Parsed | None:
+        """Return what one of the files says, `None` if it is not there."""
+        text = self.files.get(name)
+        try:
+            return None if text is None else parse(text)
+        except UserError as error:
+            raise UserError(f"{self.path}: its {name} {error}") from error
+
+
+def _find(name: str) -> tuple[Path, Recipe | None]:
+    """Return a model's .tflite file and its recipe, if that is known."""
+    path = Path(name)
+    if not path.exists() and name in {e.name for e in zoo.entries()}:
+        return zoo.file(name), zoo.find(name).recipe
+    files = [p for p in loading.files_of(path) if p.suffix == ".tflite"]
+    if not files:
+        raise UserError(
+            f"{path}: holds no .tflite file; `kbp export` writes one."
+        )
+    run = read_run(files[-1].parent)
+    return files[-1], Recipe.parse(run["recipe"]) if run else None
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(map(str, range(count)))

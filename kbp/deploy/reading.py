@@ -1,0 +1,58 @@
+"""What every folder's README.md says of its model."""
+
+from kbp.deploy.deployable import Deployable
+from kbp.deploy.registry import filled
+from kbp.errors import UserError
+
+_TAKES = {
+    "classes": "an image: floats from 0 (black) to 1 (white), rows first, then "
+    "columns, then channels",
+    "masks": "an image: floats from 0 (black) to 1 (white), rows first, then "
+    "columns, then channels",
+    "series": "the last rows of each column, less their mean and by their "
+    "standard deviation",
+    "table": "the columns of a row in the order of model.json: numbers in "
+    "their own units, categories by their numbers (0: unknown)",
+}
+_GIVES = {
+    "classes": "logits of the classes (softmax makes them probabilities)",
+    "masks": "logits of the classes for each pixel",
+    "series": "the rows that follow, relative as the input is",
+    "table": "logits of the classes, or one number",
+}
+
+
+def layout(model: Deployable) -> str:
+    """Return lines that say what goes in and what comes out."""
+    classes = f": {', '.join(model.labels[:20])}" if model.labels else ""
+    return (
+        f"Input: {_TAKES[model.kind]}; {model.input}.\n"
+        f"Output: {_GIVES[model.kind]}{classes}; {model.output}.\n"
+    )
+
+
+def readme(model: Deployable, *commands: str, notes: str = "") -> str:
+    """Return the text of a folder's README.md.
+
+    Args:
+        model: of the folder.
+        *commands: that run it there.
+        notes: a paragraph more.
+    """
+    return filled(
+        "README.md",
+        name=model.name,
+        task=model.task.replace("_", " "),
+        commands="\n".join(f"    {command}" for command in commands),
+        layout=layout(model),
+        notes=f"\n{notes}\n" if notes else "",
+    )
+
+
+def refuse_covariates(model: Deployable, target: str) -> None:
+    """Raise a UserError for a forecaster that sees more than its targets."""
+    if model.kind == "series" and model.input.shape[2] > model.output.shape[2]:
+        raise UserError(
+            f"{model.path}: takes covariates, which the target {target!r} does "
+            "not read; `kbp predict` does."
+        )

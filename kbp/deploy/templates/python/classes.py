@@ -1,0 +1,43 @@
+"""Names the class of images: python predict.py IMAGE ..."""
+
+import sys
+from typing import Any
+
+import numpy as np
+from pictures import read
+from PIL import Image
+from runner import load, predict, softmax
+
+
+def resized(path: str, facts: dict[str, Any]) -> np.ndarray:
+    """Return an image in the model's size, with values from 0 to 1."""
+    height, width, channels = facts["image"]
+    image = read(path, facts)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    image = image.convert("L" if channels == 1 else "RGB")
+    box, size = None, (width, height)
+    if facts["resize"] == "crop":
+        scale = min(image.width / width, image.height / height)
+        left = max(0.0, (image.width - scale * width) / 2)
+        top = max(0.0, (image.height - scale * height) / 2)
+        box = (left, top, image.width - left, image.height - top)
+    elif facts["resize"] == "pad":
+        scale = max(image.width / width, image.height / height)
+        size = tuple(max(1, round(x / scale)) for x in image.size)
+    image = image.resize(size, Image.Resampling.BILINEAR, box, 2.0)
+    whole = Image.new(image.mode, (width, height))
+    whole.paste(image, ((width - size[0]) // 2, (height - size[1]) // 2))
+    return np.asarray(whole, "float32") / 255
+
+
+if __name__ == "__main__":
+    facts, interpreter = load()
+    shape = facts["input"]["shape"][1:]
+    for path in sys.argv[1:]:
+        image = resized(path, facts).reshape(1, *shape)
+        (shares,) = softmax(predict(interpreter, image))
+        best = shares.argmax()
+        print(f"{path},{facts['labels'][best]},{shares[best]:.4f}")

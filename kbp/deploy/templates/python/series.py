@@ -1,0 +1,46 @@
+"""Forecasts columns of a CSV file.
+
+Use: python predict.py FILE.csv
+"""
+
+import csv
+import math
+import sys
+
+import numpy as np
+from runner import load, predict
+
+
+def is_number(text: str) -> bool:
+    """Say whether a field holds a finite number."""
+    try:
+        return math.isfinite(float(text))
+    except (TypeError, ValueError):
+        return False
+
+
+if __name__ == "__main__":
+    facts, interpreter = load()
+    _, lookback, at_once = facts["input"]["shape"]
+    with open(sys.argv[1], encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))[-lookback:]
+    if len(rows) < lookback:
+        sys.exit(f"{sys.argv[1]}: has {len(rows)} rows; {lookback} are needed.")
+    names = facts["columns"] or [
+        name for name in rows[0] if all(is_number(row[name]) for row in rows)
+    ]
+    past = np.array([[float(row[name]) for name in names] for row in rows])
+    mean = past.mean(axis=0)
+    scale = np.where(np.ptp(past, axis=0) > 0, past.std(axis=0), 1.0)
+    relative = (past - mean) / scale
+    # Some columns at a time; the last group has some of the first again.
+    count = len(names)
+    groups = np.arange(-(-count // at_once) * at_once) % count
+    outputs = [
+        predict(interpreter, relative[None, :, group])[0].astype("float64")
+        for group in groups.reshape(-1, at_once)
+    ]
+    values = np.concatenate(outputs, axis=-1)[:, :count] * scale + mean
+    print(",".join(["step", *names]))
+    for step, row in enumerate(values, start=1):
+        print(",".join([str(step), *(f"{x:.7g}" for x in row)]))

@@ -1,0 +1,137 @@
+"""The scripts answer as `kbp predict` does, without kbp."""
+
+import csv
+import io
+import os
+import re
+import subprocess
+import sys
+
+import deployed
+import numpy as np
+import pytest
+from PIL import Image
+
+from kbp import deploy
+from kbp.__main__ import main
+
+ALONE = """
+import runpy, sys
+for name in ("kbp", "tensorflow", "keras", "pandas", "scipy"):
+    sys.modules[name] = None
+sys.path.insert(0, ".")
+runpy.run_path("predict.py", run_name="__main__")
+"""
+
+
+def alone(folder, *words):
+    """Return the rows that a folder's script prints."""
+    environment = {**os.environ, "PYTHONPATH": ""}
+    result = subprocess.run(
+        [sys.executable, "-c", ALONE, *map(str, words)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert result.returncode == 0, result.stderr
+    return [*csv.reader(io.StringIO(result.stdout))]
+
+
+def rows_of(path):
+    return [*csv.reader(io.StringIO(path.read_text()))]
+
+
+def picture(path, size, mode="L"):
+    channels = {"L": (), "RGB": (3,), "RGBA": (4,)}[mode]
+    rng = np.random.default_rng(3)
+    values = rng.integers(0, 256, (8, 9, *channels), "uint8")
+    Image.fromarray(values).resize(size, Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("size", "mode"),
+    [((100, 70), "L"), ((20, 55), "RGBA"), ((900, 901), "RGB")],
+)
+def test_classes_of_images_are_those_of_kbp(tmp_path, size, mode):
+    image = picture(tmp_path / "image.png", size, mode)
+    entry = "pyramid_bpnet_small.digits"
+    folder = deploy.deploy(entry, "python", tmp_path / "app")
+    assert main(["predict", entry, str(image), "--out", str(tmp_path)]) == 0
+    right = rows_of(tmp_path / "predictions.csv")[1]
+    assert alone(folder, image) == [right[:3]]
+    assert alone(folder, "example.png")[0][1] in list("0123456789")
+
+
+@pytest.mark.parametrize("size", [(300, 200), (600, 700)])
+def test_masks_of_images_are_those_of_kbp(tmp_path, size):
+    image = picture(tmp_path / "image.png", size)
+    entry = "pyramid_bpnet_small.dsb2018"
+    folder = deploy.deploy(entry, "python", tmp_path / "app")
+    out = tmp_path / "masks"
+    assert main(["predict", entry, str(image), "--out", str(out)]) == 0
+    alone(folder, image, tmp_path / "mask.png")
+    right = np.asarray(Image.open(out / "image.png"))
+    found = np.asarray(Image.open(tmp_path / "mask.png"))
+    np.testing.assert_array_equal(found, right)
+    assert {*np.unique(found)} == {0, 255}
+
+
+def test_images_of_16_bits_count_to_their_white_level(tmp_path):
+    path = deployed.dense(tmp_path / "run", (8, 8, 1), (10,))
+    kinds = '{"white_level": 4095, "largest": {"16-bit": 4000}}'
+    (path.parent / "images.json").write_text(kinds)
+    values = np.random.default_rng(0).integers(0, 4000, (9, 12), "uint16")
+    image = tmp_path / "image.png"
+    Image.fromarray(values).save(image)
+    folder = deploy.deploy(path, "python", tmp_path / "app")
+    assert main(["predict", str(path), str(image), "--out", str(tmp_path)]) == 0
+    assert alone(folder, image) == [
+        rows_of(tmp_path / "predictions.csv")[1][:3]
+    ]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "bp_transformer_small.digits",
+        "bp_transformer_small.ettm1_720",
+        "pyramid_bpnet_small.isbi2012",
+    ],
+)
+def test_the_command_of_the_readme_runs(tmp_path, entry):
+    folder = deploy.deploy(entry, "python", tmp_path / "app")
+    text = (folder / "README.md").read_text()
+    words = re.search("python predict.py ([^>\n]+)", text)[1].split()
+    assert len(alone(folder, *words)) > 0
+
+
+@pytest.mark.parametrize("classes", [("low", "high", 'a "b"'), ()])
+def test_rows_of_tables_are_those_of_kbp(tmp_path, classes):
+    path = deployed.table(tmp_path / "run", classes)
+    folder = deploy.deploy(path, "python", tmp_path / "app")
+    rows, out = path.parent / "rows.csv", tmp_path / "out"
+    assert main(["predict", str(path), str(rows), "--out", str(out)]) == 0
+    right = rows_of(out / "predictions.csv")
+    found = alone(folder, rows)
+    assert found == [row[4:] for row in right]
+    assert len({row[0] for row in found[1:]}) > 1
+    assert len(alone(folder, "example.csv")) == 2
+
+
+def test_forecasts_are_those_of_kbp(tmp_path):
+    path = deployed.series(tmp_path / "run")
+    folder = deploy.deploy(path, "python", tmp_path / "app")
+    rows, out = path.parent / "rows.csv", tmp_path / "out"
+    words = ["--time-column", "date", "--target", "a", "c"]
+    words = ["predict", str(path), str(rows), *words, "--out", str(out)]
+    assert main(words) == 0
+    right, found = rows_of(out / "rows_forecast.csv"), alone(folder, rows)
+    assert found[0] == ["step", "a", "c"]
+    np.testing.assert_allclose(
+        np.array(found[1:], "float64")[:, 1:],
+        np.array([row[1:] for row in right[1:]], "float64"),
+        rtol=1e-4,
+    )
