@@ -101,7 +101,7 @@ def _set_metadata(tree: schema.ModelT, data: bytes) -> None:
     tree.metadata = [*entries, entry]
 
 
-class _Aligned(schema.BufferT):  # type: ignore[misc]
+class _Aligned(schema.BufferT):
     """A buffer that begins at a multiple of 16 bytes, as processors like it."""
 
     def Pack(self, builder: flatbuffers.Builder) -> Any:
