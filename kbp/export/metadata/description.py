@@ -110,18 +110,21 @@ class Metadata:
     @classmethod
     def of(cls, content: bytes, name: str = "The file") -> "Metadata | None":
         """Return what the content of a .tflite file says, see `read`."""
+        if not zipfile.is_zipfile(io.BytesIO(content)):
+            return None
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 members = archive.infolist()
                 if OWN not in archive.namelist():
-                    return None
+                    return None  # described by another tool
                 if sum(x.file_size for x in members) > _MOST_BYTES:
                     raise ValueError("its texts are too large")
                 texts = {x.filename: archive.read(x).decode() for x in members}
             return cls._parse(texts)
-        except zipfile.BadZipFile:
-            return None  # described by nobody, or by another tool
-        except (KeyError, TypeError, ValueError) as error:
+        except (
+            *(KeyError, TypeError, ValueError),
+            *(zipfile.BadZipFile, NotImplementedError, RuntimeError),
+        ) as error:
             raise ValueError(
                 f"{name}: its description is damaged: {error}"
             ) from error

@@ -1,0 +1,175 @@
+"""What files say of themselves, and that they compute as before."""
+
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from kbp import export, zoo
+from kbp.export.metadata.describing import describe
+from kbp.export.metadata.schema import BUFFER
+
+WHOLE = export.Metadata(
+    "pets",
+    inputs=(
+        export.TensorInfo(
+            "photo",
+            "image",
+            "A photograph.",
+            axes=("height", "width", "channels"),
+            mean=(0.0,),
+            std=(255.0,),
+            lowest=(0.0,),
+            highest=(1.0,),
+        ),
+    ),
+    outputs=(
+        export.TensorInfo(
+            "scores", description="Logits.", unit="logit", labels=("cat", "dög")
+        ),
+    ),
+    description="Tells pets apart.",
+    task="classification",
+    license="Apache-2.0",
+    author="A. Person",
+    version="2",
+    origin={"recipe": 'name = "x"', "versions": {"keras": "3"}},
+    files={"columns.json": '{"a": 1}'},
+)
+
+
+def two_inputs():
+    left = keras.Input((4,), name="left")
+    right = keras.Input((3,), name="right")
+    x = keras.layers.Concatenate()([left, right])
+    score = keras.layers.Dense(2, name="score")(x)
+    age = keras.layers.Dense(1, name="age_1")(x)
+    return left, right, score, age
+
+
+def models():
+    left, right, score, age = two_inputs()
+    yield keras.Model([left, right], [score, age]), ["score", "age_1"]
+    left, right, score, age = two_inputs()
+    ends = {"left": left, "right": right}, {"s": score, "a": age}
+    yield keras.Model(*ends), ["a", "s"]
+    yield (
+        keras.Sequential(
+            [keras.Input((4,), name="left"), keras.layers.Dense(2, name="d_2")]
+        ),
+        ["d_2"],
+    )
+
+
+MODELS = [*models()]
+
+
+@pytest.mark.parametrize(("model", "outputs"), MODELS)
+def test_files_take_and_give_tensors_by_the_models_names(
+    model, outputs, tmp_path
+):
+    export.to_tflite(model, tmp_path / "a.tflite")
+    folder = export.to_saved_model(model, tmp_path / "saved")
+    x = {
+        t.name: np.random.default_rng(i).normal(size=(1, t.shape[1]))
+        for i, t in enumerate(model.inputs)
+    }
+    x = {name: value.astype("float32") for name, value in x.items()}
+    given = model.inputs[0]
+    if not isinstance(model, keras.Sequential):
+        given = model.input
+    right = keras.tree.flatten(
+        model(keras.tree.pack_sequence_as(given, [*x.values()]))
+    )
+    interpreter = Interpreter(str(tmp_path / "a.tflite"))
+    run = interpreter.get_signature_runner("serving_default")
+    served = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    tensors = {name: tf.constant(value) for name, value in x.items()}
+    for found in (run(**x), served(**tensors)):
+        assert sorted(found) == sorted(outputs)
+        for name, value in zip(outputs, right, strict=True):
+            np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6)
+    names = [d["name"] for d in interpreter.get_input_details()]
+    assert names == [*x]
+
+
+def test_descriptions_are_read_as_they_were_written(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
+    path = tmp_path / "a.tflite"
+    export.to_tflite(model, path, metadata=WHOLE)
+    found = export.Metadata.read(path)
+    assert found.inputs[0].name == model.inputs[0].name
+    assert found.outputs[0].labels == ("cat", "dög")
+    content = describe(path.read_bytes(), WHOLE)
+    path.write_bytes(content)
+    assert export.Metadata.read(path) == WHOLE
+    assert describe(content, WHOLE) == content
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("labels.txt").decode() == "cat\ndög\n"
+        assert archive.read("columns.json").decode() == '{"a": 1}'
+
+
+def test_standard_tables_hold_names_and_normalization():
+    content = describe(zoo.file(zoo.DEFAULT).read_bytes(), WHOLE)
+    tree = schema.ModelT.InitFromPackedBuf(content, 0)
+    (entry,) = [x for x in tree.metadata if x.name == BUFFER.encode()]
+    data = tree.buffers[entry.buffer].data.tobytes()
+    assert data[4:8] == b"M001"
+    for text in ("pets", "photo", "scores", "labels.txt", "columns.json"):
+        assert text.encode() + b"\0" in data, text
+    assert np.float32(255.0).tobytes() in data
+
+
+def test_described_files_compute_the_same():
+    before = zoo.file(zoo.DEFAULT).read_bytes()
+    after = describe(before, WHOLE)
+    x = np.random.default_rng(0).normal(size=(1, 32, 32, 1))
+    found = []
+    for content in (before, after):
+        interpreter = Interpreter(model_content=content)
+        interpreter.allocate_tensors()
+        details = interpreter.get_input_details()[0]
+        interpreter.set_tensor(details["index"], (30 * x).astype("int8"))
+        interpreter.invoke()
+        place = interpreter.get_output_details()[0]["index"]
+        found.append(interpreter.get_tensor(place))
+    np.testing.assert_array_equal(*found)
+
+
+def test_buffers_begin_at_multiples_of_sixteen_bytes():
+    content = describe(zoo.file(zoo.DEFAULT).read_bytes(), WHOLE)
+    model = schema.Model.GetRootAs(content, 0)
+    places = [
+        model.Buffers(i)._tab.Vector(model.Buffers(i)._tab.Offset(4))
+        for i in range(model.BuffersLength())
+        if model.Buffers(i).DataLength()
+    ]
+    assert len(places) > 10
+    assert all(place % 16 == 0 for place in places)
+
+
+def test_wrong_numbers_of_tensors_are_refused(tmp_path):
+    model, _ = MODELS[0]
+    with pytest.raises(ValueError, match="must describe the 2 inputs"):
+        export.to_tflite(model, tmp_path / "a.tflite", metadata=WHOLE)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_damaged_descriptions_are_named(tmp_path):
+    path = tmp_path / "a.tflite"
+    content = describe(zoo.file(zoo.DEFAULT).read_bytes(), WHOLE)
+    path.write_bytes(content.replace(b'"inputs"', b'"inputz"'))
+    assert path.read_bytes() != content
+    # The archive's checksum tells, or the missing key.
+    with pytest.raises(ValueError, match="damaged"):
+        export.Metadata.read(path)
+
+
+def test_files_of_others_have_no_description():
+    assert export.Metadata.read(zoo.file(zoo.DEFAULT)) is None
