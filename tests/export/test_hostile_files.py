@@ -1,8 +1,10 @@
 """Files that are no models, and paths that are of no such file."""
 
+import flatbuffers
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 import kbp
 from kbp.__main__ import main
@@ -33,7 +35,9 @@ FILES = {
         b"\x20\0\0\0TFL3" + np.random.default_rng(0).bytes(10_000)
     ),
     "half": lambda content: content[: len(content) // 2],
-    "without its end": lambda content: content[:-1],
+    "without the end of its tables": lambda content: content[
+        : content.index(b"PK\3\4") - 1
+    ],
     "text": lambda content: b"a model, honestly",
 }
 
@@ -80,10 +84,12 @@ def test_a_saved_model_is_no_tflite_file(model, tmp_path):
 
 def test_a_file_that_asks_for_memory_is_refused(content, tmp_path):
     path = tmp_path / "model.tflite"
-    shape = np.array([1, 4], "<i4").tobytes()
-    assert shape in content
-    huge = np.array([2**30, 2**20], "<i4").tobytes()
-    path.write_bytes(content.replace(shape, huge))
+    tree = schema.ModelT.InitFromPackedBuf(content, 0)
+    graph = tree.subgraphs[0]
+    graph.tensors[graph.inputs[0]].shape = [2**30, 2**20]
+    builder = flatbuffers.Builder()
+    builder.Finish(tree.Pack(builder), file_identifier=b"TFL3")
+    path.write_bytes(builder.Output())
     for read in (audit, Runner, open_model):
         with pytest.raises(ValueError, match=r"its tensors have .* bytes"):
             read(path)
