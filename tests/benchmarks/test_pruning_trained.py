@@ -72,8 +72,9 @@ def test_every_method_meets_its_level(name, trainer, folder):
         assert small.count_params() == result["parameters"]
         dense = keras.saving.load_model(folder / "dense-1.keras")
         share = trainer.table.predict(small) / trainer.table.predict(dense)
-        # Channels go in eights, and parameters only tell about the latency.
-        assert 0.4 < share < (0.8 if "parameters" in name else 1 / 1.5 + 1e-6)
+        # Channels go in eights, parameters only tell about the latency, and a
+        # uniform network of 16 channels can but halve them.
+        assert 0.3 < share < (0.8 if "parameters" in name else 1 / 1.5 + 1e-6)
         for file in result["files"].values():
             assert (folder / file["name"]).stat().st_size == file["bytes"]
     else:
