@@ -1,13 +1,12 @@
 """Texts that say what the numbers of a .tflite file mean."""
 
-import zipfile
 from pathlib import Path
 
 from kbp._utils.run_files import CATEGORIES, COLUMNS, IMAGES, LABELS, SERIES
 from kbp.errors import UserError
+from kbp.export.metadata.archive import read_archive
 
 _FILES = (LABELS, COLUMNS, SERIES, CATEGORIES, IMAGES)
-_MOST_BYTES = 10_000_000  # of a file in the archive
 
 
 def files_of(path: Path) -> dict[str, str]:
@@ -40,14 +39,7 @@ def files_of(path: Path) -> dict[str, str]:
 
 def _held(path: Path) -> dict[str, bytes]:
     """Return the files of the archive that a .tflite file may end with."""
-    if not zipfile.is_zipfile(path):
-        return {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            return {
-                item.filename: archive.read(item)
-                for item in archive.infolist()
-                if item.filename in _FILES and item.file_size <= _MOST_BYTES
-            }
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        return read_archive(path.read_bytes(), _FILES)
+    except ValueError as error:
         raise UserError(f"{path}: its archive is damaged: {error}") from error

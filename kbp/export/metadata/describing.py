@@ -1,22 +1,18 @@
 """Writing a description into the tables of a .tflite file."""
 
 import dataclasses
-import io
-import zipfile
 from collections.abc import Sequence
-from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from kbp.export.metadata.archive import write_archive
 from kbp.export.metadata.description import Metadata, TensorInfo
 from kbp.export.metadata.schema import BUFFER, encode
+from kbp.export.packing import pack
 from kbp.export.parsing import items_of, parse
 
 SIGNATURE = "serving_default"  # the key that TensorFlow uses
-_ALIGNMENT = 16  # bytes, of buffers, as the schema of .tflite files wants it
-_NO_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip archive knows
 
 
 def describe(
@@ -56,7 +52,7 @@ def describe(
     count = len(graph.inputs)
     tree.signatureDefs = [_signature(pairs[:count], pairs[count:])]
     _set_metadata(tree, encode(metadata, shapes))
-    return _packed(tree) + _archive(metadata.files_to_pack())
+    return pack(tree) + write_archive(metadata.files_to_pack())
 
 
 def _described(
@@ -99,29 +95,3 @@ def _set_metadata(tree: schema.ModelT, data: bytes) -> None:
     tree.buffers = [*tree.buffers, buffer]
     entry = schema.MetadataT(name=BUFFER, buffer=len(tree.buffers) - 1)
     tree.metadata = [*entries, entry]
-
-
-class _Aligned(schema.BufferT):
-    """A buffer that begins at a multiple of 16 bytes, as processors like it."""
-
-    def Pack(self, builder: flatbuffers.Builder) -> Any:
-        if self.data is not None:
-            builder.Prep(_ALIGNMENT, len(self.data))
-        return super().Pack(builder)
-
-
-def _packed(tree: schema.ModelT) -> bytes:
-    """Return the tables as a file."""
-    tree.buffers = [_Aligned(**vars(buffer)) for buffer in tree.buffers]
-    builder = flatbuffers.Builder()
-    builder.Finish(tree.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
-
-
-def _archive(texts: dict[str, str]) -> bytes:
-    """Return a zip archive that is the same each time."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, text in texts.items():
-            archive.writestr(zipfile.ZipInfo(name, _NO_TIME), text)
-    return content.getvalue()

@@ -1,18 +1,16 @@
 """The description of a .tflite file."""
 
 import dataclasses
-import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from kbp.export.interpreter import read_tflite
+from kbp.export.metadata.archive import read_archive
 
 OWN = "kbp.json"  # the member of the zip that holds everything
-_MOST_BYTES = 10_000_000  # of the texts in a file, which may be anybody's
 
 
 @dataclass(frozen=True)
@@ -110,21 +108,12 @@ class Metadata:
     @classmethod
     def of(cls, content: bytes, name: str = "The file") -> "Metadata | None":
         """Return what the content of a .tflite file says, see `read`."""
-        if not zipfile.is_zipfile(io.BytesIO(content)):
-            return None
         try:
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                members = archive.infolist()
-                if OWN not in archive.namelist():
-                    return None  # described by another tool
-                if sum(x.file_size for x in members) > _MOST_BYTES:
-                    raise ValueError("its texts are too large")
-                texts = {x.filename: archive.read(x).decode() for x in members}
-            return cls._parse(texts)
-        except (
-            *(KeyError, TypeError, ValueError),
-            *(zipfile.BadZipFile, NotImplementedError, RuntimeError),
-        ) as error:
+            members = read_archive(content)
+            if OWN not in members:
+                return None  # described by nobody, or by another tool
+            return cls._parse({k: v.decode() for k, v in members.items()})
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{name}: its description is damaged: {error}"
             ) from error

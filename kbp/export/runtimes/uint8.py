@@ -3,9 +3,9 @@
 import copy
 from typing import Any
 
-import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
+from kbp.export.packing import pack
 from kbp.export.parsing import items_of, parse
 
 _SHIFT = 128  # of the zero point: int8 -128 is uint8 0
@@ -56,9 +56,7 @@ def with_uint8_interface(content: bytes) -> bytes:
         _follow(signature.inputs, graph.inputs, inputs)
         _follow(signature.outputs, graph.outputs, outputs)
     graph.inputs, graph.outputs = inputs, outputs
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(tree.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return pack(tree)
 
 
 def _uint8(graph: schema.SubGraphT, index: int) -> int:
