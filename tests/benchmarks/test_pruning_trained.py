@@ -1,6 +1,5 @@
 """The race from a trained network: alike for all, and what it says."""
 
-import dataclasses
 import json
 from dataclasses import asdict
 
@@ -16,10 +15,12 @@ from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS
 from kbp.benchmarks.pruning_trained.plan import plan, trials
 from kbp.benchmarks.pruning_trained.trial import (
     Protocol,
+    TaughtLoss,
     Trainer,
     Training,
 )
 from kbp.errors import UserError
+from kbp.training import distilled
 
 pytestmark = pytest.mark.usefixtures("images")
 
@@ -93,14 +94,43 @@ def test_two_parts_are_one_training(trainer):
     halves = keras.saving.load_model(trainer.folder / "dense-1.keras")
     whole = keras.models.clone_model(halves)
     whole.set_weights(halves.get_weights())
-    protocol = dataclasses.replace(TINY, momentum=0.0)  # which begins anew
-    trial = Trial(DENSE, 1.0, 1)
-    training = Training(protocol, trainer.images, trial, None, None)
-    training.fit(whole)
+    training = Training(TINY, trainer.images, Trial("L1 uniform", 1.5, 1))
+    training.outputs = training.record(halves)
+    (all_batches, first, second) = (
+        list(batches.as_numpy_iterator())
+        for batches in (
+            training.batches(),
+            training.batches().take(2),
+            training.batches(2),
+        )
+    )
+    for a, b in zip(all_batches, [*first, *second], strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+        np.testing.assert_array_equal(a[1], b[1])
+    training.fit(whole, stop=0.5)
     training.fit(halves, stop=0.5)
-    training.fit(halves, start=0.5)
     for a, b in zip(whole.get_weights(), halves.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
+        np.testing.assert_array_equal(a, b)
+    training.compile(halves, 2, 4, 1.0)
+    assert int(halves.optimizer.iterations) == 2
+
+
+def test_the_loss_is_that_of_distilled(trainer):
+    teacher = keras.saving.load_model(trainer.folder / "dense-1.keras")
+    student = trainer._network()
+    training = Training(TINY, trainer.images, Trial("L1 uniform", 1.5, 1))
+    training.outputs = training.record(teacher)
+    images, targets = next(iter(training.batches()))
+    logits = student(images)
+    student.compile(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    with distilled(student, teacher, weight=1.0, temperature=2.0):
+        expected = student.compute_loss(images, targets[:, 0], logits)
+    found = TaughtLoss(2.0)(targets, logits)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    without = next(iter(training.dense_batches()))[1]
+    np.testing.assert_array_equal(without[:, 1:], 0.0)
 
 
 def test_norms_of_a_group_count_all_its_weights():

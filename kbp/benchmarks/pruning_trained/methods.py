@@ -89,13 +89,8 @@ def l1_uniform(training: Any) -> keras.Model:
 
 def narrower(training: Any) -> keras.Model:
     """Train as narrow a network from new weights, for as long in all."""
-    protocol = training.protocol
     small = keras.models.clone_model(uniform(training))
-    training.fit(
-        small,
-        steps=protocol.dense_steps + protocol.steps,
-        peak=protocol.learning_rate,
-    )
+    training.fit_new(small, taught=True)
     return small
 
 

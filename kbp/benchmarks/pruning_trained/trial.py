@@ -1,20 +1,24 @@
 """One trial of the race from a trained network: a training that prunes."""
 
+import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
-from kbp import export, graph
+from kbp import export, graph, losses
+from kbp._utils.files import write_atomically
 from kbp.benchmarks.core.images import Images, accuracy
 from kbp.benchmarks.optimizers.trial import network
 from kbp.benchmarks.pruning.methods import zeros
 from kbp.benchmarks.pruning.trial import Trial, export_files
 from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS
 from kbp.errors import UserError
+from kbp.optimizers import HybridOptimizer
 from kbp.sparsity import multiply_adds
-from kbp.training import distilled
 from kbp.training.schedules import decay_kernels_alone, warmup_cosine
 
 TABLE = "latency_table.json"
@@ -35,9 +39,8 @@ class Protocol:
         warmup: share of the steps in which the learning rate rises linearly;
             it falls to 0 along a cosine in the rest.
         weight_decay: decoupled.
-        momentum: of Nesterov's SGD.
         distillation: weight of the divergence from the dense network's outputs
-            in the loss of all trainings but its own.
+            in the loss of the trainings that prune.
         temperature: of that divergence.
         end: share of the training that prunes after which gradual methods have
             reached the level.
@@ -52,14 +55,13 @@ class Protocol:
 
     width: int = 24
     blocks: int = 3
-    batch_size: int = 128
-    dense_steps: int = 24 * 352
-    steps: int = 10 * 352
-    learning_rate: float = 0.2
-    pruning_rate: float = 0.05
+    batch_size: int = 256
+    dense_steps: int = 18 * 176
+    steps: int = 6 * 176
+    learning_rate: float = 0.02
+    pruning_rate: float = 0.005
     warmup: float = 0.1
-    weight_decay: float = 1e-3
-    momentum: float = 0.9
+    weight_decay: float = 0.02
     distillation: float = 1.0
     temperature: float = 2.0
     end: float = 0.4
@@ -80,6 +82,9 @@ class Training:
         images: to train on.
         trial: the method, the level and the seed.
         teacher: the dense network, `None` while it trains.
+        outputs: what the dense network gives for the batches of a training
+            that prunes, `(steps, batch, classes)`. All methods of a seed see
+            the same batches, so it is asked only once.
         table: of latencies of the dense network.
     """
 
@@ -88,11 +93,12 @@ class Training:
         protocol: Protocol,
         images: Images,
         trial: Trial,
-        teacher: keras.Model | None,
-        table: export.LatencyTable | None,
+        teacher: keras.Model | None = None,
+        outputs: np.ndarray | None = None,
+        table: export.LatencyTable | None = None,
     ):
         self.protocol, self.images, self.trial = protocol, images, trial
-        self.teacher, self.table = teacher, table
+        self.teacher, self.outputs, self.table = teacher, outputs, table
 
     @property
     def milliseconds(self) -> float:
@@ -100,10 +106,41 @@ class Training:
         whole: float = self.table.predict(self.teacher)  # type: ignore
         return whole / self.trial.level
 
-    def batches(self, step: int = 0) -> Any:
-        """Return an endless data set from a step on."""
+    def batches(self, step: int = 0) -> tf.data.Dataset:
+        """Return the batches of a training that prunes, from a step on.
+
+        The targets are those of `TaughtLoss`.
+        """
+        given = tf.data.Dataset.from_tensor_slices(self.outputs[step:])  # type: ignore
+        weight = self.protocol.distillation
+        return tf.data.Dataset.zip(self._images(step), given).map(
+            lambda images, outputs: (
+                images[0],
+                _targets(images[1], weight, outputs),
+            )
+        )
+
+    def dense_batches(self) -> tf.data.Dataset:
+        """Return the batches of a training without a teacher."""
+        nothing = tf.zeros((self.protocol.batch_size, 10))
+        return (
+            self._images()
+            .take(self.protocol.dense_steps)
+            .map(lambda x, labels: (x, _targets(labels, 0.0, nothing)))
+        )
+
+    def _images(self, step: int = 0) -> tf.data.Dataset:
         size, seed = self.protocol.batch_size, self.trial.seed
         return self.images.batches(size, seed=seed, start_step=step)
+
+    def record(self, model: keras.Model) -> np.ndarray:
+        """Return the `outputs` of a model."""
+        return np.stack(
+            [
+                model.predict_on_batch(images)
+                for images, _ in self._images().take(self.protocol.steps)
+            ]
+        )
 
     def compile(
         self, model: keras.Model, step: int, steps: int, peak: float
@@ -117,18 +154,16 @@ class Training:
             peak: of the learning rate.
         """
         protocol = self.protocol
-        optimizer = keras.optimizers.SGD(
+        optimizer = HybridOptimizer(
             warmup_cosine(
                 peak, steps=steps, warmup_steps=round(protocol.warmup * steps)
             ),
-            momentum=protocol.momentum,
-            nesterov=True,
+            matrix_steps=True,
             weight_decay=protocol.weight_decay,
         )
         decay_kernels_alone(optimizer, model)
         optimizer.iterations.assign(step)
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(optimizer, loss)
+        model.compile(optimizer, TaughtLoss(protocol.temperature))
 
     def fit(
         self,
@@ -136,37 +171,79 @@ class Training:
         *callbacks: keras.callbacks.Callback,
         start: float = 0.0,
         stop: float = 1.0,
-        steps: int | None = None,
-        peak: float | None = None,
     ) -> None:
-        """Train a model during a part of a training.
+        """Train a model during a part of a training that prunes.
 
         Args:
             model: to compile and to train.
             *callbacks: of the method.
             start: share of the training that is already done.
             stop: share of the training after which to stop.
-            steps: of the whole training; by default of one that prunes.
-            peak: of its learning rate; by default as for pruning.
+        """
+        steps = self.protocol.steps
+        first, last = round(start * steps), round(stop * steps)
+        self.compile(model, first, steps, self.protocol.pruning_rate)
+        _fit(model, self.batches(first).take(last - first), *callbacks)
+
+    def fit_new(self, model: keras.Model, *, taught: bool) -> None:
+        """Train a model from new weights.
+
+        Args:
+            model: to compile and to train.
+            taught: whether it goes on with the batches and the teacher of a
+                training that prunes.
         """
         protocol = self.protocol
-        steps = steps or protocol.steps
-        first, last = round(start * steps), round(stop * steps)
-        self.compile(model, first, steps, peak or protocol.pruning_rate)
-        teacher, weight = self.teacher or model, protocol.distillation
-        with distilled(
-            model,
-            teacher,
-            weight=0.0 if teacher is model else weight,
-            temperature=protocol.temperature,
-        ):
-            model.fit(
-                self.batches(first),
-                steps_per_epoch=1 if last == first else last - first,
-                callbacks=[*callbacks],
-                shuffle=False,  # the batches are shuffled already
-                verbose=0,
-            )
+        steps, batches = protocol.dense_steps, self.dense_batches()
+        if taught:
+            steps += protocol.steps
+            batches = batches.concatenate(self.batches())
+        self.compile(model, 0, steps, protocol.learning_rate)
+        _fit(model, batches)
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class TaughtLoss(keras.losses.Loss):
+    """Cross-entropy, and a divergence from a teacher's recorded outputs.
+
+    Each row of the targets holds the label, the weight of the divergence and
+    the teacher's logits.
+
+    Args:
+        temperature: of the divergence.
+    """
+
+    def __init__(self, temperature: float, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.divergence = losses.Distillation(temperature=temperature)
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        label, weight, teacher = y_true[:, 0], y_true[:, 1], y_true[:, 2:]
+        own = keras.losses.sparse_categorical_crossentropy(
+            label, y_pred, from_logits=True
+        )
+        return own + weight * self.divergence.call(teacher, y_pred)
+
+    def get_config(self) -> dict:
+        return super().get_config() | {
+            "temperature": self.divergence.temperature
+        }
+
+
+def _targets(labels: tf.Tensor, weight: float, outputs: tf.Tensor) -> tf.Tensor:
+    label = tf.cast(labels, tf.float32)[:, None]
+    return tf.concat([label, tf.fill(tf.shape(label), weight), outputs], axis=1)
+
+
+def _fit(
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    *callbacks: keras.callbacks.Callback,
+) -> None:
+    if batches.cardinality() == 0:
+        return
+    # The batches are shuffled already.
+    model.fit(batches, callbacks=[*callbacks], shuffle=False, verbose=0)
 
 
 class Trainer:
@@ -211,23 +288,24 @@ class Trainer:
         """
         keras.backend.clear_session()
         keras.utils.set_random_seed(trial.seed)
+        training = Training(self.protocol, self.images, trial)
         path = self.folder / f"{DENSE}-{trial.seed}.keras"
+        outputs = path.with_suffix(".npy")
         if trial.method == DENSE:
             model = self._network()
-            training = Training(self.protocol, self.images, trial, None, None)
-            training.fit(
-                model,
-                steps=self.protocol.dense_steps,
-                peak=self.protocol.learning_rate,
-            )
+            training.fit_new(model, taught=False)
             model.save(path)
+            content = io.BytesIO()
+            np.save(content, training.record(model))
+            write_atomically(outputs, content.getvalue())
+            training.outputs = np.load(outputs)
         else:
-            if not path.is_file():
-                raise UserError(f"{path}: missing. Race into a new file.")
-            dense = keras.saving.load_model(path, compile=False)
-            training = Training(
-                self.protocol, self.images, trial, dense, self.table
-            )
+            for needed in (path, outputs):
+                if not needed.is_file():
+                    raise UserError(f"{needed}: missing. Race into a new file.")
+            training.teacher = keras.saving.load_model(path, compile=False)
+            training.outputs = np.load(outputs)
+            training.table = self.table
             model = METHODS[trial.method].prune(training)
         result = {
             **asdict(trial),
