@@ -282,13 +282,18 @@ class Pipeline:
         with self.console.status("Exporting and verifying ..."):
             if not (path / "saved_model").exists():
                 export.to_saved_model(pruned, path / "saved_model")
-            audit = export.to_tflite(pruned, path / FLOAT32)
+            made_of = self.task.metadata().made_of
+            made_of = partial(made_of, versions=run["versions"])
+            metadata = made_of(path / MODEL)
+            audit = export.to_tflite(pruned, path / FLOAT32, metadata=metadata)
             last, file = pruned, FLOAT32
             if quantized:
                 checkpoint.save(plain(quantized), path / QUANTIZED_MODEL)
-                allowed = self.recipe.export.allow_float
                 audit = export.to_tflite(
-                    quantized, path / INT8, allow_float=allowed
+                    quantized,
+                    path / INT8,
+                    allow_float=self.recipe.export.allow_float,
+                    metadata=made_of(path / MODEL, path / QUANTIZED_MODEL),
                 )
                 last, file = quantized, INT8
             verification = export.verify(

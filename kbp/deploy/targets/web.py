@@ -12,7 +12,7 @@ from kbp.deploy.registry import TEMPLATES, Contents, register_target
 from kbp.deploy.tensor import Tensor
 from kbp.errors import UserError
 from kbp.export import Runner
-from kbp.export.runtimes import with_uint8_interface
+from kbp.export.runtimes import with_interface
 
 _INSTALL = "npm install @litertjs/core@2.5 @litertjs/wasm-utils@2.5"
 _TYPES = ("float32", "int32", "uint8")  # that LiteRT.js has
@@ -88,9 +88,9 @@ def _runtime(given: Path | None) -> dict[str, Path]:
 
 def _with_uint8(model: Deployable) -> Deployable:
     """Return the model with a file that LiteRT.js can fill."""
-    content = with_uint8_interface(model.content)
-    if content == model.content:
+    if "int8" not in (model.input.dtype, model.output.dtype):
         return model
+    content = with_interface(model.content, "uint8")
     with temporary_folder() as folder:
         runner = Runner(write_atomically(folder / "model.tflite", content))
     return dataclasses.replace(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from kbp._utils.manifest import digest
 from kbp.export.interpreter import read_tflite
 from kbp.export.metadata.archive import read_archive
 
@@ -68,8 +69,9 @@ class Metadata:
         license: of the model.
         author: of the model.
         version: of the model.
-        origin: what the file was made of: the recipe, versions of packages, the
-            SHA-256 of the model. Anything that JSON holds.
+        origin: what the file was made of: `"recipe"`, `"versions"` of
+            packages, `"models"` with the SHA-256 of Keras files by their
+            names. Anything that JSON holds.
         files: texts that users of the file need, by their names, such as
             `"labels.txt"`, `"columns.json"`.
 
@@ -128,6 +130,17 @@ class Metadata:
             )
         files = {name: texts[name] for name in whole.pop("files")}
         return cls(**whole, files=files)
+
+    def made_of(self, *models: Path, **facts: Any) -> "Metadata":
+        """Return this with the SHA-256 of Keras files as its origin.
+
+        Args:
+            *models: that the file is made of, one of the other.
+            **facts: more of its origin, such as `versions`.
+        """
+        sums = {path.name: digest(path) for path in models}
+        origin = {**self.origin, **facts, "models": sums}
+        return dataclasses.replace(self, origin=origin)
 
     def files_to_pack(self) -> dict[str, str]:
         """Return the texts that go into the file's archive, by their names."""
