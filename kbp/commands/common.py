@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from kbp._utils import plugins
 from kbp._utils.command_line import check_new, positive, say_written
-from kbp._utils.run_files import INT8, MODEL
 from kbp._utils.stderr import suppress_stderr
 from kbp.errors import UserError
+from kbp.sources import find_models, find_recipe, is_entry
 
 if TYPE_CHECKING:
     from kbp.export import Audit
@@ -81,44 +81,6 @@ def _recipe_file(name: str) -> Path | None:
     if path.suffix == ".toml" or path.exists() or len(path.parts) > 1:
         return path / "recipe.toml" if path.is_dir() else path
     return None
-
-
-def is_entry(name: str) -> bool:
-    """Say whether a name is one of the zoo, and no file's or folder's."""
-    from kbp import zoo
-
-    return not Path(name).exists() and name in {e.name for e in zoo.entries()}
-
-
-def find_models(name: str) -> list[Path]:
-    """Return the model files of a zoo entry or a run, or the file itself.
-
-    Raises:
-        UserError: there are none.
-    """
-    from kbp import zoo
-    from kbp.inference import loading
-
-    if is_entry(name):
-        return [zoo.file(name, which) for which in (MODEL, INT8)]
-    return loading.files_of(Path(name))
-
-
-def find_recipe(name: str) -> "Recipe | None":
-    """Return the recipe of a zoo entry or of a file's or folder's run, if any.
-
-    Raises:
-        UserError: the run is damaged.
-    """
-    from kbp import zoo
-    from kbp.recipes import Recipe
-    from kbp.training.workdir import read_run
-
-    if is_entry(name):
-        return zoo.find(name).recipe
-    path = Path(name)
-    run = read_run(path if path.is_dir() else path.parent)
-    return Recipe.parse(run["recipe"]) if run else None
 
 
 def add_imports(parser: argparse.ArgumentParser) -> None:
