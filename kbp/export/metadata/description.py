@@ -49,6 +49,21 @@ class TensorInfo:
     highest: tuple[float, ...] = ()
     labels: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse what no tensor is like; a file may say anything."""
+        numbers = (*self.mean, *self.std, *self.lowest, *self.highest)
+        texts = (self.name, self.description, self.unit)
+        words = (*texts, *self.axes, *self.labels)
+        if not all(isinstance(x, int | float) for x in numbers):
+            raise ValueError(f"Tensor {self.name} has what is no number.")
+        if not all(isinstance(x, str) for x in words):
+            raise ValueError(f"Tensor {self.name} has what is no text.")
+        if len(self.mean) != len(self.std) or 0 in self.std:
+            raise ValueError(
+                f"Tensor {self.name} must have a `std` that is not 0 for each "
+                f"`mean`. Received: mean={self.mean}, std={self.std}"
+            )
+
 
 @dataclass(frozen=True)
 class Metadata:
