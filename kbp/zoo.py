@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,14 +180,13 @@ def take(entry: Entry, run: Path) -> list[Path]:
     Raises:
         UserError: a file is missing or too large for the zoo.
     """
-    return write_together(contents_of(entry, run))
+    return write_together(as_published(entry, contents_of(entry, run)))
 
 
 def contents_of(entry: Entry, run: Path) -> dict[Path, bytes]:
-    """Return what an entry will hold of a run, by path, see `take`.
+    """Return a run's files for an entry, by their path there, see `take`.
 
-    Those are `FILES`, `labels.txt` where the run has classes, and their sums.
-    The int8 file gets the entry's name.
+    Those are `FILES`, and `labels.txt` where the run has classes.
     """
     contents: dict[str, bytes] = {}
     names = [*FILES, *([LABELS] if (run / LABELS).is_file() else [])]
@@ -200,12 +200,24 @@ def contents_of(entry: Entry, run: Path) -> dict[Path, bytes]:
                 f"{path}: has {len(contents[name])} bytes, more than "
                 f"{MOST_BYTES}."
             )
-    contents[INT8] = _named(contents[INT8], entry.name)
-    sums = "".join(
-        f"{_digest(content)}  {name}\n" for name, content in contents.items()
-    )
-    contents[SUMS] = sums.encode()
     return {entry.path / name: content for name, content in contents.items()}
+
+
+def as_published(
+    entry: Entry, contents: Mapping[Path, bytes]
+) -> dict[Path, bytes]:
+    """Return files of a run with the entry's name in them, and their sums.
+
+    Args:
+        entry: which will hold them.
+        contents: of `contents_of`.
+    """
+    file = entry.path / INT8
+    found = {**contents, file: _named(contents[file], entry.name)}
+    sums = "".join(
+        f"{_digest(content)}  {path.name}\n" for path, content in found.items()
+    )
+    return {**found, entry.path / SUMS: sums.encode()}
 
 
 def _named(content: bytes, name: str) -> bytes:

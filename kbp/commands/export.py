@@ -167,13 +167,16 @@ def _metadata(source, model):
     from kbp._utils.manifest import digest
     from kbp.export import Metadata
 
-    known = Metadata(model.name)
+    known, models = Metadata(model.name), [source]
     for file in (source.parent / INT8, source.parent / FLOAT32):
         found = Metadata.read(file) if file.is_file() else None
         if found and digest(source) in str(found.origin):
             known = found
+            if source.name == QUANTIZED_MODEL:  # which was made of the other
+                models = [source.with_name(MODEL), source]
             break
-    return known.made_of(source, versions=versions())
+    models = [path for path in models if path.is_file()]
+    return known.made_of(*models, versions=versions())
 
 
 def _quantize(model, options):

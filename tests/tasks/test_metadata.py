@@ -214,22 +214,14 @@ def test_files_of_a_run_name_what_they_were_made_of(run, file):
 @pytest.mark.parametrize(
     ("options", "file"),
     [
-        (["--dtype", "float16"], "model.keras"),
-        (
-            ["--dtype", "int8", "--input-dtype", "uint8"],
-            "model_quantized.keras",
-        ),
+        (["--dtype", "float16"], "model_float32.tflite"),
+        (["--dtype", "int8", "--input-dtype", "uint8"], "model_int8.tflite"),
     ],
 )
 def test_what_is_exported_of_a_run_says_the_same(run, options, file, tmp_path):
     out = tmp_path / "out.tflite"
     assert main(["export", str(run), str(out), *options]) == 0
-    found = export.Metadata.read(out)
-    known = export.Metadata.read(run / "model_int8.tflite")
-    assert (found.inputs, found.outputs) == (known.inputs, known.outputs)
-    assert found.files == known.files
-    assert found.origin["recipe"] == known.origin["recipe"]
-    assert found.origin["models"] == {file: digest(run / file)}
+    assert export.Metadata.read(out) == export.Metadata.read(run / file)
 
 
 def test_models_of_nobodys_run_are_named_with_their_sum(run, tmp_path):

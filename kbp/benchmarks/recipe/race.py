@@ -1,10 +1,11 @@
 """A recipe trained with several seeds, and the zoo entries of such races."""
 
+import hashlib
 import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from rich.console import Console
 from kbp import zoo
 from kbp._utils import plugins
 from kbp._utils.files import write_atomically, write_together
-from kbp._utils.manifest import digest
 from kbp.benchmarks.core.pages import check_checkout
 from kbp.benchmarks.core.registry import Benchmark, Options, register
 from kbp.benchmarks.recipe import report
@@ -104,7 +104,8 @@ class SeedsRace(Benchmark):
         check_checkout()
         run = run_folder(source, _median_seed(results))
         contents = zoo.contents_of(entry, run)
-        _check_finished(run, [path.name for path in contents])
+        _check_finished(run, contents)
+        contents = zoo.as_published(entry, contents)
         contents[entry.path / "results.json"] = file.read_bytes()
         return write_together(contents)
 
@@ -137,16 +138,17 @@ def run_folder(folder: Path, seed: int) -> Path:
     return folder / f"seed{seed}"
 
 
-def _check_finished(run: Path, names: Sequence[str]) -> None:
+def _check_finished(run: Path, contents: Mapping[Path, bytes]) -> None:
     """Raise a UserError for a run that goes on, or files that are not its."""
     record = read_run(run)
     if record is None or record["status"] != "finished":
         raise UserError(f"{run}: the run has not finished. Wait for its end.")
     known = record.get("files", {})
-    for name in {*names} - {zoo.SUMS}:
-        if digest(run / name) != known.get(name):
+    for path, content in contents.items():
+        found = hashlib.sha256(content).hexdigest()
+        if found != known.get(path.name):
             raise UserError(
-                f"{run / name}: changed since the run finished. Race into "
+                f"{run / path.name}: changed since the run finished. Race into "
                 "a new folder."
             )
 
