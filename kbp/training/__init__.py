@@ -3,6 +3,15 @@
 from kbp.training.compress import Compressed, compress
 from kbp.training.distillation import distilled
 from kbp.training.distribution import create_strategy
+from kbp.training.full_batch import minimize, register_method
 from kbp.training.runs import run
 
-__all__ = ["Compressed", "compress", "create_strategy", "distilled", "run"]
+__all__ = [
+    "Compressed",
+    "compress",
+    "create_strategy",
+    "distilled",
+    "minimize",
+    "register_method",
+    "run",
+]
