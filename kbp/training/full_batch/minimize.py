@@ -164,7 +164,8 @@ def _retyped(config: Any, dtype: str) -> Any:
     if config.get("class_name") == "DTypePolicy":
         return {**config, "config": {"name": dtype}}
     new = {key: _retyped(each, dtype) for key, each in config.items()}
-    own = new.get("config")
-    if config.get("class_name") == "InputLayer" and own["dtype"] == "float32":
-        own["dtype"] = dtype
+    if config.get("class_name") == "InputLayer":
+        own = new["config"]
+        if own["dtype"] == "float32":
+            own["dtype"] = dtype
     return new
