@@ -25,7 +25,7 @@ from kbp.sparsity.unmasked import in_words, left_out
 from kbp.tasks import Task
 from kbp.training import checkpoint, distribution, latencies, rounding, transfer
 from kbp.training.callbacks import pruning_schedule
-from kbp.training.distillation import check_teacher
+from kbp.training.techniques.distillation import check_teacher
 from kbp.training.measuring import (
     file_stages,
     float_stages,

@@ -19,7 +19,7 @@ from kbp.tasks.task import Task
 from kbp.training import checkpoint, distribution
 from kbp.training.callbacks import Checkpoint, KeepBest, MetricsLog
 from kbp.training.checkpoint import Checkpoints, State
-from kbp.training.distillation import distilled
+from kbp.training.techniques.distillation import distilled
 from kbp.training.distribution import keras_workarounds
 from kbp.training.divergence import (
     DivergedError,
