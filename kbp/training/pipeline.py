@@ -25,13 +25,13 @@ from kbp.sparsity.unmasked import in_words, left_out
 from kbp.tasks import Task
 from kbp.training import checkpoint, distribution, latencies, rounding, transfer
 from kbp.training.callbacks import pruning_schedule
-from kbp.training.techniques.distillation import check_teacher
 from kbp.training.measuring import (
     file_stages,
     float_stages,
     keras_stage,
     outputs_of,
 )
+from kbp.training.techniques.distillation import check_teacher
 from kbp.training.trainer import Trainer
 from kbp.training.workdir import WorkDir
 
