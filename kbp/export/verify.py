@@ -13,7 +13,7 @@ from kbp._utils.examples import Batch, batches, shapes_of
 from kbp.export.float_steps import FloatSteps
 from kbp.export.gaps import Drift, Gap
 from kbp.export.indices import Scores
-from kbp.export.interpreter import Runner, dequantize
+from kbp.export.interpreter import Runner, dequantize, read_tflite
 
 LEAST_WITHIN_ONE = 0.99
 FAR_FROM_ORIGINAL = 0.5
@@ -140,7 +140,7 @@ def verify(
     runner = Runner(path, reference=reference)
     gaps = [Gap(details) for details in runner.outputs]
     scores = Scores(model)
-    float_steps = FloatSteps(model, [gap.is_float for gap in gaps])
+    float_steps = FloatSteps(read_tflite(path))
     drift = Drift()
     seen: list[_Compared] = []
     for batch in batches(data, shapes_of(model), "The data to verify with"):
@@ -161,7 +161,7 @@ def verify(
                 f"{path} is the file of another model: it gives {shapes[1]} "
                 f"where model {model.name} gives {shapes[0]}."
             )
-        behind, steps = scores.of(batch), float_steps.of(batch)
+        behind, steps = scores.of(batch), float_steps.of(batch.inputs, found)
         for i, (gap, x, y) in enumerate(
             zip(gaps, expected, found, strict=True)
         ):
