@@ -1,5 +1,6 @@
 """A page that a headless Chromium opens, and what the page answers."""
 
+import contextlib
 import http.server
 import os
 import queue
@@ -118,8 +119,6 @@ def _first(
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()

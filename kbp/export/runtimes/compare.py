@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kbp.errors import UserError
 from kbp.export.float_steps import FloatSteps
 from kbp.export.gaps import Gap, summary_of
 from kbp.export.interpreter import Runner, dequantize, read_tflite
 from kbp.export.runtimes.calls import outputs_of
 from kbp.export.runtimes.registry import RUNTIMES, Arrays, Runtime
-from kbp.export.runtimes.walk import Difference, first_difference
+from kbp.export.runtimes.walk import Difference, differences
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,8 @@ class Agreement:
         mean: mean difference, in units.
         within_one: share within one unit.
         exact: share that are the same; of floats, to a thousandth of a step.
-        first: where it first differs, `None` where it does not.
+        operations: those that it computes differently, in order; `()` if it
+            cannot run them apart.
         is_near: whether these are shares that the runtime must reach.
 
     Example:
@@ -47,8 +46,20 @@ class Agreement:
     mean: float = 0.0
     within_one: float = 1.0
     exact: float = 1.0
-    first: Difference | None = None
+    operations: tuple[Difference, ...] = ()
     is_near: bool = True
+
+    @property
+    def first(self) -> Difference | None:
+        """The operation from which the runtime differs, if it does."""
+        return self.operations[0] if self.operations else None
+
+    @property
+    def worst(self) -> Difference | None:
+        """The operation that differs most, given the same inputs."""
+        return max(
+            self.operations, key=lambda x: (x.maximum, x.share), default=None
+        )
 
 
 def verify_runtimes(
@@ -75,7 +86,7 @@ def verify_runtimes(
             unknown, absent, or does not run the file.
 
     Example:
-    >>> import kbp
+    >>> import kbp, numpy as np
     >>> x = np.zeros((1, 32, 32, 1), "float32")
     >>> path = kbp.zoo.file(kbp.zoo.DEFAULT)
     >>> (found,) = kbp.export.verify_runtimes(path, x, ["litert"])
@@ -139,14 +150,19 @@ class _Comparison:
             for i, (x, y) in enumerate(zip(right, outputs, strict=True)):
                 gaps[i].add(x, y, None, steps.get(i))
         shares = summary_of(gaps)
-        differs = shares["exact"] < 1
         return Agreement(
             name,
             runtime.version,
             **shares,
-            first=first_difference(runtime, self.content, self.calls)
-            if differs
-            else None,
+            operations=self._differences(runtime)
+            if shares["exact"] < 1
+            else (),
             is_near=shares["exact"] >= runtime.least_exact
             and shares["within_one"] >= runtime.least_within_one,
         )
+
+    def _differences(self, runtime: Runtime) -> tuple[Difference, ...]:
+        try:
+            return differences(runtime, self.content, self.calls)
+        except ValueError:  # it runs the file, but not such a one
+            return ()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,13 +84,14 @@ def run(
     tree = parse(content)
     outputs = len(items_of(tree.subgraphs[0].outputs))
     size = size or _SPARE + 8 * size_of(tree)
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{number}.{i}": x
         for number, call in enumerate(calls)
         for i, x in enumerate(call)
     }
     given = io.BytesIO()
-    np.savez(given, content=np.frombuffer(content, np.uint8), **arrays)
+    arrays["content"] = np.frombuffer(content, np.uint8)
+    np.savez(given, **arrays)
     words = (size, len(calls), len(calls[0]), outputs)
     try:
         done = subprocess.run(

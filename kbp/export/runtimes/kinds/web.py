@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -17,7 +18,7 @@ from kbp.export.runtimes.uint8 import with_uint8_interface
 
 _PAGE = Path(__file__).parent.parent / "page.html"
 _SHIFT = 128  # of uint8 from int8
-_DTYPES = {
+_DTYPES: dict[int, np.dtype[Any]] = {
     schema.TensorType.FLOAT32: np.dtype("float32"),
     schema.TensorType.INT32: np.dtype("int32"),
     schema.TensorType.UINT8: np.dtype("uint8"),
@@ -88,7 +89,7 @@ class Web(Runtime):
 def _inputs(calls: Sequence[Arrays]) -> dict[str, bytes]:
     """Return the files of the calls' inputs, and `calls.json`."""
     files: dict[str, bytes] = {}
-    described = []
+    described: list[list[dict[str, Any]]] = []
     for number, call in enumerate(calls):
         described.append([])
         for i, x in enumerate(call):
