@@ -56,7 +56,8 @@ def run(options, console):
     ran = [x for x in found if x.reason is None]
     console.print(
         FittedTable(
-            f"{options.model} against XNNPACK at one thread",
+            f"{options.model}: {max(x.outputs for x in found):,} outputs "
+            "against XNNPACK at one thread",
             headings,
             [[x.runtime, *cells(x)] for x in ran],
         )

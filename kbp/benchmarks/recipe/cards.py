@@ -32,9 +32,10 @@ into {gives} `{outputs}`. What the file makes of test examples:
 """
 
 _RUNTIMES = """
-What other runtimes make of the int8 file, in steps from LiteRT with XNNPACK at one
-thread; the first operation that each computes differently, and the one that differs
-most ([runtimes](../../docs/runtimes.md)):
+Other [runtimes](../../docs/runtimes.md) against LiteRT with XNNPACK at one
+thread: shares of the int8 file's outputs, the largest difference in steps, and
+of the operations that are computed differently the first and the one that
+differs most:
 
 {runtimes}
 """
