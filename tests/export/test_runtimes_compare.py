@@ -1,5 +1,8 @@
 """Other runtimes against XNNPACK at one thread."""
 
+import re
+from pathlib import Path
+
 import graphs
 import keras
 import numpy as np
@@ -249,3 +252,13 @@ def test_each_operation_of_random_networks_is_within_a_step(
     for found in others:
         assert all(op.maximum <= 1 for op in found.operations)
         assert bool(found.operations) == (found.exact < 1)
+
+
+def test_page_of_the_docs_says_how_near_runtimes_are(capsys):
+    page = Path(__file__).parents[2] / "docs" / "runtimes.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    names = {}
+    exec(code, names)
+    assert names["threads"].is_near
+    assert names["reference"].is_near
+    assert capsys.readouterr().out.startswith("100% the same on several")
