@@ -21,7 +21,8 @@ class Reference(Runtime):
 
     @property
     def version(self) -> str:
-        return f"LiteRT {importlib.metadata.version('ai-edge-litert')}"
+        found = importlib.metadata.version("ai-edge-litert")
+        return f"LiteRT {found}, reference kernels"
 
     def run(self, content: bytes, calls: Sequence[Arrays]) -> list[Arrays]:
         tree = parse(content)
