@@ -28,6 +28,7 @@ COMMANDS = (
     "export",
     "audit",
     "sensitivity",
+    "verify",
     "deploy",
     "check-tpu",
     "benchmark",
@@ -55,9 +56,9 @@ def main(
     """Run one command and return the exit status.
 
     The status is 2 if the input is wrong or the disk is full, with one line on
-    standard error, 1 if a training diverged, 75 if another worker was lost, 130
-    if it was interrupted, 143 if it was terminated, and 141 if nobody reads
-    standard output any more.
+    standard error, 1 if a training diverged or a check failed, 75 if another
+    worker was lost, 130 if it was interrupted, 143 if it was terminated, and
+    141 if nobody reads standard output any more.
 
     Args:
         arguments: the command's name and its arguments; by default the
@@ -69,7 +70,7 @@ def main(
         arguments = sys.argv[1:]
     try:
         with Stopping():
-            _run(arguments, program)
+            return _run(arguments, program)
     except BrokenPipeError:
         _forget_output()
         return UNREAD
@@ -83,7 +84,6 @@ def main(
         return _say(program, f"interrupted. {error}", 130)
     except Terminated as error:
         return _say(program, f"terminated. {error}", TERMINATED)
-    return 0
 
 
 def _run(arguments, program):
@@ -98,7 +98,7 @@ def _run(arguments, program):
     if options.needs_tensorflow(options):
         import_tensorflow()
     try:
-        options.run(options, _Console())
+        return options.run(options, _Console()) or 0
     finally:
         _flush()
 

@@ -11,12 +11,10 @@ import numpy as np
 
 from kbp._utils.run_files import (
     COLUMNS,
-    GOLDEN,
     IMAGES,
     LABELS,
     SERIES,
 )
-from kbp.data.array_files import read_arrays
 from kbp.data.images.kinds import WHITE_LEVEL, ImageKinds
 from kbp.data.images.photographs import RESIZE
 from kbp.data.table import Column, TableColumns
@@ -24,6 +22,7 @@ from kbp.deploy.held import files_of, metadata_of, recipe_of
 from kbp.deploy.tensor import Tensor
 from kbp.errors import UserError
 from kbp.export import Metadata, Runner, TensorInfo
+from kbp.inference import golden
 from kbp.sources import find_models, find_recipe
 from kbp.tasks.forecasts.trained_on import TrainedOn
 from kbp.tasks.predict_classes import image_shape
@@ -180,21 +179,7 @@ class Deployable:
         It is the first golden one where those are, else noise in the range of
         the input.
         """
-        golden = self.path.parent / GOLDEN
-        shape = self.input.shape[1:]
-        if golden.is_file():
-            inputs = read_arrays(golden)["inputs"][:1]
-            if inputs.shape[1:] == shape:
-                return inputs.astype("float32")
-        noise = np.random.default_rng(0).random((1, *shape), "float32")
-        if not self.input.scale:
-            return noise
-        limits = np.iinfo(self.input.dtype)
-        low, high = (
-            self.input.scale * (x - self.input.zero_point)
-            for x in (limits.min, limits.max)
-        )
-        return (low + noise * (high - low)).astype("float32")
+        return golden.inputs_for(self.path)[0][:1]
 
     @property
     def _columns(self) -> TableColumns:

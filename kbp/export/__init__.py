@@ -4,12 +4,15 @@ from kbp.export.audit import Audit, Operation, audit
 from kbp.export.interpreter import Runner
 from kbp.export.latency import Latency, LatencyTable, benchmark, latency_table
 from kbp.export.metadata import Metadata, TensorInfo
+from kbp.export.runtimes import Agreement, Difference, verify_runtimes
 from kbp.export.saved_model import to_saved_model
 from kbp.export.tflite import to_tflite
 from kbp.export.verify import Verification, verify
 
 __all__ = [
+    "Agreement",
     "Audit",
+    "Difference",
     "Latency",
     "LatencyTable",
     "Metadata",
@@ -23,4 +26,5 @@ __all__ = [
     "to_saved_model",
     "to_tflite",
     "verify",
+    "verify_runtimes",
 ]

@@ -45,7 +45,7 @@ class Gap:
         """Compare a batch.
 
         Args:
-            expected: what the model gives.
+            expected: what the model gives, in floats or in the file's type.
             found: what the file gives, in its type.
             behind: the scores that indices are chosen by, if they are known.
             step: of floats, what one step of each is, if that is known.
@@ -61,7 +61,9 @@ class Gap:
             return
         self._largest = max(self._largest, float(np.abs(expected).max()))
         if self.scale:
-            expected = quantize(expected, self.details).astype(np.int32)
+            if expected.dtype != found.dtype:
+                expected = quantize(expected, self.details)
+            expected = expected.astype(np.int32)
         steps = np.abs(found.astype(expected.dtype) - expected)
         if self.is_float and step is not None:
             self._floats.append(steps.ravel())
@@ -98,6 +100,27 @@ class Gap:
             return self._near
         bound = 1 if self.has_steps else 1e-3 * self._largest
         return int(np.sum(self.steps <= bound))
+
+
+def summary_of(gaps: Sequence[Gap]) -> dict[str, Any]:
+    """Return the differences of all outputs, see `Verification`.
+
+    Args:
+        gaps: of the outputs.
+    """
+    whole = all(gap.has_steps for gap in gaps)
+    # Beside floats of which no step is known, steps are told in floats.
+    every = np.concatenate(
+        [gap.steps if whole else gap.in_floats for gap in gaps]
+    )
+    return {
+        "outputs": every.size,
+        "unit": "LSB" if whole else "float",
+        "maximum": float(every.max()),
+        "mean": float(every.mean()),
+        "within_one": float(sum(gap.near for gap in gaps) / every.size),
+        "exact": float(sum(gap.same for gap in gaps) / every.size),
+    }
 
 
 class Drift:
