@@ -6,6 +6,7 @@ from pathlib import Path
 from kbp import zoo
 from kbp._utils.run_files import MODEL, QUANTIZED_MODEL
 from kbp.commands.common import (
+    add_budget,
     add_data_dir,
     add_imports,
     is_entry,
@@ -21,6 +22,7 @@ HELP = "write a .keras model as .tflite or SavedModel"
 EXAMPLES = (
     "runs/pyramid_bpnet_small.digits out.tflite --dtype int8",
     "model.keras out.tflite --calibrate examples.npy",
+    "model.keras out.tflite --budget 256kB:flash,64kB:ram",
     "model.keras out_saved_model",
 )
 
@@ -75,6 +77,7 @@ def add_arguments(parser):
         help="round a float model to int8 without training, with ranges from "
         f"examples: {SOURCES}",
     )
+    add_budget(parser)
     add_data_dir(parser)
     add_imports(parser)
 
@@ -101,6 +104,8 @@ def run(options, console):
     model = loading.load_keras(source)
     if options.input_shape and out.suffix != ".tflite":
         raise UserError("--input-shape is for a .tflite file; name one as OUT")
+    if options.budget is not None and out.suffix != ".tflite":
+        raise UserError("--budget is for a .tflite file; name one as OUT")
     with users_errors():
         if options.calibrate:
             model = _quantize(model, options)
@@ -113,6 +118,7 @@ def run(options, console):
                 batch_size=options.batch_size,
                 input_shape=_input_shape(options),
                 allow_float=options.allow_float,
+                budget=options.budget,
             )
             console.print(summary(audit))
         else:

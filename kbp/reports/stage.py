@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from kbp.tasks.registry import format_score
 
+POST_TRAINING = "int8 .tflite, not trained"
+
 
 @dataclass(frozen=True)
 class Stage:
