@@ -15,6 +15,8 @@ from kbp.reports.result_table import ResultTable
 REST = "tables and metadata"
 _WIDTH, _HEIGHT, _GAP = 900.0, 300.0, 2.0
 _LETTER, _LINE = 6.6, 15.0  # what text takes, in the figure's units
+_SHORTEST = 8  # letters; fewer tell no name
+_WIDE = 2.0  # boxes are wide rather than high, as names are
 # White letters are read on both, and both stand out on white and on black.
 _FILL, _FILL_OF_REST = "#1d4ed8", "#475569"
 
@@ -142,7 +144,7 @@ def _boxes(
         first += sizes[cut][1]
         cut += 1
     share = first / total
-    if width > height:
+    if width > _WIDE * height:
         left = width * share
         yield from _boxes(sizes[:cut], x, y, left, height)
         yield from _boxes(sizes[cut:], x + left, y, width - left, height)
@@ -158,9 +160,9 @@ def _drawn(box: _Box, taken: Footprint) -> str:
     size, share = _bytes(box.size, taken)
     fill = _FILL_OF_REST if box.name == REST else _FILL
     lines: list[str] = []
-    for text in (box.name, f"{size} B, {share}"):
-        fits = _LETTER * len(text) + 10 <= box.width
-        if not fits or _LINE * (len(lines) + 1) + 6 > box.height:
+    room = int((box.width - 10) / _LETTER)
+    for text in (_shortened(box.name, room), f"{size} B, {share}"):
+        if len(text) > room or _LINE * (len(lines) + 1) + 6 > box.height:
             break
         lines.append(
             f'<text x="{box.x + 6:.1f}" '
@@ -173,6 +175,14 @@ def _drawn(box: _Box, taken: Footprint) -> str:
         f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{width:.1f}" '
         f'height="{height:.1f}" fill="{fill}"/>{"".join(lines)}</g>'
     )
+
+
+def _shortened(name: str, room: int) -> str:
+    """Return a name with dots for its middle, if there is some room."""
+    if len(name) <= room or room < _SHORTEST:
+        return name
+    half = (room - 1) // 2
+    return f"{name[: room - 1 - half]}\u2026{name[-half:]}"
 
 
 def _bytes(size: int, taken: Footprint) -> tuple[str, str]:
