@@ -207,9 +207,9 @@ def _gained(run: dict[str, Any]) -> str:
     )
     epochs = run["recipe"]["quantization"]["epochs"]
     return (
-        f"Rounded without training, the int8 file has a {run['metric']} of "
-        f"{before}; with {epochs} epoch{'s' if epochs > 1 else ''} in fake "
-        f"eight bits {after}.\n"
+        f"{run['metric']} of the int8 file: {before} if nothing is trained "
+        f"after rounding, {after} with {epochs} "
+        f"epoch{'s' if epochs > 1 else ''} in fake eight bits.\n"
     )
 
 
