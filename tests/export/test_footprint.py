@@ -189,3 +189,22 @@ def test_a_file_over_its_budget_is_not_written(tmp_path):
     assert not [*tmp_path.iterdir()]
     export.to_tflite(model, path, budget="40kB:flash,10kB:ram")
     assert path.is_file()
+
+
+def test_damaged_files_are_refused_and_nothing_worse(tmp_path):
+    path = tmp_path / "model.tflite"
+    inputs = keras.Input((6, 4))
+    x = keras.layers.LSTM(3)(inputs)
+    export.to_tflite(keras.Model(inputs, x), path)
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    read = 0
+    for _ in range(150):
+        damaged = bytearray(content)
+        for place in rng.integers(len(content), size=rng.integers(1, 6)):
+            damaged[place] = rng.integers(256)
+        try:
+            footprint(bytes(damaged), measure=False)
+            read += 1
+        except ValueError as error:
+            assert "damaged" in str(error)  # noqa: PT017
+    assert 10 < read < 150
