@@ -44,8 +44,8 @@ class Stage:
         return (
             self.name,
             format_score(metric, self.score),
-            f"{self.parameters:,}",
-            f"{self.nonzero:,}",
+            f"{self.parameters:,.0f}",
+            f"{self.nonzero:,.0f}",
             "-"
             if self.file_size is None
             else f"{self.file_size / 1e3:,.0f} kB",

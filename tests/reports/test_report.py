@@ -194,3 +194,8 @@ def test_memory_of_the_file_is_said():
     said = report.facts(run(footprint=dataclasses.asdict(taken)))
     assert "Memory: 4,096 bytes in TFLite Micro, 48 bytes for act" in said
     assert "Memory: " not in report.facts(run())  # of an older version
+
+
+def test_medians_of_an_even_number_of_runs_are_whole_numbers():
+    cells = Stage("a", 0.9, 12_000.0, 11_999.5, 50_000).cells("accuracy")
+    assert cells[2:4] == ("12,000", "12,000")
