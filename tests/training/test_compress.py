@@ -325,7 +325,6 @@ def test_only_what_was_done_has_a_row(trained, tmp_path):
     result = compress(trained, TRAIN, workdir=tmp_path / "run")
     assert [stage.name for stage in result.stages] == [
         "as given",
-        "int8 .tflite, not trained",
         "quantization-aware",
         "float32 .tflite",
         "int8 .tflite",
