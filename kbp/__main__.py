@@ -15,7 +15,7 @@ import kbp
 from kbp._utils.process.disk_errors import cannot_write
 from kbp._utils.process.stopping import Stopping
 from kbp.commands.common import import_tensorflow
-from kbp.errors import TERMINATED, Terminated, UserError
+from kbp.errors import TERMINATED, BoundError, Terminated, UserError
 
 WORKER_LOST = os.EX_TEMPFAIL  # 75: worth another try
 UNREAD = 141  # 128 + SIGPIPE
@@ -56,9 +56,9 @@ def main(
     """Run one command and return the exit status.
 
     The status is 2 if the input is wrong or the disk is full, with one line on
-    standard error, 1 if a training diverged or a check failed, 75 if another
-    worker was lost, 130 if it was interrupted, 143 if it was terminated, and
-    141 if nobody reads standard output any more.
+    standard error, 1 if a training diverged, a check failed or a file is over
+    its budget, 75 if another worker was lost, 130 if it was interrupted, 143 if
+    it was terminated, and 141 if nobody reads standard output any more.
 
     Args:
         arguments: the command's name and its arguments; by default the
@@ -74,7 +74,7 @@ def main(
     except BrokenPipeError:
         _forget_output()
         return UNREAD
-    except FloatingPointError as error:
+    except (FloatingPointError, BoundError) as error:
         return _say(program, error, 1)
     except ConnectionError as error:
         return _say(program, error, WORKER_LOST)

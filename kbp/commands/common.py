@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kbp.recipes import Recipe
 
 __all__ = [
+    "add_budget",
     "add_data_dir",
     "add_imports",
     "add_settings",
@@ -149,6 +150,18 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--budget`."""
+    parser.add_argument(
+        "--budget",
+        metavar="SIZE:KIND,...",
+        help="fail, with status 1, if the file takes more flash or ram than "
+        "this, such as 256kB:flash,64kB:ram (1 kB is 1000 bytes, 1 KiB 1024); "
+        "ram is TFLite Micro's arena where that is installed (kbp[micro]), "
+        "else that of the activations alone",
+    )
+
+
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add the option `--set`."""
     parser.add_argument(
@@ -165,6 +178,8 @@ def users_errors() -> Iterator[None]:
     """Say what the library refuses in one line, as an error of the user's."""
     try:
         yield
+    except UserError:
+        raise
     except (ValueError, RuntimeError) as error:
         raise UserError(str(error)) from error
 

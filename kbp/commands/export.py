@@ -7,6 +7,7 @@ from kbp import zoo
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
 from kbp.commands.common import (
+    add_budget,
     add_data_dir,
     add_imports,
     is_entry,
@@ -22,6 +23,7 @@ HELP = "write a model as .tflite or SavedModel"
 EXAMPLES = (
     "runs/pyramid_bpnet_small.digits out.tflite --dtype int8",
     "model.keras out.tflite --calibrate examples.npy",
+    "model.keras out.tflite --budget 256kB:flash,64kB:ram",
     "model.keras out_saved_model",
     "pyramid_bpnet_small.digits out.tflite --input-dtype uint8",
 )
@@ -79,6 +81,7 @@ def add_arguments(parser):
         help="round a float model to int8 without training, with ranges from "
         f"examples: {SOURCES}",
     )
+    add_budget(parser)
     add_data_dir(parser)
     add_imports(parser)
 
@@ -108,6 +111,8 @@ def run(options, console):
     model = loading.load_keras(source)
     if options.input_shape and out.suffix != ".tflite":
         raise UserError("--input-shape is for a .tflite file; name one as OUT")
+    if options.budget is not None and out.suffix != ".tflite":
+        raise UserError("--budget is for a .tflite file; name one as OUT")
     with users_errors():
         if options.calibrate:
             model = _quantize(model, options)
@@ -121,6 +126,7 @@ def run(options, console):
                 input_shape=_input_shape(options),
                 allow_float=options.allow_float,
                 metadata=_metadata(source, model),
+                budget=options.budget,
             )
             console.print(summary(audit))
         else:
@@ -156,6 +162,10 @@ def _change_interface(source, out, options, console):
         content = read_tflite(source)
         if options.input_dtype:
             content = with_interface(content, options.input_dtype)
+        if options.budget is not None:
+            budget = export.Budget.parse(options.budget)
+            taken = export.footprint(content, measure=bool(budget.ram))
+            budget.check(taken, str(out))
         console.print(summary(export.audit(content)))
     write_atomically(out, content)
     say_written(console, out)

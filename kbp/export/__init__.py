@@ -3,6 +3,13 @@
 from kbp.export.audit import Audit, Operation, audit
 from kbp.export.interpreter import Runner
 from kbp.export.latency import Latency, LatencyTable, benchmark, latency_table
+from kbp.export.memory import (
+    ArenaPlan,
+    Budget,
+    Footprint,
+    footprint,
+    plan_arena,
+)
 from kbp.export.metadata import Metadata, TensorInfo
 from kbp.export.runtimes import Agreement, Difference, verify_runtimes
 from kbp.export.saved_model import to_saved_model
@@ -11,8 +18,11 @@ from kbp.export.verify import Verification, verify
 
 __all__ = [
     "Agreement",
+    "ArenaPlan",
     "Audit",
+    "Budget",
     "Difference",
+    "Footprint",
     "Latency",
     "LatencyTable",
     "Metadata",
@@ -22,7 +32,9 @@ __all__ = [
     "Verification",
     "audit",
     "benchmark",
+    "footprint",
     "latency_table",
+    "plan_arena",
     "to_saved_model",
     "to_tflite",
     "verify",

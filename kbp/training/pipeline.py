@@ -30,6 +30,7 @@ from kbp.training.measuring import (
     float_stages,
     keras_stage,
     outputs_of,
+    post_training_stage,
 )
 from kbp.training.techniques.distillation import check_teacher
 from kbp.training.trainer import Trainer
@@ -134,6 +135,8 @@ class Pipeline:
         run["left_out"] = self.left_out
         run["seconds"] = time.perf_counter() - start
         run["peak_memory_bytes"] = peak_memory()
+        file = self.folder.path / (INT8 if quantized else FLOAT32)
+        run["footprint"] = dataclasses.asdict(export.footprint(file))
         run["metric"] = self.task.metric
         late = self.task.late_warnings()
         run["warnings"] = [*self.warnings, *late, *self.problems]
@@ -325,6 +328,9 @@ class Pipeline:
         path = self.folder.path
         rows = float_stages(self.task, trained, pruned, path / MODEL)
         if quantized:
+            if self.recipe.quantization.epochs:
+                rounded = pruned if self.removes_channels else trained
+                rows.append(post_training_stage(rounded, self.task))
             size = (path / QUANTIZED_MODEL).stat().st_size
             rows.append(
                 keras_stage("quantization-aware", quantized, self.task, size)
