@@ -34,7 +34,7 @@ class Lazy(ABC):
     ...     def read(self, indices):
     ...         return indices**2
     >>> squares = Squares((1_000_000,), "int64")
-    >>> squares[999], squares[2:5].tolist()
+    >>> squares[999].item(), squares[2:5].tolist()
     (998001, [4, 9, 16])
     >>> squares.view(np.array([5, 7])).map(np.sqrt, (), "float64")[:2].tolist()
     [5.0, 7.0]
