@@ -37,7 +37,7 @@ def training_batches(
     permutation; its incomplete last batch is left out.
 
     Args:
-        examples: in memory.
+        examples: in memory, or read by index in the threads of tf.data.
         batch_size: examples in a batch, over all replicas.
         seed: of the permutations and of the augmentation.
         start_step: first batch to give.
@@ -79,7 +79,8 @@ def evaluation_batches(examples: Indexed, batch_size: int) -> tf.data.Dataset:
     return (
         tf.data.Dataset.range(len(examples))
         .batch(batch_size)
-        .map(examples.lookup())
+        .map(examples.lookup(), num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
     )
 
 

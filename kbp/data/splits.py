@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kbp.data.images.kinds import ImageKinds
+from kbp.data.lazy import Lazy, looked_up
 from kbp.errors import UserError
 
 Tensor = Any  # TensorFlow has no types
@@ -20,7 +21,9 @@ Augment = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs and labels of one split, in memory.
+    """Inputs and labels of one split.
+
+    Each is an array, or a `Lazy` one that is read when it is needed.
 
     Attributes:
         inputs: float32 `(examples, ...)`; or uint8, as of images, of which 0 to
@@ -30,8 +33,8 @@ class Examples:
         names: what each example is called, such as its file; perhaps none.
     """
 
-    inputs: np.ndarray
-    labels: np.ndarray
+    inputs: Any
+    labels: Any
     names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -40,18 +43,21 @@ class Examples:
     def take(self, indices: np.ndarray) -> "Examples":
         """Return the examples of some indices."""
         names = tuple(np.array(self.names)[indices]) if self.names else ()
-        return Examples(self.inputs[indices], self.labels[indices], names)
+        inputs, labels = (
+            x.view(indices) if isinstance(x, Lazy) else x[indices]
+            for x in (self.inputs, self.labels)
+        )
+        return Examples(inputs, labels, names)
 
     def lookup(self) -> Lookup:
         """Return `lookup(indices) -> (inputs, labels)`, all of them tensors."""
-        with tf.device("CPU:0"):  # not in an accelerator's memory
-            inputs, labels = tf.constant(self.inputs), tf.constant(self.labels)
+        inputs, labels = looked_up(self.inputs), looked_up(self.labels)
 
         def lookup(indices: Tensor) -> tuple[Tensor, Tensor]:
-            found = tf.gather(inputs, indices)
+            found = inputs(indices)
             if found.dtype == tf.uint8:
                 found = tf.cast(found, tf.float32) / 255.0
-            return found, tf.gather(labels, indices)
+            return found, labels(indices)
 
         return lookup
 
@@ -69,6 +75,7 @@ class Splits:
         class_names: in the order of the classes; without classes, none.
         remarks: sentences about the files, which are said before training.
         images: what the images were like as files, if they were.
+        kept: a sentence, where the examples are if they are not in memory.
     """
 
     train: Examples
@@ -77,6 +84,7 @@ class Splits:
     class_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     images: ImageKinds | None = None
+    kept: str = ""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -84,7 +92,7 @@ class Splits:
         return self.train.inputs.shape[1:]
 
 
-def as_floats(inputs: np.ndarray) -> np.ndarray:
+def as_floats(inputs: Any) -> Any:
     """Return inputs as `Examples.lookup` gives them: bytes as 0 to 1.
 
     Args:
@@ -94,7 +102,11 @@ def as_floats(inputs: np.ndarray) -> np.ndarray:
     >>> as_floats(np.array([0, 51, 255], "uint8"))
     array([0. , 0.2, 1. ], dtype=float32)
     """
-    return inputs / np.float32(255) if inputs.dtype == np.uint8 else inputs
+    if inputs.dtype != np.uint8:
+        return inputs
+    if isinstance(inputs, Lazy):
+        return inputs.map(as_floats, inputs.shape[1:], "float32")
+    return inputs / np.float32(255)
 
 
 def folder_of(

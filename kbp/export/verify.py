@@ -174,9 +174,9 @@ def verify(
             drift.add(original(given, training=False), floats)
         if metrics:
             seen.append((batch, _packed(outputs, expected, floats)))
-    if gaps[0].is_empty:
+    if not gaps[0].count:
         raise ValueError("The data to verify with hold no batch.")
-    far = drift.share() if drift.pairs else None  # `constant` is of its making
+    far = drift.share() if drift.moments else None  # sets `constant`
     return Verification(
         **summary_of(gaps),
         metrics={

@@ -83,6 +83,7 @@ def open_model(path: Path) -> tuple[_Predict, _Shape, _Shape]:
     else:
         model = load_keras(path)
         size = max(1, min(16, MOST_VALUES // most_values(model)))
+        size = 2 ** (size.bit_length() - 1)  # parts of 32 are whole batches
         predict = partial(model.predict, batch_size=size, verbose=0)
         taken, given = (
             [tuple(x.shape[1:]) for x in tensors]

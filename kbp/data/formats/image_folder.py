@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from kbp._utils.config import check_unused, choice, number
-from kbp._utils.machine import memory
+from kbp.data import cache
 from kbp.data.images.groups import check_apart, groups_of
-from kbp.data.images.kinds import WHITE_LEVEL, ImageFacts, ImageKinds
+from kbp.data.images.kinds import WHITE_LEVEL
 from kbp.data.images.photographs import (
     RESIZE,
     RESIZES,
-    read_photographs,
+    Photographs,
     refuse,
 )
 from kbp.data.images.search import Found, find_images, is_litter, said_of_kinds
@@ -22,10 +21,6 @@ from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import SPLITS, Indices, by_class, some
 from kbp.errors import UserError, unexpanded
-
-# Images in memory: the array, TensorFlow's copy, and those for test as floats.
-_COPIES = 3
-_CHUNK = 32  # images that are read to find the wrong ones alone
 
 _LIKE_SPLITS = (
     "train",
@@ -46,6 +41,7 @@ class ImageFolderConfig:
     `validation`, which hold these. Without them each class is split alike;
     images whose file names have the same first group of `group_pattern` stay
     together then. In images of more than 8 bits `white_level` is white.
+    `cache` says where decoded images are, see `kbp.data.cache`.
     """
 
     folder: str = ""
@@ -56,6 +52,7 @@ class ImageFolderConfig:
     test_fraction: float = number(0.2, above=0, below=0.5)
     group_pattern: str = ""
     white_level: int = number(WHITE_LEVEL, 256, WHITE_LEVEL)
+    cache: str = choice("auto", cache.MODES)
 
 
 @register_dataset(
@@ -89,6 +86,7 @@ def load_config(
         test_fraction=config.test_fraction,
         group_pattern=config.group_pattern,
         white_level=config.white_level,
+        mode=config.cache,
     )
 
 
@@ -102,6 +100,7 @@ def load(
     test_fraction: float = 0.2,
     group_pattern: str = "",
     white_level: int = WHITE_LEVEL,
+    mode: str = "auto",
 ) -> Splits:
     """Load the images of a folder for each class, by the folders' names.
 
@@ -117,6 +116,9 @@ def load(
             what its first group matches names what the image belongs to, such
             as a patient or a burst, of which all images are in one split.
         white_level: value of white in images of more than 8 bits.
+        mode: where the images are, decoded: `"memory"`; `"disk"`, in the cache
+            of this user; `"none"`, so they are decoded again and again; or
+            `"auto"`, the first of these that has room.
 
     Returns:
         Bytes `(examples, image_size, image_size, channels)`, with the classes
@@ -126,28 +128,23 @@ def load(
         UserError: a folder is missing, is empty or holds images of other kinds;
             there are fewer than two classes, or one is not in every split; an
             image cannot be read; a name does not match, or a group is in two
-            splits; the images would fill half of the memory.
+            splits; the images would fill half of the memory that they are to
+            be in.
     """
     folder = Path(folder)
     strange: list[Path] = []
     found, remarks = _find(folder, strange)
     class_names = tuple(found["train"])
     paths, labels, places = _listed(found)
-    facts: list[ImageFacts] = []
-    wrong: dict[Path, UserError] = {}
-    read = partial(
-        read_photographs,
-        size=(image_size, image_size),
+    source = Photographs(
+        paths,
+        (image_size, image_size),
         channels=channels,
         resize=resize,
         white_level=white_level,
-        facts=facts,
-        wrong=wrong,
     )
     if strange:
-        for first in range(0, len(paths), _CHUNK):
-            read(paths[first : first + _CHUNK])
-        refuse([said_of_kinds(folder, strange)], wrong)
+        refuse([said_of_kinds(folder, strange)], source.find_wrong())
     groups = groups_of(paths, group_pattern) if group_pattern else None
     names = [path.relative_to(folder).as_posix() for path in paths]
     if not _is_split(folder):
@@ -156,24 +153,24 @@ def load(
         )
     elif groups:
         check_apart(folder, groups, places)
-    _check_memory(folder, len(paths), image_size, channels)
+    inputs, kept = source.hold(folder, places, mode)
     order = {name: index for index, name in enumerate(class_names)}
-    # One split at a time, so that no image is twice in memory.
     parts = {
         split: Examples(
-            read([paths[i] for i in chosen]),
+            inputs[split],
             np.array([order[labels[i]] for i in chosen], "int64"),
             tuple(names[i] for i in chosen),
         )
         for split, chosen in places.items()
     }
-    refuse([], wrong)
-    kinds = ImageKinds.of(facts, white_level)
     return Splits(
-        **parts,
+        parts["train"],
+        parts["validation"],
+        parts["test"],
         class_names=class_names,
-        remarks=(*remarks, *kinds.too_dark()),
-        images=kinds,
+        remarks=(*remarks, *kept.remarks, *kept.kinds.too_dark()),
+        images=kept.kinds,
+        kept=kept.said,
     )
 
 
@@ -306,15 +303,4 @@ def _check_several(folder: Path, classes: Mapping[str, Sequence[Path]]) -> None:
         raise UserError(
             f"{folder}: must hold a folder for each of two or more classes; "
             f"holds {held}."
-        )
-
-
-def _check_memory(folder: Path, count: int, size: int, channels: int) -> None:
-    needed, half = _COPIES * count * size**2 * channels, memory() // 2
-    if needed > half:
-        fits = int((half / (_COPIES * count * channels)) ** 0.5)
-        raise UserError(
-            f"{folder}: {count:,} images of {size}x{size} pixels need "
-            f"{needed / 1e9:,.1f} GB, and half of the memory is "
-            f"{half / 1e9:,.1f} GB. Set data.image_size to at most {fits}."
         )
