@@ -13,6 +13,7 @@ from kbp._utils.config import choice, number
 from kbp.data.lazy import by_parts
 from kbp.data.splits import Augment, Tensor
 from kbp.export import Metadata
+from kbp.export.metadata.common import logits, pixels
 from kbp.reports import figures
 from kbp.reports.class_tables import class_tables
 from kbp.reports.result_table import ResultTable
@@ -122,8 +123,8 @@ class Classification(Task):
     def metadata(self) -> Metadata:
         return replace(
             super().metadata(),
-            inputs=(self.pixels(),),
-            outputs=(self.logits(),),
+            inputs=(pixels(self.shape),),
+            outputs=(logits(self.splits.class_names),),
         )
 
     def figures(self, outputs: np.ndarray) -> dict[str, str]:

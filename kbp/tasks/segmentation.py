@@ -11,6 +11,7 @@ from kbp._utils.config import number
 from kbp.data.splits import Augment
 from kbp.errors import UserError
 from kbp.export import Metadata
+from kbp.export.metadata.common import logits, pixels
 from kbp.metrics import Dice, IoU
 from kbp.reports import figures
 from kbp.tasks.class_loss import ClassLossConfig, class_loss
@@ -122,8 +123,8 @@ class Segmentation(Task):
     def metadata(self) -> Metadata:
         return replace(
             super().metadata(),
-            inputs=(self.pixels(),),
-            outputs=(self.logits("height", "width"),),
+            inputs=(pixels(self.shape),),
+            outputs=(logits(self.splits.class_names, "height", "width"),),
         )
 
     def figures(self, outputs: np.ndarray) -> dict[str, str]:

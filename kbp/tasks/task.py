@@ -16,7 +16,7 @@ from kbp.data.lazy import Lazy
 from kbp.data.splits import Augment, Tensor, as_floats
 from kbp.data.splitting import SPLITS
 from kbp.errors import UserError
-from kbp.export import Metadata, TensorInfo
+from kbp.export import Metadata
 from kbp.reports.result_table import ResultTable
 from kbp.tasks.prediction import Prediction
 
@@ -214,35 +214,6 @@ class Task(ABC):
             version=section.version,
             origin={"recipe": self.recipe.to_toml()},
             files=self.files(),
-        )
-
-    def pixels(self) -> TensorInfo:
-        """Return what there is to say of images as a model's input."""
-        is_image = len(self.shape) == 3 and self.shape[2] in (1, 3)
-        axes = ("height", "width", "channels")
-        return TensorInfo(
-            "image",
-            "image" if is_image else "features",
-            "An image from 0 (black) to 1 (white).",
-            axes=axes if len(self.shape) == 3 else ("rows", "pixels"),
-            mean=(0.0,),
-            std=(255.0,),
-            lowest=(0.0,),
-            highest=(1.0,),
-        )
-
-    def logits(self, *axes: str) -> TensorInfo:
-        """Return what there is to say of classes as a model's output.
-
-        Args:
-            *axes: names of the axes before that of the classes.
-        """
-        return TensorInfo(
-            "logits",
-            description="A score of each class; softmax gives probabilities.",
-            axes=(*axes, "classes"),
-            unit="logit",
-            labels=tuple(self.splits.class_names),
         )
 
     def calibrate(

@@ -13,6 +13,7 @@ from kbp.data.splits import Examples
 from kbp.data.table import TableColumns, TableSplits
 from kbp.errors import UserError
 from kbp.export import Metadata, TensorInfo
+from kbp.export.metadata.common import logits
 from kbp.layers import TableEncoding
 from kbp.reports.result_table import ResultTable
 from kbp.tasks.tables import baselines
@@ -93,7 +94,7 @@ class Tabular(Task):
 
     def answer(self) -> TensorInfo:
         """Return what there is to say of the model's output."""
-        return self.logits()
+        return logits(self.splits.class_names)
 
     def describe(self) -> str:
         columns, filled = self.splits.columns, self.splits.filled
