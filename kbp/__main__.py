@@ -30,6 +30,8 @@ COMMANDS = (
     "sensitivity",
     "deploy",
     "check-tpu",
+    "pack",
+    "inspect",
     "benchmark",
     "publish",
 )

@@ -14,7 +14,7 @@ from kbp.commands.common import (
     summary,
     users_errors,
 )
-from kbp.commands.examples import SOURCES, read_examples
+from kbp.commands.sources.examples import SOURCES, read_examples
 from kbp.errors import UserError
 
 HELP = "write a .keras model as .tflite or SavedModel"

@@ -11,7 +11,7 @@ from kbp.commands.common import (
     positive,
     users_errors,
 )
-from kbp.commands.examples import SOURCES, read_examples
+from kbp.commands.sources.examples import SOURCES, read_examples
 
 HELP = "what the rounding of each tensor costs in eight bits"
 EXAMPLES = (

@@ -1,0 +1,1 @@
+"""Where commands take what they read from."""
