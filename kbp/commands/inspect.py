@@ -32,13 +32,13 @@ def run(options, console):
     """Run the command."""
     from kbp.data.records.damage import damage
     from kbp.data.records.places import local_copy
-    from kbp.data.records.reading import read_index
+    from kbp.data.records.reading import labels_and_names, read_index
 
     folder = local_copy(options.folder)
     index = read_index(folder)
     index.check_finished(folder)
     said = [text for _, text in damage(folder, index) if text]
-    _print(index, console)
+    _print(index, labels_and_names(folder, index), console)
     if said:
         raise UserError(" ".join(said))
     console.print("Every shard is as it was packed.")
@@ -46,7 +46,7 @@ def run(options, console):
         _write_sheet(folder, Path(options.sheet), console)
 
 
-def _print(index, console):
+def _print(index, known, console):
     table = Table("", "examples", "shards", "MB")
     for split, count in index.counts.items():
         size = sum(shard.size for shard in index.of(split))
@@ -54,8 +54,13 @@ def _print(index, console):
         table.add_row(split, f"{count:,}", f"{shards}", f"{size / 1e6:,.1f}")
     console.print(table)
     lines = [index.schema.said(), *index.remarks]
-    if index.class_names:
-        lines.append(f"classes: {', '.join(index.class_names)}")
+    for number, name in enumerate(index.class_names):
+        counts = [
+            f"{int((known[key] == number).sum()):,} {split}"
+            for split in index.counts
+            if (key := f"{split}.labels") in known
+        ]
+        lines.append(f"class {name}: {', '.join(counts) or 'of pixels'}")
     for name, values in index.statistics().items():
         numbers = ", ".join(f"{value:.4g}" for value in values)
         lines.append(f"{name} of the channels as stored: {numbers}")
@@ -80,8 +85,8 @@ def _write_sheet(folder, path, console):
     if images.dtype != np.uint8:
         images = (images.clip(0, 1) * 255).round().astype("uint8")
     if labels.ndim == 1 and splits.class_names:
-        captions = [(splits.class_names[label],) for label in labels]
+        captions = [[splits.class_names[label]] for label in labels]
     else:
-        captions = [()] * count
+        captions = [[]] * count
     write_atomically(path, contact_sheet(images, captions))
     say_written(console, path)

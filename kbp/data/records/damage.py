@@ -28,6 +28,7 @@ def _said_of(folder: Path, index: Index, shard: Shard) -> str:
     try:
         reader = opened(folder, shard)
         if digest(reader.path) == shard.sha256:
+            SplitReader(folder, index, [shard])  # whether the index fits
             return ""
         if damaged := reader.damaged():
             some = ", ".join(map(str, damaged[:5]))

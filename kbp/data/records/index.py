@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,12 +131,14 @@ class Index:
             held = json.loads(text)
             if held["format"] != FORMAT:
                 raise ValueError(f"is of format {held['format']}, not {FORMAT}")
+            shards = tuple(map(_shard, held["shards"]))
+            _check_counts(held["counts"], shards)
             schema = {n: Array.parse(held["schema"][n]) for n in _ARRAYS}
             return cls(
                 packing=int(held["packing"]),
                 schema=Schema(**schema),
-                counts={split: int(held["counts"][split]) for split in SPLITS},
-                shards=tuple(map(_shard, held["shards"])),
+                counts={split: held["counts"][split] for split in SPLITS},
+                shards=shards,
                 class_names=tuple(map(str, held["class_names"])),
                 remarks=tuple(map(str, held["remarks"])),
                 **{name: str(held[name]) for name in _TEXTS},
@@ -150,18 +152,28 @@ class Index:
 
 
 _ARRAYS = [field.name for field in dataclasses.fields(Schema)]
+_LISTS = ("sums", "squares", "least", "largest")
 _TEXTS = ("images", "digest", "source")
 
 
 def _shard(values: Mapping[str, Any]) -> Shard:
-    moments = values["moments"] and Moments(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values["moments"].items()
-        }
-    )
+    moments = None
+    if held := values["moments"]:
+        lists = {name: tuple(held[name]) for name in _LISTS}
+        moments = Moments(count=int(held["count"]), **lists)
     shard = Shard(**{**values, "moments": moments})
     # It is part of a path.
     if Path(shard.name).name != shard.name or shard.split not in SPLITS:
         raise ValueError(f"a shard {shard.name!r} of split {shard.split!r}")
     return shard
+
+
+def _check_counts(counts: Mapping[str, int], shards: Sequence[Shard]) -> None:
+    """Raise a ValueError if shards are not whole splits, one by one."""
+    ends = dict.fromkeys(SPLITS, 0)
+    for shard in shards:
+        if shard.first != ends[shard.split] or shard.count < 1:
+            raise ValueError(f"{shard.name} begins at another example")
+        ends[shard.split] += shard.count
+    if ends != counts:
+        raise ValueError(f"counts {counts} of examples, and shards of {ends}")

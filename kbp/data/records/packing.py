@@ -186,7 +186,7 @@ def _given(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
 
 def _known(splits: Splits) -> bytes:
     """Return the content of the file of labels and names."""
-    held = {}
+    held: dict[str, Any] = {}
     for name in SPLITS:
         part = getattr(splits, name)
         if part.labels.ndim == 1:

@@ -44,9 +44,9 @@ def local_copy(folder: str | Path) -> Path:
         wanted = {s.name: (s.size, s.sha256) for s in index.shards}
         _check_room(copy, sum(size for size, _ in wanted.values()))
         for name, (size, sha256) in wanted.items():
-            path = copy / name
-            if not (path.is_file() and path.stat().st_size == size):
-                _copy(f"{address}/{name}", path, sha256)
+            file = copy / name
+            if not (file.is_file() and file.stat().st_size == size):
+                _copy(f"{address}/{name}", file, sha256)
         _copy(f"{address}/{EXAMPLES}", copy / EXAMPLES, index.digest)
         write_atomically(copy / INDEX, content)
     return copy

@@ -33,7 +33,7 @@ def load(folder: str | Path) -> Splits:
     place = local_copy(folder)
     index = read_index(place)
     index.check_finished(place)
-    known = _known(place / EXAMPLES, index.digest)
+    known = labels_and_names(place, index)
     return Splits(
         **{name: _examples(place, index, name, known) for name in SPLITS},
         class_names=index.class_names,
@@ -122,8 +122,8 @@ def opened(folder: Path, shard: Shard) -> Reader:
     size = path.stat().st_size
     if size != shard.size:
         raise UserError(
-            f"{path}: has {size:,} bytes, and {shard.size:,} were packed. Bring "
-            "the file back, or pack again."
+            f"{path}: has {size:,} bytes, and {shard.size:,} were packed. "
+            "Bring the file back, or pack again."
         )
     reader = Reader(path)
     if len(reader) != shard.count:
@@ -153,11 +153,21 @@ class Records(Lazy):
         return np.ascontiguousarray(found, self.dtype)
 
 
-def _known(path: Path, digest: str) -> Mapping[str, np.ndarray]:
-    """Return labels and names, which are needed all at once."""
+def labels_and_names(folder: Path, index: Index) -> Mapping[str, np.ndarray]:
+    """Return what is needed of all examples at once.
+
+    Returns:
+        Under `"<split>.labels"` classes or numbers, if labels are no masks; and
+        under `"<split>.names"` the bytes of names with a zero between them, if
+        examples have any.
+
+    Raises:
+        UserError: the file is missing or has changed.
+    """
+    path = folder / EXAMPLES
     if not path.is_file():
         raise UserError(f"{path}: missing, though it was packed.")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != index.digest:
         raise UserError(
             f"{path}: changed since it was packed. Bring the file back, or "
             "pack again."
