@@ -12,6 +12,7 @@ import secrets
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,17 @@ def append_line(path: Path, line: str) -> None:
             os.close(descriptor)
 
 
+def append(path: Path, content: Any) -> None:
+    """Append bytes to a file of a folder that takes its place later.
+
+    Args:
+        path: of the file, in a `new_folder`.
+        content: bytes, or what has them as `memoryview` takes it.
+    """
+    with named(path), path.open("ab", buffering=0) as file:
+        _write_all(file.fileno(), memoryview(content).cast("B"))
+
+
 def cut_unfinished_line(path: Path) -> None:
     """Cut off what a process that was killed left of a file's last line."""
     with named(path), path.open("rb+") as file:
@@ -207,18 +219,32 @@ def cut_unfinished_line(path: Path) -> None:
             file.truncate()
 
 
-def remove_unfinished(folder: Path) -> None:
+def remove_unfinished(folder: Path, older: float = 0.0) -> None:
     """Remove what killed processes were writing into a folder.
 
     Args:
         folder: which no other process writes to.
+        older: seconds that it lies there at least, where others may write.
     """
     for path in folder.iterdir() if folder.is_dir() else ():
-        if is_unfinished(path):
+        if is_unfinished(path) and is_older(path, older):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def is_older(path: Path, seconds: float) -> bool:
+    """Say whether nothing was put into a folder for some time."""
+    try:
+        return time.time() - path.stat().st_mtime >= seconds
+    except OSError:  # it is gone
+        return False
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder that can be made again, and all it holds."""
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def is_unfinished(path: Path) -> bool:
@@ -288,7 +314,7 @@ def _write(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _write_all(descriptor: int, data: Any) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]

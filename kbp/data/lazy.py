@@ -1,5 +1,7 @@
 """Arrays that are read by index, when they are needed."""
 
+import contextlib
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -7,10 +9,12 @@ from typing import Any, NoReturn
 import numpy as np
 import tensorflow as tf
 
+from kbp._utils.examples import BATCH_SIZE
 from kbp.errors import UserError
 
 Tensor = Any  # TensorFlow has no types
 _CHUNK_BYTES = 2**24  # of what is looked through in parts
+_DIGEST = 16  # bytes
 _failures: list[UserError] = []  # of reads that TensorFlow asked for
 
 
@@ -59,6 +63,10 @@ class Lazy(ABC):
             UserError: an example cannot be read; it names which.
         """
 
+    def digests(self) -> list[bytes]:
+        """Return a digest of each example; equal ones are equal."""
+        return [digest(example) for part in chunks(self) for example in part]
+
     @property
     def ndim(self) -> int:
         """Number of axes."""
@@ -93,7 +101,7 @@ class Lazy(ABC):
         """Return what reads some of the examples.
 
         Args:
-            key: a slice, or an array of indices.
+            key: a slice, or indices.
         """
         return _View(self, _indices(key, len(self)))
 
@@ -131,6 +139,11 @@ class _View(Lazy):
     def read(self, indices: np.ndarray) -> np.ndarray:
         return self.whole.read(self.chosen[indices])
 
+    def digests(self) -> list[bytes]:
+        if isinstance(self.whole, Known):
+            return [self.whole.digest_of(index) for index in self.chosen]
+        return super().digests()
+
 
 class _Mapped(Lazy):
     """Another's examples, changed one by one."""
@@ -147,6 +160,29 @@ class _Mapped(Lazy):
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         return self.function(self.whole.read(indices))
+
+
+class Known(Lazy):
+    """An array of which all examples were read before.
+
+    Args:
+        whole: the array.
+        digests: of its examples, one behind the other.
+    """
+
+    def __init__(self, whole: Lazy, digests: bytes):
+        super().__init__(whole.shape, whole.dtype)
+        self.whole, self.held = whole, digests
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        return self.whole.read(indices)
+
+    def digest_of(self, index: int) -> bytes:
+        """Return the digest of one example."""
+        return self.held[index * _DIGEST : (index + 1) * _DIGEST]
+
+    def digests(self) -> list[bytes]:
+        return [*map(self.digest_of, range(len(self)))]
 
 
 def _indices(key: Any, count: int) -> np.ndarray:
@@ -185,6 +221,53 @@ def ranges(array: Array, size: int | None = None) -> Iterator[slice]:
     size = size or max(1, _CHUNK_BYTES // each)
     for first in range(0, len(array), size):
         yield slice(first, min(first + size, len(array)))
+
+
+def digest(example: np.ndarray) -> bytes:
+    """Return a digest of an example's values."""
+    return hashlib.blake2b(
+        np.ascontiguousarray(example).tobytes(), digest_size=_DIGEST
+    ).digest()
+
+
+def by_parts(
+    function: Callable[[np.ndarray], Any], inputs: Any, unit: int = BATCH_SIZE
+) -> Any:
+    """Return what a function makes of examples, in parts of those not held.
+
+    Args:
+        function: `function(inputs) -> outputs`, an array or several.
+        inputs: an array, or what else the function takes.
+        unit: examples that the function looks at together; parts are whole
+            numbers of them.
+    """
+    if not isinstance(inputs, Lazy) or not len(inputs):
+        return function(inputs[:] if isinstance(inputs, Lazy) else inputs)
+    first, *_ = ranges(inputs)
+    size = unit * max(1, first.stop // unit)
+    parts = [function(part) for part in chunks(inputs, size)]
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return tuple(map(np.concatenate, zip(*parts, strict=True)))
+
+
+@contextlib.contextmanager
+def named_failures(advice: str) -> Iterator[None]:
+    """Turn an error of TensorFlow about a read back into the read's own.
+
+    Args:
+        advice: what to do then.
+
+    Raises:
+        UserError: an example could not be read, in the threads of tf.data.
+    """
+    _failures.clear()
+    try:
+        yield
+    except tf.errors.OpError:
+        if _failures:
+            raise UserError(f"{_failures[0]} {advice}") from None
+        raise
 
 
 def looked_up(array: Array) -> Callable[[Tensor], Tensor]:

@@ -75,6 +75,7 @@ class Splits:
         class_names: in the order of the classes; without classes, none.
         remarks: sentences about the files, which are said before training.
         images: what the images were like as files, if they were.
+        kept: a sentence, where the examples are if they are not in memory.
     """
 
     train: Examples
@@ -83,6 +84,7 @@ class Splits:
     class_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     images: ImageKinds | None = None
+    kept: str = ""
 
     @property
     def input_shape(self) -> tuple[int, ...]:

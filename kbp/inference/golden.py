@@ -10,6 +10,7 @@ import numpy as np
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import GOLDEN
 from kbp.data.array_files import read_arrays
+from kbp.data.lazy import Array
 from kbp.errors import UserError
 from kbp.export import Runner
 
@@ -19,7 +20,7 @@ _MOST_VALUES = 300_000  # of the inputs, which keeps the file small
 
 
 def write(
-    folder: Path, model: keras.Model, int8_file: Path, inputs: np.ndarray
+    folder: Path, model: keras.Model, int8_file: Path, inputs: Array
 ) -> Path:
     """Write the outputs of a model and of its int8 file for a few inputs.
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
+from kbp.data.lazy import by_parts
 from kbp.errors import UserError
 from kbp.export import Runner, audit
 from kbp.graph import check_finite
@@ -79,11 +80,12 @@ def open_model(path: Path) -> tuple[_Predict, _Shape, _Shape]:
         except (FileNotFoundError, ValueError) as error:
             raise UserError(f"{path}: not a .tflite model: {error}") from error
         taken, given = [*runner.shapes.values()], [*runner.output_shapes]
-        predict = runner.predict
+        predict = partial(by_parts, runner.predict)
     else:
         model = load_keras(path)
         size = max(1, min(16, MOST_VALUES // most_values(model)))
-        predict = partial(model.predict, batch_size=size, verbose=0)
+        whole = partial(model.predict, batch_size=size, verbose=0)
+        predict = partial(by_parts, whole, unit=size)
         taken, given = (
             [tuple(x.shape[1:]) for x in tensors]
             for tensors in (model.inputs, model.outputs)

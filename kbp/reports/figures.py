@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from scipy import special
 
 from kbp.data import Examples
+from kbp.data.lazy import ranges
 from kbp.data.splits import as_floats
 from kbp.reports.style import COLORS, INK, STYLE, as_svg
 
@@ -172,7 +173,12 @@ def sample_masks(
     examples: Examples, predicted: np.ndarray, *, count: int = 8
 ) -> str:
     """Plot test images with true and predicted outlines, the worst first."""
-    wrong = (predicted != examples.labels).mean(axis=(1, 2))
+    wrong = np.concatenate(
+        [
+            (predicted[part] != examples.labels[part]).mean(axis=(1, 2))
+            for part in ranges(examples.labels)
+        ]
+    )
     order = np.argsort(-wrong, kind="stable")[:count]
     columns = 4
     rows = -(-len(order) // columns)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kbp._utils.config import number
+from kbp.data.lazy import Array, chunks
 from kbp.errors import UserError
 from kbp.losses import DiceCrossEntropy
 
@@ -31,7 +32,7 @@ class ClassLossConfig:
 
 
 def class_loss(
-    section: ClassLossConfig, labels: np.ndarray, num_classes: int
+    section: ClassLossConfig, labels: Array, num_classes: int
 ) -> keras.losses.Loss:
     """Return the loss of logits.
 
@@ -59,9 +60,12 @@ def class_loss(
                 "loss.balance finds the weights, so loss.class_weights must "
                 f"not be given; received {list(weights)}"
             )
-        counts = np.bincount(labels.ravel(), minlength=num_classes)
+        counts = sum(
+            np.bincount(part.ravel(), minlength=num_classes)
+            for part in chunks(labels)
+        )
         # Of mean 1 over the examples, so the learning rate stays right.
-        weights = tuple(labels.size / (num_classes * np.maximum(counts, 1)))
+        weights = tuple(np.sum(counts) / (num_classes * np.maximum(counts, 1)))
     try:
         return DiceCrossEntropy(**{**options, "class_weights": weights or None})
     except ValueError as error:

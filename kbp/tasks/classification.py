@@ -11,7 +11,8 @@ import tensorflow as tf
 from kbp import data
 from kbp._utils.config import choice, number
 from kbp._utils.run_files import LABELS
-from kbp.data.splits import Augment, Tensor, as_floats
+from kbp.data.lazy import by_parts
+from kbp.data.splits import Augment, Tensor
 from kbp.reports import figures
 from kbp.reports.class_tables import class_tables
 from kbp.reports.result_table import ResultTable
@@ -114,7 +115,7 @@ class Classification(Task):
         rng = np.random.default_rng(self.recipe.training.seed)
         chosen = rng.choice(count, min(count, _OBSERVED), replace=False)
         some = train.take(np.sort(chosen))
-        outputs = predict(as_floats(some.inputs).reshape(-1, *self.shape))
+        outputs = by_parts(predict, self.inputs_of(some))
         right = np.argmax(outputs, axis=-1) == some.labels
         self.training_accuracy = float(right.mean())
 

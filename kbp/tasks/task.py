@@ -12,6 +12,7 @@ from kbp import data
 from kbp._utils.run_files import IMAGES
 from kbp.data.checks.leaks import absent_classes, shared_examples
 from kbp.data.images.kinds import ImageKinds
+from kbp.data.lazy import Lazy
 from kbp.data.splits import Augment, Tensor, as_floats
 from kbp.data.splitting import SPLITS
 from kbp.errors import UserError
@@ -278,15 +279,25 @@ class Task(ABC):
     def describe(self) -> str:
         """Say how many examples there are, and in more lines what they hold."""
         splits = self.splits
-        return (
+        said = (
             f"{len(splits.train)} training, {len(splits.validation)} "
             f"validation, {len(splits.test)} test examples"
         )
+        kept = getattr(splits, "kept", "")
+        return f"{said}\n{kept}" if kept else said
 
     def inputs(self, split: str) -> Any:
-        """Return a split's inputs, as one array."""
-        inputs = as_floats(getattr(self.splits, split).inputs)
-        return inputs.reshape(-1, *self.shape)
+        """Return a split's inputs, as one array, which may be `Lazy`."""
+        return self.inputs_of(getattr(self.splits, split))
+
+    def inputs_of(self, examples: data.Examples) -> Any:
+        """Return the inputs of examples in the layout that the model reads."""
+        inputs, shape = as_floats(examples.inputs), self.shape
+        if isinstance(inputs, Lazy):
+            return inputs.map(
+                lambda x: x.reshape(-1, *shape), shape, inputs.dtype
+            )
+        return inputs.reshape(-1, *shape)
 
     def lay_out(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return a batch in the layout that the model reads."""

@@ -9,6 +9,7 @@ import numpy as np
 from kbp import export, quantization, sparsity
 from kbp._utils.files import temporary_folder
 from kbp._utils.run_files import FLOAT32
+from kbp.data.lazy import by_parts
 from kbp.graph import flatten, plain, transforms, unwrapped
 from kbp.layers import ChannelScale
 from kbp.reports.stage import Stage
@@ -126,4 +127,4 @@ def outputs_of(file: Path, task: Task) -> np.ndarray:
     inputs = task.inputs("test")
     if isinstance(inputs, dict):  # not all files keep the names
         inputs = [*inputs.values()]
-    return export.Runner(file).predict(inputs)
+    return by_parts(export.Runner(file).predict, inputs)

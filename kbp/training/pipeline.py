@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, cast
 
 import keras
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
@@ -15,6 +14,7 @@ from kbp import export, sparsity
 from kbp._utils.files import write_atomically
 from kbp._utils.machine import peak_memory
 from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
+from kbp.data.lazy import Array
 from kbp.errors import UserError
 from kbp.graph import plain
 from kbp.inference import golden
@@ -298,7 +298,7 @@ class Pipeline:
                 original=pruned if quantized else None,
             )
             inputs = self.task.inputs("test")
-            if quantized and isinstance(inputs, np.ndarray):
+            if quantized and isinstance(inputs, Array):
                 golden.write(path, pruned, path / INT8, inputs)
             for name, content in self.task.files().items():
                 write_atomically(path / name, content)

@@ -11,6 +11,7 @@ from rich.console import Console
 from kbp._utils.files import copy, temporary_folder
 from kbp._utils.run_files import MODEL, QUANTIZED_MODEL
 from kbp._utils.stderr import suppress_records
+from kbp.data.lazy import named_failures
 from kbp.errors import UserError
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
@@ -114,6 +115,11 @@ def run_task(
             suppress_records("tensorflow", "triggered tf.function retracing"),
             # It needs room for temporary files, as what is said next.
             suppress_records("tensorflow", "AutoGraph could not transform"),
+            named_failures(
+                f"Mend it and call it again with the same `workdir=`, "
+                f"{folder.path}, and `resume=True`, to go on from the last "
+                "checkpoint."
+            ),
         ):
             pipeline.run()
     stages = [Stage(**row) for row in folder.run["stages"]]

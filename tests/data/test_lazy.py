@@ -3,26 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from lazily import Held
 
 from kbp import data
 from kbp.data import Examples
-from kbp.data.lazy import Lazy, chunks
+from kbp.data.lazy import chunks
 from kbp.data.splits import as_floats
 from kbp.errors import UserError
-
-
-class Held(Lazy):
-    """An array in memory, which counts what is read at once."""
-
-    def __init__(self, array, most=None):
-        super().__init__(array.shape, array.dtype)
-        self.array, self.most, self.largest = array, most, 0
-
-    def read(self, indices):
-        self.largest = max(self.largest, len(indices))
-        if self.most and len(indices) > self.most:
-            raise AssertionError(f"{len(indices)} examples at once")
-        return self.array[indices]
 
 
 @pytest.fixture

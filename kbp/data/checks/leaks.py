@@ -1,17 +1,17 @@
 """What makes a score look better than it is: examples of two splits."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from kbp.data.lazy import Array, Lazy, digest
 from kbp.data.splitting import SPLITS
 
 _NAMED = 3  # pairs of a sentence
 
 
 def shared_examples(
-    parts: Mapping[str, np.ndarray],
+    parts: Mapping[str, Array],
     names: Mapping[str, Sequence[str]] | None = None,
 ) -> list[str]:
     """Say which splits have examples in common, value by value.
@@ -38,7 +38,12 @@ def shared_examples(
     for name in SPLITS:
         if name not in parts or not len(parts[name]):
             continue
-        digests = [_digest(example) for example in parts[name]]
+        examples = parts[name]
+        digests = (
+            examples.digests()
+            if isinstance(examples, Lazy)
+            else [*map(digest, examples)]
+        )
         for other, known in seen.items():
             both = [i for i, digest in enumerate(digests) if digest in known]
             if both:
@@ -87,9 +92,3 @@ def absent_classes(
             more = ", ..." if len(absent) > 5 else ""
             found.append(f"The {name} split has no example of {listed}{more}.")
     return found
-
-
-def _digest(example: np.ndarray) -> bytes:
-    return hashlib.blake2b(
-        np.ascontiguousarray(example).tobytes(), digest_size=16
-    ).digest()

@@ -2,22 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from kbp._utils.config import check_unused, choice, number
 from kbp._utils.machine import memory
+from kbp.data import cache
 from kbp.data.images.groups import check_apart, groups_of
 from kbp.data.images.kinds import WHITE_LEVEL, ImageFacts, ImageKinds
 from kbp.data.images.photographs import (
     RESIZE,
     RESIZES,
-    read_photographs,
+    Photographs,
     refuse,
 )
 from kbp.data.images.search import Found, find_images, is_litter, said_of_kinds
+from kbp.data.lazy import Array
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import SPLITS, Indices, by_class, some
@@ -46,6 +47,7 @@ class ImageFolderConfig:
     `validation`, which hold these. Without them each class is split alike;
     images whose file names have the same first group of `group_pattern` stay
     together then. In images of more than 8 bits `white_level` is white.
+    `cache` says where decoded images are, see `kbp.data.cache`.
     """
 
     folder: str = ""
@@ -56,6 +58,7 @@ class ImageFolderConfig:
     test_fraction: float = number(0.2, above=0, below=0.5)
     group_pattern: str = ""
     white_level: int = number(WHITE_LEVEL, 256, WHITE_LEVEL)
+    cache: str = choice("auto", cache.MODES)
 
 
 @register_dataset(
@@ -89,6 +92,7 @@ def load_config(
         test_fraction=config.test_fraction,
         group_pattern=config.group_pattern,
         white_level=config.white_level,
+        mode=config.cache,
     )
 
 
@@ -102,6 +106,7 @@ def load(
     test_fraction: float = 0.2,
     group_pattern: str = "",
     white_level: int = WHITE_LEVEL,
+    mode: str = "auto",
 ) -> Splits:
     """Load the images of a folder for each class, by the folders' names.
 
@@ -117,6 +122,9 @@ def load(
             what its first group matches names what the image belongs to, such
             as a patient or a burst, of which all images are in one split.
         white_level: value of white in images of more than 8 bits.
+        mode: where the images are, decoded: `"memory"`; `"disk"`, in the cache
+            of this user; `"none"`, so they are decoded again and again; or
+            `"auto"`, the first of these that has room.
 
     Returns:
         Bytes `(examples, image_size, image_size, channels)`, with the classes
@@ -126,7 +134,8 @@ def load(
         UserError: a folder is missing, is empty or holds images of other kinds;
             there are fewer than two classes, or one is not in every split; an
             image cannot be read; a name does not match, or a group is in two
-            splits; the images would fill half of the memory.
+            splits; the images would fill half of the memory that they are to
+            be in.
     """
     folder = Path(folder)
     strange: list[Path] = []
@@ -135,18 +144,17 @@ def load(
     paths, labels, places = _listed(found)
     facts: list[ImageFacts] = []
     wrong: dict[Path, UserError] = {}
-    read = partial(
-        read_photographs,
-        size=(image_size, image_size),
+    source = Photographs(
+        paths,
+        (image_size, image_size),
         channels=channels,
         resize=resize,
         white_level=white_level,
-        facts=facts,
-        wrong=wrong,
     )
     if strange:
         for first in range(0, len(paths), _CHUNK):
-            read(paths[first : first + _CHUNK])
+            several = range(first, min(first + _CHUNK, len(paths)))
+            source.look(several, facts, wrong)
         refuse([said_of_kinds(folder, strange)], wrong)
     groups = groups_of(paths, group_pattern) if group_pattern else None
     names = [path.relative_to(folder).as_posix() for path in paths]
@@ -156,24 +164,41 @@ def load(
         )
     elif groups:
         check_apart(folder, groups, places)
-    _check_memory(folder, len(paths), image_size, channels)
+    mode = cache.choose(mode, _COPIES * source.nbytes, source.nbytes)
+    said = ""
+    if mode == "memory":
+        _check_memory(folder, len(paths), image_size, channels)
+        # One split at a time, so that no image is twice in memory.
+        inputs: dict[str, Array] = {
+            split: source.look(chosen, facts, wrong)
+            for split, chosen in places.items()
+        }
+        refuse([], wrong)
+        kinds = ImageKinds.of(facts, white_level)
+    else:
+        kept, kinds = source.keep(folder, on_disk=mode == "disk")
+        inputs = {
+            split: kept.arrays[0].view(chosen)
+            for split, chosen in places.items()
+        }
+        said, remarks = kept.said, [*remarks, *kept.remarks]
     order = {name: index for index, name in enumerate(class_names)}
-    # One split at a time, so that no image is twice in memory.
     parts = {
         split: Examples(
-            read([paths[i] for i in chosen]),
+            inputs[split],
             np.array([order[labels[i]] for i in chosen], "int64"),
             tuple(names[i] for i in chosen),
         )
         for split, chosen in places.items()
     }
-    refuse([], wrong)
-    kinds = ImageKinds.of(facts, white_level)
     return Splits(
-        **parts,
+        parts["train"],
+        parts["validation"],
+        parts["test"],
         class_names=class_names,
         remarks=(*remarks, *kinds.too_dark()),
         images=kinds,
+        kept=said,
     )
 
 
@@ -316,5 +341,6 @@ def _check_memory(folder: Path, count: int, size: int, channels: int) -> None:
         raise UserError(
             f"{folder}: {count:,} images of {size}x{size} pixels need "
             f"{needed / 1e9:,.1f} GB, and half of the memory is "
-            f"{half / 1e9:,.1f} GB. Set data.image_size to at most {fits}."
+            f"{half / 1e9:,.1f} GB. Set data.image_size to at most {fits}, or "
+            'data.cache to "disk".'
         )

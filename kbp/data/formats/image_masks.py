@@ -155,7 +155,9 @@ def load(
     }
     _check_taught(masks, parts["train"].labels, class_names)
     return Splits(
-        **parts,
+        parts["train"],
+        parts["validation"],
+        parts["test"],
         class_names=tuple(class_names),
         remarks=(*remarks, *kinds.too_dark()),
         images=kinds,

@@ -1,7 +1,6 @@
 """Image files, read as arrays."""
 
 import contextlib
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from kbp import _compat
 from kbp.data.images import limits
 from kbp.data.images.kinds import WHITE_LEVEL, ImageFacts
 from kbp.data.images.limits import BUDGET, MOST_PIXELS
+from kbp.data.images.quiet import quiet
 from kbp.errors import UserError
 
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")  # Pillow's
@@ -46,7 +46,7 @@ def read_image(
         UserError: the file cannot be read, is too large, has several pages, or
             holds floats or what is whiter than white.
     """
-    with warnings.catch_warnings(action="ignore"):  # of Pillow
+    with quiet():
         image = decode(path, most_pixels=MOST_PIXELS // 3)
     if is_wide(image):
         values = wide_values(path, image, white_level)
@@ -150,7 +150,7 @@ def read_mask(path: Path) -> np.ndarray:
         UserError: the file cannot be read, has several pages, or holds floats,
             colors, or a shape in its opacity.
     """
-    with warnings.catch_warnings(action="ignore"):  # of Pillow
+    with quiet():
         image = decode(path, _MASK_MODES, most_pixels=MOST_PIXELS // 3)
     if isinstance(image, np.ndarray):
         image = Image.fromarray((image >> 8).astype("uint8"))

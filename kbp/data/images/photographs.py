@@ -1,7 +1,6 @@
 """Photographs of any size and kind, read at one size."""
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,13 +9,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from kbp.data.cache import Kept, Parts, keep
 from kbp.data.images.files import (
     decode,
     is_wide,
     largest_of_halved,
     wide_values,
 )
-from kbp.data.images.kinds import WHITE_LEVEL, ImageFacts, is_colored
+from kbp.data.images.kinds import (
+    WHITE_LEVEL,
+    ImageFacts,
+    ImageKinds,
+    is_colored,
+)
+from kbp.data.images.quiet import quiet
+from kbp.data.lazy import Lazy, ranges
 from kbp.errors import UserError
 
 _Size = tuple[int, int]  # width and height, as Pillow has them
@@ -132,12 +139,7 @@ def read_photographs(
         )
         return None
 
-    # Of large images and of odd data beside the pixels; for all threads here,
-    # because Python keeps one list of filters.
-    with (
-        warnings.catch_warnings(action="ignore"),
-        ThreadPoolExecutor() as pool,
-    ):
+    with quiet(), ThreadPoolExecutor() as pool:
         results = [*pool.map(read, range(len(paths)))]
     unread = {p: e for p, e in zip(paths, results, strict=True) if e}
     if wrong is not None:
@@ -147,6 +149,80 @@ def read_photographs(
     if facts is not None:
         facts += [each for each in found if each]
     return images
+
+
+class Photographs(Lazy):
+    """Images of files, decoded when they are asked for.
+
+    Args:
+        paths: of the files.
+        size: height and width, in pixels.
+        channels: 1 for grey, 3 for color.
+        resize: see `read_photographs`.
+        white_level: likewise.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        size: tuple[int, int],
+        *,
+        channels: int,
+        resize: str,
+        white_level: int,
+    ):
+        super().__init__((len(paths), *size, channels), "uint8")
+        self.paths, self.white_level = paths, white_level
+        self.settings: dict[str, Any] = {
+            "size": size,
+            "channels": channels,
+            "resize": resize,
+            "white_level": white_level,
+        }
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        return self.look(indices)
+
+    def look(
+        self,
+        indices: Iterable[int],
+        facts: list[ImageFacts] | None = None,
+        wrong: dict[Path, UserError] | None = None,
+    ) -> np.ndarray:
+        """Return some images, and what else `read_photographs` finds."""
+        paths = [self.paths[index] for index in indices]
+        more: dict[str, Any] = {"facts": facts, "wrong": wrong}
+        return read_photographs(paths=paths, **self.settings, **more)
+
+    def keep(self, folder: Path, *, on_disk: bool) -> tuple[Kept, ImageKinds]:
+        """Return all images, not in memory, once every file was decoded.
+
+        Args:
+            folder: of the files.
+            on_disk: whether they are kept, decoded; else they are decoded anew
+                whenever they are needed.
+
+        Raises:
+            UserError: files cannot be read, or the disk does not take them.
+        """
+
+        def read(notes: dict[str, Any]) -> Parts:
+            facts: list[ImageFacts] = []
+            wrong: dict[Path, UserError] = {}
+            for part in ranges(self):
+                yield (self.look(range(part.start, part.stop), facts, wrong),)
+            refuse([], wrong)
+            notes["kinds"] = ImageKinds.of(facts, self.white_level).to_json()
+
+        kept = keep(
+            folder,
+            self.paths,
+            self.settings,
+            read,
+            lambda _: [self],
+            on_disk=on_disk,
+        )
+        return kept, ImageKinds.from_json(kept.notes["kinds"])
 
 
 def said_of_wrong(wrong: Mapping[Path, UserError]) -> str:
