@@ -19,6 +19,7 @@ from kbp.reports.fitted_table import FittedTable
 from kbp.reports.metrics_file import read_metrics
 from kbp.reports.result_table import ResultTable
 from kbp.reports.stage import Stage
+from kbp.reports.waiting import said_of_waiting, waiting_share
 from kbp.tasks import Task
 
 # What `Verification.within_one` counts, by its unit.
@@ -93,6 +94,7 @@ def write(
         outputs: of the int8 file, for the test examples.
     """
     rows = read_metrics(folder / "metrics.csv")
+    run["waiting"] = waiting_share(rows)
     own, tables = task.figures(outputs), task.tables(outputs)
     run["tables"] = {
         heading: dataclasses.asdict(table) for heading, table in tables.items()
@@ -154,7 +156,7 @@ def facts(run: dict[str, Any]) -> str:
         f"them float{places}; {check['within_one']:.2%} of its outputs within "
         f"{NEAR[check['unit']]} of the {model} model (largest "
         f"difference {check['maximum']:.3g}).\n"
-        f"{warnings}{_to_ship(run)}"
+        f"{warnings}{_to_ship(run)}{said_of_waiting(run.get('waiting'))}"
         f"Latency is that of one example at {threads} thread"
         f"{'s' if threads > 1 else ''}. {_circumstances(run)}"
     )

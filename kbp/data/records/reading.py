@@ -34,11 +34,17 @@ def load(folder: str | Path) -> Splits:
     index = read_index(place)
     index.check_finished(place)
     known = labels_and_names(place, index)
+    train, validation, test = (
+        _examples(place, index, name, known) for name in SPLITS
+    )
     return Splits(
-        **{name: _examples(place, index, name, known) for name in SPLITS},
+        train,
+        validation,
+        test,
         class_names=index.class_names,
         remarks=index.remarks,
         images=ImageKinds.from_json(index.images) if index.images else None,
+        kept=f"The examples are read from the shards in {place}.",
     )
 
 
