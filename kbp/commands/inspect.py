@@ -30,6 +30,7 @@ def check(options):
 
 def run(options, console):
     """Run the command."""
+    from kbp.data.records import load
     from kbp.data.records.damage import damage
     from kbp.data.records.places import local_copy
     from kbp.data.records.reading import labels_and_names, read_index
@@ -41,9 +42,10 @@ def run(options, console):
     _print(index, labels_and_names(folder, index), console)
     if said:
         raise UserError(" ".join(said))
+    splits = load(folder)
     console.print("Every shard is as it was packed.")
     if options.sheet:
-        _write_sheet(folder, Path(options.sheet), console)
+        _write_sheet(folder, splits, Path(options.sheet), console)
 
 
 def _print(index, known, console):
@@ -68,14 +70,12 @@ def _print(index, known, console):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _write_sheet(folder, path, console):
+def _write_sheet(folder, splits, path, console):
     import numpy as np
 
     from kbp._utils.files import write_atomically
-    from kbp.data.records import load
     from kbp.reports.contact_sheet import contact_sheet
 
-    splits = load(folder)
     train = splits.train
     count = min(len(train), _SHOWN)
     chosen = np.linspace(0, len(train) - 1, count).astype(int)

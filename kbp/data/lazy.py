@@ -14,7 +14,7 @@ from kbp.errors import UserError
 
 Tensor = Any  # TensorFlow has no types
 _CHUNK_BYTES = 2**24  # of what is looked through in parts
-_DIGEST = 16  # bytes
+DIGEST_BYTES = 16  # of a digest
 _failures: list[UserError] = []  # of reads that TensorFlow asked for
 
 
@@ -179,7 +179,7 @@ class Known(Lazy):
 
     def digest_of(self, index: int) -> bytes:
         """Return the digest of one example."""
-        return self.held[index * _DIGEST : (index + 1) * _DIGEST]
+        return self.held[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
 
     def digests(self) -> list[bytes]:
         return [*map(self.digest_of, range(len(self)))]
@@ -226,7 +226,7 @@ def ranges(array: Array, size: int | None = None) -> Iterator[slice]:
 def digest(example: np.ndarray) -> bytes:
     """Return a digest of an example's values."""
     return hashlib.blake2b(
-        np.ascontiguousarray(example).tobytes(), digest_size=_DIGEST
+        np.ascontiguousarray(example).tobytes(), digest_size=DIGEST_BYTES
     ).digest()
 
 

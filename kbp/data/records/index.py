@@ -14,6 +14,7 @@ from kbp.errors import UserError
 
 INDEX = "index.json"
 EXAMPLES = "examples.npz"  # labels and names, which are needed all at once
+DIGESTS = "digests.bin"  # of the inputs, to find what two splits share
 LOCK = ".lock"
 FORMAT = 1
 
@@ -54,6 +55,8 @@ class Index:
         remarks: sentences about the files that the examples come from.
         images: what these were like, as JSON; perhaps unknown.
         digest: SHA-256 of the file of labels and names beside the shards.
+        content: SHA-256 of the file of the inputs' digests, which is written
+            at the end; `""` before.
         source: `[data]` of the recipe that was packed, as TOML.
         versions: of the packages that packed it.
     """
@@ -66,13 +69,14 @@ class Index:
     remarks: tuple[str, ...]
     images: str
     digest: str
+    content: str
     source: str
     versions: Mapping[str, str]
 
     @property
     def finished(self) -> bool:
-        """Whether all shards are written."""
-        return all(shard.size for shard in self.shards)
+        """Whether all is written."""
+        return bool(self.content) and all(s.size for s in self.shards)
 
     def check_finished(self, where: object) -> None:
         """Raise a UserError if the packing was stopped and not gone on with."""
@@ -153,7 +157,7 @@ class Index:
 
 _ARRAYS = [field.name for field in dataclasses.fields(Schema)]
 _LISTS = ("sums", "squares", "least", "largest")
-_TEXTS = ("images", "digest", "source")
+_TEXTS = ("images", "digest", "content", "source")
 
 
 def _shard(values: Mapping[str, Any]) -> Shard:

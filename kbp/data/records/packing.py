@@ -23,7 +23,8 @@ from kbp._utils.process.lock import locked
 from kbp.data.lazy import Array as Values
 from kbp.data.lazy import chunks
 from kbp.data.records import array_record
-from kbp.data.records.index import EXAMPLES, INDEX, LOCK, Index, Shard
+from kbp.data.records.index import DIGESTS, EXAMPLES, INDEX, LOCK, Index, Shard
+from kbp.data.records.reading import Records, SplitReader
 from kbp.data.records.schema import Array, Moments, Schema
 from kbp.data.splits import Examples, Splits, as_floats
 from kbp.data.splitting import SPLITS
@@ -93,13 +94,33 @@ def pack(
             whole = path.is_file() and digest(path) == shard.sha256
             if not whole:
                 examples = getattr(splits, shard.split)
-                index = index.with_shard(_write(path, index, shard, examples))
+                shard = _write(path, index, shard, examples)
+                index = dataclasses.replace(index.with_shard(shard), content="")
                 index.write(folder)
             said(
                 f"{shard.name}: {shard.count:,} examples"
                 + (", kept" if whole else "")
             )
+        if not index.content:
+            digests = _digests(folder, index)
+            write_atomically(folder / DIGESTS, digests)
+            content = hashlib.sha256(digests).hexdigest()
+            index = dataclasses.replace(index, content=content)
+            index.write(folder)
     return index
+
+
+def _digests(folder: Path, index: Index) -> bytes:
+    """Return the digests of all inputs, in the order of the shards."""
+    return b"".join(
+        digest
+        for split in SPLITS
+        for digest in Records(
+            SplitReader(folder, index, index.of(split)),
+            "inputs",
+            index.counts[split],
+        ).digests()
+    )
 
 
 def _check_kind(splits: Splits) -> None:
@@ -154,6 +175,7 @@ def _plan(splits: Splits, shards: int, source: str, known: str) -> Index:
         remarks=splits.remarks,
         images=splits.images.to_json() if splits.images else "",
         digest=known,
+        content="",
         source=source,
         versions=versions(),
     )

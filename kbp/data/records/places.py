@@ -11,7 +11,8 @@ import tensorflow as tf
 from kbp._utils.files import make_folder, new_file, write_atomically
 from kbp._utils.process.disk_errors import named
 from kbp._utils.process.lock import locked
-from kbp.data.records.index import EXAMPLES, INDEX, LOCK, Index
+from kbp.data.cache import root
+from kbp.data.records.index import DIGESTS, EXAMPLES, INDEX, LOCK, Index
 from kbp.errors import UserError, unexpanded
 
 _AT_ONCE = 2**24  # bytes that are copied
@@ -39,7 +40,7 @@ def local_copy(folder: str | Path) -> Path:
     content = b"".join(_pieces(f"{address}/{INDEX}"))
     index = Index.parse(content, f"{address}/{INDEX}")
     index.check_finished(address)
-    copy = _cache() / f"{index.packing:014x}"
+    copy = root() / f"{index.packing:014x}"
     with locked(copy / LOCK):
         wanted = {s.name: (s.size, s.sha256) for s in index.shards}
         _check_room(copy, sum(size for size, _ in wanted.values()))
@@ -47,14 +48,13 @@ def local_copy(folder: str | Path) -> Path:
             file = copy / name
             if not (file.is_file() and file.stat().st_size == size):
                 _copy(f"{address}/{name}", file, sha256)
-        _copy(f"{address}/{EXAMPLES}", copy / EXAMPLES, index.digest)
+        for name, sha256 in (
+            (EXAMPLES, index.digest),
+            (DIGESTS, index.content),
+        ):
+            _copy(f"{address}/{name}", copy / name, sha256)
         write_atomically(copy / INDEX, content)
     return copy
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "kbp" / "records"
 
 
 def _check_room(folder: Path, needed: int) -> None:

@@ -1,6 +1,7 @@
 """The examples of a packing, read by number."""
 
 import hashlib
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,9 +10,9 @@ import numpy as np
 
 from kbp.data.array_files import read_arrays
 from kbp.data.images.kinds import ImageKinds
-from kbp.data.lazy import Lazy
+from kbp.data.lazy import DIGEST_BYTES, Known, Lazy
 from kbp.data.records.array_record import Reader
-from kbp.data.records.index import EXAMPLES, INDEX, Index, Shard
+from kbp.data.records.index import DIGESTS, EXAMPLES, INDEX, Index, Shard
 from kbp.data.records.places import local_copy
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import SPLITS
@@ -34,8 +35,9 @@ def load(folder: str | Path) -> Splits:
     index = read_index(place)
     index.check_finished(place)
     known = labels_and_names(place, index)
+    digests = io.BytesIO(_checked(place / DIGESTS, index.content))
     train, validation, test = (
-        _examples(place, index, name, known) for name in SPLITS
+        _examples(place, index, name, known, digests) for name in SPLITS
     )
     return Splits(
         train,
@@ -171,18 +173,29 @@ def labels_and_names(folder: Path, index: Index) -> Mapping[str, np.ndarray]:
         UserError: the file is missing or has changed.
     """
     path = folder / EXAMPLES
+    _checked(path, index.digest)
+    return read_arrays(path)
+
+
+def _checked(path: Path, sha256: str) -> bytes:
+    """Return the content of a file that is what it was."""
     if not path.is_file():
         raise UserError(f"{path}: missing, though it was packed.")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != index.digest:
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
         raise UserError(
             f"{path}: changed since it was packed. Bring the file back, or "
             "pack again."
         )
-    return read_arrays(path)
+    return content
 
 
 def _examples(
-    folder: Path, index: Index, split: str, known: Mapping[str, np.ndarray]
+    folder: Path,
+    index: Index,
+    split: str,
+    known: Mapping[str, np.ndarray],
+    digests: io.BytesIO,
 ) -> Examples:
     count = index.counts[split]
     reader = SplitReader(folder, index, index.of(split))
@@ -191,7 +204,9 @@ def _examples(
     if f"{split}.names" in known:
         names = known[f"{split}.names"].tobytes().split(b"\0")
     return Examples(
-        Records(reader, "inputs", count),
+        Known(
+            Records(reader, "inputs", count), digests.read(count * DIGEST_BYTES)
+        ),
         Records(reader, "labels", count) if labels is None else labels,
         tuple(map(os.fsdecode, names)),
     )
