@@ -120,8 +120,8 @@ def keep(
     else:
         arrays = source(notes)
         said = "Examples are decoded from their files whenever they are needed."
-    first, *more = arrays
-    return Kept((Known(first, found), *more), notes, said, remarks)
+    known = [Known(x, found) for x in arrays[:1]]
+    return Kept((*known, *arrays[1:]), notes, said, remarks)
 
 
 def _write(

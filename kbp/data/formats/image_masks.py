@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from kbp._utils.config import check_unused, choice, number
-from kbp.data import splitting
-from kbp.data.images.files import read_image, read_mask
+from kbp.data import cache, splitting
+from kbp.data.images.files import count_pixels, read_image, read_mask
 from kbp.data.images.kinds import WHITE_LEVEL, ImageKinds
+from kbp.data.images.pairs import Pairs, check_sizes, in_tiles
 from kbp.data.images.search import find_images
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import some
-from kbp.data.tiles import cut
 from kbp.errors import UserError
 
+# Images and masks in memory: each, all together, and TensorFlow's copy.
+_COPIES = 3
 # How to split, and the keys of the config that count for it.
 _SPLITS: dict[str, tuple[Callable[..., splitting.Indices], tuple[str, ...]]] = {
     "hash": (splitting.by_hash, ("test_fraction", "validation_fraction")),
@@ -34,6 +36,7 @@ class ImageMasksConfig:
     They lie in the folders `images` and `masks`, split by hash, by fold, by
     subfolders `train`, `validation` and `test`, or by files `train.txt`, ... in
     the folder `lists`. In images of more than 8 bits `white_level` is white.
+    `cache` says where decoded images are, see `kbp.data.cache`.
     """
 
     images: str = ""
@@ -49,6 +52,7 @@ class ImageMasksConfig:
     test_fraction: float = number(0.1, above=0, below=0.5)
     tile_size: int = number(0, 0, 8192)
     white_level: int = number(WHITE_LEVEL, 256, WHITE_LEVEL)
+    cache: str = choice("auto", cache.MODES)
 
 
 @register_dataset(
@@ -84,6 +88,7 @@ def load_config(
         mask_values=config.mask_values or None,
         tile_size=config.tile_size or None,
         white_level=config.white_level,
+        mode=config.cache,
     )
 
 
@@ -98,6 +103,7 @@ def load(
     tile_size: int | None = None,
     count: int | None = None,
     white_level: int = WHITE_LEVEL,
+    mode: str = "auto",
 ) -> Splits:
     """Load pairs of files that have the same name, suffixes aside.
 
@@ -115,10 +121,12 @@ def load(
             split; without it all must be of one size.
         count: how many pairs there must be; by default any number.
         white_level: value of white in images of more than 8 bits.
+        mode: where images and masks are, see `image_folder.load`.
 
     Returns:
-        Images or tiles `(examples, height, width, channels)` in [0, 1] with
-        labels `(examples, height, width)`.
+        Images or tiles `(examples, height, width, channels)` in [0, 1], or as
+        bytes if they are not in memory, with labels `(examples, height,
+        width)`.
 
     Raises:
         UserError: `class_names` and `mask_values` do not fit, a folder is
@@ -137,23 +145,34 @@ def load(
         if not indices[name]:
             raise UserError(f"{images}: no image is in the {name} split.")
     paths = list(pairs.values())
-    read = [read_image(image, channels, white_level) for image, _ in paths]
-    inputs = [floats for floats, _ in read]
-    kinds = ImageKinds.of([facts for _, facts in read], white_level)
-    labels = [read_mask(mask) for _, mask in paths]
-    _check_sizes(paths, inputs, labels, tile_size)
-    values = mask_values or _usual_values(labels, len(class_names))
-    labels = [
-        _classes(label, values, mask)
-        for label, (_, mask) in zip(labels, paths, strict=True)
-    ]
-    parts = {
-        name: Examples(
-            _stack(inputs, chosen, tile_size), _stack(labels, chosen, tile_size)
-        )
-        for name, chosen in indices.items()
-    }
-    _check_taught(masks, parts["train"].labels, class_names)
+    pixels = sum(count_pixels(path) for path, _ in paths)
+    mode = cache.choose(
+        mode, _COPIES * pixels * 4 * (channels + 1), pixels * (channels + 1)
+    )
+    files = Pairs(
+        paths, channels=channels, white_level=white_level, tile_size=tile_size
+    )
+    classes = _Classes([mask for _, mask in paths], class_names, mask_values)
+    if mode == "memory":
+        parts, kinds = _in_memory(files, indices, classes)
+        said = ""
+    else:
+        kept = files.keep(Path(images), Path(masks), on_disk=mode == "disk")
+        values = classes.known(kept.notes["values"])
+        x, y = kept.arrays
+        y = y.map(partial(_classes, values=values), y.shape[1:], "int32")
+        ends = np.cumsum(kept.notes["tiles"])
+        tiles = np.split(np.arange(len(x)), ends[:-1])
+        parts = {
+            name: Examples(x.view(found), y.view(found))
+            for name, found in (
+                (name, _joined(tiles, chosen))
+                for name, chosen in indices.items()
+            )
+        }
+        kinds, said = ImageKinds.from_json(kept.notes["kinds"]), kept.said
+        remarks += kept.remarks
+    classes.check_taught(masks, indices["train"])
     return Splits(
         parts["train"],
         parts["validation"],
@@ -161,7 +180,33 @@ def load(
         class_names=tuple(class_names),
         remarks=(*remarks, *kinds.too_dark()),
         images=kinds,
+        kept=said,
     )
+
+
+def _in_memory(
+    files: Pairs, indices: splitting.Indices, classes: "_Classes"
+) -> tuple[dict[str, Examples], ImageKinds]:
+    """Return the examples of each split, read whole."""
+    paths, tile_size = files.paths, files.tile_size
+    read = [
+        read_image(image, files.channels, files.white_level)
+        for image, _ in paths
+    ]
+    inputs = [floats for floats, _ in read]
+    labels = [read_mask(mask) for _, mask in paths]
+    usual = paths[0][0], inputs[0]
+    for pair, x, y in zip(paths, inputs, labels, strict=True):
+        check_sizes(pair, x, y, (pair[0], x) if tile_size else usual)
+    values = classes.known([np.unique(label).tolist() for label in labels])
+    labels = [_classes(label, values) for label in labels]
+    parts = {
+        name: Examples(
+            _stack(inputs, chosen, tile_size), _stack(labels, chosen, tile_size)
+        )
+        for name, chosen in indices.items()
+    }
+    return parts, ImageKinds.of([facts for _, facts in read], files.white_level)
 
 
 def find_pairs(
@@ -201,21 +246,6 @@ def _check_classes(names: Sequence[str], values: Sequence[int] | None) -> None:
         )
 
 
-def _check_taught(
-    masks: str | Path, labels: np.ndarray, class_names: Sequence[str]
-) -> None:
-    absent = [
-        name
-        for index, name in enumerate(class_names)
-        if not (labels == index).any()
-    ]
-    if absent:
-        raise UserError(
-            f"{masks}: no mask of the train split holds {some(absent)}, so "
-            "nothing could be learned about that."
-        )
-
-
 def _by_name(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in paths:
@@ -229,57 +259,80 @@ def _by_name(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def _check_sizes(
-    paths: Sequence[tuple[Path, Path]],
-    inputs: Sequence[np.ndarray],
-    labels: Sequence[np.ndarray],
-    tile_size: int | None,
-) -> None:
-    for (image, mask), x, y in zip(paths, inputs, labels, strict=True):
-        if x.shape[:2] != y.shape:
-            raise UserError(
-                f"{mask}: is of {_size(y)} pixels, but {image} of {_size(x)}."
-            )
-        if x.shape != inputs[0].shape and not tile_size:
-            raise UserError(
-                f"{image}: is of {_size(x)} pixels, but {paths[0][0]} of "
-                f"{_size(inputs[0])}. Set data.tile_size to mix them."
-            )
-
-
 def _stack(
     arrays: Sequence[np.ndarray], chosen: Sequence[int], tile_size: int | None
 ) -> np.ndarray:
     """Return some arrays, or their tiles, as one."""
-
-    def part(array: np.ndarray) -> np.ndarray:
-        return array[None] if tile_size is None else cut(array, tile_size)
-
-    none = part(arrays[0])[:0]
-    return np.concatenate([none, *(part(arrays[index]) for index in chosen)])
+    none = in_tiles(arrays[0], tile_size)[:0]
+    return np.concatenate(
+        [none, *(in_tiles(arrays[index], tile_size) for index in chosen)]
+    )
 
 
-def _size(array: np.ndarray) -> str:
-    return f"{array.shape[0]}x{array.shape[1]}"
+def _joined(tiles: Sequence[np.ndarray], chosen: Sequence[int]) -> np.ndarray:
+    """Return the indices of the tiles of some images."""
+    return np.concatenate([np.arange(0), *(tiles[index] for index in chosen)])
 
 
-def _usual_values(labels: Sequence[np.ndarray], count: int) -> Sequence[int]:
-    values = np.unique([v for label in labels for v in np.unique(label)])
-    return (0, 255) if count == 2 and 1 not in values else tuple(range(count))
+class _Classes:
+    """What values of masks stand for.
 
+    Args:
+        masks: files of the masks.
+        names: of the classes.
+        values: of each class, `None` for the usual ones.
+    """
 
-def _classes(
-    label: np.ndarray, values: Sequence[int], path: Path
-) -> np.ndarray:
-    unknown = np.setdiff1d(label, values)
-    if unknown.size:
+    def __init__(
+        self,
+        masks: Sequence[Path],
+        names: Sequence[str],
+        values: Sequence[int] | None,
+    ):
+        self.masks, self.names, self.values = masks, names, values
+        self.held: Sequence[Sequence[int]] = ()
+
+    def known(self, held: Sequence[Sequence[int]]) -> Sequence[int]:
+        """Return the value of each class.
+
+        Args:
+            held: values that each mask holds.
+
+        Raises:
+            UserError: one is no class's.
+        """
+        self.held, count = held, len(self.names)
+        if not self.values:
+            two = count == 2 and not any(1 in values for values in held)
+            self.values = (0, 255) if two else tuple(range(count))
+        for path, found in zip(self.masks, held, strict=True):
+            if unknown := sorted({*found} - {*self.values}):
+                raise self.unknown(path, unknown)
+        return self.values
+
+    def unknown(self, path: Path, values: Sequence[int]) -> UserError:
+        """Return the error that a mask holds values of no class."""
         advice = "others are given as mask_values"
         if path.suffix.lower() in (".jpeg", ".jpg", ".webp"):
             advice += "; JPEG and WebP blur values, so save masks as PNG"
-        raise UserError(
-            f"{path}: has values {some(unknown.tolist())}, which are no "
-            f"class's. Known are {', '.join(map(str, values))}; {advice}."
+        return UserError(
+            f"{path}: has values {some(values)}, which are no class's. Known "
+            f"are {', '.join(map(str, self.values or ()))}; {advice}."
         )
+
+    def check_taught(self, masks: str | Path, train: Sequence[int]) -> None:
+        """Raise a UserError if no mask for training holds some class."""
+        taught = {value for index in train for value in self.held[index]}
+        pairs = zip(self.names, self.values or (), strict=True)
+        absent = [name for name, value in pairs if value not in taught]
+        if absent:
+            raise UserError(
+                f"{masks}: no mask of the train split holds {some(absent)}, so "
+                "nothing could be learned about that."
+            )
+
+
+def _classes(label: np.ndarray, values: Sequence[int]) -> np.ndarray:
     classes = np.zeros(label.shape, "int32")
     for index, value in enumerate(values):
         classes[label == value] = index

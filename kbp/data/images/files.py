@@ -68,6 +68,19 @@ def read_image(
     return floats, ImageFacts(bits, color, largest)
 
 
+def count_pixels(path: Path) -> int:
+    """Return how many pixels a file says that it has; 0 if it says nothing."""
+    try:
+        with (
+            quiet(),
+            path.open("rb") as file,
+            Image.open(file, formats=_FORMATS) as raw,
+        ):
+            return int(raw.width * raw.height)
+    except Exception:  # reading it says what is wrong
+        return 0
+
+
 def is_wide(image: Any) -> bool:
     """Say whether `decode` gave more than 8 bits."""
     return isinstance(image, np.ndarray) or image.mode.startswith("I")

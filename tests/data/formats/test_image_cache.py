@@ -184,5 +184,5 @@ def test_a_disk_that_takes_nothing_is_one_line(folder, monkeypatch, tmp_path):
     place = tmp_path / "a file"
     place.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(place))
-    with pytest.raises(UserError, match="a file.*cannot be written"):
+    with pytest.raises(UserError, match=r"a file.*cannot be written"):
         load(folder, "disk")

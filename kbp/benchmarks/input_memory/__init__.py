@@ -1,0 +1,1 @@
+"""Memory of a training on more images than it holds."""

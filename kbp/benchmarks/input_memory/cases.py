@@ -1,0 +1,162 @@
+"""Peak memory of a training on 200,000 images, by where they are kept."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from kbp._utils.files import make_folder, temporary_folder, write_atomically
+from kbp.benchmarks.core import markdown
+from kbp.benchmarks.core.cases import Cases
+from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.core.registry import register
+from kbp.errors import UserError
+from kbp.recipes import Recipe
+
+SIZE, COUNT = 64, 200_000  # pixels each way, and images
+_CLASSES = 10
+# `data.cache` of each case.
+CASES = {"decoded on a disk": "disk", "in their files": "none"}
+_NETWORK: dict[str, dict[str, Any]] = {
+    "model": {"width": 8, "num_scales": 2, "num_blocks": 0},
+    "training": {"epochs": 1, "batch_size": 128},
+    "quantization": {"enabled": False},
+    "sparsity": {"target": 0.0},
+    "export": {"benchmark_rounds": 1},
+}
+
+
+def measure(mode: str, rounds: int, *, count: int = COUNT) -> dict:
+    """Train a small network for an epoch, in a process of its own.
+
+    Args:
+        mode: `data.cache` of the recipe.
+        rounds: is not used; an epoch is long.
+        count: number of images.
+
+    Returns:
+        What `train` returns.
+    """
+    with temporary_folder() as folder:
+        write(folder / "images", count)
+        return train(folder / "images", mode, folder)
+
+
+def write(folder: Path, count: int, *, seed: int = 0) -> None:
+    """Write PNG files of waves and noise into a folder for each class.
+
+    Args:
+        folder: gets them.
+        count: number of images.
+        seed: of the images.
+    """
+    rng = np.random.default_rng(seed)
+    x = np.arange(SIZE)[None, :, None] / SIZE * 2 * np.pi
+    y = x.swapaxes(0, 1)
+    for kind in range(_CLASSES):
+        make_folder(folder / f"{kind}")
+    for index in range(count):
+        kind = index % _CLASSES
+        phase = rng.uniform(0, 2 * np.pi, 3)
+        wave = np.sin((1 + kind % 5) * x + phase) * np.cos((1 + kind // 5) * y)
+        pixels = 128 + 90 * wave + rng.integers(-8, 9, (SIZE, SIZE, 3))
+        content = io.BytesIO()
+        Image.fromarray(pixels.astype("uint8")).save(
+            content, "PNG", compress_level=1
+        )
+        path = folder / f"{kind}" / f"{index}.png"
+        path.write_bytes(content.getvalue())
+
+
+def train(images: Path, mode: str, folder: Path) -> dict:
+    """Train on a folder of images, see `measure`.
+
+    Args:
+        images: holds a folder for each class.
+        mode: `data.cache` of the recipe.
+        folder: for the run and the cache.
+
+    Returns:
+        `images`; `memory`, the peak in bytes; `first` and `again`, seconds of
+        the whole run where no cache is there yet, and where one is.
+
+    Raises:
+        UserError: the training failed.
+    """
+    section: dict[str, Any] = {
+        "name": "image_folder",
+        "folder": str(images),
+        "cache": mode,
+        "image_size": SIZE,
+        "validation_fraction": 0.0,
+        "test_fraction": 0.01,
+    }
+    recipe = write_atomically(
+        folder / f"{mode}.toml",
+        Recipe.parse({"data": section, **_NETWORK}).to_toml(),
+    )
+    taken, peaks = [], []
+    for name in ("first", "again"):
+        run = folder / f"{mode}_{name}"
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "kbp", "train", recipe, "--workdir", run],
+            env={**os.environ, "XDG_CACHE_HOME": str(folder / "cache")},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise UserError(done.stderr.strip().rpartition("\n")[2])
+        taken.append(time.perf_counter() - start)
+        found = json.loads((run / "run.json").read_text())
+        peaks.append(found["peak_memory_bytes"])
+    first, again = taken
+    files = sum(len(files) for _, _, files in os.walk(images))
+    return {
+        "images": files,
+        "memory": max(peaks),
+        "first": first,
+        "again": again,
+    }
+
+
+def markdown_table(lines: list[dict]) -> str:
+    """Return measured cases as Markdown: a table, and how it was measured."""
+    titles = ["images", "peak memory", "first run", "later runs"]
+    return "\n".join(
+        [
+            *markdown.table(titles, map(_cells, lines)),
+            "",
+            f"A run of {lines[0]['images']:,} PNG files of {SIZE}x{SIZE} "
+            "pixels in color: an epoch of a small network, export and "
+            "verification. The first run reads every file once before it "
+            "trains. " + provenance(lines[0], lines),
+        ]
+    )
+
+
+def _cells(line):
+    return [
+        line["case"],
+        f"{line['memory'] / 1e9:.2f} GB",
+        f"{line['first']:.0f} s",
+        f"{line['again']:.0f} s",
+    ]
+
+
+INPUT_MEMORY = register(
+    Cases(
+        name="input-memory",
+        cases=CASES,
+        measure=lambda name, rounds: measure(CASES[name], rounds),
+        show=lambda line: markdown.row(_cells(line)),
+        markdown_table=markdown_table,
+    )
+)
