@@ -26,6 +26,8 @@ RUN_FILE = "run.json"
 _LOCK = ".lock"
 # What a finished run needs no more, or writes as it ends.
 _UNLISTED = (RUN_FILE, "checkpoints", "logs")
+# Keys of recipes that change no number, so a run may go on with others.
+_OF_NO_MATTER = ("data.cache",)
 
 
 class WorkDir:
@@ -298,4 +300,5 @@ def _changed_keys(old: dict[str, Any], recipe: Recipe) -> list[str]:
         for section, values in {**old, **new}.items()
         for key in {**old.get(section, {}), **values}
         if old.get(section, {}).get(key) != new.get(section, {}).get(key)
+        and f"{section}.{key}" not in _OF_NO_MATTER
     ]

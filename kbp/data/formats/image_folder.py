@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from kbp._utils.config import check_unused, choice, number
-from kbp._utils.machine import memory
 from kbp.data import cache
 from kbp.data.images.groups import check_apart, groups_of
-from kbp.data.images.kinds import WHITE_LEVEL, ImageFacts, ImageKinds
+from kbp.data.images.kinds import WHITE_LEVEL
 from kbp.data.images.photographs import (
     RESIZE,
     RESIZES,
@@ -18,15 +17,10 @@ from kbp.data.images.photographs import (
     refuse,
 )
 from kbp.data.images.search import Found, find_images, is_litter, said_of_kinds
-from kbp.data.lazy import Array
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import SPLITS, Indices, by_class, some
 from kbp.errors import UserError, unexpanded
-
-# Images in memory: the array, TensorFlow's copy, and those for test as floats.
-_COPIES = 3
-_CHUNK = 32  # images that are read to find the wrong ones alone
 
 _LIKE_SPLITS = (
     "train",
@@ -142,8 +136,6 @@ def load(
     found, remarks = _find(folder, strange)
     class_names = tuple(found["train"])
     paths, labels, places = _listed(found)
-    facts: list[ImageFacts] = []
-    wrong: dict[Path, UserError] = {}
     source = Photographs(
         paths,
         (image_size, image_size),
@@ -152,10 +144,7 @@ def load(
         white_level=white_level,
     )
     if strange:
-        for first in range(0, len(paths), _CHUNK):
-            several = range(first, min(first + _CHUNK, len(paths)))
-            source.look(several, facts, wrong)
-        refuse([said_of_kinds(folder, strange)], wrong)
+        refuse([said_of_kinds(folder, strange)], source.find_wrong())
     groups = groups_of(paths, group_pattern) if group_pattern else None
     names = [path.relative_to(folder).as_posix() for path in paths]
     if not _is_split(folder):
@@ -164,24 +153,7 @@ def load(
         )
     elif groups:
         check_apart(folder, groups, places)
-    mode = cache.choose(mode, _COPIES * source.nbytes, source.nbytes)
-    said = ""
-    if mode == "memory":
-        _check_memory(folder, len(paths), image_size, channels)
-        # One split at a time, so that no image is twice in memory.
-        inputs: dict[str, Array] = {
-            split: source.look(chosen, facts, wrong)
-            for split, chosen in places.items()
-        }
-        refuse([], wrong)
-        kinds = ImageKinds.of(facts, white_level)
-    else:
-        kept, kinds = source.keep(folder, on_disk=mode == "disk")
-        inputs = {
-            split: kept.arrays[0].view(chosen)
-            for split, chosen in places.items()
-        }
-        said, remarks = kept.said, [*remarks, *kept.remarks]
+    inputs, kept = source.hold(folder, places, mode)
     order = {name: index for index, name in enumerate(class_names)}
     parts = {
         split: Examples(
@@ -196,9 +168,9 @@ def load(
         parts["validation"],
         parts["test"],
         class_names=class_names,
-        remarks=(*remarks, *kinds.too_dark()),
-        images=kinds,
-        kept=said,
+        remarks=(*remarks, *kept.remarks, *kept.kinds.too_dark()),
+        images=kept.kinds,
+        kept=kept.said,
     )
 
 
@@ -331,16 +303,4 @@ def _check_several(folder: Path, classes: Mapping[str, Sequence[Path]]) -> None:
         raise UserError(
             f"{folder}: must hold a folder for each of two or more classes; "
             f"holds {held}."
-        )
-
-
-def _check_memory(folder: Path, count: int, size: int, channels: int) -> None:
-    needed, half = _COPIES * count * size**2 * channels, memory() // 2
-    if needed > half:
-        fits = int((half / (_COPIES * count * channels)) ** 0.5)
-        raise UserError(
-            f"{folder}: {count:,} images of {size}x{size} pixels need "
-            f"{needed / 1e9:,.1f} GB, and half of the memory is "
-            f"{half / 1e9:,.1f} GB. Set data.image_size to at most {fits}, or "
-            'data.cache to "disk".'
         )

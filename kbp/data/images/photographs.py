@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from kbp.data.cache import Kept, Parts, keep
+from kbp._utils.machine import memory
+from kbp.data.cache import Parts, choose, keep
 from kbp.data.images.files import (
     decode,
     is_wide,
@@ -23,13 +25,16 @@ from kbp.data.images.kinds import (
     is_colored,
 )
 from kbp.data.images.quiet import quiet
-from kbp.data.lazy import Lazy, ranges
+from kbp.data.lazy import Array, Lazy, ranges
 from kbp.errors import UserError
 
 _Size = tuple[int, int]  # width and height, as Pillow has them
 # A larger image is first reduced to about this many times its size by means of
 # whole pixels, which is fast, and then to its size by weighted ones.
 _GAP = 2.0
+# Images in memory: the array, TensorFlow's copy, and those for test as floats.
+_COPIES = 3
+_CHUNK = 32  # images that are read to find the wrong ones alone
 _ROWS = 1000  # at a time, which bounds the memory
 _NAMED = 3  # wrong files after the first
 
@@ -194,21 +199,42 @@ class Photographs(Lazy):
         more: dict[str, Any] = {"facts": facts, "wrong": wrong}
         return read_photographs(paths=paths, **self.settings, **more)
 
-    def keep(self, folder: Path, *, on_disk: bool) -> tuple[Kept, ImageKinds]:
-        """Return all images, not in memory, once every file was decoded.
+    def find_wrong(self) -> dict[Path, UserError]:
+        """Return what is wrong with files."""
+        wrong: dict[Path, UserError] = {}
+        for first in range(0, len(self), _CHUNK):
+            several = range(first, min(first + _CHUNK, len(self)))
+            self.look(several, None, wrong)
+        return wrong
+
+    def hold(
+        self, folder: Path, places: Mapping[str, Sequence[int]], mode: str
+    ) -> tuple[dict[str, Array], "Seen"]:
+        """Return the images of each split, once every file was decoded.
 
         Args:
-            folder: of the files.
-            on_disk: whether they are kept, decoded; else they are decoded anew
-                whenever they are needed.
+            folder: of the files, for messages.
+            places: indices of the images of each split.
+            mode: one of `kbp.data.cache.MODES`.
 
         Raises:
-            UserError: files cannot be read, or the disk does not take them.
+            UserError: files cannot be read, the disk does not take them, or
+                they are to be in memory and would fill half of it.
         """
+        facts: list[ImageFacts] = []
+        wrong: dict[Path, UserError] = {}
+        mode = choose(mode, _COPIES * self.nbytes, self.nbytes)
+        if mode == "memory":
+            self.check_memory(folder)
+            # One split at a time, so that no image is twice in memory.
+            held: dict[str, Array] = {
+                split: self.look(chosen, facts, wrong)
+                for split, chosen in places.items()
+            }
+            refuse([], wrong)
+            return held, Seen(ImageKinds.of(facts, self.white_level))
 
         def read(notes: dict[str, Any]) -> Parts:
-            facts: list[ImageFacts] = []
-            wrong: dict[Path, UserError] = {}
             for part in ranges(self):
                 yield (self.look(range(part.start, part.stop), facts, wrong),)
             refuse([], wrong)
@@ -220,9 +246,42 @@ class Photographs(Lazy):
             self.settings,
             read,
             lambda _: [self],
-            on_disk=on_disk,
+            on_disk=mode == "disk",
         )
-        return kept, ImageKinds.from_json(kept.notes["kinds"])
+        (images,) = kept.arrays
+        kinds = ImageKinds.from_json(kept.notes["kinds"])
+        views: dict[str, Array] = {
+            split: images.view(chosen) for split, chosen in places.items()
+        }
+        return views, Seen(kinds, kept.said, kept.remarks)
+
+    def check_memory(self, folder: Path) -> None:
+        """Raise a UserError if the images would fill half of the memory."""
+        needed, half = _COPIES * self.nbytes, memory() // 2
+        if needed > half:
+            count, height, width, channels = self.shape
+            fits = int((half / (_COPIES * count * channels)) ** 0.5)
+            raise UserError(
+                f"{folder}: {count:,} images of {height}x{width} pixels need "
+                f"{needed / 1e9:,.1f} GB, and half of the memory is "
+                f"{half / 1e9:,.1f} GB. Set data.image_size to at most {fits}, "
+                'or data.cache to "disk".'
+            )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of images as they were read.
+
+    Attributes:
+        kinds: what they are.
+        said: where they are if they are not in memory, in a sentence.
+        remarks: a sentence if files have changed since they were kept.
+    """
+
+    kinds: ImageKinds
+    said: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def said_of_wrong(wrong: Mapping[Path, UserError]) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from kbp._utils import machine
 from kbp.data.formats import image_folder
+from kbp.data.images import photographs as reading
 from kbp.data.splits import as_floats
 from kbp.data.splitting import SPLITS, by_class
 from kbp.errors import UserError
@@ -389,7 +390,7 @@ def test_shares_of_folders_of_splits_cannot_be_changed(folder):
 def test_images_that_would_not_fit_into_memory_are_refused(folder, monkeypatch):
     memory = machine.memory()
     assert 10**8 < memory < 10**14
-    monkeypatch.setattr(image_folder, "memory", lambda: 10**5)
+    monkeypatch.setattr(reading, "memory", lambda: 10**5)
     with pytest.raises(
         UserError,
         match=r"30 images of 16x16 .*data\.image_size to at most 13, or ",
