@@ -264,7 +264,7 @@ def named_failures(advice: str) -> Iterator[None]:
     _failures.clear()
     try:
         yield
-    except tf.errors.OpError:
+    except (tf.errors.OpError, UserError):
         if _failures:
             raise UserError(f"{_failures[0]} {advice}") from None
         raise
