@@ -173,7 +173,7 @@ def test_intensity_changes_images_alone():
 
 def read_in_float64(values, y, x):
     """Read between pixels, as the formula has it, one place at a time."""
-    batch, height, width, _ = values.shape
+    _, height, width, _ = values.shape
 
     def mirrored(pixel, size):
         inside = abs(pixel) % (2 * size)
