@@ -174,7 +174,7 @@ def verify(
             drift.add(original(given, training=False), floats)
         if metrics:
             seen.append((batch, _packed(outputs, expected, floats)))
-    if gaps[0].is_empty:
+    if not gaps[0].count:
         raise ValueError("The data to verify with hold no batch.")
     return _verification(
         gaps,
@@ -202,17 +202,16 @@ def _verification(
 ) -> Verification:
     whole = all(gap.has_steps for gap in gaps)
     # Beside floats of which no step is known, steps are told in floats.
-    every = np.concatenate(
-        [gap.steps if whole else gap.in_floats for gap in gaps]
-    )
-    far = drift.share() if drift.pairs else None  # `constant` is of its making
+    every = [gap.steps if whole else gap.in_floats for gap in gaps]
+    count = sum(gap.count for gap in gaps)
+    far = drift.share() if drift.moments else None  # `constant` is its making
     return Verification(
-        outputs=every.size,
+        outputs=count,
         unit="LSB" if whole else "float",
-        maximum=float(every.max()),
-        mean=float(every.mean()),
-        within_one=float(sum(gap.near for gap in gaps) / every.size),
-        exact=float(sum(gap.same for gap in gaps) / every.size),
+        maximum=float(np.max([x.largest for x in every])),
+        mean=sum(x.total for x in every) / count,
+        within_one=sum(gap.near for gap in gaps) / count,
+        exact=sum(gap.same for gap in gaps) / count,
         metrics=metrics,
         from_original=far,
         constant=drift.constant,
