@@ -10,8 +10,6 @@ from kbp.data.records.index import Index, Shard
 from kbp.data.records.reading import SplitReader, opened
 from kbp.errors import UserError
 
-_AT_ONCE = 256  # records
-
 
 def damage(folder: Path, index: Index) -> Iterator[tuple[Shard, str]]:
     """Read every shard, and yield what is wrong with it; `""` if nothing.
@@ -35,9 +33,8 @@ def _said_of(folder: Path, index: Index, shard: Shard) -> str:
             more = f", ... ({len(damaged)} in all)" * (len(damaged) > 5)
             return f"{reader.path}: damaged: record {some}{more}."
         alone = SplitReader(folder, index, [shard])
-        for first in range(0, shard.count, _AT_ONCE):
-            last = min(first + _AT_ONCE, shard.count)
-            alone.rows(shard.first + np.arange(first, last))
+        for numbers in index.schema.parts(shard.first, shard.count):
+            alone.rows(np.array(numbers))
     except UserError as error:
         return str(error)
     return f"{reader.path}: changed since it was packed, its records did not."

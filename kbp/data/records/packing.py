@@ -30,8 +30,6 @@ from kbp.data.splits import Examples, Splits, as_floats
 from kbp.data.splitting import SPLITS
 from kbp.errors import UserError
 
-_AT_ONCE = 256  # examples in memory
-
 
 def pack(
     splits: Splits,
@@ -189,7 +187,7 @@ def _array(parts: list[Values]) -> Array:
     fits = dtype != np.uint8 and all(
         np.array_equal(_given(_in_bytes(chunk), dtype), chunk)
         for part in parts
-        for chunk in chunks(part, _AT_ONCE)
+        for chunk in chunks(part)
     )
     kinds = (given, np.dtype("uint8")) if fits else (dtype, dtype)
     return Array(tuple(parts[0].shape[1:]), *(kind.name for kind in kinds))
@@ -237,9 +235,8 @@ def _write(path: Path, index: Index, shard: Shard, examples: Examples) -> Shard:
     with new_file(path) as temporary:
         array_record.write(temporary, records())
         reader = array_record.Reader(temporary)
-        for first in range(0, len(reader), _AT_ONCE):
-            last = min(first + _AT_ONCE, len(reader))
-            for record in reader.read(range(first, last)):
+        for numbers in index.schema.parts(0, len(reader)):
+            for record in reader.read(numbers):
                 read.update(record)
         if read.digest() != written.digest():
             raise UserError(
@@ -257,14 +254,11 @@ def _rows(
     index: Index, shard: Shard, examples: Examples
 ) -> Iterator[np.ndarray]:
     """Yield a shard's records as rows, some at a time."""
-    last = shard.first + shard.count
-    for first in range(shard.first, last, _AT_ONCE):
-        part = slice(first, min(first + _AT_ONCE, last))
-        rows = np.zeros(part.stop - first, index.schema.record)
-        rows["packing"] = index.packing
-        rows["number"] = np.arange(first, part.stop)
+    for numbers in index.schema.parts(shard.first, shard.count):
+        rows = np.zeros(len(numbers), index.schema.record)
+        rows["packing"], rows["number"] = index.packing, numbers
         for name, array in vars(index.schema).items():
-            values = getattr(examples, name)[part]
+            values = getattr(examples, name)[numbers.start : numbers.stop]
             narrow = array.stored == "uint8"
             rows[name] = _in_bytes(values) if narrow else values
         yield rows

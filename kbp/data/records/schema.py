@@ -1,13 +1,14 @@
 """What one record holds: the arrays of an example, byte by byte."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 _KINDS = "uif"  # of values: whole numbers and floats
+_PART = 2**22  # bytes of records in memory
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,17 @@ class Schema:
                 ),
             ]
         )
+
+    def parts(self, first: int, count: int) -> Iterator[range]:
+        """Yield the numbers of some records, of a few megabytes each.
+
+        Args:
+            first: of the records.
+            count: of the records.
+        """
+        step, last = max(1, _PART // self.record.itemsize), first + count
+        for start in range(first, last, step):
+            yield range(start, min(start + step, last))
 
     def said(self) -> str:
         """Return the arrays in words."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import resource
 import shutil
 
 import numpy as np
@@ -18,6 +19,7 @@ pytest.importorskip("array_record", reason="needs kbp[records]")
 
 from kbp.data import records
 from kbp.data.lazy import chunks
+from kbp.data.records import schema
 from kbp.data.records.damage import damage
 from kbp.data.records.index import Index
 from kbp.data.records.reading import Records, read_index
@@ -65,7 +67,8 @@ def copied(packed, tmp_path):
 
 @pytest.mark.parametrize("masks", [False, True], ids=["classes", "masks"])
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "bytes as floats"])
-def test_what_is_read_is_what_was_packed(tmp_path, dtype, masks):
+def test_what_is_read_is_what_was_packed(tmp_path, monkeypatch, dtype, masks):
+    monkeypatch.setattr(schema, "_PART", 10_000)  # a few examples
     given = splits(dtype=dtype, masks=masks)
     records.pack(given, tmp_path / "p", shards=3)
     read = records.load(tmp_path / "p")
@@ -201,6 +204,21 @@ def test_a_disk_that_gives_back_other_bytes_is_found(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="gives back other bytes"):
         records.pack(splits(), tmp_path / "p", shards=3)
     assert not [*(tmp_path / "p").glob("*.array_record")]
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_part(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (70_000, before[1]))
+    try:
+        with pytest.raises(UserError, match="cannot be written") as caught:
+            records.pack(splits(), tmp_path / "p", shards=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in str(caught.value)
+    left = {path.name for path in (tmp_path / "p").iterdir()}
+    assert left == {".lock", "index.json", "examples.npz"}
+    records.pack(splits(), tmp_path / "p", shards=1)
+    assert len(records.load(tmp_path / "p").train) == 103
 
 
 # -- damage --
