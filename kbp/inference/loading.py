@@ -8,7 +8,6 @@ import keras
 import numpy as np
 
 from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
-from kbp.data.lazy import by_parts
 from kbp.errors import UserError
 from kbp.export import Runner, audit
 from kbp.graph import check_finite
@@ -80,12 +79,12 @@ def open_model(path: Path) -> tuple[_Predict, _Shape, _Shape]:
         except (FileNotFoundError, ValueError) as error:
             raise UserError(f"{path}: not a .tflite model: {error}") from error
         taken, given = [*runner.shapes.values()], [*runner.output_shapes]
-        predict = partial(by_parts, runner.predict)
+        predict = runner.predict
     else:
         model = load_keras(path)
         size = max(1, min(16, MOST_VALUES // most_values(model)))
-        whole = partial(model.predict, batch_size=size, verbose=0)
-        predict = partial(by_parts, whole, unit=size)
+        size = 2 ** (size.bit_length() - 1)  # parts of 32 are whole batches
+        predict = partial(model.predict, batch_size=size, verbose=0)
         taken, given = (
             [tuple(x.shape[1:]) for x in tensors]
             for tensors in (model.inputs, model.outputs)

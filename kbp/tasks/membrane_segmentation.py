@@ -16,7 +16,7 @@ class MembraneSegmentation(Segmentation):
     """
 
     def details(self, outputs: np.ndarray) -> dict[str, str]:
-        found, masks = super().details(outputs), outputs.argmax(axis=-1)
+        found, masks = super().details(outputs), self.compact(outputs)
         pairs = [*zip(self.splits.test.labels, masks, strict=True)]
         for title, score in (
             ("Rand", rand_f_score),

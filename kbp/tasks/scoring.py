@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kbp.data.lazy import by_parts
 from kbp.errors import UserError
 from kbp.reports.result_table import ResultTable
 from kbp.tasks.prediction import OpenModel
@@ -52,7 +53,9 @@ def scores(
                 task.check_beside(name, beside.read_text(encoding="utf-8"))
             except (UnicodeDecodeError, UserError) as error:
                 raise UserError(f"{beside}: {error}") from error
-    outputs = model.predict(task.inputs("test"))
+    outputs = by_parts(
+        lambda part: task.compact(model.predict(part)), task.inputs("test")
+    )
     score = task.metric_format.format(task.score(outputs))
     values = {task.metric: score, **task.details(outputs)}
     if not tables:

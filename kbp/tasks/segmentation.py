@@ -74,6 +74,13 @@ class Segmentation(Task):
     def augment(self) -> Augment | None:
         return data.deform(**asdict(self.section(MaskAugmentationConfig)))
 
+    def compact(self, outputs: np.ndarray) -> np.ndarray:
+        """Return masks, also of masks."""
+        if outputs.ndim == 3:
+            return outputs
+        few = outputs.shape[-1] <= 256
+        return outputs.argmax(axis=-1).astype("uint8" if few else "int32")
+
     def score(self, outputs: np.ndarray, split: str = "test") -> float:
         return float(self.overlap(Dice, outputs, split).result())
 
@@ -100,7 +107,7 @@ class Segmentation(Task):
         return metric
 
     def details(self, outputs: np.ndarray) -> dict[str, str]:
-        found, masks = {}, outputs.argmax(axis=-1)  # once for all scores
+        found, masks = {}, self.compact(outputs)  # once for all scores
         for kind in (Dice, IoU):
             for per_image, mean in ((True, "images"), (False, "pixels")):
                 metric = self.overlap(kind, masks, "test", per_image)
@@ -114,6 +121,6 @@ class Segmentation(Task):
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
         return {
             "Masks of the int8 file, the worst first": figures.sample_masks(
-                self.splits.test, np.argmax(outputs, axis=-1)
+                self.splits.test, self.compact(outputs)
             )
         }

@@ -137,6 +137,10 @@ class Task(ABC):
         """Return what changes training batches, see `training_batches`."""
         return None
 
+    def compact(self, outputs: Any) -> Any:
+        """Return what of outputs the methods below need, in less memory."""
+        return outputs
+
     @abstractmethod
     def score(self, outputs: np.ndarray, split: str = "test") -> float:
         """Return the metric of a model's outputs for a split."""

@@ -1,6 +1,7 @@
 """The rows of a run's result table: what its models and files are worth."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -9,7 +10,7 @@ import numpy as np
 from kbp import export, quantization, sparsity
 from kbp._utils.files import temporary_folder
 from kbp._utils.run_files import FLOAT32
-from kbp.data.lazy import by_parts
+from kbp.data.lazy import Lazy, by_parts
 from kbp.graph import flatten, plain, transforms, unwrapped
 from kbp.layers import ChannelScale
 from kbp.reports.stage import Stage
@@ -30,7 +31,13 @@ def keras_stage(
         task: whose test examples it is scored with.
         file_size: of the model in a file, if it is one, in bytes.
     """
-    outputs = model.predict(task.batches("test"), verbose=0)
+    inputs = task.inputs("test")
+    if isinstance(inputs, Lazy):
+        size = task.batch_size
+        predict = partial(model.predict, batch_size=size, verbose=0)
+        outputs = by_parts(lambda x: task.compact(predict(x)), inputs, size)
+    else:
+        outputs = model.predict(task.batches("test"), verbose=0)
     weights = [
         keras.ops.convert_to_numpy(weight)
         for layer in flatten(model).layers
@@ -127,4 +134,5 @@ def outputs_of(file: Path, task: Task) -> np.ndarray:
     inputs = task.inputs("test")
     if isinstance(inputs, dict):  # not all files keep the names
         inputs = [*inputs.values()]
-    return by_parts(export.Runner(file).predict, inputs)
+    predict = export.Runner(file).predict
+    return by_parts(lambda part: task.compact(predict(part)), inputs)

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -201,3 +202,22 @@ def test_what_a_killed_run_was_writing_is_removed(tmp_path):
     assert names == {
         *(".lock", ".mine", "run.json", "recipe.toml", "checkpoints")
     }
+
+
+def test_a_run_goes_on_wherever_its_examples_are_kept(tmp_path):
+    """Where they are changes no number, and older runs had no such key."""
+
+    def recipe(**data):
+        section = {"name": "image_folder", "folder": "photos", **data}
+        return Recipe.parse({"data": section})
+
+    with WorkDir(tmp_path, recipe(cache="disk"), resume=False):
+        pass
+    assert WorkDir(tmp_path, recipe(cache="none"), resume=True).found
+    file = tmp_path / "run.json"
+    run = json.loads(file.read_text())
+    del run["recipe"]["data"]["cache"]
+    file.write_text(json.dumps(run))
+    assert WorkDir(tmp_path, recipe(), resume=True).found
+    with pytest.raises(UserError, match=r"different: data\.image_size"):
+        WorkDir(tmp_path, recipe(image_size=32), resume=True)
