@@ -31,7 +31,7 @@ PEERS = {
     "buffer of 2,000 records",
 }
 _BATCH, _SHARDS, _BUFFER = 128, 4, 2_000
-_TURN, _AHEAD = 1.0, 10  # seconds, and batches before them
+_TURN, _AHEAD = 1.0, 3  # seconds, and batches before them
 
 
 def measure(count: int, size: int, rounds: int) -> dict:
