@@ -5,6 +5,7 @@ import itertools
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib import metadata
 
 import keras
 import numpy as np
@@ -46,7 +47,8 @@ def measure(elastic: bool, rounds: int) -> dict:
         "Keras": _by_keras(images, elastic),
     }
     if importlib.util.find_spec("albumentations"):
-        runs["albumentations"] = _by_albumentations(images, masks, elastic)
+        name = f"albumentations {metadata.version('albumentations')}"
+        runs[name] = _by_albumentations(images, masks, elastic)
     turns = {name: partial(_speed, run) for name, run in runs.items()}
     return speeds_in_turns(turns, rounds)
 
