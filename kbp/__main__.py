@@ -14,8 +14,8 @@ from rich.console import Console
 import kbp
 from kbp._utils.process.disk_errors import cannot_write
 from kbp._utils.process.stopping import Stopping
-from kbp.commands.common import import_tensorflow
-from kbp.errors import TERMINATED, Terminated, UserError
+from kbp.commands.shared.common import import_tensorflow
+from kbp.errors import TERMINATED, BoundError, Terminated, UserError
 
 WORKER_LOST = os.EX_TEMPFAIL  # 75: worth another try
 UNREAD = 141  # 128 + SIGPIPE
@@ -28,6 +28,7 @@ COMMANDS = (
     "export",
     "audit",
     "sensitivity",
+    "verify",
     "deploy",
     "check-tpu",
     "pack",
@@ -57,9 +58,9 @@ def main(
     """Run one command and return the exit status.
 
     The status is 2 if the input is wrong or the disk is full, with one line on
-    standard error, 1 if a training diverged, 75 if another worker was lost, 130
-    if it was interrupted, 143 if it was terminated, and 141 if nobody reads
-    standard output any more.
+    standard error, 1 if a training diverged, a check failed or a file is over
+    its budget, 75 if another worker was lost, 130 if it was interrupted, 143 if
+    it was terminated, and 141 if nobody reads standard output any more.
 
     Args:
         arguments: the command's name and its arguments; by default the
@@ -71,11 +72,11 @@ def main(
         arguments = sys.argv[1:]
     try:
         with Stopping():
-            _run(arguments, program)
+            return _run(arguments, program)
     except BrokenPipeError:
         _forget_output()
         return UNREAD
-    except FloatingPointError as error:
+    except (FloatingPointError, BoundError) as error:
         return _say(program, error, 1)
     except ConnectionError as error:
         return _say(program, error, WORKER_LOST)
@@ -85,7 +86,6 @@ def main(
         return _say(program, f"interrupted. {error}", 130)
     except Terminated as error:
         return _say(program, f"terminated. {error}", TERMINATED)
-    return 0
 
 
 def _run(arguments, program):
@@ -100,7 +100,7 @@ def _run(arguments, program):
     if options.needs_tensorflow(options):
         import_tensorflow()
     try:
-        options.run(options, _Console())
+        return options.run(options, _Console()) or 0
     finally:
         _flush()
 

@@ -15,6 +15,13 @@ class UserError(ValueError):
     """
 
 
+class BoundError(UserError):
+    """A file does not keep a bound that a person set for it.
+
+    The command line prints the message and exits with status 1.
+    """
+
+
 class Terminated(SystemExit):
     """The process was asked to end by SIGTERM, and all is saved.
 

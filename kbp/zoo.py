@@ -1,13 +1,15 @@
 """The entries of the model zoo."""
 
+import dataclasses
 import hashlib
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kbp._utils.files import write_together
-from kbp._utils.run_files import GOLDEN, INT8, MODEL, PREDICTIONS
+from kbp._utils.run_files import GOLDEN, INT8, LABELS, MODEL, PREDICTIONS
 from kbp.errors import UserError, nearest
 
 # Keras and what needs it are imported where a model is opened: a list of the
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 DEFAULT = "pyramid_bpnet_small.digits"
 FILES = (MODEL, INT8, GOLDEN, PREDICTIONS)
 SUMS = "SHA256SUMS"
+LICENSE = "Apache-2.0"  # of the models, as of all that lies beside them
 MOST_BYTES = 5_000_000  # of a file
 
 
@@ -177,13 +180,17 @@ def take(entry: Entry, run: Path) -> list[Path]:
     Raises:
         UserError: a file is missing or too large for the zoo.
     """
-    return write_together(contents_of(entry, run))
+    return write_together(as_published(entry, contents_of(entry, run)))
 
 
 def contents_of(entry: Entry, run: Path) -> dict[Path, bytes]:
-    """Return what an entry will hold of a run, by path, see `take`."""
+    """Return a run's files for an entry, by their path there, see `take`.
+
+    Those are `FILES`, and `labels.txt` where the run has classes.
+    """
     contents: dict[str, bytes] = {}
-    for name in FILES:
+    names = [*FILES, *([LABELS] if (run / LABELS).is_file() else [])]
+    for name in names:
         path = run / name
         if not path.is_file():
             raise UserError(f"{path}: missing. Race into a new folder.")
@@ -193,11 +200,38 @@ def contents_of(entry: Entry, run: Path) -> dict[Path, bytes]:
                 f"{path}: has {len(contents[name])} bytes, more than "
                 f"{MOST_BYTES}."
             )
-    sums = "".join(
-        f"{_digest(content)}  {name}\n" for name, content in contents.items()
-    )
-    contents[SUMS] = sums.encode()
     return {entry.path / name: content for name, content in contents.items()}
+
+
+def as_published(
+    entry: Entry, contents: Mapping[Path, bytes]
+) -> dict[Path, bytes]:
+    """Return files of a run with the entry's name in them, and their sums.
+
+    Args:
+        entry: which will hold them.
+        contents: of `contents_of`.
+    """
+    file = entry.path / INT8
+    found = {**contents, file: _named(contents[file], entry.name)}
+    sums = "".join(
+        f"{_digest(content)}  {path.name}\n" for path, content in found.items()
+    )
+    return {**found, entry.path / SUMS: sums.encode()}
+
+
+def _named(content: bytes, name: str) -> bytes:
+    """Return a .tflite file whose description has another name."""
+    from kbp.export.metadata.describing import describe
+    from kbp.export.metadata.description import Metadata
+
+    known = Metadata.of(content)
+    if known is None:
+        return content
+    license = known.license or LICENSE
+    return describe(
+        content, dataclasses.replace(known, name=name, license=license)
+    )
 
 
 def _read_sums(path: Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from kbp.data.registry import DATASETS
+from kbp.export.runtimes import RUNTIMES
 from kbp.models.registry import MODELS
 from kbp.tasks.registry import TASKS
 
@@ -73,7 +74,7 @@ def improved_graphs():
 @pytest.fixture
 def own_registries(monkeypatch):
     """Forget after the test what it has registered."""
-    for registry in (MODELS, DATASETS, TASKS):
+    for registry in (MODELS, DATASETS, RUNTIMES, TASKS):
         list(registry)  # the library's own
         for table in ("_objects", "_origins"):
             monkeypatch.setattr(registry, table, {**getattr(registry, table)})

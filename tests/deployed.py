@@ -1,5 +1,11 @@
 """Small models with the files that say what they mean."""
 
+import csv
+import io
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pandas as pd
@@ -8,6 +14,13 @@ from kbp import export
 from kbp.data.table import Column, TableColumns
 
 RNG = np.random.default_rng(0)
+ALONE = """
+import runpy, sys
+for name in ("kbp", "tensorflow", "keras", "pandas", "scipy"):
+    sys.modules[name] = None
+sys.path.insert(0, ".")
+runpy.run_path("predict.py", run_name="__main__")
+"""
 FEATURES = (
     Column("mass", mean=2.0, deviation=1.0),
     Column("city", ("Bonn", "Kiel, Ost", "Ulm")),
@@ -74,3 +87,30 @@ def series(folder):
     }
     (folder / "series.json").write_text(pd.Series(facts).to_json())
     return path
+
+
+def fake_node_modules(tmp_path, monkeypatch):
+    """Let the target web find files that are there but empty of code."""
+    from kbp.deploy.targets.web import PACKAGES
+
+    folder = tmp_path / "node_modules"
+    for name in PACKAGES.values():
+        path = folder / "@litertjs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("nothing")
+    monkeypatch.setenv("KBP_NODE_MODULES", str(folder))
+
+
+def alone(folder, *words):
+    """Return the rows that a folder's script prints."""
+    environment = {**os.environ, "PYTHONPATH": ""}
+    result = subprocess.run(
+        [sys.executable, "-c", ALONE, *map(str, words)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert result.returncode == 0, result.stderr
+    return [*csv.reader(io.StringIO(result.stdout))]

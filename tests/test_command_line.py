@@ -103,6 +103,44 @@ def test_sensitivity_ranks_what_is_rounded(call, folder, tmp_path):
     assert "not a .keras file" in err
 
 
+def test_budgets_are_kept_or_said(call, folder, tmp_path):
+    file = folder / "model_int8.tflite"
+    status, out, _ = call("audit", file, "--budget", "1MB:flash,1MB:ram")
+    assert status == 0
+    assert "What layers take" in out
+    assert "Operations: " in out
+    assert "Memory: " in out
+    for budget, words in (
+        ("1kB:flash", "its largest layer is "),
+        ("16B:ram", "most is needed at "),
+    ):
+        status, _, err = call("audit", file, "--budget", budget)
+        assert status == 1
+        assert err.count("\n") == 1
+        assert words in err
+        path = tmp_path / "out.tflite"
+        words = ("export", folder / "model.keras", path, "--budget", budget)
+        status, _, err = call(*words)
+        assert status == 1
+        assert "out.tflite is over its budget" in err
+        assert not [*tmp_path.iterdir()]
+    for words in (
+        ("audit", file, "--budget", "1kB"),
+        ("audit", file, "--budget", ""),
+        ("export", folder / "model.keras", path, "--budget", "64kB:rom"),
+    ):
+        status, _, err = call(*words)
+        assert status == 2
+        assert "a budget is SIZE:flash" in err
+        assert err.count("\n") == 1
+    saved = tmp_path / "saved"
+    words = ("export", folder / "model.keras", saved, "--budget", "1kB:ram")
+    status, _, err = call(*words)
+    assert status == 2
+    assert "--budget is for a .tflite file" in err
+    assert not [*tmp_path.iterdir()]
+
+
 def test_export_writes_what_is_asked_for(call, folder, tmp_path):
     out = tmp_path / "again.tflite"
     assert call("export", folder, out, "--dtype", "int8")[0] == 0

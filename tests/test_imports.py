@@ -45,7 +45,7 @@ ABOVE = {
         "commands",
         "deploy",
     ),
-    *("zoo", "__init__", "__main__", "_registration"),
+    *("zoo", "sources", "__init__", "__main__", "_registration"),
 }
 NEVER = {
     "inference": {"training"},

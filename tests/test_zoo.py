@@ -71,6 +71,17 @@ def test_published_entries_give_their_golden_outputs(name):
     zoo.verify(name)
 
 
+def test_classes_and_a_name_are_taken_with_the_models(entry, made, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(made[0], run)
+    (run / "labels.txt").write_text("cat\ndog\n")
+    zoo.take(zoo.find(NAME), run)
+    assert zoo.file(NAME, "labels.txt").read_text() == "cat\ndog\n"
+    found = export.Metadata.read(zoo.file(NAME))
+    assert (found.name, found.license) == (NAME, zoo.LICENSE)
+    zoo.verify(NAME)
+
+
 def test_entry_without_weights_says_so(entry):
     (entry / zoo.SUMS).unlink()
     with pytest.raises(UserError, match=f"{NAME} has no weights"):

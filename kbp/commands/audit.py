@@ -1,11 +1,15 @@
-"""`audit`: the operations of a .tflite file."""
+"""`audit`: the operations of a .tflite file, and what it takes."""
 
 from rich.table import Table
 
-from kbp.commands.common import summary, users_errors
+from kbp.commands.shared.common import add_budget, summary, users_errors
 
-HELP = "list the operations of a .tflite file with their types"
-EXAMPLES = ("model_int8.tflite", "model_int8.tflite --allow-float SOFTMAX")
+HELP = "list the operations of a .tflite file, and what its layers take"
+EXAMPLES = (
+    "model_int8.tflite",
+    "model_int8.tflite --allow-float SOFTMAX",
+    "model_int8.tflite --budget 256kB:flash,64kB:ram",
+)
 
 
 def add_arguments(parser):
@@ -18,14 +22,20 @@ def add_arguments(parser):
         help="operations or layers that may be float; fail if another "
         "operation is (without names: if any is)",
     )
+    add_budget(parser)
 
 
 def run(options, console):
     """Run the command."""
     from kbp import export
+    from kbp.reports import footprint
 
     with users_errors():
+        limits = export.Budget()
+        if options.budget is not None:
+            limits = export.Budget.parse(options.budget)
         audit = export.audit(options.path, allow_float=options.allow_float)
+        taken = export.footprint(options.path)
     table = Table(title=str(options.path))
     for column in ("operation", "inputs", "outputs", "layer"):
         table.add_column(column, overflow="fold")
@@ -38,4 +48,7 @@ def run(options, console):
             style="yellow" if operation.is_float else None,
         )
     console.print(table)
+    console.print()
+    console.print(footprint.as_rich(taken))
     console.print(summary(audit))
+    limits.check(taken, options.path)

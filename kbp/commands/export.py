@@ -1,11 +1,13 @@
-"""`export`: a .keras model as .tflite or SavedModel."""
+"""`export`: a model as .tflite or SavedModel."""
 
 import os
 from pathlib import Path
 
 from kbp import zoo
-from kbp._utils.run_files import MODEL, QUANTIZED_MODEL
-from kbp.commands.common import (
+from kbp._utils.files import write_atomically
+from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
+from kbp.commands.shared.common import (
+    add_budget,
     add_data_dir,
     add_imports,
     is_entry,
@@ -14,14 +16,16 @@ from kbp.commands.common import (
     summary,
     users_errors,
 )
-from kbp.commands.sources.examples import SOURCES, read_examples
+from kbp.commands.shared.examples import SOURCES, read_examples
 from kbp.errors import UserError
 
-HELP = "write a .keras model as .tflite or SavedModel"
+HELP = "write a model as .tflite or SavedModel"
 EXAMPLES = (
     "runs/pyramid_bpnet_small.digits out.tflite --dtype int8",
     "model.keras out.tflite --calibrate examples.npy",
+    "model.keras out.tflite --budget 256kB:flash,64kB:ram",
     "model.keras out_saved_model",
+    "pyramid_bpnet_small.digits out.tflite --input-dtype uint8",
 )
 
 
@@ -30,7 +34,8 @@ def add_arguments(parser):
     parser.add_argument(
         "path",
         metavar="ENTRY_OR_FILE",
-        help="a zoo entry, a run's folder, or a .keras file",
+        help="a zoo entry, a run's folder, or a .keras file; an int8 .tflite "
+        "file to change the type of its inputs and outputs",
     )
     parser.add_argument(
         "out", metavar="OUT", help="NAME.tflite, or a folder for a SavedModel"
@@ -45,7 +50,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--input-dtype",
         choices=("float32", "int8", "uint8"),
-        help="of the inputs and outputs of an int8 file (default: int8)",
+        help="of the inputs and outputs of an int8 file (default: int8); of a "
+        "zoo entry, takes its int8 file",
     )
     parser.add_argument(
         "--batch-size",
@@ -75,6 +81,7 @@ def add_arguments(parser):
         help="round a float model to int8 without training, with ranges from "
         f"examples: {SOURCES}",
     )
+    add_budget(parser)
     add_data_dir(parser)
     add_imports(parser)
 
@@ -86,7 +93,7 @@ def run(options, console):
 
     source, out = Path(options.path), Path(options.out)
     if is_entry(options.path):
-        source = zoo.file(options.path, MODEL)
+        source = zoo.file(options.path, INT8 if _rounded(options) else MODEL)
     elif source.is_dir():
         quantized = options.dtype == "int8"
         source /= QUANTIZED_MODEL if quantized else MODEL
@@ -98,9 +105,14 @@ def run(options, console):
         raise UserError(
             "--calibrate is for an int8 .tflite file; name one as OUT"
         )
+    if source.suffix == ".tflite":
+        _change_interface(source, out, options, console)
+        return
     model = loading.load_keras(source)
     if options.input_shape and out.suffix != ".tflite":
         raise UserError("--input-shape is for a .tflite file; name one as OUT")
+    if options.budget is not None and out.suffix != ".tflite":
+        raise UserError("--budget is for a .tflite file; name one as OUT")
     with users_errors():
         if options.calibrate:
             model = _quantize(model, options)
@@ -113,11 +125,68 @@ def run(options, console):
                 batch_size=options.batch_size,
                 input_shape=_input_shape(options),
                 allow_float=options.allow_float,
+                metadata=_metadata(source, model),
+                budget=options.budget,
             )
             console.print(summary(audit))
         else:
             export.to_saved_model(model, out)
     say_written(console, out)
+
+
+def _rounded(options):
+    """Say whether the int8 file of an entry is asked for."""
+    asked = options.dtype or (options.input_dtype and "int8")
+    return asked == "int8" and not options.calibrate
+
+
+def _change_interface(source, out, options, console):
+    """Write a .tflite file with inputs and outputs of another type."""
+    from kbp import export
+    from kbp.export.interpreter import read_tflite
+    from kbp.export.runtimes import with_interface
+
+    if out.suffix != ".tflite":
+        raise UserError(f"{source}: becomes a .tflite file; name one as OUT")
+    others = (options.calibrate, options.input_shape, options.allow_float)
+    if (
+        any(others)
+        or options.batch_size > 1
+        or options.dtype not in (None, "int8")
+        or not (options.dtype or options.input_dtype)
+    ):
+        raise UserError(
+            f"{source}: of a .tflite file --input-dtype alone can be changed"
+        )
+    with users_errors():
+        content = read_tflite(source)
+        if options.input_dtype:
+            content = with_interface(content, options.input_dtype)
+        if options.budget is not None:
+            budget = export.Budget.parse(options.budget)
+            taken = export.footprint(content, measure=bool(budget.ram))
+            budget.check(taken, str(out))
+        console.print(summary(export.audit(content)))
+    write_atomically(out, content)
+    say_written(console, out)
+
+
+def _metadata(source, model):
+    """Return what the .tflite files of a Keras file's run say of it."""
+    from kbp._utils.machine import versions
+    from kbp._utils.manifest import digest
+    from kbp.export import Metadata
+
+    known, models = Metadata(model.name), [source]
+    for file in (source.parent / INT8, source.parent / FLOAT32):
+        found = Metadata.read(file) if file.is_file() else None
+        if found and digest(source) in str(found.origin):
+            known = found
+            if source.name == QUANTIZED_MODEL:  # which was made of the other
+                models = [source.with_name(MODEL), source]
+            break
+    models = [path for path in models if path.is_file()]
+    return known.made_of(*models, versions=versions())
 
 
 def _quantize(model, options):

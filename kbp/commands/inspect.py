@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from kbp.commands.common import check_new, say_written
+from kbp.commands.shared.common import check_new, say_written
 from kbp.errors import UserError
 
 HELP = "counts, shapes, classes and damage of what `kbp pack` has packed"

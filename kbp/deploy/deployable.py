@@ -9,28 +9,24 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from kbp import zoo
 from kbp._utils.run_files import (
     COLUMNS,
-    GOLDEN,
     IMAGES,
     LABELS,
     SERIES,
 )
-from kbp.data.array_files import read_arrays
 from kbp.data.images.kinds import WHITE_LEVEL, ImageKinds
 from kbp.data.images.photographs import RESIZE
 from kbp.data.table import Column, TableColumns
-from kbp.deploy.held import files_of
+from kbp.deploy.held import files_of, metadata_of, recipe_of
 from kbp.deploy.tensor import Tensor
 from kbp.errors import UserError
-from kbp.export import Runner
-from kbp.inference import loading
-from kbp.recipes import Recipe
+from kbp.export import Metadata, Runner, TensorInfo
+from kbp.inference import golden
+from kbp.sources import find_models, find_recipe
 from kbp.tasks.forecasts.trained_on import TrainedOn
 from kbp.tasks.predict_classes import image_shape
 from kbp.tasks.prediction import OpenModel, task_of
-from kbp.training.workdir import read_run
 
 Parsed = TypeVar("Parsed")
 
@@ -49,6 +45,7 @@ class Deployable:
         output: its one output.
         files: texts that say what the numbers mean, by the names that a run
             gives them, such as `"labels.txt"`.
+        metadata: what the file says of itself.
         resize: how images become those of the model's size.
         node_modules: folder of npm's packages, `None` to look for one.
     """
@@ -61,6 +58,7 @@ class Deployable:
     input: Tensor
     output: Tensor
     files: Mapping[str, str]
+    metadata: Metadata
     resize: str = RESIZE
     node_modules: Path | None = None
 
@@ -76,14 +74,24 @@ class Deployable:
             UserError: there is no such model, or it is of no task that
                 predicts files.
         """
-        path, recipe = _find(name)
+        path, recipe = _tflite(name), find_recipe(name)
         model = OpenModel.open(path)
+        metadata = metadata_of(path)
+        if recipe is None:
+            recipe = recipe_of(metadata)
+            if recipe and not task_of(model, recipe).prediction.fits(
+                model.inputs, model.outputs
+            ):
+                recipe = None  # it had other uses, as a model of one's own
         task = task_of(model, recipe)
         if not task.prediction.fits(model.inputs, model.outputs):
             raise UserError(f"{path}: {task.prediction.needs}.")
         runner = Runner(path)
+        own = Path(name).absolute().name
+        if path == Path(name):  # whose name may be that of every run's file
+            own = metadata.name if metadata and metadata.task else path.stem
         made = cls(
-            path.stem if path == Path(name) else Path(name).absolute().name,
+            own,
             path,
             path.read_bytes(),
             task.name,
@@ -91,6 +99,7 @@ class Deployable:
             Tensor.of(runner.inputs[0]),
             Tensor.of(runner.outputs[0]),
             files_of(path),
+            metadata or Metadata(path.stem),
             getattr(recipe and recipe.data.config, "resize", RESIZE),
             node_modules,
         )
@@ -110,6 +119,7 @@ class Deployable:
         if self.kind == "series":
             return ()
         names = tuple(self.files.get(LABELS, "").splitlines())
+        names = names or self._said(self.metadata.outputs).labels
         if names and len(names) != count:
             raise UserError(
                 f"{self.path.parent / LABELS}: names {len(names)} classes, but "
@@ -131,17 +141,28 @@ class Deployable:
         example = self.input.shape[1:]
         if self.kind in ("classes", "masks"):
             kinds = self._parsed(IMAGES, ImageKinds.from_json)
+            pixels = self._said(self.metadata.inputs)
+            height, width, channels = image_shape(example)
+            if len(pixels.mean) not in (0, 1, channels):
+                raise UserError(
+                    f"{self.path}: describes {len(pixels.mean)} channels, but "
+                    f"takes {channels}."
+                )
             facts |= {
-                "image": image_shape(example),
+                "image": (height, width, channels),
                 "resize": self.resize,
                 "white_level": kinds.white_level if kinds else WHITE_LEVEL,
+                "mean": pixels.mean or (0.0,),
+                "std": pixels.std or (255.0,),
             }
         if self.kind == "table":
             facts |= json.loads(self._columns.to_json())
         if self.kind == "series":
             known = self._parsed(SERIES, TrainedOn.from_json)
-            named = known and not known.by_channel
-            facts["columns"] = known.targets if known and named else ()
+            named = self._said(self.metadata.outputs).labels
+            if known:
+                named = () if known.by_channel else known.targets
+            facts["columns"] = named
         return facts
 
     def to_json(self) -> str:
@@ -158,21 +179,7 @@ class Deployable:
         It is the first golden one where those are, else noise in the range of
         the input.
         """
-        golden = self.path.parent / GOLDEN
-        shape = self.input.shape[1:]
-        if golden.is_file():
-            inputs = read_arrays(golden)["inputs"][:1]
-            if inputs.shape[1:] == shape:
-                return inputs.astype("float32")
-        noise = np.random.default_rng(0).random((1, *shape), "float32")
-        if not self.input.scale:
-            return noise
-        limits = np.iinfo(self.input.dtype)
-        low, high = (
-            self.input.scale * (x - self.input.zero_point)
-            for x in (limits.min, limits.max)
-        )
-        return (low + noise * (high - low)).astype("float32")
+        return golden.inputs_for(self.path)[0][:1]
 
     @property
     def _columns(self) -> TableColumns:
@@ -180,9 +187,13 @@ class Deployable:
         taken, given = self.input.shape[-1], self.output.shape[-1]
         columns = self._parsed(COLUMNS, TableColumns.from_json)
         if columns is None:
-            features = tuple(Column(f"x{n + 1}") for n in range(taken))
-            classes = _numbered(given) if given > 1 else ()
-            return TableColumns(features, Column("predicted", classes))
+            names = self._said(self.metadata.inputs).labels
+            names = names or tuple(f"x{n + 1}" for n in range(taken))
+            classes = self._said(self.metadata.outputs).labels
+            classes = classes or (_numbered(given) if given > 1 else ())
+            columns = TableColumns(
+                tuple(map(Column, names)), Column("predicted", classes)
+            )
         counts = len(columns.features), max(1, len(columns.target.categories))
         if counts != (taken, given):
             raise UserError(
@@ -190,6 +201,10 @@ class Deployable:
                 f"{COLUMNS} is of a model with {counts[0]} and {counts[1]}."
             )
         return columns
+
+    def _said(self, tensors: tuple[TensorInfo, ...]) -> TensorInfo:
+        """Return what the file says of its one input or output, if it does."""
+        return tensors[0] if tensors else TensorInfo("")
 
     def _parsed(
         self, name: str, parse: Callable[[str], Parsed]
@@ -202,18 +217,14 @@ class Deployable:
             raise UserError(f"{self.path}: its {name} {error}") from error
 
 
-def _find(name: str) -> tuple[Path, Recipe | None]:
-    """Return a model's .tflite file and its recipe, if that is known."""
-    path = Path(name)
-    if not path.exists() and name in {e.name for e in zoo.entries()}:
-        return zoo.file(name), zoo.find(name).recipe
-    files = [p for p in loading.files_of(path) if p.suffix == ".tflite"]
+def _tflite(name: str) -> Path:
+    """Return the .tflite file of a model, the int8 one if there is one."""
+    files = [x for x in find_models(name) if x.suffix == ".tflite"]
     if not files:
         raise UserError(
-            f"{path}: holds no .tflite file; `kbp export` writes one."
+            f"{name}: holds no .tflite file; `kbp export` writes one."
         )
-    run = read_run(files[-1].parent)
-    return files[-1], Recipe.parse(run["recipe"]) if run else None
+    return files[-1]
 
 
 def _numbered(count: int) -> tuple[str, ...]:

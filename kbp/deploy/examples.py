@@ -19,7 +19,9 @@ def example_file(model: Deployable) -> tuple[str, bytes]:
     facts = model.meaning
     if "image" in facts:
         height, width, channels = facts["image"]
-        bytes_ = np.clip(values * 255, 0, 255).round().astype("uint8")
+        pixels = values.reshape(height, width, channels)
+        pixels = pixels * facts["std"] + facts["mean"]
+        bytes_ = np.clip(pixels, 0, 255).round().astype("uint8")
         shape = (height, width, 3) if channels == 3 else (height, width)
         content = io.BytesIO()
         Image.fromarray(bytes_.reshape(shape)).save(content, "PNG")

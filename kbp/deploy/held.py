@@ -1,12 +1,45 @@
-"""Texts that say what the numbers of a .tflite file mean."""
+"""What a .tflite file says of itself, and what lies beside it."""
 
+import tomllib
 from pathlib import Path
 
 from kbp._utils.run_files import CATEGORIES, COLUMNS, IMAGES, LABELS, SERIES
 from kbp.errors import UserError
+from kbp.export import Metadata
 from kbp.export.metadata.archive import read_archive
+from kbp.recipes import Recipe
 
 _FILES = (LABELS, COLUMNS, SERIES, CATEGORIES, IMAGES)
+
+
+def metadata_of(path: Path) -> Metadata | None:
+    """Return what a file says of itself, if kbp described it.
+
+    Args:
+        path: of the .tflite file.
+
+    Raises:
+        UserError: its description is damaged.
+    """
+    try:
+        return Metadata.read(path)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def recipe_of(metadata: Metadata | None) -> Recipe | None:
+    """Return the recipe that a file says it was trained with, if it is known.
+
+    It may name what another program has registered; then nothing is known.
+
+    Args:
+        metadata: of the file.
+    """
+    try:
+        text = metadata.origin["recipe"] if metadata else ""
+        return Recipe.parse(tomllib.loads(text)) if text else None
+    except (AttributeError, KeyError, TypeError, UserError, ValueError):
+        return None
 
 
 def files_of(path: Path) -> dict[str, str]:

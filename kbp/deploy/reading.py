@@ -1,14 +1,14 @@
 """What every folder's README.md says of its model."""
 
+from collections.abc import Sequence
+
 from kbp.deploy.deployable import Deployable
 from kbp.deploy.registry import filled
 from kbp.errors import UserError
 
 _TAKES = {
-    "classes": "an image: floats from 0 (black) to 1 (white), rows first, then "
-    "columns, then channels",
-    "masks": "an image: floats from 0 (black) to 1 (white), rows first, then "
-    "columns, then channels",
+    "classes": "an image, rows first, then columns, then channels",
+    "masks": "an image, rows first, then columns, then channels",
     "series": "the last rows of each column, less their mean and by their "
     "standard deviation",
     "table": "the columns of a row in the order of model.json: numbers in "
@@ -24,11 +24,19 @@ _GIVES = {
 
 def layout(model: Deployable) -> str:
     """Return lines that say what goes in and what comes out."""
-    classes = f": {', '.join(model.labels[:20])}" if model.labels else ""
-    return (
-        f"Input: {_TAKES[model.kind]}; {model.input}.\n"
-        f"Output: {_GIVES[model.kind]}{classes}; {model.output}.\n"
-    )
+    takes, gives, facts = _TAKES[model.kind], _GIVES[model.kind], model.meaning
+    if "image" in facts:
+        mean, std = (_numbers(facts[key]) for key in ("mean", "std"))
+        takes += f", of pixels (0 to 255) less {mean}, by {std}"
+    if model.labels:
+        gives += f": {', '.join(model.labels[:20])}"
+    for said in model.metadata.outputs:
+        gives += f", in {said.unit}" if said.unit not in ("", "logit") else ""
+    return f"Input: {takes}; {model.input}.\nOutput: {gives}; {model.output}.\n"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{x:.6g}" for x in values)
 
 
 def readme(model: Deployable, *commands: str, notes: str = "") -> str:

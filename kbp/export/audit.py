@@ -133,7 +133,7 @@ def audit(
             for op in graph.operators or ()
         ]
         for tensor in graph.tensors or ():
-            values = _weights(tensor, tree.buffers)
+            values = weights(tensor, tree.buffers)
             parameters += values.size
             nonzero += int(np.count_nonzero(values))
     result = Audit(tuple(operations), parameters, nonzero, len(content))
@@ -169,16 +169,17 @@ def _operation(
         name,
         types(operator.inputs),
         types(operator.outputs),
-        _layer_of(operator, tensors),
+        layer_of(operator, tensors),
     )
 
 
-def _layer_of(
+def layer_of(
     operator: schema.OperatorT, tensors: Sequence[schema.TensorT]
 ) -> str:
-    """Return the layer in a name like `model_1/layer_1/op;model_1/...`.
+    """Return the layer of an operation, as far as names of tensors show it.
 
-    Where LiteRT fused several operations, it is the first that is no quantizer.
+    They are like `model_1/layer_1/op;model_1/...`; where LiteRT fused several
+    operations, the layer is the first that is no quantizer.
     The model's output may have a name without scopes; then the names of the
     inputs tell, from the last (weights) on.
     """
@@ -225,7 +226,7 @@ def _name_of(enumeration: type, number: int) -> str:
     return next(k for k, v in vars(enumeration).items() if v == number)
 
 
-def _weights(
+def weights(
     tensor: schema.TensorT, buffers: Sequence[schema.BufferT]
 ) -> np.ndarray:
     """Return a tensor's constant weights, empty if it holds none.

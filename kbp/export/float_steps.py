@@ -1,97 +1,149 @@
-"""The steps of float outputs that are made of integers."""
+"""The steps of float outputs that a file makes of integers."""
 
-from collections.abc import Sequence
-from typing import Any
+import copy
+from collections.abc import Iterable, Sequence
 
-import keras
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
-from kbp import graph
-from kbp._utils.examples import Batch
-from kbp.quantization import FakeQuantize, FloatGate
-from kbp.quantization.placement.rules import copies, is_float, takes_units
+from kbp.export.audit import operation_name
+from kbp.export.interpreter import Runner
+from kbp.export.packing import pack
+from kbp.export.parsing import items_of, parse
+from kbp.export.trial import trust
 
 # Of a column's largest: it is computed in another order, and has an offset.
 FLOAT_ERROR = 2.0**-22
-
-Made = dict[int, tuple[keras.Operation, tuple[Any, ...], dict[str, Any]]]
+# What moves floats, or gives them the data's own units.
+_PASSED = {
+    *("ADD", "SUB", "MUL", "DIV", "NEG", "RESHAPE", "TRANSPOSE", "SQUEEZE"),
+    *("EXPAND_DIMS", "SLICE", "STRIDED_SLICE", "CONCATENATION", "PACK"),
+    *("GATHER", "BROADCAST_TO", "TILE", "SPLIT", "UNPACK", "REVERSE_V2"),
+}
+_INTEGERS = {
+    getattr(schema.TensorType, name) for name in ("INT8", "UINT8", "INT16")
+}
 
 
 class FloatSteps:
-    """Computes what one step is of each float that a model answers with.
+    """Computes what one step is of each float that a file answers with.
 
     It is by how much the answer moves where the integer that it is made of, by
-    moving it or by giving it the data's own units, is the next one.
+    moving it or by giving it the data's own units, is the next one. The file
+    says which: the last rounded tensors before `DEQUANTIZE` on an output's way.
 
     Args:
-        model: functional or Sequential.
-        floats: for each output of the file, which may be another model's,
-            whether it is of floats; others have steps of their own.
+        content: of a .tflite file that LiteRT has run.
     """
 
-    def __init__(self, model: keras.Model, floats: Sequence[bool]) -> None:
-        self._places: list[int] = []
-        if not any(floats):
-            return
-        made: Made = {}
+    def __init__(self, content: bytes) -> None:
+        self._places: set[int] = set()
+        self._moved: list[Runner] = []
+        count = len(items_of(parse(content).subgraphs[0].outputs))
+        ways = [_ways(parse(content), place) for place in range(count)]
+        for source in dict.fromkeys(x for found, _ in ways for x in found):
+            through = {k for found, way in ways if source in found for k in way}
+            moved = _next(parse(content), source, through)
+            trust(moved)  # what it adds to the file is safe
+            self._moved.append(Runner(moved))
+        self._places = {i for i, (found, _) in enumerate(ways) if found}
 
-        def record(
-            operation: keras.Operation, *args: Any, **kwargs: Any
-        ) -> Any:
-            outputs = operation(*args, **kwargs)
-            if isinstance(outputs, keras.KerasTensor):
-                made[id(outputs)] = operation, args, kwargs
-            return outputs
-
-        flat = graph.rewrite(graph.flatten(model), call=record)
-        pairs = []
-        for place, (x, wanted) in enumerate(
-            zip(flat.outputs, floats, strict=False)
-        ):
-            moved = _moved(x, made) if wanted and is_float(x) else None
-            if moved is not None:
-                pairs += [x, moved]
-                self._places.append(place)
-        if pairs:
-            self._model = keras.Model(flat.inputs, pairs)
-
-    def of(self, batch: Batch) -> dict[int, np.ndarray]:
+    def of(
+        self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]
+    ) -> dict[int, np.ndarray]:
         """Return the steps of a batch, by the places of the outputs.
 
         Args:
-            batch: of the model.
+            inputs: floats, for each input of the file.
+            outputs: what the file gives for them.
         """
-        if not self._places:
-            return {}
-        outputs = iter(self._model(list(batch.inputs), training=False))
-        found = {}
-        for place in self._places:
-            here, there = (
-                keras.ops.convert_to_numpy(next(outputs)) for _ in range(2)
-            )
-            error = FLOAT_ERROR * np.abs(here).max(axis=0, initial=0.0)
-            found[place] = np.abs(there - here) + error + 1e-30
+        found: dict[int, np.ndarray] = {}
+        for runner in self._moved:
+            there = runner.predict_raw(list(inputs))
+            there = there if isinstance(there, tuple) else (there,)
+            for place in self._places:
+                step = np.abs(there[place] - outputs[place])
+                found[place] = np.maximum(found.get(place, 0), step)
+        for place, step in found.items():
+            most = np.abs(outputs[place]).max(axis=0, initial=0.0)
+            found[place] = step + FLOAT_ERROR * most + 1e-30
         return found
 
 
-def _moved(x: Any, made: Made) -> Any:
-    """Return a tensor one step further, `None` if nothing rounded it."""
-    if id(x) not in made:
-        return None
-    operation, args, kwargs = made[id(x)]
-    if isinstance(operation, FakeQuantize):
-        name = f"{operation.name}_step_{id(x)}"  # as no layer has
-        scale = float(operation.scale())
-        return keras.layers.Rescaling(1.0, scale, name=name)(x)
-    passes = isinstance(operation, FloatGate) or copies(operation)
-    if not (passes or takes_units(operation)):
-        return None
-    for tensor in graph.tensors_of((args, kwargs)):
-        moved = _moved(tensor, made)
-        if moved is not None:
-            args, kwargs = keras.tree.map_structure(
-                lambda y, old=tensor, new=moved: new if y is old else y,
-                (args, kwargs),
-            )
-            return operation(*args, **kwargs)
-    return None
+def _ways(tree: schema.ModelT, place: int) -> tuple[list[int], set[int]]:
+    """Return what an output is made of: tensors, and operations after them.
+
+    The tensors are floats that were rounded inside the file.
+    """
+    graph = tree.subgraphs[0]
+    makers = {
+        output: k
+        for k, operator in enumerate(items_of(graph.operators))
+        for output in items_of(operator.outputs)
+    }
+    found: list[int] = []
+    way: set[int] = set()
+    waiting = [graph.outputs[place]]
+    while waiting:
+        tensor = waiting.pop()
+        k = makers.get(tensor)
+        if k is None or k in way:
+            continue
+        operator = graph.operators[k]
+        name = operation_name(tree.operatorCodes[operator.opcodeIndex])
+        if name == "DEQUANTIZE":
+            source = operator.inputs[0]
+            rounded = graph.tensors[source].type in _INTEGERS
+            if rounded and source in makers and tensor not in found:
+                found.append(tensor)
+        elif name in _PASSED:
+            way.add(k)
+            waiting += [x for x in items_of(operator.inputs) if x >= 0]
+    return found, way
+
+
+def _next(tree: schema.ModelT, source: int, through: Iterable[int]) -> bytes:
+    """Return a file in which some floats are those of the next integers.
+
+    Args:
+        tree: of the file, which changes.
+        source: the tensor that `DEQUANTIZE` makes of the integers.
+        through: operations that are to see the other floats.
+    """
+    graph = tree.subgraphs[0]
+    maker = next(
+        k for k, x in enumerate(graph.operators) if source in x.outputs
+    )
+    rounded = graph.tensors[graph.operators[maker].inputs[0]]
+    moved = copy.deepcopy(graph.tensors[source])
+    step = copy.deepcopy(moved)
+    step.shape, step.shapeSignature = [], None
+    step.buffer, moved.buffer = len(tree.buffers), 0
+    moved.name, step.name = b"next", b"step"
+    buffer = schema.BufferT()
+    scale = np.float32(rounded.quantization.scale[0])
+    buffer.data = np.frombuffer(scale.tobytes(), np.uint8)
+    tree.buffers.append(buffer)
+    other = len(graph.tensors)
+    graph.tensors += [moved, step]
+    ends = [graph, *(graph.operators[k] for k in through)]
+    for end in ends:
+        name = "outputs" if end is graph else "inputs"
+        now = [other if x == source else int(x) for x in getattr(end, name)]
+        setattr(end, name, now)
+    for signature in items_of(tree.signatureDefs):
+        for output in items_of(signature.outputs):
+            if output.tensorIndex == source:
+                output.tensorIndex = other
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.ADD
+    code.version = 1
+    tree.operatorCodes.append(code)
+    add = schema.OperatorT()
+    add.opcodeIndex = len(tree.operatorCodes) - 1
+    add.inputs, add.outputs = [int(source), other + 1], [other]
+    add.builtinOptionsType = schema.BuiltinOptions.AddOptions
+    add.builtinOptions = schema.AddOptionsT()
+    graph.operators = [*graph.operators]
+    graph.operators.insert(maker + 1, add)
+    return pack(tree)

@@ -51,7 +51,7 @@ class Gap:
         """Compare a batch.
 
         Args:
-            expected: what the model gives.
+            expected: what the model gives, in floats or in the file's type.
             found: what the file gives, in its type.
             behind: the scores that indices are chosen by, if they are known.
             step: of floats, what one step of each is, if that is known.
@@ -69,7 +69,9 @@ class Gap:
             return
         self._largest = max(self._largest, float(np.abs(expected).max()))
         if self.scale:
-            expected = quantize(expected, self.details).astype(np.int32)
+            if expected.dtype != found.dtype:
+                expected = quantize(expected, self.details)
+            expected = expected.astype(np.int32)
         steps = np.abs(found.astype(expected.dtype) - expected)
         self.in_floats.add(steps * (self.scale or 1))
         if self.is_float and step is not None:
@@ -107,6 +109,26 @@ class Differences:
         """Take a batch's differences, none of which is negative."""
         self.total += float(values.sum(dtype="float64"))
         self.largest = float(np.maximum(self.largest, values.max()))
+
+
+def summary_of(gaps: Sequence[Gap]) -> dict[str, Any]:
+    """Return the differences of all outputs, see `Verification`.
+
+    Args:
+        gaps: of the outputs.
+    """
+    whole = all(gap.has_steps for gap in gaps)
+    # Beside floats of which no step is known, steps are told in floats.
+    every = [gap.steps if whole else gap.in_floats for gap in gaps]
+    count = sum(gap.count for gap in gaps)
+    return {
+        "outputs": count,
+        "unit": "LSB" if whole else "float",
+        "maximum": float(np.max([x.largest for x in every])),
+        "mean": sum(x.total for x in every) / count,
+        "within_one": sum(gap.near for gap in gaps) / count,
+        "exact": sum(gap.same for gap in gaps) / count,
+    }
 
 
 class Drift:

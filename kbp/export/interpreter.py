@@ -1,7 +1,7 @@
 """An interpreter that runs .tflite files with LiteRT."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ class Runner:
     which takes a fifth of a second, because LiteRT may crash on damaged ones.
 
     Args:
-        path: path of the file.
+        path: path of the file, or its content.
         num_threads: number of threads of XNNPACK.
         reference: whether LiteRT's reference kernels run instead of XNNPACK,
             which is slow.
@@ -51,20 +51,23 @@ class Runner:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | bytes,
         *,
         num_threads: int = 1,
         reference: bool = False,
     ):
-        content = read_tflite(path)
-        tree = parse(content, f"{path}: the .tflite file")
+        if isinstance(path, bytes):
+            content, name = path, "A file in memory"
+        else:
+            content, name = read_tflite(path), str(path)
+        tree = parse(content, f"{name}: the .tflite file")
         # Floats that are rounded inside the file, where NaN becomes a number.
         self._rounds = any(
             code.builtinCode == schema.BuiltinOperator.QUANTIZE
             for code in items_of(tree.operatorCodes)
         )
         size = size_of(tree)
-        try_out(content, str(path), size=size, reference=reference)
+        try_out(content, name, size=size, reference=reference)
         self.interpreter = allocate(content, num_threads, reference)
         self.inputs = self.interpreter.get_input_details()
         self.outputs = self.interpreter.get_output_details()
@@ -73,7 +76,7 @@ class Runner:
             len(shape) < 1 or min(shape) < 1 for shape in shapes
         ):
             raise ValueError(
-                f"{path}: must have inputs and outputs with a batch axis; has "
+                f"{name}: must have inputs and outputs with a batch axis; has "
                 f"shapes {[shape.tolist() for shape in shapes]}"
             )
 
@@ -129,25 +132,39 @@ class Runner:
         found: list[list[np.ndarray]] = [
             [np.empty((0, *x["shape"][1:]), x["dtype"])] for x in self.outputs
         ]
-        size = self.batch_size
         for batch in batches(data, self.shapes, "Inputs"):
-            for start in range(0, len(batch), size):
-                part = [x[start : start + size] for x in batch.inputs]
-                for outputs, output in zip(
-                    found, self._run_part(part), strict=True
-                ):
-                    outputs.append(output)
+            rest = len(batch)
+            for call in self._calls(batch.inputs):
+                for outputs, output in zip(found, self.run(call), strict=True):
+                    outputs.append(output[:rest].copy())
+                rest -= self.batch_size
         whole = tuple(np.concatenate(outputs) for outputs in found)
         return whole if len(whole) > 1 else whole[0]
 
-    def _run_part(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Run as many examples as the file takes at once, or fewer."""
-        count, size = len(inputs[0]), self.batch_size
-        full = [
-            np.concatenate([x, np.repeat(x[-1:], size - count, axis=0)])
-            for x in self.quantize_inputs(inputs)
-        ]
-        return [output[:count].copy() for output in self.run(full)]
+    def calls(self, data: Any) -> Iterator[list[np.ndarray]]:
+        """Yield the inputs of each call of the file, in its types.
+
+        A batch's last example stands again for those that a call lacks.
+
+        Args:
+            data: see `predict`.
+        """
+        for batch in batches(data, self.shapes, "Inputs"):
+            yield from self._calls(batch.inputs)
+
+    def _calls(
+        self, inputs: Sequence[np.ndarray]
+    ) -> Iterator[list[np.ndarray]]:
+        size = self.batch_size
+        for start in range(0, len(inputs[0]), size):
+            part = self.quantize_inputs(
+                [x[start : start + size] for x in inputs]
+            )
+            lacking = size - len(part[0])
+            yield [
+                np.concatenate([x, np.repeat(x[-1:], lacking, axis=0)])
+                for x in part
+            ]
 
     def predict(self, data: Any) -> Any:
         """Return the float outputs of examples.

@@ -11,17 +11,25 @@ from kbp._utils.machine import memory
 from kbp._utils.stderr import suppress_stderr
 
 _NO_TABLES = "not a valid Flatbuffer"
-# Bytes of a value; those of four bits have half of one.
-_SIZES = {
-    "FLOAT64": 8,
-    "INT64": 8,
-    "UINT64": 8,
-    "COMPLEX64": 8,
-    "COMPLEX128": 16,
-    "FLOAT32": 4,
-    "INT32": 4,
-    "UINT32": 4,
+# Bits of a value, where they are not eight.
+_BITS = {
+    "FLOAT64": 64,
+    "INT64": 64,
+    "UINT64": 64,
+    "COMPLEX64": 64,
+    "COMPLEX128": 128,
+    "FLOAT32": 32,
+    "INT32": 32,
+    "UINT32": 32,
+    "FLOAT16": 16,
+    "BFLOAT16": 16,
+    "INT16": 16,
+    "UINT16": 16,
+    "INT4": 4,
+    "UINT4": 4,
+    "INT2": 2,
 }
+_TYPES = {v: k for k, v in vars(schema.TensorType).items()}
 
 
 def parse(content: bytes, name: str = "The .tflite file") -> schema.ModelT:
@@ -124,13 +132,21 @@ def size_of(tree: schema.ModelT) -> int:
     Args:
         tree: of `parse`.
     """
-    names = {v: k for k, v in vars(schema.TensorType).items()}
     return sum(
-        math.prod(map(int, items_of(tensor.shape)))
-        * _SIZES.get(names.get(tensor.type, ""), 1)
+        bytes_of(tensor)
         for graph in tree.subgraphs
         for tensor in items_of(graph.tensors)
     )
+
+
+def bytes_of(tensor: schema.TensorT) -> int:
+    """Return the bytes of a tensor's values, as its shape says.
+
+    Args:
+        tensor: of the tables of `parse`.
+    """
+    values = math.prod(map(int, items_of(tensor.shape)))
+    return -(-values * _BITS.get(_TYPES.get(tensor.type, ""), 8) // 8)
 
 
 def items_of(values: Any) -> Any:

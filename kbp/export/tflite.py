@@ -14,6 +14,7 @@ from kbp._utils.files import check_place, temporary_folder, write_atomically
 from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.conversion import convert
 from kbp.export.interpreter import allocate
+from kbp.export.memory import Budget, footprint
 from kbp.export.metadata import Metadata
 from kbp.export.metadata.describing import describe
 from kbp.export.metadata.names import input_names, output_names
@@ -40,6 +41,7 @@ def to_tflite(
     allow_float: Sequence[str] = (),
     verify_with: Any = None,
     metadata: Metadata | None = None,
+    budget: str | None = None,
 ) -> Audit:
     """Write a model as a .tflite file.
 
@@ -68,11 +70,14 @@ def to_tflite(
             on them before it is written.
         metadata: what the file is to say of itself; by default the model's
             name.
+        budget: what the file may take, such as `"256kB:flash,64kB:ram"`, see
+            `Budget`.
 
     Returns:
         The audit of the file.
 
     Raises:
+        BoundError: the file would be over its budget; none is written.
         ValueError: the path is of another kind of file or cannot be written, a
             type is unknown or does not fit the model, its input size is not
             fixed, `metadata` describes other inputs or outputs, a weight is not
@@ -94,6 +99,7 @@ def to_tflite(
             f"Received: path={str(path)!r}"
         )
     check_place(path)
+    limits = Budget.parse(budget) if budget is not None else None
     graph.check_finite(model)
     graph.check_float32(model)
     names = input_names(model), output_names(model)
@@ -114,6 +120,8 @@ def to_tflite(
         _prepared(model), specs, dtype=dtype, input_dtype=input_dtype
     )
     content = describe(content, metadata or Metadata(model.name), *names)
+    if limits:
+        limits.check(footprint(content, measure=bool(limits.ram)), str(path))
     allowed = None
     if dtype == "int8":
         allowed = [*allow_float]

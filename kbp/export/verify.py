@@ -11,9 +11,9 @@ import numpy as np
 from kbp._compat import deep_graphs
 from kbp._utils.examples import Batch, batches, shapes_of
 from kbp.export.float_steps import FloatSteps
-from kbp.export.gaps import Drift, Gap
+from kbp.export.gaps import Drift, Gap, summary_of
 from kbp.export.indices import Scores
-from kbp.export.interpreter import Runner, dequantize
+from kbp.export.interpreter import Runner, dequantize, read_tflite
 
 LEAST_WITHIN_ONE = 0.99
 FAR_FROM_ORIGINAL = 0.5
@@ -140,7 +140,7 @@ def verify(
     runner = Runner(path, reference=reference)
     gaps = [Gap(details) for details in runner.outputs]
     scores = Scores(model)
-    float_steps = FloatSteps(model, [gap.is_float for gap in gaps])
+    float_steps = FloatSteps(read_tflite(path))
     drift = Drift()
     seen: list[_Compared] = []
     for batch in batches(data, shapes_of(model), "The data to verify with"):
@@ -161,7 +161,7 @@ def verify(
                 f"{path} is the file of another model: it gives {shapes[1]} "
                 f"where model {model.name} gives {shapes[0]}."
             )
-        behind, steps = scores.of(batch), float_steps.of(batch)
+        behind, steps = scores.of(batch), float_steps.of(batch.inputs, found)
         for i, (gap, x, y) in enumerate(
             zip(gaps, expected, found, strict=True)
         ):
@@ -176,13 +176,15 @@ def verify(
             seen.append((batch, _packed(outputs, expected, floats)))
     if not gaps[0].count:
         raise ValueError("The data to verify with hold no batch.")
-    return _verification(
-        gaps,
-        {
+    far = drift.share() if drift.moments else None  # sets `constant`
+    return Verification(
+        **summary_of(gaps),
+        metrics={
             metric.name: (_value(metric, seen, 0), _value(metric, seen, 1))
             for metric in metrics
         },
-        drift,
+        from_original=far,
+        constant=drift.constant,
     )
 
 
@@ -193,29 +195,6 @@ _Compared = tuple[Batch, tuple[Any, ...]]
 def _packed(structure: Any, *outputs: Sequence[np.ndarray]) -> tuple[Any, ...]:
     """Return lists of outputs in the structure that the model gives."""
     return tuple(keras.tree.pack_sequence_as(structure, x) for x in outputs)
-
-
-def _verification(
-    gaps: Sequence[Gap],
-    metrics: dict[str, tuple[float, float]],
-    drift: Drift,
-) -> Verification:
-    whole = all(gap.has_steps for gap in gaps)
-    # Beside floats of which no step is known, steps are told in floats.
-    every = [gap.steps if whole else gap.in_floats for gap in gaps]
-    count = sum(gap.count for gap in gaps)
-    far = drift.share() if drift.moments else None  # `constant` is its making
-    return Verification(
-        outputs=count,
-        unit="LSB" if whole else "float",
-        maximum=float(np.max([x.largest for x in every])),
-        mean=sum(x.total for x in every) / count,
-        within_one=sum(gap.near for gap in gaps) / count,
-        exact=sum(gap.same for gap in gaps) / count,
-        metrics=metrics,
-        from_original=far,
-        constant=drift.constant,
-    )
 
 
 def _value(

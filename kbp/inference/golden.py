@@ -45,6 +45,43 @@ def write(
     return write_atomically(folder / GOLDEN, content.getvalue())
 
 
+def inputs_for(file: Path, count: int = 4) -> list[np.ndarray]:
+    """Return examples for each input of a .tflite file.
+
+    They are the golden ones where those lie beside it, else noise in the range
+    of the input; of integers without a range, zeros.
+
+    Args:
+        file: its path.
+        count: of examples of noise.
+
+    Raises:
+        ValueError: LiteRT does not run the file.
+    """
+    runner, golden = Runner(file), file.parent / GOLDEN
+    if golden.is_file():
+        found = read_arrays(golden).get("inputs", np.empty(0))
+        if [found.shape[1:]] == [*runner.shapes.values()]:
+            return [found.astype("float32")]
+    rng = np.random.default_rng(0)
+    return [_noise(rng, count, details) for details in runner.inputs]
+
+
+def _noise(
+    rng: np.random.Generator, count: int, details: dict[str, Any]
+) -> np.ndarray:
+    dtype, (scale, zero) = np.dtype(details["dtype"]), details["quantization"]
+    shape = (count, *details["shape"][1:])
+    if not scale and dtype.kind != "f":
+        return np.zeros(shape, dtype)
+    noise = rng.random(shape, "float32")
+    if not scale:
+        return noise
+    limits = np.iinfo(dtype)
+    low, high = (scale * (x - zero) for x in (limits.min, limits.max))
+    return (low + noise * (high - low)).astype("float32")
+
+
 def check(file: Path, model: keras.Model, int8_file: Path) -> None:
     """Check that models still give the outputs of a golden file.
 

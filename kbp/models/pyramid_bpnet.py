@@ -10,9 +10,11 @@ from kbp._utils.types import Tensor
 from kbp.layers import FeatureFusion, NearestUpSampling2D, ResidualConv2D
 from kbp.models.registry import register_model
 
-# The settings of each `size`; "plain" is the definition and no more.
+# The settings of each `size`; "plain" is the definition and no more, "tiny"
+# is for microcontrollers.
 SIZES = {
     "plain": {"num_scales": 2, "width": 32, "num_blocks": 0, "patch_size": 1},
+    "tiny": {"num_scales": 3, "width": 16, "num_blocks": 1, "patch_size": 2},
     "small": {"num_scales": 3, "width": 32, "num_blocks": 1, "patch_size": 2},
 }
 

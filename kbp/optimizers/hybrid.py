@@ -1,7 +1,8 @@
 """HybridOptimizer: Nesterov momentum with AMSGrad's maximum."""
 
+import dataclasses
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import keras
@@ -15,6 +16,7 @@ from kbp.optimizers.arguments import (
     check_variables,
 )
 from kbp.optimizers.groups import choose_routes
+from kbp.optimizers.perturbation import Perturbation
 from kbp.optimizers.step import Step
 
 
@@ -74,6 +76,8 @@ class HybridOptimizer(keras.optimizers.Optimizer):
             error on TensorFlow, unless XLA compiles the whole training step;
             `skipped_in_a_row` counts them on every backend.
         weight_decay: decoupled weight decay, or `None`.
+        perturbation: noise that leaves saddles, a
+            `kbp.optimizers.Perturbation` or its arguments by name, or `None`.
         **kwargs: what every Keras optimizer takes: `clipnorm`,
             `global_clipnorm`, `clipvalue`, `use_ema`, `loss_scale_factor`,
             `gradient_accumulation_steps`, `name`, ...
@@ -120,6 +124,7 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         matrix_steps: bool | Sequence[bool] = False,
         max_skipped_steps: int = 10,
         weight_decay: float | None = None,
+        perturbation: Perturbation | Mapping[str, Any] | None = None,
         name: str = "hybrid",
         **kwargs: Any,
     ):
@@ -149,6 +154,9 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         self.preconditioner_power = preconditioner_power
         self.matrix_steps = _checked_choice(matrix_steps)
         self.max_skipped_steps = max_skipped_steps
+        if isinstance(perturbation, Mapping):
+            perturbation = Perturbation(**perturbation)
+        self.perturbation = perturbation
         # Indices, where Keras's own list of exclusions cannot be saved.
         self._undecayed: list[int] | None = None
 
@@ -280,6 +288,8 @@ class HybridOptimizer(keras.optimizers.Optimizer):
             "preconditioner_power": self.preconditioner_power,
             "matrix_steps": self.matrix_steps,
             "max_skipped_steps": self.max_skipped_steps,
+            "perturbation": self.perturbation
+            and dataclasses.asdict(self.perturbation),
             "undecayed": self._undecayed,
         }
 

@@ -30,7 +30,8 @@ class Step:
     Attributes:
         moments: for each group the variables of its moments.
         counts: variables that count the updates and the skipped steps, in
-            all and in a row.
+            all and in a row; and, of an optimizer with noise, the first update
+            that may have some again, `calm_from`.
     """
 
     def __init__(
@@ -65,6 +66,10 @@ class Step:
             )
             for name in ("updates", "skipped", "skipped_in_a_row")
         }
+        if optimizer.perturbation:
+            self.counts["calm_from"] = self.execution.add_variable(
+                optimizer, optimizer._iterations, (), "calm_from"
+            )
         self.parts = self.make_parts()
 
     def names_of_moments(self, group: Group) -> tuple[str, ...]:
@@ -130,6 +135,8 @@ class Step:
             gradients = accumulate(
                 gradients, state["sums"], finite, accept, micro_steps
             )
+            joined = [group.join_some(gradients) for group in self.groups]
+            norm = self.execution.squared_norm(joined)
         clips = (
             optimizer.clipnorm
             or optimizer.global_clipnorm
@@ -138,9 +145,10 @@ class Step:
         if clips:
             clipped = optimizer._clip_gradients(list(gradients.values()))
             gradients = dict(zip(gradients, clipped, strict=True))
-        if clips or micro_steps > 1:
             joined = [group.join_some(gradients) for group in self.groups]
         self.update(gradients, joined, learning_rate, accept, state)
+        if self.optimizer.perturbation:
+            self.perturb(norm, accept, [*gradients], state)
         if self.averages:
             self.average(accept, state)
         self.count(finite, accept, state["counts"])
@@ -171,6 +179,32 @@ class Step:
                 [learning_rate, *factors],
                 accept,
             )
+
+    def perturb(
+        self, norm: Tensor, accept: Tensor, moved: list[int], state: State
+    ) -> None:
+        """Add noise to the weights where the gradient has stayed small.
+
+        Args:
+            norm: the gradient's square.
+            accept: boolean tensor, whether this is an update.
+            moved: indices of the weights that have a gradient.
+            state: see `take`.
+        """
+        perturbation, counts = self.optimizer.perturbation, state["counts"]
+        updates, calm_from = counts["updates"], counts["calm_from"]
+        due = ops.logical_and(accept, norm <= perturbation.threshold**2)
+        due = ops.logical_and(due, updates >= calm_from)
+        weights = [state["weights"][i] for i in moved]
+        noise = ops.cond(
+            due,
+            lambda: perturbation.noise(weights, updates),
+            lambda: [ops.zeros_like(w) for w in weights],
+        )
+        for weight, part in zip(weights, noise, strict=True):
+            weight.assign(weight + part)
+        later = updates + perturbation.patience
+        calm_from.assign(ops.where(due, later, calm_from))
 
     def average(self, accept: Tensor, state: State) -> None:
         """Update the averaged weights; overwrite the weights when due."""

@@ -99,11 +99,17 @@ class QuantizationRecipe:
 
 @dataclass(frozen=True)
 class ExportRecipe:
-    """Section `[export]`."""
+    """Section `[export]`.
+
+    `license`, `author` and `version` are what `.tflite` files say of the model.
+    """
 
     allow_float: tuple[str, ...] = ()
     num_threads: int = number(1, 1, 64)
     benchmark_rounds: int = number(30, 1, 1_000_000)
+    license: str = ""
+    author: str = ""
+    version: str = ""
 
 
 # Sections that every recipe may have, besides `model`, `data` and `task`.

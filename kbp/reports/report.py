@@ -14,13 +14,18 @@ from kbp._utils.files import write_atomically
 from kbp._utils.machine import DOT_PRODUCTS, in_words, sets_in_words
 from kbp._utils.run_files import PREDICTIONS
 from kbp.data.splitting import some
-from kbp.reports import figures
+from kbp.export import Footprint
+from kbp.reports import figures, footprint
 from kbp.reports.fitted_table import FittedTable
-from kbp.reports.metrics_file import read_metrics
+from kbp.reports.metrics_file import (
+    read_metrics,
+    said_of_waiting,
+    waiting_share,
+)
 from kbp.reports.result_table import ResultTable
-from kbp.reports.stage import Stage
-from kbp.reports.waiting import said_of_waiting, waiting_share
+from kbp.reports.stage import POST_TRAINING, Stage
 from kbp.tasks import Task
+from kbp.tasks.registry import format_score
 
 # What `Verification.within_one` counts, by its unit.
 NEAR = {"LSB": "1 LSB", "float": "0.1% of the largest"}
@@ -103,6 +108,7 @@ def write(
         "Result": _result(stages, task.metric),
         "Learning curves": figures.learning_curves(rows, task.metric),
         "Zeros per layer": figures.sparsity_by_layer(rows),
+        **_footprint(run),
         "Scores of the int8 file": _html_table(
             ("score", "test"), [*task.details(outputs).items()]
         ),
@@ -121,6 +127,18 @@ def write(
     if own:
         *_, predictions = own.values()
         write_atomically(folder / PREDICTIONS, predictions)
+
+
+def _footprint(run: dict[str, Any]) -> dict[str, str]:
+    """Return the section on what the file to ship takes, if it is known."""
+    if "footprint" not in run:
+        return {}
+    taken = Footprint.from_dict(run["footprint"])
+    file = "int8" if run["recipe"]["quantization"]["enabled"] else "float32"
+    return {
+        f"Memory and size of the {file} file": footprint.treemap(taken)
+        + _own_table(footprint.table(taken))
+    }
 
 
 def as_html(stages: Sequence[Stage], run: dict[str, Any]) -> str:
@@ -156,7 +174,8 @@ def facts(run: dict[str, Any]) -> str:
         f"them float{places}; {check['within_one']:.2%} of its outputs within "
         f"{NEAR[check['unit']]} of the {model} model (largest "
         f"difference {check['maximum']:.3g}).\n"
-        f"{warnings}{_to_ship(run)}{said_of_waiting(run.get('waiting'))}"
+        f"{_gained(run)}{_memory(run)}{warnings}{_to_ship(run)}"
+        f"{said_of_waiting(run.get('waiting'))}"
         f"Latency is that of one example at {threads} thread"
         f"{'s' if threads > 1 else ''}. {_circumstances(run)}"
     )
@@ -180,6 +199,31 @@ def _pruned(run: dict[str, Any]) -> str:
     )
     more = f"Of the kernel weights left, {zeros:.1%} are zero. "
     return removed + (more if zeros >= _FEW_ZEROS else "") + left
+
+
+def _gained(run: dict[str, Any]) -> str:
+    """Say what training in fake eight bits was worth, if there was any."""
+    scores = {stage["name"]: stage["score"] for stage in run["stages"]}
+    if POST_TRAINING not in scores:
+        return ""
+    *_, trained = scores.values()
+    before, after = (
+        format_score(run["metric"], score)
+        for score in (scores[POST_TRAINING], trained)
+    )
+    epochs = run["recipe"]["quantization"]["epochs"]
+    return (
+        f"{run['metric']} of the int8 file: {before} if nothing is trained "
+        f"after rounding, {after} with {epochs} "
+        f"epoch{'s' if epochs > 1 else ''} in fake eight bits.\n"
+    )
+
+
+def _memory(run: dict[str, Any]) -> str:
+    """Say what memory the file to ship needs, if it is known."""
+    if "footprint" not in run:
+        return ""
+    return f"{footprint.memory(Footprint.from_dict(run['footprint']))}\n"
 
 
 def _to_ship(run: dict[str, Any]) -> str:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from kbp.tasks.registry import format_score
 
+POST_TRAINING = "int8 .tflite, not trained"
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -42,8 +44,8 @@ class Stage:
         return (
             self.name,
             format_score(metric, self.score),
-            f"{self.parameters:,}",
-            f"{self.nonzero:,}",
+            f"{self.parameters:,.0f}",
+            f"{self.nonzero:,.0f}",
             "-"
             if self.file_size is None
             else f"{self.file_size / 1e3:,.0f} kB",

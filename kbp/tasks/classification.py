@@ -1,7 +1,7 @@
 """One label for each image."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from kbp import data
 from kbp._utils.config import choice, number
-from kbp._utils.run_files import LABELS
 from kbp.data.lazy import by_parts
 from kbp.data.splits import Augment, Tensor
+from kbp.export import Metadata
 from kbp.reports import figures
 from kbp.reports.class_tables import class_tables
 from kbp.reports.result_table import ResultTable
@@ -119,10 +119,12 @@ class Classification(Task):
         right = np.argmax(outputs, axis=-1) == some.labels
         self.training_accuracy = float(right.mean())
 
-    def files(self) -> dict[str, str]:
-        # One name for each output, as tools of LiteRT read them.
-        labels = "\n".join([*self.splits.class_names, ""])
-        return {**super().files(), LABELS: labels}
+    def metadata(self) -> Metadata:
+        return replace(
+            super().metadata(),
+            inputs=(self.pixels(),),
+            outputs=(self.logits(),),
+        )
 
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
         test, names = self.splits.test, self.splits.class_names

@@ -2,23 +2,30 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import numpy as np
 
-from kbp import data, losses, models
-from kbp._utils.config import check_unused, choice, number
+from kbp import data, models
+from kbp._utils.config import check_unused
 from kbp._utils.run_files import CATEGORIES, INTERVALS, SERIES
 from kbp.errors import UserError
+from kbp.export import Metadata
 from kbp.reports import forecast_tables, series_errors
 from kbp.reports.forecast_figures import sample_forecasts
 from kbp.reports.result_table import ResultTable
 from kbp.tasks.forecasts import errors as forecast_errors
 from kbp.tasks.forecasts.errors import Errors, WindowErrors, errors_of
 from kbp.tasks.forecasts.intervals import Intervals, calibrate, check_levels
+from kbp.tasks.forecasts.sections import (
+    LOSSES,
+    ForecastLossConfig,
+    ForecastTaskConfig,
+    LinearSkipConfig,
+)
 from kbp.tasks.forecasts.trained_on import TrainedOn
 from kbp.tasks.forecasts.walk import walk_series
 from kbp.tasks.predict_series import SeriesPrediction
@@ -28,46 +35,7 @@ from kbp.tasks.task import Task
 if TYPE_CHECKING:
     from kbp.recipes.recipe import Recipe
 
-_LOSSES = {
-    "huber": keras.losses.Huber,
-    "mse": keras.losses.MeanSquaredError,
-    "mae": keras.losses.MeanAbsoluteError,
-    "quantile": losses.Pinball,
-}
 RIDGE = "ridge"
-
-
-@dataclass(frozen=True)
-class ForecastLossConfig:
-    """Section `[loss]` of forecasts; `quantile` is for that error alone."""
-
-    error: str = choice("huber", tuple(_LOSSES))
-    quantile: float = number(0.5, above=0, below=1)
-
-
-@dataclass(frozen=True)
-class ForecastTaskConfig:
-    """Keys of `[task]` of forecasts.
-
-    `intervals` are nominal coverages of prediction intervals, in percent.
-    """
-
-    intervals: tuple[float, ...] = (80.0, 95.0)
-
-
-@dataclass(frozen=True)
-class LinearSkipConfig:
-    """Section `[linear_skip]`: where a forecast's linear skip starts.
-
-    With a penalty of 0 it starts anywhere; else see
-    `kbp.models.start_at_ridge`. With `training.keep_best` it starts at that or
-    at a naive forecast, by their validation losses.
-    """
-
-    lookbacks: tuple[int, ...] = ()
-    penalty: float = number(1.0, 0, 1e12)
-    memory: float = number(96.0, high=1e12, above=0)
-    trainable: bool = False
 
 
 @register_task("forecasting")
@@ -131,7 +99,7 @@ class Forecasting(Task):
         else:
             reason = f"loss.error is {section.error!r}"
             check_unused("loss", section, reason, "quantile")
-        return _LOSSES[section.error](**options)
+        return LOSSES[section.error](**options)
 
     def build(self) -> keras.Model:
         given: dict[str, Any] = {"head": "forecasting"}
@@ -282,6 +250,10 @@ class Forecasting(Task):
         if covariates and covariates.categories:
             found[CATEGORIES] = json.dumps(covariates.categories) + "\n"
         return found
+
+    def metadata(self) -> Metadata:
+        taken, given = TrainedOn.of(self.splits, self.recipe).tensors()
+        return replace(super().metadata(), inputs=(taken,), outputs=(given,))
 
     def check_beside(self, name: str, text: str) -> None:
         if name == SERIES:  # levels may change with more rows

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -15,6 +16,7 @@ from kbp.data.feeds import ArrayFeed, Feed, StreamFeed, element
 from kbp.data.formats.arrays import FeedSplits
 from kbp.data.splitting import SPLITS
 from kbp.errors import UserError
+from kbp.export import Metadata
 from kbp.tasks.registry import format_score, register_task
 from kbp.tasks.task import Task
 
@@ -120,6 +122,11 @@ class OwnModel(Task):
         del results["loss"]
         scores = {name: _number(name, x) for name, x in results.items()}
         return scores | {"loss": sum(losses) / len(test)}
+
+    def metadata(self) -> Metadata:
+        name = self.model.name
+        described = f"The Keras model {name}, compressed by kbp."
+        return replace(super().metadata(), name=name, description=described)
 
     def figures(self, outputs: Any) -> dict[str, str]:
         return {}

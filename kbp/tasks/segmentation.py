@@ -1,6 +1,6 @@
 """One label for each pixel."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import keras
@@ -10,6 +10,7 @@ from kbp import data
 from kbp._utils.config import number
 from kbp.data.splits import Augment
 from kbp.errors import UserError
+from kbp.export import Metadata
 from kbp.metrics import Dice, IoU
 from kbp.reports import figures
 from kbp.tasks.class_loss import ClassLossConfig, class_loss
@@ -117,6 +118,13 @@ class Segmentation(Task):
                     title = f"{kind.__name__} of {name}, of the {mean}"
                     found[title] = f"{value:.2%}"
         return found
+
+    def metadata(self) -> Metadata:
+        return replace(
+            super().metadata(),
+            inputs=(self.pixels(),),
+            outputs=(self.logits("height", "width"),),
+        )
 
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
         return {

@@ -9,13 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from kbp import data
-from kbp._utils.run_files import IMAGES
+from kbp._utils.run_files import IMAGES, LABELS
 from kbp.data.checks.leaks import absent_classes, shared_examples
 from kbp.data.images.kinds import ImageKinds
 from kbp.data.lazy import Lazy
 from kbp.data.splits import Augment, Tensor, as_floats
 from kbp.data.splitting import SPLITS
 from kbp.errors import UserError
+from kbp.export import Metadata, TensorInfo
 from kbp.reports.result_table import ResultTable
 from kbp.tasks.prediction import Prediction
 
@@ -188,8 +189,61 @@ class Task(ABC):
             Names of files, which are written into the run's folder, and their
             contents.
         """
-        kinds = getattr(self.splits, "images", None)
-        return {IMAGES: kinds.to_json()} if kinds else {}
+        found, kinds = {}, getattr(self.splits, "images", None)
+        if kinds:
+            found[IMAGES] = kinds.to_json()
+        if names := getattr(self.splits, "class_names", ()):
+            # One name for each output, as tools of LiteRT read them.
+            found[LABELS] = "\n".join([*names, ""])
+        return found
+
+    def metadata(self) -> Metadata:
+        """Return what .tflite files of the task's models say of themselves.
+
+        A task that knows what the numbers mean adds inputs and outputs.
+        """
+        section = self.recipe.export
+        model, data_set = self.recipe.model.architecture, self.recipe.data.name
+        return Metadata(
+            f"{model}.{data_set}",
+            description=f"{model}, trained on the data set {data_set}, turns "
+            f"{self.takes} into {self.gives}.",
+            task=self.name,
+            license=section.license,
+            author=section.author,
+            version=section.version,
+            origin={"recipe": self.recipe.to_toml()},
+            files=self.files(),
+        )
+
+    def pixels(self) -> TensorInfo:
+        """Return what there is to say of images as a model's input."""
+        is_image = len(self.shape) == 3 and self.shape[2] in (1, 3)
+        axes = ("height", "width", "channels")
+        return TensorInfo(
+            "image",
+            "image" if is_image else "features",
+            "An image from 0 (black) to 1 (white).",
+            axes=axes if len(self.shape) == 3 else ("rows", "pixels"),
+            mean=(0.0,),
+            std=(255.0,),
+            lowest=(0.0,),
+            highest=(1.0,),
+        )
+
+    def logits(self, *axes: str) -> TensorInfo:
+        """Return what there is to say of classes as a model's output.
+
+        Args:
+            *axes: names of the axes before that of the classes.
+        """
+        return TensorInfo(
+            "logits",
+            description="A score of each class; softmax gives probabilities.",
+            axes=(*axes, "classes"),
+            unit="logit",
+            labels=tuple(self.splits.class_names),
+        )
 
     def calibrate(
         self, predict: Callable[[np.ndarray], np.ndarray]

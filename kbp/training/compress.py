@@ -22,11 +22,11 @@ from kbp.reports import report
 from kbp.reports.stage import Stage
 from kbp.tasks.own_model import OwnModel, try_step
 from kbp.training import checkpoint
-from kbp.training.distillation import check_learner
 from kbp.training.own_models.compiled import compile_arguments
 from kbp.training.own_models.identity import identity
 from kbp.training.own_models.splits import of_one_size, split
 from kbp.training.runs import run_task
+from kbp.training.techniques.distillation import check_learner
 from kbp.training.workdir import possible, read_run, resumable
 
 

@@ -9,13 +9,14 @@ import numpy as np
 
 from kbp import export, quantization, sparsity
 from kbp._utils.files import temporary_folder
-from kbp._utils.run_files import FLOAT32
+from kbp._utils.random_state import kept_random_state
+from kbp._utils.run_files import FLOAT32, INT8
 from kbp.data.lazy import Lazy, by_parts
 from kbp.graph import flatten, plain, transforms, unwrapped
 from kbp.layers import ChannelScale
-from kbp.reports.stage import Stage
+from kbp.reports.stage import POST_TRAINING, Stage
 from kbp.tasks import Task
-from kbp.training import checkpoint
+from kbp.training import checkpoint, rounding
 
 ALL_CHANNELS = "float32 .tflite, all channels"
 
@@ -81,6 +82,26 @@ def float_stages(
     if masked:
         rows.append(keras_stage("pruned", pruned, task, size))
     return rows
+
+
+def post_training_stage(model: keras.Model, task: Task) -> Stage:
+    """Return the row of an int8 file for which nothing was trained.
+
+    It says what the training in fake eight bits is worth.
+
+    Args:
+        model: as it was before that training.
+        task: whose test examples it is scored with, and its recipe.
+    """
+    with temporary_folder() as folder, kept_random_state():
+        batches = task.calibration_batches()
+        rounded = rounding.quantization_aware(model, task.recipe, batches)
+        file, allowed = folder / INT8, task.recipe.export.allow_float
+        export.to_tflite(rounded, file, allow_float=allowed)
+        audit, score = export.audit(file), task.score(outputs_of(file, task))
+    return Stage(
+        POST_TRAINING, score, audit.parameters, audit.nonzero, audit.size
+    )
 
 
 def file_stages(

@@ -25,13 +25,14 @@ from kbp.sparsity.unmasked import in_words, left_out
 from kbp.tasks import Task
 from kbp.training import checkpoint, distribution, latencies, rounding, transfer
 from kbp.training.callbacks import pruning_schedule
-from kbp.training.distillation import check_teacher
 from kbp.training.measuring import (
     file_stages,
     float_stages,
     keras_stage,
     outputs_of,
+    post_training_stage,
 )
+from kbp.training.techniques.distillation import check_teacher
 from kbp.training.trainer import Trainer
 from kbp.training.workdir import WorkDir
 
@@ -134,6 +135,8 @@ class Pipeline:
         run["left_out"] = self.left_out
         run["seconds"] = time.perf_counter() - start
         run["peak_memory_bytes"] = peak_memory()
+        file = self.folder.path / (INT8 if quantized else FLOAT32)
+        run["footprint"] = dataclasses.asdict(export.footprint(file))
         run["metric"] = self.task.metric
         late = self.task.late_warnings()
         run["warnings"] = [*self.warnings, *late, *self.problems]
@@ -282,13 +285,18 @@ class Pipeline:
         with self.console.status("Exporting and verifying ..."):
             if not (path / "saved_model").exists():
                 export.to_saved_model(pruned, path / "saved_model")
-            audit = export.to_tflite(pruned, path / FLOAT32)
+            made_of = self.task.metadata().made_of
+            made_of = partial(made_of, versions=run["versions"])
+            metadata = made_of(path / MODEL)
+            audit = export.to_tflite(pruned, path / FLOAT32, metadata=metadata)
             last, file = pruned, FLOAT32
             if quantized:
                 checkpoint.save(plain(quantized), path / QUANTIZED_MODEL)
-                allowed = self.recipe.export.allow_float
                 audit = export.to_tflite(
-                    quantized, path / INT8, allow_float=allowed
+                    quantized,
+                    path / INT8,
+                    allow_float=self.recipe.export.allow_float,
+                    metadata=made_of(path / MODEL, path / QUANTIZED_MODEL),
                 )
                 last, file = quantized, INT8
             verification = export.verify(
@@ -320,6 +328,9 @@ class Pipeline:
         path = self.folder.path
         rows = float_stages(self.task, trained, pruned, path / MODEL)
         if quantized:
+            if self.recipe.quantization.epochs:
+                rounded = pruned if self.removes_channels else trained
+                rows.append(post_training_stage(rounded, self.task))
             size = (path / QUANTIZED_MODEL).stat().st_size
             rows.append(
                 keras_stage("quantization-aware", quantized, self.task, size)

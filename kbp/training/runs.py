@@ -164,6 +164,7 @@ def bring_back(
             silent = Console(file=io.StringIO())
             pipeline = Pipeline(folder.recipe, again, make, silent)
             with again, suppress_records("tensorflow", "triggered tf.function"):
+                again.run["versions"] = folder.run["versions"]
                 try:
                     models = load(folder, pipeline)
                     pipeline.write_again(folder.run, *models)

@@ -19,7 +19,6 @@ from kbp.tasks.task import Task
 from kbp.training import checkpoint, distribution
 from kbp.training.callbacks import Checkpoint, KeepBest, MetricsLog, Waiting
 from kbp.training.checkpoint import Checkpoints, State
-from kbp.training.distillation import distilled
 from kbp.training.distribution import keras_workarounds
 from kbp.training.divergence import (
     DivergedError,
@@ -28,6 +27,7 @@ from kbp.training.divergence import (
 )
 from kbp.training.resuming import resume_fit
 from kbp.training.schedules import decay_kernels_alone, warmup_cosine
+from kbp.training.techniques.distillation import distilled
 from kbp.training.workdir import WorkDir
 
 

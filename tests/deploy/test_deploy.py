@@ -98,7 +98,7 @@ def test_damaged_files_beside_a_model_are_one_line(
 
 def test_every_target_says_in_ten_lines_how_to_run(tmp_path, monkeypatch):
     pytest.importorskip("tflite_micro")
-    fake_node_modules(tmp_path, monkeypatch)
+    deployed.fake_node_modules(tmp_path, monkeypatch)
     for target in TARGETS:
         folder = deploy.deploy(DIGITS, target, tmp_path / target)
         text = (folder / "README.md").read_text()
@@ -106,17 +106,6 @@ def test_every_target_says_in_ten_lines_how_to_run(tmp_path, monkeypatch):
         assert "int8 [1, 32, 32, 1]" in text or "uint8 [1, 32" in text
         assert "@" not in text
         assert (folder / "model.tflite").stat().st_size > 70_000
-
-
-def fake_node_modules(tmp_path, monkeypatch):
-    from kbp.deploy.targets.web import PACKAGES
-
-    folder = tmp_path / "node_modules"
-    for name in PACKAGES.values():
-        path = folder / "@litertjs" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("nothing")
-    monkeypatch.setenv("KBP_NODE_MODULES", str(folder))
 
 
 def test_templates_lie_in_the_package():

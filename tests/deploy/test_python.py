@@ -2,41 +2,16 @@
 
 import csv
 import io
-import os
 import re
-import subprocess
-import sys
 
 import deployed
 import numpy as np
 import pytest
+from deployed import alone
 from PIL import Image
 
 from kbp import deploy
 from kbp.__main__ import main
-
-ALONE = """
-import runpy, sys
-for name in ("kbp", "tensorflow", "keras", "pandas", "scipy"):
-    sys.modules[name] = None
-sys.path.insert(0, ".")
-runpy.run_path("predict.py", run_name="__main__")
-"""
-
-
-def alone(folder, *words):
-    """Return the rows that a folder's script prints."""
-    environment = {**os.environ, "PYTHONPATH": ""}
-    result = subprocess.run(
-        [sys.executable, "-c", ALONE, *map(str, words)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert result.returncode == 0, result.stderr
-    return [*csv.reader(io.StringIO(result.stdout))]
 
 
 def rows_of(path):

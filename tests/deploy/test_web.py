@@ -99,7 +99,8 @@ def test_images_are_resized_as_in_training(page, digits, tmp_path, resize):
           new Uint8ClampedArray({json.dumps(numbers)}), 50, 41);
         const canvas = new OffscreenCanvas(50, 41);
         canvas.getContext("2d").putImageData(image, 0, 0);
-        const facts = {{ image: [20, 16, 3], resize: "{resize}" }};
+        const facts = {{ image: [20, 16, 3], resize: "{resize}",
+          mean: [0], std: [255] }};
         return Array.from(toInput(canvas, facts));
         }})()"""
     )
@@ -121,7 +122,8 @@ def test_a_photograph_is_read_in_a_moment(page, digits):
         context.fillStyle = "#000";
         context.fillRect(2000, 0, 2000, 3000);
         const begin = performance.now();
-        const values = toInput(photo, { image: [96, 96, 3], resize: "crop" });
+        const values = toInput(photo, { image: [96, 96, 3],
+          resize: "crop", mean: [0], std: [255] });
         return [performance.now() - begin, values[0], values.at(-1)];
         })()"""
     )

@@ -6,7 +6,6 @@ import pytest
 from keras import layers, ops
 
 from kbp import export
-from kbp._utils.examples import Batch
 from kbp.export.float_steps import FloatSteps
 from kbp.quantization import fake_quantizers, quantize
 
@@ -77,10 +76,14 @@ def test_no_file_is_written_whose_floats_are_others(x, tmp_path, monkeypatch):
     assert not (tmp_path / "q.tflite").exists()
 
 
-def test_step_is_that_of_the_range_times_the_unit(x):
+def test_step_is_that_of_the_range_times_the_unit(x, tmp_path):
     quantized = quantize(model_of(CASES["units"]), x)
     *_, last = fake_quantizers(quantized)
-    (found,) = FloatSteps(quantized, [True]).of(Batch((x,))).values()
+    path = tmp_path / "q.tflite"
+    export.to_tflite(quantized, path)
+    outputs = export.Runner(path).predict_raw(x)
+    steps = FloatSteps(path.read_bytes())
+    (found,) = steps.of([x], [outputs]).values()
     expected = float(last.scale()) * UNITS["scale"][0]
     np.testing.assert_allclose(found[:, 0], expected, rtol=1e-2)
 

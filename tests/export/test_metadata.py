@@ -1,5 +1,6 @@
 """What files say of themselves, and that they compute as before."""
 
+import dataclasses
 import zipfile
 
 import keras
@@ -10,6 +11,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from kbp import export, zoo
+from kbp._utils.manifest import digest
+from kbp.export.interpreter import quantize
 from kbp.export.metadata.describing import describe
 from kbp.export.metadata.schema import BUFFER
 
@@ -172,4 +175,92 @@ def test_damaged_descriptions_are_named(tmp_path):
 
 
 def test_files_of_others_have_no_description():
-    assert export.Metadata.read(zoo.file(zoo.DEFAULT)) is None
+    content = zoo.file(zoo.DEFAULT).read_bytes()
+    assert export.Metadata.of(content).name == zoo.DEFAULT
+    bare = content[: content.index(b"PK\x03\x04")]
+    assert export.Metadata.of(bare) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"mean": (1.0,)}, "for each `mean`"),
+        ({"mean": (1.0,), "std": (0.0,)}, "for each `mean`"),
+        ({"highest": ("1",)}, "no number"),
+        ({"labels": (1, 2)}, "no text"),
+        ({"unit": 3}, "no text"),
+    ],
+)
+def test_what_no_tensor_is_like_is_refused(facts, words):
+    with pytest.raises(ValueError, match=words):
+        export.TensorInfo("x", **facts)
+
+
+def tables(content):
+    """Return operations with their options, and tensors with their weights."""
+    tree = schema.ModelT.InitFromPackedBuf(content, 0)
+    (graph,) = tree.subgraphs
+    codes = [
+        max(code.builtinCode, code.deprecatedBuiltinCode)
+        for code in tree.operatorCodes
+    ]
+    operations = [
+        (
+            codes[x.opcodeIndex],
+            [*x.inputs],
+            [*x.outputs],
+            vars(x.builtinOptions) if x.builtinOptions else None,
+        )
+        for x in graph.operators
+    ]
+    tensors = [
+        (
+            x.type,
+            x.shape,
+            tree.buffers[x.buffer].data,
+            x.quantization and vars(x.quantization),
+        )
+        for x in graph.tensors
+    ]
+    return operations, tensors
+
+
+def outputs(content, inputs):
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    (taken,) = interpreter.get_input_details()
+    (given,) = interpreter.get_output_details()
+    found = []
+    for x in inputs:
+        value = quantize(x[None], taken)
+        interpreter.set_tensor(taken["index"], value)
+        interpreter.invoke()
+        found.append(interpreter.get_tensor(given["index"]))
+    return np.concatenate(found)
+
+
+ENTRIES = [entry.name for entry in zoo.entries() if entry.has_weights]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_entries_describe_themselves_and_compute_as_published(entry):
+    content = zoo.file(entry).read_bytes()
+    found = export.Metadata.of(content)
+    assert (found.name, found.license) == (entry, zoo.LICENSE)
+    recipe = zoo.find(entry).recipe
+    assert found.task == recipe.task.name
+    assert found.origin["recipe"] == recipe.to_toml()
+    model = digest(zoo.file(entry, "model.keras"))
+    assert found.origin["models"] == {"model.keras": model}
+    labels = found.labels_files()
+    for name, text in labels.items():
+        assert zoo.file(entry, name).read_text() == text
+    assert bool(labels) == (recipe.task.name != "forecasting")
+    again = describe(content, dataclasses.replace(found, name="another"))
+    np.testing.assert_equal(tables(again), tables(content))
+    with np.load(zoo.file(entry, "golden.npz")) as file:
+        inputs, right = file["inputs"], file["int8"]
+    before = outputs(content, inputs)
+    np.testing.assert_array_equal(outputs(again, inputs), before)
+    if right.dtype == "int8":
+        assert np.abs(before.astype("int16") - right).max() <= 1

@@ -46,3 +46,30 @@ def test_outputs_of_different_shapes_are_held_one_by_one(names, tmp_path):
         np.savez(file, **without)
         with pytest.raises(UserError, match=f"holds no array '{name}'"):
             golden.check(file, model, tmp_path / "a.tflite")
+
+
+def test_examples_for_a_file_are_golden_or_noise_in_its_range(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    path = tmp_path / "a.tflite"
+    export.to_tflite(quantize_aware(model, [X]), path)
+    (noise,) = golden.inputs_for(path, 64)
+    assert noise.shape == (64, 4)
+    scale, zero = export.Runner(path).inputs[0]["quantization"]
+    low, high = scale * (-128 - zero), scale * (127 - zero)
+    assert low <= noise.min() < low + 0.1 * (high - low)
+    assert high - 0.1 * (high - low) < noise.max() <= high
+    np.testing.assert_array_equal(golden.inputs_for(path, 64)[0], noise)
+    golden.write(tmp_path, model, path, X[:2])
+    np.testing.assert_array_equal(golden.inputs_for(path)[0], X[:2])
+    np.savez(tmp_path / "golden.npz", inputs=np.zeros((2, 5)))
+    assert golden.inputs_for(path)[0].shape == (4, 4)  # of another model
+
+
+def test_examples_of_indices_are_zeros(tmp_path):
+    inputs = keras.Input((2,), dtype="int32")
+    outputs = layers.Flatten()(layers.Embedding(5, 3)(inputs))
+    path = tmp_path / "a.tflite"
+    export.to_tflite(keras.Model(inputs, outputs), path)
+    (found,) = golden.inputs_for(path)
+    assert found.dtype == np.int32
+    assert not found.any()

@@ -22,7 +22,11 @@ OPTIONS = {
     },
     "weight_decay": {"weight_decay": 0.1},
     "matrix_steps": {"matrix_steps": True},
+    "perturbation": {
+        "perturbation": {"radius": 0.01, "threshold": 10.0, "patience": 7}
+    },
     "everything": {
+        "perturbation": {"radius": 0.01, "threshold": 10.0, "patience": 7},
         "matrix_steps": True,
         "weight_decay": 0.1,
         "global_clipnorm": 0.05,

@@ -1,15 +1,17 @@
 """What a terminal shows of a run."""
 
+import dataclasses
 import io
 import re
 
 import pytest
 from rich.console import Console
 
+from kbp.export import Footprint
 from kbp.reports import report
 from kbp.reports.fitted_table import FittedTable
 from kbp.reports.result_table import ResultTable
-from kbp.reports.stage import Stage
+from kbp.reports.stage import POST_TRAINING, Stage
 
 STAGES = [
     Stage("as given", 0.9, 250_000, 250_000, 1_012_000),
@@ -170,3 +172,30 @@ def test_headings_are_as_wide_as_their_cells():
     console = Console(file=io.StringIO(), width=50)
     console.print(table)
     assert console.file.getvalue().count("mean absolute error") == 2
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_what_training_in_eight_bits_is_worth_is_said(epochs):
+    before = Stage(POST_TRAINING, 0.84, 12_000, 12_000, 14_000)
+    rows = [*STAGES[:3], before, *STAGES[3:]]
+    section = {"enabled": True, "epochs": epochs}
+    made = run(stages=rows)
+    made["recipe"]["quantization"] = section
+    word = "epoch" if epochs == 1 else "epochs"
+    assert (
+        "accuracy of the int8 file: 84.00% if nothing is trained after "
+        f"rounding, 90.00% with {epochs} {word} in fake eight bits."
+    ) in report.facts(made)
+    assert "fake eight bits" not in report.facts(run())
+
+
+def test_memory_of_the_file_is_said():
+    taken = Footprint(9, (), {"ADD": 1}, 32, "ADD", "sum", 48, 4_096)
+    said = report.facts(run(footprint=dataclasses.asdict(taken)))
+    assert "Memory: 4,096 bytes in TFLite Micro, 48 bytes for act" in said
+    assert "Memory: " not in report.facts(run())  # of an older version
+
+
+def test_medians_of_an_even_number_of_runs_are_whole_numbers():
+    cells = Stage("a", 0.9, 12_000.0, 11_999.5, 50_000).cells("accuracy")
+    assert cells[2:4] == ("12,000", "12,000")

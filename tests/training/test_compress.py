@@ -324,7 +324,10 @@ def test_several_inputs_and_outputs_are_compressed(tmp_path):
 def test_only_what_was_done_has_a_row(trained, tmp_path):
     result = compress(trained, TRAIN, workdir=tmp_path / "run")
     assert [stage.name for stage in result.stages] == [
-        *("as given", "quantization-aware", "float32 .tflite", "int8 .tflite")
+        "as given",
+        "quantization-aware",
+        "float32 .tflite",
+        "int8 .tflite",
     ]
     assert "kernel weights" not in str(result)
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from kbp import export, training, zoo
 from kbp.errors import UserError
 from kbp.recipes import Recipe
+from kbp.reports import footprint
 from kbp.training import (
     callbacks,
     checkpoint,
@@ -61,7 +62,8 @@ def tiny(finished):
 def test_pruned_channels_leave_the_exported_files(tmp_path):
     settings = ("sparsity.granularity=channel", "sparsity.target=0.5")
     stages = run(default((*TINY, *settings)), tmp_path / "channels")
-    trained, pruned, quantized, dense, whole, small = stages
+    trained, pruned, rounded, quantized, dense, whole, small = stages
+    assert rounded.parameters == small.parameters
     assert dense.name == "float32 .tflite, all channels"
     assert dense.speed_up == 1.0
     assert dense.score == whole.score
@@ -96,6 +98,7 @@ def test_run_leaves_everything_behind(finished):
     assert [stage.name for stage in stages] == [
         "trained",
         "pruned",
+        "int8 .tflite, not trained",
         "quantization-aware",
         "float32 .tflite",
         "int8 .tflite",
@@ -115,7 +118,7 @@ def test_run_says_what_it_was(finished):
 
 def test_files_are_what_the_table_says(finished):
     folder, stages = finished
-    trained, stripped, quantized, whole, small = stages
+    trained, stripped, rounded, quantized, whole, small = stages
     assert trained.score == stripped.score == whole.score
     assert abs(small.score - quantized.score) < 0.01
     # A byte instead of four; tables of scales take some of that back.
@@ -123,7 +126,13 @@ def test_files_are_what_the_table_says(finished):
     assert small.speed_up == pytest.approx(whole.latency / small.latency)
     assert stripped.nonzero < 0.5 * stripped.parameters
     assert export.audit(folder / "model_int8.tflite").float_operations == ()
+    assert abs(rounded.score - stripped.score) < 0.05
+    assert rounded.parameters == small.parameters
+    assert rounded.file_size == pytest.approx(small.file_size, rel=0.05)
+    assert rounded.latency is None
     state = json.loads((folder / "run.json").read_text())
+    taken = export.Footprint.from_dict(state["footprint"])
+    assert taken == export.footprint(folder / "model_int8.tflite")
     assert state["kernel_sparsity"] > 0.5
     assert state["verification"]["unit"] == "LSB"
     assert state["verification"]["within_one"] >= 0.99
@@ -158,8 +167,12 @@ def test_report_is_one_file_that_fetches_nothing(finished):
 
     parsed = Page()
     parsed.feed(page)
-    assert parsed.tags.count("svg") == 4
-    assert parsed.tags.count("tr") == 8 + 3 + 11  # stages, guess, classes
+    assert parsed.tags.count("svg") == 5
+    state = json.loads((finished[0] / "run.json").read_text())
+    taken = export.Footprint.from_dict(state["footprint"])
+    rows = len(footprint.table(taken).rows) + 1
+    # Stages, guess, classes, layers.
+    assert parsed.tags.count("tr") == 9 + 3 + 11 + rows
     assert "script" not in parsed.tags
     assert "@import" not in page
     for text in ("Learning curves", "Zeros per layer", "scale1_block0", "int8"):

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from kbp.data.waiting import WaitingClock
-from kbp.reports.waiting import said_of_waiting, waiting_share
+from kbp.reports.metrics_file import said_of_waiting, waiting_share
 from kbp.training.callbacks import MetricsLog, Waiting
 
 STEPS = 20

@@ -1,5 +1,6 @@
 """Latencies of the .tflite files that the trials of a race export."""
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,36 @@ def latencies(results: list[dict]) -> dict[str, list[float]]:
     """
     found = [r["latency"] for r in results if "latency" in r]
     return found[-1] if found else {}
+
+
+def row_of(
+    seeds: list[dict], measured: dict[str, list[float]], *keys: str
+) -> dict[str, Any]:
+    """Return what the seeds of a trial have in common.
+
+    Args:
+        seeds: results of a race's trials that differ in their seed alone.
+        measured: see `latencies`.
+        *keys: of results, of which the row is to hold the medians.
+
+    Returns:
+        `accuracies` of the seeds; the medians; and, of trials with .tflite
+        files, `float32` and `int8`, with medians of `bytes`, of `milliseconds`
+        if they were measured, and of int8 `accuracies` of the seeds.
+    """
+    row: dict[str, Any] = {"accuracies": [r["accuracy"] for r in seeds]}
+    for key in keys:
+        row[key] = statistics.median(r[key] for r in seeds)
+    for dtype in ("float32", "int8") if "files" in seeds[0] else ():
+        files = [r["files"][dtype] for r in seeds]
+        row[dtype] = {"bytes": statistics.median(f["bytes"] for f in files)}
+        if all(f["name"] in measured for f in files):
+            row[dtype]["milliseconds"] = statistics.median(
+                measured[f["name"]][1] for f in files
+            )
+        if dtype == "int8":
+            row[dtype]["accuracies"] = [f["accuracy"] for f in files]
+    return row
 
 
 def timed_on(head: dict, results: list[dict]) -> str:

@@ -55,3 +55,15 @@ def spread(values: Sequence[float], form: str = ".2%") -> str:
     """
     mean = statistics.fmean(values)
     return f"{mean:{form}} ± {deviation(values):{form}}"
+
+
+def latency(milliseconds: float | None, base: float | None) -> str:
+    """Return a latency and how many times as fast as another one it is.
+
+    Args:
+        milliseconds: `None` if it was not measured.
+        base: the other one's, likewise.
+    """
+    if milliseconds is None or base is None:
+        return "-"
+    return f"{milliseconds:.3f} ms ({base / milliseconds:.2f}x)"

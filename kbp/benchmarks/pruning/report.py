@@ -1,11 +1,10 @@
 """The tables and the plot of the pruning race."""
 
 import statistics
-from typing import Any
 
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.figures import accuracy_by_level
-from kbp.benchmarks.core.latencies import latencies
+from kbp.benchmarks.core.latencies import latencies, row_of
 from kbp.benchmarks.core.log import complete, provenance
 from kbp.benchmarks.pruning.methods import METHODS
 from kbp.benchmarks.pruning.plan import trials
@@ -22,34 +21,19 @@ def summarize(head: dict, results: list[dict]) -> dict[tuple, dict]:
         results: its trainings and measurements.
 
     Returns:
-        For each pair of method and level of which all seeds have finished:
-        `accuracies` of the seeds; medians of `pruned`, `parameters`,
-        `multiply_adds` and `step_seconds`; of dense and structured methods
-        `float32` and `int8`, with medians of `bytes`, of `milliseconds` if
-        they were measured, and of int8 `accuracies` of the seeds.
+        For each pair of method and level of which all seeds have finished its
+        `row_of` `pruned`, `parameters`, `multiply_adds` and `step_seconds`.
     """
     protocol, measured = Protocol(**head["protocol"]), latencies(results)
     planned = [t for method in METHODS for t in trials(method, protocol)]
     return {
-        key: _row(seeds, measured)
+        key: row_of(
+            seeds,
+            measured,
+            *("pruned", "parameters", "multiply_adds", "step_seconds"),
+        )
         for key, seeds in complete(results, planned).items()
     }
-
-
-def _row(seeds, measured):
-    row: dict[str, Any] = {"accuracies": [r["accuracy"] for r in seeds]}
-    for key in ("pruned", "parameters", "multiply_adds", "step_seconds"):
-        row[key] = statistics.median(r[key] for r in seeds)
-    for dtype in ("float32", "int8") if "files" in seeds[0] else ():
-        files = [r["files"][dtype] for r in seeds]
-        row[dtype] = {"bytes": statistics.median(f["bytes"] for f in files)}
-        if all(f["name"] in measured for f in files):
-            row[dtype]["milliseconds"] = statistics.median(
-                measured[f["name"]][1] for f in files
-            )
-        if dtype == "int8":
-            row[dtype]["accuracies"] = [f["accuracy"] for f in files]
-    return row
 
 
 def markdown_table(head: dict, results: list[dict]) -> str:
@@ -134,7 +118,10 @@ def _networks(rows):
             f"{row['multiply_adds'] / 1e6:.2f} M",
             markdown.spread(row["accuracies"]),
             markdown.spread(row["int8"]["accuracies"]),
-            *(_latency(file.get("milliseconds"), base) for file in files),
+            *(
+                markdown.latency(file.get("milliseconds"), base)
+                for file in files
+            ),
             *(f"{file['bytes'] / 1e3:,.0f} kB" for file in files),
         ]
         lines.append(cells)
@@ -178,9 +165,3 @@ def _explanation(head, results):
 
 def _name(name):
     return f"**{name}**" if METHODS[name].ours else name
-
-
-def _latency(milliseconds, base):
-    if milliseconds is None or base is None:
-        return "-"
-    return f"{milliseconds:.3f} ms ({base / milliseconds:.2f}x)"

@@ -1,11 +1,10 @@
 """The tables and the plot of the race from a trained network."""
 
-import statistics
 from typing import Any
 
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.figures import accuracy_by_level
-from kbp.benchmarks.core.latencies import latencies, timed_on
+from kbp.benchmarks.core.latencies import latencies, row_of, timed_on
 from kbp.benchmarks.core.log import complete, provenance
 from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS
 from kbp.benchmarks.pruning_trained.plan import levels, trials
@@ -24,42 +23,14 @@ def summarize(head: dict, results: list[dict]) -> Rows:
         results: its trainings and measurements.
 
     Returns:
-        For each pair of method and level of which all seeds have finished:
-        `accuracies` of the seeds; medians of `parameters`, `multiply_adds` and
-        `zeros`; of networks with .tflite files also `float32` and `int8`, with
-        medians of `bytes`, `milliseconds` and `faster` than dense in float32
-        (`None` if they were not measured), and of int8 `accuracies`.
+        For each pair of method and level of which all seeds have finished its
+        `row_of` `parameters`, `multiply_adds` and `zeros`.
     """
     protocol, measured = Protocol(**head["protocol"]), latencies(results)
     planned = [t for m in (DENSE, *METHODS) for t in trials(m, protocol)]
     done = complete(results, planned)
-    dense = done.get(_BASE, [])
-    base = statistics.median(
-        [measured.get(r["files"]["float32"]["name"], [0, 0])[1] for r in dense]
-        or [0]
-    )
-    return {key: _row(runs, measured, base) for key, runs in done.items()}
-
-
-def _row(
-    runs: list[dict], measured: dict[str, list[float]], base: float
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"accuracies": [r["accuracy"] for r in runs]}
-    for key in ("parameters", "multiply_adds", "zeros"):
-        row[key] = statistics.median(r[key] for r in runs)
-    for dtype in _DTYPES if "files" in runs[0] else ():
-        files = [r["files"][dtype] for r in runs]
-        row[dtype] = {
-            "bytes": statistics.median(f["bytes"] for f in files),
-            "milliseconds": None,
-            "faster": None,
-        }
-        if base and all(f["name"] in measured for f in files):
-            time = statistics.median(measured[f["name"]][1] for f in files)
-            row[dtype] |= {"milliseconds": time, "faster": base / time}
-        if dtype == "int8":
-            row[dtype]["accuracies"] = [f["accuracy"] for f in files]
-    return row
+    keys = "parameters", "multiply_adds", "zeros"
+    return {key: row_of(runs, measured, *keys) for key, runs in done.items()}
 
 
 def markdown_table(head: dict, results: list[dict]) -> str:
@@ -95,7 +66,7 @@ def plot(head: dict, results: list[dict]) -> str:
                     points := {
                         row[dtype]["milliseconds"]: accuracies[dtype](row)
                         for (other, _), row in rows.items()
-                        if other == name and row[dtype]["milliseconds"]
+                        if other == name and "milliseconds" in row[dtype]
                     }
                 )
             }
@@ -113,6 +84,7 @@ def _channels(rows: Rows) -> list[str]:
         *("method", "level", "accuracy", "accuracy, int8", "float32", "int8"),
         *("parameters", "multiply-adds", "float32 file", "int8 file"),
     ]
+    base = rows.get(_BASE, {}).get("float32", {}).get("milliseconds")
     lines = []
     for (name, level), row in sorted(rows.items(), key=lambda x: x[0][1]):
         if "int8" not in row:
@@ -124,7 +96,10 @@ def _channels(rows: Rows) -> list[str]:
                 f"{level:g}x",
                 markdown.spread(row["accuracies"]),
                 markdown.spread(row["int8"]["accuracies"]),
-                *map(_latency, files),
+                *(
+                    markdown.latency(file.get("milliseconds"), base)
+                    for file in files
+                ),
                 f"{row['parameters']:,.0f}",
                 f"{row['multiply_adds'] / 1e6:.2f} M",
                 *(f"{file['bytes'] / 1e3:,.0f} kB" for file in files),
@@ -187,9 +162,3 @@ def _explanation(head: dict, results: list[dict]) -> str:
 def _name(name: str) -> str:
     ours = name in METHODS and METHODS[name].ours
     return f"**{name}**" if ours else name
-
-
-def _latency(file: dict[str, Any]) -> str:
-    if file["milliseconds"] is None:
-        return "-"
-    return f"{file['milliseconds']:.3f} ms ({file['faster']:.2f}x)"

@@ -202,7 +202,7 @@ class Training:
         _fit(model, batches)
 
 
-@keras.saving.register_keras_serializable(package="kbp")
+@keras.saving.register_keras_serializable(package="kbp_benchmarks")
 class TaughtLoss(keras.losses.Loss):
     """Cross-entropy, and a divergence from a teacher's recorded outputs.
 

@@ -1,6 +1,7 @@
 """The cards of the zoo's entries: what each is, and what it reaches."""
 
 from kbp import zoo
+from kbp.benchmarks.runtimes.cases import card_table
 from kbp.data.registry import DATASETS
 from kbp.inference.loading import open_model
 from kbp.recipes import Recipe
@@ -30,6 +31,15 @@ into {gives} `{outputs}`. What the file makes of test examples:
 ![Test examples and what the int8 file makes of them](predictions.svg)
 """
 
+_RUNTIMES = """
+Other [runtimes](../../docs/runtimes.md) against LiteRT with XNNPACK at one
+thread: shares of the int8 file's outputs, the largest difference in steps, and
+of the operations that are computed differently the first and the one that
+differs most:
+
+{runtimes}
+"""
+
 
 def render_card(entry: zoo.Entry, table: str) -> str:
     """Return the model card of an entry.
@@ -49,12 +59,16 @@ def render_card(entry: zoo.Entry, table: str) -> str:
             "gives": task.gives,
             "outputs": _shape(outputs),
         }
+    runtimes = card_table(entry.name)
+    if runtimes:
+        card += _RUNTIMES
     return card.format(
         **shapes,
         **_data_words(entry.recipe),
         name=entry.name,
         architecture=entry.recipe.model.architecture,
         table=table,
+        runtimes=runtimes,
     )
 
 

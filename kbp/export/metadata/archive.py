@@ -8,7 +8,7 @@ _MOST_BYTES = 10_000_000  # of the texts in a file, which may be anybody's
 _NO_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip archive knows
 
 
-def write_archive(texts: Mapping[str, str]) -> bytes:
+def write_archive(texts: Mapping[str, str | bytes]) -> bytes:
     """Return an archive that is the same each time."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from kbp._utils.manifest import digest
 from kbp.export.interpreter import read_tflite
 from kbp.export.metadata.archive import read_archive
 
@@ -48,6 +49,21 @@ class TensorInfo:
     highest: tuple[float, ...] = ()
     labels: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse what no tensor is like; a file may say anything."""
+        numbers = (*self.mean, *self.std, *self.lowest, *self.highest)
+        texts = (self.name, self.description, self.unit)
+        words = (*texts, *self.axes, *self.labels)
+        if not all(isinstance(x, int | float) for x in numbers):
+            raise ValueError(f"Tensor {self.name} has what is no number.")
+        if not all(isinstance(x, str) for x in words):
+            raise ValueError(f"Tensor {self.name} has what is no text.")
+        if len(self.mean) != len(self.std) or 0 in self.std:
+            raise ValueError(
+                f"Tensor {self.name} must have a `std` that is not 0 for each "
+                f"`mean`. Received: mean={self.mean}, std={self.std}"
+            )
+
 
 @dataclass(frozen=True)
 class Metadata:
@@ -68,8 +84,9 @@ class Metadata:
         license: of the model.
         author: of the model.
         version: of the model.
-        origin: what the file was made of: the recipe, versions of packages, the
-            SHA-256 of the model. Anything that JSON holds.
+        origin: what the file was made of: `"recipe"`, `"versions"` of
+            packages, `"models"` with the SHA-256 of Keras files by their
+            names. Anything that JSON holds.
         files: texts that users of the file need, by their names, such as
             `"labels.txt"`, `"columns.json"`.
 
@@ -128,6 +145,17 @@ class Metadata:
             )
         files = {name: texts[name] for name in whole.pop("files")}
         return cls(**whole, files=files)
+
+    def made_of(self, *models: Path, **facts: Any) -> "Metadata":
+        """Return this with the SHA-256 of Keras files as its origin.
+
+        Args:
+            *models: that the file is made of, one of the other.
+            **facts: more of its origin, such as `versions`.
+        """
+        sums = {path.name: digest(path) for path in models}
+        origin = {**self.origin, **facts, "models": sums}
+        return dataclasses.replace(self, origin=origin)
 
     def files_to_pack(self) -> dict[str, str]:
         """Return the texts that go into the file's archive, by their names."""

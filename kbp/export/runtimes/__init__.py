@@ -1,12 +1,18 @@
 """Other runtimes of .tflite files, and what they need of a file."""
 
-from kbp.export.runtimes.compare import Agreement, compare_kernels
+from kbp.export.runtimes.compare import Agreement, verify_runtimes
+from kbp.export.runtimes.interface import with_interface
 from kbp.export.runtimes.micro import arena_size
-from kbp.export.runtimes.uint8 import with_uint8_interface
+from kbp.export.runtimes.registry import RUNTIMES, Runtime, register_runtime
+from kbp.export.runtimes.walk import Difference
 
 __all__ = [
     "Agreement",
+    "Difference",
+    "RUNTIMES",
+    "Runtime",
     "arena_size",
-    "compare_kernels",
-    "with_uint8_interface",
+    "register_runtime",
+    "verify_runtimes",
+    "with_interface",
 ]

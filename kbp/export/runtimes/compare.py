@@ -1,99 +1,168 @@
 """How far the outputs of other runtimes are from those of LiteRT."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import keras
-import numpy as np
-
-from kbp.export.interpreter import Runner
-
-_FLOAT_STEPS = 128  # of the largest output, about what an integer step is
+from kbp.errors import UserError
+from kbp.export.float_steps import FloatSteps
+from kbp.export.gaps import Gap, summary_of
+from kbp.export.interpreter import Runner, dequantize, read_tflite
+from kbp.export.runtimes.calls import outputs_of
+from kbp.export.runtimes.registry import RUNTIMES, Arrays, Runtime
+from kbp.export.runtimes.walk import Difference, differences
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a runtime's outputs are from those of LiteRT at one thread.
+    """How far a runtime's outputs are from those of XNNPACK at one thread.
 
     Attributes:
-        runtime: `"threads"` (LiteRT on all cores) or `"reference"` (LiteRT's
-            reference kernels).
+        runtime: its name.
+        version: what ran, in words.
+        reason: why it did not run, `None` if it did.
         outputs: number of values that were compared.
-        maximum: largest difference, in integer steps; of floats, as a share of
-            the largest output.
-        exact: share of the outputs that are the same.
-        within_one: share within one step; of floats, within a 128th of the
-            largest output.
+        unit: `"LSB"` or `"float"`, see `kbp.export.Verification`.
+        maximum: largest difference, in units.
+        mean: mean difference, in units.
+        within_one: share within one unit.
+        exact: share that are the same; of floats, to a thousandth of a step.
+        operations: those that it computes differently, in order; `()` if it
+            cannot run them apart.
+        is_near: whether these are shares that the runtime must reach.
 
     Example:
-    >>> Agreement("threads", 10, 0.0, 1.0, 1.0).within_one
-    1.0
+    >>> Agreement("micro", reason="It is not installed.").is_near
+    True
     """
 
     runtime: str
-    outputs: int
-    maximum: float
-    exact: float
-    within_one: float
+    version: str = ""
+    reason: str | None = None
+    outputs: int = 0
+    unit: str = "LSB"
+    maximum: float = 0.0
+    mean: float = 0.0
+    within_one: float = 1.0
+    exact: float = 1.0
+    operations: tuple[Difference, ...] = ()
+    is_near: bool = True
+
+    @property
+    def first(self) -> Difference | None:
+        """The operation from which the runtime differs, if it does."""
+        return self.operations[0] if self.operations else None
+
+    @property
+    def worst(self) -> Difference | None:
+        """The operation that differs most, given the same inputs."""
+        return max(
+            self.operations, key=lambda x: (x.maximum, x.share), default=None
+        )
 
 
-def compare_kernels(
-    path: str | Path, inputs: Sequence[np.ndarray]
+def verify_runtimes(
+    path: str | Path, inputs: Any, runtimes: Sequence[str] | None = None
 ) -> tuple[Agreement, ...]:
-    """Run a .tflite file on all cores and with reference kernels.
+    """Run a .tflite file on other runtimes, and compare with XNNPACK.
 
     Args:
         path: path of the file.
-        inputs: for each input a batch of examples.
+        inputs: float examples in any form that `kbp.export.Runner.predict`
+            takes.
+        runtimes: names of `kbp.export.runtimes.RUNTIMES`, such as `"litert"`
+            (LiteRT on several threads), `"reference"` (LiteRT's reference
+            kernels), `"micro"` (TFLite Micro) and `"web"` (LiteRT.js in a
+            headless Chromium). By default all, where those that are absent, or
+            lack an operation, say so by `reason`.
 
     Returns:
-        For each way its agreement with XNNPACK at one thread.
+        For each runtime its agreement with XNNPACK at one thread.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: a way does not run the file, or there are no examples.
+        ValueError: there are no examples, or a runtime that was named is
+            unknown, absent, or does not run the file.
 
     Example:
-    >>> import kbp.zoo
+    >>> import kbp, numpy as np
     >>> x = np.zeros((1, 32, 32, 1), "float32")
-    >>> found = compare_kernels(kbp.zoo.file(kbp.zoo.DEFAULT), [x])
-    >>> [each.runtime for each in found]
-    ['threads', 'reference']
+    >>> path = kbp.zoo.file(kbp.zoo.DEFAULT)
+    >>> (found,) = kbp.export.verify_runtimes(path, x, ["litert"])
+    >>> found.outputs, found.exact
+    (10, 1.0)
     """
-    if not inputs or not len(inputs[0]):
+    if isinstance(runtimes, str):
+        raise ValueError(
+            "Argument `runtimes` must be a list of names. Received: "
+            f"runtimes={runtimes!r}"
+        )
+    content, runner = read_tflite(path), Runner(path)
+    chosen = {name: RUNTIMES[name] for name in runtimes or RUNTIMES}
+    for runtime in chosen.values() if runtimes else ():
+        if reason := runtime.missing():
+            raise UserError(reason)
+    calls = [*runner.calls(inputs)]
+    if not calls:
         raise ValueError("Argument `inputs` must hold examples. Received: none")
-    right = _outputs(Runner(path), inputs)
-    ways = {
-        "threads": Runner(path, num_threads=os.cpu_count() or 1),
-        "reference": Runner(path, reference=True),
-    }
-    return tuple(
-        _agreement(name, right, _outputs(runner, inputs))
-        for name, runner in ways.items()
-    )
+    compare = _Comparison(runner, content, calls)
+    found = []
+    for name, runtime in chosen.items():
+        try:
+            if reason := runtime.missing():
+                raise UserError(reason)
+            found.append(compare(name, runtime))
+        except ValueError as error:
+            if runtimes:
+                raise UserError(f"{path}: {name}: {error}") from error
+            found.append(Agreement(name, reason=str(error)))
+    return tuple(found)
 
 
-def _outputs(runner: Runner, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    return keras.tree.flatten(runner.predict_raw(list(inputs)))
+class _Comparison:
+    """Compares runtimes with XNNPACK on one file and its inputs."""
 
+    def __init__(
+        self, runner: Runner, content: bytes, calls: Sequence[Arrays]
+    ) -> None:
+        self.runner, self.content, self.calls = runner, content, calls
+        self.right = outputs_of(runner.interpreter, calls)
+        float_steps = FloatSteps(content)
+        self.steps = [
+            float_steps.of(
+                [
+                    dequantize(x, details)
+                    for x, details in zip(call, runner.inputs, strict=True)
+                ],
+                outputs,
+            )
+            for call, outputs in zip(calls, self.right, strict=True)
+        ]
 
-def _agreement(
-    name: str, right: Sequence[np.ndarray], found: Sequence[np.ndarray]
-) -> Agreement:
-    gaps, steps = [], []
-    for x, y in zip(right, found, strict=True):
-        gap = np.abs(y.astype("float64") - x.astype("float64")).ravel()
-        largest = float(np.abs(x).max()) or 1.0
-        is_float = x.dtype.kind == "f"
-        gaps.append(gap / largest if is_float else gap)
-        steps.append(gaps[-1] * (_FLOAT_STEPS if is_float else 1))
-    every, stepped = np.concatenate(gaps), np.concatenate(steps)
-    return Agreement(
-        name,
-        every.size,
-        float(every.max()),
-        float((every == 0).mean()),
-        float((stepped <= 1).mean()),
-    )
+    def __call__(self, name: str, runtime: Runtime) -> Agreement:
+        """Run a runtime, and say how near it is."""
+        gaps = [Gap(details) for details in self.runner.outputs]
+        found = runtime.run(self.content, self.calls)
+        for right, outputs, steps in zip(
+            self.right, found, self.steps, strict=True
+        ):
+            for i, (x, y) in enumerate(zip(right, outputs, strict=True)):
+                gaps[i].add(x, y, None, steps.get(i))
+        shares = summary_of(gaps)
+        return Agreement(
+            name,
+            runtime.version,
+            **shares,
+            operations=self._differences(runtime)
+            if shares["exact"] < 1
+            else (),
+            is_near=shares["exact"] >= runtime.least_exact
+            and shares["within_one"] >= runtime.least_within_one,
+        )
+
+    def _differences(self, runtime: Runtime) -> tuple[Difference, ...]:
+        try:
+            return differences(runtime, self.content, self.calls)
+        except ValueError:  # it runs the file, but not such a one
+            return ()

@@ -13,6 +13,7 @@ from kbp.data.formats.series_format import SeriesFormat
 from kbp.data.formats.series_table import Table
 from kbp.data.series import SeriesSplits
 from kbp.errors import UserError
+from kbp.export import TensorInfo
 from kbp.models.registry import forecasts_by_channel
 
 if TYPE_CHECKING:
@@ -91,6 +92,27 @@ class TrainedOn:
             mean=tuple(np.concatenate(means).tolist()),
             deviation=tuple(np.concatenate(deviations).tolist()),
         )
+
+    def tensors(self) -> tuple[TensorInfo, TensorInfo]:
+        """Return what there is to say of the model's input and output."""
+        only_targets = len(self.channels) == len(self.targets)
+        named = not self.by_channel
+        taken = TensorInfo(
+            "sequence",
+            description=f"The last {self.lookback} rows of each column, the "
+            "oldest first, in any units"
+            + ("." if only_targets else ", then what is known of covariates."),
+            axes=("rows", "columns"),
+            labels=self.channels if named else (),
+        )
+        given = TensorInfo(
+            "forecast",
+            description=f"The {self.horizon} rows after them, in the units of "
+            "the input.",
+            axes=("rows", "columns"),
+            labels=self.targets if named else (),
+        )
+        return taken, given
 
     def to_json(self) -> str:
         """Return text that `read` and people read."""

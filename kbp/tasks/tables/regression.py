@@ -9,6 +9,7 @@ import numpy as np
 from kbp._utils.config import choice
 from kbp.data.table import TableSplits
 from kbp.errors import UserError
+from kbp.export import TensorInfo
 from kbp.layers import InverseStandardization
 from kbp.losses import ScaledError
 from kbp.losses.scaled_error import ERRORS
@@ -65,6 +66,14 @@ class TabularRegression(Tabular):
         outputs = units(model.output)
         units.set_statistics(mean=[target.mean], deviation=[target.deviation])
         return keras.Model(model.input, outputs, name=model.name)
+
+    def answer(self) -> TensorInfo:
+        name = self.splits.columns.target.name
+        return TensorInfo(
+            "number",
+            description=f"{name}, in its own units.",
+            axes=("number",),
+        )
 
     def metrics(self) -> list[Any]:
         return [keras.metrics.RootMeanSquaredError(name="rmse")]

@@ -1,5 +1,6 @@
 """What all tasks of tables have in common."""
 
+import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -11,6 +12,7 @@ from kbp._utils.run_files import COLUMNS
 from kbp.data.splits import Examples
 from kbp.data.table import TableColumns, TableSplits
 from kbp.errors import UserError
+from kbp.export import Metadata, TensorInfo
 from kbp.layers import TableEncoding
 from kbp.reports.result_table import ResultTable
 from kbp.tasks.tables import baselines
@@ -76,6 +78,22 @@ class Tabular(Task):
 
     def files(self) -> dict[str, str]:
         return {COLUMNS: self.splits.columns.to_json()}
+
+    def metadata(self) -> Metadata:
+        row = TensorInfo(
+            "row",
+            description="The columns in this order: numbers in their own "
+            "units, categories by their numbers (0: unknown).",
+            axes=("columns",),
+            labels=tuple(x.name for x in self.splits.columns.features),
+        )
+        return dataclasses.replace(
+            super().metadata(), inputs=(row,), outputs=(self.answer(),)
+        )
+
+    def answer(self) -> TensorInfo:
+        """Return what there is to say of the model's output."""
+        return self.logits()
 
     def describe(self) -> str:
         columns, filled = self.splits.columns, self.splits.filled

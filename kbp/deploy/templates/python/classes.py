@@ -4,13 +4,13 @@ import sys
 from typing import Any
 
 import numpy as np
-from pictures import read
+from pictures import read, scaled
 from PIL import Image
 from runner import load, predict, softmax
 
 
 def resized(path: str, facts: dict[str, Any]) -> np.ndarray:
-    """Return an image in the model's size, with values from 0 to 1."""
+    """Return an image in the model's size, as it takes pixels."""
     height, width, channels = facts["image"]
     image = read(path, facts)
     if image.has_transparency_data:
@@ -30,7 +30,7 @@ def resized(path: str, facts: dict[str, Any]) -> np.ndarray:
     image = image.resize(size, Image.Resampling.BILINEAR, box, 2.0)
     whole = Image.new(image.mode, (width, height))
     whole.paste(image, ((width - size[0]) // 2, (height - size[1]) // 2))
-    return np.asarray(whole, "float32") / 255
+    return scaled(whole, facts)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Use: python predict.py IMAGE MASK.png
 import sys
 
 import numpy as np
-from pictures import read
+from pictures import read, scaled
 from PIL import Image
 from runner import load, predict, softmax
 
@@ -23,7 +23,7 @@ if __name__ == "__main__":
     image = read(sys.argv[1], facts)
     pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     rows, columns = pixels.shape[:2]
-    pixels = pixels.reshape(rows, columns, channels).astype("float32") / 255
+    pixels = scaled(pixels.reshape(rows, columns, channels), facts)
     edges = [(0, max(0, height - rows)), (0, max(0, width - columns)), (0, 0)]
     pixels = np.pad(pixels, edges, mode="symmetric")
     # Where tiles overlap, each counts the less the nearer its border is.

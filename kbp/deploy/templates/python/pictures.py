@@ -13,3 +13,9 @@ def read(path: str, facts: dict[str, Any]) -> Any:
         values = np.asarray(image) * (255 / facts["white_level"])
         image = Image.fromarray(values.round().astype("uint8"))
     return image
+
+
+def scaled(pixels: Any, facts: dict[str, Any]) -> np.ndarray:
+    """Return what the model takes of pixels from 0 to 255."""
+    mean, std = (np.array(facts[key], "float32") for key in ("mean", "std"))
+    return (np.asarray(pixels, "float32") - mean) / std

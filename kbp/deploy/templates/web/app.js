@@ -60,7 +60,7 @@ async function classify(source) {
   const made = await runner.predict(values);
   const shares = softmax(made.values);
   const seen = element("canvas");
-  images.show(seen, values, facts.image);
+  images.show(seen, values, facts);
   $("result").replaceChildren(
     answer(facts.labels[shares.indexOf(Math.max(...shares))]),
     bars(facts.labels, shares),
@@ -83,7 +83,7 @@ async function labelPixels(source) {
     return best;
   });
   const seen = element("canvas", { className: "stage" });
-  images.show(seen, values, facts.image, (i) => images.colorOf(mask[i]));
+  images.show(seen, values, facts, (i) => images.colorOf(mask[i]));
   const list = bars(facts.labels, counts.map((n) => n / mask.length), true);
   list.style.marginTop = "1rem";
   $("result").replaceChildren(seen, list);

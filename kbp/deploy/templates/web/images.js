@@ -10,7 +10,7 @@ export function canvasOf(source, width, height, background = "#fff") {
   return canvas;
 }
 
-// Return floats from 0 to 1, rows first, of an image in the model's size.
+// Return what the model takes, rows first, of an image in its size.
 export function toInput(original, facts) {
   const [height, width, channels] = facts.image;
   // Photographs have many pixels: most are averaged by the browser.
@@ -36,12 +36,17 @@ export function toInput(original, facts) {
   const left = Math.floor((width - wide) / 2);
   for (let y = 0; y < high; y++) {
     for (let i = 0; i < wide * channels; i++) {
-      whole[((y + top) * width + left) * channels + i] =
-        Math.round(image[y * wide * channels + i]) / 255;
+      const pixel = Math.round(image[y * wide * channels + i]);
+      const [mean, std] = scaling(facts, i % channels);
+      whole[((y + top) * width + left) * channels + i] = (pixel - mean) / std;
     }
   }
   return whole;
 }
+
+// What is taken from a pixel of a channel, and what it is divided by.
+const scaling = (facts, channel) => [facts.mean, facts.std].map(
+  (values) => values[channel % values.length]);
 
 // What of a side is kept, from where to where.
 function part(size, target, all, ratio) {
@@ -105,14 +110,17 @@ function transpose(values, rows, columns, channels) {
 }
 
 // Show what the model is given.
-export function show(canvas, values, [height, width, channels], color) {
+export function show(canvas, values, facts, color) {
+  const [height, width, channels] = facts.image;
   Object.assign(canvas, { width, height });
   const context = canvas.getContext("2d");
   const image = context.createImageData(width, height);
   for (let i = 0; i < width * height; i++) {
     const tint = color?.(i);
     for (let c = 0; c < 3; c++) {
-      const value = 255 * values[i * channels + (channels === 3 ? c : 0)];
+      const channel = channels === 3 ? c : 0;
+      const [mean, std] = scaling(facts, channel);
+      const value = std * values[i * channels + channel] + mean;
       image.data[4 * i + c] = tint ? 0.6 * value + 0.4 * tint[c] : value;
     }
     image.data[4 * i + 3] = 255;

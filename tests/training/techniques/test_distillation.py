@@ -112,7 +112,7 @@ def test_it_ends_with_an_error_too():
     ],
 )
 def test_outputs_are_compared_as_their_loss_tells(loss, options, kind, logits):
-    from kbp.training.distillation import _divergences
+    from kbp.training.techniques.distillation import _divergences
 
     model = network()
     model.compile("sgd", loss)

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 from kbp._utils import plugins
 from kbp._utils.command_line import check_new, positive, say_written
-from kbp._utils.run_files import INT8, MODEL
 from kbp._utils.stderr import suppress_stderr
 from kbp.errors import UserError
+from kbp.sources import find_models, find_recipe, is_entry
 
 if TYPE_CHECKING:
     from kbp.export import Audit
     from kbp.recipes import Recipe
 
 __all__ = [
+    "add_budget",
     "add_data_dir",
     "add_imports",
     "add_settings",
@@ -81,44 +82,6 @@ def _recipe_file(name: str) -> Path | None:
     if path.suffix == ".toml" or path.exists() or len(path.parts) > 1:
         return path / "recipe.toml" if path.is_dir() else path
     return None
-
-
-def is_entry(name: str) -> bool:
-    """Say whether a name is one of the zoo, and no file's or folder's."""
-    from kbp import zoo
-
-    return not Path(name).exists() and name in {e.name for e in zoo.entries()}
-
-
-def find_models(name: str) -> list[Path]:
-    """Return the model files of a zoo entry or a run, or the file itself.
-
-    Raises:
-        UserError: there are none.
-    """
-    from kbp import zoo
-    from kbp.inference import loading
-
-    if is_entry(name):
-        return [zoo.file(name, which) for which in (MODEL, INT8)]
-    return loading.files_of(Path(name))
-
-
-def find_recipe(name: str) -> "Recipe | None":
-    """Return the recipe of a zoo entry or of a file's or folder's run, if any.
-
-    Raises:
-        UserError: the run is damaged.
-    """
-    from kbp import zoo
-    from kbp.recipes import Recipe
-    from kbp.training.workdir import read_run
-
-    if is_entry(name):
-        return zoo.find(name).recipe
-    path = Path(name)
-    run = read_run(path if path.is_dir() else path.parent)
-    return Recipe.parse(run["recipe"]) if run else None
 
 
 def add_imports(parser: argparse.ArgumentParser) -> None:
@@ -187,6 +150,18 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--budget`."""
+    parser.add_argument(
+        "--budget",
+        metavar="SIZE:KIND,...",
+        help="fail, with status 1, if the file takes more flash or ram than "
+        "this, such as 256kB:flash,64kB:ram (1 kB is 1000 bytes, 1 KiB 1024); "
+        "ram is TFLite Micro's arena where that is installed (kbp[micro]), "
+        "else that of the activations alone",
+    )
+
+
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add the option `--set`."""
     parser.add_argument(
@@ -203,6 +178,8 @@ def users_errors() -> Iterator[None]:
     """Say what the library refuses in one line, as an error of the user's."""
     try:
         yield
+    except UserError:
+        raise
     except (ValueError, RuntimeError) as error:
         raise UserError(str(error)) from error
 

@@ -1,0 +1,1 @@
+"""What other runtimes make of the zoo's int8 files."""

@@ -1,1 +1,0 @@
-"""Where commands take what they read from."""

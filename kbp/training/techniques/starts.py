@@ -1,0 +1,130 @@
+"""Several trainings from other seeds, of which the best one stays."""
+
+import math
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from kbp._utils.arguments import check_integer, check_one_of
+
+
+@dataclass(frozen=True)
+class Starts:
+    """What several trainings came to.
+
+    Attributes:
+        model: of the best score.
+        scores: of each start, on the validation data.
+        seeds: of each start.
+        best: place of the best one.
+    """
+
+    model: keras.Model
+    scores: tuple[float, ...]
+    seeds: tuple[int, ...]
+    best: int
+
+    @property
+    def mean(self) -> float:
+        """Mean of the scores."""
+        return statistics.fmean(self.scores)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the scores; 0 of a single one."""
+        return statistics.stdev(self.scores) if len(self.scores) > 1 else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.scores)} starts: {self.mean:.4g} ± {self.spread:.2g}, "
+            f"best {self.scores[self.best]:.4g} of seed {self.seeds[self.best]}"
+        )
+
+
+def multi_start(
+    build: Callable[[], keras.Model],
+    data: Any,
+    validation_data: Any,
+    *,
+    starts: int = 5,
+    seed: int = 0,
+    monitor: str = "loss",
+    mode: str = "min",
+    **fit: Any,
+) -> Starts:
+    """Train a model from several seeds, and keep the best on validation data.
+
+    A seed decides the first weights, dropout and the order of the examples.
+    Test data have no part in it: a score on validation data that the best start
+    was chosen by flatters it.
+
+    Args:
+        build: `build() -> model` returns a new model, compiled.
+        data: a data set, or `(x, y)` or `(x, y, sample_weight)`, see `fit`.
+        validation_data: likewise, see `evaluate`.
+        starts: number of trainings.
+        seed: of the first one; the others follow it.
+        monitor: what is compared, as `evaluate` names it: `"loss"` or a metric.
+        mode: `"min"` or `"max"`, which of two values is better.
+        **fit: further arguments of `fit`, such as `epochs`.
+
+    Returns:
+        The best model, and the scores of all.
+
+    Raises:
+        ValueError: `monitor` is not what the model is evaluated by, no score is
+            a finite number, or an argument is out of range.
+
+    Example:
+    >>> import keras, numpy as np, kbp
+    >>> def build():
+    ...     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    ...     model.compile("sgd", "mse")
+    ...     return model
+    >>> x = np.eye(2)
+    >>> found = kbp.training.multi_start(
+    ...     build, (x, x[:, :1]), (x, x[:, :1]), starts=3, verbose=0
+    ... )
+    >>> found.scores[found.best] == min(found.scores)
+    True
+    """
+    check_integer(starts=starts)
+    check_integer(0, seed=seed)
+    check_one_of(("min", "max"), mode=mode)
+    sign = 1 if mode == "min" else -1
+    if not isinstance(data, tuple):
+        fit = {"shuffle": False, **fit}  # Keras warns that it cannot
+    seeds = tuple(range(seed, seed + starts))
+    best: keras.Model | None = None
+    place, scores = -1, []
+    for number in seeds:
+        keras.utils.set_random_seed(number)
+        model = build()
+        model.fit(*_parts(data), **fit)
+        found = model.evaluate(
+            *_parts(validation_data), verbose=0, return_dict=True
+        )
+        if monitor not in found:
+            raise ValueError(
+                f"Argument `monitor` must be one of {[*found]}. "
+                f"Received: monitor={monitor!r}"
+            )
+        scores.append(float(found[monitor]))
+        if not math.isfinite(scores[-1]):
+            continue  # it diverged
+        if best is None or sign * scores[-1] < sign * scores[place]:
+            best, place = model, len(scores) - 1
+    if best is None:
+        raise ValueError(
+            f"All {starts} starts diverged: {monitor} is {scores}. Lower the "
+            "learning rate."
+        )
+    return Starts(best, tuple(scores), seeds, place)
+
+
+def _parts(data: Any) -> tuple[Any, ...]:
+    """Return the arguments that data are to `fit` and `evaluate`."""
+    return data if isinstance(data, tuple) else (data,)
