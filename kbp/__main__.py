@@ -14,7 +14,7 @@ from rich.console import Console
 import kbp
 from kbp._utils.process.disk_errors import cannot_write
 from kbp._utils.process.stopping import Stopping
-from kbp.commands.common import import_tensorflow
+from kbp.commands.shared.common import import_tensorflow
 from kbp.errors import TERMINATED, BoundError, Terminated, UserError
 
 WORKER_LOST = os.EX_TEMPFAIL  # 75: worth another try
@@ -31,6 +31,8 @@ COMMANDS = (
     "verify",
     "deploy",
     "check-tpu",
+    "pack",
+    "inspect",
     "benchmark",
     "publish",
 )

@@ -142,3 +142,18 @@ def return_memory_of_images() -> None:
     from PIL import Image
 
     Image.core.set_block_size(2**26)  # type: ignore[attr-defined]
+
+
+def map_in_place(data: Any, function: Callable[..., Any]) -> Any:
+    """Return `data.map(function)`, which is called without another thread.
+
+    To hand a small function to a pool of threads takes a third of a
+    millisecond on a busy machine; no public argument avoids it.
+
+    Args:
+        data: a data set of tf.data.
+        function: of an element, fast.
+    """
+    from tensorflow.python.data.ops import map_op
+
+    return map_op._MapDataset(data, function, use_inter_op_parallelism=False)

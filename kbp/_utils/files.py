@@ -117,6 +117,33 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield where to write a file that takes its place as the context ends.
+
+    It is for what a library writes by itself, piece by piece.
+
+    Args:
+        path: where it will be, in place of what is there.
+
+    Raises:
+        UserError: there can be no such file, or the disk does not take it.
+    """
+    check_place(path)
+    temporary = path.parent / _unused()
+    try:
+        with named(path):
+            make_folder(path.parent)
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
+            _flush(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+@contextlib.contextmanager
 def temporary_folder(prefix: str = "kbp-") -> Iterator[Path]:
     """Yield a folder for what is needed within the context alone.
 

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from kbp.commands.common import add_budget, summary, users_errors
+from kbp.commands.shared.common import add_budget, summary, users_errors
 
 HELP = "list the operations of a .tflite file, and what its layers take"
 EXAMPLES = (

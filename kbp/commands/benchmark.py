@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from kbp.commands.common import (
+from kbp.commands.shared.common import (
     add_data_dir,
     add_imports,
     positive,

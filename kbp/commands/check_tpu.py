@@ -4,7 +4,7 @@ from functools import partial
 
 from rich.table import Table
 
-from kbp.commands.common import (
+from kbp.commands.shared.common import (
     add_data_dir,
     add_imports,
     add_settings,

@@ -1,6 +1,6 @@
 """`deploy`: a model as a folder that runs without kbp."""
 
-from kbp.commands.common import add_imports, say_written, users_errors
+from kbp.commands.shared.common import add_imports, say_written, users_errors
 
 HELP = (
     "write a folder that runs a model in Python, a browser, on a "

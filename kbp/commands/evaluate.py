@@ -1,6 +1,6 @@
 """`evaluate`: test score of what a run made."""
 
-from kbp.commands.common import (
+from kbp.commands.shared.common import (
     add_data_dir,
     add_imports,
     check_recipe,

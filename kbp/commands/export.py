@@ -6,7 +6,7 @@ from pathlib import Path
 from kbp import zoo
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import FLOAT32, INT8, MODEL, QUANTIZED_MODEL
-from kbp.commands.common import (
+from kbp.commands.shared.common import (
     add_budget,
     add_data_dir,
     add_imports,
@@ -16,7 +16,7 @@ from kbp.commands.common import (
     summary,
     users_errors,
 )
-from kbp.commands.examples import SOURCES, read_examples
+from kbp.commands.shared.examples import SOURCES, read_examples
 from kbp.errors import UserError
 
 HELP = "write a model as .tflite or SavedModel"

@@ -1,7 +1,7 @@
 """`forecast`: what follows the rows of a CSV file."""
 
-from kbp.commands.common import add_imports, import_tensorflow
 from kbp.commands.predict import add_model, add_out, open_model
+from kbp.commands.shared.common import add_imports, import_tensorflow
 
 HELP = "forecast what follows a CSV file's rows, in its own units"
 EXAMPLES = (

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from kbp._utils.run_files import INT8
-from kbp.commands.common import add_imports, find_models, find_recipe
+from kbp.commands.shared.common import add_imports, find_models, find_recipe
 
 HELP = (
     "ask a model about your own files: classes or masks of images, forecasts "

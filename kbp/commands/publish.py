@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kbp.commands.common import say_written
+from kbp.commands.shared.common import say_written
 
 HELP = "copy a benchmark's results into kbp and renew all tables"
 EXAMPLES = (

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from kbp import zoo
 from kbp._utils.run_files import MODEL, QUANTIZED_MODEL
-from kbp.commands.common import (
+from kbp.commands.shared.common import (
     add_data_dir,
     add_imports,
     is_entry,
     positive,
     users_errors,
 )
-from kbp.commands.examples import SOURCES, read_examples
+from kbp.commands.shared.examples import SOURCES, read_examples
 
 HELP = "what the rounding of each tensor costs in eight bits"
 EXAMPLES = (

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kbp.commands.common import (
+from kbp.commands.shared.common import (
     add_data_dir,
     add_imports,
     add_settings,

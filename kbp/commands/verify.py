@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kbp.commands.common import add_imports, find_models, users_errors
+from kbp.commands.shared.common import add_imports, find_models, users_errors
 from kbp.errors import UserError
 
 HELP = "compare what runtimes make of a .tflite file with LiteRT's XNNPACK"

@@ -1,11 +1,12 @@
 """Random changes of images that their masks follow, deterministic in a seed."""
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from kbp.data.splits import Augment, Tensor
 
@@ -167,19 +168,47 @@ def _middle(size: Tensor) -> Tensor:
 
 
 def _read(values: Tensor, y: Tensor, x: Tensor, *, order: int) -> Tensor:
-    """Read `(batch, height, width, channels)` at places of each example."""
-    example = (
-        tf.zeros_like(y)
-        + tf.range(tf.cast(tf.shape(y)[0], tf.float32))[:, None, None]
-    )
-    places = tf.stack([example, y, x])
-    parts = [
-        ops.image.map_coordinates(
-            tf.cast(part, tf.float32), places, order, fill_mode="reflect"
-        )
-        for part in tf.unstack(values, axis=-1)
+    """Read `(batch, height, width, channels)` at places of each example.
+
+    The numbers are those of `keras.ops.image.map_coordinates` with the fill
+    mode "reflect", of all channels at once.
+    """
+    height, width, channels = (tf.shape(values)[i] for i in (1, 2, 3))
+    pixels = tf.reshape(values, (-1, height * width, channels))
+    read = [
+        (row, weight, column, other)
+        for row, weight in _neighbors(y, height, order)
+        for column, other in _neighbors(x, width, order)
     ]
-    return tf.cast(tf.stack(parts, axis=-1), values.dtype)
+    parts = [
+        tf.cast(
+            tf.gather(pixels, row * width + column, batch_dims=1), tf.float32
+        )
+        * (weight * other)[..., None]
+        for row, weight, column, other in read
+    ]  # (batch, height, width, channels) each
+    return tf.cast(functools.reduce(operator.add, parts), values.dtype)
+
+
+def _neighbors(
+    place: Tensor, size: Tensor, order: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Return the pixels that a place along an axis lies between, and weights.
+
+    Beyond the first pixel's center and the last one's edge they are mirrored.
+    """
+    if order == 0:
+        found = [(tf.round(place), tf.ones_like(place))]
+    else:
+        lower = tf.floor(place)
+        upper = place - lower
+        found = [(lower, 1.0 - upper), (lower + 1.0, upper)]
+    return [(_mirrored(pixel, size), weight) for pixel, weight in found]
+
+
+def _mirrored(pixel: Tensor, size: Tensor) -> Tensor:
+    inside = tf.abs(tf.cast(pixel, tf.int32)) % (2 * size)
+    return tf.minimum(inside, 2 * size - 1 - inside)
 
 
 def _change_intensity(images: Tensor, most: float, seed: Tensor) -> Tensor:

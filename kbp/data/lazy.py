@@ -1,7 +1,10 @@
 """Arrays that are read by index, when they are needed."""
 
+import atexit
 import contextlib
+import functools
 import hashlib
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -14,7 +17,7 @@ from kbp.errors import UserError
 
 Tensor = Any  # TensorFlow has no types
 _CHUNK_BYTES = 2**24  # of what is looked through in parts
-_DIGEST = 16  # bytes
+DIGEST_BYTES = 16  # of a digest
 _failures: list[UserError] = []  # of reads that TensorFlow asked for
 
 
@@ -179,7 +182,7 @@ class Known(Lazy):
 
     def digest_of(self, index: int) -> bytes:
         """Return the digest of one example."""
-        return self.held[index * _DIGEST : (index + 1) * _DIGEST]
+        return self.held[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
 
     def digests(self) -> list[bytes]:
         return [*map(self.digest_of, range(len(self)))]
@@ -226,7 +229,7 @@ def ranges(array: Array, size: int | None = None) -> Iterator[slice]:
 def digest(example: np.ndarray) -> bytes:
     """Return a digest of an example's values."""
     return hashlib.blake2b(
-        np.ascontiguousarray(example).tobytes(), digest_size=_DIGEST
+        np.ascontiguousarray(example).tobytes(), digest_size=DIGEST_BYTES
     ).digest()
 
 
@@ -264,10 +267,43 @@ def named_failures(advice: str) -> Iterator[None]:
     _failures.clear()
     try:
         yield
-    except tf.errors.OpError:
+    except (tf.errors.OpError, UserError):
         if _failures:
             raise UserError(f"{_failures[0]} {advice}") from None
         raise
+
+
+class _Reads:
+    """Reads in the threads of tf.data, which come to rest as Python ends.
+
+    They read ahead as long as an iterator lives, and a thread that asks for
+    Python when it has ended aborts the process.
+    """
+
+    def __init__(self) -> None:
+        self.count, self.over = 0, False
+
+    def run(self, array: Lazy, indices: np.ndarray) -> np.ndarray:
+        self.count += 1
+        if self.over:
+            raise UserError("Python ends, and nothing is read any more.")
+        return array.read(indices)
+
+    def rest(self) -> None:
+        """Read no more, and wait until nobody asks."""
+        self.over, before = True, -1
+        while before != self.count:
+            before = self.count
+            time.sleep(0.1)
+
+
+_reads = _Reads()
+
+
+@functools.cache
+def _rest_at_exit() -> None:
+    """Register it once, where there is a lazy array at all."""
+    atexit.register(_reads.rest)
 
 
 def looked_up(array: Array) -> Callable[[Tensor], Tensor]:
@@ -281,9 +317,11 @@ def looked_up(array: Array) -> Callable[[Tensor], Tensor]:
             held = tf.constant(array)
         return lambda indices: tf.gather(held, indices)
 
+    _rest_at_exit()
+
     def read(indices: np.ndarray) -> np.ndarray:
         try:
-            return array.read(indices)
+            return _reads.run(array, indices)
         except UserError as error:
             _failures.append(error)  # TensorFlow wraps it in its own words
             raise

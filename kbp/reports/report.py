@@ -17,7 +17,11 @@ from kbp.data.splitting import some
 from kbp.export import Footprint
 from kbp.reports import figures, footprint
 from kbp.reports.fitted_table import FittedTable
-from kbp.reports.metrics_file import read_metrics
+from kbp.reports.metrics_file import (
+    read_metrics,
+    said_of_waiting,
+    waiting_share,
+)
 from kbp.reports.result_table import ResultTable
 from kbp.reports.stage import POST_TRAINING, Stage
 from kbp.tasks import Task
@@ -95,6 +99,7 @@ def write(
         outputs: of the int8 file, for the test examples.
     """
     rows = read_metrics(folder / "metrics.csv")
+    run["waiting"] = waiting_share(rows)
     own, tables = task.figures(outputs), task.tables(outputs)
     run["tables"] = {
         heading: dataclasses.asdict(table) for heading, table in tables.items()
@@ -170,6 +175,7 @@ def facts(run: dict[str, Any]) -> str:
         f"{NEAR[check['unit']]} of the {model} model (largest "
         f"difference {check['maximum']:.3g}).\n"
         f"{_gained(run)}{_memory(run)}{warnings}{_to_ship(run)}"
+        f"{said_of_waiting(run.get('waiting'))}"
         f"Latency is that of one example at {threads} thread"
         f"{'s' if threads > 1 else ''}. {_circumstances(run)}"
     )

@@ -10,11 +10,10 @@ import tensorflow as tf
 
 from kbp import data
 from kbp._utils.run_files import IMAGES, LABELS
-from kbp.data.checks.leaks import absent_classes, shared_examples
+from kbp.data.checks.leaks import warnings_of
 from kbp.data.images.kinds import ImageKinds
 from kbp.data.lazy import Lazy
 from kbp.data.splits import Augment, Tensor, as_floats
-from kbp.data.splitting import SPLITS
 from kbp.errors import UserError
 from kbp.export import Metadata
 from kbp.reports.result_table import ResultTable
@@ -259,19 +258,7 @@ class Task(ABC):
         Raises:
             UserError: nothing could be learned about a class.
         """
-        parts = {name: getattr(self.splits, name) for name in SPLITS}
-        labels = {name: part.labels for name, part in parts.items()}
-        absent: list[str] = []
-        names = self.splits.class_names
-        if names and labels["train"].ndim == 1:
-            taught = {"train": labels.pop("train")}
-            for sentence in absent_classes(taught, names):
-                raise UserError(f"[data] {sentence} Nothing could be learned.")
-            absent = absent_classes(labels, names)
-        inputs = {name: part.inputs for name, part in parts.items()}
-        called = {name: part.names for name, part in parts.items()}
-        remarks = self.splits.remarks
-        return [*remarks, *absent, *shared_examples(inputs, called)]
+        return warnings_of(self.splits)
 
     def training_batches(
         self, *, seed: int, start_step: int = 0

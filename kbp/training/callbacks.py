@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from kbp._utils.files import write_atomically
 from kbp._utils.process.stopping import Stopping
+from kbp.data.waiting import WaitingClock
 from kbp.export import LatencyTable
 from kbp.recipes.sections import SparsityRecipe
 from kbp.reports.metrics_file import read_metrics
@@ -86,6 +87,41 @@ class Checkpoint(keras.callbacks.Callback):
         }
         self.checkpoints.save(self.model, state)
         self.stopping.saved()
+
+
+class Waiting(keras.callbacks.Callback):
+    """Logs which share of an epoch's training went by waiting for data.
+
+    It comes before the callbacks that write what is logged.
+
+    Args:
+        measured: whether to; replicas ask for their data ahead.
+    """
+
+    def __init__(self, *, measured: bool):
+        super().__init__()
+        self.clock = WaitingClock() if measured else None
+
+    def timed(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        """Return the same batches, whose taking is timed."""
+        return self.clock.timed(batches) if self.clock else batches
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.start, self.share = time.perf_counter(), math.nan
+        if self.clock:
+            self.clock.reset()
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        """Stop before the validation, which is no training."""
+        if self.clock and math.isnan(self.share):
+            took = time.perf_counter() - self.start
+            self.share = min(1.0, self.clock.seconds / took)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.on_test_begin()
+        # An epoch that stopped after its last step waits no more.
+        if self.share > 0 and logs is not None:
+            logs["waiting"] = self.share
 
 
 class KeepBest(keras.callbacks.Callback):

@@ -17,7 +17,7 @@ from kbp.optimizers import HybridOptimizer
 from kbp.sparsity import DTMSchedule
 from kbp.tasks.task import Task
 from kbp.training import checkpoint, distribution
-from kbp.training.callbacks import Checkpoint, KeepBest, MetricsLog
+from kbp.training.callbacks import Checkpoint, KeepBest, MetricsLog, Waiting
 from kbp.training.checkpoint import Checkpoints, State
 from kbp.training.distribution import keras_workarounds
 from kbp.training.divergence import (
@@ -61,6 +61,8 @@ class Trainer:
         self.console = console
         self.stopping = Stopping()
         self.trains = True
+        here = strategy is tf.distribute.get_strategy()
+        self.waiting = Waiting(measured=here)
 
     def fit(
         self,
@@ -243,11 +245,9 @@ class Trainer:
         """
         slower = self.folder.run["slower"]
         if stage in slower:
-            batch = next(
-                iter(
-                    self.task.training_batches(seed=seed, start_step=error.step)
-                )
-            )
+            (batch,) = self.task.training_batches(
+                seed=seed, start_step=error.step
+            ).take(1)
             place = first_not_finite(model, batch) or "the loss"
             raise FloatingPointError(
                 f"{stage}, step {error.step}: {place} is not finite, also at a "
@@ -274,6 +274,7 @@ class Trainer:
         return [
             *own,
             FiniteGradients(),
+            self.waiting,
             *([KeepBest(best, self.validation())] if keep_best else []),
             MetricsLog(self.folder.path / "metrics.csv", stage, schedule),
             keras.callbacks.TensorBoard(
@@ -318,8 +319,8 @@ class Trainer:
             resume_fit(
                 model,
                 state,
-                batches=lambda step: self.task.training_batches(
-                    seed=seed, start_step=step
+                batches=lambda step: self.waiting.timed(
+                    self.task.training_batches(seed=seed, start_step=step)
                 ),
                 validation=self.validation(),
                 make_callbacks=make_callbacks,

@@ -1,5 +1,8 @@
 """Changes that masks follow."""
 
+import importlib
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -166,3 +169,63 @@ def test_intensity_changes_images_alone():
         assert abs(after.mean() - before.mean()) <= 0.2 + 1e-3
     bright, _ = deformed(np.ones_like(images), masks, intensity=0.2)
     assert bright.max() <= 1
+
+
+def read_in_float64(values, y, x):
+    """Read between pixels, as the formula has it, one place at a time."""
+    _, height, width, _ = values.shape
+
+    def mirrored(pixel, size):
+        inside = abs(pixel) % (2 * size)
+        return min(inside, 2 * size - 1 - inside)
+
+    found = np.zeros((*y.shape, values.shape[-1]))
+    for place in np.ndindex(*y.shape):
+        row, column = y[place], x[place]
+        for i in (int(np.floor(row)), int(np.floor(row)) + 1):
+            for j in (int(np.floor(column)), int(np.floor(column)) + 1):
+                weight = (1 - abs(row - i)) * (1 - abs(column - j))
+                pixel = values[
+                    place[0], mirrored(i, height), mirrored(j, width)
+                ]
+                found[place] += weight * pixel
+    return found
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_one_warp_reads_what_the_formula_says(channels):
+    rng = np.random.default_rng(0)
+    images = rng.random((2, 7, 9, channels)).astype("float32")
+    masks = rng.integers(0, 5, (2, 7, 9, 1)).astype("int32")
+    y, x = rng.uniform(-20, 30, (2, 2, 5, 6)).astype("float32")
+    read = importlib.import_module("kbp.data.deform")._read
+    right = read_in_float64(
+        images.astype("float64"), y.astype("float64"), x.astype("float64")
+    )
+    # Places of up to 30 pixels leave float32 some 2e-6 of a pixel.
+    np.testing.assert_allclose(
+        read(images, y, x, order=1), right, rtol=0, atol=1e-5
+    )
+    nearest = read(masks, y, x, order=0)
+    right = read_in_float64(
+        masks.astype("float64"),
+        np.round(y).astype("float64"),
+        np.round(x).astype("float64"),
+    )
+    np.testing.assert_array_equal(nearest, right)
+
+
+def test_reading_is_that_of_keras_to_the_bit():
+    rng = np.random.default_rng(0)
+    images = rng.random((3, 8, 5, 2)).astype("float32")
+    y, x = rng.uniform(-20, 30, (2, 3, 6, 4)).astype("float32")
+    example = np.broadcast_to(np.arange(3.0)[:, None, None], y.shape)
+    places = np.stack([example, y, x]).astype("float32")
+    read = importlib.import_module("kbp.data.deform")._read
+    for channel in range(2):
+        np.testing.assert_array_equal(
+            read(images, y, x, order=1)[..., channel],
+            keras.ops.image.map_coordinates(
+                images[..., channel], places, 1, fill_mode="reflect"
+            ),
+        )

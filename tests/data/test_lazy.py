@@ -1,5 +1,6 @@
 """Arrays that are read by index: the numbers of those in memory."""
 
+import fresh
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -149,3 +150,21 @@ def test_an_example_that_cannot_be_read_stops_the_batches(array):
 
     with pytest.raises(tf.errors.OpError, match=r"a\.png: is damaged"):
         next(iter(data.evaluation_batches(examples(array, Damaged), 8)))
+
+
+def test_python_ends_well_though_batches_are_read_ahead():
+    fresh.python(
+        """
+import numpy as np
+from kbp import data
+from kbp.data.lazy import Lazy
+
+class Zeros(Lazy):
+    def read(self, indices):
+        return np.zeros((len(indices), 64, 64), "uint8")
+
+examples = data.Examples(Zeros((900, 64, 64), "uint8"), np.zeros(900, int))
+kept = iter(data.training_batches(examples, 300, seed=0))
+next(kept)
+"""
+    )

@@ -19,6 +19,7 @@ def pages() -> list[Path]:
         root / "docs" / "images.md",
         root / "docs" / "latency.md",
         root / "docs" / "ranges.md",
+        root / "docs" / "records.md",
         root / "docs" / "runtimes.md",
     ]
 

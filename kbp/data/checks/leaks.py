@@ -1,11 +1,13 @@
 """What makes a score look better than it is: examples of two splits."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from kbp.data.lazy import Array, Lazy, digest
 from kbp.data.splitting import SPLITS
+from kbp.errors import UserError
 
 _NAMED = 3  # pairs of a sentence
 
@@ -92,3 +94,27 @@ def absent_classes(
             more = ", ..." if len(absent) > 5 else ""
             found.append(f"The {name} split has no example of {listed}{more}.")
     return found
+
+
+def warnings_of(splits: Any) -> list[str]:
+    """Return sentences about what is wrong with splits.
+
+    Args:
+        splits: with parts of examples, and the classes' names.
+
+    Raises:
+        UserError: nothing could be learned about a class.
+    """
+    parts = {name: getattr(splits, name) for name in SPLITS}
+    labels = {name: part.labels for name, part in parts.items()}
+    absent: list[str] = []
+    names = splits.class_names
+    if names and labels["train"].ndim == 1:
+        taught = {"train": labels.pop("train")}
+        for sentence in absent_classes(taught, names):
+            raise UserError(f"[data] {sentence} Nothing could be learned.")
+        absent = absent_classes(labels, names)
+    inputs = {name: part.inputs for name, part in parts.items()}
+    called = {name: part.names for name, part in parts.items()}
+    remarks = splits.remarks
+    return [*remarks, *absent, *shared_examples(inputs, called)]

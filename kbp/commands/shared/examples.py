@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kbp.commands.common import read_recipe
+from kbp.commands.shared.common import read_recipe
 from kbp.errors import UserError
 
 SOURCES = (

@@ -1,0 +1,1 @@
+"""Random changes of images, beside those of Keras and albumentations."""

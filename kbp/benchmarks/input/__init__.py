@@ -1,0 +1,1 @@
+"""What a training waits for: reading, augmentation, transfer, the step."""
