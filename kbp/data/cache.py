@@ -1,5 +1,6 @@
 """Where examples of files are, once they are decoded."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -108,8 +109,11 @@ def keep(
             remove_folder(other)
             remarks = (f"{folder}: has changed since it was last read.",)
         _write(place, read, on_disk)
-    about = json.loads((place / _ABOUT).read_text())
-    notes, found = about["notes"], (place / _DIGESTS).read_bytes()
+    try:
+        about = json.loads((place / _ABOUT).read_text())
+        notes, found = about["notes"], (place / _DIGESTS).read_bytes()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(place / _ABOUT) from error
     if on_disk:
         arrays: Sequence[Lazy] = [
             _OnDisk(place / f"{i}.bin", tuple(shape), dtype)
@@ -132,6 +136,7 @@ def _write(
     shapes: list[tuple[list[int], str]] = []
     try:
         with new_folder(place) as folder:
+            append(folder / _DIGESTS, b"")
             for parts in read(notes):
                 count = len(parts[0])
                 before = shapes[0][0][0] if shapes else 0
@@ -159,9 +164,10 @@ def _fingerprint(folder: Path, files: Iterable[Path]) -> str:
 
     def lines() -> Iterator[str]:
         for path in files:
-            facts = path.stat()
-            yield f"{os.path.relpath(path, folder)}\0{facts.st_size}"
-            yield f"{facts.st_mtime_ns}"
+            yield os.path.relpath(path, folder)
+            with contextlib.suppress(OSError):  # reading it says what is wrong
+                facts = path.stat()
+                yield f"{facts.st_size} {facts.st_mtime_ns}"
 
     return _hash("\n".join(lines()))
 
@@ -176,18 +182,18 @@ class _OnDisk(Lazy):
         weakref.finalize(self, os.close, self.file)
         self.each = self.nbytes // max(1, len(self))
         if os.fstat(self.file).st_size != self.nbytes:
-            raise self.cut_off()
-
-    def cut_off(self) -> UserError:
-        return UserError(
-            f"{self.path}: is cut off. Delete {self.path.parent}, which is "
-            "made again."
-        )
+            raise _damaged(self.path)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         found = np.empty((len(indices), *self.shape[1:]), self.dtype)
         bytes_of = found.reshape(len(indices), -1).view(np.uint8)
         for row, index in zip(bytes_of, indices.tolist(), strict=True):
             if os.preadv(self.file, [row.data], index * self.each) < self.each:
-                raise self.cut_off()
+                raise _damaged(self.path)
         return found
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(
+        f"{path}: is damaged. Delete {path.parent}, which is made again."
+    )

@@ -152,8 +152,17 @@ def test_a_file_of_the_cache_that_is_cut_off_is_named(folder):
     (file,) = cache.root().glob("*/0.bin")
     os.truncate(file, 1000)
     for read in (lambda: inputs[:], lambda: load(folder, "disk")):
-        with pytest.raises(UserError, match=f"{file}: is cut off. Delete"):
+        with pytest.raises(UserError, match=f"{file}: is damaged. Delete"):
             read()
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"notes": {}'])
+def test_what_is_known_of_images_is_named_if_it_is_damaged(folder, content):
+    load(folder, "none")
+    (file,) = cache.root().glob("*/about.json")
+    file.write_text(content)
+    with pytest.raises(UserError, match=f"{file}: is damaged. Delete"):
+        load(folder, "none")
 
 
 def test_what_a_killed_process_was_writing_is_removed_after_a_day(folder):

@@ -49,6 +49,12 @@ def of_16_bits(folders):
     return "float32"
 
 
+def of_16_bits_from_the_first(folders):
+    rng = np.random.default_rng(1)
+    save(folders[0] / "0.png", rng.integers(0, 2**16, (20, 24), "uint16"))
+    return "float32"
+
+
 def of_several_sizes(folders):
     for name, size in (("2", (33, 40)), ("5", (9, 16))):
         save(folders[0] / f"{name}.png", np.full((*size, 3), 9, "uint8"))
@@ -67,6 +73,7 @@ def of_several_sizes(folders):
         (of_bytes, {"tile_size": 16, "class_names": ("a", "b")}),
         (of_16_bits, {}),
         (of_16_bits, {"channels": 3, "tile_size": 12}),
+        (of_16_bits_from_the_first, {}),
         (of_several_sizes, {"tile_size": 16}),
     ],
 )
