@@ -21,7 +21,7 @@ from kbp._utils.files import (
     write_atomically,
 )
 from kbp._utils.machine import memory
-from kbp.data.lazy import Known, Lazy, digest
+from kbp.data.lazy import DIGEST_BYTES, Known, Lazy, digest
 from kbp.errors import UserError
 
 MODES = ("auto", "none", "memory", "disk")
@@ -112,12 +112,15 @@ def keep(
     try:
         about = json.loads((place / _ABOUT).read_text())
         notes, found = about["notes"], (place / _DIGESTS).read_bytes()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        kinds = [(tuple(shape), dtype) for shape, dtype in about["arrays"]]
+        if len(found) != kinds[0][0][0] * DIGEST_BYTES:
+            raise ValueError("digests of another number of examples")
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise _damaged(place / _ABOUT) from error
     if on_disk:
         arrays: Sequence[Lazy] = [
-            _OnDisk(place / f"{i}.bin", tuple(shape), dtype)
-            for i, (shape, dtype) in enumerate(about["arrays"])
+            _OnDisk(place / f"{i}.bin", shape, dtype)
+            for i, (shape, dtype) in enumerate(kinds)
         ]
         size = sum(x.nbytes for x in arrays) / 1e9
         said = f"Decoded examples are kept on the disk ({size:,.1f} GB)."
@@ -178,7 +181,10 @@ class _OnDisk(Lazy):
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: str):
         super().__init__(shape, dtype)
         self.path = path
-        self.file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise _damaged(path) from error
         weakref.finalize(self, os.close, self.file)
         self.each = self.nbytes // max(1, len(self))
         if os.fstat(self.file).st_size != self.nbytes:

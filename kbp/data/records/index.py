@@ -148,7 +148,14 @@ class Index:
                 **{name: str(held[name]) for name in _TEXTS},
                 versions=dict(held["versions"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as error:
             reason = " ".join(str(error).split())
             raise UserError(
                 f"{where}: no index of records: {reason}"

@@ -25,7 +25,7 @@ from kbp.data.lazy import chunks
 from kbp.data.records import array_record
 from kbp.data.records.index import DIGESTS, EXAMPLES, INDEX, LOCK, Index, Shard
 from kbp.data.records.reading import Records, SplitReader
-from kbp.data.records.schema import Array, Moments, Schema
+from kbp.data.records.schema import KINDS, Array, Moments, Schema
 from kbp.data.splits import Examples, Splits, as_floats
 from kbp.data.splitting import SPLITS
 from kbp.errors import UserError
@@ -182,6 +182,8 @@ def _plan(splits: Splits, shards: int, source: str, known: str) -> Index:
 def _array(parts: list[Values]) -> Array:
     """Return how arrays are stored: in bytes where these lose nothing."""
     dtype = np.dtype(parts[0].dtype)
+    if dtype.kind not in KINDS:
+        raise UserError(f"arrays of {dtype} are no numbers that can be packed")
     # Floats that are bytes become bytes for good, which `Examples` knows.
     given = np.dtype("uint8") if dtype.kind == "f" else dtype
     fits = dtype != np.uint8 and all(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-_KINDS = "uif"  # of values: whole numbers and floats
+KINDS = "uif"  # of values: whole numbers and floats
 _PART = 2**22  # bytes of records in memory
 
 
@@ -36,7 +36,7 @@ class Array:
         if not all(type(size) is int and size > 0 for size in shape):
             raise ValueError(f"a shape of {shape}")
         kinds = [np.dtype(values[name]) for name in ("dtype", "stored")]
-        if any(kind.kind not in _KINDS for kind in kinds):
+        if any(kind.kind not in KINDS for kind in kinds):
             raise ValueError(f"an array of {kinds[0]} stored as {kinds[1]}")
         return cls(shape, *(kind.name for kind in kinds))
 

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Collection, Mapping
 
 _MOST_BYTES = 10_000_000  # of the texts in a file, which may be anybody's
@@ -42,5 +43,12 @@ def read_archive(
             if sum(x.file_size for x in members) > _MOST_BYTES:
                 raise ValueError("its texts are too large")
             return {x.filename: archive.read(x) for x in members}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise ValueError(str(error)) from error
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        reason = str(error) or "it ends early"
+        raise ValueError(reason) from error

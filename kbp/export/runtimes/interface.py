@@ -66,6 +66,8 @@ def with_interface(content: bytes, dtype: str) -> bytes:
         for ends in (graph.inputs, graph.outputs)
     )
     for signature in items_of(tree.signatureDefs):
+        if signature.subgraphIndex:
+            continue  # its tensors are another graph's
         for entry in (
             *items_of(signature.inputs),
             *items_of(signature.outputs),
@@ -207,6 +209,8 @@ def _drop_unused(tree: schema.ModelT) -> None:
         operator.outputs = moved(operator.outputs)
         operator.intermediates = moved(operator.intermediates)
     for signature in items_of(tree.signatureDefs):
+        if signature.subgraphIndex:
+            continue  # its tensors are another graph's
         for entry in (
             *items_of(signature.inputs),
             *items_of(signature.outputs),

@@ -62,7 +62,7 @@ def minimize(
 
     Raises:
         ValueError: the model is not compiled or not built, has no weights to
-            train, or an argument is out of range.
+            train or no finite loss, or an argument is out of range.
         UserError: the method is unknown.
 
     Example:
@@ -103,6 +103,12 @@ def minimize(
         validation = (
             Objective(computing, *validation_data) if validation_data else None
         )
+        if not math.isfinite(objective.loss(objective.vector())):
+            raise ValueError(
+                f"The loss of model {model.name} is no finite number at its "
+                "first weights. Look for NaN and infinity in `x`, `y`, "
+                "`sample_weight` and the weights."
+            )
         computing.stop_training = False
         held.on_train_begin()
         progress = Progress(
