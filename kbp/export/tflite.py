@@ -41,7 +41,7 @@ def to_tflite(
     allow_float: Sequence[str] = (),
     verify_with: Any = None,
     metadata: Metadata | None = None,
-    budget: str | None = None,
+    budget: str | Budget | None = None,
 ) -> Audit:
     """Write a model as a .tflite file.
 
@@ -99,7 +99,7 @@ def to_tflite(
             f"Received: path={str(path)!r}"
         )
     check_place(path)
-    limits = Budget.parse(budget) if budget is not None else None
+    limits = Budget.parse(budget) if isinstance(budget, str) else budget
     graph.check_finite(model)
     graph.check_float32(model)
     names = input_names(model), output_names(model)

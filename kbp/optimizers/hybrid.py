@@ -156,6 +156,11 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         self.max_skipped_steps = max_skipped_steps
         if isinstance(perturbation, Mapping):
             perturbation = Perturbation(**perturbation)
+        if not isinstance(perturbation, Perturbation | None):
+            raise ValueError(
+                "Argument `perturbation` must be a Perturbation, its arguments "
+                f"by name, or None. Received: perturbation={perturbation!r}"
+            )
         self.perturbation = perturbation
         # Indices, where Keras's own list of exclusions cannot be saved.
         self._undecayed: list[int] | None = None

@@ -184,6 +184,8 @@ def test_a_file_over_its_budget_is_not_written(tmp_path):
     path = tmp_path / "model.tflite"
     with pytest.raises(BoundError, match="largest layer is wide"):
         export.to_tflite(model, path, budget="10kB:flash")
+    with pytest.raises(BoundError, match="10,000 are given"):
+        export.to_tflite(model, path, budget=export.Budget(flash=10_000))
     with pytest.raises(UserError, match="a budget is SIZE:flash"):
         export.to_tflite(model, path, budget="10 kB")
     assert not [*tmp_path.iterdir()]

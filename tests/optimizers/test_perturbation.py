@@ -124,6 +124,11 @@ def test_a_resumed_training_has_the_same_noise(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+def test_what_is_no_perturbation_is_refused():
+    with pytest.raises(ValueError, match="`perturbation` must be a"):
+        kbp.HybridOptimizer(perturbation=5)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

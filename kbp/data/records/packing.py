@@ -86,18 +86,17 @@ def pack(
             index = found
         else:
             index.write(folder)
+        kept = _kept(folder, index, splits)
         write_atomically(folder / EXAMPLES, known)
         for shard in index.shards:
             path = folder / shard.name
-            whole = path.is_file() and digest(path) == shard.sha256
-            if not whole:
-                examples = getattr(splits, shard.split)
-                shard = _write(path, index, shard, examples)
+            if path not in kept:
+                shard = _write(path, index, shard, getattr(splits, shard.split))
                 index = dataclasses.replace(index.with_shard(shard), content="")
                 index.write(folder)
             said(
                 f"{shard.name}: {shard.count:,} examples"
-                + (", kept" if whole else "")
+                + (", kept" if path in kept else "")
             )
         if not index.content:
             digests = _digests(folder, index)
@@ -250,6 +249,37 @@ def _write(path: Path, index: Index, shard: Shard, examples: Examples) -> Shard:
             sha256=digest(temporary),
             moments=sum(moments[1:], moments[0]),
         )
+
+
+def _kept(folder: Path, index: Index, splits: Splits) -> set[Path]:
+    """Return the shards that are whole.
+
+    Raises:
+        UserError: one holds other examples than there are now.
+    """
+    found = set()
+    for shard in index.shards:
+        path = folder / shard.name
+        if path.is_file() and digest(path) == shard.sha256:
+            _check_same(path, index, shard, getattr(splits, shard.split))
+            found.add(path)
+    return found
+
+
+def _check_same(
+    path: Path, index: Index, shard: Shard, examples: Examples
+) -> None:
+    reader = array_record.Reader(path)
+    for rows, numbers in zip(
+        _rows(index, shard, examples),
+        index.schema.parts(0, shard.count),
+        strict=True,
+    ):
+        if rows.tobytes() != b"".join(reader.read(numbers)):
+            raise UserError(
+                f"{path}: holds other examples than the recipe gives now, whose "
+                "files have changed. Choose another folder."
+            )
 
 
 def _rows(

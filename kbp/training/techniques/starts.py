@@ -103,6 +103,11 @@ def multi_start(
     for number in seeds:
         keras.utils.set_random_seed(number)
         model = build()
+        if model is best:
+            raise ValueError(
+                "Argument `build` must return a new model each time. Received: "
+                "a function that returned the same one twice"
+            )
         model.fit(*_parts(data), **fit)
         found = model.evaluate(
             *_parts(validation_data), verbose=0, return_dict=True

@@ -171,6 +171,18 @@ def test_a_shard_that_was_lost_or_damaged_is_packed_again(copied):
     )
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_files_that_changed_since_are_not_mixed_with_their_old_ones(
+    copied, split
+):
+    before = {p.name: p.read_bytes() for p in copied.iterdir()}
+    changed = splits()
+    getattr(changed, split).inputs[-1, 0, 0, 0] ^= 1
+    with pytest.raises(UserError, match="files have changed"):
+        records.pack(changed, copied, shards=3)
+    assert {p.name: p.read_bytes() for p in copied.iterdir()} == before
+
+
 def test_another_packing_is_not_overwritten(copied, tmp_path):
     before = {p.name: p.read_bytes() for p in copied.iterdir()}
     for other, shards in ((splits(seed=9), 3), (splits(), 2)):

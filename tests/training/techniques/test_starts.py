@@ -58,6 +58,12 @@ def test_a_start_is_the_training_of_its_seed():
     assert found.spread == 0.0
 
 
+def test_one_model_cannot_start_twice():
+    model = build()
+    with pytest.raises(ValueError, match="must return a new model each time"):
+        kbp.training.multi_start(lambda: model, DATA, VALIDATION, verbose=0)
+
+
 def test_data_sets_are_taken_as_they_are():
     made = tf.data.Dataset.from_tensor_slices(DATA).batch(8)
     found = kbp.training.multi_start(build, made, made, starts=2, verbose=0)
