@@ -147,7 +147,7 @@ def _change_interface(source, out, options, console):
     from kbp.export.runtimes import with_interface
 
     if out.suffix != ".tflite":
-        raise UserError(f"{source}: becomes a .tflite file; name one as OUT")
+        raise UserError(f"{out}: must end in .tflite, as {source} does")
     others = (options.calibrate, options.input_shape, options.allow_float)
     if (
         any(others)

@@ -55,10 +55,16 @@ def contents(model: Deployable, phone: Phone, *lines: str) -> Contents:
             text = text.replace(f"@{word}@", str(value))
         parts.append(text)
     name = phone.template.split("/")[-1]
+    labels = "".join(f"{label}\n" for label in model.labels)
+    facts = ""
+    if model.input.scale or model.output.scale:
+        facts = ", and rounds them to the file's integers"
+    if labels:
+        facts += "; labels.txt names the classes in order"
     return {
         "model.tflite": model.content,
         "model.json": model.to_json(),
-        "labels.txt": "".join(f"{label}\n" for label in model.labels),
+        **({"labels.txt": labels} if labels else {}),
         name: filled(
             phone.template,
             name=model.name,
@@ -72,8 +78,7 @@ def contents(model: Deployable, phone: Phone, *lines: str) -> Contents:
             model,
             *lines,
             notes=f"`Model().predict(values)` in {name} takes and gives "
-            "floats, and rounds them to the file's integers; labels.txt names "
-            "the classes in order. It was generated from the file, and was not "
+            f"floats{facts}. It was generated from the file, and was not "
             "compiled here.",
         ).replace("To run it, in this folder:", "Its project needs:"),
     }

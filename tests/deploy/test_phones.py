@@ -31,4 +31,5 @@ def test_floats_are_not_rounded(tmp_path, target):
     folder = deploy.deploy(path, target, tmp_path / "app")
     code = (folder / PHONES[target]).read_text()
     assert "round" not in code.lower()
+    assert "rounds" not in (folder / "README.md").read_text()
     assert code.count("{") == code.count("}")

@@ -118,6 +118,20 @@ def test_descriptions_are_read_as_they_were_written(tmp_path):
         assert archive.read("columns.json").decode() == '{"a": 1}'
 
 
+def test_descriptions_in_another_order_are_matched_by_name(tmp_path):
+    first, second = keras.Input((2,), name="a"), keras.Input((3,), name="b")
+    joined = keras.layers.Concatenate()([first, second])
+    model = keras.Model([first, second], keras.layers.Dense(1)(joined))
+    said = (
+        export.TensorInfo("b", unit="volts"),
+        export.TensorInfo("a", unit="metres"),
+    )
+    path = tmp_path / "a.tflite"
+    export.to_tflite(model, path, metadata=export.Metadata("two", inputs=said))
+    units = {x.name: x.unit for x in export.Metadata.read(path).inputs}
+    assert units == {"a": "metres", "b": "volts"}
+
+
 def test_standard_tables_hold_names_and_normalization():
     content = describe(zoo.file(zoo.DEFAULT).read_bytes(), WHOLE)
     tree = schema.ModelT.InitFromPackedBuf(content, 0)

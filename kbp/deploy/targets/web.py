@@ -31,6 +31,11 @@ def web(model: Deployable) -> Contents:
                 f"{', '.join(_TYPES)}; the file has {tensor}."
             )
     name, example = example_file(model)
+    images = ""
+    if model.kind in ("classes", "masks"):
+        images = " The camera needs HTTPS or localhost."
+    if model.kind == "classes":
+        images = f" Images are resized by {model.resize!r}.{images}"
     pages = {
         path.name: path.read_bytes()
         for path in sorted((TEMPLATES / "web").iterdir())
@@ -45,8 +50,7 @@ def web(model: Deployable) -> Contents:
             model,
             "python -m http.server 8000",
             notes="Then open http://localhost:8000. Any static server does; "
-            "nothing is loaded from elsewhere. Images are resized as "
-            f"{model.resize!r} says. The camera needs HTTPS or localhost.",
+            f"nothing is loaded from elsewhere.{images}",
         ),
     }
 

@@ -68,6 +68,9 @@ def _described(
             f"Argument `metadata` must describe the {len(places)} {what} of "
             f"the file. Received: {[x.name for x in found]}"
         )
+    by_name = {x.name: x for x in found}
+    if by_name.keys() == {*names}:  # in an order of one's own
+        found = tuple(by_name[name] for name in names)
     return tuple(
         dataclasses.replace(x, name=name)
         for x, name in zip(found, names, strict=True)

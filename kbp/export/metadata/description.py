@@ -75,8 +75,8 @@ class Metadata:
 
     Attributes:
         name: of the model.
-        inputs: in the order of the file's; empty: names and shapes are the
-            model's, and nothing else is known.
+        inputs: by the file's names, else in its order; empty: names and
+            shapes are the model's, and nothing else is known.
         outputs: likewise.
         description: what the model does, in a sentence or two.
         task: name of the kbp task that the model was trained for, such as
