@@ -28,6 +28,7 @@ def add_arguments(parser):
 def run(options, console):
     """Run the command."""
     from kbp import export
+    from kbp.export.memory.budget import said_of_ram
     from kbp.reports import footprint
 
     with users_errors():
@@ -52,3 +53,5 @@ def run(options, console):
     console.print(footprint.as_rich(taken))
     console.print(summary(audit))
     limits.check(taken, options.path)
+    if limits.ram is not None:
+        console.print(said_of_ram(taken, limits.ram))

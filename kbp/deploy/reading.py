@@ -25,6 +25,9 @@ _GIVES = {
 def layout(model: Deployable) -> str:
     """Return lines that say what goes in and what comes out."""
     takes, gives, facts = _TAKES[model.kind], _GIVES[model.kind], model.meaning
+    if model.kind == "series":
+        for said in model.metadata.inputs:
+            takes = said.description.rstrip(".") or takes
     if "image" in facts:
         mean, std = (_numbers(facts[key]) for key in ("mean", "std"))
         takes += f", of pixels (0 to 255) less {mean}, by {std}"

@@ -5,6 +5,7 @@ import io
 import re
 
 import deployed
+import fresh
 import numpy as np
 import pytest
 from deployed import alone
@@ -109,4 +110,37 @@ def test_forecasts_are_those_of_kbp(tmp_path):
         np.array(found[1:], "float64")[:, 1:],
         np.array([row[1:] for row in right[1:]], "float64"),
         rtol=1e-4,
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "arguments"),
+    [
+        ("pyramid_bpnet_small.digits", []),
+        ("pyramid_bpnet_small.digits", ["-h"]),
+        ("pyramid_bpnet_small.isbi2012", ["example.png"]),
+        ("bp_transformer_small.etth1_96", []),
+    ],
+)
+def test_scripts_say_how_they_are_used(tmp_path, entry, arguments):
+    folder = deploy.deploy(entry, "python", tmp_path / "app")
+    done = fresh.command("predict.py", *arguments, cwd=folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Use: python predict.py ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_column_with_a_gap_is_named_and_not_left_out(tmp_path):
+    entry = "bp_transformer_small.etth1_96"
+    folder = deploy.deploy(entry, "python", tmp_path / "app")
+    lines = (folder / "example.csv").read_text().splitlines()
+    first, *rest = lines[-1].split(",")
+    (folder / "gap.csv").write_text(
+        "\n".join([*lines[:-1], ",".join(["", *rest])])
+    )
+    done = fresh.command("predict.py", "gap.csv", cwd=folder)
+    column = lines[0].split(",")[0]
+    assert first
+    assert done.stderr.splitlines()[-1] == (
+        f"gap.csv: column {column} has a field that is no number."
     )

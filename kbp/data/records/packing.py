@@ -277,8 +277,8 @@ def _check_same(
     ):
         if rows.tobytes() != b"".join(reader.read(numbers)):
             raise UserError(
-                f"{path}: holds other examples than the recipe gives now, whose "
-                "files have changed. Choose another folder."
+                f"{path}: holds other examples than the recipe gives now, "
+                "whose files have changed. Choose another folder."
             )
 
 

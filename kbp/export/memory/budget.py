@@ -79,6 +79,22 @@ class Budget:
             raise BoundError(f"{name} is over its budget: {'; '.join(said)}")
 
 
+def said_of_ram(taken: Footprint, most: int) -> str:
+    """Say what a file takes of its memory, and how that is known.
+
+    Args:
+        taken: by the file.
+        most: bytes that it may take.
+    """
+    words = f"RAM: {taken.memory:,} of {most:,} bytes"
+    if taken.measured:
+        return f"{words}, measured in TFLite Micro."
+    return (
+        f"{words}, for activations alone: a runtime adds tables of its own, "
+        "which kbp[micro] measures."
+    )
+
+
 def _flash(taken: Footprint, most: int) -> str:
     words = f"{taken.size:,} bytes of flash, {most:,} are given"
     largest = taken.largest

@@ -1,12 +1,11 @@
-"""Names the class of images: python predict.py IMAGE ..."""
+"""Names the class of images."""
 
-import sys
 from typing import Any
 
 import numpy as np
 from pictures import read, scaled
 from PIL import Image
-from runner import load, predict, softmax
+from runner import arguments, load, predict, softmax
 
 
 def resized(path: str, facts: dict[str, Any]) -> np.ndarray:
@@ -34,9 +33,10 @@ def resized(path: str, facts: dict[str, Any]) -> np.ndarray:
 
 
 if __name__ == "__main__":
+    paths = arguments("IMAGE ...", 1)
     facts, interpreter = load()
     shape = facts["input"]["shape"][1:]
-    for path in sys.argv[1:]:
+    for path in paths:
         image = resized(path, facts).reshape(1, *shape)
         (shares,) = softmax(predict(interpreter, image))
         best = shares.argmax()

@@ -1,14 +1,9 @@
-"""Labels the pixels of an image.
-
-Use: python predict.py IMAGE MASK.png
-"""
-
-import sys
+"""Labels the pixels of an image."""
 
 import numpy as np
 from pictures import read, scaled
 from PIL import Image
-from runner import load, predict, softmax
+from runner import arguments, load, predict, softmax
 
 
 def starts(size: int, tile: int) -> list[int]:
@@ -18,9 +13,10 @@ def starts(size: int, tile: int) -> list[int]:
 
 
 if __name__ == "__main__":
+    source, target = arguments("IMAGE MASK.png", 2)[:2]
     facts, interpreter = load()
     height, width, channels = facts["image"]
-    image = read(sys.argv[1], facts)
+    image = read(source, facts)
     pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     rows, columns = pixels.shape[:2]
     pixels = scaled(pixels.reshape(rows, columns, channels), facts)
@@ -40,6 +36,6 @@ if __name__ == "__main__":
             )
     mask = votes[:rows, :columns].argmax(axis=-1)
     values = mask * 255 if len(facts["labels"]) == 2 else mask
-    Image.fromarray(values.astype("uint8")).save(sys.argv[2])
+    Image.fromarray(values.astype("uint8")).save(target)
     for label, name in enumerate(facts["labels"]):
         print(f"{name},{(mask == label).mean():.4f}")

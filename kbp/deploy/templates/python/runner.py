@@ -1,6 +1,7 @@
 """Runs model.tflite on arrays of floats."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,15 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 HERE = Path(__file__).parent
+
+
+def arguments(use: str, count: int) -> list[str]:
+    """Return the files that the command names, or say how it is used."""
+    given = sys.argv[1:]
+    if len(given) < count or given[0].startswith("-"):
+        print(f"Use: python predict.py {use}", file=sys.stderr)
+        sys.exit(2)
+    return given
 
 
 def load() -> tuple[dict[str, Any], Interpreter]:

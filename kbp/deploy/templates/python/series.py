@@ -1,14 +1,11 @@
-"""Forecasts columns of a CSV file.
-
-Use: python predict.py FILE.csv
-"""
+"""Forecasts columns of a CSV file."""
 
 import csv
 import math
 import sys
 
 import numpy as np
-from runner import load, predict
+from runner import arguments, load, predict
 
 
 def is_number(text: str) -> bool:
@@ -20,15 +17,19 @@ def is_number(text: str) -> bool:
 
 
 if __name__ == "__main__":
+    (path, *_) = arguments("FILE.csv", 1)
     facts, interpreter = load()
     _, lookback, at_once = facts["input"]["shape"]
-    with open(sys.argv[1], encoding="utf-8-sig", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))[-lookback:]
     if len(rows) < lookback:
-        sys.exit(f"{sys.argv[1]}: has {len(rows)} rows; {lookback} are needed.")
+        sys.exit(f"{path}: has {len(rows)} rows; {lookback} are needed.")
     names = facts["columns"] or [
-        name for name in rows[0] if all(is_number(row[name]) for row in rows)
+        name for name in rows[0] if any(is_number(row[name]) for row in rows)
     ]
+    for name in names:
+        if not all(is_number(row.get(name)) for row in rows):
+            sys.exit(f"{path}: column {name} has a field that is no number.")
     past = np.array([[float(row[name]) for name in names] for row in rows])
     mean = past.mean(axis=0)
     scale = np.where(np.ptp(past, axis=0) > 0, past.std(axis=0), 1.0)

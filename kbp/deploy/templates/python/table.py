@@ -1,14 +1,11 @@
-"""Predicts the rows of a CSV file.
-
-Use: python predict.py FILE.csv
-"""
+"""Predicts the rows of a CSV file."""
 
 import csv
 import sys
 from typing import Any
 
 import numpy as np
-from runner import load, predict, softmax
+from runner import arguments, load, predict, softmax
 
 
 def encode(text: str, column: dict[str, Any], facts: dict[str, Any]) -> float:
@@ -22,8 +19,9 @@ def encode(text: str, column: dict[str, Any], facts: dict[str, Any]) -> float:
 
 
 if __name__ == "__main__":
+    (path, *_) = arguments("FILE.csv", 1)
     facts, interpreter = load()
-    with open(sys.argv[1], encoding="utf-8-sig", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     columns = facts["columns"]
     inputs = [[encode(r[c["name"]], c, facts) for c in columns] for r in rows]
