@@ -91,7 +91,7 @@ def series(folder):
 
 def fake_node_modules(tmp_path, monkeypatch):
     """Let the target web find files that are there but empty of code."""
-    from kbp.deploy.targets.web import PACKAGES
+    from kbp.export.runtimes.litertjs import PACKAGES
 
     folder = tmp_path / "node_modules"
     for name in PACKAGES.values():

@@ -97,7 +97,9 @@ def post_training_stage(model: keras.Model, task: Task) -> Stage:
         batches = task.calibration_batches()
         rounded = rounding.quantization_aware(model, task.recipe, batches)
         file, allowed = folder / INT8, task.recipe.export.allow_float
-        export.to_tflite(rounded, file, allow_float=allowed)
+        export.to_tflite(
+            rounded, file, allow_float=allowed, metadata=task.metadata()
+        )
         audit, score = export.audit(file), task.score(outputs_of(file, task))
     return Stage(
         POST_TRAINING, score, audit.parameters, audit.nonzero, audit.size
@@ -118,7 +120,8 @@ def file_stages(
     with temporary_folder() as folder:
         if whole:
             path = folder / FLOAT32
-            export.to_tflite(sparsity.strip(whole), path)
+            stripped = sparsity.strip(whole)
+            export.to_tflite(stripped, path, metadata=task.metadata())
             files = {ALL_CHANNELS: path, **files}
         return _file_stages(files, task)
 

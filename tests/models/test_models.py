@@ -167,7 +167,7 @@ def test_unknown_graph_is_refused():
             lambda: models.PyramidBPNet((8, 12, 1), 3, size="small"),
             "input_shape",
         ),
-        (lambda: models.PyramidBPNet((8, 8, 1), 3, size="tiny"), "size"),
+        (lambda: models.PyramidBPNet((8, 8, 1), 3, size="huge"), "size"),
         (
             lambda: models.PyramidBPNet((8, 8, 1), 3, patch_size=0),
             "patch_size",

@@ -66,7 +66,10 @@ def make(recipe, splits):
 def texts(folder):
     """Return what a run leaves that no clock is in."""
     with (folder / "metrics.csv").open() as file:
-        rows = [{**row, "seconds": ""} for row in csv.DictReader(file)]
+        rows = [
+            {**row, "seconds": "", "waiting": ""}
+            for row in csv.DictReader(file)
+        ]
     with np.load(folder / "golden.npz") as golden:
         outputs = {name: golden[name].tolist() for name in golden}
     return rows, outputs, (folder / "predictions.svg").read_text()

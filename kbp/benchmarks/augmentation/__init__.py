@@ -1,1 +1,1 @@
-"""Random changes of images, beside those of Keras and albumentations."""
+"""Random changes of images, beside Keras and albumentations."""

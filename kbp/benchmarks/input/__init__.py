@@ -1,1 +1,1 @@
-"""What a training waits for: reading, augmentation, transfer, the step."""
+"""What a training waits for: reading, augmenting, the step."""

@@ -1,1 +1,1 @@
-"""Shuffled batches of packed images, beside image files and tf.data."""
+"""Batches of packed images, beside image files and tf.data."""

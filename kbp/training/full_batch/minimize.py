@@ -83,14 +83,7 @@ def minimize(
                 f"Argument `{name}` must not be negative. "
                 f"Received: {name}={value}"
             )
-    if not model.compiled or model.loss is None:
-        raise ValueError(
-            f"Model {model.name} must be compiled with a loss first."
-        )
-    if not model.built or not model.trainable_variables:
-        raise ValueError(
-            f"Model {model.name} must be built, with weights to train."
-        )
+    _check_model(model)
     run = METHODS[method.replace("-", "_")]
     kind = dtype or str(model.trainable_variables[0].dtype)
     anew = kind != keras.config.floatx()
@@ -103,12 +96,7 @@ def minimize(
         validation = (
             Objective(computing, *validation_data) if validation_data else None
         )
-        if not math.isfinite(objective.loss(objective.vector())):
-            raise ValueError(
-                f"The loss of model {model.name} is no finite number at its "
-                "first weights. Look for NaN and infinity in `x`, `y`, "
-                "`sample_weight` and the weights."
-            )
+        _check_start(objective)
         computing.stop_training = False
         held.on_train_begin()
         progress = Progress(
@@ -122,6 +110,27 @@ def minimize(
             own.assign(keras.ops.cast(found, own.dtype))
     history: keras.callbacks.History = computing.history
     return history
+
+
+def _check_model(model: keras.Model) -> None:
+    if not model.compiled or model.loss is None:
+        raise ValueError(
+            f"Model {model.name} must be compiled with a loss first."
+        )
+    if not model.built or not model.trainable_variables:
+        raise ValueError(
+            f"Model {model.name} must be built, with weights to train."
+        )
+
+
+def _check_start(objective: Objective) -> None:
+    """Raise a ValueError if the loss is no number to go down from."""
+    if not math.isfinite(objective.loss(objective.vector())):
+        raise ValueError(
+            f"The loss of model {objective.model.name} is no finite number at "
+            "its first weights. Look for NaN and infinity in `x`, `y`, "
+            "`sample_weight` and the weights."
+        )
 
 
 @contextlib.contextmanager

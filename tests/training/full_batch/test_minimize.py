@@ -178,6 +178,13 @@ def test_wrong_arguments_are_told():
         kbp.training.minimize(unbuilt, x, y)
 
 
+def test_what_is_no_number_is_refused_before_the_first_step():
+    model, x, y = regression()
+    x[3] = np.nan
+    with pytest.raises(ValueError, match="no finite number at its first"):
+        kbp.training.minimize(model, x, y)
+
+
 def test_every_method_is_tried_here():
     ours = {name.replace("-", "_") for name in METHOD_NAMES}
     assert ours <= {*METHODS}
