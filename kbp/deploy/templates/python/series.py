@@ -28,7 +28,7 @@ if __name__ == "__main__":
         name for name in rows[0] if any(is_number(row[name]) for row in rows)
     ]
     for name in names:
-        if not all(is_number(row.get(name)) for row in rows):
+        if not all(is_number(row[name]) for row in rows):
             sys.exit(f"{path}: column {name} has a field that is no number.")
     past = np.array([[float(row[name]) for name in names] for row in rows])
     mean = past.mean(axis=0)
