@@ -18,7 +18,7 @@ from kbp.graph.layers import (
     unwrapped,
     values_of,
 )
-from kbp.graph.nodes import Node, nodes
+from kbp.graph.nodes import Node, nodes, output_names
 from kbp.graph.precision import check_float32
 from kbp.graph.regularizers import (
     adds_loss,
@@ -76,6 +76,7 @@ __all__ = [
     "name_operations",
     "nodes",
     "own_methods",
+    "output_names",
     "plain",
     "register_layer_traits",
     "replace_layers",

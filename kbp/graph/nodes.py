@@ -1,5 +1,6 @@
 """The uses of layers in a model, and what each is connected with."""
 
+import collections
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,3 +101,37 @@ def nodes(model: keras.Model) -> list[Node]:
         )
         node.used = [x for x in node.outputs if id(x) in taken]
     return found
+
+
+def output_names(model: keras.Model) -> list[str]:
+    """Return the names of a functional model's outputs, in their order.
+
+    They are the keys of a dictionary that the model gives, else the names of
+    the layers that give them; a layer that gives several numbers them.
+
+    Args:
+        model: functional or Sequential. A layer that stands for others may
+            have the name of what it gives as `output_name`.
+
+    Example:
+    >>> import keras, kbp
+    >>> layers = [keras.Input((4,)), keras.layers.Dense(3, name="logits")]
+    >>> kbp.graph.output_names(keras.Sequential(layers))
+    ['logits']
+    """
+    sequential = isinstance(model, keras.Sequential)
+    given = model.outputs if sequential else model.output
+    if isinstance(given, dict) and len(given) == len(model.outputs):
+        return sorted(map(str, given))  # the order in which Keras flattens them
+    layers = [_name_of(x) for x in model.outputs]
+    counts, seen = collections.Counter(layers), collections.Counter[str]()
+    names = []
+    for name in layers:
+        names.append(f"{name}_{seen[name]}" if counts[name] > 1 else name)
+        seen[name] += 1
+    return names
+
+
+def _name_of(x: keras.KerasTensor) -> str:
+    operation = x._keras_history.operation
+    return str(getattr(operation, "output_name", "") or operation.name)

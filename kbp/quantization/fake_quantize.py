@@ -50,6 +50,7 @@ class FakeQuantize(KernelTransform):
         kind: see the table.
         minimum: lower end, of kind `"fixed"` alone.
         maximum: upper end, of kind `"fixed"` alone.
+        output_name: name of the model's output that it rounds, if it does.
 
     Call arguments:
         inputs: float tensor; computed in float32 whatever the policy.
@@ -87,9 +88,11 @@ class FakeQuantize(KernelTransform):
         *,
         minimum: float | None = None,
         maximum: float | None = None,
+        output_name: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.output_name = output_name
         check_one_of(KINDS, kind=kind)
         if kind == "fixed" and not (
             minimum is not None
@@ -310,6 +313,7 @@ class FakeQuantize(KernelTransform):
             "kind": self.kind,
             "minimum": self.minimum,
             "maximum": self.maximum,
+            "output_name": self.output_name,
         }
 
 

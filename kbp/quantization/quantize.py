@@ -12,6 +12,7 @@ from kbp._utils.arguments import check_integer
 from kbp.quantization.calibrate import fake_quantizers, observe, take
 from kbp.quantization.config import QuantizeConfig
 from kbp.quantization.equalize import equalized
+from kbp.quantization.fake_quantize import FakeQuantize
 from kbp.quantization.lowering.lower import lower
 from kbp.quantization.placement import rules
 from kbp.quantization.placement.placement import Placement
@@ -102,6 +103,7 @@ def quantize_aware(
     graph.check_float32(model)
     if any(True for _ in sparsity.masked_layers(model)):
         model = sparsity.fix_masks(model)
+    names = graph.output_names(model)
     model = graph.flatten(model)
     graph.check_inputs(model)
     for name in (x.name for x in model.inputs):
@@ -129,9 +131,21 @@ def quantize_aware(
         policy.with_rounded_weights,
         call=Placement(graph.nodes(lowered), policy, round_biases),
     )
+    _name_outputs(quantized, names)
     if batches:
         observe(quantized, batches)
     return quantized
+
+
+def _name_outputs(model: keras.Model, names: Sequence[str]) -> None:
+    """Let the layers that round a model's outputs know their names."""
+    rounders = [x._keras_history.operation for x in model.outputs]
+    for rounder, name in zip(rounders, names, strict=True):
+        if isinstance(rounder, FakeQuantize):
+            several = rounders.count(rounder) > 1  # which are numbered then
+            rounder.output_name = (
+                rounder.name.removesuffix("_quant") if several else name
+            )
 
 
 def quantize(

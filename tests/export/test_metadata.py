@@ -10,7 +10,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from kbp import export, zoo
+from kbp import export, quantization, zoo
 from kbp._utils.manifest import digest
 from kbp.export.interpreter import quantize
 from kbp.export.metadata.describing import describe
@@ -278,3 +278,25 @@ def test_entries_describe_themselves_and_compute_as_published(entry):
     np.testing.assert_array_equal(outputs(again, inputs), before)
     if right.dtype == "int8":
         assert np.abs(before.astype("int16") - right).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        *("linear", "softmax", "relu", "relu6", "sigmoid", "tanh", "gelu"),
+        *("swish", "hard_sigmoid", "hard_swish", "leaky_relu"),
+    ],
+)
+def test_an_output_keeps_its_name_when_it_is_quantized(activation, tmp_path):
+    inputs = keras.Input((4,), name="features")
+    layer = keras.layers.Dense(3, name="probs", activation=activation)
+    model = keras.Model(inputs, layer(inputs))
+    x = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
+    quantized = quantization.quantize(model, x)
+    quantized.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for name, given in (("float", model), ("int8", loaded)):
+        path = tmp_path / f"{name}.tflite"
+        export.to_tflite(given, path)
+        signatures = Interpreter(str(path)).get_signature_list()
+        assert signatures["serving_default"]["outputs"] == ["probs"]
