@@ -113,7 +113,7 @@ def keep(
         about = json.loads((place / _ABOUT).read_text())
         notes, found = about["notes"], (place / _DIGESTS).read_bytes()
         kinds = [(tuple(shape), dtype) for shape, dtype in about["arrays"]]
-        if len(found) != kinds[0][0][0] * DIGEST_BYTES:
+        if kinds and len(found) != kinds[0][0][0] * DIGEST_BYTES:
             raise ValueError("digests of another number of examples")
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise _damaged(place / _ABOUT) from error
