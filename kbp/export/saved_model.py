@@ -7,10 +7,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kbp import graph
+from kbp._utils.examples import shapes_of
 from kbp._utils.files import new_folder
 from kbp._utils.process.disk_errors import tensorflow_writes
 from kbp.export.metadata.describing import SIGNATURE
-from kbp.export.metadata.names import input_names, output_names
 
 _OF_FILES = (".h5", ".hdf5", ".keras", ".pb", ".tflite", ".zip")
 
@@ -63,7 +64,7 @@ def _archive(model: keras.Model) -> keras.export.ExportArchive:
     """Return what writes a functional model."""
     single = isinstance(model, keras.Sequential)
     structure = model.inputs[0] if single else model.input
-    names = input_names(model)
+    names = [*shapes_of(model)]
     specs = [
         tf.TensorSpec(x.shape, x.dtype, name=name)
         for name, x in zip(names, model.inputs, strict=True)
@@ -78,7 +79,7 @@ def _archive(model: keras.Model) -> keras.export.ExportArchive:
         inputs = [tensors[name] for name in names]
         outputs = serve(keras.tree.pack_sequence_as(structure, inputs))
         flat = keras.tree.flatten(outputs)
-        return dict(zip(output_names(model), flat, strict=True))
+        return dict(zip(graph.output_names(model), flat, strict=True))
 
     by_name.get_concrete_function(**dict(zip(names, specs, strict=True)))
     archive.add_endpoint(SIGNATURE, by_name)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from kbp import graph
 from kbp._compat import deep_graphs
 from kbp._utils.arguments import check_integer, check_one_of
+from kbp._utils.examples import shapes_of
 from kbp._utils.files import check_place, temporary_folder, write_atomically
 from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.conversion import convert
@@ -17,7 +18,6 @@ from kbp.export.interpreter import allocate
 from kbp.export.memory import Budget, footprint
 from kbp.export.metadata import Metadata
 from kbp.export.metadata.describing import describe
-from kbp.export.metadata.names import input_names, output_names
 from kbp.export.sizes import fixed_shapes
 from kbp.export.trial import trust
 from kbp.export.verify import verify
@@ -102,7 +102,7 @@ def to_tflite(
     limits = Budget.parse(budget) if isinstance(budget, str) else budget
     graph.check_finite(model)
     graph.check_float32(model)
-    names = input_names(model), output_names(model)
+    names = [*shapes_of(model)], graph.output_names(model)
     model = graph.flatten(model)
     quantized = any(True for _ in fake_quantizers(model))
     dtype = dtype or ("int8" if quantized else "float32")

@@ -136,7 +136,8 @@ class Step:
                 gradients, state["sums"], finite, accept, micro_steps
             )
             joined = [group.join_some(gradients) for group in self.groups]
-            norm = self.execution.squared_norm(joined)
+            if optimizer.perturbation:
+                norm = self.execution.squared_norm(joined)
         clips = (
             optimizer.clipnorm
             or optimizer.global_clipnorm

@@ -295,10 +295,10 @@ class Trainer:
             model = self._network()
             training.fit_new(model, taught=False)
             model.save(path)
+            training.outputs = training.record(model)
             content = io.BytesIO()
-            np.save(content, training.record(model))
+            np.save(content, training.outputs)
             write_atomically(outputs, content.getvalue())
-            training.outputs = np.load(outputs)
         else:
             for needed in (path, outputs):
                 if not needed.is_file():

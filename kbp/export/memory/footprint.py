@@ -8,7 +8,6 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from kbp._utils.files import temporary_folder, write_atomically
 from kbp.errors import UserError
 from kbp.export.audit import layer_of, operation_name, weights
 from kbp.export.interpreter import read_tflite
@@ -170,9 +169,7 @@ def _measured(content: bytes) -> int | None:
     """Return the bytes that TFLite Micro needs, if it can be asked."""
     if micro.missing():
         return None
-    with temporary_folder() as folder:
-        path = write_atomically(folder / "model.tflite", content)
-        try:
-            return arena_size(path)
-        except UserError:  # an operation that it lacks
-            return None
+    try:
+        return arena_size(content)
+    except UserError:  # an operation that it lacks
+        return None

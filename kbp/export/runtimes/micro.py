@@ -121,13 +121,13 @@ def run(
     )
 
 
-def arena_size(path: str | Path) -> int:
+def arena_size(model: str | Path | bytes) -> int:
     """Return the bytes of memory that TFLite Micro needs to run a file.
 
     It is the smallest arena that the file runs in.
 
     Args:
-        path: path of the .tflite file.
+        model: path of the .tflite file, or its content.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -139,11 +139,13 @@ def arena_size(path: str | Path) -> int:
         ...
     FileNotFoundError: no.tflite: no such file.
     """
-    content = read_tflite(path)
+    content = model if isinstance(model, bytes) else read_tflite(model)
     try:
         used = run(content, [[]]).used
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        if isinstance(model, bytes):
+            raise
+        raise UserError(f"{model}: {error}") from error
     # Planning may take more than is used then: look for how much more.
     low, high, more = used // _STEP - 1, -(-used // _STEP), 1
     while not _runs(content, high):

@@ -125,7 +125,8 @@ def _check_model(model: keras.Model) -> None:
 
 def _check_start(objective: Objective) -> None:
     """Raise a ValueError if the loss is no number to go down from."""
-    if not math.isfinite(objective.loss(objective.vector())):
+    loss, _ = objective(objective.vector())  # what every method begins with
+    if not math.isfinite(loss):
         raise ValueError(
             f"The loss of model {objective.model.name} is no finite number at "
             "its first weights. Look for NaN and infinity in `x`, `y`, "
