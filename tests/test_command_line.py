@@ -107,6 +107,12 @@ def test_budgets_are_kept_or_said(call, folder, tmp_path):
     file = folder / "model_int8.tflite"
     status, out, _ = call("audit", file, "--budget", "1MB:flash,1MB:ram")
     assert status == 0
+    assert call("audit", folder, "--budget", "1MB:ram")[0] == 0
+    given = ("export", folder / "model.keras", tmp_path / "a.tflite")
+    status, told, _ = call(*given, "--budget", "1MB:ram")
+    assert status == 0
+    assert "RAM: " in told
+    (tmp_path / "a.tflite").unlink()
     assert "What layers take" in out
     assert "Operations: " in out
     assert "Memory: " in out
@@ -295,7 +301,7 @@ def test_train_py_says_what_is_wrong_in_one_line(tmp_path):
 def test_module_says_what_is_wrong_in_one_line(tmp_path):
     result = fresh.command("-m", "kbp", "audit", "none.tflite", cwd=tmp_path)
     assert result.returncode == 2
-    assert result.stderr == "kbp: error: none.tflite: no such file.\n"
+    assert result.stderr == "kbp: error: none.tflite: no such file or folder.\n"
 
 
 def test_module_runs_as_a_program(tmp_path):

@@ -129,6 +129,7 @@ def run(options, console):
                 budget=options.budget,
             )
             console.print(summary(audit))
+            _say_ram(out, options, console)
         else:
             export.to_saved_model(model, out)
     say_written(console, out)
@@ -168,7 +169,19 @@ def _change_interface(source, out, options, console):
             budget.check(taken, str(out))
         console.print(summary(export.audit(content)))
     write_atomically(out, content)
+    _say_ram(out, options, console)
     say_written(console, out)
+
+
+def _say_ram(path, options, console):
+    """Say what a file takes of the memory that it was given, if it was."""
+    from kbp import export
+    from kbp.export.memory.budget import said_of_ram
+
+    if options.budget is not None:
+        most = export.Budget.parse(options.budget).ram
+        if most is not None:
+            console.print(said_of_ram(export.footprint(path), most))
 
 
 def _metadata(source, model):

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from kbp._utils.run_files import INT8
-from kbp.commands.shared.common import add_imports, find_models, find_recipe
+from kbp.commands.shared.common import add_imports, find_models
 
 HELP = (
     "ask a model about your own files: classes or masks of images, forecasts "
@@ -76,11 +76,13 @@ def open_model(name, console):
     Runs without quantization have no int8 file; that another one answers is
     said, since its figures are others.
     """
+    from kbp.sources import recipe_of
     from kbp.tasks.prediction import OpenModel
 
     # The last is an int8 file where there is one.
     path = find_models(name)[-1]
-    model, recipe = OpenModel.open(path), find_recipe(name)
+    model = OpenModel.open(path)
+    recipe = recipe_of(model, name)
     if Path(name).is_dir() and path.name != INT8:
         console.print(
             f"{name}: has no {INT8}; {path.name} answers.",

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from kbp.commands.shared.common import add_imports, find_models, users_errors
-from kbp.errors import UserError
+from kbp.commands.shared.common import add_imports, find_tflite, users_errors
 
 HELP = "compare what runtimes make of a .tflite file with LiteRT's XNNPACK"
 EXAMPLES = (
@@ -46,7 +45,7 @@ def run(options, console):
     from kbp.reports.agreements import cells
     from kbp.reports.fitted_table import FittedTable
 
-    path = _tflite(options.model)
+    path = find_tflite(options.model)
     with users_errors():
         inputs = (
             _arrays(options.data) if options.data else golden.inputs_for(path)
@@ -77,13 +76,3 @@ def _arrays(name):
     arrays = read_arrays(Path(name))
     only = [arrays[key] for key in ("", "x", "inputs") if key in arrays]
     return only[0] if only else arrays
-
-
-def _tflite(name):
-    """Return the .tflite file of a model."""
-    files = [x for x in find_models(name) if x.suffix == ".tflite"]
-    if not files:
-        raise UserError(
-            f"{name}: holds no .tflite file; `kbp export` writes one."
-        )
-    return files[-1]

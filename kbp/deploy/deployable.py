@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,12 +18,12 @@ from kbp._utils.run_files import (
 from kbp.data.images.kinds import WHITE_LEVEL, ImageKinds
 from kbp.data.images.photographs import RESIZE
 from kbp.data.table import Column, TableColumns
-from kbp.deploy.held import files_of, metadata_of, recipe_of
 from kbp.deploy.tensor import Tensor
 from kbp.errors import UserError
 from kbp.export import Metadata, Runner, TensorInfo
 from kbp.inference import golden
-from kbp.sources import find_models, find_recipe
+from kbp.inference.texts import find_text
+from kbp.sources import find_tflite, read_metadata, recipe_of
 from kbp.tasks.forecasts.trained_on import TrainedOn
 from kbp.tasks.predict_classes import image_shape
 from kbp.tasks.prediction import OpenModel, task_of
@@ -43,8 +43,6 @@ class Deployable:
         kind: what it does for a person's files, see `Prediction.kind`.
         input: its one input.
         output: its one output.
-        files: texts that say what the numbers mean, by the names that a run
-            gives them, such as `"labels.txt"`.
         metadata: what the file says of itself.
         resize: how images become those of the model's size.
         node_modules: folder of npm's packages, `None` to look for one.
@@ -57,7 +55,6 @@ class Deployable:
     kind: str
     input: Tensor
     output: Tensor
-    files: Mapping[str, str]
     metadata: Metadata
     resize: str = RESIZE
     node_modules: Path | None = None
@@ -74,15 +71,9 @@ class Deployable:
             UserError: there is no such model, or it is of no task that
                 predicts files.
         """
-        path, recipe = _tflite(name), find_recipe(name)
+        path = find_tflite(name)
         model = OpenModel.open(path)
-        metadata = metadata_of(path)
-        if recipe is None:
-            recipe = recipe_of(metadata)
-            if recipe and not task_of(model, recipe).prediction.fits(
-                model.inputs, model.outputs
-            ):
-                recipe = None  # it had other uses, as a model of one's own
+        metadata, recipe = read_metadata(path), recipe_of(model, name)
         task = task_of(model, recipe)
         if not task.prediction.fits(model.inputs, model.outputs):
             raise UserError(f"{path}: {task.prediction.needs}.")
@@ -98,7 +89,6 @@ class Deployable:
             task.prediction.kind,
             Tensor.of(runner.inputs[0]),
             Tensor.of(runner.outputs[0]),
-            files_of(path),
             metadata or Metadata(path.stem),
             getattr(recipe and recipe.data.config, "resize", RESIZE),
             node_modules,
@@ -118,12 +108,14 @@ class Deployable:
             return self._columns.target.categories
         if self.kind == "series":
             return ()
-        names = tuple(self.files.get(LABELS, "").splitlines())
+        text = find_text(self.path, LABELS)
+        place = text.place if text else str(self.path)
+        names = tuple(text.content.splitlines()) if text else ()
         names = names or self._said(self.metadata.outputs).labels
         if names and len(names) != count:
             raise UserError(
-                f"{self.path.parent / LABELS}: names {len(names)} classes, but "
-                f"{self.path} has {count}."
+                f"{place}: names {len(names)} classes, but {self.path} has "
+                f"{count}."
             )
         return names or _numbered(count)
 
@@ -209,22 +201,9 @@ class Deployable:
     def _parsed(
         self, name: str, parse: Callable[[str], Parsed]
     ) -> Parsed | None:
-        """Return what one of the files says, `None` if it is not there."""
-        text = self.files.get(name)
-        try:
-            return None if text is None else parse(text)
-        except UserError as error:
-            raise UserError(f"{self.path}: its {name} {error}") from error
-
-
-def _tflite(name: str) -> Path:
-    """Return the .tflite file of a model, the int8 one if there is one."""
-    files = [x for x in find_models(name) if x.suffix == ".tflite"]
-    if not files:
-        raise UserError(
-            f"{name}: holds no .tflite file; `kbp export` writes one."
-        )
-    return files[-1]
+        """Return what a text with the file says, `None` if there is none."""
+        text = find_text(self.path, name)
+        return None if text is None else text.parsed(parse)
 
 
 def _numbered(count: int) -> tuple[str, ...]:

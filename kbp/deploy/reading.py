@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from kbp.deploy.deployable import Deployable
 from kbp.deploy.registry import filled
 from kbp.errors import UserError
+from kbp.export import TensorInfo
 
 _TAKES = {
     "classes": "an image, rows first, then columns, then channels",
@@ -21,21 +22,30 @@ _GIVES = {
     "table": "logits of the classes, or one number",
 }
 
+_ASSUMED = " (assumed: the file does not say it)"
+
 
 def layout(model: Deployable) -> str:
     """Return lines that say what goes in and what comes out."""
-    takes, gives, facts = _TAKES[model.kind], _GIVES[model.kind], model.meaning
-    if model.kind == "series":
-        for said in model.metadata.inputs:
-            takes = said.description.rstrip(".") or takes
+    facts = model.meaning
+    inputs, outputs = model.metadata.inputs, model.metadata.outputs
+    takes = _said(inputs) or _TAKES[model.kind] + _ASSUMED
+    gives = _said(outputs) or _GIVES[model.kind] + _ASSUMED
     if "image" in facts:
         mean, std = (_numbers(facts[key]) for key in ("mean", "std"))
         takes += f", of pixels (0 to 255) less {mean}, by {std}"
+        takes += "" if any(x.mean for x in inputs) else _ASSUMED
     if model.labels:
         gives += f": {', '.join(model.labels[:20])}"
-    for said in model.metadata.outputs:
-        gives += f", in {said.unit}" if said.unit not in ("", "logit") else ""
+    for tensor in outputs:
+        if tensor.unit not in ("", "logit"):
+            gives += f", in {tensor.unit}"
     return f"Input: {takes}; {model.input}.\nOutput: {gives}; {model.output}.\n"
+
+
+def _said(tensors: Sequence[TensorInfo]) -> str:
+    """Return what the file says of its one input or output, as a clause."""
+    return "".join(x.description for x in tensors).rstrip(".")
 
 
 def _numbers(values: Sequence[float]) -> str:

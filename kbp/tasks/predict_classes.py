@@ -166,20 +166,18 @@ def image_shape(inputs: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _class_names(model: OpenModel) -> list[str]:
-    """Return the names beside a model's file, else the classes' numbers."""
+    """Return the names that go with a model, else the classes' numbers."""
     count = model.outputs[0]
-    file = model.path.parent / LABELS
-    if not file.is_file():
+    text = model.text(LABELS)
+    if text is None:
         return [str(index) for index in range(count)]
-    try:
-        names = file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: cannot be read: {error}") from error
+    names = text.content.splitlines()
     if len({*names}) < len(names):
-        raise UserError(f"{file}: names one class twice.")
+        raise UserError(f"{text.place}: names one class twice.")
     if len(names) != count:
         raise UserError(
-            f"{file}: names {len(names)} classes, but {model.path} has {count}."
+            f"{text.place}: names {len(names)} classes, but {model.path} has "
+            f"{count}."
         )
     return names
 

@@ -122,16 +122,13 @@ def images_of(model: OpenModel, recipe: "Recipe | None") -> ImageKinds:
     """Return what the images of a model were like, as far as it is known.
 
     Raises:
-        UserError: the file beside the model that says so is damaged.
+        UserError: the text that says so is damaged.
     """
-    file = model.path.parent / IMAGES
+    text = model.text(IMAGES)
+    if text is not None:
+        return text.parsed(ImageKinds.from_json)
     config = recipe and recipe.data.config
-    if not file.is_file():
-        return ImageKinds(getattr(config, "white_level", WHITE_LEVEL), {})
-    try:
-        return ImageKinds.from_json(file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, UserError) as error:
-        raise UserError(f"{file}: {error}") from error
+    return ImageKinds(getattr(config, "white_level", WHITE_LEVEL), {})
 
 
 def say_unlike(

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from kbp.errors import UserError
 from kbp.inference.loading import open_model
+from kbp.inference.texts import Text, find_text
 from kbp.tasks.registry import TASKS
 
 if TYPE_CHECKING:
@@ -42,6 +43,18 @@ class OpenModel:
             UserError: it is no model of one input and one output.
         """
         return cls(path, *open_model(path))
+
+    def text(self, name: str) -> Text | None:
+        """Return a text that says what its numbers mean, if there is one.
+
+        Args:
+            name: that a run gives it, such as `"labels.txt"`. What lies beside
+                the file comes before what it holds.
+
+        Raises:
+            UserError: the text cannot be read.
+        """
+        return find_text(self.path, name)
 
 
 class Prediction:

@@ -58,10 +58,10 @@ class SeriesModel:
         covariates: columns that it sees besides.
         by_channel: whether it forecasts any number of columns, some at a time:
             the recipe's architecture is registered as one that does.
-        trained_on: what lies beside the file about its training, if it does.
+        trained_on: what goes with the file about its training, if it does.
 
     Raises:
-        UserError: what lies beside the file is something else.
+        UserError: what goes with the file is something else.
     """
 
     def __init__(self, model: OpenModel, recipe: "Recipe | None"):
@@ -70,7 +70,8 @@ class SeriesModel:
         self.horizon, self.targets = model.outputs
         self.covariates = columns - self.targets
         self.lookback = rows - self.horizon if self.covariates else rows
-        self.trained_on = TrainedOn.read(model.path.parent / SERIES)
+        text = model.text(SERIES)
+        self.trained_on = text.parsed(TrainedOn.from_json) if text else None
         self.by_channel = (
             forecasts_by_channel(recipe.model.architecture)
             if recipe
@@ -100,19 +101,22 @@ class SeriesModel:
         """
         if not form.static:
             return {}
-        file = self.model.path.parent / CATEGORIES
+        text = self.model.text(CATEGORIES)
+        place = text.place if text else self.model.path.parent / CATEGORIES
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
+            if text is None:
+                raise ValueError("there is no such file")
+            found = json.loads(text.content)
             for name in form.static:
                 known = found[name]
                 if known != sorted({*map(str, known)}):
                     raise ValueError(f"{name} is {known!r}")
             return {name: list(found[name]) for name in form.static}
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise UserError(
-                f"{file}: must hold the categories of {', '.join(form.static)} "
-                "that the model has learned, and lie beside it as its run left "
-                f"it: {error}"
+                f"{place}: must hold the categories of "
+                f"{', '.join(form.static)} that the model has learned, and lie "
+                f"beside it as its run left it: {error}"
             ) from error
 
     def check(self, source: Path, table: Table) -> None:

@@ -1,6 +1,5 @@
 """What is wrong is said in one line, and nothing is written."""
 
-import json
 import zipfile
 
 import deployed
@@ -8,6 +7,7 @@ import pytest
 
 from kbp import deploy
 from kbp.__main__ import main
+from kbp.deploy.deployable import Deployable
 from kbp.deploy.registry import TARGETS, TEMPLATES
 from kbp.errors import UserError
 
@@ -56,14 +56,13 @@ def test_labels_of_another_model_are_refused(tmp_path):
         deploy.deploy(path, "android", tmp_path / "app")
 
 
-def test_what_the_file_holds_itself_comes_first(tmp_path):
+def test_what_lies_beside_comes_before_what_the_file_holds(tmp_path):
     path = deployed.dense(tmp_path / "run", (8, 8, 1), (2,))
-    (path.parent / "labels.txt").write_text("beside\nanother\n")
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("labels.txt", "cat\ndog\n")
-    folder = deploy.deploy(path, "python", tmp_path / "app")
-    facts = json.loads((folder / "model.json").read_text())
-    assert facts["labels"] == ["cat", "dog"]
+    assert Deployable.open(str(path)).labels == ("cat", "dog")
+    (path.parent / "labels.txt").write_text("beside\nanother\n")
+    assert Deployable.open(str(path)).labels == ("beside", "another")
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,7 @@ def test_malformed_budgets_are_refused_in_one_line(text):
         ("99.9kB:flash", ("99,900", "largest layer is head (9,000)")),
         ("47kB:ram", ("48,000", "47,000", "CONV_2D of stem (40,000)")),
         ("1B:flash,1B:ram", ("largest layer is head", "CONV_2D of stem")),
+        ("1B:flash", ("are no weights but tables and texts",)),
     ],
 )
 def test_what_breaks_a_budget_is_named(text, words):

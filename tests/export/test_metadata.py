@@ -43,6 +43,15 @@ WHOLE = export.Metadata(
     origin={"recipe": 'name = "x"', "versions": {"keras": "3"}},
     files={"columns.json": '{"a": 1}'},
 )
+TEXTS = ("name", "description", "task", "license", "author", "version")
+DIGITS = dataclasses.replace(  # of ten classes
+    WHOLE,
+    outputs=(
+        dataclasses.replace(
+            WHOLE.outputs[0], labels=("cat", "dög", *map(str, range(8)))
+        ),
+    ),
+)
 
 
 def two_inputs():
@@ -133,7 +142,7 @@ def test_descriptions_in_another_order_are_matched_by_name(tmp_path):
 
 
 def test_standard_tables_hold_names_and_normalization():
-    content = describe(zoo.file(zoo.DEFAULT).read_bytes(), WHOLE)
+    content = describe(zoo.file(zoo.DEFAULT).read_bytes(), DIGITS)
     tree = schema.ModelT.InitFromPackedBuf(content, 0)
     (entry,) = [x for x in tree.metadata if x.name == BUFFER.encode()]
     data = tree.buffers[entry.buffer].data.tobytes()
@@ -145,7 +154,7 @@ def test_standard_tables_hold_names_and_normalization():
 
 def test_described_files_compute_the_same():
     before = zoo.file(zoo.DEFAULT).read_bytes()
-    after = describe(before, WHOLE)
+    after = describe(before, DIGITS)
     x = np.random.default_rng(0).normal(size=(1, 32, 32, 1))
     found = []
     for content in (before, after):
@@ -160,7 +169,7 @@ def test_described_files_compute_the_same():
 
 
 def test_buffers_begin_at_multiples_of_sixteen_bytes():
-    content = describe(zoo.file(zoo.DEFAULT).read_bytes(), WHOLE)
+    content = describe(zoo.file(zoo.DEFAULT).read_bytes(), DIGITS)
     model = schema.Model.GetRootAs(content, 0)
     places = [
         model.Buffers(i)._tab.Vector(model.Buffers(i)._tab.Offset(4))
@@ -180,12 +189,20 @@ def test_wrong_numbers_of_tensors_are_refused(tmp_path):
 
 def test_damaged_descriptions_are_named(tmp_path):
     path = tmp_path / "a.tflite"
-    content = describe(zoo.file(zoo.DEFAULT).read_bytes(), WHOLE)
+    content = describe(zoo.file(zoo.DEFAULT).read_bytes(), DIGITS)
     path.write_bytes(content.replace(b'"inputs"', b'"inputz"'))
     assert path.read_bytes() != content
     # The archive's checksum tells, or the missing key.
     with pytest.raises(ValueError, match="damaged"):
         export.Metadata.read(path)
+
+
+def test_a_file_that_ends_early_has_no_whole_description():
+    content = describe(zoo.file(zoo.DEFAULT).read_bytes(), DIGITS)
+    begin = content.index(b"PK\x03\x04")
+    for end in np.linspace(begin + 60, len(content) - 1, 20).astype(int):
+        with pytest.raises(ValueError, match="damaged"):
+            export.Metadata.of(content[:end])
 
 
 def test_files_of_others_have_no_description():
@@ -200,14 +217,78 @@ def test_files_of_others_have_no_description():
     [
         ({"mean": (1.0,)}, "for each `mean`"),
         ({"mean": (1.0,), "std": (0.0,)}, "for each `mean`"),
-        ({"highest": ("1",)}, "no number"),
-        ({"labels": (1, 2)}, "no text"),
-        ({"unit": 3}, "no text"),
+        ({"mean": (1.0,), "std": 2.0}, "`std` .* numbers"),
+        ({"highest": ("1",)}, "`highest` .* numbers"),
+        ({"labels": (1, 2)}, "`labels` .* texts"),
+        ({"labels": "cat"}, "`labels` .* tuple of texts"),
+        ({"labels": ("a cat\nsat", "dog")}, "one line each"),
+        ({"unit": 3}, "`unit` .* text"),
+        ({"kind": "picture"}, "Argument `kind`"),
     ],
 )
 def test_what_no_tensor_is_like_is_refused(facts, words):
     with pytest.raises(ValueError, match=words):
         export.TensorInfo("x", **facts)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        *(({key: 3}, f"`{key}` .* text") for key in TEXTS),
+        ({"inputs": export.TensorInfo("x")}, "`inputs` .* tuple of"),
+        ({"outputs": ("x",)}, "`outputs` .* tuple of"),
+        ({"origin": "recipe"}, "`origin` .* dictionary"),
+        ({"files": ["labels.txt"]}, "`files` .* dictionary"),
+        ({"files": {"a.txt": b"a"}}, "texts by their names"),
+        ({"files": {"kbp.json": "{}"}}, "must not hold 'kbp.json'"),
+        (
+            {
+                "outputs": (export.TensorInfo("x", labels=("a", "b")),),
+                "files": {"labels.txt": "c\nd\n"},
+            },
+            "must not hold 'labels.txt'",
+        ),
+    ],
+)
+def test_a_description_that_could_not_be_read_again_is_refused(facts, words):
+    with pytest.raises(ValueError, match=words):
+        export.Metadata(**{"name": "x", **facts})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "words"),
+    [
+        ([], [{"labels": ("cat", "dog")}], "2 labels for scores"),
+        ([{"mean": (1.0, 2.0), "std": (1.0, 1.0)}], [], "2 values of `mean`"),
+        ([{"lowest": (0.0,) * 5}], [], "5 values of `lowest`"),
+    ],
+)
+def test_descriptions_that_do_not_fit_the_tensors_are_refused(
+    inputs, outputs, words
+):
+    metadata = export.Metadata(
+        "x",
+        tuple(export.TensorInfo("photo", **facts) for facts in inputs),
+        tuple(export.TensorInfo("scores", **facts) for facts in outputs),
+    )
+    content = zoo.file(zoo.DEFAULT).read_bytes()
+    with pytest.raises(ValueError, match=words):
+        describe(content, metadata, ["photo"], ["scores"])
+
+
+def test_one_name_of_two_that_is_misspelled_is_refused(tmp_path):
+    model, _ = MODELS[0]
+    said = (export.TensorInfo("left"), export.TensorInfo("rihgt"))
+    metadata = export.Metadata("two", inputs=said)
+    with pytest.raises(ValueError, match=r"the inputs \[.left., .right"):
+        export.to_tflite(model, tmp_path / "a.tflite", metadata=metadata)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_texts_that_are_too_large_are_refused():
+    metadata = export.Metadata("x", files={"a.txt": "a" * 10_000_001})
+    with pytest.raises(ValueError, match="at most 10,000,000"):
+        describe(zoo.file(zoo.DEFAULT).read_bytes(), metadata, ["a"], ["b"])
 
 
 def tables(content):

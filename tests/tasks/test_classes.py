@@ -229,15 +229,24 @@ def test_what_is_there_is_not_written_over(small, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["contact_sheet.svg"]
 
 
-def test_a_file_alone_has_numbers_for_classes(small, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("model_int8.tflite", {"checks", "disks", "stripes"}),  # it holds them
+        ("model.keras", {"0", "1", "2"}),
+    ],
+)
+def test_a_file_alone_says_what_it_knows_of_classes(
+    small, tmp_path, name, classes
+):
     alone = tmp_path / "alone"
     alone.mkdir()
-    file = shutil.copy(small / "run" / "model_int8.tflite", alone)
+    file = shutil.copy(small / "run" / name, alone)
     image = next((small / "photos" / "disks").iterdir())
     words = ["predict", file, image, "--out", tmp_path / "out"]
     assert main.main([*map(str, words)]) == 0
     (row,) = predictions(tmp_path / "out")
-    assert {row["class"], row["class_2"], row["class_3"]} == {"0", "1", "2"}
+    assert {row["class"], row["class_2"], row["class_3"]} == classes
     (alone / "labels.txt").write_text("one\ntwo\n")
     words[-1] = tmp_path / "other"
     assert main.main([*map(str, words)]) == 2

@@ -337,6 +337,8 @@ def test_many_series_of_one_file_are_forecast_each(sites, tmp_path, capsys):
     assert "1 series of the unknown kind 'office', which counts as no" in said
     (workdir / "categories.json").unlink()
     capsys.readouterr()
+    assert main.main([*words, str(tmp_path / "held")]) == 0  # by the file
+    words[1] = str(workdir / "model.keras")
     assert main.main([*words, str(tmp_path / "none")]) == 2
     assert "categories of kind" in capsys.readouterr().err
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -283,20 +284,34 @@ def test_numbers_are_predicted_as_the_file_writes_them(numbers, tmp_path):
     assert gap < 0.15 * new["yield"].std()
 
 
+def test_a_file_alone_predicts_as_its_run(classes, tmp_path):
+    folder, _, _ = classes
+    frame(20, 2).to_csv(tmp_path / "new.csv", index=False)
+    (tmp_path / "alone").mkdir()
+    alone = shutil.copy(folder / "model_int8.tflite", tmp_path / "alone")
+    found = []
+    for model in (folder, alone):
+        out = tmp_path / f"out{len(found)}"
+        words = ["predict", model, tmp_path / "new.csv", "--out", out]
+        assert main.main([*map(str, words)]) == 0
+        found.append({x.name: x.read_bytes() for x in out.iterdir()})
+    assert found[0] == found[1]
+
+
 def test_wrong_files_are_refused_before_anything_is_written(
     classes, tmp_path, capsys
 ):
     folder, _, _ = classes
     new = frame(20, 2)
-    alone = tmp_path / "alone.tflite"
-    alone.write_bytes((folder / "model_int8.tflite").read_bytes())
+    alone = tmp_path / "alone.keras"
+    alone.write_bytes((folder / "model.keras").read_bytes())
     out = tmp_path / "out"
     for table, model, message in (
         (new.drop(columns=["mass", "city"]), folder, "column 'city', 'mass'"),
         (new.assign(mass="light"), folder, "line 2: 'light' in column 'mass'"),
         (new.assign(mass=np.nan), folder, "line 2: has no number in column"),
         (new.assign(mass=[1e39] * 20), folder, "line 2: 1e+39 in column 'mas"),
-        (new, alone, "columns.json: cannot be read"),
+        (new, alone, "columns.json: no such file"),
     ):
         table.to_csv(tmp_path / "new.csv", index=False)
         words = ["predict", str(model), str(tmp_path / "new.csv")]

@@ -14,7 +14,7 @@ from kbp._utils import plugins
 from kbp._utils.command_line import check_new, positive, say_written
 from kbp._utils.stderr import suppress_stderr
 from kbp.errors import UserError
-from kbp.sources import find_models, find_recipe, is_entry
+from kbp.sources import find_models, find_recipe, find_tflite, is_entry
 
 if TYPE_CHECKING:
     from kbp.export import Audit
@@ -29,6 +29,7 @@ __all__ = [
     "check_recipe",
     "find_models",
     "find_recipe",
+    "find_tflite",
     "import_tensorflow",
     "is_entry",
     "positive",

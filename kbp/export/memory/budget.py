@@ -98,9 +98,12 @@ def said_of_ram(taken: Footprint, most: int) -> str:
 def _flash(taken: Footprint, most: int) -> str:
     words = f"{taken.size:,} bytes of flash, {most:,} are given"
     largest = taken.largest
-    if largest is None or not largest.size:
-        return words
-    return f"{words}; its largest layer is {largest.name} ({largest.size:,})"
+    size = largest.size if largest else 0
+    if largest and size:
+        words = f"{words}; its largest layer is {largest.name} ({size:,})"
+    if size < taken.rest:
+        words = f"{words}; {taken.rest:,} are no weights but tables and texts"
+    return words
 
 
 def _ram(taken: Footprint, most: int) -> str:

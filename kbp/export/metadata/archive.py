@@ -6,11 +6,22 @@ import zlib
 from collections.abc import Collection, Mapping
 
 _MOST_BYTES = 10_000_000  # of the texts in a file, which may be anybody's
+_BEGIN = b"PK\x03\x04\x14\0\0\0\0\0"  # of a member that is not compressed
 _NO_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip archive knows
 
 
 def write_archive(texts: Mapping[str, str | bytes]) -> bytes:
-    """Return an archive that is the same each time."""
+    """Return an archive that is the same each time.
+
+    Raises:
+        ValueError: the texts are too large to be read again.
+    """
+    size = sum(map(len, texts.values()))
+    if size > _MOST_BYTES:
+        raise ValueError(
+            f"The texts that go with a file must be of at most {_MOST_BYTES:,} "
+            f"characters. Received: {size:,}"
+        )
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, text in texts.items():
@@ -32,6 +43,8 @@ def read_archive(
     """
     whole = io.BytesIO(content)
     if not zipfile.is_zipfile(whole):
+        if _BEGIN in content:
+            raise ValueError("it ends early")
         return {}
     try:
         with zipfile.ZipFile(whole) as archive:

@@ -33,8 +33,7 @@ def describe(
         outputs: names of the outputs.
 
     Raises:
-        ValueError: another number of inputs or outputs is described than the
-            file has.
+        ValueError: other inputs or outputs are described than the file has.
     """
     tree = parse(content)
     graph = tree.subgraphs[0]
@@ -45,6 +44,10 @@ def describe(
     )
     ends = [*graph.inputs, *graph.outputs]
     shapes = [[*items_of(graph.tensors[i].shape)] for i in ends]
+    for one, shape in zip(
+        (*metadata.inputs, *metadata.outputs), shapes, strict=True
+    ):
+        _check(one, shape)
     names = [x.name for x in (*metadata.inputs, *metadata.outputs)]
     for i, name in reversed([*zip(ends, names, strict=True)]):
         graph.tensors[i].name = name  # an output may be an input, too
@@ -71,10 +74,34 @@ def _described(
     by_name = {x.name: x for x in found}
     if by_name.keys() == {*names}:  # in an order of one's own
         found = tuple(by_name[name] for name in names)
+    elif by_name.keys() & {*names}:
+        raise ValueError(
+            f"Argument `metadata` must describe the {what} {[*names]}, or give "
+            "all of them names of its own, which count in their order. "
+            f"Received: {[x.name for x in found]}"
+        )
     return tuple(
         dataclasses.replace(x, name=name)
         for x, name in zip(found, names, strict=True)
     )
+
+
+def _check(tensor: TensorInfo, shape: Sequence[int]) -> None:
+    """Refuse what does not fit a tensor's last axis."""
+    last = shape[-1] if len(shape) > 1 else 1
+    if tensor.labels and len(tensor.labels) != last:
+        raise ValueError(
+            f"Argument `metadata` has {len(tensor.labels)} labels for "
+            f"{tensor.name}, whose last axis has {last} places."
+        )
+    for key in ("mean", "lowest", "highest"):
+        count = len(getattr(tensor, key))
+        if count not in (0, 1, last):
+            raise ValueError(
+                f"Argument `metadata` has {count} values of `{key}` for "
+                f"{tensor.name}; 1 or one of each of the {last} places along "
+                "its last axis would fit."
+            )
 
 
 def _signature(

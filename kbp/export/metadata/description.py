@@ -5,13 +5,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from kbp._utils.arguments import check_one_of
 from kbp._utils.manifest import digest
 from kbp.export.interpreter import read_tflite
 from kbp.export.metadata.archive import read_archive
 
 OWN = "kbp.json"  # the member of the zip that holds everything
+_KIND = Literal["features", "image"]
+_PEOPLE = ("license", "author", "version")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class TensorInfo:
     """
 
     name: str
-    kind: Literal["features", "image"] = "features"
+    kind: _KIND = "features"
     description: str = ""
     axes: tuple[str, ...] = ()
     unit: str = ""
@@ -51,13 +54,18 @@ class TensorInfo:
 
     def __post_init__(self) -> None:
         """Refuse what no tensor is like; a file may say anything."""
-        numbers = (*self.mean, *self.std, *self.lowest, *self.highest)
-        texts = (self.name, self.description, self.unit)
-        words = (*texts, *self.axes, *self.labels)
-        if not all(isinstance(x, int | float) for x in numbers):
-            raise ValueError(f"Tensor {self.name} has what is no number.")
-        if not all(isinstance(x, str) for x in words):
-            raise ValueError(f"Tensor {self.name} has what is no text.")
+        check_one_of(get_args(_KIND), kind=self.kind)
+        for key in ("name", "description", "unit"):
+            _check(self, key, str, "text")
+        for key in ("axes", "labels"):
+            _check_all(self, key, str, "texts")
+        for key in ("mean", "std", "lowest", "highest"):
+            _check_all(self, key, int | float, "numbers")
+        if any(len(label.splitlines()) > 1 for label in self.labels):
+            raise ValueError(
+                f"Tensor {self.name} must have labels of one line each. "
+                f"Received: labels={self.labels}"
+            )
         if len(self.mean) != len(self.std) or 0 in self.std:
             raise ValueError(
                 f"Tensor {self.name} must have a `std` that is not 0 for each "
@@ -108,6 +116,30 @@ class Metadata:
     version: str = ""
     origin: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what `read` could not give back; a file may say anything."""
+        for key in ("name", "description", "task", *_PEOPLE):
+            _check(self, key, str, "text")
+        for key in ("inputs", "outputs"):
+            _check_all(self, key, TensorInfo, "kbp.export.TensorInfo")
+        _check(self, "origin", Mapping, "a dictionary")
+        _check(self, "files", Mapping, "a dictionary of texts")
+        if not all(
+            isinstance(text, str)
+            for pair in self.files.items()
+            for text in pair
+        ):
+            raise ValueError(
+                "Attribute `files` must hold texts by their names."
+            )
+        taken = {OWN, *self.labels_files()} & {*self.files}
+        for name in taken:
+            if name == OWN or self.files[name] != self.labels_files()[name]:
+                raise ValueError(
+                    f"Attribute `files` must not hold {name!r}, which is "
+                    "written from the other attributes."
+                )
 
     @classmethod
     def read(cls, path: str | Path) -> "Metadata | None":
@@ -185,3 +217,23 @@ def labels_file(outputs: tuple[TensorInfo, ...], output: TensorInfo) -> str:
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _check(owner: object, key: str, kind: type, what: str) -> None:
+    value = getattr(owner, key)
+    if not isinstance(value, kind):
+        raise ValueError(
+            f"Attribute `{key}` of {type(owner).__name__} must be {what}. "
+            f"Received: {key}={value!r}"
+        )
+
+
+def _check_all(owner: object, key: str, kind: Any, what: str) -> None:
+    value = getattr(owner, key)
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(x, kind) for x in value
+    ):
+        raise ValueError(
+            f"Attribute `{key}` of {type(owner).__name__} must be a tuple of "
+            f"{what}. Received: {key}={value!r}"
+        )

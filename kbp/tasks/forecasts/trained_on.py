@@ -4,7 +4,6 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,7 +114,7 @@ class TrainedOn:
         return taken, given
 
     def to_json(self) -> str:
-        """Return text that `read` and people read."""
+        """Return text that `from_json` and people read."""
         content = dataclasses.asdict(self)
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
@@ -140,20 +139,6 @@ class TrainedOn:
             raise UserError(
                 f"does not say what series a model was trained on: {error!r}"
             ) from error
-
-    @classmethod
-    def read(cls, path: Path) -> "TrainedOn | None":
-        """Read a file, `None` if there is none.
-
-        Raises:
-            UserError: the file holds something else.
-        """
-        if not path.is_file():
-            return None
-        try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, UserError) as error:
-            raise UserError(f"{path}: {error}") from error
 
     def check(self, other: "TrainedOn") -> None:
         """Raise a UserError if other data are not of the same kind."""

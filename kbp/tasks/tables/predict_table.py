@@ -116,24 +116,22 @@ def free_name(name: str, taken: Container[str]) -> str:
 
 
 def _columns(model: OpenModel) -> TableColumns:
-    """Return what the columns of a model are, from the file beside it."""
-    path = model.path.parent / COLUMNS
-    try:
-        columns = TableColumns.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+    """Return what the columns of a model are, from the text with it."""
+    text = model.text(COLUMNS)
+    if text is None:
         raise UserError(
-            f"{path}: cannot be read: {error}. It says what the columns of "
-            f"{model.path.name} are, and lies beside it in the run's folder."
-        ) from error
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+            f"{model.path.parent / COLUMNS}: no such file. It says what the "
+            f"columns of {model.path.name} are, and lies beside it in the "
+            "run's folder."
+        )
+    columns = text.parsed(TableColumns.from_json)
     shapes = (
         (len(columns.features),),
         (max(1, len(columns.target.categories)),),
     )
     if shapes != (model.inputs, model.outputs):
         raise UserError(
-            f"{path}: is of a model that takes {shapes[0]} and gives "
+            f"{text.place}: is of a model that takes {shapes[0]} and gives "
             f"{shapes[1]}; {model.path.name} takes {model.inputs} and gives "
             f"{model.outputs}"
         )
