@@ -78,7 +78,9 @@ def test_every_method_meets_its_level(name, tmp_path):
         assert result["pruned"] == pytest.approx(level, abs=0.005)
         assert bool(files) == (name == "dense")
     else:
-        assert 0.8 <= result["pruned"] < 0.87  # whole pairs of channels
+        # Whole pairs of channels go, and with L1 one of all groups at once.
+        most = 0.89 if name == "L1 channels" else 0.87
+        assert 0.8 <= result["pruned"] < most
     if files:
         assert files == sorted(f["name"] for f in result["files"].values())
         assert 0 <= result["files"]["int8"]["accuracy"] <= 1
