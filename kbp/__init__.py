@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kbp import (
         data,
         deploy,
+        diagnostics,
         export,
         graph,
         inference,
@@ -43,6 +44,7 @@ __all__ = [
     "compress",
     "data",
     "deploy",
+    "diagnostics",
     "export",
     "graph",
     "inference",

@@ -31,6 +31,7 @@ COMMANDS = (
     "verify",
     "deploy",
     "check-tpu",
+    "check-gradients",
     "pack",
     "inspect",
     "benchmark",
@@ -132,14 +133,18 @@ def _parse(arguments, program):
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     chosen = next((a for a in arguments if not a.startswith("-")), None)
     for name in COMMANDS:
-        command = importlib.import_module(
-            f"kbp.commands.{name.replace('-', '_')}"
-        )
+        command = importlib.import_module(f"kbp.commands.{_module(name)}")
         words = program if program == "train.py" else f"{program} {name}"
         subparser = _add(commands, name, command, words)
         if name == chosen:  # others' arguments may need more imports
             command.add_arguments(subparser)
     return parser.parse_args(arguments)
+
+
+def _module(name):
+    """Return the module of a command; those that check have a folder."""
+    folder = "checks." if name.startswith("check-") else ""
+    return folder + name.replace("-", "_")
 
 
 def _add(commands, name, command, words):

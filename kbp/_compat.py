@@ -157,3 +157,21 @@ def map_in_place(data: Any, function: Callable[..., Any]) -> Any:
     from tensorflow.python.data.ops import map_op
 
     return map_op._MapDataset(data, function, use_inter_op_parallelism=False)
+
+
+@contextlib.contextmanager
+def float64_in_keras() -> Iterator[None]:
+    """Let Keras's operations keep float64 on JAX, where they make it float32.
+
+    Keras follows what JAX does by default, and has no switch like JAX's own.
+    """
+    import keras
+
+    module = sys.modules[keras.backend.result_type.__module__]
+    types = module.BIT64_TO_BIT32_DTYPE
+    before = types["float64"]
+    types["float64"] = "float64"
+    try:
+        yield
+    finally:
+        types["float64"] = before

@@ -31,7 +31,7 @@ class DTMLayer(TransformedLayer):
     ):
         chosen = {k: kwargs.pop(k) for k in self.dtm_arguments if k in kwargs}
         layer = self.layer_class(*args, **kwargs)
-        transforms = [DTM(**chosen)]
+        transforms = [DTM(dtype=layer.variable_dtype, **chosen)]
         if path_norm_bound is not None:
             transforms.append(PathNormBound(path_norm_bound))
         super().__init__(layer, transforms)

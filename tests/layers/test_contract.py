@@ -2,83 +2,9 @@
 
 import pytest
 from contracts import check_layer
+from layer_cases import CASES
 
 from kbp import layers
-
-CASES = {
-    "dtm_dense": (lambda: layers.DTMDense(4, threshold=0.1), [(5,)], 2),
-    "dtm_dense_signed": (
-        lambda: layers.DTMDense(4, score="signed", threshold=-0.5),
-        [(2, 5)],
-        2,
-    ),
-    "dtm_conv2d": (
-        lambda: layers.DTMConv2D(4, 3, granularity="channel", threshold=0.1),
-        [(6, 6, 2)],
-        2,
-    ),
-    "dtm_dense_bounded": (
-        lambda: layers.DTMDense(4, threshold=0.1, path_norm_bound=0.5),
-        [(5,)],
-        2,
-    ),
-    "channel_scale": (lambda: layers.ChannelScale(), [(5, 4)], 0),
-    "channel_scale_repeated": (
-        lambda: layers.ChannelScale(arrangements=[[0, 0, -1, 1]]),
-        [(4,)],
-        0,
-    ),
-    "residual_dense_bounded": (
-        lambda: layers.ResidualDense(4, activation="tanh", path_norm_bound=0.5),
-        [(5,), (4,)],
-        0,
-    ),
-    "residual_dense": (lambda: layers.ResidualDense(4), [(5,), (4,)], 0),
-    "residual_dense_projection": (
-        lambda: layers.ResidualDense(4, activation="tanh"),
-        [(5,), (3,)],
-        0,
-    ),
-    "residual_conv2d": (
-        lambda: layers.ResidualConv2D(4, activation="tanh"),
-        [(6, 6, 2), (6, 6, 4)],
-        0,
-    ),
-    "residual_conv2d_strided": (
-        lambda: layers.ResidualConv2D(4, 3, strides=2, activation="tanh"),
-        [(6, 6, 2), (6, 6, 2)],
-        0,
-    ),
-    "self_attention": (lambda: layers.SelfAttention(2), [(5, 6)], 0),
-    "position": (
-        lambda: layers.PositionEmbedding(initializer="ones"),
-        [(5, 6)],
-        0,
-    ),
-    "table_encoding": (lambda: layers.TableEncoding([0, 3, 0]), [(3,)], 2),
-    "inverse_standardization": (
-        lambda: layers.InverseStandardization(),
-        [(3,)],
-        2,
-    ),
-    "standardization": (lambda: layers.Standardization(), [(5, 6)], 2),
-    "window_slice": (
-        lambda: layers.WindowSlice((1, 4), (2, 6)),
-        [(5, 6)],
-        0,
-    ),
-    "window_statistics": (lambda: layers.WindowStatistics(), [(5, 6)], 0),
-    "window_normalization": (
-        lambda: layers.WindowNormalization(),
-        [(5, 6), (6, 2)],
-        0,
-    ),
-    "window_restoration": (
-        lambda: layers.WindowNormalization(invert=True),
-        [(5, 6), (5, 2)],
-        0,
-    ),
-}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from kbp._utils.types import Shape, Tensor
+from kbp.layers.units.wide import wide
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -44,7 +45,7 @@ class InverseStandardization(keras.layers.Layer):
                 name=name,
                 shape=(input_shape[-1],),
                 initializer=initializer,
-                dtype="float32",
+                dtype=wide(self),
                 autocast=False,
                 trainable=False,
             )
@@ -63,7 +64,7 @@ class InverseStandardization(keras.layers.Layer):
         self.deviation.assign(np.asarray(deviation, "float32"))
 
     def call(self, inputs: Tensor) -> Tensor:
-        return ops.cast(inputs, "float32") * self.deviation + self.mean
+        return ops.cast(inputs, wide(self)) * self.deviation + self.mean
 
     def get_config(self) -> dict[str, Any]:
         # Keras's own refuses a dtype that is a policy.

@@ -9,6 +9,7 @@ from keras import ops
 
 from kbp._utils.arguments import check_integer
 from kbp._utils.types import Shape, Tensor
+from kbp.layers.units.wide import wide
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -98,7 +99,7 @@ class TableEncoding(keras.layers.Layer):
                 name=name,
                 shape=(len(self._numbers), self.num_knots),
                 initializer=initial,
-                dtype="float32",
+                dtype=wide(self),
                 autocast=False,
                 trainable=False,
             )
@@ -138,7 +139,7 @@ class TableEncoding(keras.layers.Layer):
         self.heights.assign(every[1])
 
     def call(self, inputs: Tensor) -> Tensor:
-        x = ops.cast(inputs, "float32")
+        x = ops.cast(inputs, wide(self))
         parts = []
         if len(self._numbers):
             parts.append(self.numbers(x))

@@ -2,12 +2,13 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from kbp._utils.arguments import check_integer, check_one_of
+from kbp._utils.retyped import floats, in_dtype, made_anew
 from kbp.training.full_batch.objective import Objective
 from kbp.training.full_batch.progress import Finished, Progress
 from kbp.training.full_batch.registry import METHODS
@@ -87,7 +88,7 @@ def minimize(
     run = METHODS[method.replace("-", "_")]
     kind = dtype or str(model.trainable_variables[0].dtype)
     anew = kind != keras.config.floatx()
-    with _floats(kind):
+    with floats(kind):
         computing = _in_dtype(model, kind) if anew else model
         held = keras.callbacks.CallbackList(
             list(callbacks), add_history=True, model=computing
@@ -134,54 +135,14 @@ def _check_start(objective: Objective) -> None:
         )
 
 
-@contextlib.contextmanager
-def _floats(dtype: str) -> Iterator[None]:
-    """Let Keras's losses be made in a type, which they take from the config."""
-    before = keras.config.floatx()
-    keras.config.set_floatx(dtype)
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(before)
-
-
 def _in_dtype(model: keras.Model, dtype: str) -> keras.Model:
     """Return a copy of a model that computes in a type, compiled like it."""
-    new: keras.Model = type(model).from_config(
-        _retyped(model.get_config(), dtype)
-    )
-    if not new.built:
-        new.build(model.input_shape)
-    for own, found in zip(new.weights, model.weights, strict=True):
-        own.assign(keras.ops.cast(found, own.dtype))
+    new = in_dtype(model, dtype)
     settings = model.get_compile_config() or {}
     optimizer = model.optimizer
     new.compile(
         type(optimizer).from_config(optimizer.get_config()),
-        keras.tree.map_structure(_made_anew, model.loss),
+        keras.tree.map_structure(made_anew, model.loss),
         loss_weights=settings.get("loss_weights"),
     )
-    return new
-
-
-def _made_anew(loss: Any) -> Any:
-    """Return a loss that computes in the type that Keras has now."""
-    if isinstance(loss, keras.losses.Loss):
-        return type(loss).from_config(loss.get_config())
-    return loss
-
-
-def _retyped(config: Any, dtype: str) -> Any:
-    """Return a config whose layers compute in a type."""
-    if isinstance(config, list | tuple):
-        return type(config)(_retyped(each, dtype) for each in config)
-    if not isinstance(config, dict):
-        return config
-    if config.get("class_name") == "DTypePolicy":
-        return {**config, "config": {"name": dtype}}
-    new = {key: _retyped(each, dtype) for key, each in config.items()}
-    if config.get("class_name") == "InputLayer":
-        own = new["config"]
-        if own["dtype"] == "float32":
-            own["dtype"] = dtype
     return new

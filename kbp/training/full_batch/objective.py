@@ -135,19 +135,22 @@ class Objective:
 
     def _curvature_product(self, direction: tf.Tensor) -> tf.Tensor:
         parts = self._parts(direction)
-        with tf.autodiff.ForwardAccumulator(self._variables, parts) as forward:
+        with (
+            tf.GradientTape() as back,
+            tf.autodiff.ForwardAccumulator(self._variables, parts) as forward,
+        ):
             outputs = tf.nest.flatten(self.model(self._x, training=False))
-        moved = [forward.jvp(x, tf.UnconnectedGradients.ZERO) for x in outputs]
+            moved = [
+                forward.jvp(x, tf.UnconnectedGradients.ZERO) for x in outputs
+            ]
         with tf.autodiff.ForwardAccumulator(outputs, moved) as forward:
             with tf.GradientTape() as tape:
                 tape.watch(outputs)
                 loss = self._loss_of(self._structured(outputs))
             slopes = tape.gradient(loss, outputs, unconnected_gradients="zero")
         bent = [forward.jvp(x, tf.UnconnectedGradients.ZERO) for x in slopes]
-        with tf.GradientTape() as tape:
-            outputs = tf.nest.flatten(self.model(self._x, training=False))
         product = self._flat(
-            tape.gradient(outputs, self._variables, output_gradients=bent)
+            back.gradient(outputs, self._variables, output_gradients=bent)
         )
         return product + self._penalty_product(parts)
 

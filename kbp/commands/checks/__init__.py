@@ -1,0 +1,1 @@
+"""Commands that check a recipe before it is trained."""
