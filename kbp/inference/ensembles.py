@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from kbp._utils.run_files import MODEL
 from kbp.errors import UserError
+from kbp.graph import rewrite
 from kbp.inference.loading import load_keras
 
 ENSEMBLE = "ensemble"  # name of the layer that combines the members' outputs
@@ -33,10 +35,15 @@ def members_of(model: keras.Model) -> keras.Model | None:
     >>> len(members_of(keras.Model(x, y)).outputs)
     4
     """
-    last = model.outputs[0]._keras_history.operation
-    if last.name != ENSEMBLE or not isinstance(last.input, list):
-        return None
-    return keras.Model(model.input, last.input)
+    found = list[Any]()
+
+    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        if layer.name == ENSEMBLE and isinstance(args[0], list):
+            found.append(args[0])
+        return layer(*args, **kwargs)
+
+    seen = rewrite(model, call=call)
+    return keras.Model(seen.input, found[-1]) if found else None
 
 
 def predict_members(path: Path) -> _Predict | None:

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from kbp.errors import UserError
+from kbp.inference.ensembles import predict_members
 from kbp.inference.loading import open_model
 from kbp.tasks.registry import TASKS
 
@@ -42,6 +43,23 @@ class OpenModel:
             UserError: it is no model of one input and one output.
         """
         return cls(path, *open_model(path))
+
+    def members(
+        self, recipe: "Recipe | None"
+    ) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Return what predicts with each member, if this is an ensemble.
+
+        Args:
+            recipe: what the model was trained with, if that is known.
+
+        Returns:
+            `predict(inputs) -> outputs`, `(members, batch, ...)`, of the Keras
+            model beside the file.
+        """
+        section = recipe and recipe.ensemble
+        if not section or not section.members or section.distill:
+            return None
+        return predict_members(self.path)
 
 
 class Prediction:
