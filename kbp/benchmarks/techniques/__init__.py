@@ -1,0 +1,1 @@
+"""What techniques of training are worth, on digits and on a forecast."""
