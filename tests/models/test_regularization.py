@@ -187,12 +187,15 @@ def test_kernels_begin_with_the_variance_of_their_initializer(family, shape):
     assert seen == 11
 
 
-@pytest.mark.parametrize("family", ["pyramid", "transformer", "mlp"])
 @pytest.mark.parametrize(
-    "technique",
+    ("technique", "family"),
     [
-        pytest.param(x, marks=() if x == "all" else pytest.mark.slow)
-        for x in TECHNIQUES
+        ("all", "mlp"),
+        *(
+            pytest.param(technique, family, marks=pytest.mark.slow)
+            for technique in TECHNIQUES
+            for family in ("pyramid", "transformer", "mlp")
+        ),
     ],
 )
 def test_what_was_made_so_prunes_rounds_exports_and_verifies(

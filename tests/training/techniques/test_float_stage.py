@@ -255,3 +255,17 @@ def test_what_has_no_effect_or_no_meaning_is_named_before_training(
         pipeline_of(tmp_path / "run", *settings)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [DROPPED_DEPTH, MEMBERS, DISTILLED])
+def test_two_replicas_are_one_device(settings, tmp_path):
+    common = ("sparsity.target=0", "training.synchronize_batch_norm=true")
+    one, two = (
+        fitted(
+            tmp_path / name, *settings, *common, f"training.strategy={name}"
+        )[0]
+        for name in ("one_device", "mirrored")
+    )
+    for a, b in zip(one.weights, two.weights, strict=True):
+        np.testing.assert_allclose(as_numpy(a), as_numpy(b), atol=1e-5)
