@@ -15,6 +15,7 @@ from kbp.layers import (
     WindowNormalization,
     WindowStatistics,
 )
+from kbp.layers.composite import GLOROT
 from kbp.models.covariate_terms import window_length, with_covariates
 from kbp.models.registry import register_model
 from kbp.models.regularization import depth_rates, kernel_options
@@ -142,6 +143,8 @@ def BPTransformer(
         input_shape, num_outputs, num_targets, num_past_covariates, normalize
     )
     lookback = _lookback(attention_lookback, time, patch_size)
+    if not num_layers and num_targets is None:
+        _check_linear(dropout, l2, initializer)
     kernel = kernel_options(initializer, l2)
     attend = functools.partial(
         _attend,
@@ -285,6 +288,17 @@ def _check_unused(
             f"normalize={normalize}, linear_skip={linear_skip}, "
             f"attention_lookback={attention_lookback}, "
             f"num_targets={num_targets}"
+        )
+
+
+def _check_linear(dropout: float, l2: float, initializer: str) -> None:
+    """Refuse arguments that change nothing in a linear skip alone."""
+    if dropout or l2 or initializer != GLOROT:
+        raise ValueError(
+            "Arguments `dropout`, `l2` and `initializer` have no effect with "
+            "num_layers=0: the linear skip begins as a ridge regression, which "
+            f"has a penalty of its own. Received: dropout={dropout}, l2={l2}, "
+            f"initializer={initializer!r}"
         )
 
 

@@ -260,3 +260,11 @@ def test_what_no_model_can_have_is_named(build, change, words):
 def test_a_model_without_residual_blocks_has_no_depth_to_drop(make):
     with pytest.raises(ValueError, match="0 for a model without residual"):
         make()
+
+
+@pytest.mark.parametrize("change", [{"dropout": 0.1}, {"l2": 0.1}], ids=str)
+def test_a_linear_skip_alone_takes_nothing_that_has_no_effect(change):
+    with pytest.raises(ValueError, match="have no effect with num_layers=0"):
+        models.BPTransformer(
+            (8, 1), 2, head="forecasting", num_layers=0, **change
+        )

@@ -1,6 +1,7 @@
 """Recipes that train several times: starts, ensembles, one that learns."""
 
 import io
+import json
 from functools import partial
 
 import keras
@@ -16,7 +17,7 @@ from kbp.errors import UserError
 from kbp.inference.ensembles import members_of
 from kbp.recipes import Recipe
 from kbp.tasks import make_task
-from kbp.training import callbacks, divergence
+from kbp.training import callbacks, divergence, run
 from kbp.training.pipeline import Pipeline
 from kbp.training.trainer import Trainer
 from kbp.training.workdir import WorkDir
@@ -113,22 +114,22 @@ def test_what_is_stopped_ends_as_if_it_had_not_been(
 
 
 def test_the_start_of_the_least_validation_loss_stays(tmp_path):
-    model, run = fitted(tmp_path / "run", *STARTS)
-    losses = run["starts"]["losses"]
+    model, record = fitted(tmp_path / "run", *STARTS)
+    losses = record["starts"]["losses"]
     best = int(np.argmin(losses))
-    assert run["starts"]["best"] == best
+    assert record["starts"]["best"] == best
     assert len({*losses}) == 2
-    seed = run["starts"]["seeds"][best]
+    seed = record["starts"]["seeds"][best]
     alone, _ = fitted(tmp_path / "alone", f"training.seed={seed}")
     assert_same(model, alone)
-    table = run["tables"]["Starts"]
+    table = record["tables"]["Starts"]
     assert [row[0] for row in table["rows"]] == ["0", "1"]
     assert table["rows"][best][2] == "kept"
     assert f"best {min(losses):.4g} of seed {seed}" in table["remark"]
     rows = callbacks.read_metrics(tmp_path / "run" / "metrics.csv")
     assert {row["stage"] for row in rows} == {"train.1", "train.2"}
-    assert f"train.{2 - best}" in run["other_stages"]
-    assert f"train.{best + 1}" not in run["other_stages"]
+    assert f"train.{2 - best}" in record["other_stages"]
+    assert f"train.{best + 1}" not in record["other_stages"]
 
 
 def test_members_learn_from_samples_and_are_judged_on_all(
@@ -146,15 +147,15 @@ def test_members_learn_from_samples_and_are_judged_on_all(
         return fit(self, model, *arguments, **options)
 
     monkeypatch.setattr(Trainer, "resume_fit", watched)
-    model, run = fitted(tmp_path / "run", *MEMBERS)
+    model, record = fitted(tmp_path / "run", *MEMBERS)
     first, second = (drawn.indices for drawn in seen)
     assert len(first) == 1293
     assert not np.array_equal(first, second)
     for indices in (first, second):  # 1 - 1/e of the examples
         assert abs(len({*indices.tolist()}) / 1293 - 0.632) < 0.04
     assert len(members_of(model).outputs) == 2
-    assert {*run["ensemble"]} == {"member 1", "member 2", "ensemble"}
-    assert run["tables"]["Ensemble"]["rows"][-1][0] == "ensemble"
+    assert {*record["ensemble"]} == {"member 1", "member 2", "ensemble"}
+    assert record["tables"]["Ensemble"]["rows"][-1][0] == "ensemble"
 
 
 def test_a_sample_is_a_function_of_its_seed():
@@ -173,14 +174,14 @@ def test_a_sample_is_a_function_of_its_seed():
 @pytest.mark.slow
 def test_one_network_learns_from_the_ensemble(tmp_path):
     settings = ("training.epochs=12", "sparsity.target=0", *DISTILLED)
-    model, run = fitted(tmp_path / "run", *settings)
+    model, record = fitted(tmp_path / "run", *settings)
     assert members_of(model) is None
     assert (
         model.count_params()
         == make_task(recipe_of(), None).build().count_params()
     )
-    assert {*run["ensemble"]} >= {"ensemble", "distilled"}
-    assert "train" not in run["other_stages"]
+    assert {*record["ensemble"]} >= {"ensemble", "distilled"}
+    assert "train" not in record["other_stages"]
     # Its outputs are nearer to the teacher's than those of one that was not
     # taught, from the same start.
     plain, _ = fitted(tmp_path / "plain", *settings[:2])
@@ -255,6 +256,35 @@ def test_what_has_no_effect_or_no_meaning_is_named_before_training(
         pipeline_of(tmp_path / "run", *settings)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+ROUNDED = ("quantization.enabled=true",)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (*ROUNDED, *DROPPED_DEPTH, "model.l2=0.001"),
+        (*ROUNDED, "model.initializer=he_normal", *STARTS),
+        (*ROUNDED, *MEMBERS, "sparsity.granularity=channel"),
+        (*ROUNDED, *DISTILLED),
+        (*MEMBERS, "ensemble.combine=vote"),
+    ],
+)
+def test_whole_runs_prune_round_export_and_verify(settings, tmp_path):
+    folder = tmp_path / "run"
+    stages = run(recipe_of(*settings), folder, console=Console(**SILENT))
+    rounded = "quantization.enabled=true" in settings
+    assert stages[-1].name == f"{'int8' if rounded else 'float32'} .tflite"
+    found = json.loads((folder / "run.json").read_text())
+    assert found["verification"]["within_one"] >= 0.99
+    assert found["float_operations"] == [] or not rounded
+    page = (folder / "report.html").read_text()
+    for heading in found["tables"]:
+        assert f"<h2>{heading}</h2>" in page
+    assert ("Ensemble" in found["tables"]) == ("ensemble" in found)
+    assert ("Starts" in found["tables"]) == ("starts" in found)
 
 
 @pytest.mark.slow
