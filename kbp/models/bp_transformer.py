@@ -131,20 +131,13 @@ def BPTransformer(
         Words, ICLR 2023. A linear map of the window: Zeng et al., Are
         Transformers Effective for Time Series Forecasting?, AAAI 2023.
     """
-    check_one_of(("classification", "forecasting"), head=head)
-    classifies = head == "classification"
-    check_integer(1 + classifies, num_outputs=num_outputs)
-    check_integer(int(classifies or not linear_skip), num_layers=num_layers)
-    check_integer(num_heads=num_heads, width=width, patch_size=patch_size)
-    check_rate(dropout=dropout)
-    _check_shape(input_shape)
-    _check_width(width, num_heads)
+    classifies = _classifies(head, num_outputs, num_layers, linear_skip)
+    _check_sizes(input_shape, width, num_heads, patch_size)
     time = window_length(
         input_shape, num_outputs, num_targets, num_past_covariates, normalize
     )
     lookback = _lookback(attention_lookback, time, patch_size)
-    if not num_layers and num_targets is None:
-        _check_linear(dropout, l2, initializer)
+    _check_learned(num_layers or num_targets, dropout, l2, initializer)
     kernel = kernel_options(initializer, l2)
     attend = functools.partial(
         _attend,
@@ -168,16 +161,15 @@ def BPTransformer(
             linear_skip=linear_skip,
             kernel=kernel,
         )
-        whole = with_covariates(
+        outputs = _by_channel(
             inputs,
             forecast,
+            normalize,
             num_targets=num_targets,
             num_past=num_past_covariates,
-            lookback=lookback,
             patch_size=patch_size,
             width=width,
         )
-        outputs = _by_channel(*whole, normalize)
     return keras.Model(inputs, outputs, name=name)
 
 
@@ -195,19 +187,23 @@ def _classify(
 
 
 def _by_channel(
-    inputs: Tensor, forecast: Callable[[Tensor], Tensor], normalize: bool
+    inputs: Tensor,
+    forecast: "functools.partial[Tensor]",
+    normalize: bool,
+    **covariates: Any,
 ) -> Tensor:
     """Forecast `(batch, channels, time)`; return `(batch, horizon, channels)`.
 
     The window's level and scale are removed before and restored after.
     """
+    inputs, forecast_of = with_covariates(inputs, forecast, **covariates)
     if normalize:
         statistics = WindowStatistics(name="statistics")(inputs)
         x = WindowNormalization(name="normalize")(inputs, statistics)
         restore = WindowNormalization(invert=True, name="restore")
-        return restore(forecast(x), statistics)
+        return restore(forecast_of(x), statistics)
     x = layers.Permute((2, 1), name="by_channel")(inputs)
-    return layers.Permute((2, 1), name="by_time")(forecast(x))
+    return layers.Permute((2, 1), name="by_time")(forecast_of(x))
 
 
 def _forecast(
@@ -291,9 +287,12 @@ def _check_unused(
         )
 
 
-def _check_linear(dropout: float, l2: float, initializer: str) -> None:
-    """Refuse arguments that change nothing in a linear skip alone."""
-    if dropout or l2 or initializer != GLOROT:
+def _check_learned(
+    learns: int | None, dropout: float, l2: float, initializer: str
+) -> None:
+    """Refuse rates out of range, and what changes no linear skip alone."""
+    check_rate(dropout=dropout)
+    if not learns and (dropout or l2 or initializer != GLOROT):
         raise ValueError(
             "Arguments `dropout`, `l2` and `initializer` have no effect with "
             "num_layers=0: the linear skip begins as a ridge regression, which "
@@ -302,19 +301,30 @@ def _check_linear(dropout: float, l2: float, initializer: str) -> None:
         )
 
 
-def _check_width(width: int, num_heads: int) -> None:
-    if width % num_heads:
-        raise ValueError(
-            "Argument `width` must be divisible by `num_heads`. "
-            f"Received: width={width}, num_heads={num_heads}"
-        )
+def _classifies(
+    head: str, num_outputs: int, num_layers: int, linear_skip: bool
+) -> bool:
+    """Say whether the head is for classes, once the numbers fit it."""
+    check_one_of(("classification", "forecasting"), head=head)
+    classifies = head == "classification"
+    check_integer(1 + classifies, num_outputs=num_outputs)
+    check_integer(int(classifies or not linear_skip), num_layers=num_layers)
+    return classifies
 
 
-def _check_shape(input_shape: tuple[int, int]) -> None:
+def _check_sizes(
+    input_shape: tuple[int, int], width: int, num_heads: int, patch_size: int
+) -> None:
+    check_integer(num_heads=num_heads, width=width, patch_size=patch_size)
     if len(input_shape) != 2 or None in input_shape:
         raise ValueError(
             "Argument `input_shape` must be (time, features), both fixed. "
             f"Received: input_shape={input_shape}"
+        )
+    if width % num_heads:
+        raise ValueError(
+            "Argument `width` must be divisible by `num_heads`. "
+            f"Received: width={width}, num_heads={num_heads}"
         )
 
 

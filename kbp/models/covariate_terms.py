@@ -68,15 +68,15 @@ def with_covariates(
     Args:
         inputs: `(batch, time + horizon, targets + covariates)`.
         forecast: `forecast(x)` of normalized targets `(batch, targets, time)`,
-            with the keywords `horizon`, `dropout` and `kernel`.
+            with keywords as of `covariate_terms`.
         num_targets: number of columns to forecast, `None` without covariates:
             then inputs and forecast are returned as they are.
         num_past: how many covariates are not known in the horizon.
-        **sizes: `lookback`, `patch_size` and `width`, see `covariate_terms`.
+        **sizes: `patch_size` and `width`, see `covariate_terms`.
     """
     if num_targets is None:
         return inputs, forecast
-    given = ("horizon", "dropout", "kernel")
+    given = ("horizon", "lookback", "dropout", "kernel")
     options = {key: forecast.keywords[key] for key in given}
     window = (0, inputs.shape[1] - options["horizon"])
     targets = WindowSlice(window, (0, num_targets), name="targets")(inputs)

@@ -1,1 +1,1 @@
-"""What techniques of training are worth, on digits and on a forecast."""
+"""Techniques of training compared, on digits and a forecast."""
