@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -121,9 +122,7 @@ class FloatStage:
         """Return the ensemble, or a network that learned from it too."""
         trainer, section = self.trainer, self.trainer.recipe.ensemble
         task, weight = trainer.task, trainer.recipe.training.distillation
-        members = list[keras.Model]()
-        for model in self.several(section.members, pruned=not section.distill):
-            members.append(model)
+        members = [*self.several(section.members, pruned=not section.distill)]
         models = {
             f"member {n}": model for n, model in enumerate(members, start=1)
         }
@@ -137,18 +136,16 @@ class FloatStage:
             for name, model in models.items()
         }
         own = [scores[name] for name in models if name.startswith("member")]
+        written = partial(format_score, task.metric)
         self.note(
             "ensemble",
             scores,
             ResultTable(
                 ("network", task.metric),
-                tuple(
-                    (name, format_score(task.metric, score))
-                    for name, score in scores.items()
-                ),
-                f"Members: {statistics.fmean(own):.4g} ± "
-                f"{statistics.stdev(own):.2g}, median "
-                f"{statistics.median(own):.4g}, on the test examples.",
+                tuple((name, written(x)) for name, x in scores.items()),
+                f"Members: {written(statistics.fmean(own))} ± "
+                f"{written(statistics.stdev(own))}, median "
+                f"{written(statistics.median(own))}, on the test examples.",
             ),
             shown="" if section.distill else ".1",
         )
