@@ -48,6 +48,28 @@ CASES = {
         [(6, 6, 2), (6, 6, 2)],
         0,
     ),
+    "residual_dense_regularized": (
+        lambda: layers.ResidualDense(
+            4,
+            activation="tanh",
+            dropout=0.2,
+            stochastic_depth=0.1,
+            kernel_initializer="he_normal",
+            kernel_regularizer="l2",
+        ),
+        [(5,), (4,)],
+        2,
+    ),
+    "self_attention_regularized": (
+        lambda: layers.SelfAttention(
+            2,
+            stochastic_depth=0.1,
+            kernel_initializer="glorot_normal",
+            kernel_regularizer="l2",
+        ),
+        [(5, 6)],
+        1,
+    ),
     "self_attention": (lambda: layers.SelfAttention(2), [(5, 6)], 0),
     "position": (
         lambda: layers.PositionEmbedding(initializer="ones"),

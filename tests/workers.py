@@ -39,6 +39,8 @@ def fitted(strategy, steps=50, steps_per_execution=5):
                 layers.ReLU(),
                 layers.Flatten(),
                 layers.Dense(5, activation="tanh"),
+                layers.Dropout(0.3),
+                layers.Dropout(0.3, noise_shape=(None, 1)),
                 layers.Dense(3),
             ]
         )

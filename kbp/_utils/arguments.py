@@ -26,18 +26,20 @@ def check_integer(least: int = 1, **arguments: Any) -> None:
             )
 
 
-def check_penalty(penalty: float) -> None:
-    """Raise a ValueError if a penalty is negative or not finite."""
-    if not 0 <= penalty < math.inf:
-        raise ValueError(
-            "Argument `penalty` must not be negative, and finite. "
-            f"Received: penalty={penalty}"
-        )
+def check_penalty(**arguments: float) -> None:
+    """Raise a ValueError for the first that is negative or not finite."""
+    for name, value in arguments.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(
+                f"Argument `{name}` must not be negative, and finite. "
+                f"Received: {name}={value}"
+            )
 
 
-def check_dropout(dropout: float) -> None:
-    """Raise a ValueError if a dropout rate is outside [0, 1)."""
-    if not 0 <= dropout < 1:
-        raise ValueError(
-            f"Argument `dropout` must be in [0, 1). Received: dropout={dropout}"
-        )
+def check_rate(**arguments: float) -> None:
+    """Raise a ValueError for the first rate of dropout outside [0, 1)."""
+    for name, value in arguments.items():
+        if not 0 <= value < 1:
+            raise ValueError(
+                f"Argument `{name}` must be in [0, 1). Received: {name}={value}"
+            )

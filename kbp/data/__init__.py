@@ -3,6 +3,7 @@
 from kbp._utils.config import choice, number
 from kbp.data.augment import affine, crop_and_flip
 from kbp.data.batches import (
+    Resampled,
     evaluation_batches,
     sample_batches,
     steps_per_epoch,
@@ -16,6 +17,7 @@ from kbp.data.splits import Examples, Splits
 __all__ = [
     "DataSet",
     "Examples",
+    "Resampled",
     "SeriesSplits",
     "Splits",
     "Windows",

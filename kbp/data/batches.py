@@ -17,6 +17,39 @@ class Indexed(Protocol):
         """Return `lookup(indices) -> (inputs, labels)`, all of them tensors."""
 
 
+class Resampled:
+    """As many of some examples, drawn with replacement: a bootstrap sample.
+
+    About 63 % of the examples are in it, some of them several times.
+
+    Args:
+        examples: that are drawn from.
+        seed: of the draws.
+
+    Example:
+    >>> from kbp.data import Examples
+    >>> x = np.arange(1000.0)
+    >>> drawn = Resampled(Examples(x, x), seed=(0, 1))
+    >>> len(drawn), 600 < len({*drawn.indices.tolist()}) < 660
+    (1000, True)
+
+    Reference:
+        Breiman, Bagging Predictors, 1996.
+    """
+
+    def __init__(self, examples: Indexed, seed: int | tuple[int, ...]):
+        rng, count = np.random.default_rng(seed), len(examples)
+        self.examples, self.indices = examples, rng.integers(count, size=count)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def lookup(self) -> Lookup:
+        """Return `lookup(indices) -> (inputs, labels)`, all of them tensors."""
+        lookup, drawn = self.examples.lookup(), tf.constant(self.indices)
+        return lambda indices: lookup(tf.gather(drawn, indices))
+
+
 def steps_per_epoch(examples: Indexed, batch_size: int) -> int:
     """Return how many whole batches an epoch holds."""
     return len(examples) // batch_size

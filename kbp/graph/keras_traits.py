@@ -12,6 +12,7 @@ from kbp.graph.traits import LayerTraits
 from kbp.layers import (
     ChannelScale,
     InverseStandardization,
+    MajorityVote,
     NearestUpSampling2D,
     PositionEmbedding,
     Standardization,
@@ -250,11 +251,9 @@ _PLACES: Rows = {
     layers.ZeroPadding2D: replace(_MOVED, homogeneous=True, safe=True),
     layers.ZeroPadding3D: _SPATIAL,
     layers.RepeatVector: LayerTraits(rounding="copied"),
-    layers.Flatten: LayerTraits(
-        rounding="copied", channels="reshape", safe=True
-    ),
-    layers.Reshape: LayerTraits(
-        rounding="copied", channels="reshape", safe=True
+    **dict.fromkeys(
+        (layers.Flatten, layers.Reshape),
+        LayerTraits(rounding="copied", channels="reshape", safe=True),
     ),
     layers.Permute: LayerTraits(
         rounding="copied", channels="transpose", safe=True
@@ -319,6 +318,7 @@ _OWN: Rows = {
     ChannelScale: LayerTraits(
         problem=limits.of_channel_scale, channels="channel_scale"
     ),
+    MajorityVote: LayerTraits(channels="keep"),
     NearestUpSampling2D: _ENLARGED,
     PositionEmbedding: LayerTraits(
         kernel="kernel",

@@ -41,9 +41,10 @@ MEMBERS = {
 CLASSES = {
     "keras": {"DTypePolicy", "Sequential"},
     "keras.initializers": {
-        *("Constant", "GlorotUniform", "HeNormal", "HeUniform"),
+        *("Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform"),
         *("Ones", "RandomNormal", "RandomUniform", "VarianceScaling", "Zeros"),
     },
+    "keras.regularizers": {"L2"},
     "keras.src.models.functional": {"Functional"},
     "keras.src.models.sequential": {"Sequential"},
     None: {"__keras_tensor__", "__slice__", "__tuple__"},

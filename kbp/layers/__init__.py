@@ -6,6 +6,7 @@ from kbp.layers.composite import Composite
 from kbp.layers.dtm_conv2d import DTMConv2D
 from kbp.layers.dtm_dense import DTMDense
 from kbp.layers.fusion import FeatureFusion
+from kbp.layers.majority_vote import MajorityVote
 from kbp.layers.nearest_up_sampling import NearestUpSampling2D
 from kbp.layers.position import PositionEmbedding
 from kbp.layers.residual import ResidualConv2D, ResidualDense
@@ -31,6 +32,7 @@ __all__ = [
     "FixedMask",
     "InverseStandardization",
     "KernelTransform",
+    "MajorityVote",
     "NearestUpSampling2D",
     "PathNormBound",
     "PositionEmbedding",

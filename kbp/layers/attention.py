@@ -7,11 +7,15 @@ from keras import ops
 
 from kbp._utils.arguments import check_integer
 from kbp._utils.types import Shape, Tensor
-from kbp.layers.composite import Composite
+from kbp.layers.branch import Branch
+
+# As Keras's initializers of these names have them.
+_VARIANCES = {"glorot": (1.0, "fan_avg"), "he": (2.0, "fan_in")}
+_DISTRIBUTIONS = {"normal": "truncated_normal", "uniform": "uniform"}
 
 
 @keras.saving.register_keras_serializable(package="kbp")
-class SelfAttention(Composite):
+class SelfAttention(Branch):
     """Multi-head self-attention, added to its input.
 
         y = MultiHead(W_Q a, W_K a, W_V a) + a
@@ -24,6 +28,9 @@ class SelfAttention(Composite):
 
     Args:
         num_heads: number of heads; it divides the number of features.
+        **kwargs: rates `dropout` and `stochastic_depth` of what is added to the
+            input in training, see `Branch`; `kernel_initializer` and
+            `kernel_regularizer`, see `Composite`; and those of Keras's layers.
 
     Call arguments:
         inputs: tensor `(batch, time, features)`, `time` fixed.
@@ -72,19 +79,22 @@ class SelfAttention(Composite):
             self.dense(name, features, input_shape)
             for name in ("query", "key", "value", "output")
         )
+        self.build_drops(input_shape)
 
     def dense(
         self, name: str, features: int, input_shape: Shape
     ) -> keras.layers.Layer:
         """Return a built projection of the inputs."""
-        scale = 1.0 / self.head_size if name == "query" else 1.0
+        family, shape = self.kernel_initializer.split("_")
+        scale, fan = _VARIANCES[family]
+        if name == "query":  # whose deviation is smaller by sqrt(head size)
+            scale /= self.head_size
         layer = keras.layers.Dense(
             features,
-            # Glorot's uniform initializer at scale 1; the query's deviation
-            # is smaller by sqrt(head size).
             kernel_initializer=keras.initializers.VarianceScaling(
-                scale, "fan_avg", "uniform"
+                scale, fan, _DISTRIBUTIONS[shape]
             ),
+            kernel_regularizer=self.kernel_regularizer,
             name=self.part(name),
             dtype=self.dtype_policy,
         )
@@ -114,7 +124,8 @@ class SelfAttention(Composite):
         key = ops.transpose(key, (*others, size, time))
         weights = self.softmax(ops.matmul(query, key))
         context = self.join(ops.matmul(weights, value))
-        return self.add([self.output_dense(context), inputs])
+        branch = self.dropped(self.output_dense(context))
+        return self.add([branch, inputs])
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

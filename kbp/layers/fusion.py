@@ -28,6 +28,8 @@ class FeatureFusion(Composite):
         filters: number of output channels.
         activation: name of an activation, or a function.
         batch_norm: whether each projection is normalized.
+        **kwargs: `kernel_initializer` and `kernel_regularizer`, see
+            `Composite`, and those of Keras's layers.
 
     Call arguments:
         inputs: list of two or more tensors `(batch, height_k, width_k,
@@ -81,6 +83,7 @@ class FeatureFusion(Composite):
                 use_bias=not self.batch_norm,
                 name=self.part(f"projection_{scale}"),
                 dtype=policy,
+                **self.kernel_options,
             )
             projection.build(shape)
             self.projections.append(projection)

@@ -5,11 +5,11 @@ from typing import Any
 import keras
 
 from kbp._utils.types import Activation, Shape, Tensor
-from kbp.layers.composite import Composite
+from kbp.layers.branch import Branch
 from kbp.layers.transforms.path_norm import bounded
 
 
-class Residual(Composite):
+class Residual(Branch):
     """Base of `ResidualDense` and `ResidualConv2D`.
 
         a(l) = act(W a(l-1) + b) + a(l-2)
@@ -50,7 +50,7 @@ class Residual(Composite):
             outputs = self.normalization(outputs)
         if self.projection is not None:
             skip = self.projection(skip)
-        return self.add([self.activate(outputs), skip])
+        return self.add([self.dropped(self.activate(outputs)), skip])
 
     def build(self, inputs_shape: Shape, skip_shape: Shape) -> None:
         self.main.build(inputs_shape)
@@ -61,6 +61,7 @@ class Residual(Composite):
             self.projection = self.make_projection(shape, skip_shape)
             self.projection.build(skip_shape)
         self.activate.build(shape)
+        self.build_drops(shape)
         self.add.build([shape, shape])
 
     def make_projection(
@@ -98,6 +99,9 @@ class ResidualDense(Residual):
         batch_norm: whether outputs are normalized before the activation.
         path_norm_bound: `gamma` of a `PathNormBound` on the gradient of `W`,
             or `None`.
+        **kwargs: rates `dropout` and `stochastic_depth` of the branch in
+            training, see `Branch`; `kernel_initializer` and
+            `kernel_regularizer`, see `Composite`; and those of Keras's layers.
 
     Call arguments:
         inputs: `a(l-1)`, tensor `(..., features)`.
@@ -141,6 +145,7 @@ class ResidualDense(Residual):
             use_bias=use_bias,
             name=self.part(name),
             dtype=self.dtype_policy,
+            **self.kernel_options,
         )
 
     def make_projection(
@@ -169,6 +174,9 @@ class ResidualConv2D(Residual):
         batch_norm: whether outputs are normalized before the activation.
         path_norm_bound: `gamma` of a `PathNormBound` on the gradient of `W`,
             or `None`.
+        **kwargs: rates `dropout` and `stochastic_depth` of the branch in
+            training, see `Branch`; `kernel_initializer` and
+            `kernel_regularizer`, see `Composite`; and those of Keras's layers.
 
     Call arguments:
         inputs: `a(l-1)`, tensor `(batch, height, width, channels)`.
@@ -228,6 +236,7 @@ class ResidualConv2D(Residual):
             use_bias=use_bias,
             name=self.part(name),
             dtype=self.dtype_policy,
+            **self.kernel_options,
         )
 
     def make_projection(

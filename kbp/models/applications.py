@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from kbp._utils.arguments import check_dropout, check_integer, check_one_of
+from kbp._utils.arguments import check_integer, check_one_of, check_rate
 from kbp.errors import UserError, nearest
 from kbp.models.registry import BACKBONE, MODELS
 
@@ -87,7 +87,7 @@ def application(name: str) -> Callable[..., keras.Model]:
                 does not fit or would have to be downloaded.
         """
         check_one_of(tuple(_POOLINGS), pooling=pooling)
-        check_dropout(dropout)
+        check_rate(dropout=dropout)
         check_integer(num_outputs=num_outputs)
         _check(input_shape, weights)
         backbone = _backbone(known[name], input_shape, alpha)

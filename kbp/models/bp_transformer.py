@@ -1,12 +1,13 @@
 """BP-Transformer: self-attention in a feed-forward network."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 from keras import layers, ops
 
-from kbp._utils.arguments import check_dropout, check_integer, check_one_of
+from kbp._utils.arguments import check_integer, check_one_of, check_rate
 from kbp._utils.types import Tensor
 from kbp.layers import (
     PositionEmbedding,
@@ -14,8 +15,10 @@ from kbp.layers import (
     WindowNormalization,
     WindowStatistics,
 )
+from kbp.layers.composite import GLOROT
 from kbp.models.covariate_terms import window_length, with_covariates
 from kbp.models.registry import register_model
+from kbp.models.regularization import depth_rates, kernel_options
 
 LINEAR_SKIP = "linear_skip"
 _Attend = Callable[..., Tensor]  # `_attend`, but for `x` and `dropout`
@@ -33,6 +36,9 @@ def BPTransformer(
     patch_size: int = 1,
     attention_lookback: int | None = None,
     dropout: float = 0.0,
+    stochastic_depth: float = 0.0,
+    l2: float = 0.0,
+    initializer: str = "glorot_uniform",
     normalize: bool = True,
     linear_skip: bool = True,
     num_targets: int | None = None,
@@ -84,6 +90,13 @@ def BPTransformer(
             window, which the linear skip sees in any case.
         dropout: rate in [0, 1) before the last layer, and in a forecast also
             after each feed-forward layer.
+        stochastic_depth: rate in [0, 1) at which the last attention is dropped
+            in training, of each sequence for itself, those before it less, see
+            `depth_rates`.
+        l2: factor of the squares of all kernels in the loss, but for the linear
+            skip's, of which `ridge` has a penalty.
+        initializer: of the kernels that do not begin at zero, such as
+            `"he_normal"`, as Keras names them.
         normalize: whether forecasts are relative to the window's level and
             scale.
         linear_skip: whether the forecast has the linear skip.
@@ -118,29 +131,26 @@ def BPTransformer(
         Words, ICLR 2023. A linear map of the window: Zeng et al., Are
         Transformers Effective for Time Series Forecasting?, AAAI 2023.
     """
-    check_one_of(("classification", "forecasting"), head=head)
-    classifies = head == "classification"
-    check_integer(1 + classifies, num_outputs=num_outputs)
-    check_integer(int(classifies or not linear_skip), num_layers=num_layers)
-    check_integer(num_heads=num_heads, width=width, patch_size=patch_size)
-    check_dropout(dropout)
-    _check_shape(input_shape)
-    _check_width(width, num_heads)
+    classifies = _classifies(head, num_outputs, num_layers, linear_skip)
+    _check_sizes(input_shape, width, num_heads, patch_size)
     time = window_length(
         input_shape, num_outputs, num_targets, num_past_covariates, normalize
     )
     lookback = _lookback(attention_lookback, time, patch_size)
+    _check_learned(num_layers or num_targets, dropout, l2, initializer)
+    kernel = kernel_options(initializer, l2)
     attend = functools.partial(
         _attend,
         patch_size=patch_size,
-        num_layers=num_layers,
+        depth_rates=depth_rates(stochastic_depth, num_layers),
         width=width,
         num_heads=num_heads,
+        kernel=kernel,
     )
     inputs = keras.Input(input_shape, name="sequence")
     if classifies:
         _check_unused(normalize, linear_skip, attention_lookback, num_targets)
-        outputs = _classify(inputs, attend, num_outputs, dropout)
+        outputs = _classify(inputs, attend, num_outputs, dropout, kernel)
     else:
         forecast = functools.partial(
             _forecast,
@@ -149,43 +159,51 @@ def BPTransformer(
             horizon=num_outputs,
             dropout=dropout,
             linear_skip=linear_skip,
+            kernel=kernel,
         )
-        whole = with_covariates(
+        outputs = _by_channel(
             inputs,
             forecast,
+            normalize,
             num_targets=num_targets,
             num_past=num_past_covariates,
-            lookback=lookback,
             patch_size=patch_size,
             width=width,
         )
-        outputs = _by_channel(*whole, normalize)
     return keras.Model(inputs, outputs, name=name)
 
 
 def _classify(
-    x: Tensor, attend: _Attend, num_classes: int, dropout: float
+    x: Tensor,
+    attend: _Attend,
+    num_classes: int,
+    dropout: float,
+    kernel: dict[str, Any],
 ) -> Tensor:
     x = attend(x)
     x = layers.GlobalAveragePooling1D(name="pool")(x)
     x = _drop(x, dropout, "dropout")
-    return layers.Dense(num_classes, name="logits")(x)
+    return layers.Dense(num_classes, name="logits", **kernel)(x)
 
 
 def _by_channel(
-    inputs: Tensor, forecast: Callable[[Tensor], Tensor], normalize: bool
+    inputs: Tensor,
+    forecast: "functools.partial[Tensor]",
+    normalize: bool,
+    **covariates: Any,
 ) -> Tensor:
     """Forecast `(batch, channels, time)`; return `(batch, horizon, channels)`.
 
     The window's level and scale are removed before and restored after.
     """
+    inputs, forecast_of = with_covariates(inputs, forecast, **covariates)
     if normalize:
         statistics = WindowStatistics(name="statistics")(inputs)
         x = WindowNormalization(name="normalize")(inputs, statistics)
         restore = WindowNormalization(invert=True, name="restore")
-        return restore(forecast(x), statistics)
+        return restore(forecast_of(x), statistics)
     x = layers.Permute((2, 1), name="by_channel")(inputs)
-    return layers.Permute((2, 1), name="by_time")(forecast(x))
+    return layers.Permute((2, 1), name="by_time")(forecast_of(x))
 
 
 def _forecast(
@@ -196,6 +214,7 @@ def _forecast(
     horizon: int,
     dropout: float,
     linear_skip: bool,
+    kernel: dict[str, Any],
 ) -> Tensor:
     """Continue each channel by itself, `(batch, channels, time)`."""
     channels = x.shape[1]
@@ -209,9 +228,8 @@ def _forecast(
         x = attend(x, dropout=dropout)
         x = layers.Flatten(name="flatten")(x)
         x = _drop(x, dropout, "dropout")
-        dense = layers.Dense(
-            horizon, kernel_initializer="zeros", name="forecast"
-        )
+        zeros = kernel | {"kernel_initializer": "zeros"}
+        dense = layers.Dense(horizon, name="forecast", **zeros)
         terms.append(ops.reshape(dense(x), (-1, channels, horizon)))
     return layers.Add(name="sum")(terms) if len(terms) > 1 else terms[0]
 
@@ -220,9 +238,10 @@ def _attend(
     x: Tensor,
     *,
     patch_size: int,
-    num_layers: int,
+    depth_rates: Sequence[float],
     width: int,
     num_heads: int,
+    kernel: dict[str, Any],
     dropout: float = 0.0,
 ) -> Tensor:
     """Return the last layer of attention, `(batch, positions, width)`."""
@@ -230,14 +249,19 @@ def _attend(
     if patch_size > 1:
         shape = (time // patch_size, patch_size * features)
         x = layers.Reshape(shape, name="patches")(x)
-    for layer in range(num_layers):
-        x = layers.Dense(width, activation="relu", name=f"layer{layer}_dense")(
-            x
-        )
+    for layer, rate in enumerate(depth_rates):
+        x = layers.Dense(
+            width, activation="relu", name=f"layer{layer}_dense", **kernel
+        )(x)
         if layer == 0:
             x = PositionEmbedding(name="position")(x)
         x = _drop(x, dropout, f"layer{layer}_dropout")
-        x = SelfAttention(num_heads, name=f"layer{layer}_attention")(x)
+        x = SelfAttention(
+            num_heads,
+            stochastic_depth=rate,
+            name=f"layer{layer}_attention",
+            **kernel,
+        )(x)
     return x
 
 
@@ -263,19 +287,44 @@ def _check_unused(
         )
 
 
-def _check_width(width: int, num_heads: int) -> None:
-    if width % num_heads:
+def _check_learned(
+    learns: int | None, dropout: float, l2: float, initializer: str
+) -> None:
+    """Refuse rates out of range, and what changes no linear skip alone."""
+    check_rate(dropout=dropout)
+    if not learns and (dropout or l2 or initializer != GLOROT):
         raise ValueError(
-            "Argument `width` must be divisible by `num_heads`. "
-            f"Received: width={width}, num_heads={num_heads}"
+            "Arguments `dropout`, `l2` and `initializer` have no effect with "
+            "num_layers=0: the linear skip begins as a ridge regression, which "
+            f"has a penalty of its own. Received: dropout={dropout}, l2={l2}, "
+            f"initializer={initializer!r}"
         )
 
 
-def _check_shape(input_shape: tuple[int, int]) -> None:
+def _classifies(
+    head: str, num_outputs: int, num_layers: int, linear_skip: bool
+) -> bool:
+    """Say whether the head is for classes, once the numbers fit it."""
+    check_one_of(("classification", "forecasting"), head=head)
+    classifies = head == "classification"
+    check_integer(1 + classifies, num_outputs=num_outputs)
+    check_integer(int(classifies or not linear_skip), num_layers=num_layers)
+    return classifies
+
+
+def _check_sizes(
+    input_shape: tuple[int, int], width: int, num_heads: int, patch_size: int
+) -> None:
+    check_integer(num_heads=num_heads, width=width, patch_size=patch_size)
     if len(input_shape) != 2 or None in input_shape:
         raise ValueError(
             "Argument `input_shape` must be (time, features), both fixed. "
             f"Received: input_shape={input_shape}"
+        )
+    if width % num_heads:
+        raise ValueError(
+            "Argument `width` must be divisible by `num_heads`. "
+            f"Received: width={width}, num_heads={num_heads}"
         )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -60,22 +61,23 @@ def with_covariates(
     *,
     num_targets: int | None,
     num_past: int,
-    **sizes: int,
+    **sizes: Any,
 ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Return the targets' window, and a forecast that covariates add to.
 
     Args:
         inputs: `(batch, time + horizon, targets + covariates)`.
         forecast: `forecast(x)` of normalized targets `(batch, targets, time)`,
-            with the keywords `horizon` and `dropout`.
+            with keywords as of `covariate_terms`.
         num_targets: number of columns to forecast, `None` without covariates:
             then inputs and forecast are returned as they are.
         num_past: how many covariates are not known in the horizon.
-        **sizes: `lookback`, `patch_size` and `width`, see `covariate_terms`.
+        **sizes: `patch_size` and `width`, see `covariate_terms`.
     """
     if num_targets is None:
         return inputs, forecast
-    options = {key: forecast.keywords[key] for key in ("horizon", "dropout")}
+    given = ("horizon", "lookback", "dropout", "kernel")
+    options = {key: forecast.keywords[key] for key in given}
     window = (0, inputs.shape[1] - options["horizon"])
     targets = WindowSlice(window, (0, num_targets), name="targets")(inputs)
 
@@ -99,6 +101,7 @@ def covariate_terms(
     patch_size: int,
     width: int,
     dropout: float,
+    kernel: dict[str, Any],
 ) -> list[Tensor]:
     """Return what covariates add to each target's forecast.
 
@@ -119,6 +122,7 @@ def covariate_terms(
         patch_size: number of rows of a patch.
         width: number of hidden features.
         dropout: rate before the last layers.
+        kernel: what layers with a kernel are made with.
 
     Returns:
         Tensors `(batch, targets or 1, horizon)`, zero before training.
@@ -126,13 +130,15 @@ def covariate_terms(
     num_targets = x.shape[1]
     _, rows, columns = inputs.shape
     time = rows - horizon
+    dense = partial(_dense, width, kernel)
+    last = partial(_last, dropout=dropout, kernel=kernel)
     terms = []
     if (first := num_targets + num_past) < columns:
         known = WindowSlice((time, rows), (first, columns), name="future")
         c = Standardization(name=FUTURE)(known(inputs))
-        c = layers.Dense(width, activation="relu", name="future_dense")(c)
-        c = layers.Dense(width, name="future_hidden")(c)
-        z = layers.Dense(width, use_bias=False, name="target_hidden")(x)
+        c = dense("future_dense", activation="relu")(c)
+        c = dense("future_hidden")(c)
+        z = dense("target_hidden", use_bias=False)(x)
         hidden = layers.Add(name="future_sum")(
             [
                 layers.Reshape((1, horizon, width), name="by_step")(c),
@@ -141,9 +147,7 @@ def covariate_terms(
         )  # (batch, targets, horizon, width)
         hidden = layers.ReLU(name="future_relu")(hidden)
         terms.append(
-            ops.reshape(
-                _last(hidden, 1, dropout, "future"), (-1, num_targets, horizon)
-            )
+            ops.reshape(last(hidden, 1, "future"), (-1, num_targets, horizon))
         )
     seen = WindowSlice(
         (time - lookback, time), (num_targets, columns), name="past"
@@ -151,22 +155,30 @@ def covariate_terms(
     p = Standardization(name=PAST)(seen(inputs))
     shape = (lookback // patch_size, patch_size * (columns - num_targets))
     p = layers.Reshape(shape, name="past_patches")(p)
-    p = layers.Dense(width, activation="relu", name="past_dense")(p)
+    p = dense("past_dense", activation="relu")(p)
     p = layers.Flatten(name="past_flatten")(p)
-    p = _last(p, horizon, dropout, "past")
+    p = last(p, horizon, "past")
     terms.append(layers.Reshape((1, horizon), name="past_by_target")(p))
     return terms
 
 
-def _last(x: Tensor, units: int, dropout: float, name: str) -> Tensor:
+def _dense(
+    width: int, kernel: dict[str, Any], name: str, **options: Any
+) -> layers.Layer:
+    return layers.Dense(width, name=name, **kernel, **options)
+
+
+def _last(
+    x: Tensor, units: int, name: str, dropout: float, kernel: dict[str, Any]
+) -> Tensor:
     """Return a layer whose kernel is zero at first."""
     if dropout:
         x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
     return layers.Dense(
         units,
         use_bias=False,
-        kernel_initializer="zeros",
         name=f"{name}_forecast",
+        **kernel | {"kernel_initializer": "zeros"},
     )(x)
 
 

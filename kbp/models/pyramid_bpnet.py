@@ -1,14 +1,16 @@
 """Pyramid-BPNet: feature maps of several scales, fused before the output."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import layers, ops
 
-from kbp._utils.arguments import check_dropout, check_integer, check_one_of
+from kbp._utils.arguments import check_integer, check_one_of, check_rate
 from kbp._utils.types import Tensor
 from kbp.layers import FeatureFusion, NearestUpSampling2D, ResidualConv2D
 from kbp.models.registry import register_model
+from kbp.models.regularization import depth_rates, kernel_options
 
 # The settings of each `size`; "plain" is the definition and no more, "tiny"
 # is for microcontrollers.
@@ -31,6 +33,9 @@ def PyramidBPNet(
     num_blocks: int | None = None,
     patch_size: int | None = None,
     dropout: float = 0.0,
+    stochastic_depth: float = 0.0,
+    l2: float = 0.0,
+    initializer: str = "glorot_uniform",
     name: str = "pyramid_bpnet",
 ) -> keras.Model:
     """Build a Pyramid-BPNet, which classifies images or segments them.
@@ -70,6 +75,10 @@ def PyramidBPNet(
         num_blocks: number of residual blocks at each scale but the finest.
         patch_size: height and width of a patch, in pixels.
         dropout: rate in [0, 1) before the layers of logits.
+        stochastic_depth: rate in [0, 1) at which the last residual block is
+            dropped in training, those before it less, see `depth_rates`.
+        l2: factor of the squares of all kernels in the loss.
+        initializer: of all kernels, such as `"he_normal"`, as Keras names them.
         name: the model's name.
 
     Returns:
@@ -105,41 +114,52 @@ def PyramidBPNet(
     check_one_of(range(2, 17), num_scales=num_scales)
     check_integer(width=width, patch_size=patch_size)
     check_integer(0, num_blocks=num_blocks)
-    check_dropout(dropout)
+    check_rate(dropout=dropout)
     _check_shape(input_shape, patch_size * 2 ** (num_scales - 1))
+    kernel = kernel_options(initializer, l2)
+    rates = iter(depth_rates(stochastic_depth, (num_scales - 1) * num_blocks))
     inputs = x = keras.Input(input_shape, name="image")
     if patch_size > 1:
         x = ops.nn.space_to_depth(x, patch_size)
     maps = []
     for scale in range(num_scales - 1):
         channels = width * 2**scale
-        maps.append(conv_block(x, channels, f"scale{scale}_fine"))
-        x = conv_block(x, channels, f"scale{scale}_coarse")
+        maps.append(conv_block(x, channels, f"scale{scale}_fine", kernel))
+        x = conv_block(x, channels, f"scale{scale}_coarse", kernel)
         x = layers.MaxPooling2D(name=f"scale{scale}_pool")(x)
         channels *= 2
         x = layers.Dense(
-            channels, activation="relu", name=f"scale{scale}_dense"
+            channels, activation="relu", name=f"scale{scale}_dense", **kernel
         )(x)
         for block in range(num_blocks):
-            x = residual_block(x, channels, f"scale{scale + 1}_block{block}")
-    outputs = HEADS[head]([*maps, x], num_classes, patch_size, dropout)
+            name_of_block = f"scale{scale + 1}_block{block}"
+            x = residual_block(x, channels, name_of_block, kernel, next(rates))
+    outputs = HEADS[head]([*maps, x], num_classes, patch_size, dropout, kernel)
     return keras.Model(inputs, outputs, name=name)
 
 
 def classify(
-    maps: Sequence[Tensor], num_classes: int, patch_size: int, dropout: float
+    maps: Sequence[Tensor],
+    num_classes: int,
+    patch_size: int,
+    dropout: float,
+    kernel: dict[str, Any],
 ) -> Tensor:
     """Return logits of the average of all maps, joined at once."""
     channels = maps[0].shape[-1]
-    x = FeatureFusion(channels, batch_norm=True, name="fusion")(maps)
+    x = FeatureFusion(channels, batch_norm=True, name="fusion", **kernel)(maps)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     if dropout:
         x = layers.Dropout(dropout, name="dropout")(x)
-    return layers.Dense(num_classes, name="logits")(x)
+    return layers.Dense(num_classes, name="logits", **kernel)(x)
 
 
 def segment(
-    maps: Sequence[Tensor], num_classes: int, patch_size: int, dropout: float
+    maps: Sequence[Tensor],
+    num_classes: int,
+    patch_size: int,
+    dropout: float,
+    kernel: dict[str, Any],
 ) -> Tensor:
     """Return logits of each pixel of the maps, joined from the coarsest on.
 
@@ -156,6 +176,7 @@ def segment(
             3,
             padding="same",
             name=f"scale{scale}_logits",
+            **kernel,
         )(x)  # (batch, height_k, width_k, patch_size^2 * num_classes)
 
     *maps, x = maps
@@ -163,9 +184,9 @@ def segment(
     for scale, fine in reversed([*enumerate(maps)]):
         channels = fine.shape[-1]
         x = FeatureFusion(
-            channels, batch_norm=True, name=f"scale{scale}_fusion"
+            channels, batch_norm=True, name=f"scale{scale}_fusion", **kernel
         )([fine, x])
-        x = conv_block(x, channels, f"scale{scale}_smooth")
+        x = conv_block(x, channels, f"scale{scale}_smooth", kernel)
         logits = NearestUpSampling2D(name=f"scale{scale}_enlarge")(logits)
         logits = layers.Add(name=f"scale{scale}_sum")(
             [logits_of(x, scale), logits]
@@ -178,21 +199,34 @@ def segment(
 HEADS = {"classification": classify, "segmentation": segment}
 
 
-def conv_block(x: Tensor, filters: int, name: str) -> Tensor:
+def conv_block(
+    x: Tensor, filters: int, name: str, kernel: dict[str, Any]
+) -> Tensor:
     """Apply a 3x3 convolution, batch normalization and ReLU."""
     x = layers.Conv2D(
-        filters, 3, padding="same", use_bias=False, name=f"{name}_conv"
+        filters,
+        3,
+        padding="same",
+        use_bias=False,
+        name=f"{name}_conv",
+        **kernel,
     )(x)
     x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def residual_block(x: Tensor, filters: int, name: str) -> Tensor:
-    """Apply two convolutions with a skip over both."""
-    hidden = conv_block(x, filters, name)
-    return ResidualConv2D(filters, batch_norm=True, name=f"{name}_residual")(
-        hidden, x
-    )
+def residual_block(
+    x: Tensor, filters: int, name: str, kernel: dict[str, Any], rate: float
+) -> Tensor:
+    """Apply two convolutions, dropped at a rate, with a skip over both."""
+    hidden = conv_block(x, filters, name, kernel)
+    return ResidualConv2D(
+        filters,
+        batch_norm=True,
+        stochastic_depth=rate,
+        name=f"{name}_residual",
+        **kernel,
+    )(hidden, x)
 
 
 def _check_shape(input_shape: tuple[int, ...], stride: int) -> None:

@@ -173,7 +173,7 @@ def ridges(
 ) -> list[np.ndarray]:
     """Return the kernel of `ridge` for each penalty, from sums made once."""
     for penalty in penalties:
-        check_penalty(penalty)
+        check_penalty(penalty=penalty)
         if not penalty or not memory > 0:
             raise ValueError(
                 "Arguments `penalty` and `memory` must be positive. Received: "

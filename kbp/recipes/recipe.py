@@ -13,6 +13,7 @@ from kbp.recipes import text
 from kbp.recipes.registered import DataRecipe, ModelRecipe, TaskRecipe
 from kbp.recipes.sections import (
     COMMON,
+    EnsembleRecipe,
     ExportRecipe,
     OptimizerRecipe,
     QuantizationRecipe,
@@ -35,6 +36,7 @@ class Recipe:
         optimizer: learning rate and its schedule.
         sparsity: how many weights or channels are pruned, and when.
         training: epochs, batch size, devices.
+        ensemble: several networks whose outputs are combined.
         quantization: training in fake eight bits.
         export: the files, and their measurement.
 
@@ -53,6 +55,7 @@ class Recipe:
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
     sparsity: SparsityRecipe = field(default_factory=SparsityRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
+    ensemble: EnsembleRecipe = field(default_factory=EnsembleRecipe)
     quantization: QuantizationRecipe = field(default_factory=QuantizationRecipe)
     export: ExportRecipe = field(default_factory=ExportRecipe)
 
@@ -96,6 +99,7 @@ class Recipe:
             },
         )
         _check_masks(recipe)
+        _check_trainings(recipe)
         return recipe
 
     def with_settings(self, settings: Sequence[str]) -> "Recipe":
@@ -175,4 +179,38 @@ def _check_masks(recipe: Recipe) -> None:
         raise UserError(
             "training.epochs must be at least 1 for masks to close, or "
             "sparsity.target 0"
+        )
+
+
+def _check_trainings(recipe: Recipe) -> None:
+    """Refuse several trainings that could not differ, or be combined."""
+    section, training = recipe.ensemble, recipe.training
+    if section.members == 1:
+        raise UserError("ensemble.members must be at least 2; received 1")
+    if not section.members:
+        reason = "ensemble.members is 0"
+        config.check_unused("ensemble", section, reason, *vars(section))
+    for key, several in (
+        ("training.starts", training.starts > 1),
+        ("ensemble.members", section.members),
+    ):
+        if several and not training.epochs:
+            raise UserError(
+                f"{key} has no effect with training.epochs = 0, after which "
+                "all would be what they start as"
+            )
+    if section.members and training.starts > 1:
+        raise UserError(
+            "training.starts keeps one of several trainings, and "
+            "ensemble.members combines them; set one of the two"
+        )
+    if section.combine == "vote" and section.distill:
+        raise UserError(
+            "ensemble.distill learns from scores, which votes are not; set "
+            'ensemble.combine = "mean"'
+        )
+    if section.combine == "vote" and recipe.quantization.enabled:
+        raise UserError(
+            'ensemble.combine = "vote" cannot be computed in eight bits; set '
+            'ensemble.combine = "mean" or quantization.enabled = false'
         )

@@ -60,7 +60,9 @@ class TrainingRecipe:
     before stays as it is for `frozen_epochs`, which only its new head trains,
     at `frozen_learning_rate`; `epochs` of the whole model follow. A model that
     was given to `kbp.compress` is the teacher of what is made of it, with
-    `distillation` as the factor of what they differ by in the loss.
+    `distillation` as the factor of what they differ by in the loss. Of several
+    `starts`, trained with the seeds that follow `seed`, the one with the least
+    validation loss stays.
     """
 
     epochs: int = number(10, 0, 1_000_000)
@@ -75,6 +77,24 @@ class TrainingRecipe:
     frozen_epochs: int = number(0, 0, 1_000_000)
     frozen_learning_rate: float = number(1e-3, high=1e12, above=0)
     distillation: float = number(0.0, 0, 1e6)
+    starts: int = number(1, 1, 1000)
+
+
+@dataclass(frozen=True)
+class EnsembleRecipe:
+    """Section `[ensemble]`: several networks whose outputs are combined.
+
+    Each of the `members` is trained by the recipe with a seed of its own, and
+    with `bootstrap` on examples that are drawn from the training split, with
+    replacement. What leaves is one model with the mean of their outputs, or the
+    share of their votes for each class. To `distill`, one network of the recipe
+    is trained on the ensemble's outputs as well as on the labels, and leaves.
+    """
+
+    members: int = number(0, 0, 1000)
+    bootstrap: bool = True
+    combine: str = choice("mean", ("mean", "vote"))
+    distill: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,6 +137,7 @@ COMMON = {
     "optimizer": OptimizerRecipe,
     "sparsity": SparsityRecipe,
     "training": TrainingRecipe,
+    "ensemble": EnsembleRecipe,
     "quantization": QuantizationRecipe,
     "export": ExportRecipe,
 }

@@ -98,9 +98,18 @@ def write(
         stages: rows of the table.
         outputs: of the int8 file, for the test examples.
     """
-    rows = read_metrics(folder / "metrics.csv")
+    others = run.get("other_stages", ())  # of which the report has no curves
+    rows = [
+        row
+        for row in read_metrics(folder / "metrics.csv")
+        if row["stage"] not in others
+    ]
     run["waiting"] = waiting_share(rows)
-    own, tables = task.figures(outputs), task.tables(outputs)
+    own = task.figures(outputs)
+    tables = {
+        heading: ResultTable(**table)
+        for heading, table in run.get("tables", {}).items()
+    } | task.tables(outputs)
     run["tables"] = {
         heading: dataclasses.asdict(table) for heading, table in tables.items()
     }

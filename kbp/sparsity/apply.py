@@ -70,7 +70,7 @@ def apply_dtm(
     """
     check_one_of(GRANULARITIES, granularity=granularity)
     check_one_of(COSTS, cost=cost)
-    check_penalty(penalty)
+    check_penalty(penalty=penalty)
     if isinstance(skip, str):
         raise ValueError(
             f"Argument `skip` must be a list of names. Received: skip={skip!r}"

@@ -59,6 +59,7 @@ class Classification(Task):
     }
     takes = "images in [0, 1]"
     gives = "logits"
+    votes = True
     prediction = ClassPrediction
     training_accuracy: float | None = None
 

@@ -23,6 +23,7 @@ from kbp.data.images.photographs import (
 )
 from kbp.data.splits import as_floats
 from kbp.errors import UserError
+from kbp.inference.ensembles import mutual_information
 from kbp.reports.contact_sheet import contact_sheet
 from kbp.tasks.predict_masks import files_of, images_of, say_unlike
 from kbp.tasks.prediction import OpenModel, Prediction
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 _AT_ONCE = 256  # images, which bounds the memory
 _MOST_SHOWN = 400  # on the sheet
 _USUAL_TOP = 3
+# Columns of how far an ensemble's members differ.
+SPREAD = ("deviation", "mutual_information")
 
 
 class ClassPrediction(Prediction):
@@ -94,7 +97,13 @@ class ClassPrediction(Prediction):
             wrong=wrong,
         )
         found = _predict(
-            model, sources, names, top, read, lambda: bool(kinds or wrong)
+            model,
+            sources,
+            names,
+            top,
+            read,
+            lambda: bool(kinds or wrong),
+            model.members(recipe),
         )
         refuse(kinds, wrong)
         say_unlike(known, sources, facts, console)
@@ -112,12 +121,17 @@ class ClassPrediction(Prediction):
 
 @dataclass(frozen=True)
 class _Predicted:
-    """What a model makes of a file: classes and their probabilities."""
+    """What a model makes of a file: classes and their probabilities.
+
+    Of an ensemble also how far its members differ: the deviation of the first
+    class's probability, and the mutual information.
+    """
 
     source: Path
     image: np.ndarray
     classes: tuple[str, ...]
     shares: tuple[float, ...]
+    spread: tuple[float, ...] = ()
 
 
 def _predict(
@@ -127,6 +141,7 @@ def _predict(
     top: int,
     read: Callable[..., np.ndarray],
     is_refused: Callable[[], bool],
+    members: Callable[[np.ndarray], np.ndarray] | None,
 ) -> list[_Predicted]:
     height, width, channels = image_shape(model.inputs)
     found: list[_Predicted] = []
@@ -138,18 +153,44 @@ def _predict(
         inputs = as_floats(images).reshape(-1, *model.inputs)
         shares = _probabilities(model.predict(inputs))
         order = np.argsort(-shares, axis=-1, kind="stable")[:, :top]
+        spread = spread_of(members, inputs, order[:, 0])
         found += [
             _Predicted(
                 source,
                 image,
                 tuple(names[i] for i in best),
                 tuple(share[best].tolist()),
+                row,
             )
-            for source, image, best, share in zip(
-                part, images, order, shares, strict=True
+            for source, image, best, share, row in zip(
+                part, images, order, shares, spread, strict=True
             )
         ]
     return found
+
+
+def spread_of(
+    members: Callable[[np.ndarray], np.ndarray] | None,
+    inputs: np.ndarray,
+    classes: np.ndarray,
+) -> list[tuple[float, ...]]:
+    """Return for each example how far the members of an ensemble differ.
+
+    Args:
+        members: of `OpenModel.members`; `None` without an ensemble.
+        inputs: a batch.
+        classes: the class of each example that was found.
+
+    Returns:
+        Values of `SPREAD`, or nothing of each.
+    """
+    if members is None:
+        return [()] * len(inputs)
+    likely = np.stack([_probabilities(x) for x in members(inputs)])
+    one = np.take_along_axis(likely, classes[None, :, None], axis=-1)
+    deviation = one[..., 0].astype("float64").std(axis=0)
+    information = mutual_information(likely)
+    return [*zip(deviation.tolist(), information.tolist(), strict=True)]
 
 
 def image_shape(inputs: tuple[int, ...]) -> tuple[int, int, int]:
@@ -195,9 +236,11 @@ def _probabilities(outputs: np.ndarray) -> np.ndarray:
 def _as_csv(found: Sequence[_Predicted], top: int) -> str:
     columns = ["class", "probability"]
     more = [f"{c}_{k}" for k in range(2, top + 1) for c in columns]
+    more += SPREAD if found and found[0].spread else ()
     rows = [["file", *columns, *more]]
     for each in found:
         pairs = zip(each.classes, each.shares, strict=True)
         cells = [x for name, share in pairs for x in (name, f"{share:.4f}")]
+        cells += [f"{x:.4f}" for x in each.spread]
         rows.append([each.source.as_posix(), *cells])
     return as_csv(rows)

@@ -129,11 +129,16 @@ class SeriesPrediction(Prediction):
         ):
             console.print(f"Warning: {sentence}", markup=False, soft_wrap=True)
         intervals = _intervals(model, table, console)
-        found, widths = {}, {}
+        members = _members(model, recipe)
+        found, widths, deviations = {}, {}, {}
         for series in table.series:
             ends = _ends(series, forecaster, table, intervals)
             forecasts = forecaster.forecast(table, series, ends)
             found[series.name] = forecasts.last
+            if members:
+                each = [x.forecast(table, series, ends[-1:]) for x in members]
+                values = np.stack([x.values[0] for x in each])
+                deviations[series.name] = values.std(axis=0)
             if intervals:
                 widths[series.name] = _half_widths(
                     intervals, series.values, ends, forecasts
@@ -148,7 +153,7 @@ class SeriesPrediction(Prediction):
             encoded_as(
                 source,
                 table.format.encoding,
-                _as_csv(table, found, widths, intervals),
+                _as_csv(table, found, widths, intervals, deviations),
             ),
             _as_figure(table, found, widths),
         )
@@ -157,6 +162,19 @@ class SeriesPrediction(Prediction):
         for target, content in zip(targets, contents, strict=True):
             write_atomically(target, content)
             say_written(console, target)
+
+
+def _members(model: OpenModel, recipe: "Recipe | None") -> list[SeriesModel]:
+    """Return each member of an ensemble as a model that forecasts series."""
+    members = model.members(recipe)
+    if members is None:
+        return []
+    count = recipe.ensemble.members if recipe else 0
+
+    def member(number: int) -> OpenModel:
+        return dataclasses.replace(model, predict=lambda x: members(x)[number])
+
+    return [SeriesModel(member(n), recipe) for n in range(count)]
 
 
 def _format(
@@ -293,16 +311,19 @@ def _as_csv(
     found: dict[str, Forecasts],
     widths: dict[str, np.ndarray],
     intervals: Intervals | None,
+    deviations: dict[str, np.ndarray],
 ) -> str:
     """Return rows of values, to a hundred-thousandth of their scale.
 
     The first column has the times, named as the file names them. After each
-    column come the ends of its intervals.
+    column come the ends of its intervals, and of an ensemble the deviation of
+    its members' forecasts.
     """
     form = table.format
     ids = [form.id_column] if form.id_column else []
     levels = intervals.levels if intervals else ()
     ends = [f"_{end}_{x:g}" for x in levels for end in ("low", "high")]
+    ends += ["_deviation"] if deviations else []
     names = [f"{name}{end}" for name in table.names for end in ("", *ends)]
     rows: list[list[Any]] = [[form.time_column or "row", *ids, *names]]
     for series in table.series:
@@ -314,10 +335,11 @@ def _as_csv(
             for x in forecast.scale[0, 0]
             for _ in ("", *ends)
         ]
-        if intervals:
-            half = widths[series.name]
-            parts = [values, *(values + s * x for x in half for s in (-1, 1))]
-            values = np.stack(parts, axis=-1).reshape(len(values), -1)
+        half = widths.get(series.name, ())
+        parts = [values, *(values + s * x for x in half for s in (-1, 1))]
+        if deviations:
+            parts.append(deviations[series.name])
+        values = np.stack(parts, axis=-1).reshape(len(values), -1)
         times = grid.later(series.times, len(values))
         for time, row in zip(times, values, strict=True):
             cells = zip(row, digits, strict=True)

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from kbp.errors import UserError
+from kbp.inference.ensembles import predict_members
 from kbp.inference.loading import open_model
 from kbp.inference.texts import Text, find_text
 from kbp.tasks.registry import TASKS
@@ -55,6 +56,23 @@ class OpenModel:
             UserError: the text cannot be read.
         """
         return find_text(self.path, name)
+
+    def members(
+        self, recipe: "Recipe | None"
+    ) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Return what predicts with each member, if this is an ensemble.
+
+        Args:
+            recipe: what the model was trained with, if that is known.
+
+        Returns:
+            `predict(inputs) -> outputs`, `(members, batch, ...)`, of the Keras
+            model beside the file.
+        """
+        section = recipe and recipe.ensemble
+        if not section or not section.members or section.distill:
+            return None
+        return predict_members(self.path)
 
 
 class Prediction:

@@ -48,6 +48,7 @@ class Segmentation(Task):
     }
     takes = "images in [0, 1]"
     gives = "logits of each pixel"
+    votes = True
     prediction = MaskPrediction
 
     def __init__(self, recipe: "Recipe", splits: data.Splits):

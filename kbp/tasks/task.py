@@ -46,11 +46,13 @@ class Task(ABC):
         takes: what models take, in words, for model cards.
         gives: what they give.
         prediction: what the command `predict` does with models of the task.
+        votes: whether outputs are scores of classes, which can be counted.
         compared_with: what is fitted after training to compare the model with,
             in words; `""` if nothing that takes time.
         shape: of one example as the model reads it.
         steps: training steps of an epoch.
         loss: of the model's outputs.
+        drawn: examples to train on in place of the training split.
 
     Raises:
         UserError: the data are not of the kind that the task is for, a batch is
@@ -66,7 +68,9 @@ class Task(ABC):
     takes: ClassVar[str] = "examples"
     gives: ClassVar[str] = "predictions"
     prediction: ClassVar[type[Prediction]] = Prediction
+    votes: ClassVar[bool] = False
     compared_with: ClassVar[str] = ""
+    drawn: "data.Resampled | None" = None
     splits: Any  # what it holds depends on `splits_kind`
 
     def __init__(self, recipe: "Recipe", splits: Any):
@@ -265,7 +269,7 @@ class Task(ABC):
     ) -> tf.data.Dataset:
         """Return the endless, augmented batches from a step on."""
         batches = data.training_batches(
-            self.splits.train,
+            self.drawn or self.splits.train,
             self.batch_size,
             seed=seed,
             start_step=start_step,

@@ -5,11 +5,14 @@ from kbp.training.distribution import create_strategy
 from kbp.training.full_batch import minimize, register_method
 from kbp.training.runs import run
 from kbp.training.techniques.distillation import distilled
+from kbp.training.techniques.ensembles import bagging, combined
 from kbp.training.techniques.starts import Starts, multi_start
 
 __all__ = [
     "Compressed",
     "Starts",
+    "bagging",
+    "combined",
     "compress",
     "create_strategy",
     "distilled",

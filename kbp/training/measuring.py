@@ -32,13 +32,7 @@ def keras_stage(
         task: whose test examples it is scored with.
         file_size: of the model in a file, if it is one, in bytes.
     """
-    inputs = task.inputs("test")
-    if isinstance(inputs, Lazy):
-        size = task.batch_size
-        predict = partial(model.predict, batch_size=size, verbose=0)
-        outputs = by_parts(lambda x: task.compact(predict(x)), inputs, size)
-    else:
-        outputs = model.predict(task.batches("test"), verbose=0)
+    outputs = predicted(model, task)
     weights = [
         keras.ops.convert_to_numpy(weight)
         for layer in flatten(model).layers
@@ -56,6 +50,15 @@ def keras_stage(
         sum(int(np.count_nonzero(w)) for w in weights),
         file_size,
     )
+
+
+def predicted(model: keras.Model, task: Task) -> np.ndarray:
+    """Return a Keras model's outputs for a task's test examples."""
+    inputs, size = task.inputs("test"), task.batch_size
+    if not isinstance(inputs, Lazy):
+        return model.predict(task.batches("test"), verbose=0)
+    predict = partial(model.predict, batch_size=size, verbose=0)
+    return by_parts(lambda x: task.compact(predict(x)), inputs, size)
 
 
 def float_stages(

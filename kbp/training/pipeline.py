@@ -32,7 +32,7 @@ from kbp.training.measuring import (
     outputs_of,
     post_training_stage,
 )
-from kbp.training.techniques.distillation import check_teacher
+from kbp.training.techniques.float_stage import FloatStage, check_trainings
 from kbp.training.trainer import Trainer
 from kbp.training.workdir import WorkDir
 
@@ -72,7 +72,7 @@ class Pipeline:
         self.warnings = self.task.warnings()
         self.problems: tuple[str, ...] = ()
         self.check_steps()
-        check_teacher(recipe.training.distillation, self.task.given())
+        check_trainings(self.task)
         self.trainer = Trainer(self.task, self.folder, self.strategy, console)
         self.trainer.validation()  # whose parts may not fit the replicas
         if recipe.training.keep_best:
@@ -95,7 +95,8 @@ class Pipeline:
             # both stages and one that is being written.
             checkpoint = 4 * 4 * model.count_params()
             kept = 2 * (recipe.training.keep_checkpoints + 1)
-            folder.check_space(kept * checkpoint + 10_000_000)
+            trainings = max(recipe.training.starts, recipe.ensemble.members)
+            folder.check_space(trainings * kept * checkpoint + 10_000_000)
 
     @property
     def removes_channels(self) -> bool:
@@ -250,15 +251,11 @@ class Pipeline:
 
     def fit(self) -> keras.Model:
         """Train the float model while its masks close."""
-        make = transfer.begin(self.trainer)
-        return self.trainer.fit(
-            "train",
-            lambda: self.masked(make()),
-            epochs=self.recipe.training.epochs,
-            learning_rate=self.recipe.optimizer.learning_rate,
-            seed=2 * self.recipe.training.seed,
-            schedule=pruning_schedule(self.recipe.sparsity, self.table),
-        )
+        return FloatStage(
+            self.trainer,
+            self.masked,
+            partial(pruning_schedule, self.recipe.sparsity, self.table),
+        ).fit()
 
     def quantize(self, trained: keras.Model) -> keras.Model:
         """Train on in fake eight bits, the masks fixed."""

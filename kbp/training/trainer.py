@@ -1,6 +1,5 @@
 """The training of a run's stages, each resumed from its last checkpoint."""
 
-import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from kbp.training.divergence import (
 )
 from kbp.training.resuming import resume_fit
 from kbp.training.schedules import decay_kernels_alone, warmup_cosine
-from kbp.training.techniques.distillation import distilled
+from kbp.training.techniques.distillation import Teacher
 from kbp.training.workdir import WorkDir
 
 
@@ -47,6 +46,7 @@ class Trainer:
     Attributes:
         stopping: handles requests to stop the process.
         trains: whether a stage that has not ended is trained; else a UserError.
+        teacher: what models learn from besides their labels.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Trainer:
         self.console = console
         self.stopping = Stopping()
         self.trains = True
+        self.teacher = Teacher(task.given(), self.recipe.training.distillation)
         here = strategy is tf.distribute.get_strategy()
         self.waiting = Waiting(measured=here)
 
@@ -156,7 +157,7 @@ class Trainer:
 
     def precision(self, stage: str) -> str:
         """Return a stage's dtype policy; fake quantization needs float32."""
-        train = stage == "train"
+        train = stage.startswith("train")  # "train.1", ... of several
         return self.recipe.training.precision if train else "float32"
 
     def is_passthrough(self, stage: str) -> bool:
@@ -308,14 +309,11 @@ class Trainer:
         seed: int,
     ) -> None:
         """Train a model to the end, also from the middle of an epoch."""
-        weight = self.recipe.training.distillation
-        learning = (
-            distilled(model, self.task.given(), weight=weight)
-            if weight
-            else contextlib.nullcontext()
-        )
         # The curves' files are TensorFlow's.
-        with tensorflow_writes(self.folder.path), learning:
+        with (
+            tensorflow_writes(self.folder.path),
+            self.teacher.teaching(model),
+        ):
             resume_fit(
                 model,
                 state,

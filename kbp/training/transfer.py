@@ -10,11 +10,15 @@ from kbp.models.registry import BACKBONE
 from kbp.training.trainer import Trainer
 
 
-def begin(trainer: Trainer) -> Callable[[], keras.Model]:
+def begin(
+    trainer: Trainer, *, seed: int, name: str = "head"
+) -> Callable[[], keras.Model]:
     """Train what is new in a model alone, if the recipe asks for it.
 
     Args:
-        trainer: of the run; the stage is named "head".
+        trainer: of the run.
+        seed: of weights, dropout and batches.
+        name: of the stage.
 
     Returns:
         What makes the model that is then trained as a whole.
@@ -27,11 +31,11 @@ def begin(trainer: Trainer) -> Callable[[], keras.Model]:
     if not section.frozen_epochs:
         return new
     model = trainer.fit(
-        "head",
+        name,
         lambda: freeze(new()),
         epochs=section.frozen_epochs,
         learning_rate=section.frozen_learning_rate,
-        seed=2 * section.seed,
+        seed=seed,
     )
     return lambda: thaw(model)
 

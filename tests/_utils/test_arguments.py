@@ -9,8 +9,8 @@ from kbp._utils import arguments
 def test_right_arguments_pass():
     arguments.check_one_of(("a", "b"), first="a", second="b")
     arguments.check_integer(2, count=2, other=np.int64(3))
-    arguments.check_penalty(0.0)
-    arguments.check_dropout(0.5)
+    arguments.check_penalty(penalty=0.0)
+    arguments.check_rate(dropout=0.5)
 
 
 @pytest.mark.parametrize(
@@ -28,10 +28,19 @@ def test_right_arguments_pass():
             lambda: arguments.check_integer(size=1.0),
             r"`size` must be a whole number, 1 or more\. Received: size=1\.0",
         ),
-        (lambda: arguments.check_penalty(-1.0), "Received: penalty=-1.0"),
-        (lambda: arguments.check_penalty(np.inf), "Received: penalty=inf"),
-        (lambda: arguments.check_penalty(np.nan), "Received: penalty=nan"),
-        (lambda: arguments.check_dropout(1.0), "Received: dropout=1.0"),
+        (
+            lambda: arguments.check_penalty(penalty=-1.0),
+            "Received: penalty=-1.0",
+        ),
+        (
+            lambda: arguments.check_penalty(penalty=np.inf),
+            "Received: penalty=inf",
+        ),
+        (
+            lambda: arguments.check_penalty(penalty=np.nan),
+            "Received: penalty=nan",
+        ),
+        (lambda: arguments.check_rate(dropout=1.0), "Received: dropout=1.0"),
     ],
 )
 def test_wrong_arguments_are_named(check, message):

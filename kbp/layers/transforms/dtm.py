@@ -95,7 +95,7 @@ class DTM(KernelTransform):
         check_one_of(SCORES, score=score)
         check_one_of(GRANULARITIES, granularity=granularity)
         check_one_of(ESTIMATORS, estimator=estimator)
-        check_penalty(penalty)
+        check_penalty(penalty=penalty)
         self.initial_temperature = float(temperature)
         self.initial_threshold = float(threshold)
         self.score = score

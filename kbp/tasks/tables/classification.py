@@ -27,6 +27,7 @@ class TabularClassification(Tabular):
     metric_format = "{:.2%}"
     sections: ClassVar[dict[str, type]] = {"loss": ClassLossConfig}
     gives = "logits"
+    votes = True
 
     def __init__(self, recipe: "Recipe", splits: TableSplits):
         super().__init__(recipe, splits)

@@ -3,7 +3,7 @@
 import argparse
 import itertools
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from kbp.data.formats.encodings import encoded_as
 from kbp.data.splitting import some
 from kbp.data.table import TableColumns
 from kbp.errors import UserError
+from kbp.tasks.predict_classes import SPREAD, spread_of
 from kbp.tasks.prediction import OpenModel, Prediction
 
 if TYPE_CHECKING:
@@ -91,7 +92,10 @@ class TablePrediction(Prediction):
             console.print(f"Warning: {sentence}", markup=False, soft_wrap=True)
         results = {
             free_name(name, frame.columns): values
-            for name, values in _results(outputs, columns, decimal).items()
+            for name, values in {
+                **_results(outputs, columns, decimal),
+                **_spread(model.members(recipe), rows.inputs, outputs, decimal),
+            }.items()
         }
         written = frame.assign(**results)
         written = written.map(plain_cell).rename(columns=plain_cell)
@@ -150,6 +154,25 @@ def _results(
             PROBABILITY: _as_text(likely.max(axis=-1), ".4f", decimal),
         }
     return {PREDICTED: _as_text(outputs[:, 0], f".{_DIGITS}g", decimal)}
+
+
+def _spread(
+    members: Callable[[np.ndarray], np.ndarray] | None,
+    inputs: np.ndarray,
+    outputs: np.ndarray,
+    decimal: str,
+) -> dict[str, list[str]]:
+    """Return columns of how far an ensemble's members differ, as text."""
+    if members is None:
+        return {}
+    if outputs.shape[-1] == 1:  # numbers
+        deviation = members(inputs)[..., 0].astype("float64").std(axis=0)
+        return {SPREAD[0]: _as_text(deviation, f".{_DIGITS}g", decimal)}
+    found = spread_of(members, inputs, outputs.argmax(axis=-1))
+    return {
+        name: _as_text(np.array(values), ".4f", decimal)
+        for name, values in zip(SPREAD, zip(*found, strict=True), strict=True)
+    }
 
 
 def _as_text(values: np.ndarray, form: str, decimal: str) -> list[str]:

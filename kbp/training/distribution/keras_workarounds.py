@@ -10,11 +10,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kbp._utils.types import Tensor
-
-# Seeds of replicas differ by a multiple of this: 2^31 over the golden ratio.
-_SEED_STEP = 1327217885
-
 
 class _Reducing(tf.distribute.Strategy):
     """A strategy whose `reduce` fits Keras's calls (keras issue 20585).
@@ -92,32 +87,6 @@ def execute_steps(model: keras.Model, steps: int) -> None:
 
     model.train_function = train_function
     model.test_function = test_function
-
-
-def vary_seeds(model: keras.Model) -> None:
-    """Let dropout differ between replicas.
-
-    Under a strategy each replica has a copy of a seed's state, so with Keras's
-    own generators all replicas drop the same positions.
-
-    Args:
-        model: the model; its first replica draws the same as before.
-    """
-    for generator in find(keras.random.SeedGenerator, model):
-        generator.next = _ReplicaSeeds(generator)
-
-
-class _ReplicaSeeds:
-    def __init__(self, generator: keras.random.SeedGenerator):
-        self.next = type(generator).next.__get__(generator)
-
-    def __call__(self, ordered: bool = True) -> Tensor:
-        seed = self.next(ordered)
-        context = tf.distribute.get_replica_context()
-        if context is None:  # no replica runs: Keras looks at shapes
-            return seed
-        replica = tf.cast(context.replica_id_in_sync_group, seed.dtype)
-        return seed + tf.stack([replica * _SEED_STEP, 0 * replica])
 
 
 def find(kind: type, layer: keras.layers.Layer) -> list[Any]:

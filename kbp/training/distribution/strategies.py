@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from kbp.errors import UserError, nearest
 from kbp.recipes.sections import STRATEGIES
-from kbp.training.distribution import keras_workarounds
+from kbp.training.distribution import dropout, keras_workarounds
 
 _USUAL = (
     '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", '
@@ -283,7 +283,7 @@ def prepare(
             keras.layers.BatchNormalization, model
         ):
             norm.synchronized = True
-    keras_workarounds.vary_seeds(model)
+    dropout.share_draws(model)
     if steps_per_execution > 1:
         keras_workarounds.execute_steps(model, steps_per_execution)
 

@@ -3,13 +3,13 @@
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
 
 from kbp import graph, losses
-from kbp.errors import UserError
 
 _CLASSES = (
     keras.losses.CategoricalCrossentropy,
@@ -105,18 +105,25 @@ def distilled(
         model.train_function = None
 
 
-def check_teacher(weight: float, teacher: keras.Model | None) -> None:
-    """Raise a UserError if a run is to learn from a model that it has not.
+@dataclass(frozen=True)
+class Teacher:
+    """What the models of a run learn from besides their labels, if anything.
 
     Args:
-        weight: `training.distillation` of its recipe.
-        teacher: what it was given.
+        model: the teacher, `None` without one.
+        weight: of `distilled`.
     """
-    if weight and teacher is None:
-        raise UserError(
-            "training.distillation needs a teacher: a model that is given to "
-            "kbp.compress"
-        )
+
+    model: keras.Model | None
+    weight: float
+
+    def teaching(
+        self, model: keras.Model
+    ) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which `fit` lets a model learn from it."""
+        if self.model is None or not self.weight:
+            return contextlib.nullcontext()
+        return distilled(model, self.model, weight=self.weight)
 
 
 def check_learner(model: keras.Model, weight: float) -> None:

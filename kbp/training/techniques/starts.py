@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,40 +100,68 @@ def multi_start(
     check_integer(starts=starts)
     check_integer(0, seed=seed)
     check_one_of(("min", "max"), mode=mode)
-    sign = 1 if mode == "min" else -1
     if not isinstance(data, tuple):
         fit = {"shuffle": False, **fit}  # Keras warns that it cannot
-    seeds = tuple(range(seed, seed + starts))
+
+    def trained() -> Iterator[tuple[int, keras.Model, float]]:
+        before = None
+        for number in range(seed, seed + starts):
+            keras.utils.set_random_seed(number)
+            model = build()
+            if model is before:
+                raise ValueError(
+                    "Argument `build` must return a new model each time. "
+                    "Received: a function that returned the same one twice"
+                )
+            before = model
+            model.fit(*_parts(data), **fit)
+            found = model.evaluate(
+                *_parts(validation_data), verbose=0, return_dict=True
+            )
+            if monitor not in found:
+                raise ValueError(
+                    f"Argument `monitor` must be one of {[*found]}. "
+                    f"Received: monitor={monitor!r}"
+                )
+            yield number, model, float(found[monitor])
+
+    return best_of(trained(), monitor=monitor, mode=mode)
+
+
+def best_of(
+    trained: Iterable[tuple[int, keras.Model, float]],
+    *,
+    monitor: str = "loss",
+    mode: str = "min",
+) -> Starts:
+    """Keep the best of models as they are trained.
+
+    Args:
+        trained: seed, model and score of each; one that is not finite is never
+            the best.
+        monitor: what the scores are.
+        mode: `"min"` or `"max"`, which of two values is better.
+
+    Raises:
+        ValueError: no score is a finite number.
+    """
+    sign = 1 if mode == "min" else -1
+    seeds, scores = list[int](), list[float]()
     best: keras.Model | None = None
-    place, scores = -1, []
-    for number in seeds:
-        keras.utils.set_random_seed(number)
-        model = build()
-        if model is best:
-            raise ValueError(
-                "Argument `build` must return a new model each time. Received: "
-                "a function that returned the same one twice"
-            )
-        model.fit(*_parts(data), **fit)
-        found = model.evaluate(
-            *_parts(validation_data), verbose=0, return_dict=True
-        )
-        if monitor not in found:
-            raise ValueError(
-                f"Argument `monitor` must be one of {[*found]}. "
-                f"Received: monitor={monitor!r}"
-            )
-        scores.append(float(found[monitor]))
-        if not math.isfinite(scores[-1]):
+    place = -1
+    for seed, model, score in trained:
+        seeds.append(seed)
+        scores.append(score)
+        if not math.isfinite(score):
             continue  # it diverged
-        if best is None or sign * scores[-1] < sign * scores[place]:
+        if best is None or sign * score < sign * scores[place]:
             best, place = model, len(scores) - 1
     if best is None:
         raise ValueError(
-            f"All {starts} starts diverged: {monitor} is {scores}. Lower the "
-            "learning rate."
+            f"All {len(scores)} starts diverged: {monitor} is {scores}. Lower "
+            "the learning rate."
         )
-    return Starts(best, tuple(scores), seeds, place)
+    return Starts(best, tuple(scores), tuple(seeds), place)
 
 
 def _parts(data: Any) -> tuple[Any, ...]:

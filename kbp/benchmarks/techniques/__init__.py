@@ -1,0 +1,1 @@
+"""Techniques of training compared, on digits and a forecast."""

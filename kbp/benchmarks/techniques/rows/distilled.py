@@ -1,0 +1,10 @@
+"""One network that learns from five."""
+
+from kbp.benchmarks.techniques.registry import TECHNIQUES, Technique
+
+TECHNIQUES.add(
+    "distilled",
+    Technique(
+        "distilled from 5", ("ensemble.members=5", "ensemble.distill=true")
+    ),
+)
