@@ -26,7 +26,8 @@ from kbp.training.divergence import (
     first_not_finite,
 )
 from kbp.training.resuming import resume_fit
-from kbp.training.schedules import decay_kernels_alone, warmup_cosine
+from kbp.optimizers.groups import decay_kernels_alone
+from kbp.optimizers.schedules import warmup_cosine
 from kbp.training.techniques.distillation import distilled
 from kbp.training.workdir import WorkDir
 

@@ -19,7 +19,8 @@ from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS
 from kbp.errors import UserError
 from kbp.optimizers import HybridOptimizer
 from kbp.sparsity import multiply_adds
-from kbp.training.schedules import decay_kernels_alone, warmup_cosine
+from kbp.optimizers.groups import decay_kernels_alone
+from kbp.optimizers.schedules import warmup_cosine
 
 TABLE = "latency_table.json"
 

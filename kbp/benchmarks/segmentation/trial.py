@@ -16,7 +16,8 @@ from kbp.models import PyramidBPNet
 from kbp.optimizers import HybridOptimizer, refresh_batch_norm
 from kbp.quantization import quantize_aware
 from kbp.sparsity.channels.cost import multiply_adds
-from kbp.training.schedules import decay_kernels_alone, warmup_cosine
+from kbp.optimizers.groups import decay_kernels_alone
+from kbp.optimizers.schedules import warmup_cosine
 
 
 @dataclass(frozen=True)
