@@ -1,8 +1,10 @@
 """Sections of a recipe: frozen dataclasses whose values are checked."""
 
 import dataclasses
+import json
 import operator
 import reprlib
+import types
 import typing
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
@@ -17,7 +19,7 @@ _SHORT.maxstring = _SHORT.maxother = 100
 
 
 def number(
-    default: float,
+    default: float | None,
     low: float | None = None,
     high: float | None = None,
     *,
@@ -27,7 +29,8 @@ def number(
     """Declare a field that is a number in a range.
 
     Args:
-        default: its value where a recipe gives none.
+        default: its value where a recipe gives none; `None` if it then has
+            none.
         low: the least value.
         high: the largest value.
         below: a bound that the value may not reach.
@@ -107,9 +110,9 @@ def parse(
 def changed(config: Any) -> dict[str, Any]:
     """Return the fields of a dataclass that have not their usual values."""
     return {
-        field.name: getattr(config, field.name)
+        field.name: value
         for field in dataclasses.fields(config)
-        if getattr(config, field.name) != _default(field)
+        if (value := getattr(config, field.name)) != _default(field)
     }
 
 
@@ -136,8 +139,9 @@ def check_type(key: str, value: Any, hint: Any) -> Any:
     Args:
         key: of the recipe.
         value: as TOML has it.
-        hint: `bool`, `int`, `float`, `str`, or a tuple of one of them and
-            `...`. An integer is a float, too.
+        hint: `bool`, `int`, `float`, `str`, a tuple of one of them and `...`,
+            or a dataclass, of a table; each of them or `None`, which a field
+            is by default alone. An integer is a float, too.
 
     Raises:
         UserError: the value has another type.
@@ -147,6 +151,11 @@ def check_type(key: str, value: Any, hint: Any) -> Any:
             f"{key} must be {'finite' if hint is float else 'smaller'}; "
             f"received an integer of {value.bit_length()} bits"
         )
+    hint = without_none(hint)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        if isinstance(value, Mapping):
+            return parse(hint, key, value)
+        raise UserError(f"{key} must be a table; received {_SHORT.repr(value)}")
     if typing.get_origin(hint) is tuple:
         kind, _ = typing.get_args(hint)
         if isinstance(value, list | tuple):
@@ -164,6 +173,38 @@ def check_type(key: str, value: Any, hint: Any) -> Any:
     if isinstance(value, str) and "\0" in value:
         raise UserError(f"{key} must hold no zero byte")
     return value
+
+
+def without_none(hint: Any) -> Any:
+    """Return the type of a value that may also be `None`."""
+    if typing.get_origin(hint) not in (types.UnionType, typing.Union):
+        return hint
+    (kind,) = {*typing.get_args(hint)} - {type(None)}
+    return kind
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """Return a section as `parse` reads it, without what has no value."""
+
+    def known(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {key: value for key, value in pairs if value is not None}
+
+    return dataclasses.asdict(config, dict_factory=known)
+
+
+def to_toml(value: Any) -> str:
+    """Return a value of a section as TOML.
+
+    Example:
+    >>> from kbp._utils.config import to_toml
+    >>> to_toml({"patience": 3, "monitor": "val_loss"})
+    '{patience = 3, monitor = "val_loss"}'
+    """
+    if isinstance(value, dict):
+        pairs = (f"{key} = {to_toml(x)}" for key, x in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    # JSON's numbers, strings, booleans and lists are TOML's too.
+    return json.dumps(value)
 
 
 def _check_range(key: str, value: Any, limits: Mapping[str, Any]) -> None:

@@ -78,7 +78,7 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
     ) -> None:
         inner = self.inner_optimizer
         if not self.built:
-            self.build(trainable_variables)
+            self.build(list(trainable_variables or ()))
         scale = ops.convert_to_tensor(self.dynamic_scale)
         grads = [None if g is None else ops.divide(g, scale) for g in grads]
         inner.apply(grads, trainable_variables)

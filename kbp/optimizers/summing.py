@@ -35,6 +35,7 @@ class SummingOptimizer(keras.optimizers.Optimizer):
     """
 
     perturbation: Perturbation | None = None
+    ends_averaged = True  # whether `fit` ends with averages, if there are any
     _step: Step
 
     def __init__(
@@ -108,6 +109,11 @@ class SummingOptimizer(keras.optimizers.Optimizer):
         return self._iterations
 
     @property
+    def schedule(self) -> Any:
+        """The learning rate's schedule, or the variable that holds it."""
+        return self._learning_rate
+
+    @property
     def skipped_steps(self) -> int:
         """The number of steps that were skipped for gradients not finite."""
         return self._count("skipped")
@@ -174,7 +180,7 @@ class SummingOptimizer(keras.optimizers.Optimizer):
         Args:
             var_list: not used.
         """
-        if self.use_ema and self.built:
+        if self.use_ema and self.built and self.ends_averaged:
             super().finalize_variable_values(self._trainable_variables)
 
     def save_own_variables(self, store: Any) -> None:

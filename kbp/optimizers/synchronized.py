@@ -13,6 +13,8 @@ from kbp.optimizers.groups import Group, Route
 from kbp.optimizers.step import Step
 from kbp.optimizers.summing import SummingOptimizer
 
+_OTHERS = ("LossScaleOptimizer", "MultiOptimizer", "ScheduleFreeAdamW")
+
 
 @keras.saving.register_keras_serializable(package="kbp")
 class SynchronizedOptimizer(SummingOptimizer):
@@ -104,6 +106,28 @@ class SynchronizedOptimizer(SummingOptimizer):
             **super().get_config(),
             "inner": keras.saving.serialize_keras_object(inner),
         }
+
+
+def keras_optimizers() -> dict[str, type[keras.optimizers.Optimizer]]:
+    """Return the classes of Keras's optimizers by their names.
+
+    Not those that hold others; nor the one that is to be evaluated with other
+    weights than it trains, which Keras (3.15) never puts into the model.
+
+    Example:
+    >>> from kbp.optimizers.synchronized import keras_optimizers
+    >>> keras_optimizers()["adamw"].__name__
+    'AdamW'
+    """
+    found: dict[str, type[keras.optimizers.Optimizer]] = {}
+    base = keras.optimizers.Optimizer
+    for name, kind in vars(keras.optimizers).items():
+        if not isinstance(kind, type) or not issubclass(kind, base):
+            continue
+        if kind is base or name in _OTHERS:
+            continue
+        found[name.lower()] = kind
+    return found
 
 
 class _InnerStep(Step):

@@ -25,7 +25,7 @@ FORMULAS = {
     ),
     "exponential": ({"decay_rate": 0.8}, lambda t, n: 0.8 ** (t / EPOCH)),
     "polynomial": (
-        {"power": 2.0, "minimum": 0.1},
+        {"power": 2.0, "minimum_share": 0.1},
         lambda t, n: 0.1 + 0.9 * (1 - min(t / n, 1)) ** 2,
     ),
     "constant": ({}, lambda t, n: 1.0),
@@ -78,7 +78,12 @@ def losses(seed, count=60):
     [
         {"decay_rate": 0.5, "patience": 2},
         {"decay_rate": 0.1, "patience": 3, "cooldown": 4, "min_delta": 0.01},
-        {"decay_rate": 0.3, "patience": 1, "cooldown": 1, "minimum": 0.02},
+        {
+            "decay_rate": 0.3,
+            "patience": 1,
+            "cooldown": 1,
+            "minimum_share": 0.02,
+        },
     ],
 )
 def test_plateau_is_the_callback_of_keras(options, seed):
@@ -89,7 +94,7 @@ def test_plateau_is_the_callback_of_keras(options, seed):
         patience=options["patience"],
         min_delta=options.get("min_delta", 1e-4),
         cooldown=options.get("cooldown", 0),
-        min_lr=PEAK * options.get("minimum", 0),
+        min_lr=PEAK * options.get("minimum_share", 0),
     )
     peer.set_model(model)
     peer.on_train_begin()

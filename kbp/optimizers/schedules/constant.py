@@ -10,5 +10,5 @@ from kbp.optimizers.schedules.warm_up import WarmUp
 def constant(
     rate: float, *, steps: int, warmup_steps: int, epoch_steps: int
 ) -> Any:
-    """The peak, from the warm-up to the end."""
+    """Return one that stays at the peak after the warm-up."""
     return WarmUp(rate, rate, warmup_steps)

@@ -33,5 +33,5 @@ def warmup_cosine(
 def cosine(
     rate: float, *, steps: int, warmup_steps: int, epoch_steps: int
 ) -> Any:
-    """Half a cosine, from the peak to 0 at the last step."""
+    """Return half a cosine, from the peak to 0 at the last step."""
     return warmup_cosine(rate, steps=steps, warmup_steps=warmup_steps)

@@ -19,7 +19,7 @@ def cosine_restarts(
     period_factor: float = 2.0,
     peak_factor: float = 1.0,
 ) -> Any:
-    """Half a cosine to 0 in `period` epochs, then again from the peak.
+    """Return half a cosine to 0 in `period` epochs, then again and again.
 
     Each period is `period_factor` times as long as the one before it, and its
     peak `peak_factor` times as high.

@@ -17,7 +17,7 @@ def exponential(
     epoch_steps: int,
     decay_rate: float = 0.9,
 ) -> Any:
-    """The peak times `decay_rate` for each epoch, in every step a part."""
+    """Return one that falls by `decay_rate` in an epoch, a part each step."""
     after = keras.optimizers.schedules.ExponentialDecay(
         rate, epoch_steps, decay_rate
     )

@@ -12,7 +12,7 @@ from kbp.optimizers.schedules.warm_up import WarmUp
 
 @keras.saving.register_keras_serializable(package="kbp")
 class Plateau(WarmUp):
-    """A learning rate that falls where a loss stays, as Keras's callback has it.
+    """A learning rate that falls where a loss stays, by Keras's rule.
 
     The rule is that of `keras.callbacks.ReduceLROnPlateau`: after `patience`
     epochs whose loss was not less than the best one by `min_delta`, the rate is
@@ -27,7 +27,7 @@ class Plateau(WarmUp):
         patience: epochs without a better loss.
         min_delta: how much less a better loss is.
         cooldown: epochs after a change that do not count.
-        minimum: the least rate, as a share of `rate`.
+        minimum_share: the least rate, as a share of `rate`.
         state: see `state`; empty at the start.
 
     Example:
@@ -48,7 +48,7 @@ class Plateau(WarmUp):
         patience: int = 10,
         min_delta: float = 1e-4,
         cooldown: int = 0,
-        minimum: float = 0.0,
+        minimum_share: float = 0.0,
         state: dict[str, Any] | None = None,
     ):
         super().__init__(rate, rate, warmup_steps)
@@ -57,7 +57,7 @@ class Plateau(WarmUp):
             "patience": patience,
             "min_delta": min_delta,
             "cooldown": cooldown,
-            "minimum": minimum,
+            "minimum_share": minimum_share,
         }
         self.factor = keras.Variable(
             1.0,
@@ -86,8 +86,8 @@ class Plateau(WarmUp):
         if self.rest:
             return
         self.wait += 1
-        if self.wait >= option["patience"] and factor > option["minimum"]:
-            lower = max(factor * option["decay_rate"], option["minimum"])
+        if self.wait >= option["patience"] and factor > option["minimum_share"]:
+            lower = max(factor * option["decay_rate"], option["minimum_share"])
             self.factor.assign(lower)
             self.rest, self.wait = int(option["cooldown"]), 0
 
@@ -126,13 +126,13 @@ def plateau(
     patience: int = 10,
     min_delta: float = 1e-4,
     cooldown: int = 0,
-    minimum: float = 0.0,
+    minimum_share: float = 0.0,
 ) -> Any:
-    """The rate falls when the validation loss no longer does.
+    """Return one that falls when the validation loss no longer does.
 
     After `patience` epochs without a loss that is less by `min_delta` it is
-    multiplied by `decay_rate`, but never less than `minimum` of the peak; then
-    `cooldown` epochs do not count.
+    multiplied by `decay_rate`, but never less than `minimum_share` of the peak;
+    then `cooldown` epochs do not count.
     """
     return Plateau(
         rate,
@@ -141,5 +141,5 @@ def plateau(
         patience=patience,
         min_delta=min_delta,
         cooldown=cooldown,
-        minimum=minimum,
+        minimum_share=minimum_share,
     )

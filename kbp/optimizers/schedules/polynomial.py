@@ -16,13 +16,13 @@ def polynomial(
     warmup_steps: int,
     epoch_steps: int,
     power: float = 1.0,
-    minimum: float = 0.0,
+    minimum_share: float = 0.0,
 ) -> Any:
-    """From the peak to `minimum` of it, as a power of what is left.
+    """Return one that falls to `minimum_share` of the peak, as a power does.
 
     A `power` of 1 is a straight line, of 2 a parabola.
     """
     after = keras.optimizers.schedules.PolynomialDecay(
-        rate, max(1, steps - warmup_steps), minimum * rate, power
+        rate, max(1, steps - warmup_steps), minimum_share * rate, power
     )
     return WarmUp(after, rate, warmup_steps)

@@ -18,7 +18,7 @@ def step(
     step_size: int = 10,
     decay_rate: float = 0.1,
 ) -> Any:
-    """The peak times `decay_rate` after every `step_size` epochs."""
+    """Return one that falls by `decay_rate` after every `step_size` epochs."""
     after = keras.optimizers.schedules.ExponentialDecay(
         rate, step_size * epoch_steps, decay_rate, staircase=True
     )

@@ -7,11 +7,9 @@ from keras import ops
 
 from kbp._utils.types import Tensor
 
-Schedule = keras.optimizers.schedules.LearningRateSchedule
-
 
 @keras.saving.register_keras_serializable(package="kbp")
-class WarmUp(Schedule):
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """Let the learning rate rise from 0, then follow another schedule.
 
         r(t) = peak t / w            for t < w,
@@ -30,7 +28,7 @@ class WarmUp(Schedule):
     [0.0, 0.25, 0.5, 0.5]
     """
 
-    def __init__(self, after: Schedule | float, peak: float, warmup_steps: int):
+    def __init__(self, after: Any, peak: float, warmup_steps: int):
         super().__init__()
         if isinstance(after, dict):
             after = keras.saving.deserialize_keras_object(after)

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -10,6 +11,8 @@ from keras import ops
 
 from kbp import graph, losses
 from kbp.errors import UserError
+from kbp.tasks import Task
+from kbp.training.techniques.technique import Technique, register_technique
 
 _CLASSES = (
     keras.losses.CategoricalCrossentropy,
@@ -105,20 +108,6 @@ def distilled(
         model.train_function = None
 
 
-def check_teacher(weight: float, teacher: keras.Model | None) -> None:
-    """Raise a UserError if a run is to learn from a model that it has not.
-
-    Args:
-        weight: `training.distillation` of its recipe.
-        teacher: what it was given.
-    """
-    if weight and teacher is None:
-        raise UserError(
-            "training.distillation needs a teacher: a model that is given to "
-            "kbp.compress"
-        )
-
-
 def check_learner(model: keras.Model, weight: float) -> None:
     """Raise a ValueError if a model may not ask for `compute_loss`.
 
@@ -131,6 +120,30 @@ def check_learner(model: keras.Model, weight: float) -> None:
             f"Model {model.name} trains by its own `train_step`, which may "
             "not ask for `compute_loss`. Add kbp.losses.Distillation there."
         )
+
+
+@register_technique("distillation")
+class Distilled(Technique):
+    """Lets a model that was given to `kbp.compress` teach what it becomes."""
+
+    @staticmethod
+    def is_asked(recipe: Any) -> bool:
+        return bool(recipe.training.distillation)
+
+    @classmethod
+    def check(cls, task: Task, model: keras.Model) -> None:
+        if task.given() is None:
+            raise UserError(
+                "training.distillation needs a teacher: a model that is given "
+                "to kbp.compress"
+            )
+
+    def learning(self, model: keras.Model) -> AbstractContextManager[None]:
+        teacher = self.stage.task.given()
+        if teacher is None:  # as `check` has found out
+            return contextlib.nullcontext()
+        weight = self.recipe.training.distillation
+        return distilled(model, teacher, weight=weight)
 
 
 def _divergences(
