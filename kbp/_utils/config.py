@@ -16,6 +16,7 @@ T = TypeVar("T")
 _MOST_BITS = 63  # of an integer, as TOML has it
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 100
+shown = _SHORT.repr  # a value in a message
 
 
 def number(
@@ -109,10 +110,11 @@ def parse(
 
 def changed(config: Any) -> dict[str, Any]:
     """Return the fields of a dataclass that have not their usual values."""
+    values = as_dict(config)
     return {
-        field.name: value
+        field.name: values[field.name]
         for field in dataclasses.fields(config)
-        if (value := getattr(config, field.name)) != _default(field)
+        if getattr(config, field.name) != _default(field)
     }
 
 
@@ -155,20 +157,19 @@ def check_type(key: str, value: Any, hint: Any) -> Any:
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         if isinstance(value, Mapping):
             return parse(hint, key, value)
-        raise UserError(f"{key} must be a table; received {_SHORT.repr(value)}")
+        raise UserError(f"{key} must be a table; received {shown(value)}")
     if typing.get_origin(hint) is tuple:
         kind, _ = typing.get_args(hint)
         if isinstance(value, list | tuple):
             return tuple(
                 check_type(f"an item of {key}", item, kind) for item in value
             )
-        raise UserError(f"{key} must be a list; received {_SHORT.repr(value)}")
+        raise UserError(f"{key} must be a list; received {shown(value)}")
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
         raise UserError(
-            f"{key} must be of type {hint.__name__}; received "
-            f"{_SHORT.repr(value)}"
+            f"{key} must be of type {hint.__name__}; received {shown(value)}"
         )
     if isinstance(value, str) and "\0" in value:
         raise UserError(f"{key} must hold no zero byte")
@@ -211,7 +212,7 @@ def _check_range(key: str, value: Any, limits: Mapping[str, Any]) -> None:
     choices = limits.get("choices")
     if choices and value not in choices:
         raise UserError(
-            f"{key}: unknown {_SHORT.repr(value)}{nearest(value, choices)}"
+            f"{key}: unknown {shown(value)}{nearest(value, choices)}"
         )
     if isinstance(value, float) and value in (float("inf"), -float("inf")):
         raise UserError(f"{key} must be finite; received {value}")

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from kbp._utils.config import shown
 from kbp.errors import UserError, nearest
 from kbp.optimizers.hybrid import HybridOptimizer
 from kbp.optimizers.schedules import SCHEDULES
@@ -41,7 +42,7 @@ def kind_of(name: str) -> type[Any]:
     }
     if name not in known:
         raise UserError(
-            f"optimizer.name: unknown {name!r}{nearest(name, [*known])}"
+            f"optimizer.name: unknown {shown(name)}{nearest(name, [*known])}"
         )
     return known[name]
 

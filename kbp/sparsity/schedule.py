@@ -284,11 +284,6 @@ class DTMSchedule(keras.callbacks.Callback):
         ):
             dtm.threshold.assign(_threshold(s, count, tau))
 
-    def close(self) -> None:
-        """Set the thresholds for the target, after the weights have changed."""
-        self.progress = None
-        self.adjust(1.0)
-
     def allocation(self, sparsity: float) -> list[int]:
         """Return how many weights or channels would go of each mask.
 

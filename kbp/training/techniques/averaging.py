@@ -56,7 +56,8 @@ class Averaging(Technique):
         if schedule := self.stage.schedule:
             schedule.set_model(model)
             schedule.check(model)
-            schedule.close()
+            schedule.progress = None  # of other weights
+            schedule.adjust(1.0)
 
     def refine(self, model: keras.Model) -> None:
         if self.averages:
