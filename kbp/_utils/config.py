@@ -53,12 +53,13 @@ def number(
     return dataclasses.field(default=default, metadata=limits)
 
 
-def choice(default: str, choices: Collection[str]) -> Any:
+def choice(default: str, choices: Collection[str], formerly: str = "") -> Any:
     """Declare a field that is one of several words.
 
     Args:
         default: its value where a recipe gives none.
         choices: the words.
+        formerly: the key's name in older recipes, which is read as well.
 
     Returns:
         A field of a dataclass.
@@ -72,7 +73,17 @@ def choice(default: str, choices: Collection[str]) -> Any:
     >>> NoiseConfig()
     NoiseConfig(color='white')
     """
-    return dataclasses.field(default=default, metadata={"choices": choices})
+    return dataclasses.field(
+        default=default, metadata={"choices": choices, "formerly": formerly}
+    )
+
+
+def present_name(kind: type, key: str) -> str:
+    """Return the name of a section's key, by the one that it had or has."""
+    for field in dataclasses.fields(_dataclass(kind)):
+        if key == field.metadata.get("formerly"):
+            return field.name
+    return key
 
 
 def parse(
@@ -92,8 +103,14 @@ def parse(
     """
     fields = {f.name: f for f in dataclasses.fields(_dataclass(kind))}
     hints = typing.get_type_hints(kind)
-    checked = {}
-    for key, value in values.items():
+    checked: dict[str, Any] = {}
+    for given, value in values.items():
+        key = present_name(kind, given)
+        if key in checked:
+            raise UserError(
+                f"{section}.{given} is the former name of {section}.{key}; "
+                "give one of them"
+            )
         if key not in fields:
             raise UserError(
                 f"unknown key {section}.{key}"

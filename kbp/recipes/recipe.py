@@ -111,6 +111,9 @@ class Recipe:
         """
         sections = self._changes()
         for section, name, value in text.settings_of(settings):
+            if section in self.task.sections:
+                kind = type(self.task.sections[section])
+                name = config.present_name(kind, name)
             sections.setdefault(section, {})[name] = value
         return type(self).parse(sections)
 
