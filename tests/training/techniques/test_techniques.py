@@ -139,7 +139,7 @@ def test_averages_have_masks_of_their_own(base, tmp_path):
         ["optimizer.averaging=ema", "sparsity.target=0.5"]
     )
     model = small.trained(recipe, tmp_path / "run")
-    layers = masked_layers(model)
+    layers = [*masked_layers(model)]
     kept = sum(hard_mask(layer).sum() for layer in layers)
     size = sum(hard_mask(layer).size for layer in layers)
     assert kept / size == pytest.approx(0.5, abs=0.03)
