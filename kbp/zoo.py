@@ -58,7 +58,8 @@ class Entry:
     @property
     def epochs(self) -> tuple[int, int]:
         """Epochs of training and of quantization-aware training."""
-        from kbp.recipes.sections import QuantizationRecipe, TrainingRecipe
+        from kbp.recipes.sections import QuantizationRecipe
+        from kbp.recipes.training import TrainingRecipe
 
         return (
             self._settings.get("training", {}).get(

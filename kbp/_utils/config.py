@@ -1,8 +1,10 @@
 """Sections of a recipe: frozen dataclasses whose values are checked."""
 
 import dataclasses
+import json
 import operator
 import reprlib
+import types
 import typing
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
@@ -14,10 +16,11 @@ T = TypeVar("T")
 _MOST_BITS = 63  # of an integer, as TOML has it
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 100
+shown = _SHORT.repr  # a value in a message
 
 
 def number(
-    default: float,
+    default: float | None,
     low: float | None = None,
     high: float | None = None,
     *,
@@ -27,7 +30,8 @@ def number(
     """Declare a field that is a number in a range.
 
     Args:
-        default: its value where a recipe gives none.
+        default: its value where a recipe gives none; `None` if it then has
+            none.
         low: the least value.
         high: the largest value.
         below: a bound that the value may not reach.
@@ -49,12 +53,13 @@ def number(
     return dataclasses.field(default=default, metadata=limits)
 
 
-def choice(default: str, choices: Collection[str]) -> Any:
+def choice(default: str, choices: Collection[str], formerly: str = "") -> Any:
     """Declare a field that is one of several words.
 
     Args:
         default: its value where a recipe gives none.
         choices: the words.
+        formerly: the key's name in older recipes, which is read as well.
 
     Returns:
         A field of a dataclass.
@@ -68,7 +73,17 @@ def choice(default: str, choices: Collection[str]) -> Any:
     >>> NoiseConfig()
     NoiseConfig(color='white')
     """
-    return dataclasses.field(default=default, metadata={"choices": choices})
+    return dataclasses.field(
+        default=default, metadata={"choices": choices, "formerly": formerly}
+    )
+
+
+def present_name(kind: type, key: str) -> str:
+    """Return the name of a section's key, by the one that it had or has."""
+    for field in dataclasses.fields(_dataclass(kind)):
+        if key == field.metadata.get("formerly"):
+            return field.name
+    return key
 
 
 def parse(
@@ -88,8 +103,14 @@ def parse(
     """
     fields = {f.name: f for f in dataclasses.fields(_dataclass(kind))}
     hints = typing.get_type_hints(kind)
-    checked = {}
-    for key, value in values.items():
+    checked: dict[str, Any] = {}
+    for given, value in values.items():
+        key = present_name(kind, given)
+        if key in checked:
+            raise UserError(
+                f"{section}.{given} is the former name of {section}.{key}; "
+                "give one of them"
+            )
         if key not in fields:
             raise UserError(
                 f"unknown key {section}.{key}"
@@ -106,8 +127,9 @@ def parse(
 
 def changed(config: Any) -> dict[str, Any]:
     """Return the fields of a dataclass that have not their usual values."""
+    values = as_dict(config)
     return {
-        field.name: getattr(config, field.name)
+        field.name: values[field.name]
         for field in dataclasses.fields(config)
         if getattr(config, field.name) != _default(field)
     }
@@ -136,8 +158,9 @@ def check_type(key: str, value: Any, hint: Any) -> Any:
     Args:
         key: of the recipe.
         value: as TOML has it.
-        hint: `bool`, `int`, `float`, `str`, or a tuple of one of them and
-            `...`. An integer is a float, too.
+        hint: `bool`, `int`, `float`, `str`, a tuple of one of them and `...`,
+            or a dataclass, of a table; each of them or `None`, which a field
+            is by default alone. An integer is a float, too.
 
     Raises:
         UserError: the value has another type.
@@ -147,30 +170,66 @@ def check_type(key: str, value: Any, hint: Any) -> Any:
             f"{key} must be {'finite' if hint is float else 'smaller'}; "
             f"received an integer of {value.bit_length()} bits"
         )
+    hint = without_none(hint)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        if isinstance(value, Mapping):
+            return parse(hint, key, value)
+        raise UserError(f"{key} must be a table; received {shown(value)}")
     if typing.get_origin(hint) is tuple:
         kind, _ = typing.get_args(hint)
         if isinstance(value, list | tuple):
             return tuple(
                 check_type(f"an item of {key}", item, kind) for item in value
             )
-        raise UserError(f"{key} must be a list; received {_SHORT.repr(value)}")
+        raise UserError(f"{key} must be a list; received {shown(value)}")
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
         raise UserError(
-            f"{key} must be of type {hint.__name__}; received "
-            f"{_SHORT.repr(value)}"
+            f"{key} must be of type {hint.__name__}; received {shown(value)}"
         )
     if isinstance(value, str) and "\0" in value:
         raise UserError(f"{key} must hold no zero byte")
     return value
 
 
+def without_none(hint: Any) -> Any:
+    """Return the type of a value that may also be `None`."""
+    if typing.get_origin(hint) not in (types.UnionType, typing.Union):
+        return hint
+    (kind,) = {*typing.get_args(hint)} - {type(None)}
+    return kind
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """Return a section as `parse` reads it, without what has no value."""
+
+    def known(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {key: value for key, value in pairs if value is not None}
+
+    return dataclasses.asdict(config, dict_factory=known)
+
+
+def to_toml(value: Any) -> str:
+    """Return a value of a section as TOML.
+
+    Example:
+    >>> from kbp._utils.config import to_toml
+    >>> to_toml({"patience": 3, "monitor": "val_loss"})
+    '{patience = 3, monitor = "val_loss"}'
+    """
+    if isinstance(value, dict):
+        pairs = (f"{key} = {to_toml(x)}" for key, x in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    # JSON's numbers, strings, booleans and lists are TOML's too.
+    return json.dumps(value)
+
+
 def _check_range(key: str, value: Any, limits: Mapping[str, Any]) -> None:
     choices = limits.get("choices")
     if choices and value not in choices:
         raise UserError(
-            f"{key}: unknown {_SHORT.repr(value)}{nearest(value, choices)}"
+            f"{key}: unknown {shown(value)}{nearest(value, choices)}"
         )
     if isinstance(value, float) and value in (float("inf"), -float("inf")):
         raise UserError(f"{key} must be finite; received {value}")

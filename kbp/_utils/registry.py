@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from kbp._utils import plugins
+from kbp._utils.config import shown
 from kbp.errors import UserError, nearest
 
 T = TypeVar("T")
@@ -88,7 +89,7 @@ class Registry(Generic[T]):
         if name not in self._objects:
             known = [*self._objects, *(f"{x}:NAME" for x in self._families)]
             raise UserError(
-                f"{self.key}: unknown {name!r}{nearest(name, known)} "
+                f"{self.key}: unknown {shown(name)}{nearest(name, known)} "
                 "(what is in a module of your own needs --import MODULE)"
             )
         return self._objects[name]

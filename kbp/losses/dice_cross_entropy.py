@@ -38,6 +38,10 @@ class DiceCrossEntropy(keras.losses.Loss):
         class_weights: `w`, one number for each class, by default all 1.
         smooth: `s`, in pixels; it keeps the coefficient of an absent class
             finite and near 1.
+        label_smoothing: share of the right class that the cross-entropy, not
+            the coefficient, gives to all classes alike, in [0, 1).
+        divergence: whether the cross-entropy is less that of the labels with
+            themselves, and so their Kullback-Leibler divergence.
         per_image: whether the sums are over each image instead of the batch.
             Then all images count alike, and the loss of several replicas
             equals that of one device. Sums over the batch vary less where
@@ -83,6 +87,8 @@ class DiceCrossEntropy(keras.losses.Loss):
         beta: float = 0.5,
         class_weights: Sequence[float] | None = None,
         smooth: float = 1.0,
+        label_smoothing: float = 0.0,
+        divergence: bool = False,
         per_image: bool = False,
         name: str = "dice_cross_entropy",
         **kwargs: Any,
@@ -95,6 +101,7 @@ class DiceCrossEntropy(keras.losses.Loss):
             "alpha": alpha,
             "beta": beta,
             "smooth": smooth,
+            "label_smoothing": label_smoothing,
         }
         for option, value in self.options.items():
             if not 0 <= value < float("inf"):
@@ -110,7 +117,12 @@ class DiceCrossEntropy(keras.losses.Loss):
                 f"none negative. Received: class_weights={class_weights}"
             )
         self.class_weights = class_weights and [*map(float, class_weights)]
-        self.per_image = bool(per_image)
+        self.per_image, self.divergence = bool(per_image), bool(divergence)
+        if label_smoothing >= 1:
+            raise ValueError(
+                "Argument `label_smoothing` must be less than 1. Received: "
+                f"label_smoothing={label_smoothing}"
+            )
 
     def __call__(
         self,
@@ -153,7 +165,13 @@ class DiceCrossEntropy(keras.losses.Loss):
         log_p = ops.log_softmax(y_pred, axis=-1)
         p, option, loss = ops.exp(log_p), self.options, 0.0
         if option["cross_entropy_weight"]:
-            terms = -y_true * log_p
+            wanted = y_true
+            if smoothing := option["label_smoothing"]:
+                wanted = (1.0 - smoothing) * y_true + smoothing / classes
+            terms = -wanted * log_p
+            if self.divergence:
+                least = ops.maximum(wanted, keras.config.epsilon())
+                terms += wanted * ops.log(least)
             if option["focal_gamma"]:
                 # Its slope at p = 1 is infinite if gamma < 1.
                 wrong = ops.maximum(1.0 - p, keras.config.epsilon())
@@ -178,5 +196,6 @@ class DiceCrossEntropy(keras.losses.Loss):
             **super().get_config(),
             **self.options,
             "class_weights": self.class_weights,
+            "divergence": self.divergence,
             "per_image": self.per_image,
         }

@@ -22,7 +22,10 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "loss_scale_factor": ("positive and finite", lambda x: x > 0),
     "ema_momentum": ("in [0, 1]", lambda x: 0 <= x <= 1),
 }
-_INTEGERS = ("ema_overwrite_frequency", "gradient_accumulation_steps")
+_INTEGERS = (
+    *("average_from", "ema_overwrite_frequency"),
+    "gradient_accumulation_steps",
+)
 
 
 def check_numbers(**arguments: Any) -> None:

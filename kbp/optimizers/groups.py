@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 from keras import ops
@@ -185,3 +186,18 @@ def _group(
 ) -> Group:
     shapes = tuple(tuple(variables[i].shape) for i in indices)
     return Group(tuple(indices), shapes, matrix)
+
+
+def decay_kernels_alone(optimizer: Any, model: Any) -> None:
+    """Exclude all variables of less than two dimensions from weight decay.
+
+    The next layer can undo the scale of a kernel, but not that of a bias, of a
+    normalization's scale or of a mask's threshold.
+
+    Args:
+        optimizer: an optimizer of Keras or tf_keras, not built yet.
+        model: the model that it trains.
+    """
+    optimizer.exclude_from_weight_decay(
+        [v for v in model.trainable_variables if len(v.shape) < 2]
+    )

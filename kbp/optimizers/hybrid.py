@@ -3,25 +3,19 @@
 import dataclasses
 import numbers
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
-from keras import ops
 
-from kbp._utils.types import Tensor
-from kbp.optimizers.arguments import (
-    check_common,
-    check_integers,
-    check_numbers,
-    check_variables,
-)
+from kbp.optimizers.arguments import check_numbers, check_variables
 from kbp.optimizers.groups import choose_routes
 from kbp.optimizers.perturbation import Perturbation
 from kbp.optimizers.step import Step
+from kbp.optimizers.summing import SummingOptimizer
 
 
 @keras.saving.register_keras_serializable(package="kbp")
-class HybridOptimizer(keras.optimizers.Optimizer):
+class HybridOptimizer(SummingOptimizer):
     """Nesterov momentum, scaled by AMSGrad's second moment.
 
     With `g` the gradient, `t = 1, 2, ...` the step, `rho` the `amsgrad_decay`
@@ -75,6 +69,9 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         max_skipped_steps: number of skipped steps in a row that raises an
             error on TensorFlow, unless XLA compiles the whole training step;
             `skipped_in_a_row` counts them on every backend.
+        average_from: with `use_ema`, the update from which on all weights
+            count alike in their average (a tail average); `None` for a moving
+            average.
         weight_decay: decoupled weight decay, or `None`.
         perturbation: noise that leaves saddles, a
             `kbp.optimizers.Perturbation` or its arguments by name, or `None`.
@@ -123,6 +120,7 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         preconditioner_power: float = 1.0,
         matrix_steps: bool | Sequence[bool] = False,
         max_skipped_steps: int = 10,
+        average_from: int | None = None,
         weight_decay: float | None = None,
         perturbation: Perturbation | Mapping[str, Any] | None = None,
         name: str = "hybrid",
@@ -139,10 +137,10 @@ class HybridOptimizer(keras.optimizers.Optimizer):
             check_numbers(learning_rate=learning_rate)
         if weight_decay is not None:
             check_numbers(weight_decay=weight_decay)
-        check_integers(max_skipped_steps=max_skipped_steps)
-        check_common(**kwargs)
         super().__init__(
-            learning_rate=learning_rate,
+            learning_rate,
+            max_skipped_steps=max_skipped_steps,
+            average_from=average_from,
             weight_decay=weight_decay,
             name=name,
             **kwargs,
@@ -153,7 +151,6 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         self.amsgrad_decay = amsgrad_decay
         self.preconditioner_power = preconditioner_power
         self.matrix_steps = _checked_choice(matrix_steps)
-        self.max_skipped_steps = max_skipped_steps
         if isinstance(perturbation, Mapping):
             perturbation = Perturbation(**perturbation)
         if not isinstance(perturbation, Perturbation | None):
@@ -162,8 +159,6 @@ class HybridOptimizer(keras.optimizers.Optimizer):
                 f"by name, or None. Received: perturbation={perturbation!r}"
             )
         self.perturbation = perturbation
-        # Indices, where Keras's own list of exclusions cannot be saved.
-        self._undecayed: list[int] | None = None
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
@@ -174,114 +169,7 @@ class HybridOptimizer(keras.optimizers.Optimizer):
         super().build(variables)
         if self.matrix_steps is True:
             self.matrix_steps = [route.matrix for route in routes]
-        if self._undecayed is None:
-            self._undecayed = [
-                i
-                for i, variable in enumerate(variables)
-                if not self._use_weight_decay(variable)
-            ]
-        self._step = Step(
-            self,
-            variables,
-            routes,
-            self._undecayed,
-            sums=getattr(self, "_accumulated_gradients", None),
-            averages=getattr(self, "_model_variables_moving_average", None),
-        )
-
-    def _backend_apply_gradients(
-        self,
-        grads: Sequence[Tensor],
-        trainable_variables: Sequence[keras.Variable],
-    ) -> None:
-        # Keras calls this with each replica's own gradients.
-        gradients = {
-            self._get_variable_index(variable): gradient
-            for gradient, variable in zip(
-                grads, trainable_variables, strict=True
-            )
-        }
-        learning_rate = ops.add(self.learning_rate, 0.0)  # not a variable
-        self._step.run(gradients, learning_rate)
-
-    @property
-    def skipped_steps(self) -> int:
-        """The number of steps that were skipped for gradients not finite."""
-        return self._count("skipped")
-
-    @property
-    def skipped_in_a_row(self) -> int:
-        """The number of steps that were skipped since the last update."""
-        return self._count("skipped_in_a_row")
-
-    def _count(self, name: str) -> int:
-        if not self.built:
-            return 0
-        return int(ops.convert_to_numpy(self._step.counts[name]))
-
-    def describe(self) -> str:
-        """Describe how each variable is updated, and why.
-
-        Returns:
-            A line for each variable: its path and shape, the rule, where its
-            update runs, and whether weight decay acts on it.
-
-        Raises:
-            ValueError: the optimizer is not built.
-        """
-        if not self.built:
-            raise ValueError(
-                "The optimizer knows no variables yet: call "
-                "`optimizer.build(model.trainable_variables)` first."
-            )
-        return self._step.describe()
-
-    def exclude_from_weight_decay(
-        self,
-        var_list: Sequence[keras.Variable] | None = None,
-        var_names: Sequence[str] | None = None,
-    ) -> None:
-        """Exclude variables from weight decay, before the optimizer is built.
-
-        Unlike Keras's own, the choice is saved with the optimizer.
-
-        Args:
-            var_list: variables to exclude.
-            var_names: words; a variable is excluded if its name contains one.
-
-        Raises:
-            ValueError: the optimizer is built already.
-        """
-        if self.built:
-            raise ValueError(
-                "`exclude_from_weight_decay` must be called before the "
-                "optimizer is built, that is before the first step."
-            )
-        super().exclude_from_weight_decay(var_list, var_names)
-        self._undecayed = None  # what a configuration said
-
-    def finalize_variable_values(
-        self, var_list: Sequence[keras.Variable] | None
-    ) -> None:
-        """Overwrite variables with their averages, if `use_ema=True`.
-
-        Keras pairs averages and variables by position, wrongly where a layer
-        was frozen since (keras 3.15); these are the optimizer's own.
-
-        Args:
-            var_list: not used.
-        """
-        if self.use_ema and self.built:
-            super().finalize_variable_values(self._trainable_variables)
-
-    def save_own_variables(self, store: Any) -> None:
-        if self.built:  # before the first step there is no state
-            for name, array in self._step.arrays().items():
-                store[name] = array
-
-    def load_own_variables(self, store: Any) -> None:
-        if list(store.keys()):
-            self._step.load(store)
+        self._step = self.make_step(Step, variables, routes)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -292,24 +180,9 @@ class HybridOptimizer(keras.optimizers.Optimizer):
             "amsgrad_decay": self.amsgrad_decay,
             "preconditioner_power": self.preconditioner_power,
             "matrix_steps": self.matrix_steps,
-            "max_skipped_steps": self.max_skipped_steps,
             "perturbation": self.perturbation
             and dataclasses.asdict(self.perturbation),
-            "undecayed": self._undecayed,
         }
-
-    @classmethod
-    def from_config(
-        cls,
-        config: dict[str, Any],
-        custom_objects: dict[str, Any] | None = None,
-    ) -> Self:
-        config = dict(config)
-        # Settled by `exclude_from_weight_decay`, which Keras does not save.
-        undecayed = config.pop("undecayed", None)
-        optimizer = super().from_config(config, custom_objects)
-        optimizer._undecayed = undecayed
-        return optimizer
 
 
 def _checked_choice(matrix_steps: bool | Sequence[bool]) -> bool | list[bool]:

@@ -209,16 +209,25 @@ class Step:
 
     def average(self, accept: Tensor, state: State) -> None:
         """Update the averaged weights; overwrite the weights when due."""
-        updates = state["counts"]["updates"]
+        updates = ops.convert_to_tensor(state["counts"]["updates"])
         every = self.optimizer.ema_overwrite_frequency
         average(
             state["weights"],
             state["averages"],
             accept,
             ops.equal(updates, 0),
-            self.optimizer.ema_momentum,
+            self.momentum_of_average(updates),
             ops.equal((updates + 1) % every, 0) if every else None,
         )
+
+    def momentum_of_average(self, updates: Tensor) -> Tensor | float:
+        """Return the share of the average that stays after so many updates."""
+        start = self.optimizer.average_from
+        if start is None:
+            momentum: float = self.optimizer.ema_momentum
+            return momentum
+        taken = ops.cast(ops.maximum(updates - start, 0), "float32")
+        return taken / (taken + 1.0)
 
     def count(
         self, finite: Tensor, accept: Tensor, counts: dict[str, keras.Variable]

@@ -92,7 +92,7 @@ class TensorFlowExecution(Execution):
         tf.debugging.assert_less(
             skipped_in_a_row,
             tf.cast(limit, skipped_in_a_row.dtype),
-            f"HybridOptimizer skipped {limit} steps in a row, whose gradients "
+            f"The optimizer skipped {limit} steps in a row, whose gradients "
             "were not finite. Lower the learning rate, or look for what makes "
             "the loss infinite or not a number.",
         )

@@ -1,7 +1,5 @@
 """What to train: a TOML file read into frozen dataclasses."""
 
-import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,18 +7,17 @@ from typing import Any
 
 from kbp._utils import config
 from kbp.errors import UserError, nearest
-from kbp.recipes import text
+from kbp.recipes import optimizer, text
 from kbp.recipes.registered import DataRecipe, ModelRecipe, TaskRecipe
 from kbp.recipes.sections import (
     COMMON,
     EnsembleRecipe,
     ExportRecipe,
-    OptimizerRecipe,
     QuantizationRecipe,
     SparsityRecipe,
-    TrainingRecipe,
 )
 from kbp.recipes.text import Sections
+from kbp.recipes.training import OptimizerRecipe, TrainingRecipe
 from kbp.tasks.registry import TASKS
 
 
@@ -89,14 +86,16 @@ class Recipe:
         data = DataRecipe.parse(sections.get("data", {}))
         task = TaskRecipe.parse(sections, data)
         _check_names(sections, task)
+        common: dict[str, Any] = {
+            name: config.parse(kind, name, sections.get(name, {}))
+            for name, kind in COMMON.items()
+        }
+        common["optimizer"] = optimizer.checked(common["optimizer"])
         recipe = cls(
             model=ModelRecipe.parse(sections.get("model", {})),
             data=data,
             task=task,
-            **{
-                name: config.parse(kind, name, sections.get(name, {}))
-                for name, kind in COMMON.items()
-            },
+            **common,
         )
         _check_masks(recipe)
         _check_trainings(recipe)
@@ -116,12 +115,15 @@ class Recipe:
         """
         sections = self._changes()
         for section, name, value in text.settings_of(settings):
+            if section in self.task.sections:
+                kind = type(self.task.sections[section])
+                name = config.present_name(kind, name)
             sections.setdefault(section, {})[name] = value
         return type(self).parse(sections)
 
     def to_dict(self) -> Sections:
         """Return nested dictionaries that `parse` reads back."""
-        common = {n: dataclasses.asdict(getattr(self, n)) for n in COMMON}
+        common = {n: config.as_dict(getattr(self, n)) for n in COMMON}
         return {
             "model": self.model.to_dict(),
             "data": self.data.to_dict(),
@@ -134,8 +136,7 @@ class Recipe:
         lines = []
         for section, values in self.to_dict().items():
             lines.append(f"[{section}]")
-            # JSON's numbers, strings, booleans and lists are TOML's too.
-            lines += [f"{k} = {json.dumps(v)}" for k, v in values.items()]
+            lines += [f"{k} = {config.to_toml(v)}" for k, v in values.items()]
             lines.append("")
         return "\n".join(lines)
 

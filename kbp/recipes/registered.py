@@ -1,7 +1,6 @@
 """Sections whose first key chooses what else they hold: model, data, task."""
 
 import dataclasses
-import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -50,7 +49,7 @@ class ModelRecipe:
                     f"unknown key model.{key}"
                     f"{nearest(str(key), [*known, 'architecture'])}"
                 )
-            hint = _without_none(hints[key])
+            hint = config.without_none(hints[key])
             value = config.check_type(f"model.{key}", value, hint)
             if type(value) is int and abs(value) > _MOST:
                 raise UserError(
@@ -236,11 +235,3 @@ def _chosen(
     rest = dict(values)
     name = rest.pop(first, getattr(usual, first))
     return config.check_type(key, name, str), rest
-
-
-def _without_none(hint: Any) -> Any:
-    """Return the type of an argument that may also be `None`."""
-    if typing.get_origin(hint) not in (types.UnionType, typing.Union):
-        return hint
-    (kind,) = {*typing.get_args(hint)} - {type(None)}
-    return kind

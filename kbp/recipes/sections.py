@@ -5,24 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from kbp._utils.config import choice, number, parse
+from kbp.recipes.training import OptimizerRecipe, TrainingRecipe
 
-STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 # As in kbp.layers and kbp.sparsity, which need Keras.
 GRANULARITIES = ("element", "channel")
 BUDGETS = ("adaptive", "uniform", "knapsack")
 MEASURES = ("masks", "parameters", "multiply_adds", "latency")
-
-
-@dataclass(frozen=True)
-class OptimizerRecipe:
-    """Section `[optimizer]`: HybridOptimizer, warm-up, then cosine decay."""
-
-    learning_rate: float = number(1e-3, high=1e12, above=0)
-    warmup: float = number(0.1, 0, below=1)
-    weight_decay: float = number(0.0, 0, 1e6)
-    matrix_steps: bool = False
-    beta_1: float = number(0.9, 0, below=1)
-    beta_2: float = number(0.999, 0, below=1)
 
 
 @dataclass(frozen=True)
@@ -44,40 +32,6 @@ class SparsityRecipe:
     begin: float = number(0.1, 0, below=1)
     end: float = number(0.7, above=0, high=1)
     skip: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class TrainingRecipe:
-    """Section `[training]`.
-
-    After 0 epochs the model is what it starts as, such as a forecast in closed
-    form. With `keep_best` each stage ends with the weights whose validation
-    loss was the least after an epoch, or at its start. Of the checkpoints of a
-    stage the last `keep_checkpoints` stay. The batch size is that of all
-    replicas together. `steps_per_execution` are run at once, which spares a TPU
-    waiting; in the precision "mixed_bfloat16" it multiplies faster until the
-    model is quantized, and weights stay float32. A network that was trained
-    before stays as it is for `frozen_epochs`, which only its new head trains,
-    at `frozen_learning_rate`; `epochs` of the whole model follow. A model that
-    was given to `kbp.compress` is the teacher of what is made of it, with
-    `distillation` as the factor of what they differ by in the loss. Of several
-    `starts`, trained with the seeds that follow `seed`, the one with the least
-    validation loss stays.
-    """
-
-    epochs: int = number(10, 0, 1_000_000)
-    batch_size: int = number(32, 1, 1_000_000)
-    seed: int = number(0, 0, 2**31 - 1)
-    strategy: str = choice("auto", STRATEGIES)
-    steps_per_execution: int = number(1, 1, 1_000_000)
-    synchronize_batch_norm: bool = False
-    precision: str = choice("float32", ("float32", "mixed_bfloat16"))
-    keep_best: bool = False
-    keep_checkpoints: int = number(2, 1, 1_000_000)
-    frozen_epochs: int = number(0, 0, 1_000_000)
-    frozen_learning_rate: float = number(1e-3, high=1e12, above=0)
-    distillation: float = number(0.0, 0, 1e6)
-    starts: int = number(1, 1, 1000)
 
 
 @dataclass(frozen=True)

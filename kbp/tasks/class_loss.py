@@ -6,20 +6,38 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from kbp._utils.config import number
+from kbp._utils.config import changed, choice, number
 from kbp.data.lazy import Array, chunks
 from kbp.errors import UserError
 from kbp.losses import DiceCrossEntropy
+
+# What a name stands for; these keys cannot be given beside it.
+NAMED: dict[str, dict[str, float]] = {
+    "cross_entropy": {},
+    "kl_divergence": {"dice_weight": 0.0, "focal_gamma": 0.0},
+    "focal": {"dice_weight": 0.0},
+    "dice": {
+        "cross_entropy_weight": 0.0,
+        "dice_weight": 1.0,
+        "focal_gamma": 0.0,
+    },
+}
+_GAMMA = 2.0
 
 
 @dataclass(frozen=True)
 class ClassLossConfig:
     """Section `[loss]` of classes, see `kbp.losses.DiceCrossEntropy`.
 
-    With `balance` the class weights are such that all classes count alike in
-    training, however many examples or pixels they have.
+    "cross_entropy" is the sum that the weights say, by default the first term
+    alone; "focal" is that with a `focal_gamma` of 2, "dice" the second term,
+    and "kl_divergence" the cross-entropy less that of the labels with
+    themselves, which are soft by `training.label_smoothing`. With `balance`
+    the class weights are such that all classes count alike in training,
+    however many examples or pixels they have.
     """
 
+    name: str = choice("cross_entropy", tuple(NAMED))
     cross_entropy_weight: float = number(1.0, 0, 1e6)
     dice_weight: float = number(0.0, 0, 1e6)
     focal_gamma: float = number(0.0, 0, 100)
@@ -32,7 +50,10 @@ class ClassLossConfig:
 
 
 def class_loss(
-    section: ClassLossConfig, labels: Array, num_classes: int
+    section: ClassLossConfig,
+    labels: Array,
+    num_classes: int,
+    label_smoothing: float = 0.0,
 ) -> keras.losses.Loss:
     """Return the loss of logits.
 
@@ -40,14 +61,24 @@ def class_loss(
         section: of the recipe.
         labels: integers, the classes of all training examples or pixels.
         num_classes: number of classes.
+        label_smoothing: of the recipe's training.
 
     Raises:
         UserError: the class weights are not one for each class, or given though
             they are to be balanced, or a value is out of range.
     """
-    if section == ClassLossConfig():
+    if section == ClassLossConfig() and not label_smoothing:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     options = dataclasses.asdict(section)
+    name, given = options.pop("name"), changed(section)
+    if unused := [key for key in NAMED[name] if key in given]:
+        raise UserError(
+            f"loss.{unused[0]} has no effect: loss.name is {name!r}"
+        )
+    options |= {**NAMED[name], "label_smoothing": label_smoothing}
+    options["divergence"] = name == "kl_divergence"
+    if name == "focal" and not section.focal_gamma:
+        options["focal_gamma"] = _GAMMA
     weights = options["class_weights"]
     if weights and len(weights) != num_classes:
         raise UserError(

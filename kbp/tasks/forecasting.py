@@ -94,12 +94,12 @@ class Forecasting(Task):
 
     def _loss(self, **options: Any) -> keras.losses.Loss:
         section = self.section(ForecastLossConfig)
-        if section.error == "quantile":
+        if section.name == "quantile":
             options["quantile"] = section.quantile
         else:
-            reason = f"loss.error is {section.error!r}"
+            reason = f"loss.name is {section.name!r}"
             check_unused("loss", section, reason, "quantile")
-        return LOSSES[section.error](**options)
+        return LOSSES[section.name](**options)
 
     def build(self) -> keras.Model:
         given: dict[str, Any] = {"head": "forecasting"}
@@ -269,7 +269,7 @@ class Forecasting(Task):
             and self.has_linear_skip
             and self.section(LinearSkipConfig).penalty
         ):
-            error = self.section(ForecastLossConfig).error
+            error = self.section(ForecastLossConfig).name
             found = forecast_tables.start_table(self.starts, error)
         _, season = forecast_errors.scaling_season(splits)
         test, errors = splits.test, self.errors(outputs.__getitem__)

@@ -65,7 +65,9 @@ class Segmentation(Task):
     def make_loss(self) -> keras.losses.Loss:
         classes = len(self.splits.class_names)
         labels = self.splits.train.labels
-        return class_loss(self.section(ClassLossConfig), labels, classes)
+        smoothing = self.recipe.training.label_smoothing
+        section = self.section(ClassLossConfig)
+        return class_loss(section, labels, classes, smoothing)
 
     def build(self) -> keras.Model:
         classes = len(self.splits.class_names)

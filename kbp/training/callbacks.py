@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from kbp._utils.files import write_atomically
@@ -20,9 +19,7 @@ from kbp.recipes.sections import SparsityRecipe
 from kbp.reports.metrics_file import read_metrics
 from kbp.sparsity import DTMSchedule
 from kbp.training.checkpoint import Checkpoints
-
-# The loss and metrics of a batch or an epoch, by name.
-Logs = dict[str, float] | None
+from kbp.training.techniques.technique import Logs, Technique
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -32,7 +29,9 @@ class Checkpoint(keras.callbacks.Callback):
         checkpoints: the stage's checkpoints.
         stopping: knows whether the process was asked to stop.
         steps: number of steps of an epoch.
-        others: callbacks whose `state()` is saved too.
+        others: callbacks whose `state()` is saved too, for a stop within an
+            epoch.
+        techniques: those whose `state()` is saved for every resumption.
         within: whether the training may stop within an epoch. One of several
             workers may not, because the metrics' counts are spread over all
             of them.
@@ -45,11 +44,13 @@ class Checkpoint(keras.callbacks.Callback):
         steps: int,
         others: Sequence[keras.callbacks.Callback] = (),
         *,
+        techniques: Sequence[Technique] = (),
         within: bool = True,
     ):
         super().__init__()
         self.checkpoints, self.stopping = checkpoints, stopping
         self.steps, self.others = steps, others
+        self.techniques = techniques
         self.within = within
         self.logs: dict[str, float] = {}
 
@@ -85,6 +86,8 @@ class Checkpoint(keras.callbacks.Callback):
             "metrics": _values(variables),
             "callbacks": [other.state() for other in self.others],
         }
+        if held := {x.name: x.state() for x in self.techniques if x.state()}:
+            state["techniques"] = held
         self.checkpoints.save(self.model, state)
         self.stopping.saved()
 
@@ -122,48 +125,6 @@ class Waiting(keras.callbacks.Callback):
         # An epoch that stopped after its last step waits no more.
         if self.share > 0 and logs is not None:
             logs["waiting"] = self.share
-
-
-class KeepBest(keras.callbacks.Callback):
-    """Keeps the weights with the least validation loss, the first included.
-
-    They are kept in a file, from which a resumed training continues.
-
-    Args:
-        path: path of the file.
-        data: validation batches.
-    """
-
-    def __init__(self, path: Path, data: tf.data.Dataset):
-        super().__init__()
-        self.path, self.data = path, data
-
-    def on_train_begin(self, logs: Logs = None) -> None:
-        if self.path.is_file():
-            with np.load(self.path) as kept:
-                self.least = float(kept["loss"])
-            return
-        self.least = math.inf
-        self.keep(self.model.evaluate(self.data, verbose=0, return_dict=True))
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        self.keep({"loss": (logs or {})["val_loss"]})
-
-    def keep(self, logs: dict[str, float]) -> None:
-        """Write the model's weights if their loss is the least."""
-        if logs["loss"] < self.least:
-            self.least = logs["loss"]
-            content = io.BytesIO()
-            weights = self.model.get_weights()
-            np.savez(content, *weights, loss=np.float64(self.least))
-            write_atomically(self.path, content.getvalue())
-
-    @staticmethod
-    def restore(path: Path, model: keras.Model) -> None:
-        """Set a model to the weights that a file holds."""
-        with np.load(path) as kept:
-            count = len(kept.files) - 1
-            model.set_weights([kept[f"arr_{i}"] for i in range(count)])
 
 
 class MetricsLog(keras.callbacks.Callback):

@@ -120,7 +120,7 @@ class Checkpoints:
         Returns:
             The path of the checkpoint.
         """
-        step = int(model.optimizer.iterations.numpy())
+        step = steps_of(model.optimizer)
         # A person's own loss, metrics and train_step are in no file; the
         # trainer gives them to the model again.
         bare = plain(model)
@@ -150,6 +150,15 @@ class Checkpoints:
             if (match := name.fullmatch(path.name))
         ]
         return [path for _, path in sorted(found, reverse=True)]
+
+
+def steps_of(optimizer: Any) -> int:
+    """Return how many steps `fit` has taken with an optimizer.
+
+    Keras's `iterations` are fewer where gradients are accumulated.
+    """
+    steps = getattr(optimizer, "seen_steps", optimizer.iterations)
+    return int(keras.ops.convert_to_numpy(steps))
 
 
 def _members(file: Path | io.BytesIO) -> dict[str, bytes]:

@@ -6,7 +6,11 @@ import keras
 import numpy as np
 
 from kbp.graph import flatten, nodes
-from kbp.training.callbacks import Logs
+from kbp.optimizers import LossScale
+from kbp.training.checkpoint import steps_of
+from kbp.training.techniques.technique import Logs
+
+_HALVINGS = 25  # of a loss scale, in a row, until it is at fault no more
 
 
 class DivergedError(FloatingPointError):
@@ -24,7 +28,8 @@ class DivergedError(FloatingPointError):
 class FiniteGradients(keras.callbacks.Callback):
     """Stops a training whose gradients stay infinite or not a number.
 
-    `HybridOptimizer` skips such a step and counts it; a single one is harmless.
+    The optimizer skips such a step and counts it; a single one is harmless, and
+    so are as many as it takes to find a loss scale.
 
     Args:
         most: number of skipped steps in a row that stops the training.
@@ -39,8 +44,11 @@ class FiniteGradients(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         optimizer = self.model.optimizer
-        if optimizer.skipped_in_a_row >= self.most:
-            raise DivergedError(int(optimizer.iterations.numpy()) - 1)
+        most = self.most
+        if isinstance(optimizer, LossScale):
+            most += _HALVINGS
+        if optimizer.skipped_in_a_row >= most:
+            raise DivergedError(steps_of(optimizer) - 1)
 
 
 def first_not_finite(model: keras.Model, batch: tuple[Any, ...]) -> str | None:

@@ -33,6 +33,7 @@ from kbp.training.measuring import (
     post_training_stage,
 )
 from kbp.training.techniques.float_stage import FloatStage, check_trainings
+from kbp.training.techniques.technique import asked
 from kbp.training.trainer import Trainer
 from kbp.training.workdir import WorkDir
 
@@ -75,9 +76,9 @@ class Pipeline:
         check_trainings(self.task)
         self.trainer = Trainer(self.task, self.folder, self.strategy, console)
         self.trainer.validation()  # whose parts may not fit the replicas
-        if recipe.training.keep_best:
-            self.check_keep_best()
         model = self.task.build()  # wrong arguments show at once
+        for technique in asked(recipe):
+            technique.check(self.task, model)
         if recipe.training.frozen_epochs:
             transfer.freeze(model)
         section = recipe.sparsity
@@ -105,23 +106,19 @@ class Pipeline:
         return bool(section.target) and section.granularity == "channel"
 
     def check_steps(self) -> None:
-        """Raise a UserError if an epoch ends within an execution."""
-        together = self.recipe.training.steps_per_execution
-        if self.task.steps % together:
-            raise UserError(
-                f"training.steps_per_execution must divide the "
-                f"{self.task.steps} steps of an epoch; received {together}"
-            )
-
-    def check_keep_best(self) -> None:
-        """Raise a UserError if there is no best, or it would not be pruned."""
-        if not len(self.task.splits.validation):
-            raise UserError("training.keep_best needs validation examples")
-        if self.recipe.sparsity.target:
-            raise UserError(
-                "training.keep_best would bring back weights from before they "
-                "were pruned; set sparsity.target to 0"
-            )
+        """Raise a UserError if an epoch ends within steps that are one."""
+        recipe = self.recipe
+        for key, together in {
+            "training.steps_per_execution": recipe.training.steps_per_execution,
+            "optimizer.gradient_accumulation_steps": (
+                recipe.optimizer.gradient_accumulation_steps
+            ),
+        }.items():
+            if self.task.steps % together:
+                raise UserError(
+                    f"{key} must divide the {self.task.steps} steps of an "
+                    f"epoch; received {together}"
+                )
 
     def run(self) -> None:
         """Train, prune, quantize, export, measure, report."""
@@ -230,8 +227,10 @@ class Pipeline:
         ):
             if not epochs or not made:
                 continue
-            model, _ = trainer.enter(stage, partial(_untrained, made))
-            trainer.compile(model, section.learning_rate, epochs=1)
+            own = trainer.techniques(stage, epochs=1, seed=0)
+            found = partial(_untrained, made)
+            model, _ = trainer.placement.enter(stage, found)
+            trainer.compile(model, section.learning_rate, 1, own)
             yield stage, model
 
     def masked(self, model: keras.Model) -> keras.Model:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from kbp.training.callbacks import Logs
-from kbp.training.checkpoint import State
+from kbp.training.checkpoint import State, steps_of
+from kbp.training.techniques.technique import Logs
 
 
 def resume_fit(
@@ -31,7 +31,7 @@ def resume_fit(
         epochs: number of epochs of the whole training.
         steps: number of steps of a whole epoch.
     """
-    done = int(model.optimizer.iterations.numpy())
+    done = steps_of(model.optimizer)
     inside = state.get("inside", 0)
     epoch = (done - inside) // steps
 
@@ -43,7 +43,7 @@ def resume_fit(
 
     def fit(first: int, last: int, steps: int, state: State) -> None:
         model.fit(
-            batches(int(model.optimizer.iterations.numpy())),
+            batches(steps_of(model.optimizer)),
             epochs=last,
             initial_epoch=first,
             steps_per_epoch=steps,
@@ -59,7 +59,7 @@ def resume_fit(
         model.test_on_batch(*next(iter(batches(done))))
         fit(epoch, epoch + 1, steps - inside, state)
     epoch += bool(inside)
-    if epoch < epochs:
+    if epoch < epochs and not (inside and model.stop_training):
         fit(epoch, epochs, steps, {})
 
 

@@ -1,6 +1,7 @@
 """The training of a run's stages, each resumed from its last checkpoint."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -8,25 +9,23 @@ import keras
 import tensorflow as tf
 from rich.console import Console
 
-from kbp._utils.files import write_atomically
 from kbp._utils.process.disk_errors import tensorflow_writes
 from kbp._utils.process.stopping import Stopping
 from kbp.errors import UserError
-from kbp.optimizers import HybridOptimizer
 from kbp.sparsity import DTMSchedule
 from kbp.tasks.task import Task
 from kbp.training import checkpoint, distribution
-from kbp.training.callbacks import Checkpoint, KeepBest, MetricsLog, Waiting
+from kbp.training.callbacks import Checkpoint, MetricsLog, Waiting
 from kbp.training.checkpoint import Checkpoints, State
-from kbp.training.distribution import keras_workarounds
+from kbp.training.distribution.placement import Placement
 from kbp.training.divergence import (
     DivergedError,
     FiniteGradients,
     first_not_finite,
 )
+from kbp.training.optimizers import make_optimizer
 from kbp.training.resuming import resume_fit
-from kbp.training.schedules import decay_kernels_alone, warmup_cosine
-from kbp.training.techniques.distillation import Teacher
+from kbp.training.techniques.technique import Stage, Technique, asked
 from kbp.training.workdir import WorkDir
 
 
@@ -46,7 +45,7 @@ class Trainer:
     Attributes:
         stopping: handles requests to stop the process.
         trains: whether a stage that has not ended is trained; else a UserError.
-        teacher: what models learn from besides their labels.
+        teacher: whose outputs models may learn from, if there is one.
     """
 
     def __init__(
@@ -59,9 +58,10 @@ class Trainer:
         self.task, self.recipe = task, task.recipe
         self.folder, self.strategy = folder, strategy
         self.console = console
+        self.placement = Placement(self.recipe, strategy)
         self.stopping = Stopping()
         self.trains = True
-        self.teacher = Teacher(task.given(), self.recipe.training.distillation)
+        self.teacher = task.given()
         here = strategy is tf.distribute.get_strategy()
         self.waiting = Waiting(measured=here)
 
@@ -93,40 +93,89 @@ class Trainer:
             FloatingPointError: the gradients stayed infinite or NaN, also at a
                 tenth of the learning rate.
         """
-        folder, steps = self.folder.path / "checkpoints", self.task.steps
         checkpoints = Checkpoints(
-            folder, stage, self.recipe.training.keep_checkpoints
-        )
-        best = folder / f"{stage}.best.npz"
-        make_callbacks = partial(
-            self.callbacks, stage, checkpoints, best, schedule
+            self.folder.path / "checkpoints",
+            stage,
+            self.recipe.training.keep_checkpoints,
         )
         while True:
+            techniques = self.techniques(stage, epochs, seed, schedule)
             model, state = self.restore_or_build(stage, checkpoints, make, seed)
             if not model.trainable_variables:
                 epochs = 0
-            self.share(best)
+            self.placement.share(self.best(stage))
             if state["slower"] != 1:
                 self.folder.run["slower"][stage] = state["slower"]
-            self.compile(model, learning_rate * state["slower"], epochs)
-            done = int(model.optimizer.iterations.numpy())
-            if done == epochs * steps and not state.get("inside"):
+            rate = learning_rate * state["slower"]
+            self.compile(model, rate, epochs, techniques)
+            for technique in techniques:
+                if held := state.get("techniques", {}).get(technique.name):
+                    technique.restore(held)
+            if self.is_over(model, state, epochs, techniques):
                 break
             if not self.trains:
                 raise UserError(
                     f"no checkpoint of the end of stage {stage} is left"
                 )
             self.console.rule(f"[bold]{stage}")
+            make_callbacks = partial(
+                self.callbacks, stage, checkpoints, schedule, techniques
+            )
             try:
-                self.resume_fit(
-                    model, make_callbacks, state, epochs=epochs, seed=seed
-                )
+                with contextlib.ExitStack() as learning:
+                    for technique in techniques:
+                        learning.enter_context(technique.learning(model))
+                    self.resume_fit(
+                        model, make_callbacks, state, epochs=epochs, seed=seed
+                    )
                 break
             except DivergedError as error:
                 self.slow_down(stage, model, error, seed)
-        if self.recipe.training.keep_best and epochs:
-            KeepBest.restore(best, model)
-        return self.leave(stage, model)
+        for technique in techniques:
+            technique.end(model)
+        model = self.placement.leave(stage, model)
+        for technique in techniques:
+            technique.refine(model)
+        return model
+
+    def is_over(
+        self,
+        model: keras.Model,
+        state: State,
+        epochs: int,
+        techniques: Sequence[Technique],
+    ) -> bool:
+        """Tell whether a stage has no step left."""
+        done = checkpoint.steps_of(model.optimizer) == epochs * self.task.steps
+        stopped = any(technique.stopped for technique in techniques)
+        return stopped or (done and not state.get("inside"))
+
+    def best(self, stage: str) -> Path:
+        """Return the path of the file for a stage's best weights."""
+        # Models that are compiled alone have no folder.
+        folder = self.folder.path if self.folder else Path()
+        return folder / "checkpoints" / f"{stage}.best.npz"
+
+    def techniques(
+        self,
+        stage: str,
+        epochs: int,
+        seed: int,
+        schedule: DTMSchedule | None = None,
+    ) -> list[Technique]:
+        """Return what the recipe adds to a stage, see `fit`."""
+        known = Stage(
+            name=stage,
+            task=self.task,
+            best=self.best(stage),
+            precision=self.placement.precision(stage),
+            epochs=epochs,
+            seed=seed,
+            schedule=schedule,
+            validation=self.validation(),
+            teacher=self.teacher,
+        )
+        return [kind(known) for kind in asked(self.recipe)]
 
     def restore_or_build(
         self,
@@ -152,73 +201,30 @@ class Trainer:
             slower = self.folder.run["slower"].get(stage, 1.0)
             return model, {**state, "slower": slower}
 
-        model, state = self.enter(stage, found)
+        model, state = self.placement.enter(stage, found)
         return self.task.restored(model), state
 
-    def precision(self, stage: str) -> str:
-        """Return a stage's dtype policy; fake quantization needs float32."""
-        train = stage.startswith("train")  # "train.1", ... of several
-        return self.recipe.training.precision if train else "float32"
-
-    def is_passthrough(self, stage: str) -> bool:
-        """Tell whether a stage trains a model as it was made."""
-        here = self.strategy is tf.distribute.get_strategy()
-        return here and self.precision(stage) == "float32"
-
-    def enter(
-        self,
-        stage: str,
-        found: Callable[[], tuple[keras.Model, State]],
-    ) -> tuple[keras.Model, State]:
-        """Return a model under the strategy and in the precision of a stage.
-
-        Args:
-            stage: name of the stage.
-            found: `found() -> (model, state)`, called by the chief alone.
-
-        Returns:
-            The model and the state.
-        """
-        if self.is_passthrough(stage):
-            return found()
-        chief = distribution.is_chief(self.recipe.training.strategy)
-        content = distribution.from_chief(
-            self.strategy, checkpoint.to_bytes(*found()) if chief else b""
-        )
-        with self.strategy.scope():
-            return checkpoint.from_bytes(content, self.precision(stage))
-
-    def share(self, file: Path) -> None:
-        """Copy a file of the chief, if there is one, to every worker."""
-        if distribution.has_workers(self.strategy):
-            content = file.read_bytes() if file.is_file() else b""
-            content = distribution.from_chief(self.strategy, content)
-            if content:
-                write_atomically(file, content)
-
-    def leave(self, stage: str, model: keras.Model) -> keras.Model:
-        """Return a model without strategy and in float32."""
-        if self.is_passthrough(stage):
-            return model
-        for norm in keras_workarounds.find(
-            keras.layers.BatchNormalization, model
-        ):
-            norm.synchronized = False  # other backends do not support it
-        content = checkpoint.to_bytes(model)
-        left, _ = checkpoint.from_bytes(content, "float32")
-        return left
-
     def compile(
-        self, model: keras.Model, learning_rate: float, epochs: int
+        self,
+        model: keras.Model,
+        learning_rate: float,
+        epochs: int,
+        techniques: Sequence[Technique],
     ) -> None:
         """Compile a model; a new optimizer takes the state of the former."""
         section = self.recipe.training
         steps_per_execution = section.steps_per_execution
         with self.strategy.scope():
             before = model.optimizer if model.compiled else None
-            optimizer = self.optimizer(
-                model, learning_rate, epochs * self.task.steps
+            optimizer = make_optimizer(
+                self.recipe.optimizer,
+                model,
+                learning_rate,
+                steps=epochs * self.task.steps,
+                epoch_steps=self.task.steps,
             )
+            for technique in techniques:
+                optimizer = technique.optimizer(optimizer)
             if before:
                 # The new one may have another learning rate.
                 optimizer.build(model.trainable_variables)
@@ -266,17 +272,16 @@ class Trainer:
         self,
         stage: str,
         checkpoints: Checkpoints,
-        best: Path,
         schedule: DTMSchedule | None,
+        techniques: Sequence[Technique],
     ) -> list[keras.callbacks.Callback]:
         """Return the callbacks of a stage."""
         own = [schedule] if schedule else []
-        keep_best = self.recipe.training.keep_best
         return [
             *own,
             FiniteGradients(),
             self.waiting,
-            *([KeepBest(best, self.validation())] if keep_best else []),
+            *techniques,
             MetricsLog(self.folder.path / "metrics.csv", stage, schedule),
             keras.callbacks.TensorBoard(
                 self.folder.path / "logs" / stage, write_graph=False
@@ -286,6 +291,7 @@ class Trainer:
                 self.stopping,
                 self.task.steps,
                 own,
+                techniques=techniques,
                 within=not distribution.has_workers(self.strategy),
             ),
         ]
@@ -310,10 +316,7 @@ class Trainer:
     ) -> None:
         """Train a model to the end, also from the middle of an epoch."""
         # The curves' files are TensorFlow's.
-        with (
-            tensorflow_writes(self.folder.path),
-            self.teacher.teaching(model),
-        ):
+        with tensorflow_writes(self.folder.path):
             resume_fit(
                 model,
                 state,
@@ -325,23 +328,3 @@ class Trainer:
                 epochs=epochs,
                 steps=self.task.steps,
             )
-
-    def optimizer(
-        self, model: keras.Model, learning_rate: float, steps: int
-    ) -> HybridOptimizer:
-        """Return the recipe's optimizer: linear warm-up, cosine decay."""
-        section = self.recipe.optimizer
-        warmup = round(section.warmup * steps)
-        schedule = warmup_cosine(
-            learning_rate, steps=steps, warmup_steps=warmup
-        )
-        optimizer = HybridOptimizer(
-            schedule,
-            beta_1=section.beta_1,
-            beta_2=section.beta_2,
-            matrix_steps=section.matrix_steps,
-            weight_decay=section.weight_decay or None,
-            max_skipped_steps=2**31 - 1,  # `FiniteGradients` decides
-        )
-        decay_kernels_alone(optimizer, model)
-        return optimizer

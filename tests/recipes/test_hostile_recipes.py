@@ -7,6 +7,7 @@ import typing
 
 import pytest
 
+from kbp._utils.config import without_none
 from kbp.data.registry import DATASETS
 from kbp.errors import UserError
 from kbp.models.registry import GIVEN, MODELS, keyword_only
@@ -53,7 +54,7 @@ def fields():
     for section, chosen, kind in SECTIONS:
         hints = typing.get_type_hints(kind)
         for field in dataclasses.fields(kind):
-            yield section, chosen, field, hints[field.name]
+            yield section, chosen, field, without_none(hints[field.name])
 
 
 def attempt(sections):

@@ -10,7 +10,8 @@ from kbp import data
 from kbp.benchmarks.forecasting.methods import DATA, METHODS, mean_errors
 from kbp.data.datasets import ett
 from kbp.optimizers import HybridOptimizer
-from kbp.training.schedules import decay_kernels_alone, warmup_cosine
+from kbp.optimizers.groups import decay_kernels_alone
+from kbp.optimizers.schedules import warmup_cosine
 
 
 @dataclass(frozen=True)

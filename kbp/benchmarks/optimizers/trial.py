@@ -10,7 +10,8 @@ import numpy as np
 from kbp.benchmarks.core.images import Images, accuracy, first
 from kbp.benchmarks.optimizers.contestants import CONTESTANTS, HEAD
 from kbp.optimizers import averaged_weights
-from kbp.training.schedules import decay_kernels_alone, warmup_cosine
+from kbp.optimizers.groups import decay_kernels_alone
+from kbp.optimizers.schedules import warmup_cosine
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from kbp.benchmarks.core.images import Images, accuracy, file_accuracy, first
 from kbp.benchmarks.optimizers.trial import network
 from kbp.benchmarks.pruning.methods import METHODS, zeros
 from kbp.data import Examples
+from kbp.optimizers.groups import decay_kernels_alone
+from kbp.optimizers.schedules import warmup_cosine
 from kbp.sparsity.channels.cost import multiply_adds
-from kbp.training.schedules import decay_kernels_alone, warmup_cosine
 
 TOLERANCE = 0.005  # by which a trial may miss its level
 

@@ -18,8 +18,9 @@ from kbp.benchmarks.pruning.trial import Trial, export_files
 from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS
 from kbp.errors import UserError
 from kbp.optimizers import HybridOptimizer
+from kbp.optimizers.groups import decay_kernels_alone
+from kbp.optimizers.schedules import warmup_cosine
 from kbp.sparsity import multiply_adds
-from kbp.training.schedules import decay_kernels_alone, warmup_cosine
 
 TABLE = "latency_table.json"
 

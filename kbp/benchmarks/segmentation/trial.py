@@ -14,9 +14,10 @@ from kbp.data.datasets import dsb2018, isbi2012
 from kbp.losses import DiceCrossEntropy
 from kbp.models import PyramidBPNet
 from kbp.optimizers import HybridOptimizer, refresh_batch_norm
+from kbp.optimizers.groups import decay_kernels_alone
+from kbp.optimizers.schedules import warmup_cosine
 from kbp.quantization import quantize_aware
 from kbp.sparsity.channels.cost import multiply_adds
-from kbp.training.schedules import decay_kernels_alone, warmup_cosine
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ LOSSES = {
 
 @dataclass(frozen=True)
 class ForecastLossConfig:
-    """Section `[loss]` of forecasts; `quantile` is for that error alone."""
+    """Section `[loss]` of forecasts; `quantile` is for that loss alone."""
 
-    error: str = choice("huber", tuple(LOSSES))
+    name: str = choice("huber", tuple(LOSSES), formerly="error")
     quantile: float = number(0.5, above=0, below=1)
 
 

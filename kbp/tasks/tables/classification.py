@@ -48,7 +48,9 @@ class TabularClassification(Tabular):
 
     def make_loss(self) -> keras.losses.Loss:
         labels, classes = self.splits.train.labels, self.splits.class_names
-        return class_loss(self.section(ClassLossConfig), labels, len(classes))
+        smoothing = self.recipe.training.label_smoothing
+        section = self.section(ClassLossConfig)
+        return class_loss(section, labels, len(classes), smoothing)
 
     def build(self) -> keras.Model:
         return self.encoded(len(self.splits.class_names))

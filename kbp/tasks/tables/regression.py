@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class NumberLossConfig:
     """Section `[loss]` of numbers, see `kbp.losses.ScaledError`."""
 
-    error: str = choice("mse", ERRORS)
+    name: str = choice("mse", ERRORS, formerly="error")
 
 
 @register_task("tabular_regression")
@@ -57,7 +57,7 @@ class TabularRegression(Tabular):
 
     def make_loss(self) -> keras.losses.Loss:
         target = self.splits.columns.target
-        error = self.section(NumberLossConfig).error
+        error = self.section(NumberLossConfig).name
         return ScaledError(target.deviation, error)
 
     def build(self) -> keras.Model:

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from kbp.errors import UserError, nearest
-from kbp.recipes.sections import STRATEGIES
+from kbp.recipes.training import STRATEGIES
 from kbp.training.distribution import dropout, keras_workarounds
 
 _USUAL = (

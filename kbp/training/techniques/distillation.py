@@ -3,13 +3,16 @@
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
 from keras import ops
 
 from kbp import graph, losses
+from kbp.errors import UserError
+from kbp.tasks import Task
+from kbp.training.techniques.technique import Technique, register_technique
 
 _CLASSES = (
     keras.losses.CategoricalCrossentropy,
@@ -105,27 +108,6 @@ def distilled(
         model.train_function = None
 
 
-@dataclass(frozen=True)
-class Teacher:
-    """What the models of a run learn from besides their labels, if anything.
-
-    Args:
-        model: the teacher, `None` without one.
-        weight: of `distilled`.
-    """
-
-    model: keras.Model | None
-    weight: float
-
-    def teaching(
-        self, model: keras.Model
-    ) -> contextlib.AbstractContextManager[None]:
-        """Return a context in which `fit` lets a model learn from it."""
-        if self.model is None or not self.weight:
-            return contextlib.nullcontext()
-        return distilled(model, self.model, weight=self.weight)
-
-
 def check_learner(model: keras.Model, weight: float) -> None:
     """Raise a ValueError if a model may not ask for `compute_loss`.
 
@@ -138,6 +120,32 @@ def check_learner(model: keras.Model, weight: float) -> None:
             f"Model {model.name} trains by its own `train_step`, which may "
             "not ask for `compute_loss`. Add kbp.losses.Distillation there."
         )
+
+
+@register_technique("distillation")
+class Distilled(Technique):
+    """Lets a model that was given to `kbp.compress`, or an ensemble, teach."""
+
+    @staticmethod
+    def is_asked(recipe: Any) -> bool:
+        return bool(recipe.training.distillation or recipe.ensemble.distill)
+
+    @classmethod
+    def check(cls, task: Task, model: keras.Model) -> None:
+        if task.given() is None and not task.recipe.ensemble.distill:
+            raise UserError(
+                "training.distillation needs a teacher: a model that is given "
+                "to kbp.compress, or ensemble.distill = true"
+            )
+
+    def learning(self, model: keras.Model) -> AbstractContextManager[None]:
+        teacher, given = self.stage.teacher, self.stage.task.given()
+        weight = self.recipe.training.distillation
+        if teacher is not given:  # an ensemble, which is there to teach
+            weight = weight or 1.0
+        if teacher is None or not weight:
+            return contextlib.nullcontext()
+        return distilled(model, teacher, weight=weight)
 
 
 def _divergences(

@@ -15,7 +15,6 @@ from kbp.sparsity import DTMSchedule
 from kbp.tasks import Task, format_score
 from kbp.training import transfer
 from kbp.training.measuring import predicted
-from kbp.training.techniques.distillation import Teacher
 from kbp.training.techniques.ensembles import combined
 from kbp.training.techniques.starts import best_of
 from kbp.training.trainer import Trainer
@@ -121,15 +120,15 @@ class FloatStage:
     def ensemble(self) -> keras.Model:
         """Return the ensemble, or a network that learned from it too."""
         trainer, section = self.trainer, self.trainer.recipe.ensemble
-        task, weight = trainer.task, trainer.recipe.training.distillation
+        task = trainer.task
         members = [*self.several(section.members, pruned=not section.distill)]
         models = {
             f"member {n}": model for n, model in enumerate(members, start=1)
         }
         models["ensemble"] = last = combined(members, combine=section.combine)
         if section.distill:
-            last, _ = trainer.enter("teacher", lambda: (last, {}))
-            trainer.teacher = Teacher(last, weight or 1.0)
+            placement = trainer.placement
+            trainer.teacher, _ = placement.enter("teacher", lambda: (last, {}))
             models["distilled"] = last = self.train()
         scores = {
             name: task.score(predicted(model, task))
@@ -188,16 +187,10 @@ def check_trainings(task: Task) -> None:
     """Refuse what a recipe asks of trainings that the data cannot give.
 
     Raises:
-        UserError: there is no teacher, no validation split to choose a start
-            by, or no class to vote on.
+        UserError: there is no validation split to choose a start by, or no
+            class to vote on.
     """
     recipe = task.recipe
-    taught = task.given() is not None or recipe.ensemble.distill
-    if recipe.training.distillation and not taught:
-        raise UserError(
-            "training.distillation needs a teacher: a model that is given to "
-            "kbp.compress, or ensemble.distill = true"
-        )
     if recipe.training.starts > 1 and not len(task.splits.validation):
         raise UserError(
             "training.starts needs validation examples, by which one is kept"

@@ -1,8 +1,10 @@
-"""The learning rate schedule, and the choice of variables that decay."""
+"""A cosine that falls to 0 at the end of the training."""
 
 from typing import Any
 
 import keras
+
+from kbp.optimizers.schedules.registry import register_schedule
 
 
 def warmup_cosine(
@@ -27,16 +29,9 @@ def warmup_cosine(
     )
 
 
-def decay_kernels_alone(optimizer: Any, model: Any) -> None:
-    """Exclude all variables of less than two dimensions from weight decay.
-
-    The next layer can undo the scale of a kernel, but not that of a bias, of a
-    normalization's scale or of a mask's threshold.
-
-    Args:
-        optimizer: an optimizer of Keras or tf_keras, not built yet.
-        model: the model that it trains.
-    """
-    optimizer.exclude_from_weight_decay(
-        [v for v in model.trainable_variables if len(v.shape) < 2]
-    )
+@register_schedule("cosine")
+def cosine(
+    rate: float, *, steps: int, warmup_steps: int, epoch_steps: int
+) -> Any:
+    """Return half a cosine, from the peak to 0 at the last step."""
+    return warmup_cosine(rate, steps=steps, warmup_steps=warmup_steps)

@@ -1,0 +1,214 @@
+"""What optimizers have in common whose steps follow the replicas' sum."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import keras
+from keras import ops
+
+from kbp._utils.types import Tensor
+from kbp.optimizers.arguments import check_common, check_integers
+from kbp.optimizers.perturbation import Perturbation
+from kbp.optimizers.step import Step
+
+
+class SummingOptimizer(keras.optimizers.Optimizer):
+    """A Keras optimizer that acts on gradients summed over all replicas.
+
+    Clipping, accumulation, averaging and decay follow the sum, so that N
+    replicas equal one. A step whose gradients are not finite is skipped, and
+    counted; when gradients are accumulated, such a micro-batch is left out.
+
+    A subclass makes its `Step` in `build`.
+
+    Args:
+        learning_rate: float, schedule or callable.
+        max_skipped_steps: number of skipped steps in a row that raises an
+            error, see `HybridOptimizer`.
+        average_from: with `use_ema`, the update from which on all weights
+            count alike in their average; `None` for a moving average.
+        name: of the optimizer.
+        **kwargs: what every Keras optimizer takes.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    perturbation: Perturbation | None = None
+    ends_averaged = True  # whether `fit` ends with averages, if there are any
+    _step: Step
+
+    def __init__(
+        self,
+        learning_rate: Any,
+        *,
+        max_skipped_steps: int,
+        average_from: int | None,
+        name: str,
+        **kwargs: Any,
+    ):
+        check_integers(max_skipped_steps=max_skipped_steps)
+        check_common(average_from=average_from, **kwargs)
+        if average_from is not None and not kwargs.get("use_ema"):
+            raise ValueError(
+                "Argument `average_from` needs `use_ema=True`. Received: "
+                f"average_from={average_from}"
+            )
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.max_skipped_steps = max_skipped_steps
+        self.average_from = average_from
+        # Indices, where Keras's own list of exclusions cannot be saved.
+        self._undecayed: list[int] | None = None
+
+    def make_step(
+        self, kind: Callable[..., Step], variables: Sequence[Any], *more: Any
+    ) -> Step:
+        """Return the step of the built optimizer.
+
+        Args:
+            kind: `Step` or a subclass.
+            variables: the trainable variables.
+            *more: what else it takes before the indices without decay.
+        """
+        if self._undecayed is None:
+            self._undecayed = [
+                i
+                for i, variable in enumerate(variables)
+                if not self._use_weight_decay(variable)
+            ]
+        return kind(
+            self,
+            variables,
+            *more,
+            self._undecayed,
+            sums=getattr(self, "_accumulated_gradients", None),
+            averages=getattr(self, "_model_variables_moving_average", None),
+        )
+
+    def _backend_apply_gradients(
+        self,
+        grads: Sequence[Tensor],
+        trainable_variables: Sequence[keras.Variable],
+    ) -> None:
+        # Keras calls this with each replica's own gradients.
+        gradients = {
+            self._get_variable_index(variable): gradient
+            for gradient, variable in zip(
+                grads, trainable_variables, strict=True
+            )
+        }
+        learning_rate = ops.add(self.learning_rate, 0.0)  # not a variable
+        self._step.run(gradients, learning_rate)
+
+    @property
+    def seen_steps(self) -> Any:
+        """The number of steps as `fit` counts them, with those skipped.
+
+        Keras's `iterations` are the updates where gradients are accumulated.
+        """
+        return self._iterations
+
+    @property
+    def schedule(self) -> Any:
+        """The learning rate's schedule, or the variable that holds it."""
+        return self._learning_rate
+
+    @property
+    def skipped_steps(self) -> int:
+        """The number of steps that were skipped for gradients not finite."""
+        return self._count("skipped")
+
+    @property
+    def skipped_in_a_row(self) -> int:
+        """The number of steps that were skipped since the last update."""
+        return self._count("skipped_in_a_row")
+
+    def _count(self, name: str) -> int:
+        if not self.built:
+            return 0
+        return int(ops.convert_to_numpy(self._step.counts[name]))
+
+    def describe(self) -> str:
+        """Describe how each variable is updated, and why.
+
+        Returns:
+            A line for each variable: its path and shape, the rule, where its
+            update runs, and whether weight decay acts on it.
+
+        Raises:
+            ValueError: the optimizer is not built.
+        """
+        if not self.built:
+            raise ValueError(
+                "The optimizer knows no variables yet: call "
+                "`optimizer.build(model.trainable_variables)` first."
+            )
+        return self._step.describe()
+
+    def exclude_from_weight_decay(
+        self,
+        var_list: Sequence[keras.Variable] | None = None,
+        var_names: Sequence[str] | None = None,
+    ) -> None:
+        """Exclude variables from weight decay, before the optimizer is built.
+
+        Unlike Keras's own, the choice is saved with the optimizer.
+
+        Args:
+            var_list: variables to exclude.
+            var_names: words; a variable is excluded if its name contains one.
+
+        Raises:
+            ValueError: the optimizer is built already.
+        """
+        if self.built:
+            raise ValueError(
+                "`exclude_from_weight_decay` must be called before the "
+                "optimizer is built, that is before the first step."
+            )
+        super().exclude_from_weight_decay(var_list, var_names)
+        self._undecayed = None  # what a configuration said
+
+    def finalize_variable_values(
+        self, var_list: Sequence[keras.Variable] | None
+    ) -> None:
+        """Overwrite variables with their averages, if `use_ema=True`.
+
+        Keras pairs averages and variables by position, wrongly where a layer
+        was frozen since (keras 3.15); these are the optimizer's own.
+
+        Args:
+            var_list: not used.
+        """
+        if self.use_ema and self.built and self.ends_averaged:
+            super().finalize_variable_values(self._trainable_variables)
+
+    def save_own_variables(self, store: Any) -> None:
+        if self.built:  # before the first step there is no state
+            for name, array in self._step.arrays().items():
+                store[name] = array
+
+    def load_own_variables(self, store: Any) -> None:
+        if list(store.keys()):
+            self._step.load(store)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "max_skipped_steps": self.max_skipped_steps,
+            "average_from": self.average_from,
+            "undecayed": self._undecayed,
+        }
+
+    @classmethod
+    def from_config(
+        cls,
+        config: dict[str, Any],
+        custom_objects: dict[str, Any] | None = None,
+    ) -> Self:
+        config = dict(config)
+        # Settled by `exclude_from_weight_decay`, which Keras does not save.
+        undecayed = config.pop("undecayed", None)
+        optimizer = super().from_config(config, custom_objects)
+        optimizer._undecayed = undecayed
+        return optimizer
