@@ -99,7 +99,7 @@ def keep(
         UserError: a file cannot be read, or the disk does not take it.
     """
     told = json.dumps([str(folder.resolve()), {**settings, "disk": on_disk}])
-    name, now = _hash(told), _fingerprint(folder, files)
+    name, now = _hash([told]), _fingerprint(folder, files)
     place = root() / f"{name}-{now}"
     others = [x for x in root().glob(f"{name}-*") if x != place]
     remarks: tuple[str, ...] = ()
@@ -156,10 +156,13 @@ def _write(
             raise
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[
-        :16
-    ]
+def _hash(lines: Iterable[str]) -> str:
+    """Return a hash of lines, which need not be in memory all at once."""
+    found = hashlib.sha256()
+    for number, line in enumerate(lines):
+        text = f"\n{line}" if number else line
+        found.update(text.encode("utf-8", "backslashreplace"))
+    return found.hexdigest()[:16]
 
 
 def _fingerprint(folder: Path, files: Iterable[Path]) -> str:
@@ -172,7 +175,7 @@ def _fingerprint(folder: Path, files: Iterable[Path]) -> str:
                 facts = path.stat()
                 yield f"{facts.st_size} {facts.st_mtime_ns}"
 
-    return _hash("\n".join(lines()))
+    return _hash(lines())
 
 
 class _OnDisk(Lazy):
