@@ -7,6 +7,9 @@ import tensorflow as tf
 
 from kbp.data.splits import Augment, Lookup, Tensor
 
+# Batches that are made ready; TensorFlow would fill up to half of the memory.
+AHEAD = 2
+
 
 class Indexed(Protocol):
     """Examples that are found by their numbers."""
@@ -70,7 +73,7 @@ def training_batches(
     return (
         tf.data.Dataset.range(start_step, 2**62)
         .map(batch, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
+        .prefetch(AHEAD)
     )
 
 
@@ -80,7 +83,7 @@ def evaluation_batches(examples: Indexed, batch_size: int) -> tf.data.Dataset:
         tf.data.Dataset.range(len(examples))
         .batch(batch_size)
         .map(examples.lookup(), num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
+        .prefetch(AHEAD)
     )
 
 
