@@ -102,7 +102,7 @@ class Waiting(keras.callbacks.Callback):
         super().__init__()
         self.clock = WaitingClock() if measured else None
 
-    def timed(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+    def timed(self, batches: Any) -> Any:
         """Return the same batches, whose taking is timed."""
         return self.clock.timed(batches) if self.clock else batches
 

@@ -1,8 +1,11 @@
-"""The learning rate schedule, and the choice of variables that decay."""
+"""A recipe's optimizer, its learning rates, and the variables that decay."""
 
 from typing import Any
 
 import keras
+
+from kbp.optimizers import HybridOptimizer
+from kbp.recipes.sections import OptimizerRecipe
 
 
 def warmup_cosine(
@@ -40,3 +43,30 @@ def decay_kernels_alone(optimizer: Any, model: Any) -> None:
     optimizer.exclude_from_weight_decay(
         [v for v in model.trainable_variables if len(v.shape) < 2]
     )
+
+
+def recipe_optimizer(
+    section: OptimizerRecipe,
+    model: keras.Model,
+    learning_rate: float,
+    steps: int,
+) -> HybridOptimizer:
+    """Return the recipe's optimizer: linear warm-up, cosine decay.
+
+    Args:
+        section: of the recipe.
+        model: that it will train.
+        learning_rate: the largest.
+        steps: of the training.
+    """
+    warmup = round(section.warmup * steps)
+    optimizer = HybridOptimizer(
+        warmup_cosine(learning_rate, steps=steps, warmup_steps=warmup),
+        beta_1=section.beta_1,
+        beta_2=section.beta_2,
+        matrix_steps=section.matrix_steps,
+        weight_decay=section.weight_decay or None,
+        max_skipped_steps=2**31 - 1,  # `FiniteGradients` decides
+    )
+    decay_kernels_alone(optimizer, model)
+    return optimizer

@@ -13,20 +13,19 @@ from kbp._utils.files import write_atomically
 from kbp._utils.process.disk_errors import tensorflow_writes
 from kbp._utils.process.stopping import Stopping
 from kbp.errors import UserError
-from kbp.optimizers import HybridOptimizer
 from kbp.sparsity import DTMSchedule
 from kbp.tasks.task import Task
 from kbp.training import checkpoint, distribution
 from kbp.training.callbacks import Checkpoint, KeepBest, MetricsLog, Waiting
 from kbp.training.checkpoint import Checkpoints, State
-from kbp.training.distribution import keras_workarounds
+from kbp.training.distribution import Batches, keras_workarounds
 from kbp.training.divergence import (
     DivergedError,
     FiniteGradients,
     first_not_finite,
 )
 from kbp.training.resuming import resume_fit
-from kbp.training.schedules import decay_kernels_alone, warmup_cosine
+from kbp.training.schedules import recipe_optimizer
 from kbp.training.techniques.distillation import distilled
 from kbp.training.workdir import WorkDir
 
@@ -215,8 +214,11 @@ class Trainer:
         steps_per_execution = section.steps_per_execution
         with self.strategy.scope():
             before = model.optimizer if model.compiled else None
-            optimizer = self.optimizer(
-                model, learning_rate, epochs * self.task.steps
+            optimizer = recipe_optimizer(
+                self.recipe.optimizer,
+                model,
+                learning_rate,
+                epochs * self.task.steps,
             )
             if before:
                 # The new one may have another learning rate.
@@ -289,14 +291,20 @@ class Trainer:
             ),
         ]
 
-    def validation(self) -> tf.data.Dataset | None:
+    def validation(self) -> Batches | None:
         """Return the validation batches, if there are any."""
         if count := len(self.task.splits.validation):
             size = distribution.evaluation_batch_size(
                 self.strategy, count, self.task.batch_size
             )
-            return self.task.batches("validation", size)
+            make = partial(self.task.batches, "validation", size)
+            return distribution.shared(self.strategy, make)
         return None
+
+    def batches(self, seed: int, step: int) -> Batches:
+        """Return the training batches from a step on."""
+        make = partial(self.task.training_batches, seed=seed, start_step=step)
+        return self.waiting.timed(distribution.shared(self.strategy, make))
 
     def resume_fit(
         self,
@@ -319,31 +327,9 @@ class Trainer:
             resume_fit(
                 model,
                 state,
-                batches=lambda step: self.waiting.timed(
-                    self.task.training_batches(seed=seed, start_step=step)
-                ),
+                batches=partial(self.batches, seed),
                 validation=self.validation(),
                 make_callbacks=make_callbacks,
                 epochs=epochs,
                 steps=self.task.steps,
             )
-
-    def optimizer(
-        self, model: keras.Model, learning_rate: float, steps: int
-    ) -> HybridOptimizer:
-        """Return the recipe's optimizer: linear warm-up, cosine decay."""
-        section = self.recipe.optimizer
-        warmup = round(section.warmup * steps)
-        schedule = warmup_cosine(
-            learning_rate, steps=steps, warmup_steps=warmup
-        )
-        optimizer = HybridOptimizer(
-            schedule,
-            beta_1=section.beta_1,
-            beta_2=section.beta_2,
-            matrix_steps=section.matrix_steps,
-            weight_decay=section.weight_decay or None,
-            max_skipped_steps=2**31 - 1,  # `FiniteGradients` decides
-        )
-        decay_kernels_alone(optimizer, model)
-        return optimizer
