@@ -83,14 +83,14 @@ def fitted(strategy, steps=50, steps_per_execution=5):
 
 
 class Noted(Lazy):
-    """Numbers that note which of them are read."""
+    """Numbers that note which of them are read at a time."""
 
     def __init__(self, count):
         super().__init__((count, 1), "float32")
         self.seen = []
 
     def read(self, indices):
-        self.seen.extend(indices.tolist())
+        self.seen.append(indices.tolist())
         return indices[:, None].astype("float32")
 
 
