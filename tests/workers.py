@@ -1,6 +1,7 @@
-"""Workers that train together; one of them is `workers.py FILE [plain]`."""
+"""Workers that train together: `workers.py FILE [plain | epoch]` is one."""
 
 import sys
+from functools import partial
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import tensorflow as tf
 
 import kbp
 from kbp import data
+from kbp.data.lazy import Lazy
 from kbp.training import distribution
 
 
@@ -82,7 +84,39 @@ def fitted(strategy, steps=50, steps_per_execution=5):
     )
 
 
+class Noted(Lazy):
+    """Numbers that note which of them are read at a time."""
+
+    def __init__(self, count):
+        super().__init__((count, 1), "float32")
+        self.seen = []
+
+    def read(self, indices):
+        self.seen.append(indices.tolist())
+        return indices[:, None].astype("float32")
+
+
+def epoch(strategy):
+    """Take an epoch of batches, and return what came and what was read."""
+    held = Noted(50)
+    examples = data.Examples(held, np.arange(50))
+    batches = distribution.shared(
+        strategy,
+        partial(data.training_batches, examples, 12, seed=3, start_step=4),
+    )
+    taken = iter(batches)
+    found = [
+        np.concatenate(strategy.experimental_local_results(next(taken)[1]))
+        for _ in range(4)
+    ]
+    return found, held.seen
+
+
 if __name__ == "__main__":
+    if sys.argv[2:] == ["epoch"]:
+        labels, seen = epoch(distribution.create_strategy("multi_worker"))
+        np.savez(sys.argv[1], labels=labels, seen=seen)
+        sys.exit()
     if sys.argv[2:] == ["plain"]:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     else:

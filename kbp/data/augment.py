@@ -5,6 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
+from kbp.data.shares import Rows
 from kbp.data.splits import Augment, Tensor
 
 
@@ -32,12 +33,13 @@ def affine(
         return None
 
     def augment(
-        images: Tensor, labels: Tensor, seed: Tensor
+        images: Tensor, labels: Tensor, seed: Tensor, rows: Rows | None = None
     ) -> tuple[Tensor, Tensor]:
+        rows = rows or Rows.all_of(images)
         shape = tf.shape(images)
         height, width = (tf.cast(shape[i], tf.float32) for i in (1, 2))
         random = tf.random.stateless_uniform(
-            (5, shape[0]), seed, minval=-1.0, maxval=1.0
+            (5, rows.total), seed, minval=-1.0, maxval=1.0
         )
         angle = random[0] * rotation * math.pi / 180
         scale = 1.0 / (1.0 + random[1] * zoom)
@@ -52,7 +54,10 @@ def affine(
         zero = tf.zeros_like(a)
         transform = tf.stack([a, b, c, d, e, f, zero, zero], axis=1)
         images = keras.ops.image.affine_transform(
-            images, transform, interpolation="bilinear", fill_mode="constant"
+            images,
+            rows.of(transform),
+            interpolation="bilinear",
+            fill_mode="constant",
         )  # (batch, height, width, channels)
         return images, labels
 
@@ -72,12 +77,12 @@ def crop_and_flip(*, padding: int) -> Augment:
     """
 
     def augment(
-        images: Tensor, labels: Tensor, seed: Tensor
+        images: Tensor, labels: Tensor, seed: Tensor, rows: Rows | None = None
     ) -> tuple[Tensor, Tensor]:
-        batch, height, width, _ = (tf.shape(images)[i] for i in range(4))
-        flip, down, right = tf.unstack(
-            tf.random.stateless_uniform((3, batch), seed)
-        )
+        rows = rows or Rows.all_of(images)
+        height, width = (tf.shape(images)[i] for i in (1, 2))
+        random = tf.random.stateless_uniform((3, rows.total), seed)
+        flip, down, right = tf.unstack(rows.of(random, axis=1))
         images = tf.where(
             (flip < 0.5)[:, None, None, None], images[:, :, ::-1], images
         )
@@ -86,11 +91,11 @@ def crop_and_flip(*, padding: int) -> Augment:
             images, [[0, 0], border, border, [0, 0]], mode="REFLECT"
         )
         shifts = 2 * padding + 1
-        rows, columns = (
+        y, x = (
             tf.cast(random * shifts, tf.int32)[:, None] + tf.range(size)
             for random, size in ((down, height), (right, width))
         )  # (batch, height), (batch, width)
-        images = tf.gather(images, rows, batch_dims=1)
-        return tf.gather(images, columns, axis=2, batch_dims=1), labels
+        images = tf.gather(images, y, batch_dims=1)
+        return tf.gather(images, x, axis=2, batch_dims=1), labels
 
     return augment

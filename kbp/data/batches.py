@@ -5,7 +5,11 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
+from kbp.data.shares import WHOLE, Rows, Shares
 from kbp.data.splits import Augment, Lookup, Tensor
+
+# Batches that are made ready; TensorFlow would fill up to half of the memory.
+AHEAD = 2
 
 
 class Indexed(Protocol):
@@ -62,6 +66,7 @@ def training_batches(
     seed: int,
     start_step: int = 0,
     augment: Augment | None = None,
+    shares: Shares = WHOLE,
 ) -> tf.data.Dataset:
     """Return an endless data set of shuffled batches.
 
@@ -75,7 +80,10 @@ def training_batches(
         seed: of the permutations and of the augmentation.
         start_step: first batch to give.
         augment: `augment(inputs, labels, seed) -> (inputs, labels)` on a batch,
-            with a seed of shape `(2,)` for stateless random operations.
+            with a seed of shape `(2,)` for stateless random operations. If
+            there are shares, it also gets the `kbp.data.shares.Rows` that it
+            changes.
+        shares: of each batch; nothing else of it is read.
 
     Returns:
         A data set of `(inputs, labels)`.
@@ -84,10 +92,12 @@ def training_batches(
     steps = steps_per_epoch(examples, batch_size)
     lookup = examples.lookup()
 
-    def batch(step: Tensor) -> tuple[Tensor, ...]:
+    def batch(number: Tensor) -> tuple[Tensor, ...]:
+        step, share = shares.turn(number)
         epoch = step // steps
-        position = (step % steps) * batch_size + tf.range(
-            batch_size, dtype=tf.int64
+        rows = shares.rows(share, batch_size)
+        position = (step % steps) * batch_size + _places(
+            rows, shares, batch_size
         )
         key = tf.cast(tf.stack([seed, epoch]), tf.uint32)
         chosen = tf.random.experimental.index_shuffle(
@@ -96,25 +106,53 @@ def training_batches(
         found = lookup(chosen)
         if augment is None:
             return found
-        x, y = found
-        return augment(x, y, tf.stack([tf.constant(seed, tf.int64), step]))
+        parts = () if shares == WHOLE else (rows,)
+        seeds = tf.stack([tf.constant(seed, tf.int64), step])
+        return augment(*found, seeds, *parts)
 
     # 2^62 steps are as good as endless, and `range` needs an end.
     return (
-        tf.data.Dataset.range(start_step, 2**62)
+        tf.data.Dataset.range(start_step * shares.count, 2**62)
         .map(batch, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
+        .prefetch(AHEAD)
     )
 
 
-def evaluation_batches(examples: Indexed, batch_size: int) -> tf.data.Dataset:
-    """Return the examples in order, the last batch as small as it is."""
+def evaluation_batches(
+    examples: Indexed, batch_size: int, shares: Shares = WHOLE
+) -> tf.data.Dataset:
+    """Return the examples in order, the last batch as small as it is.
+
+    Args:
+        examples: see `training_batches`.
+        batch_size: examples in a batch, over all replicas.
+        shares: of each batch; of the last one some may be empty.
+    """
+    count, lookup = len(examples), examples.lookup()
+
+    def batch(number: Tensor) -> tuple[Tensor, ...]:
+        step, share = shares.turn(number)
+        rows = shares.rows(share, batch_size)
+        places = _places(rows, shares, batch_size)
+        position = step * batch_size + places
+        if count % batch_size:
+            position = position[position < count]
+        return lookup(position)
+
     return (
-        tf.data.Dataset.range(len(examples))
-        .batch(batch_size)
-        .map(examples.lookup(), num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
+        tf.data.Dataset.range(-(-count // batch_size) * shares.count)
+        .map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(AHEAD)
     )
+
+
+def _places(rows: Rows, shares: Shares, batch_size: int) -> Tensor:
+    """Return the places of examples in a batch, of a shape that is known."""
+    if batch_size % shares.total == 0:
+        count = batch_size // shares.total
+    else:
+        count = rows.count
+    return rows.first + tf.range(count, dtype=tf.int64)
 
 
 def sample_batches(

@@ -21,11 +21,13 @@ from kbp._utils.files import (
     write_atomically,
 )
 from kbp._utils.machine import memory
-from kbp.data.lazy import DIGEST_BYTES, Known, Lazy, digest
+from kbp.data.lazy import Known, Lazy, digest
 from kbp.errors import UserError
 
 MODES = ("auto", "none", "memory", "disk")
 _ABOUT, _DIGESTS, _DAY = "about.json", "digests.bin", 86_400.0
+_FORMAT = 2  # of what is kept
+_LOOKED_AT = 64  # examples that are compared with their digests at first
 _ROOM = 1.1  # times what is needed, of a disk
 # A part of all examples, read: for each array of them, a part.
 Parts = Iterable[Sequence[np.ndarray]]
@@ -98,29 +100,31 @@ def keep(
     Raises:
         UserError: a file cannot be read, or the disk does not take it.
     """
-    told = json.dumps([str(folder.resolve()), {**settings, "disk": on_disk}])
-    name, now = _hash(told), _fingerprint(folder, files)
+    own = {"disk": on_disk, "format": _FORMAT}
+    told = json.dumps([str(folder.resolve()), {**settings, **own}])
+    name, now = _hash([told]), _fingerprint(folder, files)
     place = root() / f"{name}-{now}"
     others = [x for x in root().glob(f"{name}-*") if x != place]
     remarks: tuple[str, ...] = ()
     if not (place / _ABOUT).is_file():
         remove_unfinished(root(), older=_DAY)
-        for other in others:
+        _write(place, read, on_disk)
+        for other in others:  # now that the new one is whole
             remove_folder(other)
             remarks = (f"{folder}: has changed since it was last read.",)
-        _write(place, read, on_disk)
     try:
-        about = json.loads((place / _ABOUT).read_text())
-        notes, found = about["notes"], (place / _DIGESTS).read_bytes()
-        kinds = [(tuple(shape), dtype) for shape, dtype in about["arrays"]]
-        if kinds and len(found) != kinds[0][0][0] * DIGEST_BYTES:
-            raise ValueError("digests of another number of examples")
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        seal, text = (place / _ABOUT).read_text().split("\n")
+        found = (place / _DIGESTS).read_bytes()
+        if seal != _hash([text, found.hex()]):
+            raise ValueError("not what was written")
+    except (OSError, ValueError) as error:
         raise _damaged(place / _ABOUT) from error
+    about = json.loads(text)
+    notes, kinds = about["notes"], about["arrays"]
     if on_disk:
         arrays: Sequence[Lazy] = [
-            _OnDisk(place / f"{i}.bin", shape, dtype)
-            for i, (shape, dtype) in enumerate(kinds)
+            _OnDisk(place / f"{i}.bin", tuple(shape), dtype, time)
+            for i, (shape, dtype, time) in enumerate(kinds)
         ]
         size = sum(x.nbytes for x in arrays) / 1e9
         said = f"Decoded examples are kept on the disk ({size:,.1f} GB)."
@@ -128,6 +132,8 @@ def keep(
         arrays = source(notes)
         said = "Examples are decoded from their files whenever they are needed."
     known = [Known(x, found) for x in arrays[:1]]
+    if on_disk and known:
+        _compare(place / "0.bin", known[0])
     return Kept((*known, *arrays[1:]), notes, said, remarks)
 
 
@@ -149,17 +155,33 @@ def _write(
                 append(folder / _DIGESTS, b"".join(map(digest, parts[0])))
                 for i, part in enumerate(parts if on_disk else ()):
                     append(folder / f"{i}.bin", np.ascontiguousarray(part).data)
-            about = {"notes": notes, "arrays": shapes}
-            write_atomically(folder / _ABOUT, json.dumps(about))
+            arrays = [
+                (*kind, (folder / f"{i}.bin").stat().st_mtime_ns)
+                for i, kind in enumerate(shapes if on_disk else ())
+            ]
+            text = json.dumps({"notes": notes, "arrays": arrays})
+            digests = (folder / _DIGESTS).read_bytes()
+            seal = _hash([text, digests.hex()])
+            write_atomically(folder / _ABOUT, f"{seal}\n{text}")
     except UserError:
         if not (place / _ABOUT).is_file():  # another process was faster
             raise
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[
-        :16
-    ]
+def _compare(path: Path, known: Known) -> None:
+    """Raise a UserError if some examples are not those that were kept."""
+    for index in range(0, len(known), max(1, len(known) // _LOOKED_AT)):
+        if digest(known[index]) != known.digest_of(index):
+            raise _damaged(path)
+
+
+def _hash(lines: Iterable[str]) -> str:
+    """Return a hash of lines, which need not be in memory all at once."""
+    found = hashlib.sha256()
+    for number, line in enumerate(lines):
+        text = f"\n{line}" if number else line
+        found.update(text.encode("utf-8", "backslashreplace"))
+    return found.hexdigest()[:16]
 
 
 def _fingerprint(folder: Path, files: Iterable[Path]) -> str:
@@ -172,13 +194,15 @@ def _fingerprint(folder: Path, files: Iterable[Path]) -> str:
                 facts = path.stat()
                 yield f"{facts.st_size} {facts.st_mtime_ns}"
 
-    return _hash("\n".join(lines()))
+    return _hash(lines())
 
 
 class _OnDisk(Lazy):
     """An array in a file, whose pages do not count as this process's memory."""
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: str):
+    def __init__(
+        self, path: Path, shape: tuple[int, ...], dtype: str, time: int
+    ):
         super().__init__(shape, dtype)
         self.path = path
         try:
@@ -187,7 +211,8 @@ class _OnDisk(Lazy):
             raise _damaged(path) from error
         weakref.finalize(self, os.close, self.file)
         self.each = self.nbytes // max(1, len(self))
-        if os.fstat(self.file).st_size != self.nbytes:
+        facts = os.fstat(self.file)
+        if (facts.st_size, facts.st_mtime_ns) != (self.nbytes, time):
             raise _damaged(self.path)
 
     def read(self, indices: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from kbp.data.shares import Rows
 from kbp.data.splits import Augment, Tensor
 
 
@@ -55,27 +56,26 @@ def deform(
     _check_arguments(crop_size, rotation, zoom, elastic, intensity)
 
     def augment(
-        images: Tensor, masks: Tensor, seed: Tensor
+        images: Tensor, masks: Tensor, seed: Tensor, rows: Rows | None = None
     ) -> tuple[Tensor, Tensor]:
+        rows = rows or Rows.all_of(images)
         _check_shapes(images, masks, crop_size, flip)
         seeds = tf.random.split(seed, 5)
         whole = tf.unstack(tf.shape(images)[1:3])
         size = (crop_size, crop_size) if crop_size else whole
-        y, x = _turned(
-            tf.shape(images)[0], size, seeds[0], rotation, zoom, flip
-        )
+        y, x = _turned(rows, size, seeds[0], rotation, zoom, flip)
         if elastic:
-            nodes = tf.random.stateless_normal(
-                (tf.shape(y)[0], 5, 5, 2), seeds[1]
+            nodes = tf.random.stateless_normal((rows.total, 5, 5, 2), seeds[1])
+            field = elastic * tf.image.resize(
+                rows.of(nodes), size, method="bicubic"
             )
-            field = elastic * tf.image.resize(nodes, size, method="bicubic")
             y, x = y + field[..., 0], x + field[..., 1]
-        y += _centers(y, whole[0], size[0], seeds[2])
-        x += _centers(x, whole[1], size[1], seeds[3])
+        y += _centers(rows, whole[0], size[0], seeds[2])
+        x += _centers(rows, whole[1], size[1], seeds[3])
         images = _read(images, y, x, order=1)
         masks = _read(masks[..., None], y, x, order=0)[..., 0]
         if intensity:
-            images = _change_intensity(images, intensity, seeds[4])
+            images = _change_intensity(images, rows, intensity, seeds[4])
         return images, masks
 
     return augment
@@ -127,7 +127,7 @@ def _check_shapes(
 
 
 def _turned(
-    batch: Tensor,
+    own: Rows,
     size: Sequence[Tensor],
     seed: Tensor,
     rotation: float,
@@ -137,7 +137,7 @@ def _turned(
     """Return rows and columns about the center, `(batch, *size)` each."""
     seeds = tf.random.split(seed, 2)
     angle, change = tf.unstack(
-        tf.random.stateless_uniform((2, batch, 1, 1), seeds[0], -1.0, 1.0)
+        tf.random.stateless_uniform((2, own.total, 1, 1), seeds[0], -1.0, 1.0)
     )
     angle, scale = angle * (rotation * math.pi / 180), 1 / (1 + change * zoom)
     rows, columns = tf.meshgrid(
@@ -146,19 +146,17 @@ def _turned(
     )
     if flip:
         ways = tf.random.stateless_uniform(
-            (batch, 1, 1), seeds[1], 0, 8, tf.int32
+            (own.total, 1, 1), seeds[1], 0, 8, tf.int32
         )
         angle += tf.cast(ways // 2, tf.float32) * (math.pi / 2)
-        columns *= tf.cast(1 - 2 * (ways % 2), tf.float32)
-    cosine, sine = scale * tf.cos(angle), scale * tf.sin(angle)
+        columns *= own.of(tf.cast(1 - 2 * (ways % 2), tf.float32))
+    cosine, sine = own.of(scale * tf.cos(angle)), own.of(scale * tf.sin(angle))
     return cosine * rows - sine * columns, sine * rows + cosine * columns
 
 
-def _centers(
-    places: Tensor, whole: Tensor, part: Tensor, seed: Tensor
-) -> Tensor:
+def _centers(own: Rows, whole: Tensor, part: Tensor, seed: Tensor) -> Tensor:
     """Return the middle of a part that lies on whole pixels at random."""
-    random = tf.random.stateless_uniform((tf.shape(places)[0], 1, 1), seed)
+    random = own.of(tf.random.stateless_uniform((own.total, 1, 1), seed))
     free = tf.cast(whole - part, tf.float32)
     return tf.floor(random * (free + 1)) + _middle(part)
 
@@ -211,12 +209,13 @@ def _mirrored(pixel: Tensor, size: Tensor) -> Tensor:
     return tf.minimum(inside, 2 * size - 1 - inside)
 
 
-def _change_intensity(images: Tensor, most: float, seed: Tensor) -> Tensor:
-    contrast, brightness = tf.unstack(
-        tf.random.stateless_uniform(
-            (2, tf.shape(images)[0], 1, 1, 1), seed, -most, most
-        )
+def _change_intensity(
+    images: Tensor, own: Rows, most: float, seed: Tensor
+) -> Tensor:
+    random = tf.random.stateless_uniform(
+        (2, own.total, 1, 1, 1), seed, -most, most
     )
+    contrast, brightness = tf.unstack(own.of(random, axis=1))
     mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
     changed = (images - mean) * (1.0 + contrast) + mean + brightness
     return tf.clip_by_value(changed, 0.0, 1.0)

@@ -15,8 +15,9 @@ from kbp.errors import UserError
 Tensor = Any  # TensorFlow has no types
 # Of indices, the inputs and labels of these examples, and perhaps weights.
 Lookup = Callable[[Tensor], tuple[Tensor, ...]]
-# Of a batch's inputs and labels and a seed, both as they are changed.
-Augment = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+# Of a batch's inputs and labels and a seed, both as they are changed; also of
+# `kbp.data.shares.Rows` if it is a part of a batch.
+Augment = Callable[..., tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)

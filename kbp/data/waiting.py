@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from kbp._compat import map_in_place
+from kbp.data.batches import AHEAD
 
 
 class WaitingClock:
@@ -51,7 +52,7 @@ class WaitingClock:
             tf.data.Dataset.range(2**62), lambda _: tf.timestamp()
         )
         # `zip` asks for the time first, and then for the element.
-        pairs = tf.data.Dataset.zip((asked, data.prefetch(tf.data.AUTOTUNE)))
+        pairs = tf.data.Dataset.zip((asked, data.prefetch(AHEAD)))
         options = tf.data.Options()
         # One more buffer would ask at once, whatever the training does.
         options.experimental_optimization.inject_prefetch = False

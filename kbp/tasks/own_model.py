@@ -14,6 +14,7 @@ from kbp._utils.examples import BATCH_SIZE
 from kbp.data.checks.leaks import shared_examples
 from kbp.data.feeds import ArrayFeed, Feed, StreamFeed, element
 from kbp.data.formats.arrays import FeedSplits
+from kbp.data.shares import WHOLE, Shares
 from kbp.data.splitting import SPLITS
 from kbp.errors import UserError
 from kbp.export import Metadata
@@ -153,17 +154,20 @@ class OwnModel(Task):
         ]
 
     def training_batches(
-        self, *, seed: int, start_step: int = 0
+        self, *, seed: int, start_step: int = 0, shares: Shares = WHOLE
     ) -> tf.data.Dataset:
         return self.splits.train.training(
-            self.batch_size, seed=seed, start_step=start_step
+            self.batch_size, seed=seed, start_step=start_step, shares=shares
         )
 
     def batches(
-        self, split: str, batch_size: int | None = None
+        self,
+        split: str,
+        batch_size: int | None = None,
+        shares: Shares = WHOLE,
     ) -> tf.data.Dataset:
         feed = getattr(self.splits, split)
-        return feed.batches(batch_size or self.batch_size)
+        return feed.batches(batch_size or self.batch_size, shares)
 
     def calibration_batches(self) -> tf.data.Dataset:
         # Of all examples, which may be in the order of their classes.

@@ -13,6 +13,7 @@ from kbp._utils.run_files import IMAGES, LABELS
 from kbp.data.checks.leaks import warnings_of
 from kbp.data.images.kinds import ImageKinds
 from kbp.data.lazy import Lazy
+from kbp.data.shares import WHOLE, Shares
 from kbp.data.splits import Augment, Tensor, as_floats
 from kbp.errors import UserError
 from kbp.export import Metadata
@@ -265,24 +266,34 @@ class Task(ABC):
         return warnings_of(self.splits)
 
     def training_batches(
-        self, *, seed: int, start_step: int = 0
+        self, *, seed: int, start_step: int = 0, shares: Shares = WHOLE
     ) -> tf.data.Dataset:
-        """Return the endless, augmented batches from a step on."""
+        """Return the endless, augmented batches from a step on.
+
+        Args:
+            seed: of the batches.
+            start_step: first batch to give.
+            shares: of each batch; nothing else of it is read.
+        """
         batches = data.training_batches(
             self.drawn or self.splits.train,
             self.batch_size,
             seed=seed,
             start_step=start_step,
             augment=self.augment(),
+            shares=shares,
         )
         return batches.map(self.lay_out)
 
     def batches(
-        self, split: str, batch_size: int | None = None
+        self,
+        split: str,
+        batch_size: int | None = None,
+        shares: Shares = WHOLE,
     ) -> tf.data.Dataset:
-        """Return the batches of a split, in order and unchanged."""
+        """Return the batches of a split, or shares, in order and unchanged."""
         batches = data.evaluation_batches(
-            getattr(self.splits, split), batch_size or self.batch_size
+            getattr(self.splits, split), batch_size or self.batch_size, shares
         )
         return batches.map(self.lay_out)
 

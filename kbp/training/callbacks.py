@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from kbp._utils.files import write_atomically
 from kbp._utils.process.stopping import Stopping
@@ -105,7 +104,7 @@ class Waiting(keras.callbacks.Callback):
         super().__init__()
         self.clock = WaitingClock() if measured else None
 
-    def timed(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+    def timed(self, batches: Any) -> Any:
         """Return the same batches, whose taking is timed."""
         return self.clock.timed(batches) if self.clock else batches
 

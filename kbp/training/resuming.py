@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 import keras
-import tensorflow as tf
 
 from kbp.training.checkpoint import State, steps_of
+from kbp.training.distribution import Batches
 from kbp.training.techniques.technique import Logs
 
 
@@ -13,8 +13,8 @@ def resume_fit(
     model: keras.Model,
     state: State,
     *,
-    batches: Callable[[int], tf.data.Dataset],
-    validation: tf.data.Dataset | None,
+    batches: Callable[[int], Batches],
+    validation: Batches | None,
     make_callbacks: Callable[[], list[keras.callbacks.Callback]],
     epochs: int,
     steps: int,
@@ -56,7 +56,7 @@ def resume_fit(
         _end_epoch(model, callbacks(state), epoch, validation, state["logs"])
     elif inside:
         # Keras makes the variables of metrics when they are first used.
-        model.test_on_batch(*next(iter(batches(done))))
+        model.evaluate(batches(done), steps=1, verbose=0)
         fit(epoch, epoch + 1, steps - inside, state)
     epoch += bool(inside)
     if epoch < epochs and not (inside and model.stop_training):
@@ -67,7 +67,7 @@ def _end_epoch(
     model: keras.Model,
     callbacks: keras.callbacks.CallbackList,
     epoch: int,
-    validation: tf.data.Dataset | None,
+    validation: Batches | None,
     logs: dict[str, float],
 ) -> None:
     """End an epoch that stopped after its last step, as `fit` would."""

@@ -17,6 +17,7 @@ from kbp.tasks.task import Task
 from kbp.training import checkpoint, distribution
 from kbp.training.callbacks import Checkpoint, MetricsLog, Waiting
 from kbp.training.checkpoint import Checkpoints, State
+from kbp.training.distribution import Batches
 from kbp.training.distribution.placement import Placement
 from kbp.training.divergence import (
     DivergedError,
@@ -296,14 +297,20 @@ class Trainer:
             ),
         ]
 
-    def validation(self) -> tf.data.Dataset | None:
+    def validation(self) -> Batches | None:
         """Return the validation batches, if there are any."""
         if count := len(self.task.splits.validation):
             size = distribution.evaluation_batch_size(
                 self.strategy, count, self.task.batch_size
             )
-            return self.task.batches("validation", size)
+            make = partial(self.task.batches, "validation", size)
+            return distribution.shared(self.strategy, make)
         return None
+
+    def batches(self, seed: int, step: int) -> Batches:
+        """Return the training batches from a step on."""
+        make = partial(self.task.training_batches, seed=seed, start_step=step)
+        return self.waiting.timed(distribution.shared(self.strategy, make))
 
     def resume_fit(
         self,
@@ -320,9 +327,7 @@ class Trainer:
             resume_fit(
                 model,
                 state,
-                batches=lambda step: self.waiting.timed(
-                    self.task.training_batches(seed=seed, start_step=step)
-                ),
+                batches=partial(self.batches, seed),
                 validation=self.validation(),
                 make_callbacks=make_callbacks,
                 epochs=epochs,

@@ -1,11 +1,15 @@
 """`kbp benchmark input RECIPE`."""
 
 import json
+import tomllib
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from kbp.__main__ import main
 from kbp.benchmarks.core.registry import find
+from kbp.benchmarks.input import parts
 from kbp.benchmarks.input.parts import measure
 from kbp.errors import UserError
 from kbp.recipes import Recipe
@@ -34,6 +38,26 @@ def test_every_part_is_measured_and_shown(tmp_path, capsys):
     text = benchmark.markdown_table(benchmark.read(file))
     assert "| small | reading |" in text
     assert "waited for data" in text
+
+
+def test_the_transfer_to_a_device_is_a_part(monkeypatch):
+    # A second CPU stands in for an accelerator.
+    monkeypatch.setattr(parts, "accelerator", lambda: "CPU:1")
+    recipe = Recipe.parse(tomllib.loads(SMALL))
+    found = measure(recipe, 1)["parts"]
+    order = ["all of the input", "transfer", "training step"]
+    assert [*found][2:5] == order
+    assert found["transfer"]["speed"] > 0
+
+
+def test_a_batch_that_is_sent_lies_on_the_device_unchanged():
+    with tf.device("CPU:0"):
+        batch = tf.range(6.0), {"a": tf.range(3)}
+    sent = parts.send(batch, "CPU:1")
+    for one, other in zip(*map(tf.nest.flatten, (batch, sent)), strict=True):
+        assert one.device.endswith("CPU:0")
+        assert other.device.endswith("CPU:1")
+        np.testing.assert_array_equal(one, other)
 
 
 def test_without_a_recipe_it_says_what_it_takes(capsys):

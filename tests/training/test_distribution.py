@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from workers import finish, fitted
 
+from kbp import data
 from kbp.benchmarks.distribution.workers import start_workers
 from kbp.errors import UserError
 from kbp.training import checkpoint, distribution
@@ -30,6 +31,26 @@ def test_two_workers_are_one_device(one_device, tmp_path):
     for name, expected in zip(first.files, [*weights, *rest], strict=True):
         np.testing.assert_array_equal(first[name], second[name])
         np.testing.assert_allclose(first[name], expected, atol=1e-6, rtol=2e-6)
+
+
+@pytest.mark.slow
+def test_two_workers_read_an_epoch_once(tmp_path):
+    workers = start_workers(tmp_path, [WORKER, tmp_path / "{}.npz", "epoch"], 2)
+    finish(tmp_path, workers)
+    held = [np.load(tmp_path / f"{i}.npz") for i in range(2)]
+    batches = np.concatenate([x["labels"] for x in held], axis=1)
+    whole = data.Examples(np.zeros((50, 1)), np.arange(50))
+    right = data.training_batches(whole, 12, seed=3, start_step=4)
+    np.testing.assert_array_equal(
+        batches, [y for _, y in right.take(4).as_numpy_iterator()]
+    )
+    assert len({*batches.ravel()}) == 48
+    # Batches are read ahead, and of each nothing but the own half.
+    ahead = [y for _, y in right.take(100).as_numpy_iterator()]
+    for i, own in enumerate(held):
+        halves = {tuple(y[6 * i : 6 * i + 6]) for y in ahead}
+        seen = {tuple(read) for read in own["seen"]}
+        assert {tuple(y) for y in own["labels"]} <= seen <= halves
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from kbp.recipes import Recipe
 from kbp.tasks import Task, make_task
 from kbp.training.pipeline import Pipeline
 
-STEP, TRAINING = "training step", "training"
+STEP, TRAINING, TRANSFER = "training step", "training", "transfer"
 _TURN = 0.3  # seconds
 _MOST = 1000  # batches of a turn
 # Runs a number of batches.
@@ -109,8 +109,8 @@ def parts(
                 .prefetch(tf.data.AUTOTUNE)
             )
     found["all of the input"] = _taken_from(task.training_batches(seed=0))
-    if tf.config.list_logical_devices("GPU"):
-        found["transfer"] = partial(_send, batch)
+    if device := accelerator():
+        found[TRANSFER] = partial(_send, batch, device)
     found[STEP] = train(tf.data.Dataset.from_tensors(batch).repeat())
     found[TRAINING] = train(clock.timed(task.training_batches(seed=0)))
     return found
@@ -137,10 +137,21 @@ def _trained_on(model: keras.Model) -> Callable[[tf.data.Dataset], Part]:
     return train
 
 
-def _send(batch: tuple, count: int) -> None:
+def accelerator() -> str | None:
+    """Return the name of the device that batches are sent to, if it is one."""
+    kinds = map(tf.config.list_logical_devices, ("GPU", "TPU"))
+    return next((device.name for kind in kinds for device in kind), None)
+
+
+def send(batch: tuple, device: str) -> tuple:
+    """Return a batch of the host's memory as it is on a device."""
+    with tf.device(device):
+        return tf.nest.map_structure(tf.identity, batch)
+
+
+def _send(batch: tuple, device: str, count: int) -> None:
     for _ in range(count):
-        with tf.device("GPU:0"):
-            tf.nest.map_structure(tf.identity, batch)
+        send(batch, device)
     tf.test.experimental.sync_devices()
 
 

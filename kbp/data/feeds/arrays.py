@@ -9,6 +9,7 @@ import tensorflow as tf
 from kbp._utils.examples import Batch
 from kbp.data.batches import evaluation_batches, training_batches
 from kbp.data.feeds.base import Feed, element
+from kbp.data.shares import WHOLE, Shares
 from kbp.data.splits import Lookup
 
 
@@ -44,14 +45,21 @@ class ArrayFeed(Feed):
         )
 
     def training(
-        self, batch_size: int, *, seed: int, start_step: int
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        start_step: int,
+        shares: Shares = WHOLE,
     ) -> tf.data.Dataset:
         return training_batches(
-            self, batch_size, seed=seed, start_step=start_step
+            self, batch_size, seed=seed, start_step=start_step, shares=shares
         )
 
-    def batches(self, batch_size: int) -> tf.data.Dataset:
-        return evaluation_batches(self, batch_size)
+    def batches(
+        self, batch_size: int, shares: Shares = WHOLE
+    ) -> tf.data.Dataset:
+        return evaluation_batches(self, batch_size, shares)
 
     def take(self, indices: np.ndarray) -> "ArrayFeed":
         """Return the examples of some indices."""

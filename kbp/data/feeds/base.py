@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from kbp._utils.examples import Batch
+from kbp.data.shares import WHOLE, Shares
 
 
 class Feed(ABC):
@@ -29,13 +30,20 @@ class Feed(ABC):
 
     @abstractmethod
     def training(
-        self, batch_size: int, *, seed: int, start_step: int
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        start_step: int,
+        shares: Shares = WHOLE,
     ) -> tf.data.Dataset:
-        """Return endless batches from a step on."""
+        """Return endless batches from a step on, or shares of each."""
 
     @abstractmethod
-    def batches(self, batch_size: int) -> tf.data.Dataset:
-        """Return all examples once, in order."""
+    def batches(
+        self, batch_size: int, shares: Shares = WHOLE
+    ) -> tf.data.Dataset:
+        """Return all examples once, in order, or shares of each batch."""
 
 
 def element(batch: Batch, names: tuple[str, ...]) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kbp._utils.examples import Batch, Shapes, batches
+from kbp.data.batches import AHEAD
 from kbp.data.checks.values import (
     any_weight,
     check_alike,
@@ -17,6 +18,7 @@ from kbp.data.checks.values import (
 )
 from kbp.data.feeds.base import Feed, element
 from kbp.data.feeds.contents import sum_of_examples
+from kbp.data.shares import WHOLE, Shares
 from kbp.errors import UserError
 
 # `check(batch, before)`, of a batch and the number of examples before it.
@@ -137,11 +139,19 @@ class StreamFeed(Feed):
         return self.length
 
     def training(
-        self, batch_size: int, *, seed: int, start_step: int
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        start_step: int,
+        shares: Shares = WHOLE,
     ) -> tf.data.Dataset:
-        return self.batches(batch_size).repeat().skip(start_step % self.length)
+        endless = self.batches(batch_size).repeat()
+        return shares.of(endless.skip(start_step % self.length))
 
-    def batches(self, batch_size: int) -> tf.data.Dataset:
+    def batches(
+        self, batch_size: int, shares: Shares = WHOLE
+    ) -> tf.data.Dataset:
         def elements() -> Iterator[Any]:
             try:
                 for batch in self.read():
@@ -152,9 +162,10 @@ class StreamFeed(Feed):
             if isinstance(self.data, keras.utils.PyDataset):
                 self.data.on_epoch_end()
 
-        return tf.data.Dataset.from_generator(
+        made = tf.data.Dataset.from_generator(
             elements, output_signature=self.signature
-        ).prefetch(tf.data.AUTOTUNE)
+        )
+        return shares.of(made).prefetch(AHEAD)
 
 
 def _spec(value: Any) -> tf.TensorSpec:

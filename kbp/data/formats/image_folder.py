@@ -1,5 +1,6 @@
 """Photographs in a folder for each class."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from kbp._utils.config import check_unused, choice, number
 from kbp.data import cache
 from kbp.data.images.groups import check_apart, groups_of
 from kbp.data.images.kinds import WHITE_LEVEL
+from kbp.data.images.paths import Paths
 from kbp.data.images.photographs import (
     RESIZE,
     RESIZES,
@@ -176,17 +178,16 @@ def load(
 
 def _listed(
     found: Mapping[str, Mapping[str, Sequence[Path]]],
-) -> tuple[list[Path], list[str], Indices]:
+) -> tuple[Paths, list[str], Indices]:
     """Return all files, their classes, and the indices of each split."""
-    paths: list[Path] = []
     labels: list[str] = []
     places: Indices = {split: [] for split in SPLITS}
     for split, classes in found.items():
         for name, files in classes.items():
-            places[split] += range(len(paths), len(paths) + len(files))
-            paths += files
+            places[split] += range(len(labels), len(labels) + len(files))
             labels += [name] * len(files)
-    return paths, labels, places
+    held = (files for each in found.values() for files in each.values())
+    return Paths(itertools.chain.from_iterable(held)), labels, places
 
 
 def _split(
@@ -215,7 +216,7 @@ def _is_split(folder: Path) -> bool:
 
 def _find(
     folder: Path, strange: list[Path]
-) -> tuple[dict[str, dict[str, list[Path]]], list[str]]:
+) -> tuple[dict[str, dict[str, Paths]], list[str]]:
     """Return files by class, by split, and remarks about what is passed over.
 
     Without splits all are in "train". `strange` gets images of other kinds.
@@ -281,7 +282,7 @@ def _folders(folder: Path) -> list[Path]:
 
 def _classes(
     folder: Path, strange: list[Path]
-) -> tuple[dict[str, list[Path]], list[str]]:
+) -> tuple[dict[str, Paths], list[str]]:
     """Return files by class, and remarks about what else is there."""
     folders = _folders(folder)
     found = {
@@ -292,7 +293,7 @@ def _classes(
         [path for each in found.values() for path in getattr(each, what)]
         for what in ("others", "links")
     )
-    remark = Found([], others, links).remark(folder)
+    remark = Found(Paths([]), others, links).remark(folder)
     images = {name: each.images for name, each in found.items()}
     return images, [remark] if remark else []
 

@@ -79,6 +79,13 @@ class ImageKinds:
             found[each.kind] = max(each.largest, found.get(each.kind, 0))
         return cls(white_level, found)
 
+    def __add__(self, others: "ImageKinds") -> "ImageKinds":
+        """Return the kinds of these files and of others of their white."""
+        found = dict(self.largest)
+        for kind, largest in others.largest.items():
+            found[kind] = max(largest, found.get(kind, 0))
+        return ImageKinds(self.white_level, found)
+
     def to_json(self) -> str:
         """Return the text of a file to keep beside a model."""
         return json.dumps(asdict(self), indent=1) + "\n"

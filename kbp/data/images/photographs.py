@@ -221,24 +221,31 @@ class Photographs(Lazy):
             UserError: files cannot be read, the disk does not take them, or
                 they are to be in memory and would fill half of it.
         """
-        facts: list[ImageFacts] = []
+        kinds = ImageKinds(self.white_level, {})
         wrong: dict[Path, UserError] = {}
+
+        def look(indices: Sequence[int]) -> np.ndarray:
+            nonlocal kinds
+            facts: list[ImageFacts] = []
+            images = self.look(indices, facts, wrong)
+            kinds += ImageKinds.of(facts, self.white_level)
+            return images
+
         mode = choose(mode, _COPIES * self.nbytes, self.nbytes)
         if mode == "memory":
             self.check_memory(folder)
             # One split at a time, so that no image is twice in memory.
             held: dict[str, Array] = {
-                split: self.look(chosen, facts, wrong)
-                for split, chosen in places.items()
+                split: look(chosen) for split, chosen in places.items()
             }
             refuse([], wrong)
-            return held, Seen(ImageKinds.of(facts, self.white_level))
+            return held, Seen(kinds)
 
         def read(notes: dict[str, Any]) -> Parts:
             for part in ranges(self):
-                yield (self.look(range(part.start, part.stop), facts, wrong),)
+                yield (look(range(part.start, part.stop)),)
             refuse([], wrong)
-            notes["kinds"] = ImageKinds.of(facts, self.white_level).to_json()
+            notes["kinds"] = kinds.to_json()
 
         kept = keep(
             folder,

@@ -1,9 +1,11 @@
 """Image files in folders."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from kbp.data.images.paths import Paths
 from kbp.data.splitting import some
 from kbp.errors import UserError, unexpanded
 
@@ -27,7 +29,7 @@ class Found(NamedTuple):
         links: to folders that are not followed, see `find_images`.
     """
 
-    images: list[Path]
+    images: Paths
     others: list[Path]
     links: list[Path]
 
@@ -69,24 +71,30 @@ def find_images(
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder{unexpanded(folder)}.")
-    found, others = Found([], [], []), []
+    images: list[str] = []
+    others: list[Path] = []
+    passed: list[Path] = []
+    links: list[Path] = []
     place = folder.resolve()
     barred = [place.parent, *(path.resolve() for path in apart)]
-    for path in sorted(_walk(folder, {place}, barred, found.links)):
+    # As text, which takes less memory; in the order of paths.
+    names = map(str, _walk(folder, {place}, barred, links))
+    for name in sorted(names, key=lambda name: name.split(os.sep)):
+        path = Path(name)
         suffix = path.suffix.lower()
         if suffix in SUFFIXES:
-            found.images.append(path)
+            images.append(name)
         elif suffix in _STRANGE:
             others.append(path)
         else:
-            found.others.append(path)
+            passed.append(path)
     if strange is not None:
         strange += others
     elif others:
         raise UserError(said_of_kinds(folder, others))
-    if not found.images and not others:
+    if not images and not others:
         raise UserError(f"{folder}: holds no image. {_KNOWN}")
-    return found
+    return Found(Paths(images), passed, links)
 
 
 def said_of_kinds(folder: Path, strange: Sequence[Path]) -> str:

@@ -1,6 +1,7 @@
 """The index of a packing: what its shards are, and what they hold."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ INDEX = "index.json"
 EXAMPLES = "examples.npz"  # labels and names, which are needed all at once
 DIGESTS = "digests.bin"  # of the inputs, to find what two splits share
 LOCK = ".lock"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Index:
             "finished": self.finished,
             "statistics": self.statistics() if self.finished else {},
         }
+        content["seal"] = seal(content)
         write_atomically(folder / INDEX, json.dumps(content, indent=1) + "\n")
 
     @classmethod
@@ -138,6 +140,8 @@ class Index:
             shards = tuple(map(_shard, held["shards"]))
             _check_counts(held["counts"], shards)
             schema = {n: Array.parse(held["schema"][n]) for n in _ARRAYS}
+            if held.pop("seal") != seal(held):
+                raise ValueError("has changed since it was written")
             return cls(
                 packing=int(held["packing"]),
                 schema=Schema(**schema),
@@ -177,6 +181,12 @@ def _shard(values: Mapping[str, Any]) -> Shard:
     if Path(shard.name).name != shard.name or shard.split not in SPLITS:
         raise ValueError(f"a shard {shard.name!r} of split {shard.split!r}")
     return shard
+
+
+def seal(content: Mapping[str, Any]) -> str:
+    """Return a digest of all other fields of an index."""
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _check_counts(counts: Mapping[str, int], shards: Sequence[Shard]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kbp._utils.arguments import check_integer
 from kbp._utils.files import (
     is_unfinished,
     new_file,
@@ -57,6 +58,7 @@ def pack(
     Raises:
         UserError: the examples are of another kind, the folder holds something
             else, or the disk does not take it.
+        ValueError: another argument is of another kind.
 
     Example:
     >>> import tempfile
@@ -70,6 +72,7 @@ def pack(
     >>> [shard.name for shard in index.of("train")]
     ['train-00000-of-00002.array_record', 'train-00001-of-00002.array_record']
     """
+    _check_arguments(folder, shards, source, said)
     folder = Path(folder)
     _check_kind(splits)
     known = _known(splits)
@@ -118,6 +121,21 @@ def _digests(folder: Path, index: Index) -> bytes:
             index.counts[split],
         ).digests()
     )
+
+
+def _check_arguments(
+    folder: object, shards: object, source: object, said: object
+) -> None:
+    check_integer(shards=shards)
+    for name, value, fits, kind in (
+        ("folder", folder, isinstance(folder, str | Path), "a path"),
+        ("source", source, isinstance(source, str), "text"),
+        ("said", said, callable(said), "a function of a sentence"),
+    ):
+        if not fits:
+            raise ValueError(
+                f"Argument `{name}` must be {kind}. Received: {name}={value!r}"
+            )
 
 
 def _check_kind(splits: Splits) -> None:

@@ -1,5 +1,6 @@
 """Training on several devices and machines with tf.distribute."""
 
+from kbp.training.distribution.shared import Batches, shared
 from kbp.training.distribution.strategies import (
     check_batch_size,
     create_strategy,
@@ -14,6 +15,7 @@ from kbp.training.distribution.strategies import (
 )
 
 __all__ = [
+    "Batches",
     "check_batch_size",
     "create_strategy",
     "describe",
@@ -23,5 +25,6 @@ __all__ = [
     "is_chief",
     "num_workers",
     "prepare",
+    "shared",
     "together",
 ]

@@ -156,6 +156,54 @@ def test_a_file_of_the_cache_that_is_cut_off_is_named(folder):
             read()
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["time kept", "new time"])
+def test_a_file_of_the_cache_that_has_changed_is_named(folder, kept):
+    load(folder, "disk")
+    (file,) = cache.root().glob("*/0.bin")
+    content, known = bytearray(file.read_bytes()), file.stat().st_mtime_ns
+    content[0] ^= 1
+    file.write_bytes(content)
+    if kept:
+        os.utime(file, ns=(known, known))
+    with pytest.raises(UserError, match=r"is damaged\. Delete"):
+        load(folder, "disk")
+    shutil.rmtree(file.parent)
+    assert load(folder, "disk").train.inputs[:].any()
+
+
+@pytest.mark.parametrize("mode", LAZY)
+def test_what_is_kept_stays_until_the_new_is_whole(folder, mode):
+    load(folder, mode)
+    (place,) = cache.root().iterdir()
+    path = next((folder / "disks").iterdir())
+    content, times = path.read_bytes(), path.stat().st_mtime_ns
+    path.write_bytes(content[:100])
+    with pytest.raises(UserError, match=f"{path}: cannot be read"):
+        load(folder, mode)
+    path.write_bytes(content)
+    os.utime(path, ns=(times, times))
+    assert [*cache.root().iterdir()] == [place]
+    assert load(folder, mode).remarks == ()
+
+
+@pytest.mark.parametrize("mode", LAZY)
+def test_no_byte_of_what_is_known_changes_unseen(folder, mode):
+    load(folder, mode)
+    for name in ("about.json", "digests.bin"):
+        (file,) = cache.root().glob(f"*/{name}")
+        held = file.read_bytes()
+        for place in range(0, len(held), max(1, len(held) // 25)):
+            wrong = bytes([held[place] ^ 1])
+            file.write_bytes(held[:place] + wrong + held[place + 1 :])
+            with pytest.raises(
+                UserError, match=r"is damaged\. Delete"
+            ) as caught:
+                load(folder, mode)
+            assert "\n" not in str(caught.value)
+        file.write_bytes(held)
+    assert load(folder, mode).remarks == ()
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"notes": {}'])
 def test_what_is_known_of_images_is_named_if_it_is_damaged(folder, content):
     load(folder, "none")

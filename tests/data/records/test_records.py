@@ -1,6 +1,7 @@
 """Packings: what is read is what was packed, and damage is named."""
 
 import dataclasses
+import functools
 import json
 import resource
 import shutil
@@ -21,7 +22,7 @@ from kbp.data import records
 from kbp.data.lazy import chunks
 from kbp.data.records import schema
 from kbp.data.records.damage import damage
-from kbp.data.records.index import Index
+from kbp.data.records.index import Index, seal
 from kbp.data.records.reading import Records, read_index
 
 NAMES = ("train", "validation", "test")
@@ -261,7 +262,8 @@ def changed_index(change):
         file = folder / "index.json"
         held = json.loads(file.read_text())
         change(held)
-        file.write_text(json.dumps(held))
+        held.pop("seal")  # a wrong index may have been written so
+        file.write_text(json.dumps(held | {"seal": seal(held)}))
 
     return damage
 
@@ -271,6 +273,11 @@ def swap(folder, path):
     content = first.read_bytes()
     first.write_bytes(second.read_bytes())
     second.write_bytes(content)
+
+
+def unfinished(held):
+    held["shards"][1].update(size=0)
+    held.update(finished=False, statistics={})
 
 
 DAMAGE = {
@@ -319,8 +326,8 @@ DAMAGE = {
         "no index of records",
     ),
     "of a newer kbp": (
-        changed_index(lambda held: held.update(format=2)),
-        "is of format 2",
+        changed_index(lambda held: held.update(format=3)),
+        "is of format 3",
     ),
     "a path in the index": (
         changed_index(lambda h: h["shards"][0].update(name="../x")),
@@ -339,7 +346,7 @@ DAMAGE = {
         "no index of records",
     ),
     "not finished": (
-        changed_index(lambda held: held["shards"][1].update(size=0)),
+        changed_index(unfinished),
         "packing is not finished",
     ),
 }
@@ -401,6 +408,65 @@ def test_an_index_is_read_back(packed):
     assert json.loads(text)["statistics"] == index.statistics()
     unwritten = dataclasses.replace(index.shards[0], size=0)
     assert not index.with_shard(unwritten).finished
+
+
+WRONG = (None, True, 7, 1.5, "x", "", [], ["x"], {}, {"a": 1}, -1)
+
+
+def fields(held, path=()):
+    """Yield the path of every field of an index, however deep."""
+    inside = held.items() if isinstance(held, dict) else enumerate(held)
+    for name, value in inside:
+        yield (*path, name)
+        if isinstance(value, dict | list):
+            yield from fields(value, (*path, name))
+
+
+def test_no_field_of_an_index_changes_unseen(packed):
+    index = read_index(packed)
+    text = (packed / "index.json").read_text()
+    seen = 0
+    for *path, last in fields(json.loads(text)):
+        for wrong in (..., *WRONG):
+            held = json.loads(text)
+            place = functools.reduce(lambda x, name: x[name], path, held)
+            if wrong is ...:
+                del place[last]
+            elif place[last] == wrong and type(place[last]) is type(wrong):
+                continue
+            else:
+                place[last] = wrong
+            changed = json.dumps(held)
+            with pytest.raises(UserError, match="no index of records") as said:
+                Index.parse(changed, "here")
+            assert "\n" not in str(said.value), (path, last, wrong)
+            seen += 1
+    assert seen > 1000
+    assert Index.parse(text, "here") == index
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        *(("folder", x) for x in (None, 3, b"x", ["x"])),
+        *(("shards", x) for x in (None, 0, -1, 1.5, "8", [3])),
+        *(("source", x) for x in (None, 3, b"x")),
+        *(("said", x) for x in (None, "x", 3)),
+    ],
+)
+def test_odd_arguments_are_named(tmp_path, name, wrong):
+    arguments = {"folder": tmp_path / "new", name: wrong}
+    with pytest.raises(ValueError, match=f"Argument `{name}`") as caught:
+        records.pack(splits(), **arguments)
+    assert "\n" not in str(caught.value)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "x", [], {}])
+def test_what_are_no_splits_is_named(tmp_path, wrong):
+    with pytest.raises(UserError, match=f"these are {type(wrong).__name__}"):
+        records.pack(wrong, tmp_path / "new")
+    assert not [*tmp_path.iterdir()]
 
 
 # -- elsewhere --
