@@ -19,8 +19,8 @@ from kbp.data.images.kinds import ImageFacts
 from kbp.data.images.photographs import (
     RESIZE,
     read_photographs,
-    refuse,
 )
+from kbp.data.images.wrong import refuse
 from kbp.data.splits import as_floats
 from kbp.errors import UserError
 from kbp.inference.ensembles import mutual_information

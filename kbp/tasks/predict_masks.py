@@ -12,8 +12,8 @@ from kbp._utils.files import write_atomically
 from kbp._utils.run_files import IMAGES
 from kbp.data.images.files import read_image
 from kbp.data.images.kinds import WHITE_LEVEL, ImageFacts, ImageKinds
-from kbp.data.images.photographs import refuse
 from kbp.data.images.search import find_images, said_of_kinds
+from kbp.data.images.wrong import refuse
 from kbp.errors import UserError
 from kbp.inference import pixels
 from kbp.tasks.prediction import OpenModel, Prediction

@@ -16,9 +16,9 @@ from kbp.data.images.photographs import (
     RESIZE,
     RESIZES,
     Photographs,
-    refuse,
 )
 from kbp.data.images.search import Found, find_images, is_litter, said_of_kinds
+from kbp.data.images.wrong import refuse
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import SPLITS, Indices, by_class, some

@@ -25,6 +25,7 @@ from kbp.data.images.kinds import (
     is_colored,
 )
 from kbp.data.images.quiet import quiet
+from kbp.data.images.wrong import refuse, said_of_wrong
 from kbp.data.lazy import Array, Lazy, ranges
 from kbp.errors import UserError
 
@@ -36,7 +37,6 @@ _GAP = 2.0
 _COPIES = 3
 _CHUNK = 32  # images that are read to find the wrong ones alone
 _ROWS = 1000  # at a time, which bounds the memory
-_NAMED = 3  # wrong files after the first
 
 
 def _crop(image: Any, size: _Size) -> Any:
@@ -289,35 +289,6 @@ class Seen:
     kinds: ImageKinds
     said: str = ""
     remarks: tuple[str, ...] = ()
-
-
-def said_of_wrong(wrong: Mapping[Path, UserError]) -> str:
-    """Say what is wrong with the first of some files, and name the next ones.
-
-    Args:
-        wrong: what is wrong with each, see `read_photographs`; one or more.
-    """
-    first, *others = wrong
-    if not others:
-        return str(wrong[first])
-    named = ", ".join(map(str, others[:_NAMED]))
-    more = ", ..." if len(others) > _NAMED else ""
-    return f"{wrong[first]} ({len(wrong)} files are wrong, also {named}{more}.)"
-
-
-def refuse(kinds: Sequence[str], wrong: Mapping[Path, UserError]) -> None:
-    """Raise one error for all files that are refused, if there are any.
-
-    Args:
-        kinds: what was said of images of other kinds, by folder.
-        wrong: what is wrong with other files, see `read_photographs`.
-
-    Raises:
-        UserError: there is one or the other.
-    """
-    said = [*kinds, *([said_of_wrong(wrong)] if wrong else [])]
-    if said:
-        raise UserError(" ".join(said))
 
 
 def _open(
