@@ -20,8 +20,8 @@ ROWS = b"".join(
 GIGABYTE = 1_000_000_000
 
 
-def load(path):
-    config = csv_table.CsvTableConfig(file=str(path), target="kind")
+def load(path, **keys):
+    config = csv_table.CsvTableConfig(file=str(path), target="kind", **keys)
     return csv_table.load(config, None)
 
 
