@@ -20,7 +20,7 @@ from kbp._utils.files import (
     remove_unfinished,
     write_atomically,
 )
-from kbp._utils.machine import memory
+from kbp._utils.machine import memory, return_large_blocks
 from kbp.data.lazy import Known, Lazy, digest
 from kbp.errors import UserError
 
@@ -100,6 +100,7 @@ def keep(
     Raises:
         UserError: a file cannot be read, or the disk does not take it.
     """
+    return_large_blocks()
     own = {"disk": on_disk, "format": _FORMAT}
     told = json.dumps([str(folder.resolve()), {**settings, **own}])
     name, now = _hash([told]), _fingerprint(folder, files)

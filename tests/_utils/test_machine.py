@@ -1,5 +1,7 @@
 """Facts about the machine and the process."""
 
+import ctypes
+
 import fresh
 import pytest
 
@@ -18,6 +20,31 @@ def test_peak_memory_is_that_of_the_process_alone():
     own = int(fresh.python(CHILD))
     assert 5e6 < own < 4e8
     assert int(fresh.python(PARENT)) < 4e8
+
+
+def test_large_blocks_go_back_to_the_system():
+    text = """
+import ctypes, sys
+from kbp._utils.machine import return_large_blocks
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+if sys.argv[1:]:
+    return_large_blocks()
+libc.free(libc.malloc(30_000_000))  # from here on glibc keeps such blocks
+blocks = [libc.malloc(8_000_000) for _ in range(20)]
+for block in blocks:
+    ctypes.memset(block, 1, 8_000_000)
+for block in blocks[:-1]:
+    libc.free(block)
+lines = open("/proc/self/status").read().splitlines()
+print(next(x.split()[1] for x in lines if x.startswith("RssAnon")))
+"""
+    if not hasattr(ctypes.CDLL(None), "mallopt"):
+        pytest.skip("mallopt is glibc's")
+    kept, returned = (
+        int(fresh.python(text, *words)) for words in ((), ("return",))
+    )
+    assert returned < kept - 100_000
 
 
 @pytest.mark.parametrize(

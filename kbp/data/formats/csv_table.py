@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from kbp._utils.config import check_unused, choice, number
+from kbp.data import cache
 from kbp.data.checks import suspicions
 from kbp.data.formats import frames
 from kbp.data.formats.table_rows import (
@@ -22,6 +23,9 @@ from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples
 from kbp.data.splitting import SPLITS, Indices, by_hash, some
 from kbp.data.table import MISSING, Column, TableColumns, TableSplits
+from kbp.data.tables.csv_records import SEPARATORS
+from kbp.data.tables.rows import KeptRows, kept_rows, opened, where
+from kbp.data.tables.source import Columns, Frame
 from kbp.errors import UserError
 
 # Different numbers of a target that may name classes as well.
@@ -36,7 +40,8 @@ class CsvTableConfig:
     those to `ignore`; categories are the `categorical` ones, by default those
     that hold words. Missing numbers are refused, or become the mean of the
     training rows; a missing category is an unknown one. Rows with one value in
-    `group_column` stay in one split.
+    `group_column` stay in one split. `cache` says where encoded rows are, see
+    `kbp.data.cache`.
     """
 
     file: str = ""
@@ -47,9 +52,10 @@ class CsvTableConfig:
     group_column: str = ""
     missing: str = choice("refuse", MISSING)
     missing_values: tuple[str, ...] = ()
-    separator: str = choice("", ("", *frames.SEPARATORS))
+    separator: str = choice("", ("", *SEPARATORS))
     decimal: str = choice(".", frames.DECIMALS)
     encoding: str = "utf-8"
+    cache: str = choice("auto", cache.MODES)
     validation_fraction: float = number(0.15, 0, below=0.5)
     test_fraction: float = number(0.2, above=0, below=0.5)
     split_seed: int = number(0, 0, 2**31 - 1)
@@ -77,12 +83,19 @@ def load(config: CsvTableConfig, data_dir: str | Path | None) -> TableSplits:
         reason = "data.group_column splits by the groups' names"
         check_unused("data", config, reason, "split_seed")
     path = Path(config.file)
-    frame = frames.read_frame(
-        path, separator=config.separator, encoding=config.encoding
-    )
+    mode = where(path, config.cache)
+    form = {"separator": config.separator, "encoding": config.encoding}
+    frame: Frame
+    if mode == "memory":
+        frame = frames.read_frame(path, **form)
+    else:
+        frame = Columns(path, opened(path, **form))
     names = _features(path, frame, config)
     for name in (*names, config.target):
-        frame[name] = frames.without(frame[name], config.missing_values)
+        if isinstance(frame, Columns):
+            frame.missing[name] = config.missing_values
+        else:
+            frame[name] = frames.without(frame[name], config.missing_values)
     labels, classes = _target(path, frame, config)
     rows = _split(path, frame, config, labels if classes else None)
     known = np.array(rows["train"])
@@ -98,8 +111,11 @@ def load(config: CsvTableConfig, data_dir: str | Path | None) -> TableSplits:
         config.missing,
         config.missing_values,
     )
-    table = encode(path, frame, columns, decimal=config.decimal)
-    every = Examples(table.inputs, labels)
+    if isinstance(frame, Columns):
+        held = kept_rows(path, frame, columns, config.decimal, mode, form)
+    else:
+        held = KeptRows.of(encode(path, frame, columns, decimal=config.decimal))
+    every = Examples(held.inputs, labels)
     train, validation, test = (
         every.take(np.array(rows[split], int)) for split in SPLITS
     )
@@ -109,7 +125,9 @@ def load(config: CsvTableConfig, data_dir: str | Path | None) -> TableSplits:
         test,
         classes,
         columns=columns,
-        filled=table.filled,
+        filled=held.filled,
+        remarks=held.remarks,
+        kept=held.said,
         left_out=tuple(
             name or "one without a name"
             for name in map(str, frame.columns)
@@ -120,7 +138,7 @@ def load(config: CsvTableConfig, data_dir: str | Path | None) -> TableSplits:
 
 
 def _suspicious(
-    path: Path, frame: pd.DataFrame, columns: TableColumns, decimal: str
+    path: Path, frame: Frame, columns: TableColumns, decimal: str
 ) -> list[str]:
     """Return sentences about columns that are probably something else."""
     target, found = columns.target, []
@@ -138,9 +156,7 @@ def _suspicious(
     return found
 
 
-def _features(
-    path: Path, frame: pd.DataFrame, config: CsvTableConfig
-) -> list[str]:
+def _features(path: Path, frame: Frame, config: CsvTableConfig) -> list[str]:
     """Return the names of the columns that a model takes."""
     if config.target not in frame.columns or not config.target:
         raise UserError(
@@ -170,7 +186,7 @@ def _features(
 
 
 def _target(
-    path: Path, frame: pd.DataFrame, config: CsvTableConfig
+    path: Path, frame: Frame, config: CsvTableConfig
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return classes with their names, or numbers `(rows, 1)` without."""
     column = frame[config.target]
@@ -214,7 +230,7 @@ def _target(
 
 def _split(
     path: Path,
-    frame: pd.DataFrame,
+    frame: Frame,
     config: CsvTableConfig,
     classes: np.ndarray | None,
 ) -> Indices:
@@ -250,9 +266,7 @@ def _split(
     return dict(zip(SPLITS, (rest.tolist(), *found[::-1]), strict=True))
 
 
-def _split_groups(
-    path: Path, frame: pd.DataFrame, config: CsvTableConfig
-) -> Indices:
+def _split_groups(path: Path, frame: Frame, config: CsvTableConfig) -> Indices:
     """Return the rows of each split, those of a group in one."""
     column = frames.find_column(path, frame, config.group_column)
     names = frames.words(column)

@@ -1,32 +1,30 @@
 """Tables in files, read by pandas: CSV as people write it, and Parquet."""
 
-import csv
-import itertools
+import contextlib
 import json
-import re
 from collections import Counter
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from stat import S_ISREG
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from kbp._utils.machine import memory
-from kbp.data.formats import encodings
 from kbp.data.splitting import some
-from kbp.errors import UserError, nearest, unexpanded
+from kbp.data.tables.csv_records import (
+    MOST_COLUMNS,
+    CsvRecords,
+    check_file,
+    crowded,
+)
+from kbp.errors import UserError, nearest
 
-SEPARATORS = (",", ";", "\t", "|")
 DECIMALS = (".", ",")
 EMPTY = ("", "na", "nan", "null", "none", "n/a", "?", "-")
 _LARGEST = 1e100  # of which sums of squares are finite
-MOST_COLUMNS = 10_000
-_MEMORY_OF_A_BYTE = 16  # of a file of short fields
+MEMORY_OF_A_BYTE = 16  # of a file of short fields
 _MOST_NAMED = 5  # words of a column that may stand for missing values
-_SAYS_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's
 THOUSANDS = r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
 # What a spreadsheet shows for a formula, or writes in place of its value.
 _FORMULA = r"=[A-Za-z$(+\-@\d].*|#(?:REF!|NAME\?|VALUE!|DIV/0!|NUM!|NULL!)"
@@ -67,7 +65,7 @@ def read_frame(
     frame = pd.DataFrame(
         [row for _, row in rows], index=[line for line, _ in rows], dtype=str
     )
-    return _checked(path, frame, [name.strip() for name in header])
+    return checked(path, frame, [name.strip() for name in header])
 
 
 def _lines(
@@ -75,79 +73,23 @@ def _lines(
 ) -> list[tuple[int, list[str]]]:
     """Return the fields of the lines, up to the last that holds any.
 
-    pandas reads fields too, but tells neither their lines nor a field that is
-    not there from one that is empty.
-
     Returns:
         Numbers of lines and their fields; lines of nothing at all are passed
         over, where there are several columns.
     """
-    lines: list[tuple[int, list[str]]] = []
-    _check_file(path)
-    try:
-        with path.open(encoding=encoding, newline="") as file:
-            # Else a file of zeros without an end would be one line.
-            some = iter(partial(file.readline, encodings.MOST_OF_A_LINE), "")
-            text, before = encodings.plain_lines(path, some, encoding), 0
-            first = next(text, "")
-            if said := _SAYS_SEPARATOR.fullmatch(first):
-                separator = separator or said[1]
-                first, before = next(text, ""), 1
-            unquoted = re.sub(r'"[^"]*("|$)', "", first)
-            reader = csv.reader(
-                itertools.chain([first], text),
-                delimiter=separator or max(SEPARATORS, key=unquoted.count),
-                strict=True,  # else an open quote takes in all that follows
-            )
-            for row in reader:
-                lines.append((reader.line_num + before, row))
-                if len(row) > MOST_COLUMNS:
-                    raise _crowded(path, len(row))
-    except LookupError as error:
-        raise UserError(f"encoding: unknown {encoding!r}") from error
-    except UnicodeError as error:
-        raise encodings.wrong_encoding(path, encoding, error) from error
-    except csv.Error as error:
-        after = lines[-1][0] if lines else 0
+    if (size := check_file(path)) > memory() // MEMORY_OF_A_BYTE:
         raise UserError(
-            f"{path}, line {after + 1}: cannot be read: {error}; a quote there "
-            "is not closed, or not followed by the end of its field."
-        ) from error
+            f"{path}: has {size:,} bytes; {memory() // MEMORY_OF_A_BYTE:,} "
+            "are what the memory takes, as fields. Give fewer rows, or a "
+            'Parquet file; tables may have data.cache = "disk".'
+        )
+    lines = [*CsvRecords(path, separator, encoding)]
     while lines and not any(lines[-1][1]):
         lines.pop()
     if not lines:
         raise UserError(f"{path}: is empty.")
     one_column = len(lines[0][1]) == 1
     return [(line, row or [""]) for line, row in lines if row or one_column]
-
-
-def _check_file(path: Path) -> None:
-    """Raise a UserError for what is no file, or fills the memory."""
-    try:
-        found = path.stat()
-        if S_ISREG(found.st_mode):
-            path.open("rb").close()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"{path}: cannot be read: {reason}{unexpanded(path)}"
-        ) from error
-    if not S_ISREG(found.st_mode):
-        raise UserError(f"{path}: cannot be read: it is no file.")
-    if (size := found.st_size) > memory() // _MEMORY_OF_A_BYTE:
-        raise UserError(
-            f"{path}: has {size:,} bytes; {memory() // _MEMORY_OF_A_BYTE:,} "
-            "are what the memory takes, as fields. Give fewer rows, or a "
-            "Parquet file."
-        )
-
-
-def _crowded(path: Path, count: int) -> UserError:
-    return UserError(
-        f"{path}: has {count} columns; at most {MOST_COLUMNS} are read. The "
-        "rows must be the examples or times; drop the columns that are not "
-        "needed."
-    )
 
 
 def find_column(path: str | Path, frame: pd.DataFrame, name: str) -> Any:
@@ -321,24 +263,40 @@ def _parsed(
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    try:
+    with parquet_errors(path):
         frame = pd.read_parquet(path)
+    return numbered(path, frame)
+
+
+@contextlib.contextmanager
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Turn errors of reading a Parquet file into those of one line."""
+    try:
+        yield
     except ImportError as error:
         raise UserError(
             f"{path}: Parquet needs a package more: pip install 'kbp[parquet]'"
         ) from error
     except Exception as error:  # pyarrow's errors have many kinds
         raise UserError(f"{path}: cannot be read: {error}") from error
+
+
+def numbered(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a Parquet file's frame with its rows' numbers as index."""
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
     frame.index = pd.RangeIndex(1, len(frame) + 1)
-    return _checked(path, frame, [str(name) for name in frame.columns])
+    return checked(path, frame, [str(name) for name in frame.columns])
 
 
-def _checked(path: Path, frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """Give a frame the names of its columns."""
+def checked(path: Path, frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Give a frame the names of its columns.
+
+    Raises:
+        UserError: two have one name, or there are too many, or no rows.
+    """
     if len(names) > MOST_COLUMNS:
-        raise _crowded(path, len(names))
+        raise crowded(path, len(names))
     counts = Counter(name for name in names if name)
     twice = {name for name, count in counts.items() if count > 1}
     if twice:

@@ -235,9 +235,7 @@ class Photographs(Lazy):
         if mode == "memory":
             self.check_memory(folder)
             # One split at a time, so that no image is twice in memory.
-            held: dict[str, Array] = {
-                split: look(chosen) for split, chosen in places.items()
-            }
+            held: dict[str, Array] = {k: look(v) for k, v in places.items()}
             refuse([], wrong)
             return held, Seen(kinds)
 
@@ -257,9 +255,7 @@ class Photographs(Lazy):
         )
         (images,) = kept.arrays
         kinds = ImageKinds.from_json(kept.notes["kinds"])
-        views: dict[str, Array] = {
-            split: images.view(chosen) for split, chosen in places.items()
-        }
+        views: dict[str, Array] = {k: images.view(v) for k, v in places.items()}
         return views, Seen(kinds, kept.said, kept.remarks)
 
     def check_memory(self, folder: Path) -> None:

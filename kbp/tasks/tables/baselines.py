@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from kbp.data.lazy import by_parts
 from kbp.data.table import TableSplits
 from kbp.reports.result_table import COMPARABLE
 
@@ -62,7 +63,7 @@ def fit(splits: TableSplits) -> Baselines:
         warnings.simplefilter("ignore", ConvergenceWarning)
         for name, method in _methods(splits).items():
             method.fit(inputs, labels)
-            found[name] = method.predict(splits.test.inputs)
+            found[name] = by_parts(method.predict, splits.test.inputs)
     return Baselines(found, rows, time.perf_counter() - start)
 
 

@@ -19,6 +19,7 @@ from kbp.data.formats import frames, table_rows
 from kbp.data.formats.encodings import encoded_as
 from kbp.data.splitting import some
 from kbp.data.table import TableColumns
+from kbp.data.tables.csv_records import SEPARATORS
 from kbp.errors import UserError
 from kbp.tasks.predict_classes import SPREAD, spread_of
 from kbp.tasks.prediction import OpenModel, Prediction
@@ -48,7 +49,7 @@ class TablePrediction(Prediction):
         )
         parser.add_argument(
             "--separator",
-            choices=frames.SEPARATORS,
+            choices=SEPARATORS,
             help="of the fields (default: as the model's recipe, or found)",
         )
         parser.add_argument(

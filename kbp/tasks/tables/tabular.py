@@ -3,12 +3,14 @@
 import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import keras
 import numpy as np
 
 from kbp import graph
 from kbp._utils.run_files import COLUMNS
+from kbp.data.lazy import Array, chunks
 from kbp.data.splits import Examples
 from kbp.data.table import TableColumns, TableSplits
 from kbp.errors import UserError
@@ -49,7 +51,7 @@ class Tabular(Task):
         columns = self.splits.columns
         inputs = keras.Input(self.shape, name="row")
         lines = [
-            points(self.splits.train.inputs[:, place])
+            points(_column(self.splits.train.inputs, place))
             for place in np.flatnonzero(~columns.categorical)
         ]
         knots, heights = ([line[i].tolist() for line in lines] for i in (0, 1))
@@ -105,12 +107,14 @@ class Tabular(Task):
             for column in columns.features
             if not column.is_number
         ]
-        return (
-            f"{super().describe()} of {len(columns.features)} columns{note}\n"
+        count, *kept = super().describe().splitlines()
+        said = (
+            f"{count} of {len(columns.features)} columns{note}\n"
             f"Numbers: {_listed(numbers)}. Categories, and how many: "
             f"{_listed(categories)}. Left out: "
             f"{_listed(self.splits.left_out)}."
         )
+        return "\n".join([said, *kept])
 
     def warnings(self) -> list[str]:
         return [*self.splits.warnings, *super().warnings()]
@@ -142,6 +146,11 @@ class Tabular(Task):
                 ("method", *headings), tuple(rows), f"{remark} {took}"
             )
         }
+
+
+def _column(rows: Array, place: Any) -> np.ndarray:
+    """Return one column of rows that may not be in memory."""
+    return np.concatenate([part[:, place] for part in chunks(rows)])
 
 
 def _listed(names: Sequence[str]) -> str:

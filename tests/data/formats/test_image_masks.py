@@ -165,7 +165,7 @@ def test_hidden_files_and_litter_are_passed_over(folders):
     for name in (".a.bmp", ".cache/a.png", "more/Thumbs.db", "desktop.ini"):
         (images / name).write_bytes(b"no")
     found = find_images(images)
-    assert found.images == [images / name for name in names]
+    assert [*found.images] == [images / name for name in names]
     assert found.others == []
 
 

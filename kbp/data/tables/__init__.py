@@ -1,0 +1,1 @@
+"""Files of tables, read by column and by row."""

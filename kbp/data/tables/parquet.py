@@ -1,0 +1,71 @@
+"""A Parquet file, by columns and by row groups."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kbp.data.formats.frames import numbered, parquet_errors
+from kbp.data.tables.source import Source
+from kbp.errors import UserError
+
+
+class ParquetSource(Source):
+    """A Parquet file; rows are read with the others of their group.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        UserError: it cannot be read, or a column has the name of another.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        with parquet_errors(path):
+            from pyarrow import parquet
+
+            self.file = parquet.ParquetFile(path)
+            self.time = path.stat().st_mtime_ns
+            about, schema = self.file.metadata, self.file.schema_arrow
+            sizes = [
+                about.row_group(i).num_rows for i in range(about.num_row_groups)
+            ]
+            first = next(self.file.iter_batches(1), schema.empty_table())
+        self.ends, self.count = np.cumsum(sizes), about.num_rows
+        self.stored = {*schema.names}
+        self.names = [*numbered(path, first.to_pandas()).columns]
+        self.kinds: dict[str, Any] = {}
+
+    def whole(self, names: Iterable[str]) -> pd.DataFrame:
+        wanted = [*names]
+        with parquet_errors(self.path):
+            # An index, which perhaps is not stored, comes with any column.
+            some = [name for name in wanted if name in self.stored]
+            read = pd.read_parquet(self.path, columns=some)
+        frame = numbered(self.path, read)[wanted]
+        self.kinds |= frame.dtypes.to_dict()
+        return frame
+
+    def rows(self, indices: Any) -> pd.DataFrame:
+        for name in self.names:
+            # Those of a group without gaps may be of integers there alone.
+            if name not in self.kinds:
+                self.whole([name])
+        if self.path.stat().st_mtime_ns != self.time:
+            raise UserError(f"{self.path}: has changed since it was opened.")
+        lines = np.asarray(indices) + 1
+        groups = np.searchsorted(self.ends, indices, side="right")
+        parts = [self._of_group(int(i)) for i in np.unique(groups)]
+        if not parts:
+            return pd.DataFrame(columns=self.names)
+        return pd.concat(parts).loc[lines]
+
+    def _of_group(self, group: int) -> pd.DataFrame:
+        with parquet_errors(self.path):
+            read = self.file.read_row_group(group, use_pandas_metadata=True)
+        frame = numbered(self.path, read.to_pandas())[self.names]
+        frame.index += int(self.ends[group]) - len(frame)
+        return frame.astype(self.kinds)
