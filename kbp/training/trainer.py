@@ -304,7 +304,7 @@ class Trainer:
                 self.strategy, count, self.task.batch_size
             )
             make = partial(self.task.batches, "validation", size)
-            return distribution.shared(self.strategy, make)
+            return distribution.shared(self.strategy, make, counted=True)
         return None
 
     def batches(self, seed: int, step: int) -> Batches:

@@ -1,6 +1,7 @@
 """Strategies by name; replicas and workers together equal one device."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -31,6 +32,28 @@ def test_two_workers_are_one_device(one_device, tmp_path):
     for name, expected in zip(first.files, [*weights, *rest], strict=True):
         np.testing.assert_array_equal(first[name], second[name])
         np.testing.assert_allclose(first[name], expected, atol=1e-6, rtol=2e-6)
+
+
+@pytest.mark.parametrize("count", [48, 50])
+def test_replicas_evaluate_shares_as_one_device_does(count):
+    rng = np.random.default_rng(0)
+    examples = data.Examples(
+        rng.normal(size=(count, 3)).astype("float32"), rng.integers(0, 2, count)
+    )
+    found = []
+    for name in ("one_device", "mirrored"):
+        strategy = distribution.create_strategy(name)
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            model.compile("sgd", loss, metrics=["accuracy"])
+        size = distribution.evaluation_batch_size(strategy, count, 12)
+        make = partial(data.evaluation_batches, examples, size)
+        # Of data that end too early Keras warns, which is an error here.
+        batches = distribution.shared(strategy, make, counted=True)
+        found.append(model.evaluate(batches, verbose=0))
+    np.testing.assert_allclose(*found, rtol=1e-6)
 
 
 @pytest.mark.slow

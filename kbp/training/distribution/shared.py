@@ -5,6 +5,7 @@ from typing import Any, Protocol, TypeAlias
 import tensorflow as tf
 
 from kbp.data.shares import WHOLE, Shares
+from kbp.training.distribution.strategies import has_workers, num_workers
 
 # Of tf.data, or distributed among replicas.
 Batches: TypeAlias = Any
@@ -16,23 +17,28 @@ class Make(Protocol):
     def __call__(self, *, shares: Shares) -> tf.data.Dataset: ...
 
 
-def shared(strategy: tf.distribute.Strategy, make: Make) -> Batches:
-    """Return batches, of which each replica gets its share.
+def shared(
+    strategy: tf.distribute.Strategy, make: Make, *, counted: bool = False
+) -> Batches:
+    """Return batches, of which each worker makes its replicas' shares alone.
 
     TensorFlow would let every worker make whole batches, and throw away what
-    belongs to the others.
+    belongs to the others. Replicas of one worker divide what it has made.
 
     Args:
         strategy: the strategy that trains on them.
         make: `make(shares=shares) -> data`, see `kbp.data.training_batches`.
+        counted: whether Keras counts the batches, as in an evaluation. It
+            counts shares instead, so workers of several replicas make whole
+            batches then.
     """
-    if strategy.num_replicas_in_sync == 1:
+    workers = num_workers(default=1) if has_workers(strategy) else 1
+    total = strategy.num_replicas_in_sync
+    own = total // workers
+    if workers == 1 or (counted and own > 1):
         return make(shares=WHOLE)
-
-    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        total = context.num_replicas_in_sync
-        own = total // context.num_input_pipelines
-        first = own * context.input_pipeline_id
-        return make(shares=Shares(first, own, total))
-
-    return strategy.distribute_datasets_from_function(of_worker)
+    return strategy.distribute_datasets_from_function(
+        lambda context: make(
+            shares=Shares(own * context.input_pipeline_id, own, total)
+        )
+    )
