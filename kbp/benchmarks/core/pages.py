@@ -21,6 +21,7 @@ def pages() -> list[Path]:
         root / "docs" / "ranges.md",
         root / "docs" / "records.md",
         root / "docs" / "runtimes.md",
+        root / "docs" / "training.md",
     ]
 
 

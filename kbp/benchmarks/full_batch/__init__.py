@@ -1,0 +1,1 @@
+"""Full-batch methods on small networks, beside tuned Adam."""
