@@ -86,26 +86,12 @@ def recipe_of(model: "OpenModel", name: str) -> "Recipe | None":
     recipe = find_recipe(name)
     if recipe or model.path.suffix != ".tflite":
         return recipe
-    recipe = _named_in(read_metadata(model.path))
+    recipe = _named_in(model.metadata)
     if recipe and task_of(model, recipe).prediction.fits(
         model.inputs, model.outputs
     ):
         return recipe
     return None
-
-
-def read_metadata(path: Path) -> "Metadata | None":
-    """Return what a .tflite file says of itself, if kbp described it.
-
-    Raises:
-        UserError: its description is damaged.
-    """
-    from kbp.export import Metadata
-
-    try:
-        return Metadata.read(path)
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def _named_in(metadata: "Metadata | None") -> "Recipe | None":

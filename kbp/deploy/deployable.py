@@ -22,8 +22,8 @@ from kbp.deploy.tensor import Tensor
 from kbp.errors import UserError
 from kbp.export import Metadata, Runner, TensorInfo
 from kbp.inference import golden
-from kbp.inference.texts import find_text
-from kbp.sources import find_tflite, read_metadata, recipe_of
+from kbp.inference.texts import Texts
+from kbp.sources import find_tflite, recipe_of
 from kbp.tasks.forecasts.trained_on import TrainedOn
 from kbp.tasks.predict_classes import image_shape
 from kbp.tasks.prediction import OpenModel, task_of
@@ -43,6 +43,7 @@ class Deployable:
         kind: what it does for a person's files, see `Prediction.kind`.
         input: its one input.
         output: its one output.
+        texts: that say what the numbers mean, such as `"labels.txt"`.
         metadata: what the file says of itself.
         resize: how images become those of the model's size.
         node_modules: folder of npm's packages, `None` to look for one.
@@ -55,6 +56,7 @@ class Deployable:
     kind: str
     input: Tensor
     output: Tensor
+    texts: Texts
     metadata: Metadata
     resize: str = RESIZE
     node_modules: Path | None = None
@@ -73,7 +75,7 @@ class Deployable:
         """
         path = find_tflite(name)
         model = OpenModel.open(path)
-        metadata, recipe = read_metadata(path), recipe_of(model, name)
+        metadata, recipe = model.metadata, recipe_of(model, name)
         task = task_of(model, recipe)
         if not task.prediction.fits(model.inputs, model.outputs):
             raise UserError(f"{path}: {task.prediction.needs}.")
@@ -89,6 +91,7 @@ class Deployable:
             task.prediction.kind,
             Tensor.of(runner.inputs[0]),
             Tensor.of(runner.outputs[0]),
+            model.texts,
             metadata or Metadata(path.stem),
             getattr(recipe and recipe.data.config, "resize", RESIZE),
             node_modules,
@@ -108,7 +111,7 @@ class Deployable:
             return self._columns.target.categories
         if self.kind == "series":
             return ()
-        text = find_text(self.path, LABELS)
+        text = self.texts.find(LABELS)
         place = text.place if text else str(self.path)
         names = tuple(text.content.splitlines()) if text else ()
         names = names or self._said(self.metadata.outputs).labels
@@ -202,7 +205,7 @@ class Deployable:
         self, name: str, parse: Callable[[str], Parsed]
     ) -> Parsed | None:
         """Return what a text with the file says, `None` if there is none."""
-        text = find_text(self.path, name)
+        text = self.texts.find(name)
         return None if text is None else text.parsed(parse)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,33 +37,44 @@ class Text:
             raise UserError(f"{self.place}: {error}") from error
 
 
-def find_text(model: Path, name: str) -> Text | None:
-    """Return a text that lies beside a model's file, else that it holds.
+class Texts:
+    """The texts that lie beside a model's file, or that it holds.
 
     Args:
         model: path of the `.keras` or `.tflite` file.
-        name: such as `"labels.txt"`.
-
-    Raises:
-        UserError: it cannot be read, or the archive of the file is damaged.
     """
-    beside = model.parent / name
-    if beside.is_file():
-        place, content = str(beside), beside.read_bytes()
-    elif model.suffix == ".tflite":
-        place = f"{name} in {model}"
+
+    def __init__(self, model: Path):
+        self.model = model
+
+    @cached_property
+    def _held(self) -> dict[str, bytes]:
+        if self.model.suffix != ".tflite":
+            return {}
         try:
-            held = read_archive(model.read_bytes(), [name])
+            return read_archive(self.model.read_bytes())
         except ValueError as error:
-            raise UserError(f"{model}: its archive is damaged: {error}") from (
-                error
-            )
-        if name not in held:
+            raise UserError(
+                f"{self.model}: its archive is damaged: {error}"
+            ) from error
+
+    def find(self, name: str) -> Text | None:
+        """Return a text beside the file, else one that the file holds.
+
+        Args:
+            name: such as `"labels.txt"`.
+
+        Raises:
+            UserError: it cannot be read, or the archive of the file is damaged.
+        """
+        beside = self.model.parent / name
+        if beside.is_file():
+            place, content = str(beside), beside.read_bytes()
+        elif name in self._held:
+            place, content = f"{name} in {self.model}", self._held[name]
+        else:
             return None
-        content = held[name]
-    else:
-        return None
-    try:
-        return Text(place, content.decode())
-    except UnicodeDecodeError as error:
-        raise UserError(f"{place}: cannot be read: {error}") from error
+        try:
+            return Text(place, content.decode())
+        except UnicodeDecodeError as error:
+            raise UserError(f"{place}: cannot be read: {error}") from error

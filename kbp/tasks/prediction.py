@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,9 +11,10 @@ import numpy as np
 from rich.console import Console
 
 from kbp.errors import UserError
+from kbp.export import Metadata
 from kbp.inference.ensembles import predict_members
 from kbp.inference.loading import open_model
-from kbp.inference.texts import Text, find_text
+from kbp.inference.texts import Text, Texts
 from kbp.tasks.registry import TASKS
 
 if TYPE_CHECKING:
@@ -45,6 +47,23 @@ class OpenModel:
         """
         return cls(path, *open_model(path))
 
+    @cached_property
+    def texts(self) -> Texts:
+        """The texts that say what the model's numbers mean."""
+        return Texts(self.path)
+
+    @cached_property
+    def metadata(self) -> Metadata | None:
+        """What a .tflite file says of itself, if kbp described it.
+
+        Raises:
+            UserError: its description is damaged.
+        """
+        try:
+            return Metadata.read(self.path)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
     def text(self, name: str) -> Text | None:
         """Return a text that says what its numbers mean, if there is one.
 
@@ -55,7 +74,7 @@ class OpenModel:
         Raises:
             UserError: the text cannot be read.
         """
-        return find_text(self.path, name)
+        return self.texts.find(name)
 
     def members(
         self, recipe: "Recipe | None"
