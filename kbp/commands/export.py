@@ -89,6 +89,7 @@ def add_arguments(parser):
 def run(options, console):
     """Run the command."""
     from kbp import export
+    from kbp.export.memory.budget import said_of_ram
     from kbp.inference import loading
 
     source, out = Path(options.path), Path(options.out)
@@ -114,6 +115,7 @@ def run(options, console):
     if options.budget is not None and out.suffix != ".tflite":
         raise UserError("--budget is for a .tflite file; name one as OUT")
     with users_errors():
+        budget = _budget(options)
         if options.calibrate:
             model = _quantize(model, options)
         if out.suffix == ".tflite":
@@ -126,10 +128,12 @@ def run(options, console):
                 input_shape=_input_shape(options),
                 allow_float=options.allow_float,
                 metadata=_metadata(source, model),
-                budget=options.budget,
+                budget=budget,
             )
             console.print(summary(audit))
-            _say_ram(out, options, console)
+            if budget and budget.ram is not None:
+                taken = export.footprint(out)
+                console.print(said_of_ram(taken, budget.ram))
         else:
             export.to_saved_model(model, out)
     say_written(console, out)
@@ -145,6 +149,7 @@ def _change_interface(source, out, options, console):
     """Write a .tflite file with inputs and outputs of another type."""
     from kbp import export
     from kbp.export.interpreter import read_tflite
+    from kbp.export.memory.budget import said_of_ram
     from kbp.export.runtimes import with_interface
 
     if out.suffix != ".tflite":
@@ -163,25 +168,24 @@ def _change_interface(source, out, options, console):
         content = read_tflite(source)
         if options.input_dtype:
             content = with_interface(content, options.input_dtype)
-        if options.budget is not None:
-            budget = export.Budget.parse(options.budget)
+        budget = _budget(options)
+        if budget:
             taken = export.footprint(content, measure=bool(budget.ram))
             budget.check(taken, str(out))
         console.print(summary(export.audit(content)))
     write_atomically(out, content)
-    _say_ram(out, options, console)
+    if budget and budget.ram is not None:
+        console.print(said_of_ram(taken, budget.ram))
     say_written(console, out)
 
 
-def _say_ram(path, options, console):
-    """Say what a file takes of the memory that it was given, if it was."""
+def _budget(options):
+    """Return the budget that is given, if one is."""
     from kbp import export
-    from kbp.export.memory.budget import said_of_ram
 
-    if options.budget is not None:
-        most = export.Budget.parse(options.budget).ram
-        if most is not None:
-            console.print(said_of_ram(export.footprint(path), most))
+    if options.budget is None:
+        return None
+    return export.Budget.parse(options.budget)
 
 
 def _metadata(source, model):

@@ -3,12 +3,10 @@
 from pathlib import Path
 
 from kbp.commands.shared.common import (
-    add_data_dir,
-    add_imports,
-    add_settings,
-    check_recipe,
+    add_recipe,
+    check_changed,
     positive,
-    read_recipe,
+    read_changed,
 )
 
 HELP = (
@@ -23,11 +21,7 @@ EXAMPLES = (
 
 def add_arguments(parser):
     """Add the command's arguments to its parser."""
-    parser.add_argument(
-        "recipe",
-        metavar="RECIPE",
-        help="a TOML file or an entry of the zoo, whose [data] is packed",
-    )
+    add_recipe(parser, ", whose [data] is packed")
     parser.add_argument(
         "--out",
         required=True,
@@ -41,14 +35,9 @@ def add_arguments(parser):
         metavar="N",
         help="of the training examples (default: %(default)s)",
     )
-    add_settings(parser)
-    add_data_dir(parser)
-    add_imports(parser)
 
 
-def check(options):
-    """Refuse what is wrong before TensorFlow is imported."""
-    check_recipe(options.recipe, options.set)
+check = check_changed
 
 
 def run(options, console):
@@ -56,8 +45,7 @@ def run(options, console):
     from kbp.data import records
     from kbp.data.registry import DATASETS
 
-    recipe, _ = read_recipe(options.recipe)
-    recipe = recipe.with_settings(options.set)
+    recipe, _ = read_changed(options)
     splits = DATASETS[recipe.data.name].load(
         recipe.data.config, options.data_dir
     )

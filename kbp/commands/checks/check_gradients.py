@@ -1,12 +1,10 @@
 """`check-gradients`: a recipe's gradients beside central differences."""
 
 from kbp.commands.shared.common import (
-    add_data_dir,
-    add_imports,
-    add_settings,
-    check_recipe,
+    add_recipe,
+    check_changed,
     positive,
-    read_recipe,
+    read_changed,
     users_errors,
 )
 
@@ -22,9 +20,7 @@ EXAMPLES = (
 
 def add_arguments(parser):
     """Add the command's arguments to its parser."""
-    parser.add_argument(
-        "recipe", metavar="RECIPE", help="a TOML file or an entry of the zoo"
-    )
+    add_recipe(parser)
     parser.add_argument(
         "--examples",
         type=positive,
@@ -51,14 +47,9 @@ def add_arguments(parser):
         help="as the trained model computes (default: as in training, without "
         "random changes)",
     )
-    add_settings(parser)
-    add_data_dir(parser)
-    add_imports(parser)
 
 
-def check(options):
-    """Refuse what is wrong before TensorFlow is imported."""
-    check_recipe(options.recipe, options.set)
+check = check_changed
 
 
 def run(options, console):
@@ -69,8 +60,7 @@ def run(options, console):
     from kbp.reports.fitted_table import FittedTable
     from kbp.tasks import make_task
 
-    recipe, name = read_recipe(options.recipe)
-    recipe = recipe.with_settings(options.set)
+    recipe, name = read_changed(options)
     task = make_task(recipe, options.data_dir)
     keras.utils.set_random_seed(recipe.training.seed)
     model = task.build()

@@ -5,11 +5,9 @@ from functools import partial
 from rich.table import Table
 
 from kbp.commands.shared.common import (
-    add_data_dir,
-    add_imports,
-    add_settings,
-    check_recipe,
-    read_recipe,
+    add_recipe,
+    check_changed,
+    read_changed,
 )
 from kbp.errors import UserError
 
@@ -25,9 +23,7 @@ EXAMPLES = (
 
 def add_arguments(parser):
     """Add the command's arguments to its parser."""
-    parser.add_argument(
-        "recipe", metavar="RECIPE", help="a TOML file or an entry of the zoo"
-    )
+    add_recipe(parser)
     parser.add_argument(
         "--topology",
         metavar="NAME",
@@ -35,14 +31,9 @@ def add_arguments(parser):
         help="version and shape of the TPU, e.g. v5e:2x2 (default: "
         "%(default)s); each chip is a replica",
     )
-    add_settings(parser)
-    add_data_dir(parser)
-    add_imports(parser)
 
 
-def check(options):
-    """Refuse what is wrong before TensorFlow is imported."""
-    check_recipe(options.recipe, options.set)
+check = check_changed
 
 
 def run(options, console):
@@ -51,10 +42,8 @@ def run(options, console):
     from kbp.training.distribution import tpu
     from kbp.training.pipeline import Pipeline
 
-    recipe, name = read_recipe(options.recipe)
-    recipe = recipe.with_settings(
-        [*options.set, "training.strategy=one_device"]
-    )
+    recipe, name = read_changed(options)
+    recipe = recipe.with_settings(["training.strategy=one_device"])
     devices = tpu.devices(options.topology)
     batch_size = recipe.training.batch_size
     if batch_size % len(devices):

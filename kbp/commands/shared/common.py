@@ -24,7 +24,9 @@ __all__ = [
     "add_budget",
     "add_data_dir",
     "add_imports",
+    "add_recipe",
     "add_settings",
+    "check_changed",
     "check_new",
     "check_recipe",
     "find_models",
@@ -33,6 +35,7 @@ __all__ = [
     "import_tensorflow",
     "is_entry",
     "positive",
+    "read_changed",
     "read_recipe",
     "say_written",
     "summary",
@@ -75,6 +78,34 @@ def read_recipe(name: str) -> tuple["Recipe", str]:
         return zoo.find(name).recipe, name
     short = path.parent.name if path.name == "recipe.toml" else path.stem
     return Recipe.read(path), short or "run"
+
+
+def add_recipe(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Add the argument RECIPE, and the options of what it is read with.
+
+    Args:
+        parser: of a command that reads a recipe.
+        more: what to say of the recipe.
+    """
+    parser.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        help=f"a TOML file or an entry of the zoo{more}",
+    )
+    add_settings(parser)
+    add_data_dir(parser)
+    add_imports(parser)
+
+
+def check_changed(options: argparse.Namespace) -> None:
+    """Check the recipe of `add_recipe` as far as it shows without Keras."""
+    check_recipe(options.recipe, options.set)
+
+
+def read_changed(options: argparse.Namespace) -> tuple["Recipe", str]:
+    """Return the recipe of `add_recipe` as it is changed, and its name."""
+    recipe, name = read_recipe(options.recipe)
+    return recipe.with_settings(options.set), name
 
 
 def _recipe_file(name: str) -> Path | None:
