@@ -50,9 +50,7 @@ def averaged_weights(
         Averaging, 1992; Izmailov et al., Averaging Weights Leads to Wider
         Optima and Better Generalization, 2018 (the statistics).
     """
-    optimizer: Any = getattr(model, "optimizer", None)
-    # Mixed precision wraps the optimizer that keeps the averages.
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    optimizer = inner_optimizer(model)
     if not getattr(optimizer, "use_ema", False):
         raise ValueError(
             "The model must be compiled with an optimizer of `use_ema=True`. "
@@ -72,6 +70,15 @@ def averaged_weights(
     finally:
         for variable, value in zip(variables, kept, strict=True):
             variable.assign(value)
+
+
+def inner_optimizer(model: keras.Model) -> Any:
+    """Return the optimizer that moves the weights and keeps the averages.
+
+    Mixed precision wraps it.
+    """
+    optimizer: Any = getattr(model, "optimizer", None)
+    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def refresh_batch_norm(model: keras.Model, data: Any) -> None:

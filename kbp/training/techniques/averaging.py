@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from kbp.errors import UserError
-from kbp.optimizers import refresh_batch_norm
+from kbp.optimizers.averaging import inner_optimizer, refresh_batch_norm
 from kbp.tasks import Task
 from kbp.training.checkpoint import steps_of
 from kbp.training.techniques.technique import Technique, register_technique
@@ -40,7 +40,7 @@ class Averaging(Technique):
     @contextlib.contextmanager
     def learning(self, model: keras.Model) -> Iterator[None]:
         # `fit` may end within a stage, whose weights then train on.
-        optimizer = _inner(model)
+        optimizer = inner_optimizer(model)
         optimizer.ends_averaged = False
         try:
             yield
@@ -48,7 +48,7 @@ class Averaging(Technique):
             optimizer.ends_averaged = True
 
     def end(self, model: keras.Model) -> None:
-        optimizer = _inner(model)
+        optimizer = inner_optimizer(model)
         self.averages = steps_of(optimizer) > 0
         if not self.averages:
             return
@@ -63,8 +63,3 @@ class Averaging(Technique):
         if self.averages:
             batches = self.stage.task.training_batches(seed=self.stage.seed)
             refresh_batch_norm(model, batches.take(_BATCHES))
-
-
-def _inner(model: keras.Model) -> Any:
-    optimizer = model.optimizer
-    return getattr(optimizer, "inner_optimizer", optimizer)

@@ -7,7 +7,7 @@ import keras
 
 from kbp.errors import UserError, nearest
 from kbp.tasks import Task
-from kbp.training.techniques.keep_best import load_weights, save_weights
+from kbp.training.techniques.keep_best import end_with_best, save_weights
 from kbp.training.techniques.technique import (
     Logs,
     Stage,
@@ -83,8 +83,7 @@ class EarlyStopping(Technique):
             self.stopped = self.model.stop_training = True
 
     def end(self, model: keras.Model) -> None:
-        if self.stage.best.is_file():
-            load_weights(self.stage.best, model)
+        end_with_best(self.stage, model)
 
     def state(self) -> dict[str, Any]:
         return {"best": self.best, "wait": self.wait, "stopped": self.stopped}

@@ -10,6 +10,7 @@ from kbp import graph
 from kbp._utils.arguments import check_integer, check_one_of
 from kbp.inference.ensembles import ENSEMBLE
 from kbp.layers import MajorityVote
+from kbp.training.techniques.starts import trained
 
 # What makes one output of several.
 COMBINE: dict[str, Callable[..., keras.layers.Layer]] = {
@@ -123,23 +124,13 @@ def bagging(
             "Argument `data` must be arrays (x, y) to be drawn from; a data "
             f"set needs bootstrap=False. Received: {type(data).__name__}"
         )
-    if not isinstance(data, tuple):
-        fit = {"shuffle": False, **fit}  # Keras warns that it cannot
-    models = list[keras.Model]()
-    for number in range(members):
-        keras.utils.set_random_seed(seed + number)
-        model = build()
-        if any(model is other for other in models):
-            raise ValueError(
-                "Argument `build` must return a new model each time. Received: "
-                "a function that returned the same one twice"
-            )
-        parts = data if isinstance(data, tuple) else (data,)
-        if bootstrap:
-            parts = _drawn(parts, seed + number)
-        model.fit(*parts, **fit)
-        models.append(model)
-    return combined(models, combine=combine)
+    found = trained(
+        build,
+        range(seed, seed + members),
+        lambda own: _drawn(data, own) if bootstrap else data,
+        fit,
+    )
+    return combined([model for _, model in found], combine=combine)
 
 
 def _drawn(arrays: tuple[Any, ...], seed: int) -> tuple[Any, ...]:

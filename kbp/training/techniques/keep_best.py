@@ -13,6 +13,7 @@ from kbp.errors import UserError
 from kbp.tasks import Task
 from kbp.training.techniques.technique import (
     Logs,
+    Stage,
     Technique,
     register_technique,
 )
@@ -59,8 +60,13 @@ class KeepBest(Technique):
             save_weights(self.stage.best, self.model, self.least)
 
     def end(self, model: keras.Model) -> None:
-        if self.stage.best.is_file():
-            load_weights(self.stage.best, model)
+        end_with_best(self.stage, model)
+
+
+def end_with_best(stage: Stage, model: keras.Model) -> None:
+    """Set a model to the best weights of its stage, if any were kept."""
+    if stage.best.is_file():
+        load_weights(stage.best, model)
 
 
 def save_weights(path: Path, model: keras.Model, loss: float) -> None:

@@ -2,7 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,21 +101,10 @@ def multi_start(
     check_integer(starts=starts)
     check_integer(0, seed=seed)
     check_one_of(("min", "max"), mode=mode)
-    if not isinstance(data, tuple):
-        fit = {"shuffle": False, **fit}  # Keras warns that it cannot
 
-    def trained() -> Iterator[tuple[int, keras.Model, float]]:
-        before = None
-        for number in range(seed, seed + starts):
-            keras.utils.set_random_seed(number)
-            model = build()
-            if model is before:
-                raise ValueError(
-                    "Argument `build` must return a new model each time. "
-                    "Received: a function that returned the same one twice"
-                )
-            before = model
-            model.fit(*_parts(data), **fit)
+    def scored() -> Iterator[tuple[int, keras.Model, float]]:
+        seeds = range(seed, seed + starts)
+        for number, model in trained(build, seeds, lambda _: data, fit):
             found = model.evaluate(
                 *_parts(validation_data), verbose=0, return_dict=True
             )
@@ -125,11 +115,50 @@ def multi_start(
                 )
             yield number, model, float(found[monitor])
 
-    return best_of(trained(), monitor=monitor, mode=mode)
+    return best_of(scored(), monitor=monitor, mode=mode)
+
+
+def trained(
+    build: Callable[[], keras.Model],
+    seeds: Iterable[int],
+    data_of: Callable[[int], Any],
+    fit: Mapping[str, Any],
+) -> Iterator[tuple[int, keras.Model]]:
+    """Train a new model from each of several seeds.
+
+    Args:
+        build: `build() -> model` returns a new model, compiled.
+        seeds: each decides the first weights, dropout and the order of the
+            examples.
+        data_of: `data_of(seed) -> data`, a data set, or `(x, y)` or
+            `(x, y, sample_weight)`.
+        fit: further arguments of `fit`.
+
+    Yields:
+        The seed and the model.
+
+    Raises:
+        ValueError: a model is returned again.
+    """
+    before = weakref.WeakSet[keras.Model]()
+    for seed in seeds:
+        keras.utils.set_random_seed(seed)
+        model = build()
+        if model in before:
+            raise ValueError(
+                "Argument `build` must return a new model each time. Received: "
+                "a function that returned the same one twice"
+            )
+        before.add(model)
+        data = data_of(seed)
+        # Of data sets Keras warns that it cannot shuffle them.
+        usual = {} if isinstance(data, tuple) else {"shuffle": False}
+        model.fit(*_parts(data), **{**usual, **fit})
+        yield seed, model
 
 
 def best_of(
-    trained: Iterable[tuple[int, keras.Model, float]],
+    scored: Iterable[tuple[int, keras.Model, float]],
     *,
     monitor: str = "loss",
     mode: str = "min",
@@ -137,7 +166,7 @@ def best_of(
     """Keep the best of models as they are trained.
 
     Args:
-        trained: seed, model and score of each; one that is not finite is never
+        scored: seed, model and score of each; one that is not finite is never
             the best.
         monitor: what the scores are.
         mode: `"min"` or `"max"`, which of two values is better.
@@ -149,7 +178,7 @@ def best_of(
     seeds, scores = list[int](), list[float]()
     best: keras.Model | None = None
     place = -1
-    for seed, model, score in trained:
+    for seed, model, score in scored:
         seeds.append(seed)
         scores.append(score)
         if not math.isfinite(score):
