@@ -10,6 +10,7 @@ from kbp._utils.config import changed, choice, number
 from kbp.data.lazy import Array, chunks
 from kbp.errors import UserError
 from kbp.losses import DiceCrossEntropy
+from kbp.tasks.task import Task
 
 # What a name stands for; these keys cannot be given beside it.
 NAMED: dict[str, dict[str, float]] = {
@@ -47,6 +48,20 @@ class ClassLossConfig:
     class_weights: tuple[float, ...] = ()
     balance: bool = False
     per_image: bool = False
+
+
+def recipe_loss(task: Task) -> keras.losses.Loss:
+    """Return the loss that a task's recipe asks for, see `class_loss`.
+
+    Args:
+        task: whose splits have `class_names`.
+    """
+    return class_loss(
+        task.section(ClassLossConfig),
+        task.splits.train.labels,
+        len(task.splits.class_names),
+        task.recipe.training.label_smoothing,
+    )
 
 
 def class_loss(

@@ -17,7 +17,7 @@ from kbp.export.metadata.common import logits, pixels
 from kbp.reports import figures
 from kbp.reports.class_tables import class_tables
 from kbp.reports.result_table import ResultTable
-from kbp.tasks.class_loss import ClassLossConfig, class_loss
+from kbp.tasks.class_loss import ClassLossConfig, recipe_loss
 from kbp.tasks.predict_classes import ClassPrediction
 from kbp.tasks.registry import register_task
 from kbp.tasks.scoring import mean_recall
@@ -74,11 +74,7 @@ class Classification(Task):
             self.shape = (height, width * channels)
 
     def make_loss(self) -> keras.losses.Loss:
-        classes = len(self.splits.class_names)
-        labels = self.splits.train.labels
-        smoothing = self.recipe.training.label_smoothing
-        section = self.section(ClassLossConfig)
-        return class_loss(section, labels, classes, smoothing)
+        return recipe_loss(self)
 
     def build(self) -> keras.Model:
         classes = len(self.splits.class_names)

@@ -14,7 +14,7 @@ from kbp.export import Metadata
 from kbp.export.metadata.common import logits, pixels
 from kbp.metrics import Dice, IoU
 from kbp.reports import figures
-from kbp.tasks.class_loss import ClassLossConfig, class_loss
+from kbp.tasks.class_loss import ClassLossConfig, recipe_loss
 from kbp.tasks.predict_masks import MaskPrediction
 from kbp.tasks.registry import register_task
 from kbp.tasks.task import Task
@@ -63,11 +63,7 @@ class Segmentation(Task):
             )
 
     def make_loss(self) -> keras.losses.Loss:
-        classes = len(self.splits.class_names)
-        labels = self.splits.train.labels
-        smoothing = self.recipe.training.label_smoothing
-        section = self.section(ClassLossConfig)
-        return class_loss(section, labels, classes, smoothing)
+        return recipe_loss(self)
 
     def build(self) -> keras.Model:
         classes = len(self.splits.class_names)

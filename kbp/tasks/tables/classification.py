@@ -9,7 +9,7 @@ from kbp.data.table import TableSplits
 from kbp.errors import UserError
 from kbp.reports import figures
 from kbp.reports.result_table import ResultTable
-from kbp.tasks.class_loss import ClassLossConfig, class_loss
+from kbp.tasks.class_loss import ClassLossConfig, recipe_loss
 from kbp.tasks.registry import register_task
 from kbp.tasks.scoring import mean_recall
 from kbp.tasks.tables import baselines
@@ -47,10 +47,7 @@ class TabularClassification(Tabular):
             )
 
     def make_loss(self) -> keras.losses.Loss:
-        labels, classes = self.splits.train.labels, self.splits.class_names
-        smoothing = self.recipe.training.label_smoothing
-        section = self.section(ClassLossConfig)
-        return class_loss(section, labels, len(classes), smoothing)
+        return recipe_loss(self)
 
     def build(self) -> keras.Model:
         return self.encoded(len(self.splits.class_names))
