@@ -30,8 +30,8 @@ class CsvSource(Source):
 
     def __init__(self, path: Path, separator: str, encoding: str):
         check_file(path)
-        self.path, self.encoding = path, encoding
-        self.facts = path.stat()
+        super().__init__(path)
+        self.encoding = encoding
         starts, lines, widths = (array("q") for _ in range(3))
         records = CsvRecords(path, separator, encoding, starts)
         header: list[str] = []
@@ -80,7 +80,7 @@ class CsvSource(Source):
             for (_, row), own in zip(records, kept, strict=False)
             if own
         ]
-        self._check_same()
+        self.check_same()
         frame = pd.DataFrame(fields, index=[*self.lines.tolist()], dtype=str)
         return frame.set_axis(wanted, axis="columns")
 
@@ -94,18 +94,9 @@ class CsvSource(Source):
                     iter(file.readline, ""), delimiter=self.separator
                 )
                 found[place] = next(reader, []) or [""]
-        self._check_same()
+        self.check_same()
         lines = self.lines[wanted].tolist()
         frame = pd.DataFrame(found, index=lines, dtype=str)
         if not len(wanted):
             return pd.DataFrame(columns=self.names, dtype=str)
         return frame.set_axis(self.names, axis="columns")
-
-    def _check_same(self) -> None:
-        """Raise a UserError if the file is another than that of the index."""
-        now = self.path.stat()
-        if (now.st_size, now.st_mtime_ns) != (
-            self.facts.st_size,
-            self.facts.st_mtime_ns,
-        ):
-            raise UserError(f"{self.path}: has changed since it was opened.")

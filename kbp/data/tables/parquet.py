@@ -9,7 +9,6 @@ import pandas as pd
 
 from kbp.data.formats.frames import numbered, parquet_errors
 from kbp.data.tables.source import Source
-from kbp.errors import UserError
 
 
 class ParquetSource(Source):
@@ -23,12 +22,11 @@ class ParquetSource(Source):
     """
 
     def __init__(self, path: Path):
-        self.path = path
         with parquet_errors(path):
+            super().__init__(path)
             from pyarrow import parquet
 
             self.file = parquet.ParquetFile(path)
-            self.time = path.stat().st_mtime_ns
             about, schema = self.file.metadata, self.file.schema_arrow
             sizes = [
                 about.row_group(i).num_rows for i in range(about.num_row_groups)
@@ -54,8 +52,7 @@ class ParquetSource(Source):
             # Those of a group without gaps may be of integers there alone.
             if name not in self.kinds:
                 self.whole([name])
-        if self.path.stat().st_mtime_ns != self.time:
-            raise UserError(f"{self.path}: has changed since it was opened.")
+        self.check_same()
         lines = np.asarray(indices) + 1
         groups = np.searchsorted(self.ends, indices, side="right")
         parts = [self._of_group(int(i)) for i in np.unique(groups)]

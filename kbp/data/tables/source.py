@@ -9,12 +9,16 @@ import pandas as pd
 
 from kbp._utils.machine import memory
 from kbp.data.formats import frames
+from kbp.errors import UserError
 
 _PART, _CELL = 8, 100  # of the memory; bytes of a value that is text
 
 
 class Source(ABC):
     """A table in a file, of which parts are read as `frames.read_frame` does.
+
+    Args:
+        path: of the file.
 
     Attributes:
         names: of the columns.
@@ -23,6 +27,14 @@ class Source(ABC):
 
     names: Sequence[str]
     count: int
+
+    def __init__(self, path: Path):
+        self.path, self._facts = path, _facts(path)
+
+    def check_same(self) -> None:
+        """Raise a UserError if the file has changed since it was opened."""
+        if _facts(self.path) != self._facts:
+            raise UserError(f"{self.path}: has changed since it was opened.")
 
     @abstractmethod
     def whole(self, names: Iterable[str]) -> pd.DataFrame:
@@ -38,6 +50,11 @@ class Source(ABC):
         Raises:
             UserError: the file has changed since it was opened.
         """
+
+
+def _facts(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 class Columns:
