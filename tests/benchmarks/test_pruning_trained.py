@@ -11,14 +11,15 @@ from kbp import sparsity
 from kbp.benchmarks.core.log import Log
 from kbp.benchmarks.pruning.trial import Trial
 from kbp.benchmarks.pruning_trained import methods, report
+from kbp.benchmarks.pruning_trained import training as training_module
 from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS
 from kbp.benchmarks.pruning_trained.plan import plan, trials
-from kbp.benchmarks.pruning_trained.trial import (
+from kbp.benchmarks.pruning_trained.training import (
     Protocol,
     TaughtLoss,
-    Trainer,
     Training,
 )
+from kbp.benchmarks.pruning_trained.trial import Trainer
 from kbp.errors import UserError
 from kbp.training import distilled
 
@@ -90,11 +91,46 @@ def test_without_its_dense_network_a_trial_does_not_run(tmp_path, trainer):
         alone.run(Trial("L1 uniform", 1.5, 2))
 
 
+def training_of(trainer, trial):
+    return Training(TINY, trainer.images, trial, folder=trainer.folder)
+
+
+@pytest.mark.parametrize(
+    ("taught", "stop"), [(False, 2), (True, 2), (True, 3), (True, 5)]
+)
+def test_stopped_training_goes_on(taught, stop, trainer, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_module, "SAVE_EVERY", 1)
+
+    def train(folder):
+        training = training_of(trainer, Trial("narrower", 1.5, 1))
+        training.folder = folder
+        training.outputs = np.load(trainer.folder / "dense-1.npy")
+        keras.utils.set_random_seed(1)
+        return training.fit_new(trainer._network(), taught=taught)
+
+    whole = train(tmp_path / "whole")
+
+    save = training_module.Checkpoints.save
+
+    def save_and_stop(self, model, state):
+        save(self, model, state)
+        if int(model.optimizer.iterations) == stop:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_module.Checkpoints, "save", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "parts")
+    again = train(tmp_path / "parts")
+    for a, b in zip(whole.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_two_parts_are_one_training(trainer):
     halves = keras.saving.load_model(trainer.folder / "dense-1.keras")
     whole = keras.models.clone_model(halves)
     whole.set_weights(halves.get_weights())
-    training = Training(TINY, trainer.images, Trial("L1 uniform", 1.5, 1))
+    training = training_of(trainer, Trial("L1 uniform", 1.5, 1))
     training.outputs = training.record(halves)
     (all_batches, first, second) = (
         list(batches.as_numpy_iterator())
@@ -118,7 +154,7 @@ def test_two_parts_are_one_training(trainer):
 def test_the_loss_is_that_of_distilled(trainer):
     teacher = keras.saving.load_model(trainer.folder / "dense-1.keras")
     student = trainer._network()
-    training = Training(TINY, trainer.images, Trial("L1 uniform", 1.5, 1))
+    training = training_of(trainer, Trial("L1 uniform", 1.5, 1))
     training.outputs = training.record(teacher)
     images, targets = next(iter(training.batches()))
     logits = student(images)
@@ -129,7 +165,7 @@ def test_the_loss_is_that_of_distilled(trainer):
         expected = student.compute_loss(images, targets[:, 0], logits)
     found = TaughtLoss(2.0)(targets, logits)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    without = next(iter(training.dense_batches()))[1]
+    without = next(iter(training.new_batches(0, taught=False)))[1]
     np.testing.assert_array_equal(without[:, 1:], 0.0)
 
 
@@ -154,14 +190,15 @@ def test_norms_of_a_group_count_all_its_weights():
     np.testing.assert_allclose(found, expected / expected.mean(), rtol=1e-5)
 
 
-def test_dense_networks_come_first_then_seed_by_seed():
-    first, rest = plan(["L1 uniform", "DTM zeros"], TINY, [])
-    assert first == [Trial(DENSE, 1.0, seed) for seed in (1, 2)]
-    assert [(t.method, t.level, t.seed) for t in rest] == [
-        ("L1 uniform", 1.5, 1),
-        ("DTM zeros", 0.8, 1),
-        ("L1 uniform", 1.5, 2),
-        ("DTM zeros", 0.8, 2),
+def test_dense_network_of_a_seed_comes_before_its_methods():
+    assert [*plan(["L1 uniform", "DTM zeros"], TINY, [])] == [
+        [Trial(DENSE, 1.0, 1)],
+        [
+            Trial(DENSE, 1.0, 2),
+            Trial("L1 uniform", 1.5, 1),
+            Trial("DTM zeros", 0.8, 1),
+        ],
+        [Trial("L1 uniform", 1.5, 2), Trial("DTM zeros", 0.8, 2)],
     ]
 
 

@@ -90,8 +90,7 @@ def l1_uniform(training: Any) -> keras.Model:
 def narrower(training: Any) -> keras.Model:
     """Train as narrow a network from new weights, for as long in all."""
     small = keras.models.clone_model(uniform(training))
-    training.fit_new(small, taught=True)
-    return small
+    return training.fit_new(small, taught=True)
 
 
 def uniform(training: Any) -> keras.Model:

@@ -4,19 +4,23 @@ from collections.abc import Iterator
 
 from kbp.benchmarks.pruning.trial import Trial
 from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS
-from kbp.benchmarks.pruning_trained.trial import Protocol
+from kbp.benchmarks.pruning_trained.training import Protocol
 
 
 def plan(
     names: list[str], protocol: Protocol, results: list[dict]
 ) -> Iterator[list[Trial]]:
-    """Yield the dense networks' trainings, then those of all methods.
+    """Yield the trainings of dense networks, and of all methods after them.
 
-    These need the dense networks; those of one seed come before the next one's.
+    These need the dense network of their seed. The last dense network trains
+    beside the others' methods: an odd one must not leave a processor idle.
     """
-    yield trials(DENSE, protocol)
-    planned = [t for name in names for t in trials(name, protocol)]
-    yield sorted(planned, key=lambda trial: trial.seed)
+    *first, last = trials(DENSE, protocol)
+    methods = [t for name in names for t in trials(name, protocol)]
+    methods.sort(key=lambda trial: trial.seed)
+    yield first
+    yield [last, *(t for t in methods if t.seed < last.seed)]
+    yield [t for t in methods if t.seed == last.seed]
 
 
 def trials(name: str, protocol: Protocol) -> list[Trial]:

@@ -5,7 +5,8 @@ from kbp.benchmarks.core.race import Race
 from kbp.benchmarks.core.registry import register
 from kbp.benchmarks.pruning_trained import plan, report
 from kbp.benchmarks.pruning_trained.methods import METHODS
-from kbp.benchmarks.pruning_trained.trial import Protocol, Trainer
+from kbp.benchmarks.pruning_trained.training import Protocol
+from kbp.benchmarks.pruning_trained.trial import Trainer
 
 RACE = register(
     Race(
