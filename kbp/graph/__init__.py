@@ -1,6 +1,7 @@
 """Models as graphs of layers: rewriting them, and the traits of layers."""
 
 from kbp.graph import keras_traits, operation_traits, recurrent_traits
+from kbp.graph.blocks import Block, blocks, in_blocks
 from kbp.graph.flattening import flatten
 from kbp.graph.inputs import (
     check_indices,
@@ -18,7 +19,7 @@ from kbp.graph.layers import (
     unwrapped,
     values_of,
 )
-from kbp.graph.nodes import Node, nodes, output_names
+from kbp.graph.nodes import Node, nodes, output_names, retraced
 from kbp.graph.precision import check_float32
 from kbp.graph.regularizers import (
     adds_loss,
@@ -51,6 +52,8 @@ from kbp.graph.traits import (
 from kbp.layers.scaled_regularizer import ScaledRegularizer
 
 __all__ = [
+    "Block",
+    "blocks",
     "LayerTraits",
     "Node",
     "ScaledRegularizer",
@@ -67,6 +70,7 @@ __all__ = [
     "copy_variable",
     "copy_weights",
     "flatten",
+    "in_blocks",
     "in_class_of",
     "in_float32",
     "indices_of",
@@ -80,6 +84,7 @@ __all__ = [
     "plain",
     "register_layer_traits",
     "replace_layers",
+    "retraced",
     "rewrite",
     "scale_outputs",
     "settings",

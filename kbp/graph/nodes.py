@@ -76,6 +76,18 @@ def nodes(model: keras.Model) -> list[Node]:
     >>> [node.operation.name for node in kbp.graph.nodes(model)]
     ['shared', 'shared']
     """
+    return retraced(model)[1]
+
+
+def retraced(model: keras.Model) -> tuple[keras.Model, list[Node]]:
+    """Return a model of the same layers, and its `nodes`.
+
+    Args:
+        model: a functional model.
+
+    Returns:
+        The model, whose symbolic tensors are those of the nodes; and these.
+    """
     found: list[Node] = []
     producer: dict[int, Node] = {}
 
@@ -93,14 +105,15 @@ def nodes(model: keras.Model) -> list[Node]:
         found.append(node)
         return outputs
 
-    outputs = {id(x) for x in rewrite(model, call=record).outputs}
+    made = rewrite(model, call=record)
+    outputs = {id(x) for x in made.outputs}
     for node in found:
         node.results = [x for x in node.outputs if id(x) in outputs]
         taken = outputs.union(
             id(x) for other in node.consumers for x in other.inputs
         )
         node.used = [x for x in node.outputs if id(x) in taken]
-    return found
+    return made, found
 
 
 def output_names(model: keras.Model) -> list[str]:

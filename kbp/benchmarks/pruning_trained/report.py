@@ -8,7 +8,7 @@ from kbp.benchmarks.core.latencies import latencies, row_of, timed_on
 from kbp.benchmarks.core.log import complete, provenance
 from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS
 from kbp.benchmarks.pruning_trained.plan import levels, trials
-from kbp.benchmarks.pruning_trained.trial import Protocol
+from kbp.benchmarks.pruning_trained.training import Protocol
 
 _DTYPES = ("float32", "int8")
 _BASE = (DENSE, 1.0)

@@ -1,25 +1,26 @@
-"""Less memory for training, by computing some things twice."""
+"""Less memory for training, by computing most of a model twice."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from kbp.errors import UserError
+from kbp.graph import adds_loss, as_functional, blocks, in_blocks, nodes
 from kbp.tasks import Task
 from kbp.training.techniques.technique import Technique, register_technique
 
 
 @register_technique("rematerialize")
 class Rematerialize(Technique):
-    """Computes what layers hold within again, where gradients need it.
+    """Keeps what goes from block to block of a model, and no more.
 
-    What a layer gives stays in memory; what it computes on the way, such as the
-    scores of attention, does not. Layers with state are left out
-    (BatchNormalization, Dropout, masks, fake quantization): they would change
-    twice in a step, or drop other values the second time.
+    What layers give within a block is computed again where its gradients are.
+    The second time a block sees the variables and random seeds of the first,
+    and changes none: dropout drops the same, and moving averages move once.
     """
 
     @staticmethod
@@ -28,54 +29,60 @@ class Rematerialize(Technique):
 
     @classmethod
     def check(cls, task: Task, model: keras.Model) -> None:
-        if not stateless(model):
+        try:
+            found = nodes(as_functional(model))
+        except ValueError as error:
+            raise UserError(f"training.rematerialize: {error}") from error
+        for node in found:
+            if reason := _obstacle(node.operation):
+                raise UserError(
+                    f"training.rematerialize: layer {node.operation.name} "
+                    f"{reason}, which a block that is computed twice loses"
+                )
+        if len(blocks(found)) == 1:
             raise UserError(
-                "training.rematerialize has no effect: every layer of model "
-                f"{model.name} has state, or no weights"
+                f"training.rematerialize has no effect: model {model.name} is "
+                "too small to be cut into blocks"
             )
 
-    @contextlib.contextmanager
-    def learning(self, model: keras.Model) -> Iterator[None]:
-        # keras.RematScope fails under `fit`, whose layers are told that they
-        # train by a keyword, which TensorFlow allows in eager mode alone (keras
-        # 3.15).
-        layers = stateless(model)
-        for layer in layers:
-            layer.call = partial(_again, layer.call)
-        model.train_function = None  # traced without it
-        try:
-            yield
-        finally:
-            for layer in layers:
-                del layer.call
-            model.train_function = None
+    def learning(self, model: keras.Model) -> AbstractContextManager[None]:
+        return computed_twice(model)
 
 
-def stateless(model: keras.Model) -> list[keras.layers.Layer]:
-    """Return the layers with weights that all train, and no other state."""
-    found = []
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            found += stateless(layer)
-        elif layer.trainable_weights and len(layer.variables) == len(
-            layer.trainable_weights
-        ):
-            found.append(layer)
-    return found
+@contextlib.contextmanager
+def computed_twice(model: keras.Model) -> Iterator[None]:
+    """Let `fit` compute a model's blocks twice, see `kbp.graph.in_blocks`.
+
+    Args:
+        model: functional, and compiled.
+    """
+    # keras.RematScope fails under `fit`, whose layers are told that they train
+    # by a keyword, which TensorFlow allows in eager mode alone (keras 3.15).
+    twin = in_blocks(model)
+
+    def call(inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        return twin(inputs, training=training)
+
+    before = tf.config.optimizer.get_experimental_options()
+    # It gives wrong sums where blocks follow one another (tensorflow 2.21).
+    name = "arithmetic_optimization"
+    tf.config.optimizer.set_experimental_options({name: False})
+    model.call = call
+    model.train_function = None  # traced without it
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({name: True} | before)
+        del model.call
+        model.train_function = None
 
 
-def _again(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call a layer in such a way that its gradient calls it again."""
-    inputs = keras.tree.flatten((args, kwargs))
-    places = [i for i, x in enumerate(inputs) if keras.ops.is_tensor(x)]
-    if any(isinstance(inputs[i], keras.KerasTensor) for i in places):
-        return call(*args, **kwargs)  # only the shapes are asked for
-
-    def called(*tensors: Any) -> Any:
-        every = [*inputs]
-        for i, tensor in zip(places, tensors, strict=True):
-            every[i] = tensor
-        args_, kwargs_ = keras.tree.pack_sequence_as((args, kwargs), every)
-        return call(*args_, **kwargs_)
-
-    return keras.remat(called)(*[inputs[i] for i in places])
+def _obstacle(layer: keras.Operation) -> str:
+    """Say what a layer gives beside its outputs, if anything."""
+    if getattr(layer, "activity_regularizer", None) or adds_loss(layer):
+        return "adds to the loss by what it computes"
+    if isinstance(layer, keras.layers.Masking) or getattr(
+        layer, "mask_zero", False
+    ):
+        return "gives a mask of time steps"
+    return ""

@@ -1,0 +1,1 @@
+"""Memory of a training whose blocks are computed twice."""

@@ -1,0 +1,161 @@
+"""Blocks of a model whose insides need not stay in memory."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from kbp.graph.nodes import Node, retraced
+from kbp.graph.rewriting import as_functional
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some uses of layers, one after the other.
+
+    Attributes:
+        nodes: the uses.
+        inputs: symbolic tensors that come from elsewhere.
+        outputs: those that go elsewhere, or are the model's. Where gradients
+            are computed, that of the first one is known last.
+    """
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[keras.KerasTensor, ...]
+    outputs: tuple[keras.KerasTensor, ...]
+
+    @property
+    def inside(self) -> int:
+        """Number of values of an example that the layers give."""
+        return sum(_size(x) for node in self.nodes for x in node.outputs)
+
+    @property
+    def kept(self) -> int:
+        """Number of those that go elsewhere."""
+        return sum(map(_size, self.outputs))
+
+
+def blocks(found: list[Node]) -> list[Block]:
+    """Cut a model into blocks whose insides are to be computed twice.
+
+    What goes from block to block stays in memory, and of what is within, one
+    block's at a time. Of all cuts into blocks of about one size, those that
+    need the least memory are taken (Chen et al., 2016: some sqrt(n) of n
+    layers, where one tensor goes from layer to layer).
+
+    Args:
+        found: the uses of the model's layers, see `nodes`.
+
+    Returns:
+        The blocks in order of execution; each use is in one of them.
+
+    Example:
+    >>> import keras, kbp
+    >>> layers = [keras.layers.Dense(8) for _ in range(9)]
+    >>> model = keras.Sequential([keras.Input((8,)), *layers])
+    >>> found = kbp.graph.blocks(kbp.graph.nodes(model))
+    >>> [len(block.nodes) for block in found]
+    [3, 3, 3]
+    """
+    return min(
+        (_cut(found, count) for count in range(1, len(found) + 1)),
+        key=_memory,
+    )
+
+
+def in_blocks(model: keras.Model) -> keras.Model:
+    """Return a model of the same layers, whose blocks are computed twice.
+
+    Args:
+        model: functional or Sequential; it stays as it is.
+    """
+    same, found = retraced(as_functional(model))
+    made = {id(x): x for x in same.inputs}
+    for block in blocks(found):
+        inputs = [made[id(x)] for x in block.inputs]
+        if block.nodes[-1] is found[-1]:  # its gradients come at once
+            model = keras.Model([*block.inputs], [*block.outputs])
+            outputs = keras.tree.flatten(model(inputs))
+        else:
+            outputs = Twice(block)(inputs)
+        made |= zip(map(id, block.outputs), outputs, strict=True)
+    outputs = keras.tree.map_structure(lambda x: made[id(x)], same.output)
+    return keras.Model(same.input, outputs)
+
+
+class Twice(keras.layers.Layer):
+    """A block of a model, of which only what goes in and out is kept.
+
+    Args:
+        block: of the model.
+    """
+
+    def __init__(self, block: Block):
+        super().__init__(autocast=False)
+        self.model = keras.Model([*block.inputs], [*block.outputs])
+
+    def call(self, inputs: list[Any], training: Any = None) -> list[Any]:
+        # Copies: TensorFlow would read variables later, when they have changed.
+        values = [(v, keras.ops.copy(v)) for v in self.model.variables]
+        learned = [(v, x) for v, x in values if v.trainable]
+        fixed = [(v, x) for v, x in values if not v.trainable]
+        scopes = []
+
+        def pure(*tensors: Any) -> list[Any]:
+            given, weights = tensors[: len(inputs)], tensors[len(inputs) :]
+            own = zip((v for v, _ in learned), weights, strict=True)
+            scope = keras.StatelessScope([*fixed, *own])
+            scopes.append(scope)
+            with scope:
+                return keras.tree.flatten(
+                    self.model([*given], training=training)
+                )
+
+        outputs = keras.remat(pure)(*inputs, *(x for _, x in learned))
+        for variable, before in fixed:
+            after = scopes[0].get_current_value(variable)
+            if after is not before:
+                variable.assign(after)
+        return outputs
+
+
+def _memory(parts: Sequence[Block]) -> int:
+    return sum(x.kept for x in parts) + 2 * max(
+        (x.inside for x in parts), default=0
+    )
+
+
+def _cut(found: list[Node], count: int) -> list[Block]:
+    """Return blocks of about the same number of values within."""
+    sizes = [sum(map(_size, node.outputs)) for node in found]
+    whole, done = max(1, sum(sizes)), 0
+    parts: dict[int, list[Node]] = {}
+    places = {id(node): place for place, node in enumerate(found)}
+    for node, size in zip(found, sizes, strict=True):
+        parts.setdefault(min(count - 1, done * count // whole), []).append(node)
+        done += size
+    return [_block(part, places) for part in parts.values()]
+
+
+def _block(part: list[Node], places: dict[int, int]) -> Block:
+    given = {id(x): x for node in part for x in node.outputs}
+    inputs = {
+        id(x): x for node in part for x in node.inputs if id(x) not in given
+    }
+    results = {id(x) for node in part for x in node.results}
+    after = places[id(part[-1])] + 1
+    taken = dict.fromkeys(results, len(places))  # by the first use elsewhere
+    for node in part:
+        for other in node.consumers:
+            if places[id(other)] >= after:
+                for x in filter(lambda x: id(x) in given, other.inputs):
+                    first = taken.get(id(x), len(places))
+                    taken[id(x)] = min(first, places[id(other)])
+    outputs = [given[x] for x in sorted(taken, key=taken.__getitem__)]
+    return Block(tuple(part), tuple(inputs.values()), tuple(outputs))
+
+
+def _size(x: keras.KerasTensor) -> int:
+    return math.prod(side or 1 for side in x.shape[1:])
