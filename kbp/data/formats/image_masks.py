@@ -12,6 +12,7 @@ from kbp.data import cache, splitting
 from kbp.data.images.files import count_pixels, read_image, read_mask
 from kbp.data.images.kinds import WHITE_LEVEL, ImageKinds
 from kbp.data.images.pairs import Pairs, check_sizes, in_tiles
+from kbp.data.images.paths import PathPairs, Paths
 from kbp.data.images.search import find_images
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
@@ -137,14 +138,13 @@ def load(
             does not occur in the former.
     """
     _check_classes(class_names, mask_values)
-    pairs, remarks = find_pairs(Path(images), Path(masks))
-    if count not in (None, len(pairs)):
-        raise UserError(f"{images}: holds {len(pairs)} images, not {count}.")
-    indices = split(list(pairs))
+    names, paths, remarks = find_pairs(Path(images), Path(masks))
+    if count not in (None, len(paths)):
+        raise UserError(f"{images}: holds {len(paths)} images, not {count}.")
+    indices = split(names)
     for name in ("train", "test"):
         if not indices[name]:
             raise UserError(f"{images}: no image is in the {name} split.")
-    paths = list(pairs.values())
     pixels = sum(count_pixels(path) for path, _ in paths)
     mode = cache.choose(
         mode, _COPIES * pixels * 4 * (channels + 1), pixels * (channels + 1)
@@ -152,7 +152,7 @@ def load(
     files = Pairs(
         paths, channels=channels, white_level=white_level, tile_size=tile_size
     )
-    classes = _Classes([mask for _, mask in paths], class_names, mask_values)
+    classes = _Classes(paths.seconds, class_names, mask_values)
     if mode == "memory":
         parts, kinds = _in_memory(files, indices, classes)
         said = ""
@@ -211,8 +211,8 @@ def _in_memory(
 
 def find_pairs(
     images: Path, masks: Path
-) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
-    """Return the files of two folders that have the same name, by name.
+) -> tuple[list[str], PathPairs, list[str]]:
+    """Return names, and the files of two folders that have each of them.
 
     Remarks beside them say what was passed over.
 
@@ -226,12 +226,15 @@ def find_pairs(
         alone = found[folder].keys() - found[other].keys()
         if alone:
             raise UserError(f"{other}: has no partner of {some(alone)}.")
-    pairs = {
-        name: (path, found[masks][name])
-        for name, path in sorted(found[images].items())
-    }
+    names = sorted(found[images])
+    pairs = PathPairs(
+        *(
+            Paths(held[folder].images[places[name]] for name in names)
+            for folder, places in found.items()
+        )
+    )
     remarks = [each.remark(folder) for folder, each in held.items()]
-    return pairs, [remark for remark in remarks if remark]
+    return names, pairs, [remark for remark in remarks if remark]
 
 
 def _check_classes(names: Sequence[str], values: Sequence[int] | None) -> None:
@@ -246,16 +249,17 @@ def _check_classes(names: Sequence[str], values: Sequence[int] | None) -> None:
         )
 
 
-def _by_name(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in paths:
+def _by_name(folder: Path, paths: Sequence[Path]) -> dict[str, int]:
+    """Return the place of each name among the paths."""
+    found: dict[str, int] = {}
+    for place, path in enumerate(paths):
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
             raise UserError(
-                f"{folder}: has two files of one name: {found[name].name}, "
-                f"{path.name}."
+                f"{folder}: has two files of one name: "
+                f"{paths[found[name]].name}, {path.name}."
             )
-        found[name] = path
+        found[name] = place
     return found
 
 

@@ -10,11 +10,10 @@ import numpy as np
 from kbp.data.cache import Kept, Parts, keep
 from kbp.data.images.files import read_image, read_mask
 from kbp.data.images.kinds import ImageFacts, ImageKinds
+from kbp.data.images.paths import Pair, PathPairs, Paths
 from kbp.data.lazy import Lazy
 from kbp.data.tiles import cut
 from kbp.errors import UserError
-
-Pair = tuple[Path, Path]  # an image's file and its mask's
 
 
 def check_sizes(
@@ -57,7 +56,7 @@ class Pairs:
 
     def __init__(
         self,
-        paths: Sequence[Pair],
+        paths: PathPairs,
         *,
         channels: int,
         white_level: int,
@@ -83,7 +82,7 @@ class Pairs:
             UserError: a file cannot be read or has a wrong size, or the disk
                 does not take them.
         """
-        files = [path for pair in self.paths for path in pair]
+        files = Paths(path for pair in self.paths for path in pair)
         settings = {
             "masks": str(masks.resolve()),
             "channels": self.channels,

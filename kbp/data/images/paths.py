@@ -43,3 +43,35 @@ class Paths(Sequence[Path]):
         index = range(len(self))[key]  # which raises IndexError
         first, end = self._ends[index : index + 2]
         return Path(os.fsdecode(self._held[first:end]))
+
+
+Pair = tuple[Path, Path]  # an image's file and its mask's
+
+
+class PathPairs(Sequence[Pair]):
+    """Pairs of paths, each of which is made when it is asked for.
+
+    Args:
+        firsts: of the pairs.
+        seconds: of the same pairs.
+
+    Example:
+    >>> pairs = PathPairs(Paths(["1.png", "2.png"]), Paths(["a.png", "b.png"]))
+    >>> [path.name for path in pairs[1]]
+    ['2.png', 'b.png']
+    """
+
+    def __init__(self, firsts: Paths, seconds: Paths):
+        self.firsts, self.seconds = firsts, seconds
+
+    def __len__(self) -> int:
+        return len(self.firsts)
+
+    @overload
+    def __getitem__(self, key: int) -> Pair: ...
+    @overload
+    def __getitem__(self, key: slice) -> "PathPairs": ...
+    def __getitem__(self, key: int | slice) -> "Pair | PathPairs":
+        if isinstance(key, slice):
+            return PathPairs(self.firsts[key], self.seconds[key])
+        return self.firsts[key], self.seconds[key]
