@@ -9,6 +9,7 @@ from PIL import Image
 from scipy import special
 
 from kbp.data import tiles
+from kbp.inference.ensembles import mutual_information
 
 
 def label(
@@ -41,16 +42,63 @@ def label(
     >>> bool((label(predict, image, (4, 4), overlap=2) == np.eye(6)).all())
     True
     """
+
+    def probabilities(batch: np.ndarray) -> np.ndarray:
+        return special.softmax(predict(batch), axis=-1)
+
+    return _joined(probabilities, image, size, overlap).argmax(axis=-1)
+
+
+def disagreement(
+    members: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    size: tuple[int, int],
+    *,
+    overlap: int,
+) -> np.ndarray:
+    """Return how far the members of an ensemble differ at each pixel.
+
+    Args:
+        members: `members(batch) -> logits`, `(members, batch, *size, classes)`.
+        image: see `label`.
+        size: likewise.
+        overlap: likewise.
+
+    Returns:
+        `mutual_information`, floats `(height, width)`, as a share of the most
+        that there can be: 0 where all agree, 1 where they are sure of as many
+        different classes as they can.
+    """
+    count = 0
+
+    def probabilities(batch: np.ndarray) -> np.ndarray:
+        nonlocal count
+        found = special.softmax(members(batch), axis=-1)
+        count = len(found)
+        return np.concatenate([*found], axis=-1)
+
+    joined = _joined(probabilities, image, size, overlap)
+    likely = np.stack(np.split(joined, count, axis=-1))
+    most = np.log(min(count, likely.shape[-1]))
+    return mutual_information(likely) / most
+
+
+def _joined(
+    predict: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    size: tuple[int, int],
+    overlap: int,
+) -> np.ndarray:
+    """Return what is predicted of an image's tiles, averaged where they lap."""
     parts = tiles.cut(image, size, overlap=overlap)
-    probabilities = np.concatenate(
+    found = np.concatenate(
         [
-            special.softmax(predict(parts[start : start + 16]), axis=-1)
+            predict(parts[start : start + 16])
             for start in range(0, len(parts), 16)  # bounds the memory
         ]
     )
     height, width, _ = image.shape
-    joined = tiles.join(probabilities, height, width, overlap=overlap)
-    return joined.argmax(axis=-1)
+    return tiles.join(found, height, width, overlap=overlap)
 
 
 def mask_as_png(labels: np.ndarray, num_classes: int) -> bytes:
@@ -62,6 +110,12 @@ def mask_as_png(labels: np.ndarray, num_classes: int) -> bytes:
         colors = [_color(index) for index in range(num_classes)]
         image.putpalette([value for color in colors for value in color])
     return _png(image)
+
+
+def share_as_png(shares: np.ndarray) -> bytes:
+    """Return a grey PNG file of shares: 0 is black, 1 is white."""
+    values = (np.clip(shares, 0, 1) * 255).round().astype("uint8")
+    return _png(Image.fromarray(values))
 
 
 def overlay_as_png(image: np.ndarray, labels: np.ndarray) -> bytes:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class MaskPrediction(Prediction):
-    """A mask and an overlay for each image, by a model that labels pixels."""
+    """A mask and an overlay for each image, by a model that labels pixels.
+
+    Of an ensemble also an image of where its members disagree.
+    """
 
     kind = "masks"
     needs = (
@@ -70,7 +73,9 @@ class MaskPrediction(Prediction):
             )
         sources, kinds = files_of(options.images, console)
         known = images_of(model, recipe)
-        targets = _targets(sources, Path(options.out))
+        members = model.members(recipe)
+        ends = ["", "_overlay", *(["_disagreement"] if members else [])]
+        targets = _targets(sources, Path(options.out), ends)
         white, facts = known.white_level, list[ImageFacts]()
         wrong: dict[Path, UserError] = {}
         for path in sources:  # all, before the first is written
@@ -80,14 +85,22 @@ class MaskPrediction(Prediction):
                 wrong[path] = error
         refuse(kinds, wrong)
         say_unlike(known, sources, facts, console)
-        for source, (mask, overlay) in zip(sources, targets, strict=True):
+        size = height, width
+        for source, files in zip(sources, targets, strict=True):
             image, _ = read_image(source, channels, white)
-            labels = pixels.label(
-                model.predict, image, (height, width), overlap=overlap
-            )
-            write_atomically(mask, pixels.mask_as_png(labels, model.outputs[2]))
-            write_atomically(overlay, pixels.overlay_as_png(image, labels))
-            say_written(console, mask)
+            labels = pixels.label(model.predict, image, size, overlap=overlap)
+            made = [
+                pixels.mask_as_png(labels, model.outputs[2]),
+                pixels.overlay_as_png(image, labels),
+            ]
+            if members:
+                shares = pixels.disagreement(
+                    members, image, size, overlap=overlap
+                )
+                made.append(pixels.share_as_png(shares))
+            for file, content in zip(files, made, strict=True):
+                write_atomically(file, content)
+            say_written(console, files[0])
 
 
 def files_of(
@@ -146,15 +159,22 @@ def say_unlike(
         console.print(f"Warning: {sentence}", markup=False, soft_wrap=True)
 
 
-def _targets(sources: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]:
-    """Return for each image its mask's file and its overlay's."""
+def _targets(
+    sources: Sequence[Path], folder: Path, ends: Sequence[str]
+) -> list[list[Path]]:
+    """Return for each image its files, the mask's first.
+
+    Args:
+        sources: the images.
+        folder: of the files.
+        ends: of the files' names.
+    """
     targets = [
-        (folder / f"{path.stem}.png", folder / f"{path.stem}_overlay.png")
-        for path in sources
+        [folder / f"{path.stem}{end}.png" for end in ends] for path in sources
     ]
     seen: dict[Path, Path] = {}
-    for source, pair in zip(sources, targets, strict=True):
-        for target in pair:
+    for source, files in zip(sources, targets, strict=True):
+        for target in files:
             if target in seen:
                 raise UserError(
                     f"{target}: two images would be written there, "

@@ -104,6 +104,42 @@ def test_of_classes_of_images(combine, folder, tmp_path):
     )
 
 
+def test_of_the_classes_of_pixels(folder, tmp_path):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        for number in range(20):
+            values = RNG.integers(0, 2, (16, 16)) * 255
+            file = tmp_path / name / f"{number}.png"
+            Image.fromarray(values.astype("uint8")).save(file)
+    sections = {
+        "model": {"architecture": "pyramid_bpnet", "width": 8},
+        "data": {
+            "name": "image_masks",
+            "images": str(tmp_path / "images"),
+            "masks": str(tmp_path / "masks"),
+        },
+        "training": {"batch_size": 4},
+    }
+    members = made(folder, sections)
+    image, out = tmp_path / "images" / "3.png", folder / "out"
+    words = ["predict", str(folder), str(image), "--out", str(out)]
+    assert main.main(words) == 0
+    assert {path.name for path in out.iterdir()} == {
+        *("3.png", "3_overlay.png", "3_disagreement.png")
+    }
+    with Image.open(image) as file:
+        x = (np.asarray(file) / np.float32(255)).reshape(1, 16, 16, 1)
+    likely = special.softmax(
+        np.stack([m.predict(x, verbose=0) for m in members], dtype="float64"),
+        axis=-1,
+    )
+    expected = mutual_information(likely)[0] / np.log(2)
+    assert expected.max() > 0.02
+    with Image.open(out / "3_disagreement.png") as file:
+        found = np.asarray(file) / 255
+    np.testing.assert_allclose(found, expected, atol=0.5 / 255 + 1e-4)
+
+
 def test_of_classes_of_rows(folder, table):
     sections = of_table(table, "tabular_classification", "kind", "amount")
     members = made(folder, sections)

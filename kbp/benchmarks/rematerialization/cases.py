@@ -47,7 +47,8 @@ def measure(name: str, rounds: int) -> dict:
 
     Returns:
         `plain` and `twice`, each with `memory`, by how many bytes the largest
-        memory of the process grew in the first steps, and `seconds` of a step;
+        memory of the process grew in the first steps, and `seconds` of
+        processor time of a step;
         medians.
     """
     found: dict[str, list[tuple[int, float]]] = {"plain": [], "twice": []}
@@ -73,7 +74,8 @@ def steps(name: str, twice: bool) -> tuple[int, float]:
         twice: whether blocks are computed twice.
 
     Returns:
-        Bytes that the process's memory grew by, and seconds of a step.
+        Bytes that the process's memory grew by, and processor seconds of a
+        step.
     """
     make, size = CASES[name]
     keras.utils.set_random_seed(0)
@@ -86,9 +88,9 @@ def steps(name: str, twice: bool) -> tuple[int, float]:
     before, taken = peak_memory(), []
     with computed_twice(model) if twice else contextlib.nullcontext():
         for _ in range(_STEPS):
-            start = time.perf_counter()
+            start = time.process_time()
             step()
-            taken.append(time.perf_counter() - start)
+            taken.append(time.process_time() - start)
     return peak_memory() - before, statistics.median(taken[1:])
 
 
@@ -115,7 +117,7 @@ def markdown_table(lines: list[dict]) -> str:
     """Return measured cases as Markdown: a table, and how it was measured."""
     titles = [
         *("network", "memory", "with `rematerialize`", "spared"),
-        "times as long a step",
+        "times the processor time",
     ]
     return "\n".join(
         [
@@ -123,8 +125,8 @@ def markdown_table(lines: list[dict]) -> str:
             "",
             f"By how much the largest memory of a process grows in {_STEPS} "
             "steps of Adam in float32: activations, gradients, and what "
-            "TensorFlow takes once; each in a new process, medians of three. "
-            + provenance(lines[0], lines),
+            "TensorFlow takes once; and processor time of a step. Each in a new "
+            "process, medians of three. " + provenance(lines[0], lines),
         ]
     )
 
