@@ -125,8 +125,8 @@ def markdown_table(lines: list[dict]) -> str:
             "",
             f"By how much the largest memory of a process grows in {_STEPS} "
             "steps of Adam in float32: activations, gradients, and what "
-            "TensorFlow takes once; and processor time of a step. Each in a new "
-            "process, medians of three. " + provenance(lines[0], lines),
+            "TensorFlow takes once; and processor time of a step. Medians of "
+            "three, each in a new process. " + provenance(lines[0], lines),
         ]
     )
 
