@@ -167,6 +167,26 @@ def temporary_folder(prefix: str = "kbp-") -> Iterator[Path]:
         ) from error
 
 
+@contextlib.contextmanager
+def scratch_folder(place: Path) -> Iterator[Path]:
+    """Yield a folder for what is too large for that of temporary files.
+
+    Args:
+        place: a folder, in which `remove_unfinished` removes what is left if
+            the process is killed.
+
+    Raises:
+        UserError: the disk does not take it.
+    """
+    folder = place / _unused()
+    with named(folder):
+        make_folder(folder)
+    try:
+        yield folder
+    finally:
+        remove_folder(folder)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder, and those above it, if it is not there."""
     path.mkdir(parents=True, exist_ok=True)

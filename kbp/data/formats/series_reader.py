@@ -12,6 +12,7 @@ from kbp.data.checks import suspicions
 from kbp.data.formats import frames, grid, times
 from kbp.data.formats.grid import Rows
 from kbp.data.formats.series_format import SeriesFormat
+from kbp.data.tables.source import Frame
 from kbp.errors import UserError
 
 FILLED = "missing values filled in"
@@ -53,6 +54,7 @@ class SeriesReader:
         names: of the columns to forecast, as the first file has them.
         counts: how often a rule was followed.
         warnings: sentences about columns that are probably something else.
+        seen: the numbers of columns of which `say` makes sentences.
     """
 
     def __init__(self, path: Path, form: SeriesFormat):
@@ -60,23 +62,28 @@ class SeriesReader:
         self.names: tuple[str, ...] = ()
         self.counts: dict[str, int] = {}
         self.warnings: list[str] = []
+        self.seen: dict[str, suspicions.Sentinels] = {}
 
-    def frame(self, path: Path, ahead: bool = False) -> pd.DataFrame:
-        """Read a file's columns, named by what they are and their names.
+    def frame(
+        self, path: Path, raw: Frame, ahead: bool = False
+    ) -> pd.DataFrame:
+        """Return a file's columns, named by what they are and their names.
 
         Args:
             path: of the file.
+            raw: its columns.
             ahead: whether it holds later rows, so covariates alone.
         """
-        form = self.form
-        raw = frames.read_frame(
-            path, separator=form.separator, encoding=form.encoding
-        )
         if not ahead:
-            self.names = form.target or self.others(raw)
-        read: dict[str, Any] = {
-            "place": [f"{path}, line {line}" for line in raw.index]
-        }
+            self.names = self.form.target or self.others(raw.columns)
+        found = placed(path, self.part(path, raw, ahead))
+        self.say(path)
+        return found
+
+    def part(self, path: Path, raw: Frame, ahead: bool = False) -> pd.DataFrame:
+        """Return some of a file's rows, see `frame`; `say` what they were."""
+        form = self.form
+        read: dict[str, Any] = {}
         if form.time_column:
             column = frames.find_column(path, raw, form.time_column)
             moments = times.parse(path, column, form.date_format)
@@ -101,13 +108,22 @@ class SeriesReader:
                 column = column.astype("float64")
             column = frames.without(column, form.missing_values)
             values = frames.numbers(path, column, decimal=form.decimal)
-            self.warnings += suspicions.sentinels(path, column, values)
+            seen = self.seen.setdefault(name, suspicions.Sentinels())
+            seen.add(column.index, values)
             read[f"value {name}"] = values
+        read["line"] = raw[raw.columns[0]].index
         return pd.DataFrame(read)
+
+    def say(self, path: Path) -> None:
+        """Add to `warnings` what the columns of all parts look like."""
+        for name, seen in self.seen.items():
+            self.warnings += seen.sentences(path, name)
+        self.seen = {}
 
     def joined(self, frame: pd.DataFrame, later: Path) -> pd.DataFrame:
         """Return a file's rows and the later ones of another file."""
-        more = self.frame(later, ahead=True)
+        raw = read_file(later, self.form)
+        more = self.frame(later, raw, ahead=True)
         if self.form.time_column and more["time"].dtype != frame["time"].dtype:
             raise UserError(
                 f"{later}: its times are of another kind than those of "
@@ -117,17 +133,17 @@ class SeriesReader:
             more = more[more["id"].isin(frame["id"])]
         return pd.concat([frame, more], ignore_index=True)
 
-    def others(self, raw: pd.DataFrame) -> tuple[str, ...]:
+    def others(self, columns: Iterable[str]) -> tuple[str, ...]:
         """Return the columns that are nothing else than values to forecast."""
-        form = self.form
-        if "" in raw.columns:
+        form, names = self.form, [*columns]
+        if "" in names:
             raise UserError(
-                f"{self.path}: column {list(raw.columns).index('') + 1} has no "
-                "name. Say which columns hold values."
+                f"{self.path}: column {names.index('') + 1} has no name. Say "
+                "which columns hold values."
             )
         used = {form.time_column, form.id_column, *form.static}
         used |= {*form.past_covariates, *form.future_covariates}
-        found = tuple(name for name in raw.columns if name not in used)
+        found = tuple(name for name in names if name not in used)
         if not found:
             raise UserError(f"{self.path}: holds no values.")
         return found
@@ -246,6 +262,18 @@ class SeriesReader:
 
     def count(self, what: str, number: int) -> None:
         self.counts[what] = self.counts.get(what, 0) + number
+
+
+def read_file(path: Path, form: SeriesFormat) -> pd.DataFrame:
+    """Read a file's columns into memory."""
+    return frames.read_frame(
+        path, separator=form.separator, encoding=form.encoding
+    )
+
+
+def placed(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of `SeriesReader.part` with where they were read."""
+    return frame.assign(place=[f"{path}, line {x}" for x in frame["line"]])
 
 
 def _named(path: Path, column: "pd.Series[Any]") -> "pd.Series[str]":

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kbp.data.lazy import Array
 from kbp.tasks.forecasts.intervals import FLOOR, RATE, Intervals
 
 
@@ -28,9 +29,9 @@ class Walk:
 
 def walk(
     intervals: Intervals,
-    past: np.ndarray,
+    past: Array,
     outputs: np.ndarray,
-    labels: np.ndarray,
+    labels: Array,
     *,
     scale: np.ndarray,
     floor: np.ndarray | float = FLOOR,
@@ -71,11 +72,13 @@ def walk(
     misses = np.zeros((count + horizon, len(allowed), columns))
     growth = np.zeros(misses.shape[1:])
     width, unit_width = np.zeros((2, *growth.shape))
-    for window in range(count):
+    known = 0
+    for window, came in enumerate(labels):
         growth = growth + rate * _excess(misses, window, horizon, allowed)
         half = np.exp(growth)[:, None] * intervals.widths * spread[window]
         half = np.maximum.accumulate(half)  # a level holds those below it
-        gaps = np.abs(labels[window] - outputs[window])
+        gaps = np.abs(came - outputs[window])
+        known += np.isfinite(came[:, 0]).sum()
         missed = gaps > half  # (levels, horizon, columns)
         misses[window : window + horizon] += missed.swapaxes(0, 1)
         mean = 2 * half.mean(axis=1)
@@ -83,7 +86,7 @@ def walk(
         unit_width += mean * units[window]
     growth = growth + rate * _excess(misses, count, horizon, allowed)
     return Walk(
-        1 - misses.sum(axis=0) / max(1, np.isfinite(labels[..., 0]).sum()),
+        1 - misses.sum(axis=0) / max(1, known),
         width / max(1, count),
         unit_width / max(1, count),
         np.exp(growth),
@@ -92,9 +95,9 @@ def walk(
 
 def walk_series(
     intervals: Intervals,
-    past: np.ndarray,
+    past: Array,
     outputs: np.ndarray,
-    labels: np.ndarray,
+    labels: Array,
     *,
     scale: np.ndarray,
     members: np.ndarray | None,
