@@ -1,6 +1,6 @@
 """Reads columns of series, and makes rows at equal distances of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,32 @@ class Series:
     past: np.ndarray
     future: np.ndarray
     static: np.ndarray
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of one series as a file has them.
+
+    Attributes:
+        places: where each was read, `(rows,)`.
+        times: of the rows; `None` if there is no column for them.
+        values: `(rows, columns)`, NaN where one is missing.
+        static: categories of each static column, `(rows,)`.
+    """
+
+    places: np.ndarray
+    times: "pd.Index[Any] | None"
+    values: np.ndarray
+    static: Mapping[str, np.ndarray]
+
+    def take(self, which: Any) -> "Group":
+        """Return some of the rows."""
+        return Group(
+            self.places[which],
+            None if self.times is None else self.times[which],
+            self.values[which],
+            {name: values[which] for name, values in self.static.items()},
+        )
 
 
 class SeriesReader:
@@ -148,32 +174,57 @@ class SeriesReader:
             raise UserError(f"{self.path}: holds no values.")
         return found
 
-    def static(self, name: str, group: pd.DataFrame) -> dict[str, str]:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of values: those to forecast come first."""
+        form = self.form
+        return (*self.names, *form.past_covariates, *form.future_covariates)
+
+    def groups(self, frame: pd.DataFrame) -> Iterator[tuple[str, Group]]:
+        """Yield each series' name and rows, in the order of the first ones.
+
+        Args:
+            frame: see `frame`.
+        """
+        values = frame[[f"value {name}" for name in self.columns]].to_numpy()
+        whole = Group(
+            frame["place"].to_numpy(),
+            pd.Index(frame["time"]) if self.form.time_column else None,
+            values,
+            {x: frame[f"static {x}"].to_numpy() for x in self.form.static},
+        )
+        if not self.form.id_column:
+            yield "", whole
+            return
+        codes, names = pd.factorize(frame["id"])
+        order = np.argsort(codes, kind="stable")
+        whole = whole.take(order)
+        ends = np.cumsum(np.bincount(codes))
+        for name, begin, end in zip(names, [0, *ends], ends, strict=False):
+            yield str(name), whole.take(slice(begin, end))
+
+    def static(self, name: str, group: Group) -> dict[str, str]:
         """Return the category of a series in each static column."""
         found = {}
-        for column in self.form.static:
-            values = group[f"static {column}"].dropna()
-            found[column] = values.iloc[0]
-            for row in np.flatnonzero(values != found[column])[:1]:
+        for column, values in group.static.items():
+            found[column] = values[0]
+            known = pd.notna(values)  # later rows have none
+            wrong = known & (values != found[column])
+            for row in np.flatnonzero(wrong)[:1]:
                 raise UserError(
-                    f"{group['place'].iloc[row]}: {column!r} is "
-                    f"{values.iloc[row]!r}, and {found[column]!r} before in "
-                    f"the same series {name!r}; a static column is constant."
+                    f"{group.places[row]}: {column!r} is {values[row]!r}, and "
+                    f"{found[column]!r} before in the same series {name!r}; a "
+                    "static column is constant."
                 )
         return found
 
-    def series(
-        self, name: str, group: pd.DataFrame, static: np.ndarray
-    ) -> Series:
+    def series(self, name: str, group: Group, static: np.ndarray) -> Series:
         """Return one series at equal distances, without gaps."""
-        form = self.form
-        columns = (*self.names, *form.past_covariates, *form.future_covariates)
-        rows = Rows(
-            pd.RangeIndex(len(group)),
-            group[[f"value {column}" for column in columns]].to_numpy(),
-            group["place"].to_numpy(),
-        )
-        moments = pd.Index(group["time"]) if form.time_column else rows.times
+        form, moments = self.form, group.times
+        count = pd.RangeIndex(len(group.values))
+        rows = Rows(count, group.values, group.places)
+        if moments is None:
+            moments = rows.times
         if not form.future_covariates:  # else they are the rows ahead
             end = self.known_rows(rows)
             self.count(EMPTY_AT_END, len(moments) - end)
@@ -185,9 +236,7 @@ class SeriesReader:
         whose = f"series {name!r}: " if name else ""
         try:
             values, filled = grid.filled(
-                rows.part(slice(count)),
-                form.missing,
-                columns,
+                rows.part(slice(count)), form.missing, self.columns
             )
         except UserError as error:
             raise UserError(f"{self.path}: {whose}{error}") from error

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from kbp.data.formats import covariates, grid
 from kbp.data.formats.series_format import SeriesFormat
@@ -138,11 +137,7 @@ def read(
         )
     if later:
         frame = reader.joined(frame, Path(later))
-    groups: dict[str, pd.DataFrame] = {"": frame}
-    if form.id_column:
-        groups = {
-            str(name): group for name, group in frame.groupby("id", sort=False)
-        }
+    groups = dict(reader.groups(frame))
     chosen = {
         name: reader.static(name, group) for name, group in groups.items()
     }

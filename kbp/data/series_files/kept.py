@@ -2,13 +2,15 @@
 
 import base64
 import dataclasses
+import itertools
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from kbp._utils.files import scratch_folder
 from kbp.data.cache import Kept, Parts, keep, root
@@ -76,18 +78,16 @@ class _Stream:
         source = opened(path, form.separator, form.encoding, by_row=False)
         self.reader = SeriesReader(path, form)
         self.reader.names = form.target or self.reader.others(source.names)
-        self.groups: Any
+        self.frames: Iterable[pd.DataFrame]
         try:
-            self.groups = spool = Spool(self.reader, source, folder)
+            self.frames = spool = Spool(self.reader, source, folder)
             known = {x: [*y.known] for x, y in spool.categories.items()}
         except (
             UnlikeError
         ):  # whole columns tell what is wrong, or how they are read
             self.reader = SeriesReader(path, form)
             frame = self.reader.frame(path, Columns(path, source))
-            self.groups = [("", frame)]
-            if form.id_column:
-                self.groups = frame.groupby("id", sort=False)
+            self.frames = [frame]
             known = {x: frame[f"static {x}"].unique() for x in form.static}
         self.table = Table(
             form,
@@ -96,7 +96,7 @@ class _Stream:
             {x: tuple(sorted(y)) for x, y in known.items()},
             source=str(path),
         )
-        self.first: Any = None  # series there is
+        self.first: Any = None  # a table of the first series alone
         self.names: list[str] = []
         self.firsts = {split: array("q") for split in SPLITS}
         self.counts = {split: array("q") for split in SPLITS}
@@ -116,14 +116,18 @@ class _Stream:
         """
         wrong: dict[int, UserError] = {}
         reader, categories = self.reader, self.table.categories
-        for name, group in self.groups:
+        groups = itertools.chain.from_iterable(map(reader.groups, self.frames))
+        for name, group in groups:
             step = 0
             try:
-                chosen = reader.static(str(name), group)
+                chosen = reader.static(name, group)
                 step += 1
                 static = covariates.one_hot(chosen, categories)
-                series = reader.series(str(name), group, static)
-                self.first = self.first or series
+                series = reader.series(name, group, static)
+                if not self.first:
+                    self.first = dataclasses.replace(
+                        self.table, series=(series,)
+                    )
                 step += 1
                 self.check_step(series)
                 step += 1
@@ -140,17 +144,13 @@ class _Stream:
 
     def check_step(self, series: Series) -> None:
         """Raise a UserError if a series has steps of another length."""
-        own, step = grid.step_of(series.times), self.step
+        own, step = grid.step_of(series.times), self.first.step
         if None not in (own, step) and own != step:
             raise UserError(
                 f"{self.path}: rows of series {series.name!r} are {own} "
-                f"apart, of {self.first.name!r} {step}; resample them."
+                f"apart, of {self.first.series[0].name!r} {step}; resample "
+                "them."
             )
-
-    @property
-    def step(self) -> Any:
-        """Distance of two rows of the first series, see `Table.step`."""
-        return dataclasses.replace(self.table, series=(self.first,)).step
 
     def note(self, name: str, part: Part) -> None:
         """Note what must be known of a series."""
@@ -169,8 +169,7 @@ class _Stream:
 
     def notes(self) -> dict[str, Any]:
         """Return what is known of all series as JSON has it."""
-        first = dataclasses.replace(self.table, series=(self.first,))
-        step, columns = first.step, len(self.reader.names)
+        step, columns = self.first.step, len(self.reader.names)
         is_time = isinstance(step, timedelta)
         counts = self.reader.counts.items()
         found = {
@@ -181,7 +180,7 @@ class _Stream:
             "counts": {what: count for what, count in counts if count},
             "warnings": self.reader.warnings,
             "step": [is_time, step // _MICROSECOND if is_time else step],
-            "zone": first.zone,
+            "zone": self.first.zone,
             "tested_from": str(self.tested_from),
         }
         for name in SPLITS:

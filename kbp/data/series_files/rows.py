@@ -6,6 +6,7 @@ import numpy as np
 
 from kbp.data.lazy import Lazy
 
+_TOGETHER = 64  # blocks that are written at a time
 _BLOCK = 2**14  # bytes, of which a window takes one or two as a rule
 
 
@@ -19,17 +20,21 @@ def blocks(parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         An iterator of `(blocks, rows, columns)`.
     """
     held: list[np.ndarray] = []
+    count = 0
     for part in parts:
         held.append(part)
+        count += len(part)
         size = max(1, _BLOCK // (part.itemsize * part.shape[1]))
-        if sum(map(len, held)) >= 64 * size:
+        if count >= _TOGETHER * size:
             rows = np.concatenate(held)
-            whole = len(rows) // size * size
+            count %= size
+            whole = len(rows) - count
             yield rows[:whole].reshape(-1, size, rows.shape[1])
             held = [rows[whole:]]
     rows = np.concatenate(held)
-    missing = -len(rows) % size
-    yield np.pad(rows, ((0, missing), (0, 0))).reshape(-1, size, rows.shape[1])
+    filled = np.pad(rows, ((0, -len(rows) % size), (0, 0)))
+    if len(filled):
+        yield filled.reshape(-1, size, rows.shape[1])
 
 
 class BlockRows(Lazy):

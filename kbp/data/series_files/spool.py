@@ -56,14 +56,7 @@ class Spool:
         self.reader, self.folder = reader, folder
         self.series = Numbering()
         self.categories = {name: Numbering() for name in form.static}
-        self.columns = [
-            f"value {name}"
-            for name in (
-                *reader.names,
-                *form.past_covariates,
-                *form.future_covariates,
-            )
-        ]
+        self.columns = [f"value {name}" for name in reader.columns]
         self.row = np.dtype(
             [
                 *((name, "i8") for name in ("line", "series", "time")),
@@ -85,22 +78,16 @@ class Spool:
         self.groups = (np.cumsum(counts) - counts) // GROUP_ROWS
         self._distribute()
 
-    def __iter__(self) -> Iterator[tuple[str, pd.DataFrame]]:
-        """Yield the name of each series and its rows, see `reader.frame`."""
-        names = [*self.series.known] or [""]
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        """Yield the rows of some series each, see `SeriesReader.frame`."""
         for group in np.unique(self.groups):
             rows = np.fromfile(self.folder / f"{group}", self.row)
-            rows = rows[np.argsort(rows["series"], kind="stable")]
-            frame = self._frame(rows)
-            found, firsts = np.unique(rows["series"], return_index=True)
-            ends = [*firsts[1:], len(rows)]
-            for number, first, end in zip(found, firsts, ends, strict=True):
-                yield names[number], frame.iloc[first:end]
+            yield self._frame(rows)
 
     def _wanted(self, source: Source) -> list[str]:
         form = self.reader.form
-        values = [name.removeprefix("value ") for name in self.columns]
-        used = {form.time_column, form.id_column, *form.static, *values}
+        used = {form.time_column, form.id_column, *form.static}
+        used |= {*self.reader.columns}
         return [name for name in source.names if name in used]
 
     def _rows(self, raw: pd.DataFrame) -> np.ndarray:
@@ -163,6 +150,9 @@ class Spool:
         found: dict[str, Any] = {}
         if self.kind is not None:
             found["time"] = _times(rows["time"], self.kind)
+        if self.reader.form.id_column:
+            names = np.array([*self.series.known], object)
+            found["id"] = names[rows["series"]]
         for place, (name, known) in enumerate(self.categories.items()):
             texts = np.array([*known.known], object)
             found[f"static {name}"] = texts[rows["static"][:, place]]

@@ -228,7 +228,7 @@ def quantiles(scores: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     Returns:
         `(levels, ...)`.
     """
-    places = [rank(len(scores), level) for level in levels]
+    places = np.array([rank(len(scores), level) for level in levels], int)
     parted: np.ndarray = np.partition(scores, places, axis=0)
     return parted[places]
 
