@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from kbp import data
-from kbp.data import cache, lazy
+from kbp.data import cache, lazy, records
 from kbp.data import series as windows_module
 from kbp.data.formats.csv_series import CsvSeriesConfig, load_config
 from kbp.data.formats.series_format import SeriesFormat
@@ -18,6 +18,7 @@ from kbp.data.series_files import moments, rows, spool
 from kbp.data.series_files.kept import _Stream
 from kbp.data.splitting import SPLITS
 from kbp.data.tables import csv_file, parquet
+from kbp.data.tables.rows import opened
 from kbp.errors import UserError
 from kbp.recipes import Recipe
 from kbp.tasks import make_task
@@ -262,14 +263,30 @@ def check_windows(one, other):
             np.testing.assert_array_equal(getattr(one, name), value)
         elif not name.startswith("_"):
             assert getattr(one, name) == value
-    for name in ("inputs", "labels", "past"):
-        found, right = (getattr(x, name) for x in (one, other))
+    for name, right in of_arrays(other).items():
+        found = getattr(one, name)
         assert found.shape == right.shape
-        np.testing.assert_array_equal(found[:], right[:])
+        np.testing.assert_array_equal(found[:], right)
         assert isinstance(found, lazy.Lazy) or not found.nbytes
+        np.testing.assert_array_equal(getattr(other, name)[:], right)
     pairs = zip(one.parts(), other.parts(), strict=True)
     for found, right in pairs:
         np.testing.assert_array_equal(found, right)
+
+
+def of_arrays(windows):
+    """Return what a model sees of windows, and the rest, from their rows."""
+    length = windows.lookback + windows.horizon
+    every = windows.series[windows.starts[:, None] + np.arange(length)]
+    past, labels = np.split(
+        every[..., : windows.targets], [windows.lookback], axis=1
+    )
+    seen = past
+    if windows.targets < every.shape[2]:
+        seen = every.copy()
+        unknown = windows.targets + windows.past_covariates
+        seen[:, windows.lookback :, :unknown] = 0
+    return {"inputs": seen, "labels": labels, "past": past}
 
 
 def test_cases_have_all_keys_of_a_format():
@@ -423,6 +440,12 @@ def test_rows_of_series_are_not_read_from_the_file_one_by_one(tmp_path):
         load(file, "none", **MANY)
 
 
+def test_pack_says_what_keeps_rows_of_series(tmp_path):
+    splits = load(written(tmp_path, frame()), "memory", **CASES["previous"][2])
+    with pytest.raises(UserError, match='data.cache = "disk" keeps rows of'):
+        records.pack(splits, tmp_path / "packed")
+
+
 def test_rows_are_kept_until_the_file_changes(tmp_path):
     file = written(tmp_path, frame())
     keys = MANY | {"target": ("a",)}
@@ -494,6 +517,52 @@ def test_spans_of_blocks_are_those_of_rows(length):
     assert len(kept) == 83
 
 
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("targets", [None, 2])
+def test_windows_of_memory_are_read_part_by_part(targets, shared):
+    values = np.random.default_rng(0).random((50, 3), "f4")
+    starts = np.arange(40) if shared else np.array([0, 1, 2, 9, 10, 30])
+    windows = data.Windows(
+        values, 6, 3, starts=starts, targets=targets, past_covariates=1
+    )
+    given = dataclasses.replace(windows, targets=targets or 3)
+    for name, right in of_arrays(given).items():
+        found = getattr(windows, name)
+        np.testing.assert_array_equal(found[:], right)
+        np.testing.assert_array_equal(found[3:5], right[3:5])
+        is_view = shared and not (targets and name == "inputs")
+        assert isinstance(found, np.ndarray) == is_view
+        assert is_view == np.may_share_memory(found[:], values)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_parts_of_a_table_are_the_whole_of_it(form, tmp_path):
+    pytest.importorskip("pyarrow") if form == "parquet" else None
+    found = frame().reset_index(drop=True)
+    found.loc[150, "free"] = np.nan  # so that all of it are floats
+    found["count"] = found["free"].astype("Int64")
+    file = tmp_path / f"series.{form}"
+    if form == "csv":
+        found.to_csv(file, index=False)
+    else:
+        found.to_parquet(file, row_group_size=70)
+    source = opened(file, "", "utf-8", by_row=False)
+    names = ["free", "id", "count"]
+    parts = [*source.parts(names)]
+    assert {len(part) for part in parts[:-1]} <= set(range(1, 18))
+    pd.testing.assert_frame_equal(pd.concat(parts), source.whole(names))
+
+
+def test_parts_of_a_file_that_changes_are_not_taken(tmp_path):
+    file = written(tmp_path, frame())
+    source = opened(file, "", "utf-8", by_row=False)
+    parts = source.parts(["a"])
+    next(parts)
+    os.utime(file, (1, 1))
+    with pytest.raises(UserError, match="has changed since it was opened"):
+        list(parts)
+
+
 def test_file_is_read_once_a_few_rows_at_a_time(tmp_path, monkeypatch):
     file = written(tmp_path, frame())
     keys = MANY | {"target": ("a",), "static": ("kind",)}
@@ -503,7 +572,7 @@ def test_file_is_read_once_a_few_rows_at_a_time(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("case", ["series mixed", "covariates", "one series"])
-def test_tasks_are_those_of_series_in_memory(case, tmp_path):
+def test_tasks_are_those_of_series_in_memory(case, tmp_path, monkeypatch):
     make, _, keys = CASES[case]
     section = {"name": "csv_series", "file": str(written(tmp_path, make()))}
     section |= {"lookback": 24, "horizon": 3}
@@ -524,7 +593,8 @@ def test_tasks_are_those_of_series_in_memory(case, tmp_path):
         )
         for mode in ("disk", "memory")
     ]
-    for task in tasks:
+    for task, size in zip(tasks, (0, 2**26), strict=True):
+        monkeypatch.setattr(windows_module, "_LITTLE", size)
         rng = np.random.default_rng(0)
         outputs = rng.normal(size=task.splits.test.labels.shape)
         outputs = outputs.astype("float32")
