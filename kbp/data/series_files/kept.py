@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kbp._utils.files import scratch_folder
-from kbp.data.cache import Kept, Parts, keep, root
+from kbp.data.cache import Kept, Parts, keep, scratch_folder
 from kbp.data.formats import covariates, grid
 from kbp.data.formats.series_format import SeriesFormat
 from kbp.data.formats.series_reader import Series, SeriesReader
@@ -59,7 +58,7 @@ def load(
     """
 
     def read(notes: dict[str, Any]) -> Parts:
-        with scratch_folder(root()) as folder:
+        with scratch_folder() as folder:
             stream = _Stream(path, form, folder)
             parts = stream.parts(lookback, horizon, split)
             for part in blocks(parts):

@@ -442,7 +442,7 @@ def test_rows_of_series_are_not_read_from_the_file_one_by_one(tmp_path):
 
 def test_pack_says_what_keeps_rows_of_series(tmp_path):
     splits = load(written(tmp_path, frame()), "memory", **CASES["previous"][2])
-    with pytest.raises(UserError, match='data.cache = "disk" keeps rows of'):
+    with pytest.raises(UserError, match=r'data\.cache = "disk" keeps rows'):
         records.pack(splits, tmp_path / "packed")
 
 
