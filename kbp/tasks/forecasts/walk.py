@@ -121,8 +121,11 @@ def walk_series(
         return walk(intervals, past, outputs, labels, scale=scale, **options)
     ends = [*(1 + np.flatnonzero(np.diff(members))), len(members)]
     scale = np.broadcast_to(scale, (len(members), 1, past.shape[-1]))
-    walks, sizes = [], np.diff([0, *ends])
-    for end, size in zip(ends, sizes, strict=True):
+    sizes = np.diff([0, *ends])
+    names = [field.name for field in dataclasses.fields(Walk)]
+    shape = len(sizes), len(intervals.levels), past.shape[-1]
+    walks = {name: np.empty(shape) for name in names}
+    for place, (end, size) in enumerate(zip(ends, sizes, strict=True)):
         part = slice(end - size, end)
         found = walk(
             intervals,
@@ -132,14 +135,10 @@ def walk_series(
             scale=scale[part],
             **options,
         )
-        walks.append(found)
-    means = {
-        field.name: np.average(
-            [getattr(found, field.name) for found in walks], 0, sizes
-        )
-        for field in dataclasses.fields(Walk)
-    }
-    return Walk(**{**means, "factors": walks[-1].factors})
+        for name in names:
+            walks[name][place] = getattr(found, name)
+    means = {x: np.average(walks[x], 0, sizes) for x in names}
+    return Walk(**{**means, "factors": walks["factors"][-1]})
 
 
 def outcomes(values: np.ndarray, ends: np.ndarray, horizon: int) -> np.ndarray:
