@@ -48,17 +48,38 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Lines:
+    """Where rows were read, such as `"load.csv, line 3"`, as errors show it.
+
+    Attributes:
+        paths: of the files.
+        files: which of them each row is of, `(rows,)`.
+        lines: of the rows.
+    """
+
+    paths: Sequence[Path]
+    files: np.ndarray
+    lines: np.ndarray
+
+    def __getitem__(self, which: Any) -> Any:
+        if isinstance(which, int | np.integer):
+            path = self.paths[self.files[which]]
+            return f"{path}, line {self.lines[which]}"
+        return Lines(self.paths, self.files[which], self.lines[which])
+
+
+@dataclass(frozen=True)
 class Group:
     """Rows of one series as a file has them.
 
     Attributes:
-        places: where each was read, `(rows,)`.
+        places: where each was read.
         times: of the rows; `None` if there is no column for them.
         values: `(rows, columns)`, NaN where one is missing.
         static: categories of each static column, `(rows,)`.
     """
 
-    places: np.ndarray
+    places: Lines
     times: "pd.Index[Any] | None"
     values: np.ndarray
     static: Mapping[str, np.ndarray]
@@ -85,6 +106,7 @@ class SeriesReader:
 
     def __init__(self, path: Path, form: SeriesFormat):
         self.path, self.form = path, form
+        self.paths = [path]
         self.names: tuple[str, ...] = ()
         self.counts: dict[str, int] = {}
         self.warnings: list[str] = []
@@ -102,7 +124,7 @@ class SeriesReader:
         """
         if not ahead:
             self.names = self.form.target or self.others(raw.columns)
-        found = placed(path, self.part(path, raw, ahead))
+        found = self.part(path, raw, ahead)
         self.say(path)
         return found
 
@@ -137,8 +159,8 @@ class SeriesReader:
             seen = self.seen.setdefault(name, suspicions.Sentinels())
             seen.add(column.index, values)
             read[f"value {name}"] = values
-        read["line"] = raw[raw.columns[0]].index
-        return pd.DataFrame(read)
+        lines = raw[raw.columns[0]].index
+        return pd.DataFrame({**read, "file": int(ahead), "line": lines})
 
     def say(self, path: Path) -> None:
         """Add to `warnings` what the columns of all parts look like."""
@@ -150,6 +172,7 @@ class SeriesReader:
         """Return a file's rows and the later ones of another file."""
         raw = read_file(later, self.form)
         more = self.frame(later, raw, ahead=True)
+        self.paths.append(later)
         if self.form.time_column and more["time"].dtype != frame["time"].dtype:
             raise UserError(
                 f"{later}: its times are of another kind than those of "
@@ -188,7 +211,7 @@ class SeriesReader:
         """
         values = frame[[f"value {name}" for name in self.columns]].to_numpy()
         whole = Group(
-            frame["place"].to_numpy(),
+            Lines(self.paths, *frame[["file", "line"]].to_numpy().T),
             pd.Index(frame["time"]) if self.form.time_column else None,
             values,
             {x: frame[f"static {x}"].to_numpy() for x in self.form.static},
@@ -256,7 +279,7 @@ class SeriesReader:
         kept = np.full(len(moments), True)
         if form.time_zone:
             moments, kept = times.in_zone(moments, form.time_zone, self.counts)
-        rows = Rows(moments, rows.values[kept], np.asarray(rows.places)[kept])
+        rows = Rows(moments, rows.values[kept], rows.places[kept])
         if not len(moments):
             raise UserError(f"{self.path}: holds no times that ever were.")
         grid.check_rising(rows)
@@ -318,11 +341,6 @@ def read_file(path: Path, form: SeriesFormat) -> pd.DataFrame:
     return frames.read_frame(
         path, separator=form.separator, encoding=form.encoding
     )
-
-
-def placed(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of `SeriesReader.part` with where they were read."""
-    return frame.assign(place=[f"{path}, line {x}" for x in frame["line"]])
 
 
 def _named(path: Path, column: "pd.Series[Any]") -> "pd.Series[str]":

@@ -81,9 +81,8 @@ class _Stream:
         try:
             self.frames = spool = Spool(self.reader, source, folder)
             known = {x: [*y.known] for x, y in spool.categories.items()}
-        except (
-            UnlikeError
-        ):  # whole columns tell what is wrong, or how they are read
+        except UnlikeError:
+            # Whole columns tell what is wrong, or how they are read.
             self.reader = SeriesReader(path, form)
             frame = self.reader.frame(path, Columns(path, source))
             self.frames = [frame]

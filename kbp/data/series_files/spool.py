@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kbp._utils.files import append, remove
-from kbp.data.formats.series_reader import SHOWN_IN_UTC, SeriesReader, placed
+from kbp.data.formats.series_reader import SHOWN_IN_UTC, SeriesReader
 from kbp.data.tables.source import Source
 from kbp.errors import UserError
 
@@ -157,8 +157,8 @@ class Spool:
             texts = np.array([*known.known], object)
             found[f"static {name}"] = texts[rows["static"][:, place]]
         values = pd.DataFrame(rows["values"], columns=self.columns)
-        frame = pd.DataFrame({**found, "line": rows["line"]})
-        return placed(self.reader.path, pd.concat([frame, values], axis=1))
+        frame = pd.DataFrame({**found, "file": 0, "line": rows["line"]})
+        return pd.concat([frame, values], axis=1)
 
 
 def _bits(times: "pd.Index[Any]") -> np.ndarray:
