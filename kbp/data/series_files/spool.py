@@ -12,7 +12,7 @@ from kbp.data.formats.series_reader import SHOWN_IN_UTC, SeriesReader
 from kbp.data.tables.source import Source
 from kbp.errors import UserError
 
-GROUP_ROWS = 2**18  # of a scratch file, more if a series has more
+GROUP_ROWS = 2**16  # of a scratch file, more if a series has more
 _UTC = pd.DatetimeTZDtype("us", "UTC")
 
 

@@ -12,7 +12,7 @@ from kbp.data.formats import frames
 from kbp.errors import UserError
 
 _PART, _CELL = 8, 100  # of the memory; bytes of a value that is text
-PART_ROWS = 2**16
+PART_ROWS = 2**14
 
 
 class Source(ABC):
