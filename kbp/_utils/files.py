@@ -76,7 +76,7 @@ def write_together(contents: Mapping[Any, bytes | str]) -> list[Path]:
             check_place(path)
             with named(path):
                 make_folder(path.parent)
-                written.append(path.parent / _unused())
+                written.append(path.parent / unused_name())
                 _write(written[-1], _as_bytes(content))
         for temporary, path in zip(written, paths, strict=True):
             with named(path):
@@ -101,7 +101,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         UserError: there can be no such folder, or the disk does not take it.
     """
     check_place(path)
-    temporary = path.parent / _unused()
+    temporary = path.parent / unused_name()
     try:
         with named(path):
             make_folder(path.parent)
@@ -129,7 +129,7 @@ def new_file(path: Path) -> Iterator[Path]:
         UserError: there can be no such file, or the disk does not take it.
     """
     check_place(path)
-    temporary = path.parent / _unused()
+    temporary = path.parent / unused_name()
     try:
         with named(path):
             make_folder(path.parent)
@@ -291,8 +291,8 @@ def _check_place(path: Path) -> None:
         )
 
 
-def _unused() -> str:
-    """Return a name that no file has, by all chance."""
+def unused_name() -> str:
+    """Return a name, by all chance new, that `is_unfinished` knows."""
     return f"{_PREFIX}{secrets.token_hex(6)}"
 
 

@@ -15,9 +15,11 @@ import numpy as np
 
 from kbp._utils.files import (
     append,
+    make_folder,
     new_folder,
     remove_folder,
     remove_unfinished,
+    unused_name,
     write_atomically,
 )
 from kbp._utils.machine import memory, return_large_blocks
@@ -56,6 +58,17 @@ def root() -> Path:
     """Return the folder of what is kept between runs."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser() / "kbp" / "data"
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a folder beside what is kept, for what is needed to make it."""
+    folder = root() / unused_name()
+    try:
+        make_folder(folder)
+        yield folder
+    finally:
+        remove_folder(folder)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Windows of series, and what follows each of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -9,7 +9,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.lib.stride_tricks import sliding_window_view
 
+from kbp.data.lazy import Array, Lazy, looked_up
+from kbp.data.series_files.rows import BlockRows
 from kbp.data.splits import Lookup, Tensor
+
+_LITTLE = 2**26  # bytes
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Windows:
     Attributes:
         series: float32 `(rows, columns)`, those of all series one after the
             other: what is to be forecast, then covariates, those known of the
-            past alone first.
+            past alone first. They are an array, or `BlockRows` of a disk.
         lookback: rows that a model sees.
         horizon: rows after them, which it forecasts.
         starts: rows at which windows begin; by default all of one series.
@@ -29,7 +33,7 @@ class Windows:
             are of the first.
     """
 
-    series: np.ndarray
+    series: np.ndarray | BlockRows
     lookback: int
     horizon: int
     starts: np.ndarray | None = None
@@ -41,45 +45,51 @@ class Windows:
         return len(self._starts)
 
     @property
-    def inputs(self) -> np.ndarray:
+    def inputs(self) -> Array:
         """What a model sees, `(windows, lookback, targets)`.
 
         With covariates `(windows, lookback + horizon, columns)`: zeros where
-        nothing is known.
+        nothing is known. Like the next two, it is `Lazy` where windows take
+        more than some megabytes, and are not the rows themselves.
         """
-        if self._known is None:
+        known = self._known
+        if known is None:
             return self.past
-        return self._view(0, len(self._known)) * self._known
+        windows = self._spans(0, len(known))
+        return _held(
+            windows.map(lambda x: x * known, windows.shape[1:], windows.dtype)
+        )
 
     @property
-    def labels(self) -> np.ndarray:
+    def labels(self) -> Array:
         """The rows to forecast, `(windows, horizon, targets)`."""
-        rows = self._view(self.lookback, self.horizon)
-        return rows[..., : self.targets]
+        return self._targets(self.lookback, self.horizon)
 
     @property
-    def past(self) -> np.ndarray:
+    def past(self) -> Array:
         """What is known of the labels' columns, `(windows, lookback, ...)`."""
-        return self._view(0, self.lookback)[..., : self.targets]
+        return self._targets(0, self.lookback)
 
-    def parts(self) -> list[np.ndarray]:
-        """Return the rows to forecast that the windows lie in, by series.
+    def parts(self) -> Iterator[np.ndarray]:
+        """Yield the rows to forecast that the windows lie in, by series.
 
         Returns:
-            An array `(rows, targets)` for each series, of no rows where it has
-            no windows.
+            An iterator of `(rows, targets)` for each series, of no rows where
+            it has no windows.
         """
         starts, members = self._starts, self.members
         groups = [starts]
         if members is not None:
+            order = np.argsort(members, kind="stable")
             count = int(members.max(initial=-1)) + 1
-            groups = [starts[members == one] for one in range(count)]
+            firsts = np.searchsorted(members[order], np.arange(1, count))
+            groups = np.split(starts[order], firsts)
         length = self.lookback + self.horizon
-        places = [
-            slice(own.min(), own.max() + length) if len(own) else slice(0)
-            for own in groups
-        ]
-        return [self.series[place, : self.targets] for place in places]
+        for own in groups:
+            place = (
+                slice(own.min(), own.max() + length) if len(own) else slice(0)
+            )
+            yield self.series[place][:, : self.targets]
 
     @property
     def input_shape(self) -> tuple[int, int]:
@@ -105,37 +115,92 @@ class Windows:
         known[self.lookback :, : targets + self.past_covariates] = 0
         return known
 
-    def _view(self, first: int, length: int) -> np.ndarray:
-        """Return rows of each window, `(windows, length, columns)`.
+    def _spans(self, first: int, length: int) -> "_Spans":
+        return _Spans(self.series, self._starts + first, length)
+
+    def _targets(self, first: int, length: int) -> Array:
+        """Return the columns to forecast, `(windows, length, targets)`.
 
         They are no copy where windows begin at all rows of a part.
         """
-        starts = self._starts
-        if not len(starts):
-            columns = self.series.shape[1]
-            return np.empty((0, length, columns), self.series.dtype)
-        windows = sliding_window_view(self.series[first:], length, axis=0)
-        windows = windows.swapaxes(1, 2)  # (rows, length, columns)
-        if (np.diff(starts) == 1).all():
-            return windows[starts[0] : starts[-1] + 1]
-        return windows[starts]
+        windows, targets = self._spans(first, length), self.targets
+        if windows.are_rows:
+            return windows.whole[..., :targets]
+        shape = length, len(range(self.series.shape[1])[:targets])
+        return _held(
+            windows.map(lambda x: x[..., :targets], shape, windows.dtype)
+        )
 
     def lookup(self) -> Lookup:
         """Return `lookup(indices) -> (inputs, labels)`, all of them tensors."""
-        with tf.device("CPU:0"):  # not in an accelerator's memory
-            series = tf.constant(self.series)
-            starts = tf.constant(self._starts, tf.int64)
-        rows = tf.range(self.lookback + self.horizon, dtype=tf.int64)
+        windows_of = self._spans(0, self.lookback + self.horizon).lookup()
 
         def look(indices: Tensor) -> tuple[Tensor, Tensor]:
-            begins = tf.gather(starts, indices)
-            windows = tf.gather(series, begins[:, None] + rows)
+            windows = windows_of(indices)
             labels = windows[:, self.lookback :, : self.targets]
             if self._known is None:
                 return windows[:, : self.lookback], labels
             return windows * self._known, labels
 
         return look
+
+
+def _held(windows: Lazy) -> Array:
+    """Return windows as an array if they take little memory."""
+    return windows[:] if windows.nbytes <= _LITTLE else windows
+
+
+class _Spans(Lazy):
+    """As many rows from each of some on, `(starts, length, columns)`."""
+
+    def __init__(
+        self,
+        series: np.ndarray | BlockRows,
+        starts: np.ndarray,
+        length: int,
+    ):
+        shape = len(starts), length, series.shape[1]
+        super().__init__(shape, series.dtype)
+        self.series, self.starts = series, starts
+
+    @property
+    def are_rows(self) -> bool:
+        """Whether all of it is a view of rows in memory."""
+        in_memory = not isinstance(self.series, BlockRows)
+        return in_memory and bool((np.diff(self.starts) == 1).all())
+
+    @property
+    def whole(self) -> np.ndarray:
+        """All of it where `are_rows`."""
+        starts = self.starts
+        if not len(starts):
+            return np.empty(self.shape, self.dtype)
+        return self._windows[starts[0] : starts[-1] + 1]
+
+    @property
+    def _windows(self) -> np.ndarray:
+        windows = sliding_window_view(self.series, self.shape[1], axis=0)
+        return windows.swapaxes(1, 2)  # (rows, length, columns)
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        starts = self.starts[indices]
+        if isinstance(self.series, BlockRows):
+            return self.series.spans(starts, self.shape[1])
+        if not len(starts):
+            return np.empty((0, *self.shape[1:]), self.dtype)
+        return self._windows[starts]
+
+    def lookup(self) -> Callable[[Tensor], Tensor]:
+        """Return `lookup(indices) -> windows`, of tensors."""
+        if isinstance(self.series, BlockRows):
+            return looked_up(self)
+        with tf.device("CPU:0"):  # not in an accelerator's memory
+            series = tf.constant(self.series)
+            starts = tf.constant(self.starts, tf.int64)
+        rows = tf.range(self.shape[1], dtype=tf.int64)
+        return lambda indices: tf.gather(
+            series, tf.gather(starts, indices)[:, None] + rows
+        )
 
 
 @dataclass(frozen=True)
@@ -176,6 +241,8 @@ class SeriesSplits:
             latest.
         zone: or offset of the times, `""` if they have none.
         warnings: sentences about columns that are probably something else.
+        remarks: a sentence if the file has changed since its rows were kept.
+        kept: a sentence, where the rows are if they are not in memory.
     """
 
     train: Windows
@@ -191,6 +258,8 @@ class SeriesSplits:
     tested_from: str = ""
     zone: str = ""
     warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    kept: str = ""
 
     def rows_in(self, span: timedelta) -> int | None:
         """Return how many rows a span of time has, `None` if no whole number.

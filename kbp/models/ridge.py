@@ -1,6 +1,7 @@
 """Linear forecasts by ridge regression, in closed form."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,8 +12,8 @@ from kbp.models.linear_skip import linear_skip_of, start_at_kernel
 
 def start_at_ridge(
     model: keras.Model,
-    inputs: np.ndarray,
-    labels: np.ndarray,
+    inputs: Any,
+    labels: Any,
     *,
     lookbacks: Sequence[int] = (),
     penalty: float = 1.0,
@@ -27,7 +28,8 @@ def start_at_ridge(
 
     Args:
         model: a model of `BPTransformer`, with a linear skip.
-        inputs: training windows `(windows, time, channels)`.
+        inputs: training windows `(windows, time, channels)`, an array or what
+            gives one for a slice, as `labels`.
         labels: the values that follow them, `(windows, horizon, channels)`.
         lookbacks: look-backs of the ridge regressions, in time steps; by
             default the whole window.
@@ -59,8 +61,8 @@ def start_at_ridge(
 
 
 def mean_ridge(
-    inputs: np.ndarray,
-    labels: np.ndarray,
+    inputs: Any,
+    labels: Any,
     *,
     lookbacks: Sequence[int] = (),
     penalty: float = 1.0,
@@ -69,7 +71,7 @@ def mean_ridge(
     """Return the kernel of the mean of several ridge regressions' forecasts.
 
     Args:
-        inputs: windows `(windows, time, channels)`.
+        inputs: windows `(windows, time, channels)`, see `start_at_ridge`.
         labels: the values that follow, `(windows, horizon, channels)`.
         lookbacks: of the regressions, in time steps; by default the whole
             window.
@@ -101,7 +103,8 @@ def mean_ridge(
         )
     kernels = [
         _lengthened(
-            ridge(inputs[:, -n:], labels, penalty=penalty, memory=memory), time
+            ridge(inputs, labels, lookback=n, penalty=penalty, memory=memory),
+            time,
         )
         for n in lookbacks
     ]
@@ -120,9 +123,10 @@ def _lengthened(kernel: np.ndarray, time: int) -> np.ndarray:
 
 
 def ridge(
-    inputs: np.ndarray,
-    labels: np.ndarray,
+    inputs: Any,
+    labels: Any,
     *,
+    lookback: int | None = None,
     penalty: float = 1.0,
     memory: float = np.inf,
 ) -> np.ndarray:
@@ -138,8 +142,9 @@ def ridge(
     smaller coefficients unless the data support them.
 
     Args:
-        inputs: windows `(windows, time, channels)`.
+        inputs: windows `(windows, time, channels)`, see `start_at_ridge`.
         labels: the values that follow, `(windows, horizon, channels)`.
+        lookback: time steps at the windows' ends that count; by default all.
         penalty: factor of the windows' variance; more than 0.
         memory: number of time steps after which the penalty has doubled;
             infinite for equal penalties.
@@ -160,15 +165,18 @@ def ridge(
         Hoerl and Kennard, Ridge Regression, 1970; Toner and Darlow, An Analysis
         of Linear Time Series Forecasting Models, ICML 2024.
     """
-    (kernel,) = ridges(inputs, labels, (penalty,), memory=memory)
+    (kernel,) = ridges(
+        inputs, labels, (penalty,), lookback=lookback, memory=memory
+    )
     return kernel
 
 
 def ridges(
-    inputs: np.ndarray,
-    labels: np.ndarray,
+    inputs: Any,
+    labels: Any,
     penalties: Sequence[float],
     *,
+    lookback: int | None = None,
     memory: float = np.inf,
 ) -> list[np.ndarray]:
     """Return the kernel of `ridge` for each penalty, from sums made once."""
@@ -181,14 +189,15 @@ def ridges(
             )
     if not len(inputs):
         raise ValueError("Argument `inputs` must hold at least one window.")
-    time, horizon = inputs.shape[1], labels.shape[1]
+    time, horizon = lookback or inputs.shape[1], labels.shape[1]
     gram, cross = np.zeros((time, time)), np.zeros((time, horizon))
     for start in range(0, len(inputs), 512):  # bounds the memory
         part = slice(start, start + 512)
-        mean = inputs[part].mean(axis=1, keepdims=True)
+        windows, follow = inputs[part][:, -time:], labels[part]
+        mean = windows.mean(axis=1, keepdims=True)
         x, y = (
-            np.moveaxis(array[part] - mean, 1, -1).reshape(-1, array.shape[1])
-            for array in (inputs, labels)
+            np.moveaxis(array - mean, 1, -1).reshape(-1, array.shape[1])
+            for array in (windows, follow)
         )
         gram += x.T @ x
         cross += x.T @ y

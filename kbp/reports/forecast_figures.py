@@ -56,7 +56,7 @@ def sample_forecasts(
                 )
                 mean, scale = (x[index, 0, place] for x in levels)
                 known, forecast, future = (
-                    x[index, :, place] * scale + mean
+                    x[index][:, place] * scale + mean
                     for x in (past, outputs, labels)
                 )
                 half = None

@@ -48,16 +48,16 @@ def series_table(
         with the largest MASE, the largest first.
     """
     several = len(columns) > 1
-    found = []
-    for place in np.unique(members):
-        which = members == place
+    found, order = [], np.argsort(members, kind="stable")
+    places, firsts = np.unique(members[order], return_index=True)
+    for place, which in zip(places, np.split(order, firsts[1:]), strict=True):
         own = errors.mean(which)
         for index, column in enumerate(columns):
             name = series[place]
             found.append(
                 (
                     f"{name}, {column}" if several else name,
-                    int(which.sum()),
+                    len(which),
                     own.unit_absolute[index],
                     own.unit_squared[index] ** 0.5,
                     own.scaled[index],

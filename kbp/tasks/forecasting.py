@@ -165,9 +165,9 @@ class Forecasting(Task):
         def mean(forecast: forecast_errors.Forecast) -> float:
             parts = forecast_errors.parts_of(len(labels))
             losses = [
-                len(labels[part])
-                * float(loss(labels[part], forecast(past[part])))
+                len(came) * float(loss(came, forecast(past[part])))
                 for part in parts
+                for came in [labels[part]]
             ]
             return sum(losses) / len(labels)
 
@@ -207,12 +207,13 @@ class Forecasting(Task):
 
     def warnings(self) -> list[str]:
         # Windows share rows, and the splits are apart in time.
-        return [*self.splits.warnings]
+        return [*self.splits.remarks, *self.splits.warnings]
 
     def describe(self) -> str:
         counts = self.splits.counts.items()
         notes = (f"{count} {what}" for what, count in counts)
-        return ", ".join([super().describe(), *notes])
+        first, *more = super().describe().split("\n")
+        return "\n".join([", ".join([first, *notes]), *more])
 
     def score(self, outputs: np.ndarray, split: str = "test") -> float:
         return self.mean_of(np.square, outputs, split)
@@ -311,7 +312,7 @@ class Forecasting(Task):
                 measure(outputs[part] - labels[part], dtype="float64").sum()
                 for part in forecast_errors.parts_of(len(labels))
             )
-            / labels.size
+            / np.prod(labels.shape)
         )
 
     def figures(self, outputs: np.ndarray) -> dict[str, str]:

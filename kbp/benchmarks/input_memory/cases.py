@@ -1,43 +1,34 @@
-"""Peak memory of a training on 200,000 images, by where they are kept."""
+"""Peak memory of a training on many images or series, by where they are."""
 
-import json
 import os
-import subprocess
-import sys
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from kbp._utils.files import make_folder, temporary_folder, write_atomically
+from kbp._utils.files import make_folder, temporary_folder
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
 from kbp.benchmarks.core.log import provenance
 from kbp.benchmarks.core.registry import register
-from kbp.errors import UserError
-from kbp.recipes import Recipe
+from kbp.benchmarks.input_memory import series
+from kbp.benchmarks.input_memory.runs import run_twice
 
 SIZE, COUNT = 64, 200_000  # pixels each way, and images
 _CLASSES, _DRAWN = 10, 100
-# `data.cache` of each case.
-CASES = {"decoded on a disk": "disk", "in their files": "none"}
-_NETWORK: dict[str, dict[str, Any]] = {
+_NETWORK = {
     "model": {"width": 8, "num_scales": 2, "num_blocks": 0},
     "training": {"epochs": 1, "batch_size": 128},
-    "quantization": {"enabled": False},
-    "sparsity": {"target": 0.0},
-    "export": {"benchmark_rounds": 1},
 }
 
 
-def measure(mode: str, rounds: int, *, count: int = COUNT) -> dict:
+def measure(mode: str, *, count: int = COUNT) -> dict:
     """Train a small network for an epoch, in a process of its own.
 
     Args:
         mode: `data.cache` of the recipe.
-        rounds: is not used; an epoch is long.
         count: number of images.
 
     Returns:
@@ -85,8 +76,7 @@ def train(images: Path, mode: str, folder: Path) -> dict:
         folder: for the run and the cache.
 
     Returns:
-        `images`; `memory`, the peak in bytes; `first` and `again`, seconds of
-        the whole run where no cache is there yet, and where one is.
+        `examples`, in words, and what `run_twice` returns.
 
     Raises:
         UserError: the training failed.
@@ -99,46 +89,23 @@ def train(images: Path, mode: str, folder: Path) -> dict:
         "validation_fraction": 0.0,
         "test_fraction": 0.01,
     }
-    recipe = write_atomically(
-        folder / f"{mode}.toml",
-        Recipe.parse({"data": section, **_NETWORK}).to_toml(),
-    )
-    taken, peaks = [], []
-    for name in ("first", "again"):
-        run = folder / f"{mode}_{name}"
-        start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-m", "kbp", "train", recipe, "--workdir", run],
-            env={**os.environ, "XDG_CACHE_HOME": str(folder / "cache")},
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise UserError(done.stderr.strip().rpartition("\n")[2])
-        taken.append(time.perf_counter() - start)
-        found = json.loads((run / "run.json").read_text())
-        peaks.append(found["peak_memory_bytes"])
-    first, again = taken
     files = sum(len(files) for _, _, files in os.walk(images))
     return {
-        "images": files,
-        "memory": max(peaks),
-        "first": first,
-        "again": again,
+        "examples": f"{files:,} PNG files of {SIZE}x{SIZE} pixels in color",
+        **run_twice({"data": section, **_NETWORK}, folder),
     }
 
 
 def markdown_table(lines: list[dict]) -> str:
     """Return measured cases as Markdown: a table, and how it was measured."""
-    titles = ["images", "peak memory", "first run", "later runs"]
+    titles = ["kept", "examples", "peak memory", "first run", "later runs"]
     return "\n".join(
         [
-            *markdown.table(titles, map(_cells, lines)),
+            *markdown.table(titles, map(_cells, lines), texts=2),
             "",
-            f"A run of {lines[0]['images']:,} PNG files of {SIZE}x{SIZE} "
-            "pixels in color: an epoch of a small network, export and "
-            "verification. The first run reads every file once before it "
-            "trains. " + provenance(lines[0], lines),
+            "A run: an epoch of a small network, export and verification. The "
+            "first run reads every file once before it trains. "
+            + provenance(lines[0], lines),
         ]
     )
 
@@ -146,17 +113,27 @@ def markdown_table(lines: list[dict]) -> str:
 def _cells(line):
     return [
         line["case"],
+        line["examples"],
         f"{line['memory'] / 1e9:.2f} GB",
         f"{line['first']:.0f} s",
         f"{line['again']:.0f} s",
     ]
 
 
+CASES = {
+    "images decoded on a disk": partial(measure, "disk"),
+    "images in their files": partial(measure, "none"),
+    "series of a CSV file on a disk": partial(series.measure, "csv", "disk"),
+    "series of a Parquet file on a disk": partial(
+        series.measure, "parquet", "disk"
+    ),
+    "series of a CSV file in memory": partial(series.measure, "csv", "memory"),
+}
 INPUT_MEMORY = register(
     Cases(
         name="input-memory",
         cases=CASES,
-        measure=lambda name, rounds: measure(CASES[name], rounds),
+        measure=lambda name, rounds: CASES[name](),
         show=lambda line: markdown.row(_cells(line)),
         markdown_table=markdown_table,
     )

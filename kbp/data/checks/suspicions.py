@@ -13,6 +13,7 @@ LEAST_COUNT, LEAST_NINES = 3, 2
 # How far outside it lies, over the range of all others.
 LEAST_GAP, LEAST_NINES_GAP = 2.0, 0.5
 _MOST_VALUES = 2  # at each end
+_HELD = 5  # of the least and the greatest
 _LEAST_ROWS = 10  # of what may be numbered
 _SHARE_OF_DATES = 0.9
 
@@ -41,12 +42,6 @@ def sentinels(
 ) -> list[str]:
     """Return sentences about numbers that may stand for missing ones.
 
-    Such a number comes `LEAST_COUNT` times or more, in at most half of the
-    rows, and lies further from all others than `LEAST_GAP` times the range that
-    these span. One of nines alone, as -999, needs `LEAST_NINES` and
-    `LEAST_NINES_GAP`, in any number of rows. At each end of a column two are
-    looked for.
-
     Args:
         path: of the file.
         column: whose index are lines, for the message.
@@ -59,25 +54,75 @@ def sentinels(
     >>> sentinels("a.csv", pd.Series(values, name="x"), values)[0][:42]
     "a.csv: column 'x' holds -999 at 2 lines, t"
     """
-    known = values[~np.isnan(values)]
-    found, counts = np.unique(known, return_counts=True)
-    outer = np.zeros(len(found), bool)
-    for low in range(_MOST_VALUES + 1):
-        for high in range(_MOST_VALUES + 1):
-            outside = np.ones(len(found), bool)
-            outside[low : len(found) - high] = False
-            if outside.sum() > outer.sum() and _are_far(found, counts, outside):
-                outer = outside
-    inner, sentences = found[~outer], []
-    for value, count in zip(found[outer], counts[outer], strict=True):
-        line, word = column.index[np.argmax(values == value)], _written(value)
-        sentences.append(
-            f"{path}: column {str(column.name)!r} holds {word} at {count} "
-            f"lines, the first is {line}, and else numbers from "
-            f"{inner[0]:g} to {inner[-1]:g}. If it stands for a missing "
-            f"number, say missing_values = {json.dumps([word])}."
+    seen = Sentinels()
+    seen.add(column.index, values)
+    return seen.sentences(path, str(column.name))
+
+
+class Sentinels:
+    """Numbers of a column that may stand for missing ones, part by part.
+
+    Such a number comes `LEAST_COUNT` times or more, in at most half of the
+    rows, and lies further from all others than `LEAST_GAP` times the range that
+    these span. One of nines alone, as -999, needs `LEAST_NINES` and
+    `LEAST_NINES_GAP`, in any number of rows. At each end of a column two are
+    looked for, so few numbers of each are held.
+    """
+
+    def __init__(self) -> None:
+        self.found, self.counts = np.empty(0), np.empty(0, int)
+        self.lines = np.empty(0, int)
+
+    def add(self, lines: Any, values: np.ndarray) -> None:
+        """See more rows.
+
+        Args:
+            lines: of the file, `(rows,)`.
+            values: numbers, NaN where one is missing.
+        """
+        known = ~np.isnan(values)
+        every = np.concatenate([self.found, values[known]])
+        places = np.concatenate([self.lines, np.asarray(lines)[known]])
+        times = np.concatenate([self.counts, np.ones(known.sum(), int)])
+        found, first, inverse = np.unique(
+            every, return_index=True, return_inverse=True
         )
-    return sentences
+        counts = np.zeros(len(found), int)
+        np.add.at(counts, inverse, times)
+        kept = np.ones(len(found), bool)
+        kept[_HELD : len(found) - _HELD] = False
+        if not kept.all():  # one that stays inside counts for those between
+            counts[_HELD - 1] += counts[~kept].sum()
+        self.found, self.counts = found[kept], counts[kept]
+        self.lines = places[first][kept]
+
+    def sentences(self, path: str | Path, name: str) -> list[str]:
+        """Return what there is to say.
+
+        Args:
+            path: of the file.
+            name: of the column.
+        """
+        found, counts = self.found, self.counts
+        outer = np.zeros(len(found), bool)
+        for low in range(_MOST_VALUES + 1):
+            for high in range(_MOST_VALUES + 1):
+                outside = np.ones(len(found), bool)
+                outside[low : len(found) - high] = False
+                if outside.sum() > outer.sum() and _are_far(
+                    found, counts, outside
+                ):
+                    outer = outside
+        inner, sentences = found[~outer], []
+        for place in np.flatnonzero(outer):
+            word = _written(found[place])
+            sentences.append(
+                f"{path}: column {name!r} holds {word} at {counts[place]} "
+                f"lines, the first is {self.lines[place]}, and else numbers "
+                f"from {inner[0]:g} to {inner[-1]:g}. If it stands for a "
+                f"missing number, say missing_values = {json.dumps([word])}."
+            )
+        return sentences
 
 
 def _are_far(

@@ -89,7 +89,7 @@ def load(config: CsvTableConfig, data_dir: str | Path | None) -> TableSplits:
     if mode == "memory":
         frame = frames.read_frame(path, **form)
     else:
-        frame = Columns(path, opened(path, **form))
+        frame = Columns(path, opened(path, *form.values()))
     names = _features(path, frame, config)
     for name in (*names, config.target):
         if isinstance(frame, Columns):

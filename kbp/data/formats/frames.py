@@ -81,7 +81,7 @@ def _lines(
         raise UserError(
             f"{path}: has {size:,} bytes; {memory() // MEMORY_OF_A_BYTE:,} "
             "are what the memory takes, as fields. Give fewer rows, or a "
-            'Parquet file; tables may have data.cache = "disk".'
+            'Parquet file; to train, data.cache = "disk" takes any size.'
         )
     lines = [*CsvRecords(path, separator, encoding)]
     while lines and not any(lines[-1][1]):

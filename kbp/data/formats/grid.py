@@ -30,13 +30,13 @@ class Rows:
         times: `(rows,)`, dates or numbers.
         values: float64 `(rows, columns)`, NaN where one is missing.
         places: where each row was read, such as `"load.csv, line 3"`; of
-            regular times, the times.
+            regular times, the times; as errors show them.
         absent: whether a row was missing, `(rows,)`; `None` if none was.
     """
 
     times: "pd.Index[Any]"
     values: np.ndarray
-    places: Sequence[str]
+    places: Any
     absent: np.ndarray | None = None
 
     def part(self, which: slice) -> "Rows":
@@ -322,4 +322,4 @@ def _spread(rows: Rows, at: np.ndarray, times: "pd.Index[Any]") -> Rows:
     values[at] = rows.values
     absent = np.full(len(times), True)
     absent[at] = False
-    return Rows(times, values, [str(time) for time in times], absent)
+    return Rows(times, values, times, absent)

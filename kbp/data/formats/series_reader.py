@@ -1,6 +1,6 @@
 """Reads columns of series, and makes rows at equal distances of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from kbp.data.checks import suspicions
 from kbp.data.formats import frames, grid, times
 from kbp.data.formats.grid import Rows
 from kbp.data.formats.series_format import SeriesFormat
+from kbp.data.series_files.group import Group, Lines
+from kbp.data.tables.source import Frame
 from kbp.errors import UserError
 
 FILLED = "missing values filled in"
@@ -53,30 +55,37 @@ class SeriesReader:
         names: of the columns to forecast, as the first file has them.
         counts: how often a rule was followed.
         warnings: sentences about columns that are probably something else.
+        seen: the numbers of columns of which `say` makes sentences.
     """
 
     def __init__(self, path: Path, form: SeriesFormat):
         self.path, self.form = path, form
+        self.paths = [path]
         self.names: tuple[str, ...] = ()
         self.counts: dict[str, int] = {}
         self.warnings: list[str] = []
+        self.seen: dict[str, suspicions.Sentinels] = {}
 
-    def frame(self, path: Path, ahead: bool = False) -> pd.DataFrame:
-        """Read a file's columns, named by what they are and their names.
+    def frame(
+        self, path: Path, raw: Frame, ahead: bool = False
+    ) -> pd.DataFrame:
+        """Return a file's columns, named by what they are and their names.
 
         Args:
             path: of the file.
+            raw: its columns.
             ahead: whether it holds later rows, so covariates alone.
         """
-        form = self.form
-        raw = frames.read_frame(
-            path, separator=form.separator, encoding=form.encoding
-        )
         if not ahead:
-            self.names = form.target or self.others(raw)
-        read: dict[str, Any] = {
-            "place": [f"{path}, line {line}" for line in raw.index]
-        }
+            self.names = self.form.target or self.others(raw.columns)
+        found = self.part(path, raw, ahead)
+        self.say(path)
+        return found
+
+    def part(self, path: Path, raw: Frame, ahead: bool = False) -> pd.DataFrame:
+        """Return some of a file's rows, see `frame`; `say` what they were."""
+        form = self.form
+        read: dict[str, Any] = {}
         if form.time_column:
             column = frames.find_column(path, raw, form.time_column)
             moments = times.parse(path, column, form.date_format)
@@ -101,13 +110,23 @@ class SeriesReader:
                 column = column.astype("float64")
             column = frames.without(column, form.missing_values)
             values = frames.numbers(path, column, decimal=form.decimal)
-            self.warnings += suspicions.sentinels(path, column, values)
+            seen = self.seen.setdefault(name, suspicions.Sentinels())
+            seen.add(column.index, values)
             read[f"value {name}"] = values
-        return pd.DataFrame(read)
+        lines = raw[raw.columns[0]].index
+        return pd.DataFrame({**read, "file": int(ahead), "line": lines})
+
+    def say(self, path: Path) -> None:
+        """Add to `warnings` what the columns of all parts look like."""
+        for name, seen in self.seen.items():
+            self.warnings += seen.sentences(path, name)
+        self.seen = {}
 
     def joined(self, frame: pd.DataFrame, later: Path) -> pd.DataFrame:
         """Return a file's rows and the later ones of another file."""
-        more = self.frame(later, ahead=True)
+        raw = read_file(later, self.form)
+        more = self.frame(later, raw, ahead=True)
+        self.paths.append(later)
         if self.form.time_column and more["time"].dtype != frame["time"].dtype:
             raise UserError(
                 f"{later}: its times are of another kind than those of "
@@ -117,47 +136,72 @@ class SeriesReader:
             more = more[more["id"].isin(frame["id"])]
         return pd.concat([frame, more], ignore_index=True)
 
-    def others(self, raw: pd.DataFrame) -> tuple[str, ...]:
+    def others(self, columns: Iterable[str]) -> tuple[str, ...]:
         """Return the columns that are nothing else than values to forecast."""
-        form = self.form
-        if "" in raw.columns:
+        form, names = self.form, [*columns]
+        if "" in names:
             raise UserError(
-                f"{self.path}: column {list(raw.columns).index('') + 1} has no "
-                "name. Say which columns hold values."
+                f"{self.path}: column {names.index('') + 1} has no name. Say "
+                "which columns hold values."
             )
         used = {form.time_column, form.id_column, *form.static}
         used |= {*form.past_covariates, *form.future_covariates}
-        found = tuple(name for name in raw.columns if name not in used)
+        found = tuple(name for name in names if name not in used)
         if not found:
             raise UserError(f"{self.path}: holds no values.")
         return found
 
-    def static(self, name: str, group: pd.DataFrame) -> dict[str, str]:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of values: those to forecast come first."""
+        form = self.form
+        return (*self.names, *form.past_covariates, *form.future_covariates)
+
+    def groups(self, frame: pd.DataFrame) -> Iterator[tuple[str, Group]]:
+        """Yield each series' name and rows, in the order of the first ones.
+
+        Args:
+            frame: see `frame`.
+        """
+        values = frame[[f"value {name}" for name in self.columns]].to_numpy()
+        whole = Group(
+            Lines(self.paths, *frame[["file", "line"]].to_numpy().T),
+            pd.Index(frame["time"]) if self.form.time_column else None,
+            values,
+            {x: frame[f"static {x}"].to_numpy() for x in self.form.static},
+        )
+        if not self.form.id_column:
+            yield "", whole
+            return
+        codes, names = pd.factorize(frame["id"])
+        order = np.argsort(codes, kind="stable")
+        whole = whole.take(order)
+        ends = np.cumsum(np.bincount(codes))
+        for name, begin, end in zip(names, [0, *ends], ends, strict=False):
+            yield str(name), whole.take(slice(begin, end))
+
+    def static(self, name: str, group: Group) -> dict[str, str]:
         """Return the category of a series in each static column."""
         found = {}
-        for column in self.form.static:
-            values = group[f"static {column}"].dropna()
-            found[column] = values.iloc[0]
-            for row in np.flatnonzero(values != found[column])[:1]:
+        for column, values in group.static.items():
+            found[column] = values[0]
+            known = pd.notna(values)  # later rows have none
+            wrong = known & (values != found[column])
+            for row in np.flatnonzero(wrong)[:1]:
                 raise UserError(
-                    f"{group['place'].iloc[row]}: {column!r} is "
-                    f"{values.iloc[row]!r}, and {found[column]!r} before in "
-                    f"the same series {name!r}; a static column is constant."
+                    f"{group.places[row]}: {column!r} is {values[row]!r}, and "
+                    f"{found[column]!r} before in the same series {name!r}; a "
+                    "static column is constant."
                 )
         return found
 
-    def series(
-        self, name: str, group: pd.DataFrame, static: np.ndarray
-    ) -> Series:
+    def series(self, name: str, group: Group, static: np.ndarray) -> Series:
         """Return one series at equal distances, without gaps."""
-        form = self.form
-        columns = (*self.names, *form.past_covariates, *form.future_covariates)
-        rows = Rows(
-            pd.RangeIndex(len(group)),
-            group[[f"value {column}" for column in columns]].to_numpy(),
-            group["place"].to_numpy(),
-        )
-        moments = pd.Index(group["time"]) if form.time_column else rows.times
+        form, moments = self.form, group.times
+        count = pd.RangeIndex(len(group.values))
+        rows = Rows(count, group.values, group.places)
+        if moments is None:
+            moments = rows.times
         if not form.future_covariates:  # else they are the rows ahead
             end = self.known_rows(rows)
             self.count(EMPTY_AT_END, len(moments) - end)
@@ -169,9 +213,7 @@ class SeriesReader:
         whose = f"series {name!r}: " if name else ""
         try:
             values, filled = grid.filled(
-                rows.part(slice(count)),
-                form.missing,
-                columns,
+                rows.part(slice(count)), form.missing, self.columns
             )
         except UserError as error:
             raise UserError(f"{self.path}: {whose}{error}") from error
@@ -191,7 +233,7 @@ class SeriesReader:
         kept = np.full(len(moments), True)
         if form.time_zone:
             moments, kept = times.in_zone(moments, form.time_zone, self.counts)
-        rows = Rows(moments, rows.values[kept], np.asarray(rows.places)[kept])
+        rows = Rows(moments, rows.values[kept], rows.places[kept])
         if not len(moments):
             raise UserError(f"{self.path}: holds no times that ever were.")
         grid.check_rising(rows)
@@ -246,6 +288,13 @@ class SeriesReader:
 
     def count(self, what: str, number: int) -> None:
         self.counts[what] = self.counts.get(what, 0) + number
+
+
+def read_file(path: Path, form: SeriesFormat) -> pd.DataFrame:
+    """Read a file's columns into memory."""
+    return frames.read_frame(
+        path, separator=form.separator, encoding=form.encoding
+    )
 
 
 def _named(path: Path, column: "pd.Series[Any]") -> "pd.Series[str]":

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from kbp.data.formats import covariates, grid
 from kbp.data.formats.series_format import SeriesFormat
-from kbp.data.formats.series_reader import Series, SeriesReader
+from kbp.data.formats.series_reader import Series, SeriesReader, read_file
 from kbp.errors import UserError
 
 
@@ -131,18 +130,14 @@ def read(
     form = form or SeriesFormat()
     form.check()
     reader = SeriesReader(Path(path), form)
-    frame = reader.frame(Path(path))
+    frame = reader.frame(Path(path), read_file(Path(path), form))
     if later and not form.future_covariates:
         raise UserError(
             f"{later}: later rows are for future_covariates, and there are none"
         )
     if later:
         frame = reader.joined(frame, Path(later))
-    groups: dict[str, pd.DataFrame] = {"": frame}
-    if form.id_column:
-        groups = {
-            str(name): group for name, group in frame.groupby("id", sort=False)
-        }
+    groups = dict(reader.groups(frame))
     chosen = {
         name: reader.static(name, group) for name, group in groups.items()
     }

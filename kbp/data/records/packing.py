@@ -142,7 +142,8 @@ def _check_kind(splits: Splits) -> None:
     if type(splits) is not Splits or splits.train.inputs.ndim < 2:
         raise UserError(
             "images with classes or masks are packed; these are "
-            f"{type(splits).__name__}, which take little memory as they are"
+            f'{type(splits).__name__}: data.cache = "disk" keeps rows of '
+            "tables and series on the disk"
         )
 
 

@@ -1,8 +1,9 @@
 """A CSV file, by columns and by the places of its lines."""
 
 import csv
+import itertools
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from kbp.data.formats.frames import checked
 from kbp.data.tables.csv_records import CsvRecords, check_file
-from kbp.data.tables.source import Source
+from kbp.data.tables.source import PART_ROWS, Source
 from kbp.errors import UserError
 
 
@@ -22,26 +23,41 @@ class CsvSource(Source):
         path: of the file.
         separator: see `CsvRecords`.
         encoding: likewise.
+        by_row: whether `rows` is to be asked for, which takes two numbers of a
+            row in memory.
 
     Raises:
         UserError: the file is no such file, its lines differ in fields, or a
             column has the name of another.
     """
 
-    def __init__(self, path: Path, separator: str, encoding: str):
+    def __init__(
+        self, path: Path, separator: str, encoding: str, *, by_row: bool = True
+    ):
         check_file(path)
         super().__init__(path)
         self.encoding = encoding
-        starts, lines, widths = (array("q") for _ in range(3))
-        records = CsvRecords(path, separator, encoding, starts)
+        starts, self.starts, self.lines = (array("q") for _ in range(3))
+        records = CsvRecords(
+            path, separator, encoding, starts if by_row else None
+        )
         header: list[str] = []
-        last = -1
+        wrong: tuple[int, int, int] | None = None
+        found, last = 0, -1
         try:
             for place, (line, row) in enumerate(records):
-                header = row if place == 0 else header
-                lines.append(line)
-                widths.append(len(row))
-                last = place if any(row) else last
+                if place == 0:
+                    header = row
+                elif fields := _fields(row, len(header)):
+                    if fields != len(header):
+                        wrong = wrong or (place, line, fields)
+                    found += 1
+                    if by_row:
+                        self.starts.append(starts[-1])
+                        self.lines.append(line)
+                if any(row):
+                    last, self.count = place, found
+                del starts[:-1]
         except OverflowError as error:
             raise UserError(
                 f"{path}: in the encoding {encoding}, data.cache must be "
@@ -49,54 +65,57 @@ class CsvSource(Source):
             ) from error
         if last < 0:
             raise UserError(f"{path}: is empty.")
-        self.separator = records.separator
-        held, width = np.array(widths)[1 : last + 1], len(header)
-        kept = np.arange(1, last + 1)
-        if width > 1:
-            kept = kept[held > 0]
-        else:
-            held = np.maximum(held, 1)
-        self.kept, self.lines = kept, np.array(lines)[kept]
-        self.starts = np.array(starts)[kept]
-        wrong = np.flatnonzero(held[kept - 1] != width)
-        if len(wrong):
+        if wrong and wrong[0] <= last:
             raise UserError(
-                f"{path}, line {self.lines[wrong[0]]}: has "
-                f"{held[kept - 1][wrong[0]]} fields, the first line {width}."
+                f"{path}, line {wrong[1]}: has {wrong[2]} fields, the first "
+                f"line {len(header)}."
             )
-        self.count, self.width = len(kept), width
-        empty = pd.DataFrame([[""] * width] * min(1, self.count), dtype=str)
+        self.separator, self.width = records.separator, len(header)
+        empty = [[""] * self.width] * min(1, self.count)
         names = [name.strip() for name in header]
-        self.names = [*checked(path, empty, names).columns]
+        frame = pd.DataFrame(empty, dtype=str)
+        self.names = [*checked(path, frame, names).columns]
 
     def whole(self, names: Iterable[str]) -> pd.DataFrame:
+        return pd.concat([*self.parts(names)])
+
+    def parts(self, names: Iterable[str]) -> Iterator[pd.DataFrame]:
         wanted = [*names]
         places = [self.names.index(name) for name in wanted]
-        kept = np.zeros(self.kept[-1] + 1, bool)
-        kept[self.kept] = True
         records = CsvRecords(self.path, self.separator, self.encoding)
-        fields = [
-            [(row or [""])[i] for i in places]
-            for (_, row), own in zip(records, kept, strict=False)
-            if own
-        ]
+        held = (
+            (line, row or [""])
+            for line, row in itertools.islice(records, 1, None)
+            if _fields(row, self.width)
+        )
+        rows = itertools.islice(held, self.count)
+        while some := [*itertools.islice(rows, PART_ROWS)]:
+            yield pd.DataFrame(
+                [[row[i] for i in places] for _, row in some],
+                index=[line for line, _ in some],
+                columns=wanted,
+                dtype=str,
+            )
         self.check_same()
-        frame = pd.DataFrame(fields, index=[*self.lines.tolist()], dtype=str)
-        return frame.set_axis(wanted, axis="columns")
 
     def rows(self, indices: Any) -> pd.DataFrame:
         wanted = np.asarray(indices)
         found: list[list[str]] = [[]] * len(wanted)
         with self.path.open(encoding=self.encoding, newline="") as file:
             for place in np.argsort(wanted, kind="stable"):
-                file.seek(int(self.starts[wanted[place]]))
+                file.seek(self.starts[wanted[place]])
                 reader = csv.reader(
                     iter(file.readline, ""), delimiter=self.separator
                 )
                 found[place] = next(reader, []) or [""]
         self.check_same()
-        lines = self.lines[wanted].tolist()
+        lines = [self.lines[place] for place in wanted]
         frame = pd.DataFrame(found, index=lines, dtype=str)
         if not len(wanted):
             return pd.DataFrame(columns=self.names, dtype=str)
         return frame.set_axis(self.names, axis="columns")
+
+
+def _fields(row: list[str], width: int) -> int:
+    """Return how many fields a record counts as having, 0 to pass it over."""
+    return len(row) if width > 1 else max(1, len(row))

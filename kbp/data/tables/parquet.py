@@ -1,6 +1,6 @@
 """A Parquet file, by columns and by row groups."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kbp.data.formats.frames import numbered, parquet_errors
-from kbp.data.tables.source import Source
+from kbp.data.tables.source import PART_ROWS, Source
 
 
 class ParquetSource(Source):
@@ -46,6 +46,28 @@ class ParquetSource(Source):
         frame = numbered(self.path, read)[wanted]
         self.kinds |= frame.dtypes.to_dict()
         return frame
+
+    def parts(self, names: Iterable[str]) -> Iterator[pd.DataFrame]:
+        wanted, place = [*names], 0
+        some = [name for name in wanted if name in self.stored]
+        kinds = {name: self._kind(name) for name in some}
+        with parquet_errors(self.path):
+            for batch in self.file.iter_batches(PART_ROWS, columns=some):
+                frame = numbered(self.path, batch.to_pandas())[wanted]
+                frame.index += place
+                place += len(frame)
+                yield frame.astype(kinds)
+        self.check_same()
+
+    def _kind(self, name: str) -> Any:
+        """Return what pandas makes of a column, which a gap may change."""
+        with parquet_errors(self.path):
+            for part in self.file.iter_batches(PART_ROWS, columns=[name]):
+                if part[name].null_count:
+                    gap = part[name].is_null().index(True).as_py()
+                    part = part.slice(gap, 1)
+                    break
+            return numbered(self.path, part.to_pandas())[name].dtype
 
     def rows(self, indices: Any) -> pd.DataFrame:
         for name in self.names:

@@ -31,17 +31,20 @@ def where(path: Path, mode: str) -> str:
     return choose(mode, size * MEMORY_OF_A_BYTE // _VALUE, size)
 
 
-def opened(path: Path, separator: str, encoding: str) -> Source:
+def opened(
+    path: Path, separator: str, encoding: str, *, by_row: bool = True
+) -> Source:
     """Return the source of a file, by its suffix.
 
     Args:
         path: see `read_frame`.
         separator: likewise.
         encoding: likewise.
+        by_row: whether single rows are to be read, see `CsvSource`.
     """
     if path.suffix.lower() in (".parquet", ".pq"):
         return ParquetSource(path)
-    return CsvSource(path, separator, encoding)
+    return CsvSource(path, separator, encoding, by_row=by_row)
 
 
 class Rows(Lazy):

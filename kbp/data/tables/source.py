@@ -1,9 +1,9 @@
 """A table's file, whose columns and rows are read when they are needed."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -12,6 +12,7 @@ from kbp.data.formats import frames
 from kbp.errors import UserError
 
 _PART, _CELL = 8, 100  # of the memory; bytes of a value that is text
+PART_ROWS = 2**14
 
 
 class Source(ABC):
@@ -39,6 +40,13 @@ class Source(ABC):
     @abstractmethod
     def whole(self, names: Iterable[str]) -> pd.DataFrame:
         """Return all rows of some columns, by the numbers of their lines."""
+
+    @abstractmethod
+    def parts(self, names: Iterable[str]) -> Iterator[pd.DataFrame]:
+        """Yield all rows of some columns, `PART_ROWS` or fewer at a time.
+
+        Each part is as `whole` has its rows.
+        """
 
     @abstractmethod
     def rows(self, indices: Any) -> pd.DataFrame:
@@ -85,4 +93,4 @@ class Columns:
         return frames.without(self.held[name], self.missing.get(name, ()))
 
 
-Frame = pd.DataFrame | Columns
+Frame: TypeAlias = pd.DataFrame | Columns

@@ -7,6 +7,7 @@ from datetime import timedelta
 import numpy as np
 from scipy import stats
 
+from kbp.data.lazy import Array
 from kbp.data.series import SeriesSplits, Windows
 from kbp.reports.result_table import COMPARABLE
 
@@ -86,7 +87,7 @@ class WindowErrors:
 
 def errors_of(
     forecast: Callable[[slice], np.ndarray],
-    labels: np.ndarray,
+    labels: Array,
     scale: np.ndarray,
     seasonal: np.ndarray,
 ) -> WindowErrors:
@@ -148,10 +149,10 @@ def seasonal_error(train: Windows, season: int) -> np.ndarray:
         Hyndman and Koehler, Another look at measures of forecast accuracy,
         2006.
     """
-    gaps = [
+    gaps = (
         np.abs(np.subtract(rows[season:], rows[:-season], dtype="f8"))
         for rows in train.parts()
-    ]
+    )
     return np.stack(
         [
             x.mean(axis=0) if len(x) else np.full(x.shape[1], np.nan)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from kbp.data.lazy import Array
 from kbp.errors import UserError
 from kbp.tasks.forecasts.errors import parts_of
 
@@ -18,6 +19,7 @@ RATE = 0.01
 # Least deviation of a window, over that of the training rows.
 FLOOR = 0.01
 _SHARES = (1, 2, 4, 8)  # of the look-back: whose deviation scales the widths
+_GAP_BYTES = 2**24  # of errors at a time
 _SAMPLES, _STEPS = 1024, 32  # windows and steps that choose among them
 
 
@@ -57,9 +59,7 @@ class Intervals:
     since: str = ""
     step: str = ""
 
-    def deviations(
-        self, past: np.ndarray, floor: np.ndarray | float
-    ) -> np.ndarray:
+    def deviations(self, past: Array, floor: np.ndarray | float) -> np.ndarray:
         """Return what scales the widths of windows, `(windows, columns)`.
 
         Args:
@@ -133,9 +133,9 @@ class Intervals:
 def calibrate(
     names: Sequence[str],
     levels: Sequence[float],
-    past: np.ndarray,
+    past: Array,
     outputs: np.ndarray,
-    labels: np.ndarray,
+    labels: Array,
     *,
     scale: np.ndarray,
     since: str = "",
@@ -186,12 +186,20 @@ def calibrate(
         choices, key=lambda n: _cross_score(past, outputs, labels, levels, n)
     )
     spread = np.maximum(deviations(past, rows), FLOOR)
-    widths = np.empty((len(levels), *labels.shape[1:]))
-    for ahead in range(labels.shape[1]):  # bounds the memory
-        scores = np.abs(outputs[:, ahead] - labels[:, ahead]) / spread
-        widths[:, ahead] = quantiles(scores, levels)
+    widths, count = np.empty((len(levels), *labels.shape[1:])), len(labels)
+    each = max(1, _GAP_BYTES // spread.nbytes)
+    for ahead in range(0, labels.shape[1], each):  # bounds the memory
+        steps = slice(ahead, ahead + each)
+        gaps = np.concatenate(
+            [
+                np.abs(outputs[part, steps] - labels[part][:, steps])
+                for part in parts_of(count)
+            ]
+        )
+        for place in range(gaps.shape[1]):
+            scores = gaps[:, place] / spread
+            widths[:, ahead + place] = quantiles(scores, levels)
     floor = FLOOR * scale.min(axis=0)
-    count = len(labels)
     return Intervals(
         tuple(names), tuple(levels), rows, count, widths, floor, since, step
     )
@@ -220,16 +228,16 @@ def quantiles(scores: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     Returns:
         `(levels, ...)`.
     """
-    places = [rank(len(scores), level) for level in levels]
+    places = np.array([rank(len(scores), level) for level in levels], int)
     parted: np.ndarray = np.partition(scores, places, axis=0)
     return parted[places]
 
 
-def deviations(past: np.ndarray, rows: int) -> np.ndarray:
+def deviations(past: Array, rows: int) -> np.ndarray:
     """Return that of the last rows of windows, `(windows, columns)`."""
     found = np.empty((len(past), past.shape[-1]))
     for part in parts_of(len(past)):
-        found[part] = past[part, -rows:].std(axis=1, dtype="f8")
+        found[part] = past[part][:, -rows:].std(axis=1, dtype="f8")
     return found
 
 
@@ -271,9 +279,9 @@ def _rounded(values: np.ndarray) -> Any:
 
 
 def _cross_score(
-    past: np.ndarray,
+    past: Array,
     outputs: np.ndarray,
-    labels: np.ndarray,
+    labels: Array,
     levels: Sequence[float],
     rows: int,
 ) -> float:
@@ -281,7 +289,7 @@ def _cross_score(
     count, horizon = labels.shape[:2]
     some = slice(None, None, -(-count // _SAMPLES))
     steps = slice(None, None, -(-horizon // _STEPS))
-    gaps = np.abs(outputs[some, steps] - labels[some, steps])
+    gaps = np.abs(outputs[some, steps] - labels[some][:, steps])
     spread = np.maximum(deviations(past[some], rows), FLOOR)[:, None]
     half, total = len(gaps) // 2, 0.0
     halves = slice(half), slice(half, None)

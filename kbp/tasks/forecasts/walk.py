@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kbp.data.lazy import Array
 from kbp.tasks.forecasts.intervals import FLOOR, RATE, Intervals
 
 
@@ -28,9 +29,9 @@ class Walk:
 
 def walk(
     intervals: Intervals,
-    past: np.ndarray,
+    past: Array,
     outputs: np.ndarray,
-    labels: np.ndarray,
+    labels: Array,
     *,
     scale: np.ndarray,
     floor: np.ndarray | float = FLOOR,
@@ -71,11 +72,13 @@ def walk(
     misses = np.zeros((count + horizon, len(allowed), columns))
     growth = np.zeros(misses.shape[1:])
     width, unit_width = np.zeros((2, *growth.shape))
-    for window in range(count):
+    known = 0
+    for window, came in enumerate(labels):
         growth = growth + rate * _excess(misses, window, horizon, allowed)
         half = np.exp(growth)[:, None] * intervals.widths * spread[window]
         half = np.maximum.accumulate(half)  # a level holds those below it
-        gaps = np.abs(labels[window] - outputs[window])
+        gaps = np.abs(came - outputs[window])
+        known += np.isfinite(came[:, 0]).sum()
         missed = gaps > half  # (levels, horizon, columns)
         misses[window : window + horizon] += missed.swapaxes(0, 1)
         mean = 2 * half.mean(axis=1)
@@ -83,7 +86,7 @@ def walk(
         unit_width += mean * units[window]
     growth = growth + rate * _excess(misses, count, horizon, allowed)
     return Walk(
-        1 - misses.sum(axis=0) / max(1, np.isfinite(labels[..., 0]).sum()),
+        1 - misses.sum(axis=0) / max(1, known),
         width / max(1, count),
         unit_width / max(1, count),
         np.exp(growth),
@@ -92,9 +95,9 @@ def walk(
 
 def walk_series(
     intervals: Intervals,
-    past: np.ndarray,
+    past: Array,
     outputs: np.ndarray,
-    labels: np.ndarray,
+    labels: Array,
     *,
     scale: np.ndarray,
     members: np.ndarray | None,
@@ -118,8 +121,11 @@ def walk_series(
         return walk(intervals, past, outputs, labels, scale=scale, **options)
     ends = [*(1 + np.flatnonzero(np.diff(members))), len(members)]
     scale = np.broadcast_to(scale, (len(members), 1, past.shape[-1]))
-    walks, sizes = [], np.diff([0, *ends])
-    for end, size in zip(ends, sizes, strict=True):
+    sizes = np.diff([0, *ends])
+    names = [field.name for field in dataclasses.fields(Walk)]
+    shape = len(sizes), len(intervals.levels), past.shape[-1]
+    walks = {name: np.empty(shape) for name in names}
+    for place, (end, size) in enumerate(zip(ends, sizes, strict=True)):
         part = slice(end - size, end)
         found = walk(
             intervals,
@@ -129,14 +135,10 @@ def walk_series(
             scale=scale[part],
             **options,
         )
-        walks.append(found)
-    means = {
-        field.name: np.average(
-            [getattr(found, field.name) for found in walks], 0, sizes
-        )
-        for field in dataclasses.fields(Walk)
-    }
-    return Walk(**{**means, "factors": walks[-1].factors})
+        for name in names:
+            walks[name][place] = getattr(found, name)
+    means = {x: np.average(walks[x], 0, sizes) for x in names}
+    return Walk(**{**means, "factors": walks["factors"][-1]})
 
 
 def outcomes(values: np.ndarray, ends: np.ndarray, horizon: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Series of files: split in time, standardized, kept on a disk."""
