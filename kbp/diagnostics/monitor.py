@@ -1,0 +1,156 @@
+"""What monitors of a training have in common."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import keras
+
+from kbp._utils.arguments import check_integer
+from kbp.errors import nearest
+
+Row = dict[str, Any]
+# Looks at the rows of one step, and says what is wrong with them, if it is.
+Rule = Callable[[list[Row]], str | None]
+
+
+class Monitor(keras.callbacks.Callback, ABC):
+    """Measures every so many steps, and warns of what stops learning.
+
+    Nothing that the training computes is changed.
+
+    Args:
+        every: number of steps from one that is measured to the next; the first
+            is step 0.
+        layers: names of the layers; by default all that can be measured.
+        say: called with each warning; by default `warnings.warn`.
+
+    Attributes:
+        history: a row for each layer of each step measured: its step, its
+            layer and the figures by name.
+        warnings: sentences; each once until what it warns of is over.
+        figures: names of the figures.
+
+    Raises:
+        ValueError: an argument is out of range; as the training begins, the
+            model has no such layers or cannot be measured.
+    """
+
+    figures: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self,
+        every: int,
+        layers: Sequence[str] | None,
+        say: Callable[[str], None] | None,
+    ):
+        super().__init__()
+        check_integer(every=every)
+        if isinstance(layers, str) or (layers is not None and not layers):
+            raise ValueError(
+                "Argument `layers` must be names of layers, or None for all. "
+                f"Received: layers={layers!r}"
+            )
+        self.every, self.layers = every, layers
+        self.say = say or warnings.warn
+        self.history: list[Row] = []
+        self.warnings: list[str] = []
+        self.active: set[str] = set()
+        self.first = 0
+
+    @abstractmethod
+    def prepare(self, model: keras.Model) -> None:
+        """Get ready to measure a compiled model, before it is traced."""
+
+    @abstractmethod
+    def measure(self) -> dict[str, dict[str, float | None]]:
+        """Return the figures of each layer, by its name."""
+
+    @abstractmethod
+    def rules(self) -> Mapping[str, Rule]:
+        """Return what to warn of, by name."""
+
+    def chosen(self, known: Sequence[str]) -> list[str]:
+        """Return the layers to measure, in the model's order.
+
+        Raises:
+            ValueError: there are none, or a name is that of no layer.
+        """
+        if not known:
+            raise ValueError(
+                f"Model {self.model.name} has no layer that a "
+                f"{type(self).__name__} can measure."
+            )
+        for name in self.layers or ():
+            if name not in known:
+                raise ValueError(
+                    f"Argument `layers` must name layers of model "
+                    f"{self.model.name}: unknown {name!r}"
+                    f"{nearest(str(name), known)}"
+                )
+        return [n for n in known if self.layers is None or n in self.layers]
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.prepare(self.model)
+        optimizer = self.model.optimizer
+        # Where gradients are accumulated, `iterations` counts updates.
+        done = getattr(optimizer, "seen_steps", optimizer.iterations)
+        self.step = int(keras.ops.convert_to_numpy(done))
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.first = batch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        # Several steps may be one call.
+        before = self.step
+        self.step += batch - self.first + 1
+        due = (self.step - 1) // self.every * self.every
+        if due < before:
+            return
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        found = self.measure()
+        rows = [{"step": due, "layer": x, **found[x]} for x in found]
+        for sentence in self.take(rows):
+            self.say(sentence)
+
+    def take(self, rows: list[Row]) -> list[str]:
+        """Add the rows of a step, and return the new warnings."""
+        self.history += rows
+        new = []
+        for name, rule in self.rules().items():
+            sentence = rule(rows)
+            if sentence and name not in self.active:
+                new.append(sentence)
+            (self.active.add if sentence else self.active.discard)(name)
+        self.warnings += new
+        return new
+
+
+def not_finite(what: str) -> Rule:
+    """Return the rule that values of layers must be finite numbers.
+
+    Args:
+        what: is measured. The first layer is named whose values are not, which
+            is the last one of gradients, as they go from the end to the start.
+    """
+
+    def rule(rows: list[Row]) -> str | None:
+        bad = [row for row in rows if row["not_finite"]]
+        if not bad:
+            return None
+        row = bad[-1 if what == "Gradients" else 0]
+        return (
+            f"{what} are not finite at step {row['step']}: "
+            f"{row['not_finite']:.2%} of those of layer {row['layer']}"
+            f"{others(bad)}."
+        )
+
+    return rule
+
+
+def others(rows: list[Row]) -> str:
+    """Say how many layers there are besides the one that is named."""
+    more = len(rows) - 1
+    return f", and {more} other layer{'s' * (more > 1)}" if more else ""
