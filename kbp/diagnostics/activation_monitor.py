@@ -1,8 +1,7 @@
 """What layers give for the same examples, while a training runs."""
 
-import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -20,7 +19,8 @@ from kbp.diagnostics.activations import (
 )
 from kbp.diagnostics.effective_rank import effective_rank
 from kbp.diagnostics.layers import in_order
-from kbp.diagnostics.monitor import Monitor, Row, Rule, not_finite, others
+from kbp.diagnostics.monitor import Monitor
+from kbp.diagnostics.rules import activation_rules
 
 
 class ActivationMonitor(Monitor):
@@ -86,7 +86,7 @@ class ActivationMonitor(Monitor):
         saturated: float = 0.5,
         say: Callable[[str], None] | None = None,
     ):
-        super().__init__(every, layers, say)
+        super().__init__(every, layers, activation_rules(dead, saturated), say)
         for name, share in (("dead", dead), ("saturated", saturated)):
             if not 0 < share < 1:
                 raise ValueError(
@@ -100,7 +100,6 @@ class ActivationMonitor(Monitor):
                     f"Received: {part!r}"
                 )
         self.probe = keras.tree.map_structure(np.array, probe)
-        self.dead, self.saturated = dead, saturated
 
     def prepare(self, model: keras.Model) -> None:
         if not model.built:
@@ -168,39 +167,3 @@ class ActivationMonitor(Monitor):
                 figures["saturated"] = None
             found[name] = figures | {"effective_rank": effective_rank(rows)}
         return found
-
-    def rules(self) -> Mapping[str, Rule]:
-        return {
-            "dead": functools.partial(
-                _says,
-                "dead",
-                self.dead,
-                "of the ReLUs of layer {} are 0 for all examples of the probe",
-            ),
-            "saturated": functools.partial(
-                _says,
-                "saturated",
-                self.saturated,
-                "of the values of layer {} are at the ends of their range",
-            ),
-            "not finite": not_finite("Outputs"),
-        }
-
-
-def _says(figure: str, bound: float, words: str, rows: list[Row]) -> str | None:
-    """Return a sentence on the layer where a share is largest, if it is much.
-
-    Args:
-        figure: name of the share.
-        bound: that it must exceed.
-        words: of the sentence, with a place for the layer's name.
-        rows: of a step.
-    """
-    bad = [row for row in rows if (row[figure] or 0) > bound]
-    if not bad:
-        return None
-    row = max(bad, key=lambda row: float(row[figure]))
-    return (
-        f"{figure.capitalize()} units: after step {row['step']} "
-        f"{row[figure]:.0%} {words.format(row['layer'])}{others(bad)}."
-    )

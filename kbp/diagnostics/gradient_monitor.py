@@ -2,8 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from kbp._utils.types import Tensor
 from kbp.diagnostics import backends
 from kbp.diagnostics.layers import in_order
-from kbp.diagnostics.monitor import Monitor, Row, Rule, not_finite
+from kbp.diagnostics.monitor import Monitor
+from kbp.diagnostics.rules import gradient_rules
 from kbp.optimizers import LossScale
 from kbp.optimizers.observing import FIGURES, gradient_figures
 from kbp.optimizers.summing import SummingOptimizer
@@ -85,7 +86,9 @@ class GradientMonitor(Monitor):
         exploding: float = 100.0,
         say: Callable[[str], None] | None = None,
     ):
-        super().__init__(every, layers, say)
+        super().__init__(
+            every, layers, gradient_rules(vanishing, exploding), say
+        )
         if not 0 < vanishing < 1:
             raise ValueError(
                 "Argument `vanishing` must be between 0 and 1. "
@@ -104,7 +107,6 @@ class GradientMonitor(Monitor):
                 f"sample_weight). Received: {type(probe).__name__}"
             )
         self.probe = probe
-        self.vanishing, self.exploding = vanishing, exploding
 
     def prepare(self, model: keras.Model) -> None:
         self.names = {
@@ -149,41 +151,6 @@ class GradientMonitor(Monitor):
             if name in held:
                 held[name].append((math.prod(variable.shape), figures))
         return {name: _of_layer(parts) for name, parts in held.items()}
-
-    def rules(self) -> Mapping[str, Rule]:
-        return {
-            "vanishing": self.says_vanishing,
-            "exploding": self.says_exploding,
-            "not finite": not_finite("Gradients"),
-        }
-
-    def says_vanishing(self, rows: list[Row]) -> str | None:
-        """Return a sentence if the first gradient is shorter by far."""
-        first, last = rows[0], rows[-1]
-        norms = first["gradient_norm"], last["gradient_norm"]
-        if not norms[0] < self.vanishing * norms[1]:
-            return None
-        return (
-            f"Gradients vanish with depth: at step {first['step']} that of "
-            f"layer {first['layer']}, the first of {len(rows)}, is "
-            f"{norms[0] / norms[1]:.1e} times as long as that of layer "
-            f"{last['layer']}, the last."
-        )
-
-    def says_exploding(self, rows: list[Row]) -> str | None:
-        """Return a sentence if gradients are longer than weights by far."""
-        gradients, weights = (
-            math.hypot(*(row[key] for row in rows))
-            for key in ("gradient_norm", "weight_norm")
-        )
-        if not gradients > self.exploding * weights:
-            return None
-        longest = max(rows, key=lambda row: cast(float, row["gradient_norm"]))
-        return (
-            f"Gradients explode: at step {longest['step']} they are "
-            f"{gradients / weights if weights else math.inf:.3g} times as long "
-            f"as the weights, the longest in layer {longest['layer']}."
-        )
 
 
 def _of_layer(

@@ -8,11 +8,8 @@ from typing import Any, ClassVar
 import keras
 
 from kbp._utils.arguments import check_integer
+from kbp.diagnostics.rules import Row, Rule, Watch
 from kbp.errors import nearest
-
-Row = dict[str, Any]
-# Looks at the rows of one step, and says what is wrong with them, if it is.
-Rule = Callable[[list[Row]], str | None]
 
 
 class Monitor(keras.callbacks.Callback, ABC):
@@ -24,12 +21,12 @@ class Monitor(keras.callbacks.Callback, ABC):
         every: number of steps from one that is measured to the next; the first
             is step 0.
         layers: names of the layers; by default all that can be measured.
+        rules: what to warn of, by name.
         say: called with each warning; by default `warnings.warn`.
 
     Attributes:
         history: a row for each layer of each step measured: its step, its
             layer and the figures by name.
-        warnings: sentences; each once until what it warns of is over.
         figures: names of the figures.
 
     Raises:
@@ -43,6 +40,7 @@ class Monitor(keras.callbacks.Callback, ABC):
         self,
         every: int,
         layers: Sequence[str] | None,
+        rules: Mapping[str, Rule],
         say: Callable[[str], None] | None,
     ):
         super().__init__()
@@ -54,10 +52,19 @@ class Monitor(keras.callbacks.Callback, ABC):
             )
         self.every, self.layers = every, layers
         self.say = say or warnings.warn
+        self.watch = Watch(rules)
         self.history: list[Row] = []
-        self.warnings: list[str] = []
-        self.active: set[str] = set()
         self.first = 0
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences; each once until what it warns of is over."""
+        return self.watch.warnings
+
+    def restart(self, rows: list[Row]) -> None:
+        """Go on from the rows of steps that were measured before."""
+        self.history, self.watch = [*rows], Watch(self.watch.rules)
+        self.watch.look_back(rows)
 
     @abstractmethod
     def prepare(self, model: keras.Model) -> None:
@@ -66,10 +73,6 @@ class Monitor(keras.callbacks.Callback, ABC):
     @abstractmethod
     def measure(self) -> dict[str, dict[str, float | None]]:
         """Return the figures of each layer, by its name."""
-
-    @abstractmethod
-    def rules(self) -> Mapping[str, Rule]:
-        """Return what to warn of, by name."""
 
     def chosen(self, known: Sequence[str]) -> list[str]:
         """Return the layers to measure, in the model's order.
@@ -112,45 +115,6 @@ class Monitor(keras.callbacks.Callback, ABC):
             self.model.jax_state_sync()
         found = self.measure()
         rows = [{"step": due, "layer": x, **found[x]} for x in found]
-        for sentence in self.take(rows):
-            self.say(sentence)
-
-    def take(self, rows: list[Row]) -> list[str]:
-        """Add the rows of a step, and return the new warnings."""
         self.history += rows
-        new = []
-        for name, rule in self.rules().items():
-            sentence = rule(rows)
-            if sentence and name not in self.active:
-                new.append(sentence)
-            (self.active.add if sentence else self.active.discard)(name)
-        self.warnings += new
-        return new
-
-
-def not_finite(what: str) -> Rule:
-    """Return the rule that values of layers must be finite numbers.
-
-    Args:
-        what: is measured. The first layer is named whose values are not, which
-            is the last one of gradients, as they go from the end to the start.
-    """
-
-    def rule(rows: list[Row]) -> str | None:
-        bad = [row for row in rows if row["not_finite"]]
-        if not bad:
-            return None
-        row = bad[-1 if what == "Gradients" else 0]
-        return (
-            f"{what} are not finite at step {row['step']}: "
-            f"{row['not_finite']:.2%} of those of layer {row['layer']}"
-            f"{others(bad)}."
-        )
-
-    return rule
-
-
-def others(rows: list[Row]) -> str:
-    """Say how many layers there are besides the one that is named."""
-    more = len(rows) - 1
-    return f", and {more} other layer{'s' * (more > 1)}" if more else ""
+        for sentence in self.watch.look(rows):
+            self.say(sentence)
