@@ -34,8 +34,7 @@ class ActivationMonitor(Monitor):
             list or dictionary of arrays.
         every: number of steps from one that is measured to the next; the first
             is step 0.
-        layers: names of layers; by default all that have weights or are
-            activations.
+        layers: names of layers; by default all that train or are activations.
         dead: warns if more than this share of a layer's ReLUs are 0 for all
             examples, which then have no gradient: at one half, a layer is
             half as wide as it costs.
@@ -105,12 +104,14 @@ class ActivationMonitor(Monitor):
         if not model.built:
             raise ValueError(f"Model {model.name} must be built.")
         layers = in_order(model)
-        known = [
+        usual = [
             name
             for name, layer in layers.items()
-            if layer.weights or activation_of(layer)
+            if layer.trainable_weights or activation_of(layer)
         ]
-        self.kept = {name: layers[name] for name in self.chosen(known)}
+        self.kept = {
+            name: layers[name] for name in self.chosen([*layers], usual)
+        }
         variables = model.variables
         backend = backends.of_keras()
         probe = keras.tree.map_structure(ops.convert_to_tensor, self.probe)
@@ -125,14 +126,14 @@ class ActivationMonitor(Monitor):
             ):
                 ends = model(probe, training=False)
             self.order = [name for name in self.kept if name in given]
-            inner = {id(x) for x in keras.tree.flatten(ends)}
+            last = {id(x) for x in keras.tree.flatten(ends)}
             return [
                 part
                 for name in self.order
                 for part in measured(
                     given[name],
                     activation_of(self.kept[name]),
-                    ends=id(given[name]) in inner,
+                    ends=id(given[name]) in last,
                 )
             ]
 

@@ -44,7 +44,8 @@ def keeping_outputs(
 
     Args:
         layers: by name.
-        found: gets the first output of each that is called, of floats.
+        found: gets the first output of each that is called, of floats; of
+            several calls the largest, as some give a scale alone.
     """
 
     def kept(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,7 +53,7 @@ def keeping_outputs(
             outputs = call(*args, **kwargs)
             first, *_ = keras.tree.flatten(outputs)
             if "float" in keras.backend.standardize_dtype(first.dtype):
-                found[name] = first
+                found[name] = max(found.get(name, first), first, key=_size)
             return outputs
 
         return run
@@ -97,6 +98,10 @@ def measured(
     ]
     stride = -(-rows.shape[0] // _ROWS)
     return ops.stack(shares), rows[::stride]
+
+
+def _size(values: Tensor) -> int:
+    return math.prod(values.shape)
 
 
 def _share(values: Tensor) -> Tensor:

@@ -74,25 +74,32 @@ class Monitor(keras.callbacks.Callback, ABC):
     def measure(self) -> dict[str, dict[str, float | None]]:
         """Return the figures of each layer, by its name."""
 
-    def chosen(self, known: Sequence[str]) -> list[str]:
+    def chosen(
+        self, known: Sequence[str], usual: Sequence[str] | None = None
+    ) -> list[str]:
         """Return the layers to measure, in the model's order.
+
+        Args:
+            known: names of those that can be measured.
+            usual: of those that are by default; `None` for all.
 
         Raises:
             ValueError: there are none, or a name is that of no layer.
         """
-        if not known:
-            raise ValueError(
-                f"Model {self.model.name} has no layer that a "
-                f"{type(self).__name__} can measure."
-            )
         for name in self.layers or ():
             if name not in known:
                 raise ValueError(
                     f"Argument `layers` must name layers of model "
-                    f"{self.model.name}: unknown {name!r}"
-                    f"{nearest(str(name), known)}"
+                    f"{self.model.name} that a {type(self).__name__} can "
+                    f"measure: unknown {name!r}{nearest(str(name), known)}"
                 )
-        return [n for n in known if self.layers is None or n in self.layers]
+        wanted = self.layers or (known if usual is None else usual)
+        if not wanted:
+            raise ValueError(
+                f"Model {self.model.name} has no layer that a "
+                f"{type(self).__name__} can measure."
+            )
+        return [name for name in known if name in wanted]
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.prepare(self.model)

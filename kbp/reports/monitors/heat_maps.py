@@ -103,7 +103,8 @@ def heat_map(rows: list[dict[str, Any]], figure: str, words: str) -> str | None:
             if stages[column] != stages[column - 1]:
                 axes.axvline(column - 0.5, color="white", linewidth=3)
                 axes.set_title(f"then {stages[column]}", loc="right", color=INK)
-        bar = drawn.colorbar(image, ax=axes, pad=0.01)
+        bar = drawn.colorbar(image, ax=axes, pad=0.01, format="%g")
+        bar.ax.minorticks_off()
         bar.set_label(words)
         bar.outline.set_visible(False)
         return as_svg(drawn)
