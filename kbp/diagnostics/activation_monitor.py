@@ -49,7 +49,7 @@ class ActivationMonitor(Monitor):
             `not_finite`, of units of ReLUs that are `dead` and of values that
             are `saturated` (both `None` for other activations, and the latter
             for the model's outputs, which are sure of what was learned), and
-            `effective_rank` of at most 1024 rows of units.
+            `effective_rank` of at most 512 rows of units.
         warnings: sentences; each once until what it warns of is over.
 
     Raises:

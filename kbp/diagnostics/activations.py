@@ -19,7 +19,7 @@ _RANGES = {
 }
 # Of the range: there a sigmoid has 1/25 of its steepest slope.
 _MARGIN = 0.01
-_ROWS = 1024  # of a layer, at most, whose rank is found; a convolution has many
+_ROWS = 512  # of a layer, at most, whose rank is found; a convolution has many
 
 
 def activation_of(layer: Any) -> str | None:
