@@ -39,7 +39,7 @@ ALLOWED = {
     "export": {"quantization", "sparsity", "layers", "graph"},
     "data": set(),
     "inference": {"data", "export", "graph"},
-    "diagnostics": {"layers"},
+    "diagnostics": {"layers", "optimizers"},
 }
 ABOVE = {
     *(

@@ -11,6 +11,7 @@ from kbp._utils.config import to_toml
 from kbp.optimizers.schedules import SCHEDULES
 from kbp.optimizers.synchronized import keras_optimizers
 from kbp.recipes import Recipe
+from kbp.recipes.monitor import MonitorRecipe
 from kbp.recipes.optimizer import (
     AVERAGING,
     HYBRID,
@@ -27,6 +28,7 @@ PAGE = (fresh.ROOT / "docs" / "training.md").read_text()
 SECTIONS = {
     "[optimizer]": OptimizerRecipe,
     "[training]": TrainingRecipe,
+    "[monitor]": MonitorRecipe,
     "early_stopping": EarlyStopping,
     "[loss] of classes": ClassLossConfig,
     "[loss] of forecasts": ForecastLossConfig,

@@ -1,10 +1,12 @@
 """The layers inside of a layer, and what they do to a check of gradients."""
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
+
+from kbp.layers.composite import Composite
 
 # How much Keras's layers change at random.
 _RATES = ("rate", "stddev", "dropout", "recurrent_dropout")
@@ -53,6 +55,33 @@ def inside(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
     for part, _ in _parts(layer):
         if isinstance(part, keras.layers.Layer):
             yield part
+
+
+def in_order(model: keras.Model) -> dict[str, keras.layers.Layer]:
+    """Return a model's layers by name, the first one first.
+
+    Nested models and kbp's composites are taken apart; names of the former's
+    layers begin with that of the model.
+    """
+    found: dict[str, keras.layers.Layer] = {}
+
+    def add(layers: Iterable[keras.layers.Layer], prefix: str) -> None:
+        for layer in layers:
+            name = f"{prefix}{layer.name}"
+            if isinstance(layer, keras.Model):
+                add(layer.layers, f"{name}/")
+            elif isinstance(layer, Composite):
+                held = [x for x in vars(layer).values() if _is_layer(x)]
+                add(held, prefix)
+            elif not any(layer is known for known in found.values()):
+                found[name] = layer
+
+    add(model.layers, "")
+    return found
+
+
+def _is_layer(value: Any) -> bool:
+    return isinstance(value, keras.layers.Layer)
 
 
 def silence(layer: keras.layers.Layer) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ class State(TypedDict):
         iterations: the optimizer's variable of that name.
         sums: variables of accumulated gradients, or none.
         averages: variables of averaged weights, or none.
+        figures: the variable of an `Observation`, or none.
     """
 
     weights: Sequence[keras.Variable]
@@ -27,6 +28,7 @@ class State(TypedDict):
     iterations: keras.Variable
     sums: Sequence[keras.Variable]
     averages: Sequence[keras.Variable | None]
+    figures: Sequence[keras.Variable]
 
 
 class Execution:

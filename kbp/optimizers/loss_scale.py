@@ -105,6 +105,16 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
         """The number of steps that were skipped since the last update."""
         return self.inner_optimizer.skipped_in_a_row
 
+    def observe_gradients(self, every: int) -> bool:
+        """Measure gradients without the scale, see `SummingOptimizer`."""
+        return self.inner_optimizer.observe_gradients(every)
+
+    def observed_gradients(
+        self,
+    ) -> list[tuple[keras.Variable, dict[str, float]]]:
+        """Return what was measured, see `SummingOptimizer`."""
+        return self.inner_optimizer.observed_gradients()
+
     def save_own_variables(self, store: Any) -> None:
         # Keras saves the inner optimizer beside this one.
         if self.built:

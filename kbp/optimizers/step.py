@@ -11,6 +11,7 @@ from kbp.optimizers import execution
 from kbp.optimizers.execution import State
 from kbp.optimizers.groups import Group, Route, make_groups
 from kbp.optimizers.math import corrections
+from kbp.optimizers.observing import Observation
 from kbp.optimizers.update import Update, accumulate, average
 
 _MOMENTS = ("momentum", "velocity", "maximum")
@@ -32,7 +33,10 @@ class Step:
         counts: variables that count the updates and the skipped steps, in
             all and in a row; and, of an optimizer with noise, the first update
             that may have some again, `calm_from`.
+        observation: that measures gradients, if any does.
     """
+
+    observation: Observation | None = None
 
     def __init__(
         self,
@@ -114,6 +118,7 @@ class Step:
             "iterations": self.optimizer._iterations,
             "sums": self.sums or [],
             "averages": self.averages or [],
+            "figures": [self.observation.figures] if self.observation else [],
         }
         self.execution.run(self.take, gradients, learning_rate, state)
 
@@ -130,6 +135,8 @@ class Step:
         # So many of them, added, still have squares that are finite.
         norm = self.execution.squared_norm(joined)
         finite = accept = ops.isfinite(norm * float(micro_steps) ** 2)
+        if self.observation:
+            self.observation.look(gradients, state)
         if micro_steps > 1:
             accept = ops.equal((state["iterations"] + 1) % micro_steps, 0)
             gradients = accumulate(

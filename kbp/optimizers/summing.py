@@ -8,8 +8,14 @@ from keras import ops
 
 from kbp._utils.types import Tensor
 from kbp.optimizers.arguments import check_common, check_integers
+from kbp.optimizers.observing import FIGURES, Observation
 from kbp.optimizers.perturbation import Perturbation
 from kbp.optimizers.step import Step
+
+_NOT_BUILT = (
+    "The optimizer knows no variables yet: call "
+    "`optimizer.build(model.trainable_variables)` first."
+)
 
 
 class SummingOptimizer(keras.optimizers.Optimizer):
@@ -128,6 +134,53 @@ class SummingOptimizer(keras.optimizers.Optimizer):
             return 0
         return int(ops.convert_to_numpy(self._step.counts[name]))
 
+    def observe_gradients(self, every: int) -> bool:
+        """Measure the gradients of every so many steps from now on.
+
+        They are those that the training takes, summed over the replicas, before
+        they are clipped. A training step that was traced before measures none.
+
+        Args:
+            every: number of steps.
+
+        Returns:
+            Whether that is new, so that a training step must be traced again.
+
+        Raises:
+            ValueError: the optimizer is not built, or `every` no such number.
+        """
+        check_integers(every=every)
+        if not self.built:
+            raise ValueError(_NOT_BUILT)
+        step = self._step
+        if step.observation and step.observation.every == every:
+            return False
+        if step.observation:
+            step.observation.every = every
+        else:
+            step.observation = Observation(
+                every, self, step.weights, step.execution
+            )
+        return True
+
+    def observed_gradients(
+        self,
+    ) -> list[tuple[keras.Variable, dict[str, float]]]:
+        """Return each variable with the figures of the last step measured.
+
+        Their names are `kbp.optimizers.observing.FIGURES`.
+
+        Raises:
+            ValueError: no gradients are observed.
+        """
+        if not self.built or self._step.observation is None:
+            raise ValueError("Call `observe_gradients` before.")
+        rows = ops.convert_to_numpy(self._step.observation.figures).tolist()
+        return [
+            (weight, dict(zip(FIGURES, row, strict=True)))
+            for weight, row in zip(self._step.weights, rows, strict=True)
+        ]
+
     def describe(self) -> str:
         """Describe how each variable is updated, and why.
 
@@ -139,10 +192,7 @@ class SummingOptimizer(keras.optimizers.Optimizer):
             ValueError: the optimizer is not built.
         """
         if not self.built:
-            raise ValueError(
-                "The optimizer knows no variables yet: call "
-                "`optimizer.build(model.trainable_variables)` first."
-            )
+            raise ValueError(_NOT_BUILT)
         return self._step.describe()
 
     def exclude_from_weight_decay(

@@ -8,6 +8,7 @@ from typing import Any
 from kbp._utils import config
 from kbp.errors import UserError, nearest
 from kbp.recipes import optimizer, text
+from kbp.recipes.monitor import MonitorRecipe, check_monitor
 from kbp.recipes.registered import DataRecipe, ModelRecipe, TaskRecipe
 from kbp.recipes.sections import (
     COMMON,
@@ -33,6 +34,7 @@ class Recipe:
         optimizer: learning rate and its schedule.
         sparsity: how many weights or channels are pruned, and when.
         training: epochs, batch size, devices.
+        monitor: what is measured of layers while they train.
         ensemble: several networks whose outputs are combined.
         quantization: training in fake eight bits.
         export: the files, and their measurement.
@@ -52,6 +54,7 @@ class Recipe:
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
     sparsity: SparsityRecipe = field(default_factory=SparsityRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
+    monitor: MonitorRecipe = field(default_factory=MonitorRecipe)
     ensemble: EnsembleRecipe = field(default_factory=EnsembleRecipe)
     quantization: QuantizationRecipe = field(default_factory=QuantizationRecipe)
     export: ExportRecipe = field(default_factory=ExportRecipe)
@@ -99,6 +102,7 @@ class Recipe:
         )
         _check_masks(recipe)
         _check_trainings(recipe)
+        check_monitor(recipe)
         return recipe
 
     def with_settings(self, settings: Sequence[str]) -> "Recipe":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kbp._utils.config import choice, number, parse
+from kbp.recipes.monitor import MonitorRecipe
 from kbp.recipes.training import OptimizerRecipe, TrainingRecipe
 
 # As in kbp.layers and kbp.sparsity, which need Keras.
@@ -91,6 +92,7 @@ COMMON = {
     "optimizer": OptimizerRecipe,
     "sparsity": SparsityRecipe,
     "training": TrainingRecipe,
+    "monitor": MonitorRecipe,
     "ensemble": EnsembleRecipe,
     "quantization": QuantizationRecipe,
     "export": ExportRecipe,

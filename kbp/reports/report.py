@@ -22,6 +22,7 @@ from kbp.reports.metrics_file import (
     said_of_waiting,
     waiting_share,
 )
+from kbp.reports.monitors import heat_maps
 from kbp.reports.result_table import ResultTable
 from kbp.reports.stage import POST_TRAINING, Stage
 from kbp.tasks import Task
@@ -117,6 +118,7 @@ def write(
         "Result": _result(stages, task.metric),
         "Learning curves": figures.learning_curves(rows, task.metric),
         "Zeros per layer": figures.sparsity_by_layer(rows),
+        **heat_maps.sections(folder, task.recipe.monitor.bounds(), others),
         **_footprint(run),
         "Scores of the int8 file": _html_table(
             ("score", "test"), [*task.details(outputs).items()]

@@ -210,9 +210,10 @@ def load_checkpoints(
 
 
 def copy_metrics(folder: WorkDir, again: WorkDir) -> None:
-    """Copy what the report's curves are made of."""
-    if (folder.path / "metrics.csv").is_file():
-        copy(folder.path / "metrics.csv", again.path / "metrics.csv")
+    """Copy what the report's curves and maps are made of."""
+    for name in ("metrics.csv", "gradients.csv", "activations.csv"):
+        if (folder.path / name).is_file():
+            copy(folder.path / name, again.path / name)
 
 
 def run_as_worker(

@@ -175,6 +175,7 @@ class Trainer:
             schedule=schedule,
             validation=self.validation(),
             teacher=self.teacher,
+            folder=self.folder.path if self.folder else Path(),
         )
         return [kind(known) for kind in asked(self.recipe)]
 

@@ -174,6 +174,7 @@ def test_to_toml_is_toml():
         "optimizer",
         "sparsity",
         "training",
+        "monitor",
         "ensemble",
         "quantization",
         "export",

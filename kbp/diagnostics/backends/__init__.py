@@ -15,7 +15,7 @@ def of_keras() -> Any:
     name = keras.backend.backend()
     if name not in ("jax", "tensorflow"):
         raise ValueError(
-            "Gradients are checked on TensorFlow and JAX. Received: "
+            "Diagnostics run on TensorFlow and JAX. Received: "
             f"KERAS_BACKEND={name!r}"
         )
     return importlib.import_module(f"{__name__}.on_{name}")

@@ -31,9 +31,16 @@ def compiled(function: Function, tensors: list[Tensor]) -> Function:
 
 
 def differentiated(
-    function: Function, tensors: list[Tensor]
-) -> Callable[[list[Tensor]], tuple[Tensor, list[Tensor]]]:
-    """Return a function that gives the value and the gradients."""
-    made: Callable[[list[Tensor]], tuple[Tensor, list[Tensor]]]
-    made = jax.jit(jax.value_and_grad(function)).lower(tensors).compile()
+    function: Callable[..., Tensor], tensors: list[Tensor], *given: list[Tensor]
+) -> Callable[..., tuple[Tensor, list[Tensor]]]:
+    """Return a function that gives the value and the gradients.
+
+    Args:
+        function: of lists of tensors.
+        tensors: the first list, by which it is differentiated.
+        *given: the others.
+    """
+    made: Callable[..., tuple[Tensor, list[Tensor]]]
+    both = jax.jit(jax.value_and_grad(function))
+    made = both.lower(tensors, *given).compile()
     return made

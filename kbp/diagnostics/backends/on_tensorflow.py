@@ -29,17 +29,25 @@ def compiled(function: Function, tensors: list[Tensor]) -> Function:
 
 
 def differentiated(
-    function: Function, tensors: list[Tensor]
-) -> Callable[[list[Tensor]], tuple[Tensor, list[Tensor]]]:
-    """Return a function that gives the value and the gradients."""
+    function: Callable[..., Tensor], tensors: list[Tensor], *given: list[Tensor]
+) -> Callable[..., tuple[Tensor, list[Tensor]]]:
+    """Return a function that gives the value and the gradients.
 
-    def run(tensors: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    Args:
+        function: of lists of tensors.
+        tensors: the first list, by which it is differentiated.
+        *given: the others.
+    """
+
+    def run(
+        tensors: list[Tensor], *given: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
         with tf.GradientTape() as tape:
             tape.watch(tensors)
-            value = function(tensors)
+            value = function(tensors, *given)
         found = tape.gradient(value, tensors, unconnected_gradients="zero")
         return value, [tf.convert_to_tensor(x) for x in found]
 
-    made: Callable[[list[Tensor]], tuple[Tensor, list[Tensor]]]
-    made = tf.function(run).get_concrete_function(tensors)
+    made: Callable[..., tuple[Tensor, list[Tensor]]]
+    made = tf.function(run).get_concrete_function(tensors, *given)
     return made

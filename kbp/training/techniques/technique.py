@@ -40,6 +40,7 @@ class Stage:
         schedule: of its masks, if it has any.
         validation: validation batches, if there are any.
         teacher: whose outputs models may learn from, if there is one.
+        folder: of the run.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Stage:
     schedule: DTMSchedule | None
     validation: tf.data.Dataset | None
     teacher: keras.Model | None = None
+    folder: Path = Path()
 
 
 class Technique(keras.callbacks.Callback, ABC):

@@ -1,0 +1,108 @@
+"""The outputs of the layers within a model, and what is measured of them."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from kbp._utils.types import Tensor
+
+RELUS = ("relu", "relu6")
+SHARES = ("zeros", "dead", "saturated", "not_finite")
+# Where activations end, by their names in lower case.
+_RANGES = {
+    **dict.fromkeys(("sigmoid", "hard_sigmoid", "softmax"), (0.0, 1.0)),
+    **dict.fromkeys(("tanh", "hard_tanh", "softsign"), (-1.0, 1.0)),
+}
+# Of the range: there a sigmoid has 1/25 of its steepest slope.
+_MARGIN = 0.01
+_ROWS = 512  # of a layer, at most, whose rank is found; a convolution has many
+
+
+def activation_of(layer: Any) -> str | None:
+    """Return the name of a layer's activation in lower case, if it has one."""
+    if isinstance(layer, keras.layers.ReLU | keras.layers.Softmax):
+        return type(layer).__name__.lower()
+    found = getattr(layer, "activation", None)
+    if found is None:  # of a layer that is wrapped
+        held = getattr(layer, "layer", None)
+        return activation_of(held) if held is not None else None
+    if isinstance(found, keras.layers.Layer):
+        return activation_of(found)
+    name = str(getattr(found, "__name__", type(found).__name__)).lower()
+    return None if name == "linear" else name
+
+
+@contextlib.contextmanager
+def keeping_outputs(
+    layers: Mapping[str, keras.layers.Layer], found: dict[str, Tensor]
+) -> Iterator[None]:
+    """Put what layers give within the context into a dictionary.
+
+    Args:
+        layers: by name.
+        found: gets the first output of each that is called, of floats; of
+            several calls the largest, as some give a scale alone.
+    """
+
+    def kept(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            outputs = call(*args, **kwargs)
+            first, *_ = keras.tree.flatten(outputs)
+            if "float" in keras.backend.standardize_dtype(first.dtype):
+                found[name] = max(found.get(name, first), first, key=_size)
+            return outputs
+
+        return run
+
+    try:
+        for name, layer in layers.items():
+            layer.call = kept(name, layer.call)
+        yield
+    finally:
+        for layer in layers.values():
+            vars(layer).pop("call", None)
+
+
+def measured(
+    outputs: Tensor, activation: str | None, *, ends: bool
+) -> tuple[Tensor, Tensor]:
+    """Return the `SHARES` of a layer's outputs, and rows to find the rank of.
+
+    Args:
+        outputs: tensor `(batch, ..., units)`.
+        activation: that they come from.
+        ends: whether they are the model's.
+
+    Returns:
+        Tensor `(4,)`, where `saturated` is not a number for a model's outputs
+        and activations without a range; and `(rows, units)`.
+    """
+    units = outputs.shape[-1] if len(outputs.shape) > 1 else 1
+    rows = ops.cast(ops.reshape(outputs, (-1, units)), "float32")
+    zero = ops.equal(rows, 0)
+    saturated: Tensor = math.nan
+    if activation in _RANGES and not ends:
+        low, high = _RANGES[activation]
+        margin = _MARGIN * (high - low)
+        near = ops.minimum(ops.abs(rows - low), ops.abs(high - rows)) <= margin
+        saturated = _share(near)
+    shares = [
+        _share(zero),
+        _share(ops.all(zero, axis=0)),
+        saturated,
+        _share(ops.logical_not(ops.isfinite(rows))),
+    ]
+    stride = -(-rows.shape[0] // _ROWS)
+    return ops.stack(shares), rows[::stride]
+
+
+def _size(values: Tensor) -> int:
+    return math.prod(values.shape)
+
+
+def _share(values: Tensor) -> Tensor:
+    return ops.mean(ops.cast(values, "float32"))

@@ -1,0 +1,1 @@
+"""What monitors of a training found, as files and as figures."""
