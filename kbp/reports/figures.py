@@ -11,7 +11,7 @@ from scipy import special
 from kbp.data import Examples
 from kbp.data.lazy import ranges
 from kbp.data.splits import as_floats
-from kbp.reports.style import COLORS, INK, STYLE, as_svg
+from kbp._utils.style import COLORS, INK, STYLE, as_svg
 
 
 def learning_curves(rows: Sequence[dict[str, str]], metric: str) -> str | None:

@@ -10,7 +10,7 @@ from kbp.benchmarks.core.log import complete, provenance
 from kbp.benchmarks.techniques.plan import plan
 from kbp.benchmarks.techniques.registry import PLAIN, TECHNIQUES
 from kbp.benchmarks.techniques.trial import DIGITS, FORECAST, Protocol
-from kbp.reports.style import COLORS, STYLE, as_svg
+from kbp._utils.style import COLORS, STYLE, as_svg
 
 _FORMS = {DIGITS: ".2%", FORECAST: ".4f"}
 _SCORES = {DIGITS: "accuracy", FORECAST: "MSE"}
