@@ -11,10 +11,23 @@ from kbp.diagnostics.curvature import (
     loss_surface,
 )
 from kbp.diagnostics.gradient_check import GradientCheck, VariableCheck
+from kbp.diagnostics.tangent import (
+    InfiniteKernels,
+    KernelSpectrum,
+    LinearizedModel,
+    infinite_tangent_kernel,
+    kernel_spectrum,
+    linearized,
+    predict_dynamics,
+    tangent_kernel,
+)
 
 __all__ = [
     "GradientCheck",
     "HessianSpectrum",
+    "InfiniteKernels",
+    "KernelSpectrum",
+    "LinearizedModel",
     "LossSurface",
     "SaddleCheck",
     "Sharpness",
@@ -22,6 +35,11 @@ __all__ = [
     "check_gradients",
     "check_layer",
     "hessian_spectrum",
+    "infinite_tangent_kernel",
     "is_saddle",
+    "kernel_spectrum",
+    "linearized",
     "loss_surface",
+    "predict_dynamics",
+    "tangent_kernel",
 ]

@@ -47,11 +47,11 @@ class Batches:
         Raises:
             ValueError: there are none, or one is no such tuple.
         """
-        number = 0
-        for number, batch in enumerate(self._batches(), start=1):
-            whole = _whole(batch)
+        empty = True
+        for batch in self._batches():
+            whole, empty = _whole(batch), False
             yield whole, rows(whole, "data")
-        if not number:
+        if empty:
             raise ValueError("Argument `data` must hold a batch or more.")
 
     def _batches(self) -> Iterator[Any]:

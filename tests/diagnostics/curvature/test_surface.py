@@ -104,7 +104,7 @@ def test_all_surfaces_are_drawn(losses, tmp_path):
     path = surface.plot(tmp_path / "surface.svg")
     assert path.read_text() == surface.svg()
     assert "along the first direction" in surface.svg()
-    with pytest.raises(UserError, match="ends in .svg"):
+    with pytest.raises(UserError, match=r"ends in \.svg"):
         surface.plot(tmp_path / "surface.png")
 
 
