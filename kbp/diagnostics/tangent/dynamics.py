@@ -1,6 +1,7 @@
 """How gradient descent on squares goes on, as its kernel determines."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,9 @@ def predict_dynamics(
     y = np.asarray(y, "float64")
     kernel = np.asarray(kernel, "float64")
     _check(kernel, y, cross)
+    _check_start("start", start, y.shape)
+    if cross is not None:
+        _check_start("cross_start", cross_start, (len(cross), *y.shape[1:]))
     if not 0 < learning_rate < np.inf:
         raise ValueError(
             "Argument `learning_rate` must be positive and finite. "
@@ -124,4 +128,12 @@ def _check(kernel: np.ndarray, y: np.ndarray, cross: np.ndarray | None) -> None:
         raise ValueError(
             f"Argument `cross` must be of shape {('m', len(y), *pair)}. "
             f"Received: {found}"
+        )
+
+
+def _check_start(name: str, start: np.ndarray | float, shape: Any) -> None:
+    if np.shape(start) not in ((), shape):
+        raise ValueError(
+            f"Argument `{name}` must be of shape {shape}. Received: "
+            f"{np.shape(start)}"
         )

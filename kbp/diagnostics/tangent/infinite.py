@@ -1,11 +1,9 @@
 """Kernels of dense networks that are infinitely wide."""
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 from kbp._utils.arguments import check_integer, check_one_of, check_penalty
 
@@ -37,7 +35,7 @@ def infinite_tangent_kernel(
     activation: str = "relu",
     weight_variance: float = 2.0,
     bias_variance: float = 0.0,
-    nodes: int = 64,
+    nodes: int = 100,
 ) -> InfiniteKernels:
     """Compute the kernels of a dense network that is infinitely wide.
 
@@ -56,7 +54,7 @@ def infinite_tangent_kernel(
         x2: `(n2, inputs)`; by default `x1`.
         hidden_layers: number of layers with an activation.
         activation: `"relu"` or `"erf"`, in closed form (Cho and Saul 2009;
-            Williams 1997), or `"tanh"`, by Gauss-Hermite quadrature.
+            Williams 1997), or `"tanh"`, by the trapezoidal rule.
         weight_variance: of all layers; 2 keeps the signals of ReLU as large as
             they are.
         bias_variance: of all layers.
@@ -81,7 +79,7 @@ def infinite_tangent_kernel(
     [[2.0, 0.318], [0.318, 2.0]]
     """
     check_integer(least=0, hidden_layers=hidden_layers)
-    check_integer(nodes=nodes)
+    check_integer(least=2, nodes=nodes)
     check_one_of(tuple(_MOMENTS), activation=activation)
     check_penalty(weight_variance=weight_variance, bias_variance=bias_variance)
     one = np.asarray(x1, "float64")
@@ -139,9 +137,14 @@ def _erf(nodes: int) -> Moments:
 
 
 def _tanh(nodes: int) -> Moments:
-    """Return moments by quadrature over two independent normal variables."""
-    points, weights = special.roots_hermitenorm(nodes)
-    weights = weights / math.sqrt(2 * math.pi)
+    """Return moments by quadrature over two independent normal variables.
+
+    Of functions with poles as near as those of tanh, equal distances give seven
+    digits where Gauss and Hermite's nodes, as many, give three.
+    """
+    points = np.linspace(-8, 8, nodes)
+    weights = np.exp(-(points**2) / 2)
+    weights /= weights.sum()
 
     def of_pairs(
         k: np.ndarray, k1: np.ndarray, k2: np.ndarray

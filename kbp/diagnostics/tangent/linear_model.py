@@ -35,7 +35,8 @@ class LinearizedModel(keras.Model):
     def __init__(
         self, base: keras.Model, trained_weights: list[int], **arguments: Any
     ):
-        super().__init__(**arguments)
+        # The network's own layers cast what they get.
+        super().__init__(autocast=False, **arguments)
         base.trainable = False
         self.base, self.trained_weights = base, [*trained_weights]
         self._points = [base.weights[place] for place in trained_weights]
