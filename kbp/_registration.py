@@ -16,7 +16,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-ROOMS = ("layers", "losses", "metrics", "optimizers", "quantization")
+ROOMS = (
+    *("diagnostics", "layers", "losses", "metrics", "optimizers"),
+    "quantization",
+)
 _DECORATED = re.compile(
     r'^@keras\.saving\.register_keras_serializable\(package="kbp"\)\n'
     r"class (\w+)",

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from kbp._compat import computed_by
-from kbp._utils.stderr import suppress_records
+from kbp._utils.process.stderr import suppress_records
 from kbp.export.audit import layer_in
 
 Tensor = Any  # TensorFlow's

@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from kbp._utils.examples import batches
-from kbp._utils.stderr import suppress_stderr
+from kbp._utils.process.stderr import suppress_stderr
 from kbp.errors import UserError
 from kbp.export.parsing import items_of, parse, size_of
 from kbp.export.trial import try_out

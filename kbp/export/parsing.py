@@ -8,7 +8,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from kbp._utils.machine import memory
-from kbp._utils.stderr import suppress_stderr
+from kbp._utils.process.stderr import suppress_stderr
 
 _NO_TABLES = "not a valid Flatbuffer"
 # Bits of a value, where they are not eight.

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from kbp.reports.style import INK
+from kbp._utils.style import INK
 
 _SIDE, _GAP, _LINE, _COLUMNS = 112, 14, 16, 8  # pixels, and images in a row
 _LETTERS = 16  # of a line, so that it is not wider than its image

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kbp._utils.style import COLORS, INK, STYLE, as_svg
 from kbp.data.series import SeriesSplits
-from kbp.reports.style import COLORS, INK, STYLE, as_svg
 from kbp.tasks.forecasts.intervals import FLOOR, Intervals
 
 

@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from kbp.reports.style import COLORS, INK, STYLE, as_svg
+from kbp._utils.style import COLORS, INK, STYLE, as_svg
 
 
 def predicted_against_true(

@@ -9,8 +9,8 @@ import keras
 from rich.console import Console
 
 from kbp._utils.files import copy, temporary_folder
+from kbp._utils.process.stderr import suppress_records
 from kbp._utils.run_files import MODEL, QUANTIZED_MODEL
-from kbp._utils.stderr import suppress_records
 from kbp.data.lazy import named_failures
 from kbp.errors import UserError
 from kbp.recipes.recipe import Recipe

@@ -222,7 +222,7 @@ WRITING = re.compile(
 WRITABLE = re.compile("[rwaxbt]*[wax+][bt+]*")
 # Into files of the house's own, beside a log or without a name.
 EXEMPT = {
-    ("_utils/stderr.py", "TemporaryFile"),
+    ("_utils/process/stderr.py", "TemporaryFile"),
     ("tasks/tables/predict_table.py", "to_csv"),  # without a path: text
     ("benchmarks/heavy_tails/cases.py", "to_csv"),  # as above
     ("tasks/tables/predict_table.py", "rename"),  # columns

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from kbp.reports import style
-from kbp.reports.style import COLORS, INK, as_svg
+from kbp._utils import style
+from kbp._utils.style import COLORS, INK, as_svg
 
 STYLE: dict[Any, Any] = {**style.STYLE}
 

@@ -5,12 +5,12 @@ import statistics
 import matplotlib
 from matplotlib.figure import Figure
 
+from kbp._utils.style import COLORS, STYLE, as_svg
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.log import complete, provenance
 from kbp.benchmarks.techniques.plan import plan
 from kbp.benchmarks.techniques.registry import PLAIN, TECHNIQUES
 from kbp.benchmarks.techniques.trial import DIGITS, FORECAST, Protocol
-from kbp.reports.style import COLORS, STYLE, as_svg
 
 _FORMS = {DIGITS: ".2%", FORECAST: ".4f"}
 _SCORES = {DIGITS: "accuracy", FORECAST: "MSE"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kbp._utils import plugins
 from kbp._utils.command_line import check_new, positive, say_written
-from kbp._utils.stderr import suppress_stderr
+from kbp._utils.process.stderr import suppress_stderr
 from kbp.errors import UserError
 from kbp.sources import find_models, find_recipe, find_tflite, is_entry
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -44,3 +45,37 @@ def differentiated(
     both = jax.jit(jax.value_and_grad(function))
     made = both.lower(tensors, *given).compile()
     return made
+
+
+def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of structures that is traced once for each shape."""
+    return jax.jit(function)
+
+
+def gradients(
+    function: Function, points: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """Return a function's value and its gradients."""
+    return jax.value_and_grad(function)(points)
+
+
+def hessian_product(
+    function: Function, points: list[Tensor], directions: list[Tensor]
+) -> list[Tensor]:
+    """Return the Hessian of a scalar function, times a direction."""
+    slopes = jax.grad(function)
+    return jax.jvp(slopes, (points,), (directions,))[1]
+
+
+def pushed(
+    function: Callable[[list[Tensor]], list[Tensor]],
+    points: list[Tensor],
+    directions: list[Tensor],
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return a function's values, and their Jacobian times a direction."""
+    return jax.jvp(function, (points,), (directions,))
+
+
+def jacobian(function: Function, points: list[Tensor]) -> list[Tensor]:
+    """Return the Jacobian of a vector, `(outputs, *shape)` for each point."""
+    return jax.jacrev(function)(points)

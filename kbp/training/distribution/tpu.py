@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from kbp._compat import compile_hlo
-from kbp._utils.stderr import suppress_stderr
+from kbp._utils.process.stderr import suppress_stderr
 from kbp.errors import UserError
 
 PATIENCE = 30.0  # seconds, for another process to let go of libtpu

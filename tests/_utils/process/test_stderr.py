@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from kbp._utils.stderr import suppress_records, suppress_stderr
+from kbp._utils.process.stderr import suppress_records, suppress_stderr
 
 
 def test_messages_are_held_back(capfd):
