@@ -225,6 +225,7 @@ EXEMPT = {
     ("_utils/process/stderr.py", "TemporaryFile"),
     ("tasks/tables/predict_table.py", "to_csv"),  # without a path: text
     ("benchmarks/heavy_tails/cases.py", "to_csv"),  # as above
+    ("benchmarks/input_memory/series.py", "to_csv"),  # as above
     ("tasks/tables/predict_table.py", "rename"),  # columns
     ("data/records/places.py", "open"),  # a file of `new_file`
     ("benchmarks/distribution/workers.py", "open"),  # logs in a folder of ours
