@@ -17,7 +17,7 @@ from kbp.diagnostics.activations import (
     keeping_outputs,
     measured,
 )
-from kbp.diagnostics.effective_rank import effective_rank
+from kbp.diagnostics.effective_rank import rank_of_singular
 from kbp.diagnostics.layers import in_order
 from kbp.diagnostics.monitor import Monitor
 from kbp.diagnostics.rules import activation_rules
@@ -99,8 +99,11 @@ class ActivationMonitor(Monitor):
                     f"Received: {part!r}"
                 )
         self.probe = keras.tree.map_structure(np.array, probe)
+        self.ready: keras.Model | None = None
 
     def prepare(self, model: keras.Model) -> None:
+        if model is self.ready:  # for another `fit`
+            return
         if not model.built:
             raise ValueError(f"Model {model.name} must be built.")
         layers = in_order(model)
@@ -151,12 +154,12 @@ class ActivationMonitor(Monitor):
             found: list[Tensor] = made(values())
             return found
 
-        self.outputs = outputs
+        self.outputs, self.ready = outputs, model
 
     def measure(self) -> dict[str, dict[str, float | None]]:
         found: dict[str, dict[str, float | None]] = {}
         parts = [np.asarray(part) for part in self.outputs()]
-        for name, shares, rows in zip(
+        for name, shares, singular in zip(
             self.order, parts[::2], parts[1::2], strict=True
         ):
             figures: dict[str, float | None] = dict(
@@ -166,5 +169,8 @@ class ActivationMonitor(Monitor):
                 figures["dead"] = None
             if math.isnan(shares[2]):
                 figures["saturated"] = None
-            found[name] = figures | {"effective_rank": effective_rank(rows)}
+            rank = math.nan
+            if not figures["not_finite"]:
+                rank = rank_of_singular(singular)
+            found[name] = figures | {"effective_rank": rank}
         return found

@@ -70,7 +70,7 @@ def keeping_outputs(
 def measured(
     outputs: Tensor, activation: str | None, *, ends: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return the `SHARES` of a layer's outputs, and rows to find the rank of.
+    """Return the `SHARES` of a layer's outputs, and their singular values.
 
     Args:
         outputs: tensor `(batch, ..., units)`.
@@ -79,11 +79,12 @@ def measured(
 
     Returns:
         Tensor `(4,)`, where `saturated` is not a number for a model's outputs
-        and activations without a range; and `(rows, units)`.
+        and activations without a range; and the singular values of the rows of
+        units, or of 512 of them, with zeros for what is not finite.
     """
     units = outputs.shape[-1] if len(outputs.shape) > 1 else 1
     rows = ops.cast(ops.reshape(outputs, (-1, units)), "float32")
-    zero = ops.equal(rows, 0)
+    zero, finite = ops.equal(rows, 0), ops.isfinite(rows)
     saturated: Tensor = math.nan
     if activation in _RANGES and not ends:
         low, high = _RANGES[activation]
@@ -94,10 +95,13 @@ def measured(
         _share(zero),
         _share(ops.all(zero, axis=0)),
         saturated,
-        _share(ops.logical_not(ops.isfinite(rows))),
+        _share(ops.logical_not(finite)),
     ]
     stride = -(-rows.shape[0] // _ROWS)
-    return ops.stack(shares), rows[::stride]
+    some = ops.where(finite, rows, 0.0)[::stride]
+    # The backend's own, since NumPy's threads would compete with it for long
+    # after the step.
+    return ops.stack(shares), ops.svd(some, compute_uv=False)
 
 
 def _size(values: Tensor) -> int:

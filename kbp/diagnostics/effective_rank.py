@@ -39,9 +39,13 @@ def effective_rank(matrix: ArrayLike) -> float:
         )
     if not np.isfinite(values).all():
         return float("nan")
-    found = np.linalg.svd(values, compute_uv=False)
-    total = found.sum()
-    if not total:
+    return rank_of_singular(np.linalg.svd(values, compute_uv=False))
+
+
+def rank_of_singular(values: np.ndarray) -> float:
+    """Return the effective rank of a matrix with these singular values."""
+    values = np.asarray(values, "float64")
+    shares = values[values > 0] / (values.sum() or 1.0)
+    if not shares.size:
         return 0.0
-    shares = found[found > 0] / total
     return float(np.exp(-np.sum(shares * np.log(shares))))

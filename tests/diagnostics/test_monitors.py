@@ -404,6 +404,7 @@ print("same")
 """
 
 
+@pytest.mark.slow
 def test_monitors_run_on_jax():
     pytest.importorskip("jax")
     assert fresh.python(SCRIPT, KERAS_BACKEND="jax").strip() == "same"
