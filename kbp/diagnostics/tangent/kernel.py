@@ -1,5 +1,6 @@
 """The tangent kernel of a network, at its present weights."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from kbp.diagnostics.weights import (
 )
 
 _MOST = 2**26  # elements of a Jacobian in memory, 256 MB in float32
+_PIECE = 10_000  # columns of Jacobians that are multiplied at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,14 +151,19 @@ def tangent_kernel(
         chunk = max(1, _MOST // (width * size))
     shape = (n1, n2, width, width) if outputs == "full" else (n1, n2)
     kernel = np.zeros(shape, jacobians.dtype)
+    last, two = slice(0), np.empty(0)
     for start in range(0, n1, chunk):
         own = slice(start, min(start + chunk, n1))
-        one = jacobians.of(x1, own)
-        for begin in range(start if same else 0, n2, chunk):
+        # Backwards, a row of a kernel that is symmetric ends with the examples
+        # that the next one begins with.
+        one = two if same and own == last else jacobians.of(x1, own)
+        for begin in reversed(range(start if same else 0, n2, chunk)):
             other = slice(begin, min(begin + chunk, n2))
-            two = one if same and own == other else jacobians.of(x2, other)
-            block = _block(one, two, outputs)
-            kernel[own, other] = block
+            if same and own == other:
+                kernel[own, own] = _block(one, one, outputs)
+                continue
+            two, last = jacobians.of(x2, other), other
+            kernel[own, other] = block = _block(one, two, outputs)
             if same:
                 kernel[other, own] = block.transpose((1, 0, 3, 2)[: block.ndim])
     return kernel / width if outputs == "mean" else kernel
@@ -164,11 +171,28 @@ def tangent_kernel(
 
 def _block(one: np.ndarray, two: np.ndarray, outputs: str) -> np.ndarray:
     """Return the kernel of Jacobians, `(examples, outputs, weights)` each."""
-    if outputs != "full":  # the sum over outputs and weights
-        return one.reshape(len(one), -1) @ two.reshape(len(two), -1).T
     (n1, width, size), n2 = one.shape, len(two)
-    product = one.reshape(-1, size) @ two.reshape(-1, size).T
+    if outputs != "full":  # the sum over outputs and weights
+        return _product(one.reshape(n1, -1), two.reshape(n2, -1))
+    product = _product(one.reshape(-1, size), two.reshape(-1, size))
     return product.reshape(n1, width, n2, width).transpose(0, 2, 1, 3)
+
+
+def _product(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    """Return `one @ two.T` by Keras's backend, piece by piece.
+
+    NumPy's threads wait for each other in loops, which takes ten times as long
+    where others compute, too.
+    """
+    convert = backends.of_keras().tensor
+    found = np.zeros((len(one), len(two)), one.dtype)
+    for start in range(0, one.shape[1], _PIECE):
+        part = slice(start, start + _PIECE)
+        product = keras.ops.matmul(
+            convert(one[:, part]), convert(two[:, part].T)
+        )
+        found += keras.ops.convert_to_numpy(product)
+    return found
 
 
 class Jacobians:
@@ -184,6 +208,8 @@ class Jacobians:
     def __init__(self, model: keras.Model):
         self._variables, self._others = trained(model), others(model)
         self.dtype = str(self._variables[0].dtype)
+        sizes = [math.prod(v.shape) for v in self._variables]
+        self._borders = [0, *np.cumsum(sizes).tolist()]
         backend = backends.of_keras()
 
         def jacobian(weights: list[Tensor], rest: Any, x: Any) -> list[Tensor]:
@@ -207,14 +233,18 @@ class Jacobians:
             chosen: examples.
         """
         weights, rest = values(self._variables), values(self._others)
-        found: np.ndarray | None = None
-        for row, n in enumerate(range(chosen.start, chosen.stop)):
+        count = chosen.stop - chosen.start
+        found = np.empty(0)
+        for row in range(count):
+            n = chosen.start + row
             one = keras.tree.map_structure(lambda x, n=n: x[n : n + 1], x)
             parts = self._jacobian(weights, rest, tensors(one, self.dtype))
             arrays = [keras.ops.convert_to_numpy(part) for part in parts]
-            matrix = np.concatenate([a.reshape(len(a), -1) for a in arrays], 1)
-            if found is None:
-                count = chosen.stop - chosen.start
-                found = np.empty((count, *matrix.shape), self.dtype)
-            found[row] = matrix
-        return np.empty((0, 0, 0)) if found is None else found
+            width = len(arrays[0])
+            if not row:
+                found = np.empty((count, width, self._borders[-1]), self.dtype)
+            for array, i, j in zip(
+                arrays, self._borders[:-1], self._borders[1:], strict=True
+            ):
+                found[row, :, i:j] = array.reshape(width, -1)
+        return found

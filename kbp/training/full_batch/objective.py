@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kbp.diagnostics.backends import on_tensorflow
+
 
 class Objective:
     """The loss of a model over all examples, a function of a flat vector.
@@ -76,8 +78,8 @@ class Objective:
 
         The matrix is `J^T H J + R`, with the Jacobian `J` of the outputs, the
         Hessian `H` of the loss in the outputs and that of what layers add, `R`.
-        None of them is stored: `J` goes by forward mode, `J^T` by reverse mode
-        (Schraudolph, Fast Curvature Matrix-Vector Products, 2002).
+        None of them is stored, but what they make of a vector (Schraudolph,
+        Fast Curvature Matrix-Vector Products, 2002).
 
         Args:
             direction: `(size,)`.
@@ -134,21 +136,18 @@ class Objective:
         return loss, self._flat(tape.gradient(loss, self._variables))
 
     def _curvature_product(self, direction: tf.Tensor) -> tf.Tensor:
+        def outputs_at(variables: Any) -> Any:
+            return tf.nest.flatten(self.model(self._x, training=False))
+
+        def loss_at(outputs: Any) -> tf.Tensor:
+            return self._loss_of(self._structured(outputs))
+
         parts = self._parts(direction)
-        with (
-            tf.GradientTape() as back,
-            tf.autodiff.ForwardAccumulator(self._variables, parts) as forward,
-        ):
-            outputs = tf.nest.flatten(self.model(self._x, training=False))
-            moved = [
-                forward.jvp(x, tf.UnconnectedGradients.ZERO) for x in outputs
-            ]
-        with tf.autodiff.ForwardAccumulator(outputs, moved) as forward:
-            with tf.GradientTape() as tape:
-                tape.watch(outputs)
-                loss = self._loss_of(self._structured(outputs))
-            slopes = tape.gradient(loss, outputs, unconnected_gradients="zero")
-        bent = [forward.jvp(x, tf.UnconnectedGradients.ZERO) for x in slopes]
+        with tf.GradientTape() as back:
+            outputs, moved = on_tensorflow.pushed(
+                outputs_at, self._variables, parts
+            )
+        bent = on_tensorflow.hessian_product(loss_at, outputs, moved)
         product = self._flat(
             back.gradient(outputs, self._variables, output_gradients=bent)
         )
@@ -158,15 +157,13 @@ class Objective:
         """Return the Hessian of the layers' penalties, times a vector."""
         if not self.model.losses:
             return tf.zeros(self.size, self._variables[0].dtype)
-        with tf.autodiff.ForwardAccumulator(self._variables, parts) as forward:
-            with tf.GradientTape() as tape:
-                self.model(self._x, training=False)
-                penalty = sum(map(tf.reduce_sum, self.model.losses))
-            slopes = tape.gradient(
-                penalty, self._variables, unconnected_gradients="zero"
-            )
+
+        def penalty_at(variables: Any) -> tf.Tensor:
+            self.model(self._x, training=False)
+            return sum(map(tf.reduce_sum, self.model.losses))
+
         return self._flat(
-            [forward.jvp(x, tf.UnconnectedGradients.ZERO) for x in slopes]
+            on_tensorflow.hessian_product(penalty_at, self._variables, parts)
         )
 
     def _structured(self, outputs: list[tf.Tensor]) -> Any:

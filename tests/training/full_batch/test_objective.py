@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.differentiate import jacobian
 
+from kbp.diagnostics.tangent.kernel import Jacobians
 from kbp.training.full_batch.objective import Objective
 
 ROWS = 12
@@ -158,3 +159,20 @@ def test_several_inputs_and_outputs_are_one_loss():
     # The loss is a parabola, so its curvature is the Gauss-Newton matrix.
     ahead = objective(objective.vector() + gradient)[1]
     np.testing.assert_allclose(product, ahead - gradient, atol=1e-10)
+
+
+def test_recurrent_layers_have_curvature_too():
+    model = keras.Sequential(
+        [keras.Input((4, 2)), keras.layers.LSTM(3), keras.layers.Dense(1)]
+    )
+    model.compile(loss="mse")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5, 4, 2)), rng.normal(size=(5, 1))
+    objective = Objective(model, x, y)
+    slopes = Jacobians(model).of(x, slice(0, 5))[:, 0]
+    direction = rng.normal(size=objective.size)
+    np.testing.assert_allclose(
+        objective.curvature_product(direction),
+        2 / 5 * slopes.T @ (slopes @ direction),
+        rtol=1e-8,
+    )
