@@ -143,7 +143,7 @@ class DiceCrossEntropy(keras.losses.Loss):
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss, a scalar or `(batch,)`, before it is reduced."""
+        """Return the loss, `(1,)` or `(batch,)`, before it is reduced."""
         classes = y_pred.shape[-1]
         if y_true.shape[-1] == 1 and len(y_true.shape) == len(y_pred.shape):
             y_true = ops.squeeze(y_true, axis=-1)
@@ -189,7 +189,8 @@ class DiceCrossEntropy(keras.losses.Loss):
             )  # (classes,) or (batch, classes)
             mean = ops.mean(overlap[..., 1:], axis=-1)
             loss += option["dice_weight"] * (1.0 - mean)
-        return loss
+        # Keras divides no scalar by the number of replicas (keras 3.15).
+        return ops.reshape(loss, (-1,))
 
     def get_config(self) -> dict[str, Any]:
         return {
