@@ -7,7 +7,8 @@ import numpy as np
 from kbp.data.lazy import Lazy
 
 _TOGETHER = 64  # blocks that are written at a time
-_BLOCK = 2**14  # bytes, of which a window takes one or two as a rule
+_BLOCK = 2**12  # bytes: of short windows far apart, little else is read
+_WINDOWS = 256  # that are read at a time, which bounds the memory
 
 
 def blocks(parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -54,12 +55,17 @@ class BlockRows(Lazy):
 
     def spans(self, starts: np.ndarray, length: int) -> np.ndarray:
         """Return as many rows from each of some on, `(starts, length, ...)`."""
-        if not starts.size:
-            return np.empty((0, length, self.shape[1]), self.dtype)
+        found = np.empty((len(starts), length, self.shape[1]), self.dtype)
+        for first in range(0, len(starts), _WINDOWS):
+            some = slice(first, first + _WINDOWS)
+            found[some] = self._spans(starts[some, None] + np.arange(length))
+        return found
+
+    def _spans(self, indices: np.ndarray) -> np.ndarray:
+        """Return rows one behind the other, `(starts, length, columns)`."""
         size = self.blocks.shape[1]
-        numbers, places = np.divmod(starts[:, None] + np.arange(length), size)
-        numbers -= (least := numbers.min())
-        used = np.zeros(numbers.max() + 1, bool)
-        used[numbers] = True
-        held = self.blocks[least + np.flatnonzero(used)]
-        return held[(np.cumsum(used) - 1)[numbers], places]
+        numbers, places = np.divmod(indices, size)
+        # A step of a block's length meets all blocks, perhaps but the last.
+        needed = np.unique(np.append(numbers[:, ::size], numbers[:, -1:]))
+        held = self.blocks[needed]
+        return held[np.searchsorted(needed, numbers), places]
