@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 
 from kbp._utils.types import Tensor
 from kbp.diagnostics import backends
@@ -130,7 +131,7 @@ def linearized(model: keras.Model) -> LinearizedModel:
         if not base.built:
             base.build(model.input_shape)
         for own, found in zip(base.weights, model.weights, strict=True):
-            own.assign(found)
+            own.assign(np.array(found))  # JAX would share it, and free it
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(
             f"Model {model.name} cannot be made anew from its config: {error}"
