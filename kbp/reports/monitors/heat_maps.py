@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from kbp._utils.style import INK, STYLE, as_svg
 from kbp.diagnostics.rules import Rule, Watch, activation_rules, gradient_rules
 from kbp.reports.monitors.figures_file import read_figures
-from kbp.reports.style import INK, STYLE, as_svg
 
 # The figures that have a map, by their files, with the words for them.
 _MAPS = {
