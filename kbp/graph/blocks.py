@@ -1,5 +1,6 @@
 """Blocks of a model whose insides need not stay in memory."""
 
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,23 +71,28 @@ def in_blocks(model: keras.Model) -> keras.Model:
 
     Args:
         model: functional or Sequential; it stays as it is.
+
+    Example:
+    >>> import keras, kbp
+    >>> layers = [keras.layers.Dense(8) for _ in range(9)]
+    >>> model = keras.Sequential([keras.Input((8,)), *layers])
+    >>> [type(x).__name__ for x in kbp.graph.in_blocks(model).layers]
+    ['InputLayer', 'Twice', 'Twice', 'Once']
     """
     same, found = retraced(as_functional(model))
     made = {id(x): x for x in same.inputs}
     for block in blocks(found):
-        inputs = [made[id(x)] for x in block.inputs]
-        if block.nodes[-1] is found[-1]:  # its gradients come at once
-            model = keras.Model([*block.inputs], [*block.outputs])
-            outputs = keras.tree.flatten(model(inputs))
-        else:
-            outputs = Twice(block)(inputs)
+        layer = Once(block)
+        if block.nodes[-1] is not found[-1]:  # its gradients come at once
+            layer = Twice(layer)
+        outputs = layer([made[id(x)] for x in block.inputs])
         made |= zip(map(id, block.outputs), outputs, strict=True)
     outputs = keras.tree.map_structure(lambda x: made[id(x)], same.output)
     return keras.Model(same.input, outputs)
 
 
-class Twice(keras.layers.Layer):
-    """A block of a model, of which only what goes in and out is kept.
+class Once(keras.layers.Layer):
+    """A block of a model as a layer.
 
     Args:
         block: of the model.
@@ -94,11 +100,46 @@ class Twice(keras.layers.Layer):
 
     def __init__(self, block: Block):
         super().__init__(autocast=False)
-        self.model = keras.Model([*block.inputs], [*block.outputs])
+        self.block = block
 
-    def call(self, inputs: list[Any], training: Any = None) -> list[Any]:
+    def call(self, inputs: Sequence[Any], training: Any = None) -> list[Any]:
+        known = dict(zip(map(id, self.block.inputs), inputs, strict=True))
+
+        def value(x: Any) -> Any:
+            return known.get(id(x), x)
+
+        for node in self.block.nodes:
+            operation = _operation(node)
+            given = (node.arguments, node.keywords)
+            args, kwargs = keras.tree.map_structure(value, given)
+            if "training" in inspect.signature(operation.call).parameters:
+                kwargs["training"] = training
+            outputs = keras.tree.flatten(operation(*args, **kwargs))
+            known |= zip(map(id, node.outputs), outputs, strict=True)
+        return [known[id(x)] for x in self.block.outputs]
+
+    def inner_variables(self) -> list[keras.Variable]:
+        """Return the variables of all layers, each once."""
+        operations = map(_operation, self.block.nodes)
+        layers = [x for x in operations if isinstance(x, keras.layers.Layer)]
+        found = {id(v): v for layer in layers for v in layer.variables}
+        return [*found.values()]
+
+
+class Twice(keras.layers.Layer):
+    """A block of which only what goes in and out is kept.
+
+    Args:
+        once: the block.
+    """
+
+    def __init__(self, once: Once):
+        super().__init__(autocast=False)
+        self.once = once
+
+    def call(self, inputs: Sequence[Any], training: Any = None) -> list[Any]:
         # Copies: TensorFlow would read variables later, when they have changed.
-        values = [(v, keras.ops.copy(v)) for v in self.model.variables]
+        values = [(v, keras.ops.copy(v)) for v in self.once.inner_variables()]
         learned = [(v, x) for v, x in values if v.trainable]
         fixed = [(v, x) for v, x in values if not v.trainable]
         scopes = []
@@ -109,16 +150,21 @@ class Twice(keras.layers.Layer):
             scope = keras.StatelessScope([*fixed, *own])
             scopes.append(scope)
             with scope:
-                return keras.tree.flatten(
-                    self.model([*given], training=training)
-                )
+                # A call tells all layers within that they train.
+                return self.once([*given], training=training)
 
-        outputs = keras.remat(pure)(*inputs, *(x for _, x in learned))
+        weights = [x for _, x in learned]
+        outputs: list[Any] = keras.remat(pure)(*inputs, *weights)
         for variable, before in fixed:
             after = scopes[0].get_current_value(variable)
             if after is not before:
                 variable.assign(after)
         return outputs
+
+
+def _operation(node: Node) -> keras.Operation:
+    """Return a use's layer as it is called, with what is around it."""
+    return node.outputs[0]._keras_history.operation
 
 
 def _memory(parts: Sequence[Block]) -> int:

@@ -73,8 +73,15 @@ def test_random_networks_have_the_same_gradients_and_states(seed, graph):
         np.testing.assert_allclose(plain, twice, rtol=1e-5, atol=1e-5)
 
 
-def test_the_last_block_has_no_second_time():
-    layers = [keras.layers.Dense(8) for _ in range(9)]
-    model = in_blocks(keras.Sequential([keras.Input((8,)), *layers]))
-    kinds = [type(layer).__name__ for layer in model.layers]
-    assert kinds == ["InputLayer", "Twice", "Twice", "Functional"]
+def test_a_layer_is_used_again_in_another_block():
+    keras.utils.set_random_seed(0)
+    shared = keras.layers.Dense(8, activation="tanh")
+    inputs = keras.Input((8,))
+    x = inputs
+    for _ in range(9):
+        x = shared(x)
+    model = keras.Model(inputs, x)
+    values = np.random.default_rng(0).normal(size=(4, 8)).astype("float32")
+    twin = in_blocks(model)
+    assert len(twin.layers) > 3
+    np.testing.assert_array_equal(model(values), twin(values))

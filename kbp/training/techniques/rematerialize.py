@@ -64,7 +64,8 @@ def computed_twice(model: keras.Model) -> Iterator[None]:
         return twin(inputs, training=training)
 
     before = tf.config.optimizer.get_experimental_options()
-    # It gives wrong sums where blocks follow one another (tensorflow 2.21).
+    # It gave wrong sums in a graph of blocks with residual sums (tensorflow
+    # 2.21).
     name = "arithmetic_optimization"
     tf.config.optimizer.set_experimental_options({name: False})
     model.call = call
