@@ -21,6 +21,13 @@ class Block:
         inputs: symbolic tensors that come from elsewhere.
         outputs: those that go elsewhere, or are the model's. Where gradients
             are computed, that of the first one is known last.
+
+    Example:
+    >>> import keras, kbp
+    >>> layers = [keras.Input((8,)), keras.layers.Dense(4, name="dense")]
+    >>> (block,) = kbp.graph.blocks(kbp.graph.nodes(keras.Sequential(layers)))
+    >>> block.nodes[0].operation.name, block.kept
+    ('dense', 4)
     """
 
     nodes: tuple[Node, ...]

@@ -87,6 +87,14 @@ def retraced(model: keras.Model) -> tuple[keras.Model, list[Node]]:
 
     Returns:
         The model, whose symbolic tensors are those of the nodes; and these.
+
+    Example:
+    >>> import keras, kbp
+    >>> inputs = keras.Input((4,))
+    >>> model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    >>> same, (node,) = kbp.graph.retraced(model)
+    >>> node.outputs[0] is same.output
+    True
     """
     found: list[Node] = []
     producer: dict[int, Node] = {}

@@ -10,7 +10,9 @@ import tensorflow as tf
 
 from kbp.errors import UserError
 from kbp.graph import adds_loss, as_functional, blocks, in_blocks, nodes
+from kbp.quantization import FakeQuantize
 from kbp.tasks import Task
+from kbp.training.distribution import keras_workarounds
 from kbp.training.techniques.technique import Technique, register_technique
 
 
@@ -21,6 +23,7 @@ class Rematerialize(Technique):
     What layers give within a block is computed again where its gradients are.
     The second time a block sees the variables and random seeds of the first,
     and changes none: dropout drops the same, and moving averages move once.
+    The training that quantizes keeps all.
     """
 
     @staticmethod
@@ -46,6 +49,10 @@ class Rematerialize(Technique):
             )
 
     def learning(self, model: keras.Model) -> AbstractContextManager[None]:
+        # TFMOT assigns to its ranges where a block that is computed twice may
+        # assign nothing.
+        if any(keras_workarounds.find(FakeQuantize, model)):
+            return contextlib.nullcontext()
         return computed_twice(model)
 
 
