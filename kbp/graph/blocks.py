@@ -175,9 +175,8 @@ def _operation(node: Node) -> keras.Operation:
 
 
 def _memory(parts: Sequence[Block]) -> int:
-    return sum(x.kept for x in parts) + 2 * max(
-        (x.inside for x in parts), default=0
-    )
+    # Of a block's values the gradients are there as well.
+    return sum(x.kept for x in parts) + 2 * max(x.inside for x in parts)
 
 
 def _cut(found: list[Node], count: int) -> list[Block]:
@@ -193,21 +192,18 @@ def _cut(found: list[Node], count: int) -> list[Block]:
 
 
 def _block(part: list[Node], places: dict[int, int]) -> Block:
-    given = {id(x): x for node in part for x in node.outputs}
+    given = {id(x) for node in part for x in node.outputs}
     inputs = {
         id(x): x for node in part for x in node.inputs if id(x) not in given
     }
-    results = {id(x) for node in part for x in node.results}
-    after = places[id(part[-1])] + 1
-    taken = dict.fromkeys(results, len(places))  # by the first use elsewhere
-    for node in part:
-        for other in node.consumers:
-            if places[id(other)] >= after:
-                for x in filter(lambda x: id(x) in given, other.inputs):
-                    first = taken.get(id(x), len(places))
-                    taken[id(x)] = min(first, places[id(other)])
-    outputs = [given[x] for x in sorted(taken, key=taken.__getitem__)]
-    return Block(tuple(part), tuple(inputs.values()), tuple(outputs))
+    # In the order of the uses after the block, the model's results last.
+    last = places[id(part[-1])]
+    uses = {places[id(use)]: use for node in part for use in node.consumers}
+    after = [uses[place] for place in sorted(uses) if place > last]
+    taken = [x for use in after for x in use.inputs if id(x) in given]
+    taken += [x for node in part for x in node.results]
+    outputs = {id(x): x for x in taken}
+    return Block(tuple(part), tuple(inputs.values()), tuple(outputs.values()))
 
 
 def _size(x: keras.KerasTensor) -> int:

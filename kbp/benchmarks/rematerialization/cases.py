@@ -43,13 +43,12 @@ def measure(name: str, rounds: int) -> dict:
 
     Args:
         name: of a case.
-        rounds: at least three are measured, at most this many.
+        rounds: are measured, at most three.
 
     Returns:
         `plain` and `twice`, each with `memory`, by how many bytes the largest
         memory of the process grew in the first steps, and `seconds` of
-        processor time of a step;
-        medians.
+        processor time of a step; medians.
     """
     found: dict[str, list[tuple[int, float]]] = {"plain": [], "twice": []}
     for _ in range(min(rounds, 3)):

@@ -58,6 +58,20 @@ class Table:
             return None
         return grid.step_of(self.series[0].times)
 
+    def check_step(self, path: str | Path, other: Series) -> None:
+        """Raise a UserError if a series has steps of another length.
+
+        Args:
+            path: of the file, for the error.
+            other: one of the file's, not the table's first.
+        """
+        own = grid.step_of(other.times)
+        if None not in (own, self.step) and own != self.step:
+            raise UserError(
+                f"{path}: rows of series {other.name!r} are {own} apart, of "
+                f"{self.series[0].name!r} {self.step}; resample them."
+            )
+
     @property
     def zone(self) -> str:
         """Zone or offset of the times, `""` if they have none."""
@@ -161,10 +175,5 @@ def read(
         str(later or path),
     )
     for other in series[1:]:
-        step = grid.step_of(other.times)
-        if table.step is not None and step not in (None, table.step):
-            raise UserError(
-                f"{path}: rows of series {other.name!r} are {step} "
-                f"apart, of {series[0].name!r} {table.step}; resample them."
-            )
+        table.check_step(path, other)
     return table

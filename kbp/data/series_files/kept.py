@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from kbp.data.cache import Kept, Parts, keep, scratch_folder
-from kbp.data.formats import covariates, grid
+from kbp.data.formats import covariates
 from kbp.data.formats.series_format import SeriesFormat
-from kbp.data.formats.series_reader import Series, SeriesReader
+from kbp.data.formats.series_reader import SeriesReader
 from kbp.data.formats.series_table import Table
 from kbp.data.series import Covariates, SeriesSplits
 from kbp.data.series_files.ends import Split
@@ -127,7 +127,7 @@ class _Stream:
                         self.table, series=(series,)
                     )
                 step += 1
-                self.check_step(series)
+                self.first.check_step(self.path, series)
                 step += 1
                 part = part_of(
                     self.path, self.table, series, lookback, horizon, split
@@ -139,16 +139,6 @@ class _Stream:
                 yield part.rows
         if wrong:
             raise wrong[min(wrong)]
-
-    def check_step(self, series: Series) -> None:
-        """Raise a UserError if a series has steps of another length."""
-        own, step = grid.step_of(series.times), self.first.step
-        if None not in (own, step) and own != step:
-            raise UserError(
-                f"{self.path}: rows of series {series.name!r} are {own} "
-                f"apart, of {self.first.series[0].name!r} {step}; resample "
-                "them."
-            )
 
     def note(self, name: str, part: Part) -> None:
         """Note what must be known of a series."""
