@@ -21,6 +21,7 @@ from kbp.diagnostics.effective_rank import rank_of_singular
 from kbp.diagnostics.layers import in_order
 from kbp.diagnostics.monitor import Monitor
 from kbp.diagnostics.rules import activation_rules
+from kbp.diagnostics.weights import scope, values
 
 
 class ActivationMonitor(Monitor):
@@ -121,10 +122,9 @@ class ActivationMonitor(Monitor):
         self.order: list[str] = []
 
         def run(tensors: list[Tensor]) -> list[Tensor]:
-            mapping = [*zip(variables, tensors, strict=True)]
             given: dict[str, Tensor] = {}
             with (
-                keras.StatelessScope(state_mapping=mapping),
+                scope(variables, tensors),
                 keeping_outputs(self.kept, given),
             ):
                 ends = model(probe, training=False)
@@ -140,18 +140,15 @@ class ActivationMonitor(Monitor):
                 )
             ]
 
-        def values() -> list[Tensor]:
-            return [ops.convert_to_tensor(v) for v in variables]
-
         try:
-            made = backend.compiled(run, values())
+            made = backend.compiled(run, values(variables))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"Argument `probe` does not fit model {model.name}: {error}"
             ) from error
 
         def outputs() -> list[Tensor]:
-            found: list[Tensor] = made(values())
+            found: list[Tensor] = made(values(variables))
             return found
 
         self.outputs, self.ready = outputs, model

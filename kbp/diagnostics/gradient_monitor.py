@@ -13,6 +13,7 @@ from kbp.diagnostics import backends
 from kbp.diagnostics.layers import in_order
 from kbp.diagnostics.monitor import Monitor
 from kbp.diagnostics.rules import gradient_rules
+from kbp.diagnostics.weights import scope, values
 from kbp.optimizers import LossScale
 from kbp.optimizers.observing import FIGURES, gradient_figures
 from kbp.optimizers.summing import SummingOptimizer
@@ -180,8 +181,7 @@ def _of_probe(model: keras.Model, probe: Any) -> Callable[[], Found]:
     def loss(tensors: list[Tensor], given: list[Tensor]) -> Tensor:
         # What the model would update, such as statistics, seeds and metrics,
         # is forgotten with the scope.
-        mapping = zip([*variables, *others], [*tensors, *given], strict=True)
-        with keras.StatelessScope(state_mapping=[*mapping]):
+        with scope([*variables, *others], [*tensors, *given]):
             return model.compute_loss(
                 x=x,
                 y=y,
@@ -195,11 +195,8 @@ def _of_probe(model: keras.Model, probe: Any) -> Callable[[], Found]:
         pairs = zip(tensors[:half], tensors[half:], strict=True)
         return [gradient_figures(*pair) for pair in pairs]
 
-    def values() -> list[list[Tensor]]:
-        return [[convert(v) for v in each] for each in (variables, others)]
-
     try:
-        now, given = values()
+        now, given = values(variables), values(others)
         gradients = backend.differentiated(loss, now, given)
         measured = backend.compiled(figures, [*now, *now])
     except (TypeError, ValueError) as error:
@@ -208,8 +205,8 @@ def _of_probe(model: keras.Model, probe: Any) -> Callable[[], Found]:
         ) from error
 
     def found() -> Found:
-        now, given = values()
-        _, slopes = gradients(now, given)
+        now = values(variables)
+        _, slopes = gradients(now, values(others))
         rows = [np.asarray(row).tolist() for row in measured([*slopes, *now])]
         return [
             (variable, dict(zip(FIGURES, row, strict=True)))

@@ -10,6 +10,7 @@ import keras
 from kbp._utils.arguments import check_integer
 from kbp.diagnostics.rules import Row, Rule, Watch
 from kbp.errors import nearest
+from kbp.optimizers.summing import steps_of
 
 
 class Monitor(keras.callbacks.Callback, ABC):
@@ -103,10 +104,7 @@ class Monitor(keras.callbacks.Callback, ABC):
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.prepare(self.model)
-        optimizer = self.model.optimizer
-        # Where gradients are accumulated, `iterations` counts updates.
-        done = getattr(optimizer, "seen_steps", optimizer.iterations)
-        self.step = int(keras.ops.convert_to_numpy(done))
+        self.step = steps_of(self.model.optimizer)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         self.first = batch

@@ -262,3 +262,12 @@ class SummingOptimizer(keras.optimizers.Optimizer):
         optimizer = super().from_config(config, custom_objects)
         optimizer._undecayed = undecayed
         return optimizer
+
+
+def steps_of(optimizer: Any) -> int:
+    """Return how many steps `fit` has taken with an optimizer.
+
+    Keras's `iterations` are fewer where gradients are accumulated.
+    """
+    steps = getattr(optimizer, "seen_steps", optimizer.iterations)
+    return int(keras.ops.convert_to_numpy(steps))

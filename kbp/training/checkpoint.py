@@ -14,6 +14,7 @@ import numpy as np
 from kbp._utils.files import remove, temporary_folder, write_atomically
 from kbp.graph import plain
 from kbp.inference import safe
+from kbp.optimizers.summing import steps_of
 
 # The state of callbacks and metrics, which JSON can hold.
 State = dict[str, Any]
@@ -150,15 +151,6 @@ class Checkpoints:
             if (match := name.fullmatch(path.name))
         ]
         return [path for _, path in sorted(found, reverse=True)]
-
-
-def steps_of(optimizer: Any) -> int:
-    """Return how many steps `fit` has taken with an optimizer.
-
-    Keras's `iterations` are fewer where gradients are accumulated.
-    """
-    steps = getattr(optimizer, "seen_steps", optimizer.iterations)
-    return int(keras.ops.convert_to_numpy(steps))
 
 
 def _members(file: Path | io.BytesIO) -> dict[str, bytes]:

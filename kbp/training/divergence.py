@@ -7,7 +7,7 @@ import numpy as np
 
 from kbp.graph import flatten, nodes
 from kbp.optimizers import LossScale
-from kbp.training.checkpoint import steps_of
+from kbp.optimizers.summing import steps_of
 from kbp.training.techniques.technique import Logs
 
 _HALVINGS = 25  # of a loss scale, in a row, until it is at fault no more

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from kbp.training.checkpoint import State, steps_of
+from kbp.optimizers.summing import steps_of
+from kbp.training.checkpoint import State
 from kbp.training.distribution import Batches
 from kbp.training.techniques.technique import Logs
 

@@ -12,9 +12,10 @@ from rich.console import Console
 from kbp._utils.process.disk_errors import tensorflow_writes
 from kbp._utils.process.stopping import Stopping
 from kbp.errors import UserError
+from kbp.optimizers.summing import steps_of
 from kbp.sparsity import DTMSchedule
 from kbp.tasks.task import Task
-from kbp.training import checkpoint, distribution
+from kbp.training import distribution
 from kbp.training.callbacks import Checkpoint, MetricsLog, Waiting
 from kbp.training.checkpoint import Checkpoints, State
 from kbp.training.distribution import Batches
@@ -147,7 +148,7 @@ class Trainer:
         techniques: Sequence[Technique],
     ) -> bool:
         """Tell whether a stage has no step left."""
-        done = checkpoint.steps_of(model.optimizer) == epochs * self.task.steps
+        done = steps_of(model.optimizer) == epochs * self.task.steps
         stopped = any(technique.stopped for technique in techniques)
         return stopped or (done and not state.get("inside"))
 

@@ -14,7 +14,8 @@ from kbp.benchmarks.pruning.trial import Trial
 from kbp.optimizers import HybridOptimizer
 from kbp.optimizers.groups import decay_kernels_alone
 from kbp.optimizers.schedules import warmup_cosine
-from kbp.training.checkpoint import Checkpoints, steps_of
+from kbp.optimizers.summing import steps_of
+from kbp.training.checkpoint import Checkpoints
 
 SAVE_EVERY = 176  # steps of a training from new weights, which takes an hour
 

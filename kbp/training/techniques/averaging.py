@@ -8,8 +8,8 @@ import keras
 
 from kbp.errors import UserError
 from kbp.optimizers.averaging import inner_optimizer, refresh_batch_norm
+from kbp.optimizers.summing import steps_of
 from kbp.tasks import Task
-from kbp.training.checkpoint import steps_of
 from kbp.training.techniques.technique import Technique, register_technique
 
 _BATCHES = 64  # for the statistics of BatchNormalization

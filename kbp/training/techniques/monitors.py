@@ -11,8 +11,8 @@ import tensorflow as tf
 from kbp.diagnostics import ActivationMonitor, GradientMonitor
 from kbp.diagnostics.monitor import Monitor
 from kbp.diagnostics.rules import Row
+from kbp.optimizers.summing import steps_of
 from kbp.reports.monitors.figures_file import read_figures, write_figures
-from kbp.training.checkpoint import steps_of
 from kbp.training.techniques.technique import (
     Logs,
     Stage,
