@@ -1,5 +1,6 @@
 """Batches as a function of (seed, step)."""
 
+import inspect
 from typing import Protocol
 
 import numpy as np
@@ -81,13 +82,23 @@ def training_batches(
         start_step: first batch to give.
         augment: `augment(inputs, labels, seed) -> (inputs, labels)` on a batch,
             with a seed of shape `(2,)` for stateless random operations. If
-            there are shares, it also gets the `kbp.data.shares.Rows` that it
-            changes.
-        shares: of each batch; nothing else of it is read.
+            there are shares, one of four arguments also gets the
+            `kbp.data.shares.Rows` that it changes.
+        shares: of each batch; nothing else of it is read, unless `augment`
+            takes whole batches alone.
 
     Returns:
         A data set of `(inputs, labels)`.
     """
+    if shares != WHOLE and augment and not _takes_rows(augment):
+        batches = training_batches(
+            examples,
+            batch_size,
+            seed=seed,
+            start_step=start_step,
+            augment=augment,
+        )
+        return shares.of(batches)
     count = len(examples)
     steps = steps_per_epoch(examples, batch_size)
     lookup = examples.lookup()
@@ -116,6 +127,14 @@ def training_batches(
         .map(batch, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(AHEAD)
     )
+
+
+def _takes_rows(augment: Augment) -> bool:
+    try:
+        inspect.signature(augment).bind("inputs", "labels", "seed", "rows")
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def evaluation_batches(

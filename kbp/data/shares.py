@@ -85,10 +85,14 @@ class Shares:
 
         def share(number: Tensor, *batch: Tensor) -> tuple[Tensor, ...]:
             first = tf.nest.flatten(batch)[0]
-            rows = self.rows(number, tf.shape(first, tf.int64)[0])
-            own = slice(rows.first, rows.first + rows.count)
+            size = first.shape[0]
+            even = size is not None and size % self.total == 0
+            rows = self.rows(number, size or tf.shape(first, tf.int64)[0])
+            # Of a shape that is known, where it can be: TPUs need it.
+            count = size // self.total if even else rows.count
+            places = rows.first + tf.range(count, dtype=tf.int64)
             found: tuple[Tensor, ...] = tf.nest.map_structure(
-                lambda x: x[own], batch
+                lambda x: tf.gather(x, places), batch
             )
             return found
 
