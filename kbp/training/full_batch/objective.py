@@ -55,13 +55,14 @@ class Objective:
             for part in (x, y, sample_weight)
         )
         self._variables = [w.value for w in self.weights]
-        self._value = tf.function(self._loss)
+        # For small networks, a call of TensorFlow takes longer than its sums.
+        self._assign = tf.function(self._assigned)
+        self._value = tf.function(self._value_at)
         self._gradient = tf.function(self._value_and_gradient)
         self._product = tf.function(self._curvature_product)
 
     def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
-        self.assign(vector)
-        loss, gradient = self._gradient()
+        loss, gradient = self._gradient(self._narrow(vector))
         return float(loss), _wide(gradient)
 
     def loss(self, vector: np.ndarray) -> float:
@@ -70,8 +71,7 @@ class Objective:
         Args:
             vector: `(size,)`.
         """
-        self.assign(vector)
-        return float(self._value())
+        return float(self._value(self._narrow(vector)))
 
     def curvature_product(self, direction: np.ndarray) -> np.ndarray:
         """Return the Gauss-Newton matrix at the weights, times a vector.
@@ -96,9 +96,7 @@ class Objective:
 
     def assign(self, vector: np.ndarray) -> None:
         """Give the model the weights of a vector."""
-        parts = self.split(vector)
-        for variable, part in zip(self._variables, parts, strict=True):
-            variable.assign(part)
+        self._assign(self._narrow(vector))
 
     def split(self, vector: np.ndarray) -> list[tf.Tensor]:
         """Return the parts of a vector that belong to each of `weights`."""
@@ -116,6 +114,15 @@ class Objective:
             )
         ]
 
+    def _assigned(self, vector: tf.Tensor) -> None:
+        parts = self._parts(vector)
+        for variable, part in zip(self._variables, parts, strict=True):
+            variable.assign(part)
+
+    def _value_at(self, vector: tf.Tensor) -> tf.Tensor:
+        self._assigned(vector)
+        return self._loss()
+
     def _loss(self) -> tf.Tensor:
         outputs = self.model(self._x, training=False)
         return self._loss_of(outputs)
@@ -130,7 +137,10 @@ class Objective:
             training=False,
         )
 
-    def _value_and_gradient(self) -> tuple[tf.Tensor, tf.Tensor]:
+    def _value_and_gradient(
+        self, vector: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        self._assigned(vector)
         with tf.GradientTape() as tape:
             loss = self._loss()
         return loss, self._flat(tape.gradient(loss, self._variables))
