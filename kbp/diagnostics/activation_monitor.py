@@ -47,10 +47,11 @@ class ActivationMonitor(Monitor):
     Attributes:
         history: for each step measured and each layer a row with `step`,
             `layer`, the shares of values that are 0 (`zeros`) and
-            `not_finite`, of units of ReLUs that are `dead` and of values that
-            are `saturated` (both `None` for other activations, and the latter
-            for the model's outputs, which are sure of what was learned), and
-            `effective_rank` of at most 512 rows of units.
+            `not_finite`, of units of ReLUs that are `dead`, those aside that
+            masks have closed, and of values that are `saturated` (both `None`
+            for other activations, and the latter for the model's outputs,
+            which are sure of what was learned), and `effective_rank` of at
+            most 512 rows of units.
         warnings: sentences; each once until what it warns of is over.
 
     Raises:
@@ -122,7 +123,7 @@ class ActivationMonitor(Monitor):
         self.order: list[str] = []
 
         def run(tensors: list[Tensor]) -> list[Tensor]:
-            given: dict[str, Tensor] = {}
+            given: dict[str, tuple[Tensor | None, Tensor]] = {}
             with (
                 scope(variables, tensors),
                 keeping_outputs(self.kept, given),
@@ -134,9 +135,9 @@ class ActivationMonitor(Monitor):
                 part
                 for name in self.order
                 for part in measured(
-                    given[name],
+                    *given[name],
                     activation_of(self.kept[name]),
-                    ends=id(given[name]) in last,
+                    ends=id(given[name][1]) in last,
                 )
             ]
 

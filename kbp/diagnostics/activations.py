@@ -38,22 +38,31 @@ def activation_of(layer: Any) -> str | None:
 
 @contextlib.contextmanager
 def keeping_outputs(
-    layers: Mapping[str, keras.layers.Layer], found: dict[str, Tensor]
+    layers: Mapping[str, keras.layers.Layer],
+    found: dict[str, tuple[Tensor | None, Tensor]],
 ) -> Iterator[None]:
-    """Put what layers give within the context into a dictionary.
+    """Put what layers get and give within the context into a dictionary.
 
     Args:
         layers: by name.
-        found: gets the first output of each that is called, of floats; of
-            several calls the largest, as some give a scale alone.
+        found: gets the first output of each that is called, of floats, with
+            what it comes from if the layer is a ReLU alone; of several calls
+            the largest, as some give a scale alone.
     """
+
+    def alone(layer: keras.layers.Layer) -> bool:
+        return activation_of(layer) in RELUS and not layer.weights
 
     def kept(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
             outputs = call(*args, **kwargs)
             first, *_ = keras.tree.flatten(outputs)
             if "float" in keras.backend.standardize_dtype(first.dtype):
-                found[name] = max(found.get(name, first), first, key=_size)
+                got = None
+                if alone(layers[name]):
+                    got, *_ = keras.tree.flatten((args, kwargs))
+                before = found.get(name, (got, first))
+                found[name] = max(before, (got, first), key=_size)
             return outputs
 
         return run
@@ -68,11 +77,17 @@ def keeping_outputs(
 
 
 def measured(
-    outputs: Tensor, activation: str | None, *, ends: bool
+    inputs: Tensor | None,
+    outputs: Tensor,
+    activation: str | None,
+    *,
+    ends: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return the `SHARES` of a layer's outputs, and their singular values.
 
     Args:
+        inputs: of an activation alone. A unit that gets nothing but 0 is
+            closed by a mask, and not dead.
         outputs: tensor `(batch, ..., units)`.
         activation: that they come from.
         ends: whether they are the model's.
@@ -91,9 +106,13 @@ def measured(
         margin = _MARGIN * (high - low)
         near = ops.minimum(ops.abs(rows - low), ops.abs(high - rows)) <= margin
         saturated = _share(near)
+    dead, open_ = ops.all(zero, axis=0), ops.ones((units,), "bool")
+    if inputs is not None:
+        given = ops.reshape(inputs, (-1, units))
+        open_ = ops.any(ops.not_equal(given, 0), axis=0)
     shares = [
         _share(zero),
-        _share(ops.all(zero, axis=0)),
+        _share(ops.logical_and(dead, open_)) / ops.maximum(_share(open_), 1e-9),
         saturated,
         _share(ops.logical_not(finite)),
     ]
@@ -104,8 +123,8 @@ def measured(
     return ops.stack(shares), ops.svd(some, compute_uv=False)
 
 
-def _size(values: Tensor) -> int:
-    return math.prod(values.shape)
+def _size(call: tuple[Tensor | None, Tensor]) -> int:
+    return math.prod(call[1].shape)
 
 
 def _share(values: Tensor) -> Tensor:

@@ -162,6 +162,31 @@ def test_shares_of_activations_are_those_of_numpy():
     assert last["dead"] is last["saturated"] is None
 
 
+def test_channels_that_a_mask_closes_are_not_dead():
+    image = keras.Input((6, 6, 2))
+    scale = kbp.layers.ChannelScale()
+    hidden = scale(keras.layers.Conv2D(4, 3, use_bias=False)(image))
+    outputs = keras.layers.ReLU(name="relu")(hidden)
+    model = keras.Model(image, outputs)
+    images = np.random.default_rng(0).normal(size=(8, 6, 6, 2))
+
+    def dead(factors):
+        scale.kernel.assign(factors)
+        monitor = ActivationMonitor(images)
+        model.compile(keras.optimizers.SGD(0.0), "mse")
+        model.fit(
+            images, np.zeros((8, 4, 4, 4)), verbose=0, callbacks=[monitor]
+        )
+        return of(monitor, "relu")["dead"]
+
+    assert dead([1.0, 1.0, 0.0, 0.0]) == dead([0.0] * 4) == 0
+    # One that is open, and never above 0, is.
+    kernel = model.layers[1].kernel
+    kernel.assign(-abs(kernel))
+    images = abs(images)
+    assert dead([1.0, 0.0, 0.0, -1.0]) == 0.5
+
+
 def broken():
     model = network("relu", "relu")
     model.layers[0].kernel.assign(np.full((4, 8), np.nan))
