@@ -1,0 +1,62 @@
+"""The examples of the documentation reach what they promise."""
+
+import importlib.util
+
+import fresh
+import numpy as np
+import pytest
+from PIL import Image
+
+EXAMPLES = fresh.ROOT / "docs" / "examples"
+FILES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+
+
+def run(name, *arguments):
+    """Return what an example's `main` returns."""
+    if name == "q_learning":
+        pytest.importorskip("gymnasium", reason="q_learning needs gymnasium")
+    path = EXAMPLES / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main([*map(str, arguments)])
+
+
+def test_the_page_lists_all_examples():
+    page = (EXAMPLES / "README.md").read_text()
+    assert all(f"[{name}.py]({name}.py)" in page for name in FILES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_arguments_of_examples_are_explained(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run(name, "--help")
+    assert ended.value.code == 0
+    assert "--seed" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_digits_are_known_after_pruning_and_in_eight_bits(tmp_path):
+    found = run("image_classification", "--out", tmp_path / "digits.tflite")
+    assert found.pop("gone") > 0.5
+    assert min(found.values()) >= 0.98
+
+
+@pytest.mark.slow
+def test_pole_is_balanced_by_the_network_and_its_int8_file(tmp_path):
+    found = run("q_learning", "--out", tmp_path / "policy.tflite")
+    assert found["float32"] >= 195
+    assert found["int8"] >= 190
+
+
+@pytest.mark.slow
+def test_drawn_digits_come_near_real_ones(tmp_path):
+    out = tmp_path / "digits.png"
+    found = run("wgan_gp", "--out", out)
+    assert found["after"] <= 0.2 * found["before"]
+    sheet = np.asarray(Image.open(out))
+    parts = [np.split(row, 8, axis=1) for row in np.split(sheet, 8)]
+    drawn = np.array([image for row in parts for image in row])
+    # Neither empty, nor one and the same.
+    assert drawn.mean(axis=(1, 2)).max() < 240
+    assert drawn.std(axis=0).max() > 30
