@@ -10,6 +10,7 @@ import pytest
 from contracts import as_numpy
 
 import kbp
+from kbp.optimizers.synchronized import keras_optimizers
 
 pytest.importorskip("jax")
 
@@ -162,3 +163,45 @@ def test_optimizer_gives_tensorflows_numbers(tmp_path, monkeypatch):
             theirs[name], ours[name], rtol=1e-5, atol=1e-5, err_msg=name
         )
     assert all(ours[f"{i}_skipped"] == 1 for i in range(len(options)))
+
+
+RULES = """
+import jax, keras
+import numpy as np
+from kbp.optimizers import SynchronizedOptimizer
+from kbp.optimizers.synchronized import keras_optimizers
+
+rng = np.random.default_rng(0)
+start = rng.normal(size=(4, 3)), rng.normal(size=3)
+steps = [[rng.normal(size=v.shape).astype("float32") for v in start]
+         for _ in range(6)]
+
+def moved(optimizer, steps):
+    variables = [keras.Variable(v) for v in start]
+    optimizer.build(variables)
+    step = jax.jit(optimizer.stateless_apply)
+    values = [v.value for v in variables]
+    state = [v.value for v in optimizer.variables]
+    for gradients in steps:
+        values, state = step(state, gradients, values)
+    return values
+
+bad = [np.full_like(v, np.nan, dtype="float32") for v in start]
+for name, kind in keras_optimizers().items():
+    decay = {"weight_decay": 0.1}
+    if name == "muon":  # has two decays
+        decay = {"weight_decay": 0.0, "adam_weight_decay": 0.0}
+    right = moved(kind(0.01, **decay), steps)
+    decay.pop("adam_weight_decay", None)
+    optimizer = SynchronizedOptimizer(kind(), 0.01, **decay)
+    # A step that is not finite is skipped.
+    found = moved(optimizer, [*steps[:3], bad, *steps[3:]])
+    for a, b in zip(found, right, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6, err_msg=name)
+    print(name)
+"""
+
+
+def test_steps_of_keras_optimizers_are_skipped_or_taken_within_a_trace():
+    printed = fresh.python(RULES, KERAS_BACKEND="jax")
+    assert printed.split() == [*keras_optimizers()]

@@ -71,6 +71,33 @@ class Execution:
         """Call `step(gradients, learning_rate, state)`."""
         step(gradients, learning_rate, state)
 
+    def change_if(
+        self,
+        condition: Tensor,
+        change: Callable[[], None],
+        variables: Sequence[keras.Variable],
+    ) -> None:
+        """Call `change`, which assigns to these variables, under a condition.
+
+        Args:
+            condition: a bool.
+            change: a function without arguments.
+            variables: that it changes.
+        """
+
+        def same() -> list[Tensor]:
+            return [ops.convert_to_tensor(v) for v in variables]
+
+        def changed() -> list[Tensor]:
+            now = [*zip(variables, same(), strict=True)]
+            with keras.StatelessScope(now) as scope:
+                change()
+            return [scope.get_current_value(v) for v in variables]
+
+        found = ops.cond(condition, changed, same)
+        for variable, value in zip(variables, found, strict=True):
+            variable.assign(value)
+
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function with the same results, which may be compiled."""
         return function

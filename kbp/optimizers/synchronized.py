@@ -149,11 +149,13 @@ class _InnerStep(Step):
         accept: Tensor,
         state: State,
     ) -> None:
-        # Nothing is merged in here, so that a conditional is allowed.
-        ops.cond(
+        self.execution.change_if(
             accept,
             lambda: self.move(gradients, learning_rate),
-            lambda: None,
+            [
+                *(self.weights[i] for i in gradients),
+                *self.optimizer.inner.variables,
+            ],
         )
 
     def move(

@@ -83,6 +83,15 @@ class TensorFlowExecution(Execution):
             merged, tf.distribute.get_strategy(), gradients, learning_rate
         )
 
+    def change_if(
+        self,
+        condition: Tensor,
+        change: Callable[[], None],
+        variables: Sequence[keras.Variable],
+    ) -> None:
+        # Nothing is merged in here, so that a conditional is allowed.
+        tf.cond(condition, change, lambda: None)
+
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if not self.fuses:
             return function
