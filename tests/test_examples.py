@@ -50,6 +50,14 @@ def test_pole_is_balanced_by_the_network_and_its_int8_file(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_recurrent_forecasts_are_the_best_and_stop_in_time(cell):
+    found = run("recurrent_forecasting", "--cell", cell)
+    assert found.pop("epochs") < 100
+    assert found[cell] == min(found.values())
+
+
+@pytest.mark.slow
 def test_drawn_digits_come_near_real_ones(tmp_path):
     out = tmp_path / "digits.png"
     found = run("wgan_gp", "--out", out)
