@@ -11,6 +11,7 @@ def test_right_arguments_pass():
     arguments.check_integer(2, count=2, other=np.int64(3))
     arguments.check_penalty(penalty=0.0)
     arguments.check_rate(dropout=0.5)
+    arguments.check_limit(seconds=np.inf, other=np.float32(0))
 
 
 @pytest.mark.parametrize(
@@ -46,3 +47,15 @@ def test_right_arguments_pass():
 def test_wrong_arguments_are_named(check, message):
     with pytest.raises(ValueError, match=message):
         check()
+
+
+@pytest.mark.parametrize("value", ["a", None, [1.0], {}, object(), 1j, np.nan])
+def test_arguments_of_any_other_type_are_named(value):
+    for check in (
+        arguments.check_integer,
+        arguments.check_limit,
+        arguments.check_penalty,
+        arguments.check_rate,
+    ):
+        with pytest.raises(ValueError, match="Received: given="):
+            check(given=value)

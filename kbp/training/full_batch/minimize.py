@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from kbp._utils.arguments import check_integer, check_one_of
+from kbp._utils.arguments import check_integer, check_limit, check_one_of
 from kbp._utils.retyped import floats, in_dtype, made_anew
 from kbp.training.full_batch.objective import Objective
 from kbp.training.full_batch.progress import Finished, Progress
@@ -78,14 +78,10 @@ def minimize(
     """
     check_integer(max_steps=max_steps)
     check_one_of((None, "float32", "float64"), dtype=dtype)
-    for name, value in (("max_seconds", max_seconds), ("tolerance", tolerance)):
-        if not value >= 0:
-            raise ValueError(
-                f"Argument `{name}` must not be negative. "
-                f"Received: {name}={value}"
-            )
+    check_limit(max_seconds=max_seconds, tolerance=tolerance)
+    check_integer(0, seed=seed)
     _check_model(model)
-    run = METHODS[method.replace("-", "_")]
+    run = METHODS[str(method).replace("-", "_")]
     kind = dtype or str(model.trainable_variables[0].dtype)
     anew = kind != keras.config.floatx()
     with floats(kind):

@@ -138,12 +138,17 @@ def trained(
         The seed and the model.
 
     Raises:
-        ValueError: a model is returned again.
+        ValueError: what is returned is no model, or is returned again.
     """
     before = weakref.WeakSet[keras.Model]()
     for seed in seeds:
         keras.utils.set_random_seed(seed)
         model = build()
+        if not isinstance(model, keras.Model):
+            raise ValueError(
+                "Argument `build` must return a model. Received: a function "
+                f"that returned {type(model).__name__}"
+            )
         if model in before:
             raise ValueError(
                 "Argument `build` must return a new model each time. Received: "

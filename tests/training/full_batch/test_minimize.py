@@ -167,6 +167,8 @@ def test_wrong_arguments_are_told():
         kbp.training.minimize(model, x, y, dtype="float16")
     with pytest.raises(UserError, match="did you mean 'gauss_newton'"):
         kbp.training.minimize(model, x, y, method="gaus-newton")
+    with pytest.raises(UserError, match="method: unknown '3'"):
+        kbp.training.minimize(model, x, y, method=3)
     with pytest.raises(TypeError, match="unexpected keyword argument 'memry'"):
         kbp.training.minimize(model, x, y, memry=3)
     loose = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])

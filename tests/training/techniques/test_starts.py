@@ -84,7 +84,13 @@ def test_a_start_that_diverged_is_not_the_best():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"starts": 0}, {"seed": -1}, {"mode": "least"}, {"monitor": "acc"}],
+    [
+        {"starts": 0},
+        {"starts": "3"},
+        {"seed": -1},
+        {"mode": "least"},
+        {"monitor": "acc"},
+    ],
     ids=str,
 )
 def test_wrong_arguments_are_named(wrong):
@@ -93,3 +99,8 @@ def test_wrong_arguments_are_named(wrong):
         kbp.training.multi_start(
             build, DATA, VALIDATION, **{"verbose": 0, **wrong}
         )
+
+
+def test_what_builds_no_model_is_named():
+    with pytest.raises(ValueError, match="that returned NoneType"):
+        kbp.training.multi_start(lambda: None, DATA, VALIDATION)
