@@ -21,12 +21,21 @@ from kbp.export.metadata.describing import describe
 from kbp.export.sizes import fixed_shapes
 from kbp.export.trial import trust
 from kbp.export.verify import verify
-from kbp.quantization import FakeQuantize, FloatGate, One, fake_quantizers
+from kbp.quantization import (
+    FakeQuantize,
+    FloatGate,
+    One,
+    Recurrence,
+    fake_quantizers,
+)
 from kbp.quantization.bias import QuantizedLayer
 from kbp.quantization.placement.rules import takes_units
 
 DTYPES = ("float32", "float16", "int8")
 INPUT_DTYPES = ("float32", "int8", "uint8")
+# What hands on the states of a loop and gathers its results, all in floats
+# that eight bits hold. They compute nothing.
+_LOOPS = (*CONVERSIONS, "RESHAPE", "SLICE", "TRANSPOSE", "WHILE")
 
 
 @deep_graphs()
@@ -128,6 +137,8 @@ def to_tflite(
         for layer in model.layers:
             if isinstance(layer, FloatGate):
                 allowed += [layer.name, layer.layer]
+            elif isinstance(layer, Recurrence):
+                allowed += _LOOPS
             elif isinstance(layer, One):
                 allowed.append(layer.name)
         if input_dtype == "float32":
