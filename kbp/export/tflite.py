@@ -1,6 +1,6 @@
 """Export to .tflite, for LiteRT."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,14 +133,7 @@ def to_tflite(
         limits.check(footprint(content, measure=bool(limits.ram)), str(path))
     allowed = None
     if dtype == "int8":
-        allowed = [*allow_float]
-        for layer in model.layers:
-            if isinstance(layer, FloatGate):
-                allowed += [layer.name, layer.layer]
-            elif isinstance(layer, Recurrence):
-                allowed += _LOOPS
-            elif isinstance(layer, One):
-                allowed.append(layer.name)
+        allowed = [*allow_float, *_floats_of(model)]
         if input_dtype == "float32":
             allowed += CONVERSIONS
     result = audit(content, allow_float=allowed)
@@ -150,6 +143,17 @@ def to_tflite(
         _verify(model, content, verify_with)
     write_atomically(path, content)
     return result
+
+
+def _floats_of(model: keras.Model) -> Iterator[str]:
+    """Yield names of layers and operations that are meant to be in float."""
+    for layer in model.layers:
+        if isinstance(layer, FloatGate):
+            yield from (layer.name, layer.layer)
+        elif isinstance(layer, One):
+            yield layer.name
+        elif isinstance(layer, Recurrence):
+            yield from _LOOPS
 
 
 def _verify(model: keras.Model, content: bytes, data: Any) -> None:

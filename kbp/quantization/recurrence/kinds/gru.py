@@ -27,8 +27,10 @@ def step(
     keep, reset = ops.split(sigmoid(rounded, sums), 2, axis=-1)
     old = rounded("old", reset * recurrent[..., gates:])
     new = tanh(rounded, rounded("candidate", inputs[..., gates:] + old))
-    back = rounded("back", keep * rounded("change", state - new))
-    return (rounded("state", new + back),)
+    kept = rounded("kept", keep * state)
+    # Of 256ths, what is left of one is a 256th again.
+    taken = rounded("taken", rounded("sigmoid", 1.0 - keep) * new)
+    return (rounded("state", kept + taken),)
 
 
 def problem(cell: Any) -> str | None:
@@ -42,7 +44,7 @@ CELLS.add(
         kind=layers.GRUCell,
         step=step,
         gates=3,
-        ranges=("gates", "old", "candidate", "change", "back"),
+        ranges=("gates", "old", "candidate", "kept", "taken"),
         problem=problem,
     ),
 )
