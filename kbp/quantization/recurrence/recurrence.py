@@ -34,9 +34,6 @@ class Recurrence(keras.layers.Layer):
     of all steps together, so a .tflite file holds the step once, as a loop.
     The states go from step to step in floats that eight bits hold.
 
-    Ranges are those of all values seen, none is a moving average: what a
-    memory loses at its end is lost for all later steps.
-
     Args:
         cell: name of a kind of cell, as of Keras's class.
         units: size of a state.
@@ -99,7 +96,7 @@ class Recurrence(keras.layers.Layer):
         fixed |= {name: FIXED_RANGES[name] for name in ("sigmoid", "tanh")}
         self.kernel_quantizer = self._rounder("kernel", "kernel")
         self.quantizers = {
-            name: self._rounder(name, "input")
+            name: self._rounder(name, "tensor")
             for name in ("inputs", *self.measured)
         } | {
             name: self._rounder(name, "fixed", minimum=low, maximum=high)
