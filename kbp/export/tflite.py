@@ -246,6 +246,12 @@ def _prepared(model: keras.Model) -> keras.Model:
     model = graph.in_float32(model)
     for quantizer in fake_quantizers(model):
         quantizer.widen_empty_range()
+    for layer in model.layers:
+        for cell in layer._flatten_layers():
+            if hasattr(cell, "reset_dropout_mask"):
+                # Keras draws masks at inference too, whose seeds the converter
+                # stumbles over.
+                cell.dropout = cell.recurrent_dropout = 0.0
 
     rounded: dict[keras.Operation, keras.Operation] = {}
 
