@@ -1,6 +1,6 @@
 """Export to .tflite, for LiteRT."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,21 @@ from kbp.export.metadata.describing import describe
 from kbp.export.sizes import fixed_shapes
 from kbp.export.trial import trust
 from kbp.export.verify import verify
-from kbp.quantization import FakeQuantize, FloatGate, One, fake_quantizers
+from kbp.quantization import (
+    FakeQuantize,
+    FloatGate,
+    One,
+    Recurrence,
+    fake_quantizers,
+)
 from kbp.quantization.bias import QuantizedLayer
 from kbp.quantization.placement.rules import takes_units
 
 DTYPES = ("float32", "float16", "int8")
 INPUT_DTYPES = ("float32", "int8", "uint8")
+# What hands on the states of a loop and gathers its results, all in floats
+# that eight bits hold. They compute nothing.
+_LOOPS = (*CONVERSIONS, "RESHAPE", "SLICE", "TRANSPOSE", "WHILE")
 
 
 @deep_graphs()
@@ -124,12 +133,7 @@ def to_tflite(
         limits.check(footprint(content, measure=bool(limits.ram)), str(path))
     allowed = None
     if dtype == "int8":
-        allowed = [*allow_float]
-        for layer in model.layers:
-            if isinstance(layer, FloatGate):
-                allowed += [layer.name, layer.layer]
-            elif isinstance(layer, One):
-                allowed.append(layer.name)
+        allowed = [*allow_float, *_floats_of(model)]
         if input_dtype == "float32":
             allowed += CONVERSIONS
     result = audit(content, allow_float=allowed)
@@ -139,6 +143,17 @@ def to_tflite(
         _verify(model, content, verify_with)
     write_atomically(path, content)
     return result
+
+
+def _floats_of(model: keras.Model) -> Iterator[str]:
+    """Yield names of layers and operations that are meant to be in float."""
+    for layer in model.layers:
+        if isinstance(layer, FloatGate):
+            yield from (layer.name, layer.layer)
+        elif isinstance(layer, One):
+            yield layer.name
+        elif isinstance(layer, Recurrence):
+            yield from _LOOPS
 
 
 def _verify(model: keras.Model, content: bytes, data: Any) -> None:
@@ -231,6 +246,12 @@ def _prepared(model: keras.Model) -> keras.Model:
     model = graph.in_float32(model)
     for quantizer in fake_quantizers(model):
         quantizer.widen_empty_range()
+    for layer in model.layers:
+        for cell in layer._flatten_layers():
+            if hasattr(cell, "reset_dropout_mask"):
+                # Keras draws masks at inference too, whose seeds the converter
+                # stumbles over.
+                cell.dropout = cell.recurrent_dropout = 0.0
 
     rounded: dict[keras.Operation, keras.Operation] = {}
 

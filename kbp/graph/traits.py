@@ -81,6 +81,8 @@ class LayerTraits:
         homogeneous: whether a positive factor of a channel passes through.
         equalizable: whether a factor of a channel may be moved out of the
             kernel, into that of the next layer.
+        rounds_inputs: whether it rounds what it reads by itself, as it does
+            what it computes.
         reads_indices: whether the inputs are integers, which have no range.
         chooses: whether the first input is truths, which say from which of the
             others a value is.
@@ -125,6 +127,7 @@ class LayerTraits:
     activation: Callable[..., Any] | None = None
     homogeneous: bool = False
     equalizable: bool = False
+    rounds_inputs: bool = False
     reads_indices: bool = False
     chooses: bool = False
     channels: str | Callable[..., Any] | None = None

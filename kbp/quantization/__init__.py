@@ -6,6 +6,7 @@ from kbp.quantization.fake_quantize import FakeQuantize
 from kbp.quantization.float_gate import FloatGate, One
 from kbp.quantization.freeze import freeze
 from kbp.quantization.quantize import ATTENTION_OPS, quantize, quantize_aware
+from kbp.quantization.recurrence.recurrence import Recurrence
 from kbp.quantization.sensitivity import RoundedTensor, Sensitivity, sensitivity
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "FloatGate",
     "One",
     "QuantizeConfig",
+    "Recurrence",
     "RoundedTensor",
     "Sensitivity",
     "calibrate",

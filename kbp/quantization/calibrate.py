@@ -112,6 +112,7 @@ def fake_quantizers(model: keras.Model) -> Iterator[FakeQuantize]:
     ['input', 'kernel', 'input']
     """
     for layer in graph.flatten(model).layers:
-        for candidate in (layer, *graph.transforms(layer)):
+        inside = getattr(layer, "rounders", ())  # of a `Recurrence`
+        for candidate in (layer, *graph.transforms(layer), *inside):
             if isinstance(candidate, FakeQuantize):
                 yield candidate

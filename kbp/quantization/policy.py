@@ -129,6 +129,8 @@ class QuantizationPolicy:
     def with_rounded_weights(self, layer: keras.Operation) -> keras.Operation:
         """Copy a layer; its weights, if there are any, are rounded last."""
         old = graph.unwrapped(layer)
+        if graph.traits_of(old).rounds_inputs and old not in self:
+            return graph.clone_layer(old, rounds=True)
         rounded = self.rounded_weights(old)
         if not rounded:
             if type(old) is layers.BatchNormalization and old not in self:

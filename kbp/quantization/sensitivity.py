@@ -23,7 +23,8 @@ class RoundedTensor:
 
     Attributes:
         layer: name of the layer, or of the model's input.
-        tensor: `"kernel"`, or `"activation"`: what the layer gives.
+        tensor: `"kernel"`, or `"activation"`: what the layer gives; of a
+            recurrent layer a tensor of its step, such as `"memory"`.
         error: root mean square difference of the model's outputs, in standard
             deviations of each of their columns.
 
@@ -162,6 +163,8 @@ def _named(model: keras.Model) -> Iterator[tuple[str, str, FakeQuantize]]:
         for transform in graph.transforms(layer):
             if isinstance(transform, FakeQuantize):
                 yield layer.name, "kernel", transform
+        for inside in getattr(layer, "rounders", ()):
+            yield layer.name, inside.name.removeprefix(f"{layer.name}_"), inside
 
 
 def _outputs(model: keras.Model, batches: Sequence[Any]) -> list[np.ndarray]:

@@ -29,7 +29,9 @@ conv = layers.Conv2D
         ),
         lambda x: layers.MultiHeadAttention(2, 2, name="odd")(x, x),
         lambda x: kbp.layers.ChannelScale(name="odd")(x),
-        lambda x: layers.LSTM(4, name="odd")(layers.Reshape((8, 32))(x)),
+        lambda x: layers.LSTM(4, activation="relu", name="odd")(
+            layers.Reshape((8, 32))(x)
+        ),
         lambda x: layers.Conv2DTranspose(3, 3, dilation_rate=2, name="odd")(x),
         lambda x: layers.EinsumDense("abcd,ef->abef", (8, 2, 3), name="odd")(x),
         lambda x: layers.Softmax(axis=(1, 2), name="odd")(x),

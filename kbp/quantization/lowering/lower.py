@@ -17,6 +17,7 @@ from keras import layers
 from kbp import graph
 from kbp.quantization.lowering import categories, images, primitives, units
 from kbp.quantization.lowering.attention import attention
+from kbp.quantization.lowering.recurrent import bidirectional, recurrent
 from kbp.quantization.placement import rules
 from kbp.quantization.policy import QuantizationPolicy
 
@@ -29,18 +30,23 @@ _REPLACED: dict[type | str, Callable[..., primitives.Replacement]] = {
     "Sum": primitives.total,
     layers.Add: primitives.two_by_two,
     layers.Average: primitives.average,
+    layers.Bidirectional: bidirectional,
     layers.CategoryEncoding: categories.category_encoding,
     layers.CenterCrop: images.center_crop,
+    layers.GRU: recurrent,
+    layers.LSTM: recurrent,
     layers.Maximum: primitives.two_by_two,
     layers.Minimum: primitives.two_by_two,
     layers.MultiHeadAttention: attention,
     layers.Multiply: primitives.two_by_two,
     layers.Normalization: primitives.standardization,
+    layers.RNN: recurrent,
     layers.RandomCrop: images.random_crop,
     layers.Rescaling: primitives.rescaling,
     layers.Resizing: images.resizing,
     layers.SeparableConv1D: primitives.separate,
     layers.SeparableConv2D: primitives.separate,
+    layers.SimpleRNN: recurrent,
     layers.UpSampling2D: primitives.enlarge,
 }
 

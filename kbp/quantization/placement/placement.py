@@ -149,6 +149,9 @@ class Placement:
         """Say whether what follows takes a result before it is rounded."""
         if rules.is_rounded_as_joined(node, self.policy):
             return True
+        following = node.successor
+        if following and graph.traits_of(following.operation).rounds_inputs:
+            return True
         return (
             node.successor is not None
             and rules.fuses_forward(node)

@@ -1,0 +1,1 @@
+"""Recurrent layers whose steps are computed in eight bits."""

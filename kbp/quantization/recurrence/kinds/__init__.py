@@ -1,0 +1,1 @@
+"""The kinds of recurrent cells, one module each; all are imported."""
