@@ -71,6 +71,7 @@ CASES = {
         1,
     ),
     "self_attention": (lambda: layers.SelfAttention(2), [(5, 6)], 0),
+    "gradient_range": (lambda: layers.GradientRange(-1, 0.5), [(5, 6)], 0),
     "position": (
         lambda: layers.PositionEmbedding(initializer="ones"),
         [(5, 6)],

@@ -6,6 +6,7 @@ from kbp.layers.composite import Composite
 from kbp.layers.dtm_conv2d import DTMConv2D
 from kbp.layers.dtm_dense import DTMDense
 from kbp.layers.fusion import FeatureFusion
+from kbp.layers.gradient_range import GradientRange
 from kbp.layers.majority_vote import MajorityVote
 from kbp.layers.nearest_up_sampling import NearestUpSampling2D
 from kbp.layers.position import PositionEmbedding
@@ -30,6 +31,7 @@ __all__ = [
     "DTMDense",
     "FeatureFusion",
     "FixedMask",
+    "GradientRange",
     "InverseStandardization",
     "KernelTransform",
     "MajorityVote",
