@@ -1,5 +1,7 @@
 """kbp's layers, as tests of all of them make them."""
 
+import keras
+
 from kbp import layers
 
 # How each is made, the shapes of its inputs without the batch axis, and the
@@ -84,6 +86,20 @@ CASES = {
         2,
     ),
     "standardization": (lambda: layers.Standardization(), [(5, 6)], 2),
+    "truncated": (
+        lambda: layers.TruncatedRNN(
+            keras.layers.LSTM(4, return_sequences=True), 2
+        ),
+        [(5, 3)],
+        1,
+    ),
+    "truncated_at_random": (
+        lambda: layers.TruncatedRNN(
+            keras.layers.GRU(4), 2, mode="randomized", seed=0
+        ),
+        [(5, 3)],
+        2,
+    ),
     "window_slice": (
         lambda: layers.WindowSlice((1, 4), (2, 6)),
         [(5, 6)],

@@ -10,6 +10,7 @@ from kbp.layers.gradient_range import GradientRange
 from kbp.layers.majority_vote import MajorityVote
 from kbp.layers.nearest_up_sampling import NearestUpSampling2D
 from kbp.layers.position import PositionEmbedding
+from kbp.layers.recurrent.truncated_rnn import TruncatedRNN
 from kbp.layers.residual import ResidualConv2D, ResidualDense
 from kbp.layers.transformed import TransformedLayer
 from kbp.layers.transforms.dtm import DTM
@@ -44,6 +45,7 @@ __all__ = [
     "TableEncoding",
     "Standardization",
     "TransformedLayer",
+    "TruncatedRNN",
     "WindowNormalization",
     "WindowSlice",
     "WindowStatistics",
