@@ -372,7 +372,14 @@ def test_masks_of_embeddings_come_through(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     ours, theirs = (m.predict(tokens, verbose=0) for m in (model, loaded))
     np.testing.assert_array_equal(ours, theirs)
-    assert loaded.layers[1].get_config() == model.layers[1].get_config()
+    own = [
+        {
+            key: m.layers[1].get_config()[key]
+            for key in ("steps", "mode", "seed")
+        }
+        for m in (model, loaded)
+    ]
+    assert own[0] == own[1] == {"steps": 3, "mode": "randomized", "seed": 3}
 
 
 def test_it_is_shrunk_and_exported_as_the_layer(tmp_path):
