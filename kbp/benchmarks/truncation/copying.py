@@ -6,7 +6,7 @@ import numpy as np
 from kbp.layers import TruncatedRNN
 
 LENGTH, SYMBOLS = 200, 4
-_BATCH, _WIDTH, _UPDATES = 64, 16, 300
+_BATCH, _WIDTH, _UPDATES = 64, 16, 400
 
 
 def sequences(count: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
