@@ -133,6 +133,62 @@ def deep_graphs() -> Iterator[None]:
         sys.setrecursionlimit(before)
 
 
+def drawn_dropout(layer: Any, inputs: Any, states: Any) -> list[Any]:
+    """Draw what the cells of a recurrent layer drop in a sequence.
+
+    A cell keeps it for the steps of one call, and has no public way to get it
+    again when the steps are computed again.
+
+    Args:
+        layer: of Keras's, with a `cell`.
+        inputs: of a step.
+        states: of the cell.
+
+    Returns:
+        Cells with their masks of inputs and of states.
+    """
+    layer._maybe_config_dropout_masks(layer.cell, inputs, states)
+    found = [
+        (
+            cell,
+            getattr(cell, "_dropout_mask", None),
+            getattr(cell, "_recurrent_dropout_mask", None),
+        )
+        for cell in layer._flatten_layers()
+        if hasattr(cell, "get_dropout_mask")
+    ]
+    layer._maybe_reset_dropout_masks(layer.cell)
+    return found
+
+
+@contextlib.contextmanager
+def with_dropout(drawn: list[Any], copies: int = 1) -> Iterator[None]:
+    """Let cells drop what was drawn before.
+
+    Args:
+        drawn: see `drawn_dropout`.
+        copies: of the batch, one after the other.
+    """
+    import keras
+
+    def repeated(mask: Any) -> Any:
+        return keras.ops.tile(mask, (copies, 1)) if copies > 1 else mask
+
+    try:
+        for cell, *masks in drawn:
+            cell._dropout_mask, cell._recurrent_dropout_mask = (
+                keras.tree.map_structure(
+                    lambda x: None if x is None else repeated(x), mask
+                )
+                for mask in masks
+            )
+        yield
+    finally:
+        for cell, _, _ in drawn:
+            cell.reset_dropout_mask()
+            cell.reset_recurrent_dropout_mask()
+
+
 def return_memory_of_images() -> None:
     """Let Pillow ask for blocks that the system gets back when they are freed.
 

@@ -1,5 +1,7 @@
 """kbp's layers, as tests of all of them make them."""
 
+import keras
+
 from kbp import layers
 
 # How each is made, the shapes of its inputs without the batch axis, and the
@@ -71,6 +73,7 @@ CASES = {
         1,
     ),
     "self_attention": (lambda: layers.SelfAttention(2), [(5, 6)], 0),
+    "gradient_range": (lambda: layers.GradientRange(-1, 0.5), [(5, 6)], 0),
     "position": (
         lambda: layers.PositionEmbedding(initializer="ones"),
         [(5, 6)],
@@ -83,6 +86,20 @@ CASES = {
         2,
     ),
     "standardization": (lambda: layers.Standardization(), [(5, 6)], 2),
+    "truncated": (
+        lambda: layers.TruncatedRNN(
+            keras.layers.LSTM(4, return_sequences=True), 2
+        ),
+        [(5, 3)],
+        1,
+    ),
+    "truncated_at_random": (
+        lambda: layers.TruncatedRNN(
+            keras.layers.GRU(4), 2, mode="randomized", seed=0
+        ),
+        [(5, 3)],
+        2,
+    ),
     "window_slice": (
         lambda: layers.WindowSlice((1, 4), (2, 6)),
         [(5, 6)],

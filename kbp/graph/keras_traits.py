@@ -11,6 +11,7 @@ from kbp.graph import integer_limits as limits
 from kbp.graph.traits import LayerTraits
 from kbp.layers import (
     ChannelScale,
+    GradientRange,
     InverseStandardization,
     MajorityVote,
     NearestUpSampling2D,
@@ -318,6 +319,7 @@ _OWN: Rows = {
     ChannelScale: LayerTraits(
         problem=limits.of_channel_scale, channels="channel_scale"
     ),
+    GradientRange: replace(_NOISE, homogeneous=True),
     MajorityVote: LayerTraits(channels="keep"),
     NearestUpSampling2D: _ENLARGED,
     PositionEmbedding: LayerTraits(

@@ -1,10 +1,11 @@
-"""The traits of Keras's recurrent layers."""
+"""The traits of recurrent layers."""
 
 import keras
 from keras import layers
 
 from kbp.graph import integer_limits as limits
 from kbp.graph.traits import LayerTraits
+from kbp.layers import TruncatedRNN
 
 # Their own channels all stay.
 _CELL = LayerTraits(kernel="kernel")
@@ -21,6 +22,7 @@ ROWS: dict[type[keras.layers.Layer], LayerTraits] = {
             layers.LSTM,
             layers.RNN,
             layers.SimpleRNN,
+            TruncatedRNN,
         ),
         LayerTraits(channels="recurrent"),
     ),

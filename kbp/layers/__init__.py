@@ -6,9 +6,11 @@ from kbp.layers.composite import Composite
 from kbp.layers.dtm_conv2d import DTMConv2D
 from kbp.layers.dtm_dense import DTMDense
 from kbp.layers.fusion import FeatureFusion
+from kbp.layers.gradient_range import GradientRange
 from kbp.layers.majority_vote import MajorityVote
 from kbp.layers.nearest_up_sampling import NearestUpSampling2D
 from kbp.layers.position import PositionEmbedding
+from kbp.layers.recurrent.truncated_rnn import TruncatedRNN
 from kbp.layers.residual import ResidualConv2D, ResidualDense
 from kbp.layers.transformed import TransformedLayer
 from kbp.layers.transforms.dtm import DTM
@@ -30,6 +32,7 @@ __all__ = [
     "DTMDense",
     "FeatureFusion",
     "FixedMask",
+    "GradientRange",
     "InverseStandardization",
     "KernelTransform",
     "MajorityVote",
@@ -42,6 +45,7 @@ __all__ = [
     "TableEncoding",
     "Standardization",
     "TransformedLayer",
+    "TruncatedRNN",
     "WindowNormalization",
     "WindowSlice",
     "WindowStatistics",

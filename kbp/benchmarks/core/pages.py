@@ -20,6 +20,7 @@ def pages() -> list[Path]:
         root / "docs" / "latency.md",
         root / "docs" / "ranges.md",
         root / "docs" / "records.md",
+        root / "docs" / "recurrent.md",
         root / "docs" / "runtimes.md",
         root / "docs" / "training.md",
     ]

@@ -1,0 +1,1 @@
+"""What truncated backpropagation through time costs, and what it learns."""

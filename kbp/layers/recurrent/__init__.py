@@ -1,0 +1,1 @@
+"""Recurrent layers whose gradients go back some steps."""
