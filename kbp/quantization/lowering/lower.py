@@ -15,6 +15,7 @@ import keras
 from keras import layers
 
 from kbp import graph
+from kbp.layers import TruncatedRNN
 from kbp.quantization.lowering import categories, images, primitives, units
 from kbp.quantization.lowering.attention import attention
 from kbp.quantization.lowering.recurrent import bidirectional, recurrent
@@ -48,6 +49,7 @@ _REPLACED: dict[type | str, Callable[..., primitives.Replacement]] = {
     layers.SeparableConv2D: primitives.separate,
     layers.SimpleRNN: recurrent,
     layers.UpSampling2D: primitives.enlarge,
+    TruncatedRNN: recurrent,
 }
 
 _CLIPS = (keras.activations.relu, keras.activations.relu6)

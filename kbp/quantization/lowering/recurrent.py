@@ -9,6 +9,7 @@ from keras import layers
 
 from kbp import graph
 from kbp._utils.types import Tensor
+from kbp.layers import TruncatedRNN
 from kbp.quantization.lowering.primitives import Part, Replacement
 from kbp.quantization.placement import rules
 from kbp.quantization.recurrence.cells import Cell, cell_of
@@ -22,8 +23,11 @@ _MERGED: dict[str, Callable[..., keras.layers.Layer]] = {
 }
 
 
-def recurrent(layer: layers.RNN, part: Part) -> Replacement:
-    """Multiply all inputs by the kernel at once, then go step by step."""
+def recurrent(layer: layers.RNN | TruncatedRNN, part: Part) -> Replacement:
+    """Multiply all inputs by the kernel at once, then go step by step.
+
+    Gradients in eight bits are not truncated.
+    """
     return _of_sequences(layer, _steps(layer, layer, part, ""))
 
 
@@ -58,12 +62,13 @@ def _of_sequences(layer: keras.layers.Layer, steps: Replacement) -> Replacement:
 
 def _steps(
     layer: keras.layers.Layer,
-    of: layers.RNN,
+    of: layers.RNN | TruncatedRNN,
     part: Part,
     prefix: str,
     keep_order: bool = False,
 ) -> Replacement:
     """Return what takes the place of a layer, or of one inside of it."""
+    of = of.layer if isinstance(of, TruncatedRNN) else of
     kind, cell = _checked(layer, of), of.cell
     kept = ("regularizer", "constraint")
     dense = part(

@@ -403,8 +403,25 @@ def test_it_is_shrunk_and_exported_as_the_layer(tmp_path):
     path = tmp_path / "model.tflite"
     kbp.export.to_tflite(shrunk, path, verify_with=x)
     assert path.is_file()
-    with pytest.raises(ValueError, match="truncated_rnn"):
-        kbp.quantization.quantize_aware(model, [x])
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_eight_bits_are_those_of_the_layer_inside(bidirectional):
+    inner = layers.LSTM(4, name="inner")
+    outer = TruncatedRNN(inner, 3)
+    built = []
+    for layer in (inner, outer):
+        keras.utils.set_random_seed(0)
+        if bidirectional:
+            layer = layers.Bidirectional(layer, name="both")
+        inputs = keras.Input((6, 3))
+        built.append(keras.Model(inputs, layers.Dense(2)(layer(inputs))))
+    one, other = built
+    other.set_weights(one.get_weights())
+    x = RNG.normal(size=(16, 6, 3)).astype("f4")
+    found = [kbp.quantization.quantize_aware(model, [x])(x) for model in built]
+    np.testing.assert_array_equal(*found)
+    assert np.abs(found[0] - one(x)).max() > 0
 
 
 def test_activity_is_penalized_as_the_layers():
