@@ -51,9 +51,11 @@ def test_pole_is_balanced_by_the_network_and_its_int8_file(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_recurrent_forecasts_are_the_best_and_stop_in_time(cell):
-    found = run("recurrent_forecasting", "--cell", cell)
+def test_recurrent_forecasts_are_the_best_and_stop_in_time(cell, tmp_path):
+    out = tmp_path / "load.tflite"
+    found = run("recurrent_forecasting", "--cell", cell, "--out", out)
     assert found.pop("epochs") < 100
+    assert found.pop("int8 file") < 1.05 * found[cell]
     assert found[cell] == min(found.values())
 
 

@@ -3,10 +3,11 @@
 The load has a daily and a weekly cycle, and errors that last for hours. The
 network is stopped when examples that it does not train on are forecast no
 better, and beside it stand the load of a week before, and a linear forecast.
-Some minutes on two cores.
+It leaves in eight bits, its steps as a loop. A minute on two cores.
 """
 
 import argparse
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -54,6 +55,7 @@ def make_network(cell: str) -> keras.Model:
 def main(arguments: list[str] | None = None) -> dict[str, float]:
     """Return the mean squared error of each forecast, and the epochs run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("load_int8.tflite"))
     parser.add_argument("--cell", choices=("lstm", "gru"), default="lstm")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
@@ -75,11 +77,15 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         callbacks=[stopping],
         verbose=0,
     )
+    quantized = kbp.quantization.quantize(model, x[:512])
+    kbp.export.to_tflite(quantized, chosen.out)
+    runner = kbp.export.Runner(chosen.out)
     linear = Ridge(1.0).fit(x[..., 0], y)
     forecasts = {
         "a week before": test_x[:, :HORIZON, 0],
         "linear": linear.predict(test_x[..., 0]),
         chosen.cell: model.predict(test_x, verbose=0),
+        "int8 file": runner.predict(test_x),
     }
     found = {
         name: float(np.mean((forecast - test_y) ** 2))
