@@ -1,6 +1,7 @@
 """The benchmark of truncated backpropagation through time."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -35,6 +36,20 @@ def test_task_is_trained_and_judged(monkeypatch):
     assert losses[1] < losses[0]
     monkeypatch.setattr(copying, "loss_after", lambda steps, seed: 0.5 + seed)
     assert cases.measure("short", 30) == {"losses": [0.5, 1.5, 2.5]}
+
+
+def test_memory_and_time_come_from_processes_of_their_own(monkeypatch):
+    seen = []
+
+    def train(name):
+        seen.append(os.environ.get("MALLOC_MMAP_THRESHOLD_"))
+        return 7, 0.5
+
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "99")
+    monkeypatch.setattr(cases, "_in_new_process", train)
+    found = cases.measure("all outputs, 50 steps", 2)
+    assert found == {"memory": 7, "seconds": 0.5}
+    assert seen == ["32768", "32768", "99", "99"]
 
 
 @pytest.mark.parametrize("sequences", [False, True])

@@ -1,8 +1,11 @@
 """Memory and time of truncated training steps, and what they can learn."""
 
+import contextlib
 import multiprocessing
+import os
 import statistics
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -23,6 +26,7 @@ from kbp.layers import TruncatedRNN
 TIME, _FEATURES, _WIDTH, _BATCH = 1000, 8, 64, 256
 _STEPS = 3  # that are measured, after those that trace the graph
 _SEEDS = 3
+_MMAP = "MALLOC_MMAP_THRESHOLD_"
 OUTPUTS = {"last output": False, "all outputs": True}
 # What is measured, by name: of a step, whether all outputs are wanted and how
 # far gradients go back; of the task, the latter alone.
@@ -42,7 +46,7 @@ def measure(name: str, rounds: int) -> dict:
 
     Args:
         name: of a case.
-        rounds: of measured steps, at most three, or seeds, as many at most.
+        rounds: of measured steps, at most three.
 
     Returns:
         `memory`, by how many bytes the largest memory of a process grew, and
@@ -50,18 +54,37 @@ def measure(name: str, rounds: int) -> dict:
         own; or `losses` of the seeds.
     """
     if name in COPIES:
-        seeds = range(min(rounds, _SEEDS))
+        seeds = range(_SEEDS)
         return {"losses": [copying.loss_after(COPIES[name], n) for n in seeds]}
-    found = []
-    for _ in range(min(rounds, 3)):
-        # A new process: what TensorFlow has taken it keeps.
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found.append(pool.apply(train, STEPS[name]))
-    memory, seconds = zip(*found, strict=True)
+    turns = range(min(rounds, 3))
+    with _returning_memory():
+        memory = [_in_new_process(name)[0] for _ in turns]
     return {
         "memory": statistics.median(memory),
-        "seconds": statistics.median(seconds),
+        "seconds": statistics.median(_in_new_process(name)[1] for _ in turns),
     }
+
+
+def _in_new_process(name: str) -> tuple[int, float]:
+    """Measure in a new process: what TensorFlow has taken it keeps."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(train, STEPS[name])
+
+
+@contextlib.contextmanager
+def _returning_memory() -> Iterator[None]:
+    """Let new processes return what they free, which takes them time.
+
+    Else glibc keeps the places of small tensors, up to twice of what is used.
+    """
+    before = os.environ.get(_MMAP)
+    os.environ[_MMAP] = "32768"
+    try:
+        yield
+    finally:
+        del os.environ[_MMAP]
+        if before is not None:
+            os.environ[_MMAP] = before
 
 
 def train(
@@ -143,8 +166,10 @@ def markdown_table(lines: list[dict]) -> str:
             "",
             f"Steps of an LSTM of {_WIDTH} units on {_BATCH} sequences of "
             f"{TIME:,} steps, float32, in blocks: by how much the largest "
-            "memory of a process grows, and processor time; medians of three, "
-            f"each in a new process. The task: recall the first of "
+            "memory of a process grows, with what holds the outputs and where "
+            f"glibc returns what is freed ({_MMAP}=32768); and processor time "
+            "where it does not. Each in a new process. The task: recall the "
+            "first of "
             f"{copying.LENGTH} random symbols after the last one; "
             f"cross-entropy on other sequences, {np.log(copying.SYMBOLS):.3f} "
             "by chance, one for each seed. " + provenance(lines[0], lines),
