@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from contracts import as_numpy
 
-from kbp.quantization import integer_rounding
+from kbp.quantization import FakeQuantize, integer_rounding
 
 ops = keras.ops
 
