@@ -247,6 +247,8 @@ def _prepared(model: keras.Model) -> keras.Model:
     for quantizer in fake_quantizers(model):
         quantizer.widen_empty_range()
     for layer in model.layers:
+        if isinstance(layer, Recurrence):
+            layer.arithmetic = None
         for cell in layer._flatten_layers():
             if hasattr(cell, "reset_dropout_mask"):
                 # Keras draws masks at inference too, whose seeds the converter

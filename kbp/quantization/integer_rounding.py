@@ -62,8 +62,18 @@ def fraction(places: Tensor, zero: Tensor, ratio: Tensor) -> Tensor:
     return ops.floor(whole * ops.round(256.0 * ratio) / 256.0 + 0.5)
 
 
+def nearest(places: Tensor, zero: Tensor, ratio: Tensor) -> Tensor:
+    """Round to the nearest step, counted from zero.
+
+    Fake quantization counts from the lower end of a range, where a float32
+    tells a hundred-thousandth of a step no more.
+    """
+    return ops.round(places)
+
+
 ARITHMETICS: dict[str, Callable[..., Tensor]] = {
-    function.__name__: function for function in (away, up, twice, fraction)
+    function.__name__: function
+    for function in (away, up, twice, fraction, nearest)
 }
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from contracts import as_numpy
 
-from kbp.quantization import integer_rounding
+from kbp.quantization import FakeQuantize, integer_rounding
 
 ops = keras.ops
 
@@ -130,3 +130,13 @@ def test_gradients_pass_as_if_nothing_were_rounded(name):
             x, name, *map(tf.constant, (0.1, 3.0, 0.001))
         )
     np.testing.assert_array_equal(tape.gradient(y, x), [1.0, 1.0])
+
+
+def test_what_is_close_below_a_half_goes_down():
+    """Fake quantization alone, which counts from the lower end, rounds up."""
+    ends = {"minimum": -1.0, "maximum": 1.0}
+    quantizer = FakeQuantize("fixed", **ends)
+    step = 2 / 255
+    x = np.array([8.49999 * step], "float32")
+    assert np.round(as_numpy(quantizer(x)) / step) == 9
+    assert np.round(as_numpy(quantizer(x, arithmetic="nearest")) / step) == 8

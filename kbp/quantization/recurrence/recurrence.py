@@ -91,6 +91,9 @@ class Recurrence(keras.layers.Layer):
         )
         self.recurrent_constraint = keras.constraints.get(recurrent_constraint)
         self.rounds = rounds
+        # A value that is off by one step goes on to all later steps. `None` in
+        # a file, whose operations round by themselves.
+        self.arithmetic: str | None = "nearest"
         self.measured = ("recurrent", *kind.ranges)
         fixed = {"state": kind.state_range}
         fixed |= {name: FIXED_RANGES[name] for name in ("sigmoid", "tanh")}
@@ -137,7 +140,9 @@ class Recurrence(keras.layers.Layer):
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         training = bool(training)
         self.kernel_quantizer(self.kernel, training=training)  # its range
-        x = self.quantizers["inputs"](inputs, training=training)
+        x = self.quantizers["inputs"](
+            inputs, training=training, arithmetic=self.arithmetic
+        )
         x = ops.cast(x, "float32")
         steps = x.shape[1] or tf.shape(x)[1]
         state = tf.zeros((tf.shape(x)[0], self.units))
@@ -194,7 +199,9 @@ class Recurrence(keras.layers.Layer):
 
         def rounded(name: str, x: Tensor) -> Tensor:
             seen[name] = x
-            return self.quantizers[name](x, update_range=False)
+            return self.quantizers[name](
+                x, update_range=False, arithmetic=self.arithmetic
+            )
 
         # What is rounded already changes no more; it tells the converter.
         inputs = rounded("inputs", inputs)
