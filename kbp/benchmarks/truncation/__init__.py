@@ -1,1 +1,1 @@
-"""What truncated backpropagation through time costs, and what it learns."""
+"""Truncated backpropagation: its costs, and what it learns."""
