@@ -129,7 +129,8 @@ def _has_own(kind: type) -> bool:
 def _names(function: Any) -> set[str]:
     """Return what a function names, and the functions of its package that do.
 
-    Those are followed, since layers leave their arithmetic to helpers.
+    Those are followed, since layers leave their arithmetic to helpers, or to
+    a table of them.
     """
     names: set[str] = set()
     seen: set[int] = set()
@@ -147,10 +148,11 @@ def _names(function: Any) -> set[str]:
         names |= own
         package = current.__module__.partition(".")[0]
         for name in own:
-            held = current.__globals__.get(name)
-            where = getattr(held, "__module__", None) or ""
-            if where.partition(".")[0] == package:
-                waiting.append(held)
+            found = current.__globals__.get(name)
+            for held in found.values() if type(found) is dict else [found]:
+                where = getattr(held, "__module__", None) or ""
+                if where.partition(".")[0] == package:
+                    waiting.append(held)
     return names
 
 
