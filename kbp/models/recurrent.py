@@ -26,6 +26,7 @@ def Recurrent(
     num_layers: int = 1,
     truncation: int | None = None,
     truncation_mode: str = "blocks",
+    streams: int | None = None,
     dropout: float = 0.0,
     l2: float = 0.0,
     initializer: str = "glorot_uniform",
@@ -52,6 +53,8 @@ def Recurrent(
             the window; by default all of them. See
             `kbp.layers.TruncatedRNN`.
         truncation_mode: `"blocks"`, `"sliding"` or `"randomized"`.
+        streams: the size of the training batches, if states are to go on from
+            batch to batch; by default each example begins anew.
         dropout: rate in [0, 1) behind each recurrent layer.
         l2: factor of the squares of all kernels in the loss.
         initializer: of the kernels, such as `"he_normal"`, as Keras names them;
@@ -85,7 +88,14 @@ def Recurrent(
     check_integer(1 + classifies, num_outputs=num_outputs)
     check_integer(width=width, num_layers=num_layers)
     check_rate(dropout=dropout)
-    _check(input_shape, truncation, truncation_mode, classifies, normalize)
+    _check(input_shape, truncation, truncation_mode)
+    forecasting = {"normalize": not normalize, "streams": streams is not None}
+    for key, given in forecasting.items():
+        if classifies and given:
+            raise ValueError(
+                f"Argument `{key}` is for head='forecasting'. Received: "
+                f"head={head!r}"
+            )
     kernel = kernel_options(initializer, l2)
 
     def read(x: Tensor) -> Tensor:
@@ -97,11 +107,12 @@ def Recurrent(
                 name=f"layer{number}",
                 **kernel,
             )
-            if truncation is not None:
+            if truncation is not None or streams is not None:
                 layer = TruncatedRNN(
                     layer,
                     truncation,
                     mode=truncation_mode,
+                    streams=streams,
                     name=f"layer{number}_truncated",
                 )
             x = layer(x)
@@ -142,8 +153,6 @@ def _check(
     input_shape: tuple[int, int],
     truncation: int | None,
     mode: str,
-    classifies: bool,
-    normalize: bool,
 ) -> None:
     """Refuse what does not fit, or changes nothing."""
     if len(input_shape) != 2 or None in input_shape:
@@ -164,8 +173,3 @@ def _check(
                 f"{input_shape[0]} time steps. Received: "
                 f"truncation={truncation}"
             )
-    if classifies and not normalize:
-        raise ValueError(
-            "Argument `normalize` is for head='forecasting'. Received: "
-            f"normalize={normalize}"
-        )

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kbp import data, models
 from kbp._utils.config import check_unused
 from kbp._utils.run_files import CATEGORIES, INTERVALS, SERIES
+from kbp.data.shares import WHOLE, Shares
 from kbp.errors import UserError
 from kbp.export import Metadata
 from kbp.reports import forecast_tables, series_errors
@@ -26,6 +28,7 @@ from kbp.tasks.forecasts.sections import (
     ForecastTaskConfig,
     LinearSkipConfig,
 )
+from kbp.tasks.forecasts.streams import Streams, streams_of
 from kbp.tasks.forecasts.trained_on import TrainedOn
 from kbp.tasks.forecasts.walk import walk_series
 from kbp.tasks.predict_series import SeriesPrediction
@@ -88,6 +91,24 @@ class Forecasting(Task):
             )
         check_levels(self.section(ForecastTaskConfig).intervals)
         self.intervals: Intervals | None = None
+
+    @cached_property
+    def streams(self) -> Streams | None:
+        """What training batches go along, if states go on between them."""
+        return streams_of(self.recipe, self.splits)
+
+    def count_steps(self) -> int:
+        return self.streams.steps if self.streams else super().count_steps()
+
+    def training_batches(
+        self, *, seed: int, start_step: int = 0, shares: Shares = WHOLE
+    ) -> tf.data.Dataset:
+        if self.streams:
+            batches = self.streams.batches(seed, start_step, shares)
+            return batches.map(self.lay_out)
+        return super().training_batches(
+            seed=seed, start_step=start_step, shares=shares
+        )
 
     def make_loss(self) -> keras.losses.Loss:
         return self._loss()

@@ -42,6 +42,7 @@ def keras_stage(
             transforms(layer) and isinstance(unwrapped(layer), ChannelScale)
         )
         for weight in unwrapped(layer).weights
+        if not any(weight is state for state in getattr(layer, "carried", ()))
     ]
     return Stage(
         name,

@@ -94,6 +94,7 @@ def test_classifier_gives_logits():
         ({"truncation_mode": "sliding"}, "no effect without `truncation`"),
         ({"truncation": 2, "truncation_mode": "odd"}, "`mode` must be one of"),
         ({"normalize": False}, "`normalize` is for head='forecasting'"),
+        ({"streams": 4}, "`streams` is for head='forecasting'"),
         ({"dropout": 1.0}, "`dropout` must be"),
         ({"num_layers": 0}, "`num_layers` must be"),
     ],

@@ -182,6 +182,17 @@ def bp_transformer(
     return model
 
 
+def recurrent(splits: SeriesSplits, data: str) -> keras.Model:
+    """Return an LSTM of normalized windows, with four days of gradients."""
+    return models.Recurrent(
+        splits.input_shape,
+        splits.test.horizon,
+        head="forecasting",
+        truncation=4 * DAY * ROWS_OF_AN_HOUR[data],
+        dropout=0.3,
+    )
+
+
 def mean_errors(
     predict: Callable, windows: Windows, every: int = 1
 ) -> tuple[float, float]:
@@ -255,6 +266,12 @@ METHODS = {
     "DLinear": Method(build=dlinear, lookbacks=_LINEAR, learning_rates=_HIGHER),
     "LSTM": Method(
         build=lstm, lookbacks=lambda data: (96, 336), learning_rates=_HIGHER
+    ),
+    "Recurrent": Method(
+        build=recurrent,
+        learning_rates=_HIGHER[:3],
+        ours=True,
+        cases=tuple(("etth1", horizon) for horizon in HORIZONS),
     ),
     "PatchTST-like": Method(
         build=patch_tst,

@@ -74,6 +74,13 @@ MODES: dict[str, Callable[[Loop, int, Any], Result]] = {
 }
 
 
+def whole(loop: Loop) -> Result:
+    """Run through the sequence, all of it with gradients."""
+    keep = loop.layer.return_sequences
+    outputs, after = loop.run(loop.inputs, loop.carry, loop.weights, keep=keep)
+    return (outputs if keep else None), after
+
+
 def newest(loop: Loop, steps: int) -> Result:
     """Run through the sequence, the newest steps alone with gradients."""
     _, carry = loop.run(

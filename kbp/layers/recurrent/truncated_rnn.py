@@ -8,7 +8,7 @@ from keras import ops
 from kbp._utils.arguments import check_integer, check_one_of
 from kbp._utils.types import Shape, Tensor
 from kbp.layers.recurrent.loop import Loop
-from kbp.layers.recurrent.modes import MODES
+from kbp.layers.recurrent.modes import MODES, whole
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -35,6 +35,12 @@ class TruncatedRNN(keras.layers.Wrapper):
     twice, by parts, to save memory. A time step that a mask leaves out counts
     as a step.
 
+    With `streams`, a training batch goes on where the last one ended: each of
+    its places is a stream, whose states are kept from batch to batch, and no
+    gradient goes back into an earlier batch. They are weights that are not
+    trained, so that checkpoints hold them; `reset_state()` begins anew. At
+    inference states begin at 0.
+
     For both directions, `keras.layers.Bidirectional(TruncatedRNN(layer, ...))`.
 
     Args:
@@ -42,6 +48,8 @@ class TruncatedRNN(keras.layers.Wrapper):
             which an `RNN` is made.
         steps: one or more; `None` for the layer as it is.
         mode: `"blocks"`, `"sliding"` or `"randomized"`.
+        streams: examples in each training batch, whose states go on in the
+            next; by default none do.
         seed: of the random cuts, an integer or a `keras.random.SeedGenerator`.
         **kwargs: `name`, and `dtype`, which is the layer's by default.
 
@@ -56,7 +64,8 @@ class TruncatedRNN(keras.layers.Wrapper):
 
     Raises:
         ValueError: the layer is none of these, or unrolled; an argument is
-            out of range; or the time is not fixed.
+            out of range; or the time is not fixed, or a training batch of
+            another size than there are streams.
 
     Reference:
         Williams and Peng, An Efficient Gradient-Based Algorithm for On-Line
@@ -77,6 +86,7 @@ class TruncatedRNN(keras.layers.Wrapper):
         steps: int | None,
         *,
         mode: str = "blocks",
+        streams: int | None = None,
         seed: int | keras.random.SeedGenerator | None = None,
         **kwargs: Any,
     ):
@@ -90,12 +100,21 @@ class TruncatedRNN(keras.layers.Wrapper):
         if steps is not None:
             check_integer(steps=steps)
         _check(layer, steps)
+        if streams is not None:
+            check_integer(streams=streams)
+            if layer.stateful or layer.go_backwards:
+                raise ValueError(
+                    "Argument `streams` is for a layer that goes forward and "
+                    "keeps no states of its own. Received: streams="
+                    f"{streams}, layer={layer}"
+                )
         if seed is not None and mode != "randomized":
             raise ValueError(
                 "Argument `seed` is for mode='randomized'. Received: "
                 f"seed={seed}, mode={mode!r}"
             )
-        self.steps, self.mode = steps, mode
+        self.steps, self.mode, self.streams = steps, mode, streams
+        self.carried: list[keras.Variable] = []
         self.seed = seed
         if mode == "randomized":
             given = isinstance(seed, keras.random.SeedGenerator)
@@ -140,8 +159,9 @@ class TruncatedRNN(keras.layers.Wrapper):
         self.layer.zero_output_for_mask = value
 
     def reset_state(self) -> None:
-        """Set the states of a stateful layer to 0."""
-        for variable in keras.tree.flatten(self.layer.states):
+        """Set the states of streams, or of a stateful layer, to 0."""
+        kept = self.carried or keras.tree.flatten(self.layer.states)
+        for variable in kept:
             variable.assign(ops.zeros_like(variable))
 
     reset_states = reset_state
@@ -162,6 +182,17 @@ class TruncatedRNN(keras.layers.Wrapper):
                 f"{tuple(sequences_shape)}"
             )
         super().build(sequences_shape)
+        if self.streams:
+            states = self.layer.get_initial_state(batch_size=self.streams)
+            self.carried = [
+                self.add_weight(
+                    name=f"stream_state_{number}",
+                    shape=state.shape,
+                    initializer="zeros",
+                    trainable=False,
+                )
+                for number, state in enumerate(keras.tree.flatten(states))
+            ]
 
     def call(
         self,
@@ -171,17 +202,17 @@ class TruncatedRNN(keras.layers.Wrapper):
         training: bool = False,
     ) -> Any:
         layer, steps = self.layer, self.steps
-        if (
-            steps is None
-            or not training
-            or (steps >= sequences.shape[1] and self.mode != "randomized")
-        ):
+        if steps and steps >= sequences.shape[1] and self.mode != "randomized":
+            steps = None
+        if not training or not (steps or self.carried):
             return layer.call(
                 sequences,
                 initial_state=initial_state,
                 mask=mask,
                 training=training,
             )
+        if self.carried:
+            sequences, mask = map(self._of_streams, (sequences, mask))
         states = self._first_states(initial_state, ops.shape(sequences)[0])
         if layer.go_backwards:
             sequences, mask = (
@@ -190,10 +221,12 @@ class TruncatedRNN(keras.layers.Wrapper):
             )
         loop = Loop(layer, sequences, mask, states, training)
         seed = getattr(self, "seed_generator", None)
-        outputs, carry = MODES[self.mode](loop, steps, seed)
+        outputs, carry = (
+            MODES[self.mode](loop, steps, seed) if steps else whole(loop)
+        )
         *states, last = (ops.cast(x, self.compute_dtype) for x in carry)
-        if layer.stateful:
-            kept = keras.tree.flatten(layer.states)
+        if layer.stateful or self.carried:
+            kept = self.carried or keras.tree.flatten(layer.states)
             for variable, state in zip(kept, states, strict=True):
                 variable.assign(state)
         if outputs is not None:
@@ -205,7 +238,10 @@ class TruncatedRNN(keras.layers.Wrapper):
     def _first_states(self, given: Any, batch_size: Tensor) -> list[Any]:
         """Return the states before the first step, as the cell takes them."""
         layer = self.layer
-        if given is None and layer.stateful:
+        if given is None and self.carried:
+            empty = layer.get_initial_state(batch_size=self.streams)
+            given = keras.tree.pack_sequence_as(empty, self.carried)
+        elif given is None and layer.stateful:
             given = layer.states
         elif given is None:
             given = layer.get_initial_state(batch_size=batch_size)
@@ -214,6 +250,17 @@ class TruncatedRNN(keras.layers.Wrapper):
         return keras.tree.map_structure(
             lambda x: ops.convert_to_tensor(x, dtype=dtype), given
         )
+
+    def _of_streams(self, x: Tensor | None) -> Tensor | None:
+        """Return a tensor whose batch is known to be as large as it must be."""
+        if x is None:
+            return None
+        if x.shape[0] not in (None, self.streams):
+            raise ValueError(
+                f"Layer {self.name} has {self.streams} streams, so training "
+                f"batches must be of that size. Received: {x.shape[0]}"
+            )
+        return ops.reshape(x, (self.streams, *x.shape[1:]))
 
     def compute_output_shape(
         self, sequences_shape: Shape, initial_state_shape: Any = None
@@ -227,7 +274,12 @@ class TruncatedRNN(keras.layers.Wrapper):
         seed = self.seed
         if isinstance(seed, keras.random.SeedGenerator):
             seed = keras.saving.serialize_keras_object(seed)
-        own = {"steps": self.steps, "mode": self.mode, "seed": seed}
+        own = {
+            "steps": self.steps,
+            "mode": self.mode,
+            "streams": self.streams,
+            "seed": seed,
+        }
         config = {**super().get_config(), **own}
         # The layer has it.
         config.pop("activity_regularizer", None)
