@@ -59,7 +59,7 @@ def trainer(folder):
     "name",
     [
         pytest.param(name, marks=pytest.mark.slow)
-        if name in ("DTM by parameters", "narrower", "one-shot zeros")
+        if name not in ("DTM by latency", "L1 uniform", "DTM zeros")
         else name
         for name in METHODS
     ],
@@ -95,6 +95,7 @@ def training_of(trainer, trial):
     return Training(TINY, trainer.images, trial, folder=trainer.folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("taught", "stop"), [(False, 2), (True, 2), (True, 3), (True, 5)]
 )

@@ -97,6 +97,7 @@ def test_wrong_word_is_named():
         GradientRange(0, 1, by="size")
 
 
+@pytest.mark.slow
 def test_layer_is_dropped_on_the_way_to_files_and_named_by_checks(tmp_path):
     keras.utils.set_random_seed(0)
     model = keras.Sequential(

@@ -51,6 +51,7 @@ def test_strict_saddles_are_left_in_steps_that_grow_with_a_logarithm(options):
     assert taken[1000] <= taken[2] + np.log(1000) ** 2
 
 
+@pytest.mark.slow
 def test_a_deep_linear_network_begun_at_zero_learns():
     x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
     y = x @ np.arange(4, dtype="float32")[:, None]
