@@ -36,6 +36,16 @@ def check_limit(**arguments: Any) -> None:
             )
 
 
+def check_finite(**arguments: Any) -> None:
+    """Raise a ValueError for the first that is no finite number."""
+    for name, value in arguments.items():
+        if not _is_number(value) or not math.isfinite(value):
+            raise ValueError(
+                f"Argument `{name}` must be a finite number. "
+                f"Received: {name}={value!r}"
+            )
+
+
 def check_penalty(**arguments: Any) -> None:
     """Raise a ValueError for the first that is negative or not finite."""
     for name, value in arguments.items():

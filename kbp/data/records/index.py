@@ -162,7 +162,8 @@ class Index:
         ) as error:
             reason = " ".join(str(error).split())
             raise UserError(
-                f"{where}: no index of records: {reason}"
+                f"{where}: no index of records: {reason}. Bring the "
+                "file back, or pack into another folder."
             ) from error
 
 

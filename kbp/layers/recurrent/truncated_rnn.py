@@ -160,8 +160,8 @@ class TruncatedRNN(keras.layers.Wrapper):
 
     def reset_state(self) -> None:
         """Set the states of streams, or of a stateful layer, to 0."""
-        kept = self.carried or keras.tree.flatten(self.layer.states)
-        for variable in kept:
+        kept = self.carried or (self.layer.stateful and self.layer.states)
+        for variable in keras.tree.flatten(kept or []):
             variable.assign(ops.zeros_like(variable))
 
     reset_states = reset_state
