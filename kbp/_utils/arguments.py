@@ -36,12 +36,12 @@ def check_limit(**arguments: Any) -> None:
             )
 
 
-def check_finite(**arguments: Any) -> None:
-    """Raise a ValueError for the first that is no finite number."""
+def check_number(**arguments: Any) -> None:
+    """Raise a ValueError for the first that is no number."""
     for name, value in arguments.items():
-        if not _is_number(value) or not math.isfinite(value):
+        if not _is_number(value):
             raise ValueError(
-                f"Argument `{name}` must be a finite number. "
+                f"Argument `{name}` must be a number. "
                 f"Received: {name}={value!r}"
             )
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kbp._utils.arguments import check_finite, check_one_of
+from kbp._utils.arguments import check_number, check_one_of
 from kbp._utils.types import Shape, Tensor
 
 
@@ -63,7 +63,7 @@ class GradientRange(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         check_one_of(("value", "norm"), by=by)
-        check_finite(low=low, high=high)
+        check_number(low=low, high=high)
         fits = low <= 0 <= high if by == "value" else 0 <= low <= high
         if not (fits and low < high and math.isfinite(high - low)):
             raise ValueError(
