@@ -9,6 +9,7 @@ from keras import layers
 from kbp._utils.arguments import check_integer, check_one_of, check_rate
 from kbp._utils.types import Tensor
 from kbp.layers import TruncatedRNN, WindowNormalization, WindowStatistics
+from kbp.layers.recurrent.modes import MODES
 from kbp.models.registry import register_model
 from kbp.models.regularization import kernel_options
 
@@ -85,6 +86,7 @@ def Recurrent(
     classifies = head == "classification"
     check_one_of(("classification", "forecasting"), head=head)
     check_one_of(tuple(CELLS), cell=cell)
+    check_one_of(tuple(MODES), truncation_mode=truncation_mode)
     check_integer(1 + classifies, num_outputs=num_outputs)
     check_integer(width=width, num_layers=num_layers)
     check_rate(dropout=dropout)

@@ -186,8 +186,8 @@ def check_model(model: keras.Model) -> None:
 
     Raises:
         ValueError: its graph is not known, or a weight is not of float32.
-        UserError: a weight is not finite, or a layer's `get_config` does not
-            make it again.
+        UserError: a weight is not finite, a layer's `get_config` does not make
+            it again, or its states go on from batch to batch.
     """
     graph.as_functional(model)
     graph.check_float32(model)
@@ -201,6 +201,12 @@ def check_model(model: keras.Model) -> None:
             )
     for layer in graph.flatten(model).layers:
         kind = type(layer).__name__
+        if getattr(layer, "streams", None):
+            raise UserError(
+                f"Layer {layer.name} ({kind}) has streams, whose batches "
+                "follow each other; kbp.compress shuffles its own. Give it "
+                "streams=None, or train a recipe with model.streams."
+            )
         try:
             graph.clone_layer(layer)
         except Exception as error:  # a layer of one's own raises any

@@ -92,7 +92,10 @@ def test_classifier_gives_logits():
         ({"truncation": 0}, "`truncation` must be"),
         ({"truncation": 7}, "at most the window's 6 time steps"),
         ({"truncation_mode": "sliding"}, "no effect without `truncation`"),
-        ({"truncation": 2, "truncation_mode": "odd"}, "`mode` must be one of"),
+        (
+            {"truncation": 2, "truncation_mode": "odd"},
+            "`truncation_mode` must be",
+        ),
         ({"normalize": False}, "`normalize` is for head='forecasting'"),
         ({"streams": 4}, "`streams` is for head='forecasting'"),
         ({"dropout": 1.0}, "`dropout` must be"),

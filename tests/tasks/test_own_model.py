@@ -88,3 +88,14 @@ def test_what_cannot_be_judged_or_made_again_is_named(make, message, tmp_path):
 def test_a_folder_that_cannot_be_is_named(name):
     with pytest.raises(UserError, match=r"`workdir` .* cannot be a folder"):
         kbp.compress(build(), DATA, workdir=name)
+
+
+def test_streams_are_refused_where_batches_are_shuffled(tmp_path):
+    lstm = kbp.layers.TruncatedRNN(keras.layers.LSTM(3), None, streams=4)
+    layers = [keras.Input((5, 2)), lstm, keras.layers.Dense(1)]
+    model = keras.Sequential(layers, name="mine")
+    model.compile("sgd", "mse", metrics=["mae"])
+    x = np.zeros((40, 5, 2), "float32")
+    with pytest.raises(UserError, match="has streams, whose batches follow"):
+        kbp.compress(model, (x, x[:, 0, :1]), workdir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

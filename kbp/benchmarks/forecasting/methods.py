@@ -184,8 +184,9 @@ def bp_transformer(
 
 def recurrent(splits: SeriesSplits, data: str) -> keras.Model:
     """Return an LSTM of normalized windows, with four days of gradients."""
+    time, channels = splits.input_shape
     return models.Recurrent(
-        splits.input_shape,
+        (time, channels),
         splits.test.horizon,
         head="forecasting",
         truncation=4 * DAY * ROWS_OF_AN_HOUR[data],
