@@ -1,12 +1,13 @@
 """Batches as a function of (seed, step)."""
 
 import inspect
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from kbp.data.shares import WHOLE, Rows, Shares
+from kbp.data.shares import WHOLE, Shares
 from kbp.data.splits import Augment, Lookup, Tensor
 
 # Batches that are made ready; TensorFlow would fill up to half of the memory.
@@ -107,9 +108,7 @@ def training_batches(
         step, share = shares.turn(number)
         epoch = step // steps
         rows = shares.rows(share, batch_size)
-        position = (step % steps) * batch_size + _places(
-            rows, shares, batch_size
-        )
+        position = (step % steps) * batch_size + rows.places
         key = tf.cast(tf.stack([seed, epoch]), tf.uint32)
         chosen = tf.random.experimental.index_shuffle(
             position, key, max_index=count - 1
@@ -121,9 +120,21 @@ def training_batches(
         seeds = tf.stack([tf.constant(seed, tf.int64), step])
         return augment(*found, seeds, *parts)
 
+    return endless(batch, start_step * shares.count)
+
+
+def endless(
+    batch: Callable[[Tensor], tuple[Tensor, ...]], first: int
+) -> tf.data.Dataset:
+    """Return what a function gives for all numbers from one on.
+
+    Args:
+        batch: `batch(number) -> tensors`, called in threads of tf.data.
+        first: of the numbers.
+    """
     # 2^62 steps are as good as endless, and `range` needs an end.
     return (
-        tf.data.Dataset.range(start_step * shares.count, 2**62)
+        tf.data.Dataset.range(first, 2**62)
         .map(batch, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(AHEAD)
     )
@@ -152,8 +163,7 @@ def evaluation_batches(
     def batch(number: Tensor) -> tuple[Tensor, ...]:
         step, share = shares.turn(number)
         rows = shares.rows(share, batch_size)
-        places = _places(rows, shares, batch_size)
-        position = step * batch_size + places
+        position = step * batch_size + rows.places
         if count % batch_size:
             position = position[position < count]
         return lookup(position)
@@ -163,15 +173,6 @@ def evaluation_batches(
         .map(batch, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(AHEAD)
     )
-
-
-def _places(rows: Rows, shares: Shares, batch_size: int) -> Tensor:
-    """Return the places of examples in a batch, of a shape that is known."""
-    if batch_size % shares.total == 0:
-        count = batch_size // shares.total
-    else:
-        count = rows.count
-    return rows.first + tf.range(count, dtype=tf.int64)
 
 
 def sample_batches(

@@ -31,6 +31,11 @@ class Rows(NamedTuple):
         count = tf.shape(batch)[0]
         return cls(0, count, count)
 
+    @property
+    def places(self) -> Tensor:
+        """Their places in the batch."""
+        return self.first + tf.range(self.count, dtype=tf.int64)
+
     def of(self, values: Tensor, axis: int = 0) -> Tensor:
         """Return what of the values of a batch belongs to these examples.
 
@@ -38,8 +43,7 @@ class Rows(NamedTuple):
             values: one for each example of the batch, along an axis.
             axis: see `values`.
         """
-        places = self.first + tf.range(self.count)
-        return tf.gather(values, places, axis=axis)
+        return tf.gather(values, self.places, axis=axis)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,11 @@ class Shares:
             batch_size: examples of the batch.
         """
         first, end = (batch_size * n // self.total for n in (share, share + 1))
-        return Rows(first, end - first, batch_size)
+        count = end - first
+        if isinstance(batch_size, int) and batch_size % self.total == 0:
+            # Of a shape that is known, where it can be: TPUs need it.
+            count = batch_size // self.total
+        return Rows(first, count, batch_size)
 
     def turn(self, number: Tensor) -> tuple[Tensor, Tensor]:
         """Return the batch and the share that this worker takes next.
@@ -85,15 +93,9 @@ class Shares:
 
         def share(number: Tensor, *batch: Tensor) -> tuple[Tensor, ...]:
             first = tf.nest.flatten(batch)[0]
-            size = first.shape[0]
-            even = size is not None and size % self.total == 0
-            rows = self.rows(number, size or tf.shape(first, tf.int64)[0])
-            # Of a shape that is known, where it can be: TPUs need it.
-            count = size // self.total if even else rows.count
-            places = rows.first + tf.range(count, dtype=tf.int64)
-            found: tuple[Tensor, ...] = tf.nest.map_structure(
-                lambda x: tf.gather(x, places), batch
-            )
+            size = first.shape[0] or tf.shape(first, tf.int64)[0]
+            rows = self.rows(number, size)
+            found: tuple[Tensor, ...] = tf.nest.map_structure(rows.of, batch)
             return found
 
         numbers = tf.data.Dataset.range(self.first, self.first + self.count)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from kbp.data import SeriesSplits
-from kbp.data.batches import AHEAD, Indexed
+from kbp.data.batches import Indexed, endless
 from kbp.data.shares import WHOLE, Shares
 from kbp.data.splits import Tensor
 from kbp.errors import UserError
@@ -80,11 +80,7 @@ class Streams:
             parts = tf.range(self.count, dtype=tf.int64) * self.length
             return lookup(parts + first + place * self.stride)
 
-        return (
-            tf.data.Dataset.range(start_step, 2**62)
-            .map(batch, num_parallel_calls=tf.data.AUTOTUNE)
-            .prefetch(AHEAD)
-        )
+        return endless(batch, start_step)
 
 
 def streams_of(recipe: "Recipe", splits: SeriesSplits) -> Streams | None:
