@@ -2,69 +2,61 @@
 
 import math
 import numbers
-from collections.abc import Sequence
-from typing import Any, TypeGuard
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 
 def check_one_of(known: Sequence[Any], **arguments: Any) -> None:
     """Raise a ValueError for the first argument that is not in `known`."""
-    for name, value in arguments.items():
-        if value not in known:
-            raise ValueError(
-                f"Argument `{name}` must be one of {known}. "
-                f"Received: {name}={value!r}"
-            )
+    _check(arguments, lambda x: x in known, f"be one of {known}")
 
 
 def check_integer(least: int = 1, **arguments: Any) -> None:
     """Raise a ValueError for the first that is no integer, or below `least`."""
-    for name, value in arguments.items():
-        if not isinstance(value, numbers.Integral) or value < least:
-            raise ValueError(
-                f"Argument `{name}` must be a whole number, {least} or more. "
-                f"Received: {name}={value!r}"
-            )
+    _check(
+        arguments,
+        lambda x: isinstance(x, numbers.Integral) and int(x) >= least,
+        f"be a whole number, {least} or more",
+    )
 
 
 def check_limit(**arguments: Any) -> None:
     """Raise a ValueError for the first that is no number, or negative."""
-    for name, value in arguments.items():
-        if not _is_number(value) or not value >= 0:
-            raise ValueError(
-                f"Argument `{name}` must not be negative, and a number. "
-                f"Received: {name}={value!r}"
-            )
+    _check(
+        arguments,
+        lambda x: _is_number(x) and x >= 0,
+        "not be negative, and a number",
+    )
 
 
 def check_number(**arguments: Any) -> None:
     """Raise a ValueError for the first that is no number."""
-    for name, value in arguments.items():
-        if not _is_number(value):
-            raise ValueError(
-                f"Argument `{name}` must be a number. "
-                f"Received: {name}={value!r}"
-            )
+    _check(arguments, _is_number, "be a number")
 
 
 def check_penalty(**arguments: Any) -> None:
     """Raise a ValueError for the first that is negative or not finite."""
-    for name, value in arguments.items():
-        if not _is_number(value) or not 0 <= value < math.inf:
-            raise ValueError(
-                f"Argument `{name}` must not be negative, and finite. "
-                f"Received: {name}={value!r}"
-            )
+    _check(
+        arguments,
+        lambda x: _is_number(x) and 0 <= x < math.inf,
+        "not be negative, and finite",
+    )
 
 
 def check_rate(**arguments: Any) -> None:
     """Raise a ValueError for the first rate of dropout outside [0, 1)."""
+    _check(arguments, lambda x: _is_number(x) and 0 <= x < 1, "be in [0, 1)")
+
+
+def _check(
+    arguments: Mapping[str, Any], fits: Callable[[Any], bool], words: str
+) -> None:
     for name, value in arguments.items():
-        if not _is_number(value) or not 0 <= value < 1:
+        if not fits(value):
             raise ValueError(
-                f"Argument `{name}` must be in [0, 1). "
-                f"Received: {name}={value!r}"
+                f"Argument `{name}` must {words}. Received: {name}={value!r}"
             )
 
 
-def _is_number(value: Any) -> TypeGuard[float]:
+def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real)
