@@ -41,12 +41,13 @@ def test_task_is_trained_and_judged(monkeypatch):
 def test_memory_and_time_come_from_processes_of_their_own(monkeypatch):
     seen = []
 
-    def train(name):
+    def train(function, *case):
+        assert (function, case) == (cases.train, (True, 50))
         seen.append(os.environ.get("MALLOC_MMAP_THRESHOLD_"))
         return 7, 0.5
 
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "99")
-    monkeypatch.setattr(cases, "_in_new_process", train)
+    monkeypatch.setattr(cases, "in_new_process", train)
     found = cases.measure("all outputs, 50 steps", 2)
     assert found == {"memory": 7, "seconds": 0.5}
     assert seen == ["32768", "32768", "99", "99"]

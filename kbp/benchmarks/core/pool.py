@@ -36,6 +36,19 @@ def worker_pool(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+def in_new_process(function: Callable, *arguments) -> Any:
+    """Return what a function gives in a process of its own.
+
+    Its memory is its own: what TensorFlow has taken, a process keeps.
+
+    Args:
+        function: of a module.
+        *arguments: of it.
+    """
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
 def run(
     pool: Executor,
     log: Log,

@@ -1,7 +1,6 @@
 """Memory and time of training steps, with and without rematerialization."""
 
 import contextlib
-import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from kbp._utils.machine import peak_memory
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
 from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.core.pool import in_new_process
 from kbp.benchmarks.core.registry import register
 from kbp.training.techniques.rematerialize import computed_twice
 
@@ -53,9 +53,7 @@ def measure(name: str, rounds: int) -> dict:
     found: dict[str, list[tuple[int, float]]] = {"plain": [], "twice": []}
     for _ in range(min(rounds, 3)):
         for kind, own in found.items():
-            # A new process: what TensorFlow has taken it keeps.
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                own.append(pool.apply(steps, (name, kind == "twice")))
+            own.append(in_new_process(steps, name, kind == "twice"))
     return {
         kind: {
             "memory": statistics.median(memory for memory, _ in own),

@@ -1,7 +1,6 @@
 """Memory and time of truncated training steps, and what they can learn."""
 
 import contextlib
-import multiprocessing
 import os
 import statistics
 import time
@@ -19,6 +18,7 @@ from kbp._utils.machine import peak_memory
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
 from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.core.pool import in_new_process
 from kbp.benchmarks.core.registry import register
 from kbp.benchmarks.truncation import copying
 from kbp.layers import TruncatedRNN
@@ -56,19 +56,14 @@ def measure(name: str, rounds: int) -> dict:
     if name in COPIES:
         seeds = range(_SEEDS)
         return {"losses": [copying.loss_after(COPIES[name], n) for n in seeds]}
-    turns = range(min(rounds, 3))
+    turns, case = range(min(rounds, 3)), STEPS[name]
     with _returning_memory():
-        memory = [_in_new_process(name)[0] for _ in turns]
+        memory = [in_new_process(train, *case)[0] for _ in turns]
+    seconds = [in_new_process(train, *case)[1] for _ in turns]
     return {
         "memory": statistics.median(memory),
-        "seconds": statistics.median(_in_new_process(name)[1] for _ in turns),
+        "seconds": statistics.median(seconds),
     }
-
-
-def _in_new_process(name: str) -> tuple[int, float]:
-    """Measure in a new process: what TensorFlow has taken it keeps."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(train, STEPS[name])
 
 
 @contextlib.contextmanager
