@@ -18,6 +18,7 @@ from kbp.data.shares import WHOLE, Shares
 from kbp.data.splitting import SPLITS
 from kbp.errors import UserError
 from kbp.export import Metadata
+from kbp.layers import TruncatedRNN
 from kbp.tasks.registry import format_score, register_task
 from kbp.tasks.task import Task
 
@@ -201,7 +202,7 @@ def check_model(model: keras.Model) -> None:
             )
     for layer in graph.flatten(model).layers:
         kind = type(layer).__name__
-        if getattr(layer, "streams", None):
+        if isinstance(layer, TruncatedRNN) and layer.streams:
             raise UserError(
                 f"Layer {layer.name} ({kind}) has streams, whose batches "
                 "follow each other; kbp.compress shuffles its own. Give it "

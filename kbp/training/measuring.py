@@ -13,7 +13,7 @@ from kbp._utils.random_state import kept_random_state
 from kbp._utils.run_files import FLOAT32, INT8
 from kbp.data.lazy import Lazy, by_parts
 from kbp.graph import flatten, plain, transforms, unwrapped
-from kbp.layers import ChannelScale
+from kbp.layers import ChannelScale, TruncatedRNN
 from kbp.reports.stage import POST_TRAINING, Stage
 from kbp.tasks import Task
 from kbp.training import checkpoint, rounding
@@ -42,7 +42,7 @@ def keras_stage(
             transforms(layer) and isinstance(unwrapped(layer), ChannelScale)
         )
         for weight in unwrapped(layer).weights
-        if not any(weight is state for state in getattr(layer, "carried", ()))
+        if not _is_carried(weight, layer)
     ]
     return Stage(
         name,
@@ -51,6 +51,12 @@ def keras_stage(
         sum(int(np.count_nonzero(w)) for w in weights),
         file_size,
     )
+
+
+def _is_carried(weight: keras.Variable, layer: keras.Layer) -> bool:
+    """Say whether a weight is a state that training left."""
+    carried = layer.carried if isinstance(layer, TruncatedRNN) else ()
+    return any(weight is state for state in carried)
 
 
 def predicted(model: keras.Model, task: Task) -> np.ndarray:
