@@ -1,6 +1,8 @@
 """A recipe of seconds, and its float stage alone."""
 
 import io
+import itertools
+import signal
 from functools import partial
 
 import keras
@@ -8,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from kbp.tasks import make_task
+from kbp.training import callbacks
 from kbp.training.pipeline import Pipeline
 from kbp.training.workdir import WorkDir
 
@@ -110,3 +113,22 @@ def trained(found, folder, resume=False):
     pipeline = Pipeline(found, work, partial(make_task, found, None), console)
     with work, pipeline.trainer.stopping:
         return pipeline.fit()
+
+
+def stop_in(patch, hook, calls):
+    """Let a training be asked to stop, as by a person, at calls of a hook.
+
+    Args:
+        patch: a `monkeypatch`.
+        hook: name of a method of the callback that writes checkpoints.
+        calls: numbers of those that are to stop it, the first is 1.
+    """
+    counted = itertools.count(1)
+    method = getattr(callbacks.Checkpoint, hook)
+
+    def asked(self, batch, logs=None):
+        if next(counted) in calls:
+            signal.raise_signal(signal.SIGTERM)
+        method(self, batch, logs)
+
+    patch.setattr(callbacks.Checkpoint, hook, asked)

@@ -1,7 +1,5 @@
 """Recurrent networks whose states go on from batch to batch."""
 
-import signal
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +11,7 @@ from kbp.errors import UserError
 from kbp.recipes import Recipe
 from kbp.tasks import make_task
 from kbp.tasks.forecasts.streams import Streams
-from kbp.training import callbacks, checkpoint
+from kbp.training import checkpoint
 
 LOOKBACK, HORIZON = 6, 2
 
@@ -84,16 +82,8 @@ def test_stopped_training_goes_on_with_its_states(
     model = small.trained(recipe, tmp_path / "whole")
     (layer,) = (x for x in model.layers if hasattr(x, "carried"))
     assert np.abs(layer.carried[0]).max() > 0
-    calls = []
-    method = callbacks.Checkpoint.on_train_batch_end
-
-    def asked(self, batch, logs=None):
-        calls.append(batch)
-        if len(calls) in (3, 6, 14):  # twice within the first epoch
-            signal.raise_signal(signal.SIGTERM)
-        method(self, batch, logs)
-
-    monkeypatch.setattr(callbacks.Checkpoint, "on_train_batch_end", asked)
+    # Twice within the first epoch.
+    small.stop_in(monkeypatch, "on_train_batch_end", (3, 6, 14))
     for stop in range(3):
         with pytest.raises(SystemExit):
             small.trained(recipe, tmp_path / "run", resume=stop > 0)

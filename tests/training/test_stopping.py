@@ -12,6 +12,7 @@ import time
 import keras
 import numpy as np
 import pytest
+import small
 from rich.console import Console
 from workers import finish as finish_workers
 
@@ -106,15 +107,7 @@ def check_equal(folder, other, files=FILES):
 def test_stop_goes_on_where_it_was(
     hook, count, recipe, undisturbed, tmp_path, monkeypatch
 ):
-    method, calls = getattr(callbacks.Checkpoint, hook), []
-
-    def asked(self, batch, logs=None):
-        calls.append(batch)
-        if len(calls) == count:
-            signal.raise_signal(signal.SIGTERM)
-        method(self, batch, logs)
-
-    monkeypatch.setattr(callbacks.Checkpoint, hook, asked)
+    small.stop_in(monkeypatch, hook, (count,))
     with pytest.raises(SystemExit) as error:
         run(recipe, tmp_path / "run")
     assert error.value.code == 143
@@ -127,16 +120,8 @@ def test_stop_goes_on_where_it_was(
 def test_stop_of_replicas_goes_on_where_it_was(recipe, tmp_path, monkeypatch):
     mirrored = recipe.with_settings(["training.strategy=mirrored"])
     run(mirrored, tmp_path / "undisturbed")
-    method, calls = callbacks.Checkpoint.on_train_batch_end, []
-
-    def asked(self, batch, logs=None):
-        calls.append(batch)
-        if len(calls) == 18:
-            signal.raise_signal(signal.SIGTERM)
-        method(self, batch, logs)
-
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.Checkpoint, "on_train_batch_end", asked)
+        small.stop_in(patch, "on_train_batch_end", (18,))
         with pytest.raises(SystemExit):
             run(mirrored, tmp_path / "run")
     run(mirrored, tmp_path / "run", resume=True)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import signal
 
 import numpy as np
 import pytest
@@ -75,19 +74,9 @@ def test_stopped_training_goes_on_to_the_same_bytes(
     recipe = base.with_settings(settings)
     expected = small.trained(recipe, tmp_path / "undisturbed")
     for hook, last in (("on_train_batch_end", 23), ("on_test_batch_end", 2)):
-        folder, calls = tmp_path / hook, []
-        method = getattr(callbacks.Checkpoint, hook)
-
-        def asked(
-            self, batch, logs=None, *, method=method, calls=calls, last=last
-        ):
-            calls.append(batch)
-            if len(calls) == last:
-                signal.raise_signal(signal.SIGTERM)
-            method(self, batch, logs)
-
+        folder = tmp_path / hook
         with monkeypatch.context() as patch:
-            patch.setattr(callbacks.Checkpoint, hook, asked)
+            small.stop_in(patch, hook, (last,))
             with pytest.raises(SystemExit):
                 small.trained(recipe, folder)
         found = small.trained(recipe, folder, resume=True)

@@ -1,7 +1,5 @@
 """`[monitor]` of recipes: files, stops, replicas and the report."""
 
-import signal
-
 import numpy as np
 import pytest
 import small
@@ -51,16 +49,8 @@ def test_stopped_training_goes_on_to_the_same_files(
 ):
     expected, model = monitored
     recipe = base.with_settings(SETTINGS)
-    calls = []
-    method = callbacks.Checkpoint.on_train_batch_end
-
-    def asked(self, batch, logs=None):
-        calls.append(batch)
-        if len(calls) in (3, 6, 16):  # twice within the first epoch
-            signal.raise_signal(signal.SIGTERM)
-        method(self, batch, logs)
-
-    monkeypatch.setattr(callbacks.Checkpoint, "on_train_batch_end", asked)
+    # Twice within the first epoch.
+    small.stop_in(monkeypatch, "on_train_batch_end", (3, 6, 16))
     folder = tmp_path / "run"
     for stop in range(3):
         with pytest.raises(SystemExit):
