@@ -15,7 +15,11 @@ def check_integer(least: int = 1, **arguments: Any) -> None:
     """Raise a ValueError for the first that is no integer, or below `least`."""
     _check(
         arguments,
-        lambda x: isinstance(x, numbers.Integral) and int(x) >= least,
+        lambda x: (
+            isinstance(x, numbers.Integral)
+            and not isinstance(x, bool)
+            and int(x) >= least
+        ),
         f"be a whole number, {least} or more",
     )
 
@@ -59,4 +63,4 @@ def _check(
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -25,7 +25,10 @@ def add_arguments(parser):
 def check(options):
     """Refuse what is wrong before TensorFlow is imported."""
     if options.sheet:
-        check_new(Path(options.sheet))
+        path = Path(options.sheet)
+        if path.suffix.lower() != ".svg":
+            raise UserError(f"--sheet {path}: is SVG; name it FILE.svg.")
+        check_new(path)
 
 
 def run(options, console):

@@ -31,9 +31,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--shards",
         type=positive,
-        default=8,
         metavar="N",
-        help="of the training examples (default: %(default)s)",
+        help="of the training examples (default: 8, or fewer for very few)",
     )
 
 

@@ -23,6 +23,7 @@ from kbp._utils.files import (
     write_atomically,
 )
 from kbp._utils.machine import memory, return_large_blocks
+from kbp._utils.process.disk_errors import named
 from kbp.data.lazy import Known, Lazy, digest
 from kbp.errors import UserError
 
@@ -65,7 +66,8 @@ def scratch_folder() -> Iterator[Path]:
     """Yield a folder beside what is kept, for what is needed to make it."""
     folder = root() / unused_name()
     try:
-        make_folder(folder)
+        with named(folder, "XDG_CACHE_HOME says where it is"):
+            make_folder(folder)
         yield folder
     finally:
         remove_folder(folder)
@@ -121,6 +123,8 @@ def keep(
     others = [x for x in root().glob(f"{name}-*") if x != place]
     remarks: tuple[str, ...] = ()
     if not (place / _ABOUT).is_file():
+        with named(root(), "XDG_CACHE_HOME says where it is"):
+            make_folder(root())
         remove_unfinished(root(), older=_DAY)
         _write(place, read, on_disk)
         for other in others:  # now that the new one is whole

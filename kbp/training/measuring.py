@@ -33,16 +33,20 @@ def keras_stage(
         file_size: of the model in a file, if it is one, in bytes.
     """
     outputs = predicted(model, task)
+    ranges = {
+        id(weight)
+        for rounder in quantization.fake_quantizers(model)
+        for weight in rounder.weights
+    }
     weights = [
         keras.ops.convert_to_numpy(weight)
         for layer in flatten(model).layers
-        if not isinstance(layer, quantization.FakeQuantize)
-        and not (
+        if not (
             # A gate for channel masks, which goes with them.
             transforms(layer) and isinstance(unwrapped(layer), ChannelScale)
         )
         for weight in unwrapped(layer).weights
-        if not _is_carried(weight, layer)
+        if id(weight) not in ranges and not _is_carried(weight, layer)
     ]
     return Stage(
         name,

@@ -77,6 +77,12 @@ CASES: dict[str, Body] = {
     "ReLU": layers.ReLU(),
     "LeakyReLU": layers.LeakyReLU(0.1),
     "PReLU": layers.PReLU("uniform", shared_axes=[1, 2]),
+    "SimpleRNN": lambda x: layers.SimpleRNN(8)(_rows(x)),
+    "LSTM": lambda x: layers.LSTM(8)(_rows(x)),
+    "GRU": lambda x: layers.GRU(8)(_rows(x)),
+    "Bidirectional LSTM, all steps": lambda x: layers.Bidirectional(
+        layers.LSTM(4, return_sequences=True)
+    )(_rows(x)),
     "Softmax": layers.Softmax(),
     "sigmoid": layers.Activation("sigmoid"),
     "tanh": layers.Activation("tanh"),

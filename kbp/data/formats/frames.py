@@ -271,6 +271,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 @contextlib.contextmanager
 def parquet_errors(path: Path) -> Iterator[None]:
     """Turn errors of reading a Parquet file into those of one line."""
+    check_file(path)
     try:
         yield
     except ImportError as error:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from kbp._utils.config import check_unused, number
 from kbp.data import records
+from kbp.data.images.search import holds_images
 from kbp.data.records import tfrecord
+from kbp.data.records.index import INDEX
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Splits
 from kbp.errors import UserError
@@ -49,6 +51,11 @@ def load_config(config: RecordsConfig, data_dir: str | Path | None) -> Splits:
             3 if config.color else 1,
         )
         return tfrecord.load(folder, features)
+    if holds_images(folder) and not (folder / INDEX).exists():
+        raise UserError(
+            f"{folder}: holds image files, and nothing that kbp pack has "
+            'packed: name = "image_folder" reads these, and kbp pack packs them'
+        )
     reason = f"{config.folder} is what kbp pack has packed"
     check_unused(
         "data", config, reason, "image", "label", "image_size", "color"

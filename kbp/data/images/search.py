@@ -97,6 +97,11 @@ def find_images(
     return Found(Paths(images), passed, links)
 
 
+def holds_images(folder: Path) -> bool:
+    """Say whether a folder or one below it holds an image file."""
+    return any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
+
+
 def said_of_kinds(folder: Path, strange: Sequence[Path]) -> str:
     """Say that a folder holds images of other kinds, and which are known."""
     names = some(path.relative_to(folder).as_posix() for path in strange)

@@ -10,6 +10,8 @@ from kbp.data.records.index import Index, Shard
 from kbp.data.records.reading import SplitReader, opened
 from kbp.errors import UserError
 
+_REMEDY = "Bring the file back, or pack again."
+
 
 def damage(folder: Path, index: Index) -> Iterator[tuple[Shard, str]]:
     """Read every shard, and yield what is wrong with it; `""` if nothing.
@@ -31,10 +33,13 @@ def _said_of(folder: Path, index: Index, shard: Shard) -> str:
         if damaged := reader.damaged():
             some = ", ".join(map(str, damaged[:5]))
             more = f", ... ({len(damaged)} in all)" * (len(damaged) > 5)
-            return f"{reader.path}: damaged: record {some}{more}."
+            return f"{reader.path}: damaged: record {some}{more}. {_REMEDY}"
         alone = SplitReader(folder, index, [shard])
         for numbers in index.schema.parts(shard.first, shard.count):
             alone.rows(np.array(numbers))
     except UserError as error:
         return str(error)
-    return f"{reader.path}: changed since it was packed, its records did not."
+    return (
+        f"{reader.path}: changed since it was packed, its records did not. "
+        f"{_REMEDY}"
+    )

@@ -94,13 +94,20 @@ class Index:
     def plan(self) -> dict[str, Any]:
         """Return what tells two packings of other examples apart."""
         return {
+            "source": self.source,
             "schema": self.schema,
             "counts": self.counts,
             "shards": [(s.name, s.first, s.count) for s in self.shards],
             "classes": self.class_names,
             "digest": self.digest,
-            "source": self.source,
         }
+
+    def differences(self, other: "Index") -> str:
+        """Say in which parts of their plans two packings differ."""
+        own, others = self.plan(), other.plan()
+        return ", ".join(
+            words for part, words in _SAID.items() if own[part] != others[part]
+        )
 
     def statistics(self) -> dict[str, list[float]]:
         """Return those of the training inputs' channels, once it is whole."""
@@ -169,6 +176,15 @@ class Index:
 
 _ARRAYS = [field.name for field in dataclasses.fields(Schema)]
 _LISTS = ("sums", "squares", "least", "largest")
+# The parts of a plan, for people.
+_SAID = {
+    "source": "keys of [data]",
+    "schema": "shapes or types",
+    "counts": "numbers of examples",
+    "shards": "shards",
+    "classes": "classes",
+    "digest": "labels or names",
+}
 _TEXTS = ("images", "digest", "content", "source")
 
 

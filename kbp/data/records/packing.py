@@ -31,12 +31,14 @@ from kbp.data.splits import Examples, Splits, as_floats
 from kbp.data.splitting import SPLITS
 from kbp.errors import UserError
 
+SHARDS = 8
+
 
 def pack(
     splits: Splits,
     folder: str | Path,
     *,
-    shards: int = 8,
+    shards: int | None = None,
     source: str = "",
     said: Callable[[str], None] = lambda sentence: None,
 ) -> Index:
@@ -48,7 +50,8 @@ def pack(
     Args:
         splits: images, and classes or masks for them.
         folder: gets the shards and `index.json`.
-        shards: of the training examples; others are about as large.
+        shards: of the training examples, by default `SHARDS`, or one for each
+            if they are fewer; others are about as large.
         source: where the examples come from, as a recipe's `[data]`.
         said: receives a sentence for each shard.
 
@@ -75,6 +78,13 @@ def pack(
     _check_arguments(folder, shards, source, said)
     folder = Path(folder)
     _check_kind(splits)
+    if shards is None:
+        shards = min(SHARDS, len(splits.train))
+    if shards > len(splits.train):
+        raise UserError(
+            f"{shards:,} shards are more than the {len(splits.train):,} "
+            "training examples. Choose fewer."
+        )
     known = _known(splits)
     index = _plan(splits, shards, source, hashlib.sha256(known).hexdigest())
     _check_free(folder)
@@ -84,7 +94,8 @@ def pack(
             found = Index.parse(file.read_bytes(), file)
             if found.plan() != index.plan():
                 raise UserError(
-                    f"{folder}: holds another packing. Choose another folder."
+                    f"{folder}: holds another packing: its "
+                    f"{found.differences(index)} differ. Choose another folder."
                 )
             index = found
         else:
@@ -126,7 +137,8 @@ def _digests(folder: Path, index: Index) -> bytes:
 def _check_arguments(
     folder: object, shards: object, source: object, said: object
 ) -> None:
-    check_integer(shards=shards)
+    if shards is not None:
+        check_integer(shards=shards)
     for name, value, fits, kind in (
         ("folder", folder, isinstance(folder, str | Path), "a path"),
         ("source", source, isinstance(source, str), "text"),
@@ -163,10 +175,9 @@ def _check_free(folder: Path) -> None:
 
 def _plan(splits: Splits, shards: int, source: str, known: str) -> Index:
     parts = {name: getattr(splits, name) for name in SPLITS}
-    most = -(-len(splits.train) // shards)  # examples of a shard
     planned = []
     for name, part in parts.items():
-        count = -(-len(part) // most)
+        count = -(-len(part) * shards // len(splits.train))
         borders = [len(part) * i // count for i in range(count)] + [len(part)]
         planned += [
             Shard(

@@ -58,7 +58,9 @@ def read_index(folder: Path) -> Index:
     """
     path = folder / INDEX
     if not path.is_file():
-        raise UserError(f"{folder}: holds no {INDEX}, so no packing of kbp.")
+        raise UserError(
+            f"{folder}: holds no {INDEX}, so nothing that kbp pack has packed."
+        )
     return Index.parse(path.read_bytes(), path)
 
 
@@ -126,7 +128,10 @@ def opened(folder: Path, shard: Shard) -> Reader:
     """
     path = folder / shard.name
     if not path.is_file():
-        raise UserError(f"{path}: missing, though {INDEX} lists it.")
+        raise UserError(
+            f"{path}: missing, though {INDEX} lists it. Bring the file back, "
+            "or pack again."
+        )
     size = path.stat().st_size
     if size != shard.size:
         raise UserError(
@@ -180,7 +185,10 @@ def labels_and_names(folder: Path, index: Index) -> Mapping[str, np.ndarray]:
 def _checked(path: Path, sha256: str) -> bytes:
     """Return the content of a file that is what it was."""
     if not path.is_file():
-        raise UserError(f"{path}: missing, though it was packed.")
+        raise UserError(
+            f"{path}: missing, though it was packed. Bring the file back, or "
+            "pack again."
+        )
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise UserError(

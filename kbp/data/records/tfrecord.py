@@ -185,7 +185,7 @@ def _indexed(
     except tf.errors.OpError as error:
         raise UserError(
             f"{path}: damaged, or no TFRecord file without compression, after "
-            f"record {len(places)} or soon: {error.message.splitlines()[0]}"
+            f"record {len(places)} or soon. Bring the file back, or unpack it."
         ) from error
     return places, labels
 

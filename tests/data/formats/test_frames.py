@@ -168,3 +168,10 @@ def test_lines_after_the_one_that_names_the_separator_keep_their_numbers(
     file, found = column(tmp_path, b"sep=;\nt;x\n1;a\n")
     with pytest.raises(UserError, match="line 3: 'a' in column 'x'"):
         numbers(file, found)
+
+
+@pytest.mark.parametrize("name", ["no.csv", "no.parquet"])
+def test_a_missing_file_is_named_once(tmp_path, name):
+    with pytest.raises(UserError, match="No such file") as caught:
+        read_frame(tmp_path / name)
+    assert str(caught.value).count(name) == 1

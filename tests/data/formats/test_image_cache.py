@@ -241,5 +241,7 @@ def test_a_disk_that_takes_nothing_is_one_line(folder, monkeypatch, tmp_path):
     place = tmp_path / "a file"
     place.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(place))
-    with pytest.raises(UserError, match=r"a file.*cannot be written"):
+    with pytest.raises(
+        UserError, match=r"a file.*cannot be written.*XDG_CACHE_HOME"
+    ):
         load(folder, "disk")

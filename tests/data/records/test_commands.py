@@ -48,6 +48,8 @@ def test_inspect_shows_what_is_there(packed, capsys, tmp_path):
     assert sheet.read_text().count("<image") == 64
     assert main(words) == 2  # never over a file
     assert "exists" in capsys.readouterr().err
+    assert main([*words[:-1], str(tmp_path / "sheet.png")]) == 2
+    assert "sheet.png: is SVG; name it FILE.svg" in capsys.readouterr().err
 
 
 def test_inspect_names_damage(packed, capsys, tmp_path):
@@ -87,6 +89,16 @@ def test_recipes_that_do_not_fit_are_refused(
     assert words in said
     assert said.count("\n") == 1
     assert not (packed / "w" / "model.keras").exists()
+
+
+def test_a_folder_of_images_is_no_packing(tmp_path, capsys):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "r.toml").write_text(
+        f"[data]\nname = 'records'\nfolder = '{tmp_path}'\n"
+    )
+    words = ["train", f"{tmp_path}/r.toml", "--workdir", f"{tmp_path}/w"]
+    assert main(words) == 2
+    assert 'name = "image_folder" reads these' in capsys.readouterr().err
 
 
 def test_tables_are_not_packed(tmp_path, capsys):

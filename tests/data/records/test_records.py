@@ -186,14 +186,33 @@ def test_files_that_changed_since_are_not_mixed_with_their_old_ones(
 
 def test_another_packing_is_not_overwritten(copied, tmp_path):
     before = {p.name: p.read_bytes() for p in copied.iterdir()}
-    for other, shards in ((splits(seed=9), 3), (splits(), 2)):
-        with pytest.raises(UserError, match="holds another packing"):
-            records.pack(other, copied, shards=shards)
+    for other, shards, source, words in (
+        (splits(seed=9), 3, "", "labels or names"),
+        (splits(), 2, "", "shards"),
+        (splits(dtype="float32"), 3, "a = 1", r"keys of \[data\], shapes"),
+    ):
+        with pytest.raises(UserError, match=f"another packing: its {words}"):
+            records.pack(other, copied, shards=shards, source=source)
     assert {p.name: p.read_bytes() for p in copied.iterdir()} == before
     (tmp_path / "own.txt").write_text("mine")
     with pytest.raises(UserError, match="is not empty"):
         records.pack(splits(), tmp_path)
     assert (tmp_path / "own.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("shards", [1, 60, 103])
+def test_as_many_shards_as_were_asked_for(tmp_path, shards):
+    index = records.pack(splits(), tmp_path / "p", shards=shards)
+    counts = [shard.count for shard in index.of("train")]
+    assert len(counts) == shards
+    assert max(counts) - min(counts) <= 1
+    assert max(s.count for s in index.of("test")) <= max(counts)
+
+
+def test_more_shards_than_examples_are_refused(tmp_path):
+    with pytest.raises(UserError, match="more than the 103 training"):
+        records.pack(splits(), tmp_path / "p", shards=104)
+    assert not (tmp_path / "p").exists()
 
 
 def test_what_is_no_image_is_not_packed(tmp_path):
@@ -449,7 +468,7 @@ def test_no_field_of_an_index_changes_unseen(packed):
     ("name", "wrong"),
     [
         *(("folder", x) for x in (None, 3, b"x", ["x"])),
-        *(("shards", x) for x in (None, 0, -1, 1.5, "8", [3])),
+        *(("shards", x) for x in (True, 0, -1, 1.5, "8", [3])),
         *(("source", x) for x in (None, 3, b"x")),
         *(("said", x) for x in (None, "x", 3)),
     ],

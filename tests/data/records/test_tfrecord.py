@@ -158,6 +158,7 @@ def test_damage_is_named_before_training(folder, kind):
         load(folder)
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)
+    assert "corrupted record" not in str(caught.value)  # TensorFlow's words
 
 
 def test_a_record_that_changes_during_training_is_named(folder):
