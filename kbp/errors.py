@@ -49,9 +49,10 @@ def nearest(name: str, names: Iterable[str]) -> str:
     "; did you mean 'train'?"
     """
     names = sorted(names)
-    close = difflib.get_close_matches(name, names, 1)
+    spelled = {known.lower(): known for known in reversed(names)}
+    close = difflib.get_close_matches(name.lower(), spelled, 1)
     if close:
-        return f"; did you mean {close[0]!r}?"
+        return f"; did you mean {spelled[close[0]]!r}?"
     # A name may hold a comma.
     quoted = [repr(known) if "," in known else known for known in names]
     more = f", ... ({len(names)} in all)" if len(names) > _SHOWN else ""

@@ -248,7 +248,10 @@ def test_export_names_examples_that_do_not_fit(
         (["audit", "nothing.tflite"], "nothing.tflite: no such file"),
         (["audit", "broken.tflite"], "not a .tflite file"),
         (["benchmark", "broken.tflite"], "not a .tflite file"),
-        (["benchmark", "broken.tflite", "--threads", "0"], "must be 1 or more"),
+        (
+            ["benchmark", "broken.tflite", "--threads", "0"],
+            "must be a whole number, 1 or more",
+        ),
         (["export", "broken.keras", "x.tflite"], "no .keras file"),
         (["export", "nothing.keras", "x.tflite"], "no such file"),
         (["benchmark", "recipe"], "takes one recipe"),

@@ -13,7 +13,9 @@ from kbp.errors import UserError
 def positive(text: str) -> int:
     """Read a whole number of 1 or more."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more: {text}")
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number, 1 or more: {text}"
+        )
     return int(text)
 
 

@@ -149,7 +149,7 @@ def check_unused(section: str, config: Any, reason: str, *keys: str) -> None:
     """
     for key in changed(config):
         if key in keys:
-            raise UserError(f"{section}.{key} cannot be changed: {reason}")
+            raise UserError(f"{section}.{key} has no effect: {reason}")
 
 
 def check_type(key: str, value: Any, hint: Any) -> Any:

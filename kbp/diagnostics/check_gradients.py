@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from kbp._utils.arguments import check_integer
+from kbp._utils.examples import check_arrays
 from kbp._utils.retyped import (
     copy_weights,
     floats,
@@ -83,11 +84,20 @@ def check_gradients(
         raise ValueError(
             f"Model {model.name} must be built, with weights to train."
         )
+    check_arrays(model, x, y)
     loss = getattr(model, "loss", None) if loss is None else loss
     if loss is None:
         raise ValueError(
             f"Model {model.name} has no loss: compile it, or give argument "
             "`loss`."
+        )
+    if len(getattr(model, "outputs", None) or ()) > 1 and not isinstance(
+        loss, dict | list | tuple
+    ):
+        raise ValueError(
+            f"Model {model.name} has {len(model.outputs)} outputs: argument "
+            "`loss` must be a list or a dictionary of as many. Received: "
+            f"{loss}"
         )
     with backends.of_keras().float64(), floats("float64"):
         copy = _rebuilt(model)
@@ -155,8 +165,7 @@ def check_layer(
     """
     _check(samples, step)
     rng = np.random.default_rng(seed)
-    several = bool(shape) and isinstance(shape[0], Sequence)
-    shapes: list[Any] = [*shape] if several else [shape]
+    shapes = _shapes(shape)
     inputs = [rng.normal(size=tuple(each)) for each in shapes]
     silenced: tuple[str, ...] = ()
     custom: tuple[str, ...] = ()
@@ -173,6 +182,12 @@ def check_layer(
             if "training" in inspect.signature(copy.call).parameters:
                 call = functools.partial(copy, training=training)
         outputs = keras.tree.flatten(call(*given))
+        kinds = {keras.backend.standardize_dtype(x.dtype) for x in outputs}
+        if any("float" not in kind for kind in kinds):
+            raise ValueError(
+                "What is differentiated must give floats. It gives "
+                f"{', '.join(sorted(kinds))}."
+            )
         factors = [convert(rng.normal(size=tuple(x.shape))) for x in outputs]
 
         def value(tensors: list[Tensor]) -> Tensor:
@@ -204,6 +219,24 @@ def _check(samples: int, step: float | None) -> None:
         raise ValueError(
             f"Argument `step` must be between 0 and 1. Received: step={step}"
         )
+
+
+def _shapes(shape: Any) -> list[tuple[int, ...]]:
+    """Return the shapes of one or several inputs."""
+    several = isinstance(shape, list | tuple) and all(
+        isinstance(one, list | tuple) for one in shape
+    )
+    shapes = [*shape] if several else [shape]
+    for one in shapes:
+        if not isinstance(one, list | tuple) or not all(
+            isinstance(size, int) and size > 0 for size in one
+        ):
+            raise ValueError(
+                "Argument `shape` must be whole numbers above 0, with that of "
+                "the batch first, such as (2, 8), or a list of such. Received: "
+                f"shape={shape!r}"
+            )
+    return [tuple(one) for one in shapes]
 
 
 def _rebuilt(model: keras.Model) -> keras.Model:

@@ -109,6 +109,11 @@ class DiceCrossEntropy(keras.losses.Loss):
                     f"Argument `{option}` must not be negative, and finite. "
                     f"Received: {option}={value}"
                 )
+        if not dice_weight and not cross_entropy_weight:
+            raise ValueError(
+                "Arguments `dice_weight` and `cross_entropy_weight` must not "
+                "both be 0."
+            )
         if class_weights is not None and not (
             len(class_weights) > 1 and min(class_weights) >= 0
         ):

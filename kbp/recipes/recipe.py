@@ -190,8 +190,17 @@ def _check_masks(recipe: Recipe) -> None:
 def _check_trainings(recipe: Recipe) -> None:
     """Refuse several trainings that could not differ, or be combined."""
     section, training = recipe.ensemble, recipe.training
+    if not training.frozen_epochs:
+        config.check_unused(
+            "training",
+            training,
+            "training.frozen_epochs is 0",
+            "frozen_learning_rate",
+        )
     if section.members == 1:
-        raise UserError("ensemble.members must be at least 2; received 1")
+        raise UserError(
+            "ensemble.members must be 2 or more, or 0 for none; received 1"
+        )
     if not section.members:
         reason = "ensemble.members is 0"
         config.check_unused("ensemble", section, reason, *vars(section))

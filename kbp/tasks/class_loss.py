@@ -1,7 +1,9 @@
 """The loss of logits of classes, by a recipe's section `[loss]`."""
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -41,7 +43,7 @@ class ClassLossConfig:
     name: str = choice("cross_entropy", tuple(NAMED))
     cross_entropy_weight: float = number(1.0, 0, 1e6)
     dice_weight: float = number(0.0, 0, 1e6)
-    focal_gamma: float = number(0.0, 0, 100)
+    focal_gamma: float | None = number(None, 0, 100)
     alpha: float = number(0.5, 0, 1e6)
     beta: float = number(0.5, 0, 1e6)
     smooth: float = number(1.0, 0, 1e6)
@@ -90,10 +92,11 @@ def class_loss(
         raise UserError(
             f"loss.{unused[0]} has no effect: loss.name is {name!r}"
         )
+    if section.focal_gamma is None:
+        options["focal_gamma"] = _GAMMA if name == "focal" else 0.0
     options |= {**NAMED[name], "label_smoothing": label_smoothing}
     options["divergence"] = name == "kl_divergence"
-    if name == "focal" and not section.focal_gamma:
-        options["focal_gamma"] = _GAMMA
+    _check_effects(options, given)
     weights = options["class_weights"]
     if weights and len(weights) != num_classes:
         raise UserError(
@@ -116,3 +119,23 @@ def class_loss(
         return DiceCrossEntropy(**{**options, "class_weights": weights or None})
     except ValueError as error:
         raise UserError(f"[loss] {error}") from error
+
+
+def _check_effects(options: dict[str, Any], given: Collection[str]) -> None:
+    """Refuse what a term with a weight of 0 would use."""
+    weights = ("cross_entropy_weight", "dice_weight")
+    if not any(options[weight] for weight in weights):
+        raise UserError(
+            "loss.cross_entropy_weight and loss.dice_weight are both 0; one "
+            "must be more"
+        )
+    for weight, keys in zip(
+        weights, (("focal_gamma",), ("alpha", "beta", "smooth")), strict=True
+    ):
+        for key in keys:
+            if not options[weight] and key in given:
+                raise UserError(f"loss.{key} has no effect: loss.{weight} is 0")
+    if options["label_smoothing"] and not options["cross_entropy_weight"]:
+        raise UserError(
+            "training.label_smoothing has no effect: there is no cross-entropy"
+        )

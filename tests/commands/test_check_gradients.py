@@ -40,7 +40,7 @@ def test_a_wrong_gradient_is_status_1(monkeypatch, capsys):
     ("more", "words"),
     [
         (["--variables", "head"], "`variables` must name trained variables"),
-        (["--examples", "0"], "must be 1 or more"),
+        (["--examples", "0"], "must be a whole number, 1 or more"),
         (["--set", "model.size=huge"], "`size` must be one of"),
     ],
 )

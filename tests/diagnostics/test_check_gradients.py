@@ -276,6 +276,41 @@ def test_families_have_right_gradients():
     assert found.passed, str(found)
 
 
+def two_heads():
+    inputs = keras.Input(X.shape[1:])
+    heads = [keras.layers.Dense(3)(inputs), keras.layers.Dense(1)(inputs)]
+    return keras.Model(inputs, heads)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "words"),
+    [
+        (X[:, :-1], Y, "must be batches of"),
+        (X, Y[:-1], "but targets of shape"),
+        (X[:0], Y[:0], "they have 0 rows"),
+        (X.tolist(), Y, "must be arrays of"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_said(x, y, words):
+    with pytest.raises(ValueError, match=words):
+        check_gradients(dense(), x, y, "mse")
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "words"),
+    [
+        (keras.layers.Dense(3), 4, "`shape` must be whole numbers"),
+        (keras.layers.Dense(3), (None, 4), "`shape` must be whole numbers"),
+        (keras.layers.Dense(3), (0, 4), "`shape` must be whole numbers"),
+        (keras.layers.Dense(3), [(2, 4), 3], "`shape` must be whole numbers"),
+        (lambda x: keras.ops.argmax(x, -1), (2, 4), "must give floats"),
+    ],
+)
+def test_layers_that_cannot_be_checked_are_said(layer, shape, words):
+    with pytest.raises(ValueError, match=words):
+        check_layer(layer, shape)
+
+
 def untied(**config):
     return keras.Sequential([keras.layers.Dense(3)])
 
@@ -285,6 +320,7 @@ def untied(**config):
     [
         (untied, {}, "must be built"),
         (dense, {"loss": None}, "has no loss"),
+        (two_heads, {}, "has 2 outputs: argument `loss` must be a list"),
         (dense, {"variables": ["frist"]}, "first/kernel"),
         (dense, {"samples": 0}, "`samples`"),
         (dense, {"step": 0.0}, "`step` must be between"),

@@ -80,7 +80,7 @@ def test_section_is_read_and_its_changes_are_known():
     assert read == Section("y", parts=(1.0, 2.5))
     assert config.changed(read) == {"needed": "y", "parts": (1.0, 2.5)}
     config.check_unused("x", read, "no reason", "count", "kind")
-    with pytest.raises(UserError, match=r"x\.parts cannot be changed: no re"):
+    with pytest.raises(UserError, match=r"x\.parts has no effect: no re"):
         config.check_unused("x", read, "no reason", "parts")
 
 

@@ -41,7 +41,33 @@ def two_ways(mode, **options):
     return body
 
 
+def joined(kind, join, elsewhere, **options):
+    """Return a function that joins a layer's results with those of another."""
+
+    def body(x):
+        own = of(kind, **options)(x)
+        rows = x if options else layers.Flatten()(x)
+        other = join()([own, layers.Dense(8)(rows)])
+        return layers.Concatenate()([other, own]) if elsewhere else other
+
+    return body
+
+
+JOINED = {
+    f"{kind.__name__} {sequences} into {join.__name__}{' and elsewhere' * e}": (
+        joined(kind, join, e, **options)
+    )
+    for kind in KINDS
+    for join in (layers.Concatenate, layers.Maximum)
+    for sequences, options in (
+        ("states", {}),
+        ("sequences", {"return_sequences": True}),
+    )
+    for e in (False, True)
+}
 CASES = {
+    **JOINED,
+    "both ways, states": two_ways("concat"),
     **{kind.__name__: of(kind) for kind in KINDS},
     **{
         f"{kind.__name__} of sequences": of(kind, return_sequences=True)
@@ -65,7 +91,10 @@ CASES = {
         )
     ),
 }
-QUICK = ("LSTM of sequences", "GRU", "SimpleRNN", "both ways")
+QUICK = (
+    *("LSTM of sequences", "GRU", "SimpleRNN", "both ways"),
+    *("LSTM states into Concatenate", "both ways, states"),
+)
 
 
 def model_of(body, steps=12, features=5):

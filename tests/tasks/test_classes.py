@@ -174,7 +174,7 @@ def test_without_the_int8_file_another_answers_and_formulas_are_text(
     ("words", "message"),
     [
         (["photos", "--top", "4"], "--top must be at most the 3 classes"),
-        (["photos", "--top", "0"], "must be 1 or more: 0"),
+        (["photos", "--top", "0"], "must be a whole number, 1 or more: 0"),
         (["nowhere"], "nowhere: no such file or folder"),
         (["labels"], "labels: holds no image"),
         (["broken.png"], "broken.png: cannot be read"),

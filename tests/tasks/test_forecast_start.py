@@ -121,5 +121,5 @@ def test_median_may_be_learned_instead_of_the_mean(random_walk):
     assert float(task.loss(high, low)) == pytest.approx(0.9)
     assert float(task.loss(low, high)) == pytest.approx(0.1)
     assert set(task.starts) == {"ridge", "repeat last"}
-    with pytest.raises(UserError, match=r"loss\.quantile cannot be changed"):
+    with pytest.raises(UserError, match=r"loss\.quantile has no effect"):
         make_task(recipe(random_walk, loss={"quantile": 0.9}))

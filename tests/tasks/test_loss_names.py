@@ -27,7 +27,6 @@ def soft(smoothing):
 def expected(name, smoothing):
     p, y = probabilities(), soft(smoothing)
     if name == "dice":
-        y = np.eye(3)[LABELS]
         right = (p * y).sum(0) + 1
         extra, missing = (p * (1 - y)).sum(0), ((1 - p) * y).sum(0)
         dice = right / (right + 0.5 * extra + 0.5 * missing)
@@ -40,8 +39,15 @@ def expected(name, smoothing):
     return entropy.sum(axis=1).mean()
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize(
+    ("name", "smoothing"),
+    [
+        (name, smoothing)
+        for name in NAMED
+        for smoothing in (0.0, 0.2)
+        if name != "dice" or not smoothing
+    ],
+)
 def test_loss_of_classes_is_its_formula(name, smoothing):
     loss = class_loss(ClassLossConfig(name=name), LABELS, 3, smoothing)
     again = type(loss).from_config(loss.get_config())
@@ -104,11 +110,40 @@ def test_former_name_of_the_key_is_read_as_the_present_one():
             {"name": "focal", "dice_weight": 1.0},
             "loss.dice_weight has no effect",
         ),
+        ({"alpha": 0.3}, "loss.alpha has no effect: loss.dice_weight is 0"),
+        ({"name": "focal", "smooth": 0.3}, "loss.smooth has no effect"),
+        (
+            {
+                "dice_weight": 1.0,
+                "cross_entropy_weight": 0.0,
+                "focal_gamma": 1.0,
+            },
+            "loss.focal_gamma has no effect",
+        ),
+        ({"cross_entropy_weight": 0.0}, "are both 0; one must be more"),
     ],
 )
 def test_key_without_effect_is_refused(values, message):
     with pytest.raises(UserError, match=message):
         class_loss(ClassLossConfig(**values), LABELS, 3)
+
+
+def test_smoothing_without_cross_entropy_is_refused():
+    with pytest.raises(UserError, match="label_smoothing has no effect"):
+        class_loss(ClassLossConfig(name="dice"), LABELS, 3, 0.1)
+
+
+def test_focal_loss_takes_the_gamma_that_is_given():
+    y, logits = np.array([0, 2]), RNG.normal(size=(2, 3)).astype("float32")
+
+    def of(**values):
+        return float(
+            class_loss(ClassLossConfig(**values), LABELS, 3)(y, logits)
+        )
+
+    assert of(name="focal", focal_gamma=0.0) == pytest.approx(of())
+    assert of(name="focal") == pytest.approx(of(focal_gamma=2.0))
+    assert of(name="focal") < of()
 
 
 def test_unknown_loss_is_named():

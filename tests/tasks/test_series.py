@@ -209,7 +209,7 @@ def test_loss_is_the_recipes(error, file):
         ({"data": {"rows": [300, 400]}}, "data.rows cannot .* is 'fractions'"),
         (
             {"data": {"split": "rows", "rows": [300, 400], "dates": ["x"]}},
-            "data.dates cannot be changed: data.split is 'rows'",
+            "data.dates has no effect: data.split is 'rows'",
         ),
         (
             {"linear_skip": {"lookbacks": [500]}},
@@ -220,7 +220,7 @@ def test_loss_is_the_recipes(error, file):
                 "model": {"linear_skip": False},
                 "linear_skip": {"trainable": True},
             },
-            r"linear_skip\.trainable cannot be changed: model\.linear_skip is",
+            r"linear_skip\.trainable has no effect: model\.linear_skip is",
         ),
         ({"model": {"normalize": False}}, "model.normalize must be true"),
         ({"loss": {"dice_weight": 1.0}}, r"unknown key loss\.dice_weight"),

@@ -6,6 +6,7 @@ from kbp._utils.examples.reading import (
     Shape,
     Shapes,
     batches,
+    check_arrays,
     shapes_of,
     whole,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "Shape",
     "Shapes",
     "batches",
+    "check_arrays",
     "joined",
     "shapes_of",
     "whole",

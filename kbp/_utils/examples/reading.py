@@ -87,6 +87,30 @@ def whole(data: Any, shapes: Shapes, what: str) -> Batch | None:
     return _Reader(shapes, what, BATCH_SIZE).whole(data)
 
 
+def check_arrays(
+    model: keras.Model, x: Any, y: Any = None, sample_weight: Any = None
+) -> None:
+    """Raise a ValueError if arrays do not fit a model, or hold no example.
+
+    Args:
+        model: of which a subclass may have no known inputs; then all fits.
+        x: inputs of all examples.
+        y: targets, if there are any.
+        sample_weight: of the examples, likewise.
+    """
+    if not getattr(model, "inputs", None):
+        return
+    reader = _Reader(shapes_of(model), "The examples", BATCH_SIZE)
+    found = reader.whole((x, y, sample_weight))
+    if found is None:
+        raise ValueError(
+            f"The examples must be arrays of {reader.expected()}. Received: "
+            f"{_kind(x)}"
+        )
+    if not len(found):
+        raise ValueError("The examples are none: they have 0 rows.")
+
+
 class _Reader:
     """Reads batches of one kind of examples."""
 
@@ -138,7 +162,7 @@ class _Reader:
         if not 1 <= len(element) <= 3 or not self.is_inputs(element[0]):
             raise ValueError(
                 f"{self.what} must be inputs, (inputs, targets) or (inputs, "
-                f"targets, weights), with inputs of {self._expected()}. "
+                f"targets, weights), with inputs of {self.expected()}. "
                 f"Received: {_kind(element)}"
             )
         inputs, *rest = element
@@ -209,11 +233,12 @@ class _Reader:
             elif _fits((*x.shape[1:], 1), shape):
                 advice = ", without the last axis: pass x[..., None]"
         return ValueError(
-            f"{self.what} must be batches of {self._expected()}. Received: "
+            f"{self.what} must be batches of {self.expected()}. Received: "
             f"{received}{advice}"
         )
 
-    def _expected(self) -> str:
+    def expected(self) -> str:
+        """Say which shapes batches have."""
         return ", ".join(
             f"({', '.join(['batch', *map(str, shape)])})"
             for shape in self.shapes

@@ -142,6 +142,8 @@ class Index:
         """
         try:
             held = json.loads(text)
+            if not isinstance(held, dict) or "format" not in held:
+                raise ValueError("it has no format")
             if held["format"] != FORMAT:
                 raise ValueError(f"is of format {held['format']}, not {FORMAT}")
             shards = tuple(map(_shard, held["shards"]))

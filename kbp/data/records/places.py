@@ -35,7 +35,8 @@ def local_copy(folder: str | Path) -> Path:
     if not separator or scheme == "file":
         place = Path(path if separator else folder)
         if not place.is_dir():
-            raise UserError(f"{place}: no such folder{unexpanded(place)}.")
+            kind = "is no folder" if place.exists() else "no such folder"
+            raise UserError(f"{place}: {kind}{unexpanded(place)}.")
         return place
     content = b"".join(_pieces(f"{address}/{INDEX}"))
     index = Index.parse(content, f"{address}/{INDEX}")

@@ -83,6 +83,12 @@ def predict_dynamics(
     shape = y.shape if kernel.ndim == 2 else (y.size,)
     found, vectors = np.linalg.eigh(as_matrix(kernel))
     rates = 2 * learning_rate / y.size * found
+    if discrete and rates.max() > 2:
+        raise ValueError(
+            "Argument `learning_rate` is so large that the descent diverges; "
+            f"at most {2 * learning_rate / rates.max():.3g} does not. Received:"
+            f" learning_rate={learning_rate}"
+        )
     gap = vectors.T @ np.reshape(y - start, shape)
 
     if cross is None:

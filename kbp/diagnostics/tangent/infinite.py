@@ -85,11 +85,16 @@ def infinite_tangent_kernel(
     one = np.asarray(x1, "float64")
     two = one if x2 is None else np.asarray(x2, "float64")
     for name, x in (("x1", one), ("x2", two)):
-        if x.ndim != 2 or not x.size or x.shape[1] != one.shape[1]:
+        if x.ndim != 2 or not x.size or not np.isfinite(x).all():
             raise ValueError(
-                f"Argument `{name}` must be of shape (examples, inputs), with "
-                f"as many inputs as `x1`. Received: {x.shape}"
+                f"Argument `{name}` must be of shape (examples, inputs), and "
+                f"finite. Received: {x.shape}"
             )
+    if one.shape[1] != two.shape[1]:
+        raise ValueError(
+            "Arguments `x1` and `x2` must have as many inputs. Received: "
+            f"{one.shape} and {two.shape}"
+        )
     moments = _MOMENTS[activation](nodes)
 
     def layer(second: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from kbp._utils.arguments import check_integer, check_one_of
+from kbp._utils.examples import check_arrays
 from kbp._utils.types import Tensor
 from kbp.diagnostics import backends
 from kbp.diagnostics.weights import (
@@ -146,6 +147,8 @@ def tangent_kernel(
     same = x2 is None
     x2 = x1 if same else x2
     n1, n2 = rows(x1, "x1"), rows(x2, "x2")
+    check_arrays(model, x1)
+    check_arrays(model, x2)
     width, size = jacobians.of(x1, slice(0, 1)).shape[1:]
     if chunk is None:
         chunk = max(1, _MOST // (width * size))

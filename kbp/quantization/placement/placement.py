@@ -88,7 +88,8 @@ class Placement:
         if not any(map(rules.is_float, graph.tensors_of(outputs))):
             return outputs
         fixed = graph.traits_of(operation).fixed_range
-        if fixed:
+        joined = id(node.outputs[0]) in self.scales
+        if fixed and (rules.demanded_range(operation) or not joined):
             return self.round_fixed(node, outputs, *fixed)
         if wide:
             return self.round_to_16_bits(outputs)
@@ -148,7 +149,8 @@ class Placement:
     def is_left_open(self, node: graph.Node) -> bool:
         """Say whether what follows takes a result before it is rounded."""
         if rules.is_rounded_as_joined(node, self.policy):
-            return True
+            # What comes out of a loop is float, and gets no range by itself.
+            return not graph.traits_of(node.operation).rounds_inputs
         following = node.successor
         if following and graph.traits_of(following.operation).rounds_inputs:
             return True

@@ -194,6 +194,18 @@ def clips_beside_others(node: Node) -> bool:
     )
 
 
+def demanded_range(
+    operation: keras.Operation,
+) -> tuple[float, float] | None:
+    """Return the range that LiteRT demands of a result, if it does.
+
+    What rounds its inputs by itself gives values of its fixed range in floats,
+    which a join may round to another one.
+    """
+    traits = traits_of(operation)
+    return None if traits.rounds_inputs else traits.fixed_range
+
+
 def is_rounded_as_joined(
     node: Node, chosen: Container[keras.Operation]
 ) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from kbp.graph import Node, traits_of
+from kbp.graph import Node
 from kbp.quantization.fake_quantize import FakeQuantize
 from kbp.quantization.placement import rules
 
@@ -55,7 +55,7 @@ def shared(
         return x
 
     def is_ours(operation: keras.Operation) -> bool:
-        return operation not in chosen and not traits_of(operation).fixed_range
+        return operation not in chosen and not rules.demanded_range(operation)
 
     foreign = {
         id(x)

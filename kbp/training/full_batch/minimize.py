@@ -1,17 +1,19 @@
 """Training a small network on all examples at once."""
 
 import contextlib
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
 from kbp._utils.arguments import check_integer, check_limit, check_one_of
+from kbp._utils.examples import check_arrays
 from kbp._utils.retyped import floats, in_dtype, made_anew
 from kbp.training.full_batch.objective import Objective
 from kbp.training.full_batch.progress import Finished, Progress
-from kbp.training.full_batch.registry import METHODS
+from kbp.training.full_batch.registry import METHODS, Method
 
 
 def minimize(
@@ -63,8 +65,8 @@ def minimize(
 
     Raises:
         ValueError: the model is not compiled or not built, has no weights to
-            train or no finite loss, or an argument is out of range.
-        UserError: the method is unknown.
+            train or no finite loss, the arrays do not fit it, the method is
+            unknown, or an argument is out of range.
 
     Example:
     >>> import keras, numpy as np, kbp
@@ -81,7 +83,10 @@ def minimize(
     check_limit(max_seconds=max_seconds, tolerance=tolerance)
     check_integer(0, seed=seed)
     _check_model(model)
-    run = METHODS[str(method).replace("-", "_")]
+    check_arrays(model, x, y, sample_weight)
+    if validation_data:
+        check_arrays(model, *validation_data)
+    run = _method(method, options)
     kind = dtype or str(model.trainable_variables[0].dtype)
     anew = kind != keras.config.floatx()
     with floats(kind):
@@ -107,6 +112,20 @@ def minimize(
             own.assign(keras.ops.cast(found, own.dtype))
     history: keras.callbacks.History = computing.history
     return history
+
+
+def _method(name: str, options: Mapping[str, Any]) -> Method:
+    """Return a method that takes these options."""
+    check_one_of([x.replace("_", "-") for x in METHODS], method=name)
+    run = METHODS[name.replace("-", "_")]
+    known = [*inspect.signature(run).parameters][1:]
+    for key in options:
+        if key not in known:
+            raise ValueError(
+                f"Method {name} takes no argument `{key}`. It takes "
+                f"{', '.join(known) or 'none'} besides those of all methods."
+            )
+    return run
 
 
 def _check_model(model: keras.Model) -> None:

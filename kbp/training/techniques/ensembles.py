@@ -52,7 +52,7 @@ def combined(
     True
     """
     check_one_of(tuple(COMBINE), combine=combine)
-    _check(models)
+    _check(models, combine)
     members = [_renamed(model, f"member{n}") for n, model in enumerate(models)]
     (first,) = members[0].inputs
     inputs = keras.Input(first.shape[1:], dtype=first.dtype, name=first.name)
@@ -135,12 +135,18 @@ def bagging(
 
 def _drawn(arrays: tuple[Any, ...], seed: int) -> tuple[Any, ...]:
     """Return as many examples, drawn with replacement."""
-    count = len(keras.tree.flatten(arrays)[0])
+    counts = [len(x) for x in keras.tree.flatten(arrays)]
+    if len({*counts}) > 1:
+        raise ValueError(
+            "Argument `data` must hold as many examples in each array. "
+            f"Received: {counts}"
+        )
+    count = counts[0]
     drawn = np.random.default_rng(seed).integers(count, size=count)
     return keras.tree.map_structure(lambda x: np.asarray(x)[drawn], arrays)
 
 
-def _check(models: Sequence[keras.Model]) -> None:
+def _check(models: Sequence[keras.Model], combine: str) -> None:
     """Raise a ValueError if models cannot be combined."""
     if len(models) < 2:
         raise ValueError(
@@ -152,6 +158,11 @@ def _check(models: Sequence[keras.Model]) -> None:
             raise ValueError(
                 f"Model {model.name} must have one input and one output to be "
                 f"combined; it has {len(model.inputs)} and {len(model.outputs)}"
+            )
+        if combine == "vote" and model.output_shape[-1] == 1:
+            raise ValueError(
+                f"Model {model.name} has one number as its output, and nothing "
+                "to vote on. Use combine='mean'."
             )
     shapes = {(m.input_shape, m.output_shape) for m in models}
     if len(shapes) > 1:

@@ -140,6 +140,11 @@ def trained(
     Raises:
         ValueError: what is returned is no model, or is returned again.
     """
+    if isinstance(build, keras.Model) or not callable(build):
+        raise ValueError(
+            "Argument `build` must be a function that returns a new model. "
+            f"Received: {type(build).__name__}"
+        )
     before = weakref.WeakSet[keras.Model]()
     for seed in seeds:
         keras.utils.set_random_seed(seed)

@@ -105,7 +105,7 @@ def test_rows_of_a_group_stay_together(tmp_path):
     seen = [set(part.inputs[:, 0]) for part in parts]
     assert all(seen)
     assert sum(map(len, seen)) == len(set.union(*seen)) == 40
-    with pytest.raises(UserError, match=r"split_seed cannot be changed"):
+    with pytest.raises(UserError, match=r"split_seed has no effect"):
         load(file, group_column="patient", split_seed=3)
 
 

@@ -381,9 +381,7 @@ def test_keys_must_fit(folder, data, message):
 
 def test_shares_of_folders_of_splits_cannot_be_changed(folder):
     move(folder, "train", "test")
-    with pytest.raises(
-        UserError, match=r"test_fraction cannot be changed: .*is"
-    ):
+    with pytest.raises(UserError, match=r"test_fraction has no effect: .*is"):
         make_task(recipe(folder, data={"test_fraction": 0.3}))
 
 

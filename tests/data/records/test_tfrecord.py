@@ -170,5 +170,5 @@ def test_a_record_that_changes_during_training_is_named(folder):
 
 
 def test_keys_of_tfrecord_files_are_none_of_packings(tmp_path):
-    with pytest.raises(UserError, match=r"data.image_size cannot be changed"):
+    with pytest.raises(UserError, match=r"data.image_size has no effect"):
         load(tmp_path, image_size=32)

@@ -153,6 +153,10 @@ def test_wide_networks_follow_the_closed_form_and_narrow_ones_less():
         ({"t": -1.0}, "`t` must not be"),
         ({"t": [1.0, np.nan]}, "`t` must not be"),
         ({"t": 1.5, "discrete": True}, "`t` must be a whole"),
+        (
+            {"learning_rate": 13.0, "t": 1, "discrete": True},
+            "so large that the descent diverges; at most 12 does not",
+        ),
         ({"cross": np.ones((4, 5))}, "`cross` must be"),
         ({"cross": np.ones(6)}, "`cross` must be"),
         ({"start": np.ones((5, 2))}, "`start` must be"),

@@ -165,7 +165,8 @@ def test_networks_of_4096_units_have_nearly_the_same(activation, layers):
     [
         (X[0], None, {}, "`x1` must be"),
         (X[:0], None, {}, "`x1` must be"),
-        (X, OTHER[:, :2], {}, "`x2` must be"),
+        (X, OTHER[:, :2], {}, "`x1` and `x2` must have as many"),
+        (X, OTHER * np.nan, {}, "`x2` must be .* finite"),
         (X, None, {"activation": "gelu"}, "`activation` must"),
         (X, None, {"hidden_layers": -1}, "`hidden_layers` must"),
         (X, None, {"nodes": 1}, "`nodes` must"),

@@ -141,7 +141,9 @@ def frozen():
         (dense_model, X[:0], {}, "`x1` must hold"),
         (dense_model, X, {"x2": X[:0]}, "`x2` must hold"),
         (dense_model, 3.0, {}, "`x1` must hold"),
-        (dense_model, np.full((2, 3), "a"), {}, "arrays of numbers"),
+        (dense_model, np.full((2, 3), "a"), {}, "must be numbers"),
+        (dense_model, X[:, :1], {}, "must be batches of"),
+        (dense_model, X, {"x2": X[:, :1]}, "must be batches of"),
     ],
 )
 def test_what_has_no_kernel_is_said_in_one_line(make, x1, options, words):

@@ -205,3 +205,20 @@ def test_one_model_is_no_two_members():
     model = network()
     with pytest.raises(ValueError, match="must return a new model each time"):
         bagging(lambda: model, (X, Y), members=2, **FIT)
+
+
+def test_odd_data_and_builders_are_named():
+    x, y = np.ones((8, 4), "float32"), np.ones((8, 1), "float32")
+
+    def build():
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        return model
+
+    with pytest.raises(ValueError, match="as many examples in each array"):
+        kbp.training.bagging(build, (x, y[:3]))
+    with pytest.raises(ValueError, match="nothing to vote on"):
+        combined([build(), build()], combine="vote")
+    for odd in (build(), None):
+        with pytest.raises(ValueError, match="must be a function that returns"):
+            kbp.training.multi_start(odd, (x, y), (x, y))

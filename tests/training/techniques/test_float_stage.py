@@ -216,9 +216,9 @@ def test_one_network_learns_from_the_ensemble(tmp_path):
         ),
         (["ensemble.members=1"], "ensemble.members must be at least 2"),
         (["ensemble.members=-1"], "ensemble.members must be at least 0"),
-        (["ensemble.distill=true"], "ensemble.distill cannot be changed: "),
-        (["ensemble.bootstrap=false"], "ensemble.bootstrap cannot be changed"),
-        (["ensemble.combine=vote"], "ensemble.combine cannot be changed"),
+        (["ensemble.distill=true"], "ensemble.distill has no effect: "),
+        (["ensemble.bootstrap=false"], "ensemble.bootstrap has no effect"),
+        (["ensemble.combine=vote"], "ensemble.combine has no effect"),
         (
             ["ensemble.members=2", "ensemble.bootstrap=test"],
             "ensemble.bootstrap must be of type bool",

@@ -124,14 +124,14 @@ def test_report_has_maps_and_warnings(monitored):
     ("settings", "message"),
     [
         (["monitor.every=0"], "monitor.every must be at least 1"),
-        (["monitor.every=9"], "monitor.every cannot be changed: monitor.gra"),
+        (["monitor.every=9"], "monitor.every has no effect: monitor.gra"),
         (
             ["monitor.dead=0.9", "monitor.gradients=true"],
-            "monitor.dead cannot be changed: monitor.activations is false",
+            "monitor.dead has no effect: monitor.activations is false",
         ),
         (
             ["monitor.vanishing=0.1", "monitor.activations=true"],
-            "monitor.vanishing cannot be changed: monitor.gradients is false",
+            "monitor.vanishing has no effect: monitor.gradients is false",
         ),
         (["monitor.vanishing=1"], "monitor.vanishing must be less than 1"),
         (["monitor.gradient=true"], "unknown key monitor.gradient; did you"),

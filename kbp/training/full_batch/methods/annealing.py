@@ -1,10 +1,12 @@
 """Steps that may go uphill, the less the cooler it is."""
 
+import contextlib
+
 import keras
 import numpy as np
 from scipy import optimize
 
-from kbp.training.full_batch.progress import Progress
+from kbp.training.full_batch.progress import Finished, Progress
 from kbp.training.full_batch.registry import register_method
 
 _FEW = 100  # weights, of which SciPy searches the whole space
@@ -21,11 +23,12 @@ def annealing(
 ) -> None:
     """Minimize by simulated annealing.
 
-    Up to 100 weights are searched by SciPy's `dual_annealing`. Of more, each
-    step is one of the model's optimizer with noise, which is kept if the loss
-    falls, or else with probability `exp(-rise / T)` (Metropolis et al. 1953);
-    `T` and the noise fall geometrically. The best weights of all are the
-    result.
+    Up to 100 weights are searched by SciPy's `dual_annealing`, of which a step
+    is an iteration: two losses for each weight, and perhaps a local search. It
+    takes minutes; `max_seconds` ends it. Of more weights, each step is one of
+    the model's optimizer with noise, which is kept if the loss falls, or else
+    with probability `exp(-rise / T)` (Metropolis et al. 1953); `T` and the
+    noise fall geometrically. The best weights of all are the result.
 
     Args:
         progress: where to begin, and whom to tell.
@@ -43,31 +46,44 @@ def annealing(
 
 def _whole_space(progress: Progress, radius: float) -> None:
     objective, start = progress.objective, progress.start
-    best = [np.inf]
+    best, lowest, told = start, objective.loss(start), np.inf
 
-    def step(weights: np.ndarray, loss: float, context: int) -> None:
-        if loss < best[0]:
-            best[0] = loss
-            progress.step(np.copy(weights), float(loss))
+    def see(weights: np.ndarray, loss: float) -> None:
+        nonlocal best, lowest
+        if loss < lowest:
+            best, lowest = np.copy(weights), loss
+        progress.check()
 
     def loss_of(weights: np.ndarray) -> float:
-        progress.check()
-        return objective.loss(weights)
+        loss = objective.loss(weights)
+        see(weights, loss)
+        return loss
 
-    found = optimize.dual_annealing(
-        loss_of,
-        np.stack([start - radius, start + radius], axis=1),
-        x0=start,
-        maxiter=progress.max_steps,
-        rng=progress.seed,
-        callback=step,
-        minimizer_kwargs={
-            "method": "L-BFGS-B",
-            "jac": lambda weights: objective(weights)[1],
-        },
-    )
-    step(found.x, float(found.fun), 0)
-    objective.assign(found.x)
+    def gradient_of(weights: np.ndarray) -> np.ndarray:
+        loss, gradient = objective(weights)
+        see(weights, loss)
+        return gradient
+
+    def tell(*_: object) -> None:
+        nonlocal told
+        if lowest < told:
+            told = lowest
+            progress.step(best, lowest)
+
+    try:
+        optimize.dual_annealing(
+            loss_of,
+            np.stack([start - radius, start + radius], axis=1),
+            x0=start,
+            maxiter=progress.max_steps,
+            rng=progress.seed,
+            callback=tell,
+            minimizer_kwargs={"method": "L-BFGS-B", "jac": gradient_of},
+        )
+    finally:
+        objective.assign(best)
+        with contextlib.suppress(Finished):
+            tell()
 
 
 def _along_the_path(
