@@ -1,6 +1,5 @@
 """Sections whose first key chooses what else they hold: model, data, task."""
 
-import dataclasses
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -155,7 +154,7 @@ class DataRecipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the section as `parse` reads it."""
-        return {"name": self.name, **dataclasses.asdict(self.config)}
+        return {"name": self.name, **config.as_dict(self.config)}
 
     def changes(self) -> dict[str, Any]:
         """Return the section without the keys that have their usual values."""
@@ -214,7 +213,7 @@ class TaskRecipe:
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return `[task]` and the task's sections as `parse` reads them."""
-        return self._to_dict(dataclasses.asdict)
+        return self._to_dict(config.as_dict)
 
     def changes(self) -> dict[str, dict[str, Any]]:
         """Return them without the keys that have their usual values."""

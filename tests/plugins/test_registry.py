@@ -11,6 +11,7 @@ from kbp._utils.registry import Registry
 from kbp.data import DataSet, register_dataset
 from kbp.errors import UserError
 from kbp.models import register_model
+from kbp.recipes.registered import DataRecipe, TaskRecipe
 from kbp.tasks import Task, register_task
 from kbp.tasks.registry import TASKS
 
@@ -155,3 +156,17 @@ def test_members_of_a_family_are_made_when_they_are_asked_for():
         UserError, match=r"unknown 'familie:two'; known: family:NAME"
     ):
         things["familie:two"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Optional:
+    limit: float | None = config.number(None, 0)
+
+
+@pytest.mark.parametrize("value", [None, 0.5])
+def test_keys_without_a_value_are_not_written(value):
+    given = {} if value is None else {"limit": value}
+    read = DataRecipe("x", config.parse(Optional, "data", given))
+    assert read.to_dict() == {"name": "x", **given}
+    tasks = TaskRecipe("y", {"task": Optional(), "own": Optional(value)})
+    assert tasks.to_dict() == {"own": given, "task": {"name": "y"}}

@@ -206,7 +206,10 @@ def test_loss_is_the_recipes(error, file):
         ({"data": {"target": ["large", "odd"]}}, "no column 'odd'"),
         ({"data": {"lookback": 500}}, "look-back of 500"),
         ({"data": {"split": "rows"}}, "two or three ends"),
-        ({"data": {"rows": [300, 400]}}, "data.rows cannot .* is 'fractions'"),
+        (
+            {"data": {"rows": [300, 400]}},
+            "data.rows has no effect.* is 'fractions'",
+        ),
         (
             {"data": {"split": "rows", "rows": [300, 400], "dates": ["x"]}},
             "data.dates has no effect: data.split is 'rows'",

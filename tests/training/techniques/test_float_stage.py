@@ -214,7 +214,7 @@ def test_one_network_learns_from_the_ensemble(tmp_path):
             ["ensemble.members=2", "training.epochs=0", "sparsity.target=0"],
             "ensemble.members has no effect with training.epochs = 0",
         ),
-        (["ensemble.members=1"], "ensemble.members must be at least 2"),
+        (["ensemble.members=1"], "ensemble.members must be 2 or more"),
         (["ensemble.members=-1"], "ensemble.members must be at least 0"),
         (["ensemble.distill=true"], "ensemble.distill has no effect: "),
         (["ensemble.bootstrap=false"], "ensemble.bootstrap has no effect"),
