@@ -18,7 +18,7 @@ from typing import Any
 
 ROOMS = (
     *("diagnostics", "layers", "losses", "metrics", "optimizers"),
-    "quantization",
+    *("quantization", "spiking"),
 )
 _DECORATED = re.compile(
     r'^@keras\.saving\.register_keras_serializable\(package="kbp"\)\n'

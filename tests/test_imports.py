@@ -17,6 +17,7 @@ BACKEND_NEUTRAL = (
     "models",
     "optimizers",
     "sparsity",
+    "spiking",
 )
 FOR_TENSORFLOW = {
     Path("optimizers/tensorflow_execution.py"),
@@ -40,6 +41,7 @@ ALLOWED = {
     "data": set(),
     "inference": {"data", "export", "graph"},
     "diagnostics": {"layers", "optimizers"},
+    "spiking": {"layers", "graph"},
 }
 ABOVE = {
     *(

@@ -11,6 +11,7 @@ from kbp.graph.inputs import (
 from kbp.graph.layers import (
     check_finite,
     clone_layer,
+    copy_layer,
     copy_variable,
     copy_weights,
     in_float32,
@@ -39,7 +40,12 @@ from kbp.graph.rewriting import (
     tensors_of,
     with_input_shapes,
 )
-from kbp.graph.scaling import kernel_of, scale_outputs
+from kbp.graph.scaling import (
+    folded,
+    kernel_of,
+    scale_and_offset,
+    scale_outputs,
+)
 from kbp.graph.ties import check_untied
 from kbp.graph.traits import (
     UNKNOWN,
@@ -67,9 +73,11 @@ __all__ = [
     "check_inputs",
     "check_untied",
     "clone_layer",
+    "copy_layer",
     "copy_variable",
     "copy_weights",
     "flatten",
+    "folded",
     "in_blocks",
     "in_class_of",
     "in_float32",
@@ -86,6 +94,7 @@ __all__ = [
     "replace_layers",
     "retraced",
     "rewrite",
+    "scale_and_offset",
     "scale_outputs",
     "settings",
     "tensors_of",

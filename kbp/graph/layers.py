@@ -139,6 +139,34 @@ def copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
         target.set_weights(source.get_weights())
 
 
+def copy_layer(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
+    """Return a built layer of the same kernel, bias and transforms.
+
+    Args:
+        layer: a built layer with a kernel, perhaps transformed.
+        **changes: arguments of the constructor that are to be others, such as
+            `use_bias` or `activation`; a bias that it had not is 0.
+
+    Example:
+    >>> import keras, kbp
+    >>> old = keras.layers.Dense(2, use_bias=False)
+    >>> old.build((None, 3))
+    >>> new = kbp.graph.copy_layer(old, use_bias=True)
+    >>> bool((new.kernel.numpy() == old.kernel.numpy()).all())
+    True
+    """
+    new = clone_layer(layer, **changes)
+    new.build_from_config(layer.get_build_config())
+    old, inside = unwrapped(layer), unwrapped(new)
+    for name in ("kernel", "bias"):
+        source, target = (getattr(x, name, None) for x in (old, inside))
+        if source is not None and target is not None:
+            copy_variable(source, target)
+    for source, target in zip(transforms(layer), transforms(new), strict=True):
+        target.set_weights(source.get_weights())
+    return new
+
+
 def copy_variable(source: keras.Variable, target: keras.Variable) -> None:
     """Copy a variable: its values, and whether it is trained.
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from kbp.graph.layers import copy_layer, unwrapped, values_of
 from kbp.graph.regularizers import multiply
 from kbp.graph.traits import traits_of
 
@@ -62,3 +63,58 @@ def scale_outputs(layer: keras.layers.Layer, factors: np.ndarray) -> None:
     multiply(layer, kernel, factors.reshape(shape))
     for variable in others:
         multiply(layer, variable, factors)
+
+
+def scale_and_offset(
+    norm: keras.layers.BatchNormalization,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a BatchNormalization computes of each channel at inference.
+
+    Args:
+        norm: a built layer.
+
+    Returns:
+        Factors `(channels,)`, and what it adds then.
+
+    Example:
+    >>> import keras, kbp
+    >>> norm = keras.layers.BatchNormalization(epsilon=0.0)
+    >>> norm.build((None, 1))
+    >>> [x.tolist() for x in kbp.graph.scale_and_offset(norm)]
+    [[1.0], [0.0]]
+    """
+    mean, variance = map(values_of, (norm.moving_mean, norm.moving_variance))
+    scale = 1.0 / np.sqrt(variance + norm.epsilon)
+    if norm.scale:
+        scale = scale * values_of(norm.gamma)
+    offset = values_of(norm.beta) if norm.center else 0.0
+    return scale, offset - mean * scale
+
+
+def folded(
+    layer: keras.layers.Layer,
+    norm: keras.layers.BatchNormalization,
+    **changes: object,
+) -> keras.layers.Layer:
+    """Return a layer that computes what a BatchNormalization behind it gives.
+
+    Args:
+        layer: a built layer with a kernel and a linear activation.
+        norm: of its last axis, with its statistics as they are now.
+        **changes: other arguments of the layer's constructor.
+
+    Example:
+    >>> import keras, kbp
+    >>> dense = keras.layers.Dense(2, use_bias=False)
+    >>> norm = keras.layers.BatchNormalization()
+    >>> x = norm(dense(keras.ops.ones((1, 3))))
+    >>> y = kbp.graph.folded(dense, norm)(keras.ops.ones((1, 3)))
+    >>> bool(keras.ops.max(keras.ops.abs(x - y)) < 1e-6)
+    True
+    """
+    new = copy_layer(layer, use_bias=True, **changes)
+    inside = unwrapped(new)
+    scale, offset = scale_and_offset(norm)
+    scale_outputs(inside, scale)
+    inside.bias.assign(values_of(inside.bias) + offset)
+    return new

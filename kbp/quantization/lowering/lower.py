@@ -176,7 +176,7 @@ class _Lowering:
         if clip := self.clip_behind(node):
             return self.clipped_before(layer, clip)
         if node.successor and self.folds(node):
-            return primitives.folded(layer, node.successor.operation)
+            return graph.folded(layer, node.successor.operation)
         if self.sheds_bias(node):
             return primitives.without_bias(layer)
         traits = graph.traits_of(operation)

@@ -90,7 +90,7 @@ def apart(layer: keras.layers.Layer, part: Part) -> Replacement:
     options: dict[str, Any] = {"activation": "linear"}
     if graph.unwrapped(layer).activity_regularizer:
         options["activity_regularizer"] = None  # it is of the activation
-    linear = _copy(layer, **options)
+    linear = graph.copy_layer(layer, **options)
     suffix = getattr(function, "__name__", getattr(function, "name", "act"))
     activate = activation(function, part, suffix)
     return lambda inputs: activate(linear(inputs))
@@ -182,21 +182,9 @@ def enlarge(layer: keras.layers.Layer, part: Part) -> Replacement:
     return part(NearestUpSampling2D, None, size=layer.size)
 
 
-def folded(
-    layer: keras.layers.Layer, norm: layers.BatchNormalization
-) -> keras.layers.Layer:
-    """Fold a BatchNormalization into the layer before it."""
-    new = _copy(layer, use_bias=True)
-    inside = graph.unwrapped(new)
-    scale, offset = _scale_and_offset(norm)
-    graph.scale_outputs(inside, scale)
-    inside.bias.assign(graph.values_of(inside.bias) + offset)
-    return new
-
-
 def without_bias(layer: keras.layers.Layer) -> keras.layers.Layer:
     """Return a convolution without its bias."""
-    return _copy(layer, use_bias=False)
+    return graph.copy_layer(layer, use_bias=False)
 
 
 def with_bias_of(
@@ -218,7 +206,7 @@ def is_pruned(norm: layers.BatchNormalization) -> bool:
 def normalization(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Make a BatchNormalization affine, with its statistics as they are."""
     change = affine(layer, part, trainable=layer.trainable)
-    return lambda inputs: change(inputs, *_scale_and_offset(layer))
+    return lambda inputs: change(inputs, *graph.scale_and_offset(layer))
 
 
 def rescaling(layer: keras.layers.Layer, part: Part) -> Replacement:
@@ -244,20 +232,6 @@ def statistics(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray]:
         graph.values_of(v).ravel() for v in (layer.mean, layer.variance)
     )
     return mean, np.maximum(np.sqrt(variance), keras.config.epsilon())
-
-
-def _scale_and_offset(
-    norm: layers.BatchNormalization,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a BatchNormalization computes of each channel."""
-    mean, variance = map(
-        graph.values_of, (norm.moving_mean, norm.moving_variance)
-    )
-    scale = 1.0 / np.sqrt(variance + norm.epsilon)
-    if norm.scale:
-        scale = scale * graph.values_of(norm.gamma)
-    offset = graph.values_of(norm.beta) if norm.center else 0.0
-    return scale, offset - mean * scale
 
 
 def affine(
@@ -302,19 +276,3 @@ def _build(
         else:
             target.assign(source)
     return layer
-
-
-def _copy(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
-    """Return a layer with these changes, its kernel, bias and transforms."""
-    new = graph.clone_layer(layer, **changes)
-    new.build_from_config(layer.get_build_config())
-    old, inside = graph.unwrapped(layer), graph.unwrapped(new)
-    for name in ("kernel", "bias"):
-        source, target = (getattr(x, name, None) for x in (old, inside))
-        if source is not None and target is not None:
-            graph.copy_variable(source, target)
-    for source, target in zip(
-        graph.transforms(layer), graph.transforms(new), strict=True
-    ):
-        target.set_weights(source.get_weights())
-    return new

@@ -1,0 +1,78 @@
+"""What a spiking network answers, from its spikes over time."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kbp._utils.arguments import check_number, check_one_of
+from kbp._utils.types import Shape, Tensor
+
+KINDS = ("rate", "membrane", "first_spike")
+
+
+@keras.saving.register_keras_serializable(package="kbp")
+class Readout(keras.layers.Layer):
+    """Make spikes or currents over time into one value for each feature.
+
+    | kind            | value                                                 |
+    | --------------- | ----------------------------------------------------- |
+    | `"rate"`        | the mean over time                                    |
+    | `"membrane"`    | the last potential of a neuron that never fires,      |
+    |                 | `v = leak v + x`, over what a current of 1 would give |
+    | `"first_spike"` | which share of the time is left at the first spike, 0 |
+    |                 | if none comes                                         |
+
+    Args:
+        kind: a name of the table.
+        leak: of `"membrane"`, more than 0 and at most 1.
+        **kwargs: of Keras's layers.
+
+    Call arguments:
+        inputs: tensor `(batch, time, ...)`; zeros and ones for `"first_spike"`.
+
+    Returns:
+        Tensor `(batch, ...)`.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Example:
+    >>> import kbp, keras
+    >>> spikes = keras.ops.array([[[0.0], [1.0], [1.0], [0.0]]])
+    >>> [
+    ...     float(kbp.spiking.Readout(kind)(spikes)[0, 0])
+    ...     for kind in ("rate", "first_spike")
+    ... ]
+    [0.5, 0.75]
+    """
+
+    def __init__(self, kind: str = "rate", *, leak: float = 1.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        check_one_of(KINDS, kind=kind)
+        check_number(leak=leak)
+        if not 0 < leak <= 1 or (leak < 1 and kind != "membrane"):
+            raise ValueError(
+                "Argument `leak` is of kind='membrane', more than 0 and at "
+                f"most 1. Received: leak={leak!r}, kind={kind!r}"
+            )
+        self.kind, self.leak = kind, float(leak)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        if self.kind == "rate":
+            return ops.mean(inputs, axis=1)
+        time, rank = inputs.shape[1], len(inputs.shape)
+        if self.kind == "first_spike":
+            silent = ops.cumprod(1 - inputs, axis=1)
+            return ops.mean(1 - silent, axis=1)
+        weights = [self.leak ** (time - 1 - t) for t in range(time)]
+        shares = ops.array([w / sum(weights) for w in weights], inputs.dtype)
+        shares = ops.reshape(shares, (time, *[1] * (rank - 2)))
+        return ops.sum(inputs * shares, axis=1)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (input_shape[0], *input_shape[2:])
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"kind": self.kind, "leak": self.leak}
+        return {**super().get_config(), **own}
