@@ -51,6 +51,11 @@ class ClassLossConfig:
     balance: bool = False
     per_image: bool = False
 
+    def __post_init__(self) -> None:
+        if self.name != "focal" and not self.focal_gamma:
+            # 0 is what it is without a value, which "focal" has another for.
+            object.__setattr__(self, "focal_gamma", None)
+
 
 def recipe_loss(task: Task) -> keras.losses.Loss:
     """Return the loss that a task's recipe asks for, see `class_loss`.
