@@ -47,6 +47,13 @@ def check_penalty(**arguments: Any) -> None:
     )
 
 
+def check_positive(**arguments: Any) -> None:
+    """Raise a ValueError for the first that is not above 0 and finite."""
+    _check(
+        arguments, lambda x: _is_number(x) and 0 < x < math.inf, "be positive"
+    )
+
+
 def check_rate(**arguments: Any) -> None:
     """Raise a ValueError for the first rate of dropout outside [0, 1)."""
     _check(arguments, lambda x: _is_number(x) and 0 <= x < 1, "be in [0, 1)")

@@ -66,11 +66,15 @@ def scratch_folder() -> Iterator[Path]:
     """Yield a folder beside what is kept, for what is needed to make it."""
     folder = root() / unused_name()
     try:
-        with named(folder, "XDG_CACHE_HOME says where it is"):
-            make_folder(folder)
+        _make(folder)
         yield folder
     finally:
         remove_folder(folder)
+
+
+def _make(folder: Path) -> None:
+    with named(folder, "XDG_CACHE_HOME says where it is"):
+        make_folder(folder)
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,7 @@ def keep(
     others = [x for x in root().glob(f"{name}-*") if x != place]
     remarks: tuple[str, ...] = ()
     if not (place / _ABOUT).is_file():
-        with named(root(), "XDG_CACHE_HOME says where it is"):
-            make_folder(root())
+        _make(root())
         remove_unfinished(root(), older=_DAY)
         _write(place, read, on_disk)
         for other in others:  # now that the new one is whole

@@ -8,7 +8,7 @@ import numpy as np
 
 from kbp import graph
 from kbp._utils.arguments import check_integer
-from kbp._utils.examples import Batch, batches, shapes_of
+from kbp._utils.examples import first, shapes_of
 from kbp.quantization.fake_quantize import FakeQuantize
 
 LARGEST = 1e30  # a square of it, or some sum, is infinite in float32
@@ -27,14 +27,7 @@ def take(model: keras.Model, data: Any, count: int) -> list[Any]:
         ValueError: the data are empty, not finite, or do not fit the model.
     """
     check_integer(examples=count)
-    taken: list[Batch] = []
-    for batch in batches(
-        data, shapes_of(model), "Calibration data", at_most=count
-    ):
-        taken.append(batch.take(np.arange(min(count, len(batch)))))
-        count -= len(taken[-1])
-        if not count:
-            break
+    taken = [*first(data, shapes_of(model), "Calibration data", count)]
     if not taken:
         raise ValueError("The calibration data hold no batch.")
     for x in (x for batch in taken for x in batch.inputs):

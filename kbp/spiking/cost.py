@@ -9,7 +9,7 @@ from keras import ops
 
 from kbp import graph
 from kbp._utils.arguments import check_integer
-from kbp._utils.examples import batches, shapes_of
+from kbp._utils.examples import first, shapes_of
 from kbp.spiking.encoders import DeltaModulation, Latency, PoissonRate
 from kbp.spiking.neurons import IntegrateAndFire
 from kbp.spiking.over_time import OverTime
@@ -104,8 +104,7 @@ def cost(model: keras.Model, data: Any, *, examples: int = 64) -> Cost:
     check_integer(examples=examples)
     model, found = graph.retraced(model)
     kinds = [_kind(node) for node in found]
-    fire = [k for k in kinds if k == "neurons"]
-    if not fire:
+    if "neurons" not in kinds:
         raise ValueError(f"Model {model.name} has no spiking neurons.")
     of_spikes = _of_spikes(found, kinds)
     asked = [
@@ -118,8 +117,7 @@ def cost(model: keras.Model, data: Any, *, examples: int = 64) -> Cost:
     watched = keras.Model(model.input, tensors)
     counts = [_counted(node) if k == "weights" else _same for node, k in asked]
     sums, seen = np.zeros(len(asked)), 0
-    for batch in batches(data, shapes_of(model), "Data", at_most=examples):
-        batch = batch.take(np.arange(min(examples - seen, len(batch))))
+    for batch in first(data, shapes_of(model), "Data", examples):
         seen += len(batch)
         values = keras.tree.flatten(
             watched(batch.for_model(model), training=False)
@@ -127,8 +125,6 @@ def cost(model: keras.Model, data: Any, *, examples: int = 64) -> Cost:
         for i, (x, count) in enumerate(zip(values, counts, strict=True)):
             ones = ops.cast(x != 0, "float32")
             sums[i] += float(ops.sum(count(ones)))
-        if seen == examples:
-            break
     layers, times = [], [1]
     for (node, kind), count, total in zip(
         asked, counts, sums / seen, strict=True

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kbp._utils.arguments import check_integer, check_number
+from kbp._utils.arguments import check_integer, check_number, check_positive
 from kbp._utils.types import Shape, Tensor
 
 
@@ -185,11 +185,7 @@ class DeltaModulation(keras.layers.Layer):
     def __init__(self, threshold: float, **kwargs: Any):
         super().__init__(**kwargs)
         check_number(threshold=threshold)
-        if not 0 < threshold < float("inf"):
-            raise ValueError(
-                "Argument `threshold` must be positive. Received: "
-                f"threshold={threshold!r}"
-            )
+        check_positive(threshold=threshold)
         self.threshold = float(threshold)
 
     def call(self, inputs: Tensor) -> Tensor:

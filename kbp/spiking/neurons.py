@@ -6,9 +6,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from kbp._utils.arguments import check_integer, check_number, check_one_of
+from kbp._utils.arguments import (
+    check_integer,
+    check_number,
+    check_one_of,
+    check_positive,
+)
 from kbp._utils.types import Shape, Tensor
 from kbp.layers import TruncatedRNN
+from kbp.spiking.clip_floor_shift import LEAST
 from kbp.spiking.surrogates import check_surrogate, spike
 
 
@@ -80,11 +86,7 @@ class IntegrateAndFireCell(keras.layers.Layer):
         check_one_of(("soft", "hard"), reset=reset)
         check_one_of(("one", "threshold"), height=height)
         check_surrogate(surrogate, slope)
-        if not 0 < threshold < math.inf:
-            raise ValueError(
-                "Argument `threshold` must be positive. Received: "
-                f"threshold={threshold!r}"
-            )
+        check_positive(threshold=threshold)
         if leak is not None:
             check_number(leak=leak)
         if leak is not None and not 0 < leak < 1:
@@ -150,7 +152,7 @@ class IntegrateAndFireCell(keras.layers.Layer):
         return outputs, [potential]
 
     def _threshold(self) -> Tensor:
-        least = 1e-3 if self.learn_threshold else 0.0
+        least = LEAST if self.learn_threshold else 0.0
         return ops.maximum(ops.cast(self.level, self.compute_dtype), least)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

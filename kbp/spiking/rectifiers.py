@@ -9,7 +9,7 @@ from keras import layers
 
 from kbp import graph
 from kbp._utils.arguments import check_integer
-from kbp._utils.examples import batches, shapes_of
+from kbp._utils.examples import first, shapes_of
 from kbp.layers import TransformedLayer
 from kbp.spiking.clip_floor_shift import LEAST, ClipFloorShift
 
@@ -197,16 +197,12 @@ def percentiles(
     rng = np.random.default_rng(0)
     seen: list[list[np.ndarray]] = [[] for _ in found]
     each = max(1, _LARGEST_SAMPLE // examples)  # values of an example
-    for batch in batches(data, shapes_of(model), "Data", at_most=examples):
-        batch = batch.take(np.arange(min(examples, len(batch))))
-        examples -= len(batch)
+    for batch in first(data, shapes_of(model), "Data", examples):
         outputs = values(batch.for_model(model), training=False)
         for kept, x in zip(seen, keras.tree.flatten(outputs), strict=True):
             flat = keras.ops.convert_to_numpy(x).ravel()
             count = min(flat.size, each * len(batch))
             kept.append(rng.choice(flat, count, replace=False))
-        if not examples:
-            break
     limits: dict[keras.Layer, float] = {}
     for node, kept in zip(found, seen, strict=True):
         limit = float(np.percentile(np.concatenate(kept), percentile))

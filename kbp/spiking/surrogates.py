@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from keras import ops
 
-from kbp._utils.arguments import check_limit, check_one_of
+from kbp._utils.arguments import check_limit, check_one_of, check_positive
 from kbp._utils.types import Tensor
 
 
@@ -84,7 +84,4 @@ def check_surrogate(surrogate: str, slope: float) -> None:
     """Raise a ValueError for another name, or a slope that is not positive."""
     check_one_of(tuple(SURROGATES), surrogate=surrogate)
     check_limit(slope=slope)
-    if not 0 < slope < math.inf:
-        raise ValueError(
-            f"Argument `slope` must be positive. Received: slope={slope!r}"
-        )
+    check_positive(slope=slope)

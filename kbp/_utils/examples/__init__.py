@@ -7,6 +7,7 @@ from kbp._utils.examples.reading import (
     Shapes,
     batches,
     check_arrays,
+    first,
     shapes_of,
     whole,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "Shapes",
     "batches",
     "check_arrays",
+    "first",
     "joined",
     "shapes_of",
     "whole",

@@ -73,6 +73,23 @@ def batches(
     yield from reader.collect(_named(_elements(data, what), what))
 
 
+def first(data: Any, shapes: Shapes, what: str, count: int) -> Iterator[Batch]:
+    """Read some examples as batches, the last one perhaps cut.
+
+    Args:
+        data: see `batches`, and so are the others.
+        shapes: of the model's inputs.
+        what: what the data are, for messages.
+        count: how many to take; of arrays spread evenly, else the first ones.
+    """
+    for batch in batches(data, shapes, what, at_most=count):
+        taken = batch.take(np.arange(min(count, len(batch))))
+        yield taken
+        count -= len(taken)
+        if not count:
+            break
+
+
 def whole(data: Any, shapes: Shapes, what: str) -> Batch | None:
     """Return examples that are arrays as one batch, others as `None`.
 
