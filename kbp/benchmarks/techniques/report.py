@@ -39,7 +39,8 @@ def markdown_table(head: dict, results: list[dict]) -> str:
     ]
     titles = [
         *("data", "technique", "score", "better than plain by"),
-        *("median member", "share of the gain", "seconds", "memory"),
+        *("median member", "ensemble", "share of the gain"),
+        *("seconds", "memory"),
     ]
     protocol = Protocol(**head["protocol"])
     text = (
@@ -48,8 +49,10 @@ def markdown_table(head: dict, results: list[dict]) -> str:
         f"squared error of standardized values on those of {FORECAST} after "
         f"{protocol.forecast_epochs} epochs of a BP-Transformer; mean and "
         f"standard deviation of {protocol.seeds} seeds, the differences by "
-        "seed. The share of the gain is what the one network has of the "
-        "ensemble's lead over its median member, in the means. Seconds are "
+        "seed. The distilled network's run trains an ensemble by bagging, whose "
+        "median member and own score stand beside it; the share of the gain "
+        "is what the one network has of the ensemble's lead over its median "
+        "member, in the means. Seconds are "
         "those of all epochs, medians; memory is the largest of the process. "
     )
     return "\n".join(
@@ -70,13 +73,19 @@ def _cells(rows: dict[tuple, list[dict]], name: str, data: str) -> list[str]:
         pairs = zip(scores, rows[PLAIN, data], strict=True)
         gains = [sign * (score - plain["score"]) for score, plain in pairs]
         better = markdown.spread(gains, form)
-    member = share = "-"
+    teachers = ["-", "-", "-"]
     if "median_member" in found[0]:
-        member = markdown.spread([x["median_member"] for x in found], form)
-        share = _share(found)
+        teachers = [
+            *(
+                markdown.spread([x[key] for x in found], form)
+                for key in ("median_member", "ensemble")
+            ),
+            _share(found),
+        ]
     return [
         markdown.spread(scores, form),
-        *(better, member, share),
+        better,
+        *teachers,
         f"{statistics.median(x['seconds'] for x in found):.0f}",
         f"{max(x['bytes'] for x in found) / 1e9:.1f} GB",
     ]

@@ -1,4 +1,4 @@
-"""One network that learns from five."""
+"""One network that learns from five, trained on bootstrap samples."""
 
 from kbp.benchmarks.techniques.registry import TECHNIQUES, Technique
 
