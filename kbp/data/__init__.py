@@ -4,6 +4,7 @@ from kbp._utils.config import choice, number
 from kbp.data.augment import affine, crop_and_flip
 from kbp.data.batches import (
     Resampled,
+    Selected,
     evaluation_batches,
     sample_batches,
     steps_per_epoch,
@@ -18,6 +19,7 @@ __all__ = [
     "DataSet",
     "Examples",
     "Resampled",
+    "Selected",
     "SeriesSplits",
     "Splits",
     "Windows",

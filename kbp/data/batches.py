@@ -23,7 +23,35 @@ class Indexed(Protocol):
         """Return `lookup(indices) -> (inputs, labels)`, all of them tensors."""
 
 
-class Resampled:
+class Selected:
+    """Some of some examples, as if they were all.
+
+    Args:
+        examples: that are chosen from.
+        indices: of those that are, `(n,)`; one may come several times.
+
+    Example:
+    >>> from kbp.data import Examples
+    >>> x = np.arange(10.0)
+    >>> chosen = Selected(Examples(x, x), np.array([7, 1]))
+    >>> [float(v) for v in chosen.lookup()(tf.constant([0, 1]))[0]]
+    [7.0, 1.0]
+    """
+
+    def __init__(self, examples: Indexed, indices: np.ndarray):
+        self.examples, self.indices = examples, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def lookup(self) -> Lookup:
+        """Return `lookup(indices) -> (inputs, labels)`, all of them tensors."""
+        lookup = self.examples.lookup()
+        chosen = tf.constant(self.indices, tf.int64)
+        return lambda indices: lookup(tf.gather(chosen, indices))
+
+
+class Resampled(Selected):
     """As many of some examples, drawn with replacement: a bootstrap sample.
 
     About 63 % of the examples are in it, some of them several times.
@@ -45,15 +73,7 @@ class Resampled:
 
     def __init__(self, examples: Indexed, seed: int | tuple[int, ...]):
         rng, count = np.random.default_rng(seed), len(examples)
-        self.examples, self.indices = examples, rng.integers(count, size=count)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def lookup(self) -> Lookup:
-        """Return `lookup(indices) -> (inputs, labels)`, all of them tensors."""
-        lookup, drawn = self.examples.lookup(), tf.constant(self.indices)
-        return lambda indices: lookup(tf.gather(drawn, indices))
+        super().__init__(examples, rng.integers(count, size=count))
 
 
 def steps_per_epoch(examples: Indexed, batch_size: int) -> int:

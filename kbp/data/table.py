@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -165,6 +165,9 @@ class TableSplits(Splits):
         filled: how many missing numbers were filled in.
         left_out: the columns of the file that are not used.
         warnings: sentences about columns that are probably something else.
+        rows: places of each split's rows in the file.
+        read_column: `read_column(name) -> text of all rows`, also of columns
+            that are no features.
     """
 
     columns: TableColumns = field(
@@ -173,6 +176,19 @@ class TableSplits(Splits):
     filled: int = 0
     left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    rows: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    read_column: Callable[[str], Sequence[str]] | None = None
+
+    def values_of(self, column: str, split: str) -> list[str]:
+        """Return what a column of the file holds in the rows of a split.
+
+        Raises:
+            UserError: the file has no such column, or it has a gap.
+        """
+        if self.read_column is None:
+            raise UserError("these rows are of no file whose columns are known")
+        values = self.read_column(column)
+        return [values[row] for row in self.rows[split]]
 
     def with_numbers(self) -> "TableSplits":
         """Return the same rows, their classes as the numbers they name.

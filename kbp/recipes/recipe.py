@@ -8,6 +8,7 @@ from typing import Any
 from kbp._utils import config
 from kbp.errors import UserError, nearest
 from kbp.recipes import optimizer, text
+from kbp.recipes.federated import FederatedRecipe, check_federated
 from kbp.recipes.monitor import MonitorRecipe, check_monitor
 from kbp.recipes.registered import DataRecipe, ModelRecipe, TaskRecipe
 from kbp.recipes.sections import (
@@ -36,6 +37,7 @@ class Recipe:
         training: epochs, batch size, devices.
         monitor: what is measured of layers while they train.
         ensemble: several networks whose outputs are combined.
+        federated: clients who train, and keep their data.
         quantization: training in fake eight bits.
         export: the files, and their measurement.
 
@@ -56,6 +58,7 @@ class Recipe:
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     monitor: MonitorRecipe = field(default_factory=MonitorRecipe)
     ensemble: EnsembleRecipe = field(default_factory=EnsembleRecipe)
+    federated: FederatedRecipe = field(default_factory=FederatedRecipe)
     quantization: QuantizationRecipe = field(default_factory=QuantizationRecipe)
     export: ExportRecipe = field(default_factory=ExportRecipe)
 
@@ -103,6 +106,7 @@ class Recipe:
         _check_masks(recipe)
         _check_trainings(recipe)
         check_monitor(recipe)
+        check_federated(recipe)
         return recipe
 
     def with_settings(self, settings: Sequence[str]) -> "Recipe":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kbp._utils.config import choice, number, parse
+from kbp.recipes.federated import FederatedRecipe
 from kbp.recipes.monitor import MonitorRecipe
 from kbp.recipes.training import OptimizerRecipe, TrainingRecipe
 
@@ -94,6 +95,7 @@ COMMON = {
     "training": TrainingRecipe,
     "monitor": MonitorRecipe,
     "ensemble": EnsembleRecipe,
+    "federated": FederatedRecipe,
     "quantization": QuantizationRecipe,
     "export": ExportRecipe,
 }

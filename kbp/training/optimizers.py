@@ -1,5 +1,6 @@
 """The optimizer of a recipe's section `[optimizer]`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -28,6 +29,7 @@ def make_optimizer(
     *,
     steps: int,
     epoch_steps: int,
+    wrapped: Callable[[Any], Any] = lambda schedule: schedule,
 ) -> SummingOptimizer:
     """Return the optimizer of a stage, not built yet.
 
@@ -37,6 +39,7 @@ def make_optimizer(
         learning_rate: peak of the learning rate.
         steps: number of steps of the stage.
         epoch_steps: number of steps of an epoch.
+        wrapped: `wrapped(schedule) -> schedule`, which takes its place.
     """
     schedule = make_schedule(
         section.schedule,
@@ -46,6 +49,7 @@ def make_optimizer(
         epoch_steps=epoch_steps,
         **given(section, usual(SCHEDULES[section.schedule], OF_SCHEDULES)),
     )
+    schedule = wrapped(schedule)
     kind = kind_of(section.name)
     own = given(section, usual(kind, OF_OPTIMIZERS))
     common = _common(section, steps)

@@ -51,6 +51,8 @@ class Pipeline:
         folder: for the results; `None` to train nothing, only compile.
         make: `make() -> task`, called when the devices are set up.
         console: where progress goes.
+        trainer: `trainer(task, folder, strategy, console)`, by default of this
+            process's devices, or of a recipe's clients.
 
     Raises:
         UserError: recipe, folder or data do not fit.
@@ -62,6 +64,7 @@ class Pipeline:
         folder: WorkDir | None,
         make: Callable[[], Task],
         console: Console,
+        trainer: Callable[..., Trainer] | None = None,
     ):
         self.recipe = recipe
         # Without a folder models are compiled and none is trained.
@@ -74,7 +77,8 @@ class Pipeline:
         self.problems: tuple[str, ...] = ()
         self.check_steps()
         check_trainings(self.task)
-        self.trainer = Trainer(self.task, self.folder, self.strategy, console)
+        kind = trainer or trainer_of(recipe)
+        self.trainer = kind(self.task, self.folder, self.strategy, console)
         self.trainer.validation()  # whose parts may not fit the replicas
         model = self.task.build()  # wrong arguments show at once
         for technique in asked(recipe):
@@ -339,6 +343,20 @@ class Pipeline:
                 files, self.task, trained if self.removes_channels else None
             )
         return [*rows, *measured]
+
+
+def trainer_of(recipe: Recipe) -> Callable[..., Trainer]:
+    """Return what trains a recipe's stages.
+
+    Raises:
+        UserError: it has clients, and Flower is not installed.
+    """
+    if not recipe.federated.clients:
+        return Trainer
+    # Flower is an extra, which others do without.
+    from kbp.federated.trainer import FederatedTrainer
+
+    return FederatedTrainer
 
 
 def _untrained(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:

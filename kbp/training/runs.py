@@ -20,6 +20,7 @@ from kbp.reports.stage import Stage
 from kbp.tasks import Task, make_task
 from kbp.training import checkpoint, distribution
 from kbp.training.pipeline import Pipeline
+from kbp.training.trainer import Trainer
 from kbp.training.workdir import WorkDir, resumable
 
 
@@ -85,6 +86,7 @@ def run_task(
     *,
     resume: bool,
     console: Console,
+    trainer: Callable[..., Trainer] | None = None,
 ) -> list[Stage]:
     """Run a task from data to report, see `run`.
 
@@ -94,6 +96,7 @@ def run_task(
         workdir: folder for the results.
         resume: continue an unfinished run, or show a finished one.
         console: where progress and the result table go.
+        trainer: see `Pipeline`.
     """
     if not distribution.is_chief(recipe.training.strategy):
         run_as_worker(recipe, make, console)
@@ -107,7 +110,7 @@ def run_task(
         )
         bring_back(folder, make, console)
     else:
-        pipeline = Pipeline(recipe, folder, make, console)
+        pipeline = Pipeline(recipe, folder, make, console, trainer)
         # Every stage is another model, and traced once.
         with (
             folder,

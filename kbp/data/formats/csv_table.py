@@ -1,5 +1,7 @@
 """A table in a CSV file: rows of numbers and categories, and a target."""
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +136,23 @@ def load(config: CsvTableConfig, data_dir: str | Path | None) -> TableSplits:
             if name not in {*names, config.target}
         ),
         warnings=tuple(_suspicious(path, frame, columns, config.decimal)),
+        rows=rows,
+        read_column=functools.partial(_whole_column, path, form),
     )
+
+
+def _whole_column(
+    path: Path, form: dict[str, str], name: str
+) -> Sequence[str]:
+    """Return the text of a column in all rows, read from the file again."""
+    frame = Columns(path, opened(path, *form.values()))
+    text = frames.words(frames.find_column(path, frame, name))
+    if text.isna().any():
+        raise UserError(
+            f"{path}, line {text.index[text.isna()][0]}: has no value in "
+            f"column {name!r}"
+        )
+    return text.tolist()
 
 
 def _suspicious(

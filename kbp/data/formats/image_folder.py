@@ -147,7 +147,9 @@ def load(
     )
     if strange:
         refuse([said_of_kinds(folder, strange)], source.find_wrong())
-    groups = groups_of(paths, group_pattern) if group_pattern else None
+    groups = None
+    if group_pattern:
+        groups = groups_of([path.name for path in paths], group_pattern)
     names = [path.relative_to(folder).as_posix() for path in paths]
     if not _is_split(folder):
         places = _split(

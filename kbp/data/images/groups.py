@@ -8,40 +8,39 @@ from kbp.data.splitting import Indices, some
 from kbp.errors import UserError
 
 
-def groups_of(paths: Sequence[Path], pattern: str) -> list[str]:
-    """Return what the first group of a pattern matches in each file's name.
+def groups_of(
+    names: Sequence[str], pattern: str, *, key: str = "data.group_pattern"
+) -> list[str]:
+    """Return what the first group of a pattern matches in each name.
 
     Args:
-        paths: of the files.
-        pattern: a regular expression, `data.group_pattern` of a recipe.
+        names: of files.
+        pattern: a regular expression.
+        key: of a recipe that holds it, for errors.
 
     Raises:
         UserError: it is none, has no group, or does not match a name.
 
     Example:
-    >>> from pathlib import Path
-    >>> groups_of([Path("p7_left.png"), Path("p7_right.png")], "(p[0-9]+)_")
+    >>> groups_of(["p7_left.png", "p7_right.png"], "(p[0-9]+)_")
     ['p7', 'p7']
     """
     try:
         compiled = re.compile(pattern)
     except re.error as error:
         raise UserError(
-            f"data.group_pattern: no regular expression: {error}; received "
-            f"{pattern!r}"
+            f"{key}: no regular expression: {error}; received {pattern!r}"
         ) from error
     if not compiled.groups:
         raise UserError(
-            "data.group_pattern must have a group in parentheses; received "
-            f"{pattern!r}"
+            f"{key} must have a group in parentheses; received {pattern!r}"
         )
-    matches = [compiled.search(path.name) for path in paths]
+    matches = [compiled.search(name) for name in names]
     groups = [match[1] if match else None for match in matches]
-    unmatched = [p for p, g in zip(paths, groups, strict=True) if g is None]
+    unmatched = [n for n, g in zip(names, groups, strict=True) if g is None]
     if unmatched:
         raise UserError(
-            f"data.group_pattern {pattern!r} finds no group in the name of "
-            f"{some(unmatched)}"
+            f"{key} {pattern!r} finds no group in the name of {some(unmatched)}"
         )
     return [group for group in groups if group is not None]
 

@@ -27,6 +27,8 @@ class EarlyStopping(Technique):
     their end do not count, whose weights are not pruned yet.
     """
 
+    by_rounds = True
+
     def __init__(self, stage: Stage):
         super().__init__(stage)
         section: Any = self.recipe.training.early_stopping

@@ -26,6 +26,8 @@ class KeepBest(Technique):
     They are kept in a file, from which a resumed training continues.
     """
 
+    by_rounds = True
+
     @staticmethod
     def is_asked(recipe: Any) -> bool:
         return bool(recipe.training.keep_best)

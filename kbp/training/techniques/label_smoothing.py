@@ -13,6 +13,8 @@ from kbp.training.techniques.technique import Technique, register_technique
 class SmoothedLabels(Technique):
     """Sees to it that a task's loss smooths labels, which it does itself."""
 
+    by_rounds = True
+
     @staticmethod
     def is_asked(recipe: Any) -> bool:
         return bool(recipe.training.label_smoothing)

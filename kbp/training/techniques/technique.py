@@ -66,9 +66,12 @@ class Technique(keras.callbacks.Callback, ABC):
 
     Attributes:
         stopped: whether the stage has ended before its last epoch.
+        by_rounds: whether it also is for rounds of clients, of whom it sees
+            the ends of epochs alone.
     """
 
     stopped = False
+    by_rounds: ClassVar[bool] = False
     name: ClassVar[str]
 
     def __init__(self, stage: Stage):

@@ -1,0 +1,318 @@
+"""What a client trains: its examples, and a model that is compiled."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kbp.data import Selected, evaluation_batches
+from kbp.data.partitions.registry import shared
+from kbp.errors import UserError
+from kbp.federated.exchange import Arrays, Exchange, random_states
+from kbp.federated.rate import ClientRate
+from kbp.federated.records import Request
+from kbp.recipes.federated import OF_PARTITIONS
+from kbp.recipes.recipe import Recipe
+from kbp.tasks import Task, make_task
+from kbp.training.optimizers import make_optimizer
+
+CLIENT = "partition-id"  # of a node's configuration, as Flower names it
+
+
+@dataclass(frozen=True)
+class Part:
+    """The examples of one client.
+
+    Attributes:
+        client: its number.
+        examples: how many it trains on.
+        steps: of an epoch.
+        training: `training(start_step) -> endless batches`.
+        validation: `validation() -> batches`, or `None` without any.
+        validation_examples: how many these are.
+    """
+
+    client: int
+    examples: int
+    steps: int
+    training: Callable[[int], Any]
+    validation: Callable[[], Any] | None
+    validation_examples: int
+
+
+@dataclass
+class Trained:
+    """A compiled model that one client after another trains.
+
+    Attributes:
+        model: the model.
+        steps: of an epoch, of the client that its schedule is made for.
+        rate: the schedule; `None` where the model has its own.
+    """
+
+    model: keras.Model
+    steps: int = 1
+    rate: ClientRate | None = None
+
+    def __post_init__(self) -> None:
+        self.exchange = Exchange(self.model)
+        optimizer = self.model.optimizer
+        optimizer.build(self.model.trainable_variables)
+        self.fresh = self.optimizer_state()
+        self.seeds = [v.numpy() for v in random_states(self.model)]
+        self.proximal: Proximal | None = None
+
+    def optimizer_state(self) -> Arrays:
+        """Return the values of the optimizer, by their places."""
+        found = self.model.optimizer.variables
+        return {str(n): v.numpy() for n, v in enumerate(found)}
+
+    def restore_optimizer(self, state: Mapping[str, np.ndarray]) -> None:
+        """Set the values of the optimizer."""
+        for n, variable in enumerate(self.model.optimizer.variables):
+            variable.assign(state[str(n)])
+
+    def hold_near(self, weight: float) -> None:
+        """Add `weight / 2 ||w - w_0||^2` to the loss, with the weights now."""
+        if self.proximal is None:
+            self.proximal = Proximal(self.model)
+        self.proximal.hold(weight)
+
+
+class Proximal:
+    """What holds a client's weights near those that it began with.
+
+    Args:
+        model: a compiled model, whose loss gets a term.
+
+    Reference:
+        Li et al., Federated Optimization in Heterogeneous Networks, 2020.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.variables = model.trainable_variables
+        self.before = [
+            keras.Variable(v.numpy(), trainable=False, name="before")
+            for v in self.variables
+        ]
+        self.weight = keras.Variable(0.0, trainable=False, name="weight")
+        self.own, model.compute_loss = model.compute_loss, self.compute_loss
+        model.train_function = None
+
+    def hold(self, weight: float) -> None:
+        """Hold the weights that are there now."""
+        self.weight.assign(weight)
+        for before, variable in zip(self.before, self.variables, strict=True):
+            before.assign(variable)
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the model's loss and the term."""
+        pairs = zip(self.variables, self.before, strict=True)
+        square = sum(keras.ops.sum(keras.ops.square(v - b)) for v, b in pairs)
+        return self.own(*args, **kwargs) + 0.5 * self.weight * square
+
+
+class Learner(ABC):
+    """Gives clients their examples and a model to train."""
+
+    @abstractmethod
+    def part(self, node: Mapping[str, Any]) -> Part:
+        """Return a client's examples, by its node's configuration.
+
+        Raises:
+            UserError: the node is none of the clients, or has no example.
+        """
+
+    @abstractmethod
+    def trained(self, request: Request, part: Part) -> Trained:
+        """Return the model that a round trains, the same for all clients."""
+
+
+class RecipeLearner(Learner):
+    """Clients of a recipe, who share its data set or have their own.
+
+    Args:
+        recipe: with a section `[federated]`.
+        data_dir: folder of the data set.
+        task: the recipe's, if it is known.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data_dir: str | None = None,
+        task: Task | None = None,
+    ):
+        self.recipe, self.data_dir = recipe, data_dir
+        self.given = task
+        self.known: tuple[tuple[str, str], Trained] | None = None
+
+    @cached_property
+    def task(self) -> Task:
+        """The recipe's task, whose data are read when a client needs them."""
+        return self.given or make_task(self.recipe, self.data_dir)
+
+    @cached_property
+    def parts(self) -> list[dict[str, np.ndarray]]:
+        """The indices of each client's examples in each split."""
+        section = self.recipe.federated
+        from kbp.data.partitions.registry import PARTITIONS
+
+        return shared(
+            self.task.splits,
+            section.clients,
+            name=section.partition,
+            seed=self.recipe.training.seed,
+            keys=section.given(PARTITIONS[section.partition], OF_PARTITIONS),
+        )
+
+    def part(self, node: Mapping[str, Any]) -> Part:
+        client = number_of(node, len(self.parts))
+        task, splits = self.task, self.task.splits
+        chosen = self.parts[client]
+        train = Selected(splits.train, chosen["train"])
+        size = min(task.batch_size, len(train))
+        seed = 2 * self.recipe.training.seed + client
+
+        def training(start_step: int) -> Any:
+            task.drawn, whole = train, task.batch_size
+            task.batch_size = size
+            try:
+                return task.training_batches(seed=seed, start_step=start_step)
+            finally:
+                task.drawn, task.batch_size = None, whole
+
+        def validation() -> Any:
+            own = Selected(splits.validation, chosen["validation"])
+            return evaluation_batches(own, size).map(task.lay_out)
+
+        count = len(chosen["validation"])
+        return Part(
+            client,
+            len(train),
+            len(train) // size,
+            training,
+            validation if count else None,
+            count,
+        )
+
+    def trained(self, request: Request, part: Part) -> Trained:
+        key = request.stage, request.architecture
+        if self.known is None or self.known[0] != key:
+            model = keras.saving.deserialize_keras_object(
+                json.loads(request.architecture)
+            )
+            section = self.recipe.optimizer
+            optimizer, rate = client_optimizer(
+                section, model, request, part.steps
+            )
+            model.compile(optimizer, **self.task.compile_options())
+            self.known = key, Trained(model, part.steps, rate)
+        return self.known[1]
+
+
+def client_optimizer(
+    section: Any, model: keras.Model, request: Request, steps: int
+) -> tuple[keras.optimizers.Optimizer, ClientRate]:
+    """Return the optimizer of a stage, and the schedule that clients start.
+
+    Args:
+        section: `[optimizer]` of a recipe.
+        model: that it trains.
+        request: of the round.
+        steps: of a client's epoch.
+    """
+    rates: list[ClientRate] = []
+
+    def wrapped(schedule: Any) -> ClientRate:
+        rates.append(ClientRate(schedule))
+        return rates[0]
+
+    optimizer = make_optimizer(
+        section,
+        model,
+        request.learning_rate,
+        steps=request.total * steps,
+        epoch_steps=steps,
+        wrapped=wrapped,
+    )
+    return optimizer, rates[0]
+
+
+class ModelLearner(Learner):
+    """Clients who train a compiled model on arrays of their own.
+
+    Args:
+        build: `build() -> model`, compiled, of the same weights everywhere.
+        partition: `partition(node) -> data`, of a node's configuration: a
+            tuple `(x, y)` to train on, or a dictionary with "train" and
+            perhaps "validation".
+        batch_size: of the training.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], keras.Model],
+        partition: Callable[[Mapping[str, Any]], Any],
+        batch_size: int,
+    ):
+        self.build, self.partition = build, partition
+        self.batch_size = batch_size
+        self.known: Trained | None = None
+
+    def part(self, node: Mapping[str, Any]) -> Part:
+        data = self.partition(node)
+        if not isinstance(data, Mapping):
+            data = {"train": data}
+        x, y = data["train"]
+        if not len(x):
+            raise UserError(f"client {node.get(CLIENT)} has no example")
+        size, client = min(self.batch_size, len(x)), number_of(node)
+
+        def training(start_step: int) -> Any:
+            steps = len(x) // size
+            epoch, inside = divmod(start_step, steps)
+            found = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(
+                len(x), seed=1000 * client + epoch, reshuffle_each_iteration=True
+            )
+            return found.batch(size, drop_remainder=True).repeat().skip(inside)
+
+        own = data.get("validation")
+        return Part(
+            client,
+            len(x),
+            len(x) // size,
+            training,
+            (lambda: tf.data.Dataset.from_tensor_slices(own).batch(size))
+            if own is not None and len(own[0])
+            else None,
+            len(own[0]) if own is not None else 0,
+        )
+
+    def trained(self, request: Request, part: Part) -> Trained:
+        if self.known is None:
+            self.known = Trained(self.build())
+        return self.known
+
+
+def number_of(node: Mapping[str, Any], clients: int | None = None) -> int:
+    """Return the number of a client, from its node's configuration.
+
+    Raises:
+        UserError: there is none, or there are fewer clients.
+    """
+    found = node.get(CLIENT)
+    whole = isinstance(found, int) and not isinstance(found, bool)
+    if not whole or found < 0 or (clients is not None and found >= clients):
+        last = f" to {clients - 1}" if clients else ""
+        raise UserError(
+            f"a node's configuration must hold {CLIENT}=N, its number from 0"
+            f"{last}; received {found!r}"
+        )
+    return int(found)

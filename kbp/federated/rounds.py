@@ -1,0 +1,301 @@
+"""The server's side: rounds of a Flower strategy, watched."""
+
+import contextlib
+import random
+from abc import ABC
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+from flwr.serverapp.strategy import FedAvgM
+from flwr.serverapp.strategy.fedopt import FedOpt
+
+from kbp.errors import UserError
+from kbp.federated.exchange import Arrays, Exchange
+from kbp.federated.flower import (
+    ArrayRecord,
+    ConfigRecord,
+    Grid,
+    Message,
+    MetricRecord,
+    Strategy,
+)
+from kbp.federated.records import (
+    EXAMPLES,
+    METRICS,
+    Request,
+    as_arrays,
+    as_record,
+)
+from kbp.federated.replies import Replies
+
+# Their steps are for weights, and would make variances negative.
+_STEPPING = (FedOpt, FedAvgM)
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all rounds of a stage have in common.
+
+    Attributes:
+        stage: its name.
+        architecture: of the model, as JSON; "" where clients build it.
+        epochs: of the stage.
+        local_epochs: of a round; the last may have fewer.
+        learning_rate: its peak.
+    """
+
+    stage: str
+    architecture: str
+    epochs: int
+    local_epochs: int
+    learning_rate: float
+
+    @property
+    def rounds(self) -> int:
+        """How many there are."""
+        return -(-self.epochs // self.local_epochs)
+
+    def request(self, number: int) -> Request:
+        """Return what a round asks, of which the first is 1."""
+        done = (number - 1) * self.local_epochs
+        return Request(
+            self.stage,
+            self.architecture,
+            done,
+            min(self.local_epochs, self.epochs - done),
+            self.epochs,
+            self.learning_rate,
+        )
+
+
+@dataclass
+class Round:
+    """What has come of a round.
+
+    Attributes:
+        number: from 1.
+        clients: a row for each: `client`, `left_out`, a reason or "", and what
+            it has measured.
+        metrics: means over the clients that count.
+        bytes_down: that were sent to clients.
+        bytes_up: that came back from training.
+    """
+
+    number: int
+    clients: list[Row] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    bytes_down: int = 0
+    bytes_up: int = 0
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Why which clients do not count, by their names."""
+        return {
+            row["client"]: row["left_out"]
+            for row in self.clients
+            if row["left_out"]
+        }
+
+
+class Observer(ABC):
+    """Sees the rounds, and may change the model between them."""
+
+    def begin(self, number: int) -> None:
+        """Do something before a round; its model is sent afterwards."""
+
+    def end(self, done: Round) -> None:
+        """Do something after a round, whose aggregate the model has."""
+
+
+class Rounds(Strategy):
+    """Runs another strategy's rounds on a model.
+
+    Updates that cannot count are left out by name before the other strategy
+    sees the rest: of clients that fail, are late, send what is not finite or
+    of other shapes, or more than `longest_update` times as long as the median.
+    Changes in eight bits become weights again. Who trains in a round follows
+    from the seed.
+
+    Args:
+        inner: a strategy of Flower's.
+        model: whose weights the rounds begin with, and end with.
+        plan: of the stage.
+        observer: of the rounds.
+        longest_update: see above; 0 leaves none out for its length.
+        timeout: seconds that clients have to answer.
+        seed: of the draws.
+        done: rounds that were before.
+    """
+
+    def __init__(
+        self,
+        inner: Strategy,
+        model: keras.Model,
+        plan: Plan,
+        observer: Observer,
+        *,
+        longest_update: float = 10.0,
+        timeout: float = 3600.0,
+        seed: int = 0,
+        done: int = 0,
+    ):
+        self.inner, self.plan, self.observer = inner, plan, observer
+        self.exchange = Exchange(model)
+        self.timeout, self.seed, self.done = timeout, seed, done
+        self.replies = Replies(self.exchange, longest_update)
+
+    def run(self, grid: Grid) -> None:
+        """Run the rounds that are left.
+
+        Raises:
+            UserError: no client's update counted in a round.
+        """
+        if left := self.plan.rounds - self.done:
+            self.start(
+                grid,
+                as_record(self.exchange.read()),
+                num_rounds=left,
+                timeout=self.timeout,
+                evaluate_fn=self.end_round,
+            )
+
+    def summary(self) -> None:
+        self.inner.summary()
+
+    def configure_train(
+        self,
+        server_round: int,
+        arrays: ArrayRecord,
+        config: ConfigRecord,
+        grid: Grid,
+    ) -> Iterable[Message]:
+        number = server_round + self.done
+        self.round = Round(number)
+        self.observer.begin(number)
+        self.sent = self.exchange.read()
+        record = as_record(self.sent)
+        config = self.plan.request(number).as_config()
+        with _seeded(f"{self.seed} {number}"):
+            messages = [
+                *self.inner.configure_train(number, record, config, grid)
+            ]
+        self.asked = [message.metadata.dst_node_id for message in messages]
+        self.round.bytes_down = len(messages) * record.count_bytes()
+        return sorted(messages, key=lambda x: x.metadata.dst_node_id)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        fine, self.round.clients, self.round.bytes_up = self.replies.sorted_out(
+            self.asked, [*replies], self.sent
+        )
+        if not fine:
+            reasons = "; ".join(
+                f"{name}: {why}" for name, why in self.round.left_out.items()
+            )
+            raise UserError(
+                f"{self.plan.stage}, round {self.round.number}: no client's "
+                f"update counts. {reasons or 'No client was asked.'}"
+            )
+        record, metrics = self.inner.aggregate_train(self.round.number, fine)
+        if record is None:
+            return None, metrics
+        arrays = as_arrays(record)
+        if isinstance(self.inner, _STEPPING):
+            arrays |= self.replies.mean(fine, self.exchange.statistics)
+        self.exchange.write(arrays)
+        self.round.metrics = {
+            k: float(v) for k, v in (metrics or {}).items() if k != "seconds"
+        }
+        return as_record(arrays), metrics
+
+    def configure_evaluate(
+        self,
+        server_round: int,
+        arrays: ArrayRecord,
+        config: ConfigRecord,
+        grid: Grid,
+    ) -> Iterable[Message]:
+        number = server_round + self.done
+        config = self.plan.request(number).as_config()
+        record = as_record(self.exchange.read())
+        with _seeded(f"{self.seed} {number} evaluate"):
+            messages = [
+                *self.inner.configure_evaluate(number, record, config, grid)
+            ]
+        return sorted(messages, key=lambda x: x.metadata.dst_node_id)
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        rows = {row["node"]: row for row in self.round.clients}
+        fine = []
+        for reply in sorted(replies, key=lambda x: x.metadata.src_node_id):
+            if reply.has_error() or not reply.content[METRICS][EXAMPLES]:
+                continue
+            fine.append(reply)
+            metrics = dict(reply.content[METRICS])
+            del metrics[EXAMPLES]
+            row = rows.get(reply.metadata.src_node_id)
+            if row is not None:
+                row |= {f"val_{name}": value for name, value in metrics.items()}
+        if not fine:
+            return None
+        return self.inner.aggregate_evaluate(self.round.number, fine)
+
+    def end_round(
+        self, server_round: int, arrays: ArrayRecord
+    ) -> MetricRecord | None:
+        """Let the observer see a round, once all of it is over."""
+        if server_round:
+            self.observer.end(self.round)
+        return None
+
+
+@contextlib.contextmanager
+def _seeded(seed: str) -> Iterator[None]:
+    """Seed Python's random numbers, by which Flower draws clients."""
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+
+
+def state_of(strategy: Any) -> Arrays:
+    """Return the arrays that a strategy of Flower's keeps between rounds."""
+    found: Arrays = {}
+    for name, value in vars(strategy).items():
+        if isinstance(value, Strategy):
+            held = state_of(value)
+            found |= {f"{name}.{key}": array for key, array in held.items()}
+        elif isinstance(value, dict | list) and value:
+            kind = type(value).__name__
+            items = value.items() if kind == "dict" else enumerate(value)
+            found |= {
+                f"{name}:{kind}:{key}": array
+                for key, array in items
+                if isinstance(array, np.ndarray)
+            }
+    return found
+
+
+def restore(strategy: Any, state: Arrays) -> None:
+    """Give a strategy the arrays that `state_of` returned."""
+    held: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    for key, array in state.items():
+        name, _, rest = key.partition(":")
+        first, dot, inside = name.partition(".")
+        if dot:
+            restore(getattr(strategy, first), {f"{inside}:{rest}": array})
+            continue
+        kind, _, item = rest.partition(":")
+        held.setdefault((name, kind), {})[item] = array
+    for (name, kind), items in held.items():
+        setattr(strategy, name, items if kind == "dict" else [*items.values()])
+

@@ -1,0 +1,118 @@
+"""The server's side: a Flower `ServerApp` that runs a recipe or a model."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kbp.errors import UserError
+from kbp.federated.flower import Context, Grid, ServerApp, Strategy
+from kbp.federated.simulate import run_model
+from kbp.federated.trainer import FederatedTrainer
+from kbp.recipes.recipe import Recipe
+from kbp.tasks import make_task
+from kbp.training.checkpoint import save
+from kbp.training.runs import run_task
+from kbp.training.workdir import read_run
+
+
+def server_app(
+    source: Recipe | Callable[[], keras.Model],
+    path: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    clients: int = 2,
+    rounds: int = 10,
+    strategy: str | Strategy = "fedavg",
+    local_epochs: int = 1,
+    longest_update: float = 10.0,
+    timeout: float = 3600.0,
+    seed: int = 0,
+) -> ServerApp:
+    """Return a Flower `ServerApp` that trains a recipe or a model.
+
+    A recipe's is a whole run, as of `kbp.training.run`: its masks close, it is
+    quantized in rounds, exported, verified and reported. A server that died
+    goes on from its last round when it is started again.
+
+    Args:
+        source: a recipe with a section `[federated]`, which says all that the
+            arguments after `data_dir` say; or `build() -> model`, a compiled
+            Keras model.
+        path: the run's folder; of a model a `.keras` file to write.
+        data_dir: folder of a recipe's data set, on whose validation and test
+            split the server judges the model.
+        clients: how many must be there.
+        rounds: how many there are.
+        strategy: the name of one, see `[federated]`, or one of Flower's.
+        local_epochs: that a client trains for in a round.
+        longest_update: see `simulate`.
+        timeout: seconds that clients have to answer.
+        seed: of the draws of clients.
+
+    Raises:
+        UserError: Flower is not installed, or the recipe has no clients.
+
+    Example:
+    >>> import kbp
+    >>> settings = ["federated.clients=2", "training.epochs=1"]
+    >>> recipe = kbp.recipes.Recipe.parse({}).with_settings(settings)
+    >>> app = kbp.federated.server_app(recipe, "runs/together")
+    """
+    app = ServerApp()
+    if isinstance(source, Recipe):
+        if not source.federated.clients:
+            raise UserError("the recipe has no clients: set federated.clients")
+
+        def main(grid: Grid, context: Context) -> None:
+            run_recipe(source, path, grid, data_dir)
+
+    else:
+
+        def main(grid: Grid, context: Context) -> None:
+            found = run_model(
+                source,
+                grid,
+                clients=clients,
+                rounds=rounds,
+                strategy=strategy,
+                local_epochs=local_epochs,
+                longest_update=longest_update,
+                timeout=timeout,
+                seed=seed,
+            )
+            save(found.model, path)
+
+    app.main()(main)
+    return app
+
+
+def run_recipe(
+    recipe: Recipe,
+    workdir: str | Path,
+    grid: Grid,
+    data_dir: str | Path | None = None,
+    console: Any = None,
+) -> None:
+    """Run a recipe whose clients are elsewhere, or go on with it.
+
+    Args:
+        recipe: with a section `[federated]`.
+        workdir: folder of the run.
+        grid: Flower's connection to the clients.
+        data_dir: folder of the data set.
+        console: where progress goes.
+    """
+    from rich.console import Console
+
+    folder = Path(workdir)
+    run_task(
+        recipe,
+        partial(make_task, recipe, data_dir),
+        folder,
+        resume=read_run(folder) is not None,
+        console=console or Console(),
+        trainer=partial(FederatedTrainer, grid=grid),
+    )

@@ -1,0 +1,152 @@
+"""Rounds of a compiled Keras model, with clients in this process."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from kbp._utils.arguments import check_integer
+from kbp.errors import UserError
+from kbp.federated.client import client_app
+from kbp.federated.flower import Grid, Strategy
+from kbp.federated.local import LocalGrid
+from kbp.federated.rounds import Observer, Plan, Round, Rounds
+from kbp.federated.strategy import make_strategy
+from kbp.recipes.federated import FederatedRecipe
+
+
+@dataclass
+class Federated(Observer):
+    """What rounds have come to.
+
+    Attributes:
+        model: with the last aggregate.
+        rounds: of each the metrics, the clients and the bytes.
+    """
+
+    model: keras.Model
+    rounds: list[Round] = field(default_factory=list)
+
+    def end(self, done: Round) -> None:
+        self.rounds.append(done)
+
+
+def simulate(
+    build: Callable[[], keras.Model],
+    partition: Callable[[Mapping[str, Any]], Any],
+    *,
+    clients: int,
+    rounds: int,
+    strategy: str | Strategy = "fedavg",
+    local_epochs: int = 1,
+    longest_update: float = 10.0,
+    seed: int = 0,
+    batch_size: int = 32,
+    optimizer_state: str = "keep",
+    batch_norm: str = "average",
+    update: str = "float32",
+    mods: Sequence[Any] = (),
+) -> Federated:
+    """Train a compiled model by clients in this process.
+
+    Args:
+        build: `build() -> model`, compiled.
+        partition: see `client_app`; nodes are `{"partition-id": 0}` and so on.
+        clients: how many there are.
+        rounds: how many there are.
+        strategy: the name of one, see `[federated]`, or one of Flower's.
+        local_epochs: that a client trains for in a round.
+        longest_update: longer ones than so many times the median are left out;
+            0 for none.
+        seed: of the draws of clients.
+        batch_size: see `client_app`, also for the next.
+        optimizer_state: "keep" or "reset".
+        batch_norm: "average" or "local".
+        update: "float32" or "int8".
+        mods: of Flower's clients.
+
+    Returns:
+        The model and what came of each round.
+
+    Raises:
+        UserError: Flower is not installed, a client has no example, or in a
+            round no client's update counts.
+        ValueError: an argument is out of range.
+
+    Example:
+    >>> import keras, numpy as np, kbp
+    >>> def build():
+    ...     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    ...     model.compile(keras.optimizers.SGD(0.1), "mse")
+    ...     return model
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(60, 2)).astype("float32")
+    >>> parts = np.split(x, 3)
+    >>> def partition(node):
+    ...     part = parts[node["partition-id"]]
+    ...     return part, part.sum(axis=1, keepdims=True)
+    >>> found = kbp.federated.simulate(build, partition, clients=3, rounds=20)
+    >>> found.model.layers[0].kernel.numpy().round(1).ravel().tolist()
+    [1.0, 1.0]
+    """
+    check_integer(clients=clients, rounds=rounds, local_epochs=local_epochs)
+    app = client_app(
+        build,
+        partition,
+        batch_size=batch_size,
+        optimizer_state=optimizer_state,
+        batch_norm=batch_norm,
+        update=update,
+        mods=mods,
+    )
+    grid = LocalGrid(app, clients)
+    return run_model(
+        build,
+        grid,
+        clients=clients,
+        rounds=rounds,
+        strategy=strategy,
+        local_epochs=local_epochs,
+        longest_update=longest_update,
+        seed=seed,
+    )
+
+
+def run_model(
+    build: Callable[[], keras.Model],
+    grid: Grid,
+    *,
+    clients: int,
+    rounds: int,
+    strategy: str | Strategy,
+    local_epochs: int,
+    longest_update: float,
+    seed: int,
+    timeout: float = 3600.0,
+) -> Federated:
+    """Run the rounds of a model on a grid, see `simulate`."""
+    if isinstance(strategy, str):
+        section = FederatedRecipe(clients=clients, strategy=strategy)
+        strategy = make_strategy(section)
+    model = build()
+    if not model.compiled or not model.built:
+        raise UserError(
+            "Argument `build` must return a compiled model whose input shape "
+            "is known"
+        )
+    federated = Federated(model)
+    plan = Plan("train", "", rounds * local_epochs, local_epochs, 0.0)
+    running = Rounds(
+        strategy,
+        model,
+        plan,
+        federated,
+        longest_update=longest_update,
+        timeout=timeout,
+        seed=seed,
+    )
+    if isinstance(grid, LocalGrid):
+        running.replies.names = {n: f"client {n - 1}" for n in grid.contexts}
+    running.run(grid)
+    return federated
