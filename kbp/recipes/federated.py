@@ -31,12 +31,14 @@ class FederatedRecipe:
     a round a share, the `fraction`, of them trains for `local_epochs`; the
     epochs of a stage over `local_epochs` are its rounds. What comes back is
     aggregated by `strategy`, one of Flower's. Clients keep the state of their
-    optimizer from round to round or `reset` it; of BatchNormalization
-    each has its own with "local". As `update` they send weights or changes in
-    "int8". Updates longer than `longest_update` times their median are left
-    out (0: none), and so are those that take more than `timeout` seconds. With
-    a `clipping_norm` the server clips updates and adds Gaussian noise of
-    `noise_multiplier`, for differential privacy.
+    optimizer from round to round or `reset` it. The moving averages of
+    BatchNormalization are those of a round's batches, over all clients, with
+    "replace", which takes few steps; those that training alone would have with
+    "average"; and each client has its own with "local". As `update` they send
+    weights or changes in "int8". Updates longer than `longest_update` times
+    their median are left out (0: none), and so are those that take more than
+    `timeout` seconds. With a `clipping_norm` the server clips updates and adds
+    Gaussian noise of `noise_multiplier`, for differential privacy.
     """
 
     clients: int = number(0, 0, 100_000)
@@ -55,7 +57,7 @@ class FederatedRecipe:
     selected: int | None = number(None, 1, 100_000)
     trimmed: float | None = number(None, 0, below=0.5)
     optimizer_state: str = choice("keep", ("keep", "reset"))
-    batch_norm: str = choice("average", ("average", "local"))
+    batch_norm: str = choice("replace", ("replace", "average", "local"))
     update: str = choice("float32", ("float32", "int8"))
     longest_update: float = number(10.0, 0, 1e12)
     timeout: float = number(3600.0, above=0, high=1e9)
@@ -84,7 +86,9 @@ def check_federated(recipe: "Recipe") -> None:
         ("strategy", STRATEGIES[section.strategy], OF_STRATEGIES),
         ("partition", PARTITIONS[section.partition], OF_PARTITIONS),
     ):
-        taken = [key for key in keys if key in inspect.signature(make).parameters]
+        taken = [
+            key for key in keys if key in inspect.signature(make).parameters
+        ]
         for key in keys:
             if getattr(section, key) is not None and key not in taken:
                 other = f", whose keys are {', '.join(taken)}" if taken else ""
@@ -93,7 +97,9 @@ def check_federated(recipe: "Recipe") -> None:
                     f"{getattr(section, kind)!r}{other}"
                 )
     for key in ("pattern", "column", "list_file"):
-        needed = {"listed": "list_file"}.get(section.partition, section.partition)
+        needed = {"listed": "list_file"}.get(
+            section.partition, section.partition
+        )
         if key == needed and not getattr(section, key):
             raise UserError(
                 f"federated.partition = {section.partition!r} needs "
