@@ -7,18 +7,18 @@ if TYPE_CHECKING:
     from kbp.federated.client import client_app
     from kbp.federated.local import LocalGrid
     from kbp.federated.server import server_app
-    from kbp.federated.simulate import Federated, simulate
+    from kbp.federated.simulation import Federated, simulate
     from kbp.federated.strategies.registry import register_strategy
 
 # Modules that need Flower are imported when they are used, as recipes know the
 # strategies' names without it.
 _PLACES = {
-    "Federated": "simulate",
+    "Federated": "simulation",
     "LocalGrid": "local",
     "client_app": "client",
     "register_strategy": "strategies.registry",
     "server_app": "server",
-    "simulate": "simulate",
+    "simulate": "simulation",
 }
 __all__ = [
     "Federated",

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kbp._utils.arguments import check_integer, check_one_of
 from kbp.errors import UserError
 from kbp.federated import deltas
 from kbp.federated.exchange import Arrays, random_states
@@ -91,6 +92,10 @@ def client_app(
         section = source.federated
         learner = RecipeLearner(source, str(data_dir) if data_dir else None)
     else:
+        check_one_of(("keep", "reset"), optimizer_state=optimizer_state)
+        check_one_of(("replace", "average", "local"), batch_norm=batch_norm)
+        check_one_of(("float32", "int8"), update=update)
+        check_integer(batch_size=batch_size)
         if partition is None:
             raise UserError(
                 "Argument `partition` must give a client its data: "

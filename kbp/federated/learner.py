@@ -206,9 +206,11 @@ class RecipeLearner(Learner):
     def trained(self, request: Request, part: Part) -> Trained:
         key = request.stage, request.architecture
         if self.known is None or self.known[0] != key:
-            model = keras.saving.deserialize_keras_object(
-                json.loads(request.architecture)
-            )
+            known = json.loads(request.architecture)
+            model = keras.saving.deserialize_keras_object(known["model"])
+            pairs = zip(random_states(model), known["seeds"], strict=True)
+            for variable, seed in pairs:
+                variable.assign(seed)
             section = self.recipe.optimizer
             optimizer, rate = client_optimizer(
                 section, model, request, part.steps
@@ -268,13 +270,14 @@ class ModelLearner(Learner):
         self.known: Trained | None = None
 
     def part(self, node: Mapping[str, Any]) -> Part:
+        client = number_of(node)
         data = self.partition(node)
         if not isinstance(data, Mapping):
             data = {"train": data}
         x, y = data["train"]
         if not len(x):
-            raise UserError(f"client {node.get(CLIENT)} has no example")
-        size, client = min(self.batch_size, len(x)), number_of(node)
+            raise UserError(f"client {client} has no example")
+        size = min(self.batch_size, len(x))
 
         def training(start_step: int) -> Any:
             steps = len(x) // size

@@ -9,7 +9,7 @@ import keras
 
 from kbp.errors import UserError
 from kbp.federated.flower import Context, Grid, ServerApp, Strategy
-from kbp.federated.simulate import run_model
+from kbp.federated.simulation import run_model
 from kbp.federated.trainer import FederatedTrainer
 from kbp.recipes.recipe import Recipe
 from kbp.tasks import make_task

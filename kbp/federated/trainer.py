@@ -19,6 +19,7 @@ from kbp._utils.files import remove, write_atomically
 from kbp.errors import UserError
 from kbp.federated import rounds
 from kbp.federated.client import app_of
+from kbp.federated.exchange import random_states
 from kbp.federated.flower import ArrayRecord, Context, Grid
 from kbp.federated.learner import CLIENT, RecipeLearner
 from kbp.federated.local import LocalGrid
@@ -58,6 +59,11 @@ class FederatedTrainer(Trainer):
                     "set federated.clients = 0"
                 )
         self.grid = grid
+        section = self.recipe.federated
+        self.learner = RecipeLearner(self.recipe, task=self.task)
+        if grid is None:
+            self.learner.part({CLIENT: 0})  # wrong partitions show at once
+        make_strategy(section)
 
     def fit(
         self,
@@ -89,6 +95,8 @@ class FederatedTrainer(Trainer):
         seed: int,
     ) -> None:
         section = self.recipe.federated
+        # Keras does not load the count of steps of one that is not built.
+        model.optimizer.build(model.trainable_variables)
         plan = Plan(
             self.stage,
             architecture(model),
@@ -101,9 +109,7 @@ class FederatedTrainer(Trainer):
         strategy = make_strategy(section)
         grid = self.grid
         if grid is None:
-            learner = RecipeLearner(self.recipe, task=self.task)
-            learner.part({CLIENT: 0})  # wrong partitions show at once
-            grid = LocalGrid(app_of(learner, section), section.clients)
+            grid = LocalGrid(app_of(self.learner, section), section.clients)
         *callbacks, checkpoint = make_callbacks()
         clients = Clients(
             self.folder.path / "checkpoints", self.stage, strategy, grid
@@ -132,9 +138,10 @@ class FederatedTrainer(Trainer):
 
 
 def architecture(model: keras.Model) -> str:
-    """Return a model's layers as JSON, without what it was compiled with."""
+    """Return a model as JSON: its layers and the states of random numbers."""
     config = keras.saving.serialize_keras_object(graph.plain(model))
-    return json.dumps(config)
+    seeds = [v.numpy().tolist() for v in random_states(model)]
+    return json.dumps({"model": config, "seeds": seeds})
 
 
 class StoppedError(Exception):

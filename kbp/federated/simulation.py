@@ -135,6 +135,8 @@ def run_model(
             "Argument `build` must return a compiled model whose input shape "
             "is known"
         )
+    # A saved model says all of its optimizer, which clients have used.
+    model.optimizer.build(model.trainable_variables)
     federated = Federated(model)
     plan = Plan("train", "", rounds * local_epochs, local_epochs, 0.0)
     running = Rounds(
