@@ -49,6 +49,7 @@ ABOVE = {
         "recipes",
         "reports",
         "training",
+        "federated",
         "benchmarks",
         "commands",
         "deploy",

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kbp._utils.config import check_unused, choice, number
-from kbp.data.partitions.registry import PARTITIONS
 from kbp.errors import UserError
-from kbp.federated.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:
     from kbp.recipes.recipe import Recipe
@@ -77,6 +75,10 @@ def check_federated(recipe: "Recipe") -> None:
     Args:
         recipe: whole.
     """
+    # Partitions need TensorFlow, which a misspelled key does not wait for.
+    from kbp.data.partitions.registry import PARTITIONS
+    from kbp.federated.strategies.registry import STRATEGIES
+
     section, training = recipe.federated, recipe.training
     if not section.clients:
         reason = "federated.clients is 0"

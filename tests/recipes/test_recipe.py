@@ -176,6 +176,7 @@ def test_to_toml_is_toml():
         "training",
         "monitor",
         "ensemble",
+        "federated",
         "quantization",
         "export",
     }

@@ -130,15 +130,16 @@ def load(config: CsvTableConfig, data_dir: str | Path | None) -> TableSplits:
         filled=held.filled,
         remarks=held.remarks,
         kept=held.said,
-        left_out=tuple(
-            name or "one without a name"
-            for name in map(str, frame.columns)
-            if name not in {*names, config.target}
-        ),
+        left_out=_left_out(frame, {*names, config.target}),
         warnings=tuple(_suspicious(path, frame, columns, config.decimal)),
         rows=rows,
         read_column=functools.partial(_whole_column, path, form),
     )
+
+
+def _left_out(frame: Frame, used: set[str]) -> tuple[str, ...]:
+    names = map(str, frame.columns)
+    return tuple(x or "one without a name" for x in names if x not in used)
 
 
 def _whole_column(path: Path, form: dict[str, str], name: str) -> Sequence[str]:
