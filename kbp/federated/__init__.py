@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kbp.federated.sites.app_folder import write_app
     from kbp.federated.client import client_app
     from kbp.federated.local import LocalGrid
     from kbp.federated.server import server_app
@@ -19,6 +20,7 @@ _PLACES = {
     "register_strategy": "strategies.registry",
     "server_app": "server",
     "simulate": "simulate",
+    "write_app": "sites.app_folder",
 }
 __all__ = [
     "Federated",
@@ -27,6 +29,7 @@ __all__ = [
     "register_strategy",
     "server_app",
     "simulate",
+    "write_app",
 ]
 
 

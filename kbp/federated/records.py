@@ -24,6 +24,8 @@ class Request:
     Attributes:
         stage: of the training.
         architecture: of the model, as JSON; "" where clients build it.
+        files: what the server's data set says of itself, as JSON; "" where
+            there is none.
         done: epochs that were before.
         epochs: of this round.
         total: epochs of the stage.
@@ -32,6 +34,7 @@ class Request:
 
     stage: str
     architecture: str
+    files: str
     done: int
     epochs: int
     total: int
@@ -58,4 +61,3 @@ def as_record(arrays: Mapping[str, np.ndarray]) -> ArrayRecord:
 def as_arrays(record: ArrayRecord) -> Arrays:
     """Return the arrays of a record, in the same order."""
     return {name: array.numpy() for name, array in record.items()}
-

@@ -1,5 +1,6 @@
 """Which replies of clients count, and why others do not."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from kbp.federated.records import (
     as_record,
 )
 
+# How Flower writes what a client's code has raised.
+_RAISED = re.compile(r"<class '(?:\w+\.)*(\w+)'>:<'(.*)'>", re.DOTALL)
 _FEWEST = 3  # updates, of which a median says something
 
 
@@ -54,7 +57,7 @@ class Replies:
             if reply is None:
                 reason = "has not answered in time"
             elif reply.has_error():
-                reason = reply.error.reason
+                reason = said(reply.error.reason)
             else:
                 size += sum(
                     record.count_bytes()
@@ -144,7 +147,20 @@ class Replies:
         weights = [float(x.content[METRICS][EXAMPLES]) for x in replies]
         arrays = [as_arrays(x.content[ARRAYS]) for x in replies]
         return {
-            name: np.average([a[name] for a in arrays], axis=0, weights=weights)
-            .astype("float32")
+            name: np.average(
+                [a[name] for a in arrays], axis=0, weights=weights
+            ).astype("float32")
             for name in names
         }
+
+
+def said(reason: str) -> str:
+    """Return why a client has failed, in a line.
+
+    Example:
+    >>> said("<class 'kbp.errors.UserError'>:<'client 1: no file'>")
+    'UserError: client 1: no file'
+    """
+    if found := _RAISED.fullmatch(reason):
+        reason = ": ".join(found.groups())
+    return " ".join(reason.split())

@@ -30,6 +30,7 @@ from kbp.federated.records import (
     as_record,
 )
 from kbp.federated.replies import Replies
+from kbp.federated.sites.members import Members
 
 # Their steps are for weights, and would make variances negative.
 _STEPPING = (FedOpt, FedAvgM)
@@ -46,6 +47,7 @@ class Plan:
         epochs: of the stage.
         local_epochs: of a round; the last may have fewer.
         learning_rate: its peak.
+        files: see `Request`.
     """
 
     stage: str
@@ -53,6 +55,7 @@ class Plan:
     epochs: int
     local_epochs: int
     learning_rate: float
+    files: str = ""
 
     @property
     def rounds(self) -> int:
@@ -65,6 +68,7 @@ class Plan:
         return Request(
             self.stage,
             self.architecture,
+            self.files,
             done,
             min(self.local_epochs, self.epochs - done),
             self.epochs,
@@ -83,6 +87,7 @@ class Round:
         metrics: means over the clients that count.
         bytes_down: that were sent to clients.
         bytes_up: that came back from training.
+        silent: nodes that have not answered, or answered with an error.
     """
 
     number: int
@@ -90,6 +95,7 @@ class Round:
     metrics: dict[str, float] = field(default_factory=dict)
     bytes_down: int = 0
     bytes_up: int = 0
+    silent: set[int] = field(default_factory=set)
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -103,6 +109,9 @@ class Round:
 
 class Observer(ABC):
     """Sees the rounds, and may change the model between them."""
+
+    def waiting(self, there: int, needed: int) -> None:
+        """Do something before clients are waited for."""
 
     def begin(self, number: int) -> None:
         """Do something before a round; its model is sent afterwards."""
@@ -147,6 +156,7 @@ class Rounds(Strategy):
         self.exchange = Exchange(model)
         self.timeout, self.seed, self.done = timeout, seed, done
         self.replies = Replies(self.exchange, longest_update)
+        self.members = Members(inner, timeout, observer.waiting)
 
     def run(self, grid: Grid) -> None:
         """Run the rounds that are left.
@@ -174,6 +184,7 @@ class Rounds(Strategy):
         grid: Grid,
     ) -> Iterable[Message]:
         number = server_round + self.done
+        nodes = self.members.of(grid)
         self.round = Round(number)
         self.observer.begin(number)
         self.sent = self.exchange.read()
@@ -181,7 +192,7 @@ class Rounds(Strategy):
         config = self.plan.request(number).as_config()
         with _seeded(f"{self.seed} {number}"):
             messages = [
-                *self.inner.configure_train(number, record, config, grid)
+                *self.inner.configure_train(number, record, config, nodes)
             ]
         self.asked = [message.metadata.dst_node_id for message in messages]
         self.round.bytes_down = len(messages) * record.count_bytes()
@@ -190,8 +201,11 @@ class Rounds(Strategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        replies = [*replies]
+        answered = {x.metadata.src_node_id for x in replies if x.has_content()}
+        self.round.silent = {*self.asked} - answered
         fine, self.round.clients, self.round.bytes_up = self.replies.sorted_out(
-            self.asked, [*replies], self.sent
+            self.asked, replies, self.sent
         )
         if not fine:
             reasons = "; ".join(
@@ -223,10 +237,14 @@ class Rounds(Strategy):
         number = server_round + self.done
         config = self.plan.request(number).as_config()
         record = as_record(self.exchange.read())
+        nodes = self.members.of(grid)
         with _seeded(f"{self.seed} {number} evaluate"):
             messages = [
-                *self.inner.configure_evaluate(number, record, config, grid)
+                *self.inner.configure_evaluate(number, record, config, nodes)
             ]
+        # Who has not answered would be waited for again.
+        silent = self.round.silent
+        messages = [x for x in messages if x.metadata.dst_node_id not in silent]
         return sorted(messages, key=lambda x: x.metadata.dst_node_id)
 
     def aggregate_evaluate(
@@ -298,4 +316,3 @@ def restore(strategy: Any, state: Arrays) -> None:
         held.setdefault((name, kind), {})[item] = array
     for (name, kind), items in held.items():
         setattr(strategy, name, items if kind == "dict" else [*items.values()])
-

@@ -94,6 +94,7 @@ class FederatedTrainer(Trainer):
             epochs,
             section.local_epochs,
             self.peak,
+            json.dumps(self.task.files()),
         )
         steps = section.local_epochs * self.task.steps
         done = math.ceil(steps_of(model.optimizer) / steps)
@@ -175,6 +176,11 @@ class Progress(Observer):
             pass
         self.callbacks.on_train_end()
 
+    def waiting(self, there: int, needed: int) -> None:
+        self.trainer.console.print(
+            f"waiting for clients: {there} of {needed} are connected"
+        )
+
     def begin(self, number: int) -> None:
         self.start = time.perf_counter()
         self.callbacks.on_epoch_begin(self.plan.request(number).done)
@@ -231,9 +237,7 @@ class Progress(Observer):
         ]
         for client in done.clients:
             kept = {k: v for k, v in client.items() if k != "node"}
-            rows.append(
-                {"stage": self.plan.stage, "round": done.number} | kept
-            )
+            rows.append({"stage": self.plan.stage, "round": done.number} | kept)
         columns = dict.fromkeys(key for row in rows for key in row)
         text = io.StringIO()
         writer = csv.DictWriter(text, [*columns], lineterminator="\n")

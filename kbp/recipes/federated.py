@@ -27,12 +27,12 @@ class FederatedRecipe:
 
     With 0 `clients` there are none. Each has what `partition` gives it of the
     data set: "iid", "dirichlet" with `alpha`, or by the groups that a
-    `pattern` finds in names, a `column` of a table or a `list_file` holds. In
-    a round a share, the `fraction`, of them trains for `local_epochs`; the
-    epochs of a stage over `local_epochs` are its rounds. What comes back is
-    aggregated by `strategy`, one of Flower's. Clients keep the state of their
-    optimizer from round to round or `reset` it; of BatchNormalization
-    each has its own with "local". As `update` they send weights or changes in
+    `pattern` finds in names, a `column` of a table or a `list_file` holds; by
+    "own" each is a machine with a data set of its own. In a round a share, the
+    `fraction`, of them trains for `local_epochs`; the epochs of a stage over
+    `local_epochs` are its rounds. What comes back is aggregated by `strategy`,
+    one of Flower's. Clients keep the state of their optimizer from round to
+    round or `reset` it; of BatchNormalization each has its own with "local". As `update` they send weights or changes in
     "int8". Updates longer than `longest_update` times their median are left
     out (0: none), and so are those that take more than `timeout` seconds. With
     a `clipping_norm` the server clips updates and adds Gaussian noise of
@@ -84,7 +84,9 @@ def check_federated(recipe: "Recipe") -> None:
         ("strategy", STRATEGIES[section.strategy], OF_STRATEGIES),
         ("partition", PARTITIONS[section.partition], OF_PARTITIONS),
     ):
-        taken = [key for key in keys if key in inspect.signature(make).parameters]
+        taken = [
+            key for key in keys if key in inspect.signature(make).parameters
+        ]
         for key in keys:
             if getattr(section, key) is not None and key not in taken:
                 other = f", whose keys are {', '.join(taken)}" if taken else ""
@@ -93,7 +95,9 @@ def check_federated(recipe: "Recipe") -> None:
                     f"{getattr(section, kind)!r}{other}"
                 )
     for key in ("pattern", "column", "list_file"):
-        needed = {"listed": "list_file"}.get(section.partition, section.partition)
+        needed = {"listed": "list_file"}.get(
+            section.partition, section.partition
+        )
         if key == needed and not getattr(section, key):
             raise UserError(
                 f"federated.partition = {section.partition!r} needs "
