@@ -15,13 +15,13 @@ from kbp.errors import UserError
 from kbp.federated.exchange import Arrays, Exchange, random_states
 from kbp.federated.rate import ClientRate
 from kbp.federated.records import Request
-from kbp.federated.sites.place import Place, check_same_kind
+from kbp.federated.sites.place import Place, check_same_kind, task_at
 from kbp.recipes.recipe import Recipe
-from kbp.tasks import Task, make_task
+from kbp.tasks import Task
 from kbp.training.optimizers import make_optimizer
 
-# Of a node's configuration: a client's number, as Flower names it, and where its
-# data set lies.
+# Of a node's configuration: a client's number, as Flower names it, and where
+# its data set lies.
 CLIENT, DATA_DIR = "partition-id", "data-dir"
 
 
@@ -176,7 +176,7 @@ class RecipeLearner(Learner):
             )
         data_dir = node.get(DATA_DIR, self.data_dir)
         if data_dir not in self.places:
-            task = self.given or make_task(self.recipe, data_dir)
+            task = self.given or task_at(self.recipe, data_dir)
             self.places[data_dir] = Place(self.recipe, task)
         return self.places[data_dir]
 

@@ -10,9 +10,9 @@ import keras
 from kbp.errors import UserError
 from kbp.federated.flower import Context, Grid, ServerApp, Strategy
 from kbp.federated.simulate import run_model
+from kbp.federated.sites.place import task_at
 from kbp.federated.trainer import FederatedTrainer
 from kbp.recipes.recipe import Recipe
-from kbp.tasks import make_task
 from kbp.training.checkpoint import save
 from kbp.training.runs import run_task
 from kbp.training.workdir import read_run
@@ -125,7 +125,7 @@ def run_recipe(
     folder = Path(workdir)
     run_task(
         recipe,
-        partial(make_task, recipe, data_dir),
+        partial(task_at, recipe, data_dir),
         folder,
         resume=read_run(folder) is not None,
         console=console or Console(),

@@ -32,11 +32,12 @@ class FederatedRecipe:
     `fraction`, of them trains for `local_epochs`; the epochs of a stage over
     `local_epochs` are its rounds. What comes back is aggregated by `strategy`,
     one of Flower's. Clients keep the state of their optimizer from round to
-    round or `reset` it; of BatchNormalization each has its own with "local". As
-    `update` they send weights or changes in "int8". Updates longer than `longest_update` times their median are left
-    out (0: none), and so are those that take more than `timeout` seconds. With
-    a `clipping_norm` the server clips updates and adds Gaussian noise of
-    `noise_multiplier`, for differential privacy.
+    round or `reset` it; with "local" each has its own BatchNormalization. As
+    `update` they send weights or changes in "int8". Updates longer than
+    `longest_update` times their median are left out (0: none), and so are those
+    that take more than `timeout` seconds. With a `clipping_norm` the server
+    clips updates and adds Gaussian noise of `noise_multiplier`, for
+    differential privacy.
     """
 
     clients: int = number(0, 0, 100_000)

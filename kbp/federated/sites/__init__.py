@@ -1,1 +1,1 @@
-"""Clients on other machines: what they are sent, hold, and whether they are there."""
+"""Clients on other machines: what they are sent and hold, who is there."""

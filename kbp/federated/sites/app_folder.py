@@ -11,6 +11,7 @@ from kbp._utils import plugins
 from kbp._utils.config import to_toml
 from kbp._utils.files import check_place, write_together
 from kbp.errors import UserError
+from kbp.federated.sites.place import paths_of
 from kbp.recipes.recipe import Recipe
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -47,7 +48,7 @@ def write_app(
     The folder holds the recipe, the two programs that Flower starts and a
     README.md with the commands for the server and for each site. A node's
     configuration holds `partition-id`, the client's number, and `data-dir`,
-    where the data set lies there. By `federated.partition` clients have parts
+    where the data set lies there, and relative paths of `[data]` begin. By `federated.partition` clients have parts
     of one data set, or with "own" each has all of its own.
 
     Args:
@@ -64,8 +65,9 @@ def write_app(
         The folder.
 
     Raises:
-        UserError: the recipe has no clients, a module is missing or has a name
-            that is taken, or the disk does not take the files.
+        UserError: the recipe has no clients, or names its data by an absolute
+            path where each site has its own; a module is missing or has a name
+            that is taken; or the disk does not take the files.
 
     Example:
     >>> import kbp, tempfile
@@ -78,6 +80,7 @@ def write_app(
     """
     if not recipe.federated.clients:
         raise UserError("the recipe has no clients: set federated.clients")
+    check_paths(recipe)
     modules = [*(plugins.imported if imports is None else imports)]
     folder, name = Path(folder), app_name(recipe)
     check_place(folder / "pyproject.toml")
@@ -108,6 +111,16 @@ def write_app(
     return folder
 
 
+def check_paths(recipe: Recipe) -> None:
+    """Refuse a path that would be the same at all sites, with data of each."""
+    for key, path in paths_of(recipe).items():
+        if recipe.federated.partition == "own" and Path(path).is_absolute():
+            raise UserError(
+                f'data.{key} must be relative with federated.partition = "own",'
+                f" as each site has it in its own data-dir; received {path}"
+            )
+
+
 def app_name(recipe: Recipe) -> str:
     """Return a name that Flower takes: of letters, digits and hyphens.
 
@@ -127,9 +140,10 @@ def _about_data(recipe: Recipe) -> str:
             "Each site has a data set of its own, of the same classes or "
             "columns: all of it is its client's."
         )
+    how = to_toml(recipe.federated.partition)
     return (
         "Every machine has the whole data set, and each client takes its part "
-        f"of it (`federated.partition = {to_toml(recipe.federated.partition)}`)."
+        f"of it (`federated.partition = {how}`)."
     )
 
 
@@ -152,7 +166,7 @@ def _copied(module: str) -> dict[str, str]:
         return {}
     if _OTHERS.fullmatch(module) or module in sys.stdlib_module_names:
         raise UserError(
-            f"module {module}: in a Flower App that name is taken, or left out; "
-            "rename it"
+            f"module {module}: a Flower App has another of that name, or "
+            "leaves it out; rename it"
         )
     return {f"{module}.py": path.read_text(encoding="utf-8")}
