@@ -48,8 +48,9 @@ def write_app(
     The folder holds the recipe, the two programs that Flower starts and a
     README.md with the commands for the server and for each site. A node's
     configuration holds `partition-id`, the client's number, and `data-dir`,
-    where the data set lies there, and relative paths of `[data]` begin. By `federated.partition` clients have parts
-    of one data set, or with "own" each has all of its own.
+    where the data set lies there and relative paths of `[data]` begin. By
+    `federated.partition` clients have parts of one data set, or with "own" each
+    has all of its own.
 
     Args:
         recipe: with a section `[federated]`.
