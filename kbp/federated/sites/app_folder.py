@@ -96,6 +96,7 @@ def write_app(
     files["pyproject.toml"] = _filled(
         "app.toml",
         name=to_toml(name),
+        license=to_toml(recipe.export.license or "not stated"),
         workdir=to_toml(str(workdir)),
         data_dir=to_toml(str(data_dir or "")),
     )
