@@ -19,24 +19,26 @@ from kbp.errors import TERMINATED, BoundError, Terminated, UserError
 
 WORKER_LOST = os.EX_TEMPFAIL  # 75: worth another try
 UNREAD = 141  # 128 + SIGPIPE
-COMMANDS = (
-    "train",
-    "list",
-    "evaluate",
-    "predict",
-    "forecast",
-    "export",
-    "audit",
-    "sensitivity",
-    "verify",
-    "deploy",
-    "check-tpu",
-    "check-gradients",
-    "pack",
-    "inspect",
-    "benchmark",
-    "publish",
-)
+# The module of each, in kbp.commands.
+COMMANDS = {
+    "train": "train",
+    "federate": "federate",
+    "list": "list",
+    "evaluate": "evaluate",
+    "predict": "predict",
+    "forecast": "forecast",
+    "export": "export",
+    "audit": "audit",
+    "sensitivity": "sensitivity",
+    "verify": "verify",
+    "deploy": "deploy",
+    "check-tpu": "checks.check_tpu",
+    "check-gradients": "checks.check_gradients",
+    "pack": "data.pack",
+    "inspect": "data.inspect",
+    "benchmark": "benchmark",
+    "publish": "publish",
+}
 
 
 class _Console(Console):
@@ -132,19 +134,13 @@ def _parse(arguments, program):
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     chosen = next((a for a in arguments if not a.startswith("-")), None)
-    for name in COMMANDS:
-        command = importlib.import_module(f"kbp.commands.{_module(name)}")
+    for name, module in COMMANDS.items():
+        command = importlib.import_module(f"kbp.commands.{module}")
         words = program if program == "train.py" else f"{program} {name}"
         subparser = _add(commands, name, command, words)
         if name == chosen:  # others' arguments may need more imports
             command.add_arguments(subparser)
     return parser.parse_args(arguments)
-
-
-def _module(name):
-    """Return the module of a command; those that check have a folder."""
-    folder = "checks." if name.startswith("check-") else ""
-    return folder + name.replace("-", "_")
 
 
 def _add(commands, name, command, words):

@@ -11,14 +11,7 @@ import numpy as np
 from kbp.errors import UserError
 from kbp.federated import deltas
 from kbp.federated.exchange import Arrays, random_states
-from kbp.federated.flower import (
-    ClientApp,
-    ConfigRecord,
-    Context,
-    Message,
-    MetricRecord,
-    RecordDict,
-)
+from kbp.federated.flower import ClientApp, Context, Message
 from kbp.federated.learner import (
     Learner,
     ModelLearner,
@@ -28,13 +21,13 @@ from kbp.federated.learner import (
 )
 from kbp.federated.records import (
     ARRAYS,
-    CLIENT,
-    CONFIG,
     EXAMPLES,
-    METRICS,
     Request,
+    arrays_of,
     as_arrays,
     as_record,
+    config_of,
+    content,
 )
 from kbp.recipes.federated import FederatedRecipe
 from kbp.recipes.recipe import Recipe
@@ -50,7 +43,7 @@ def client_app(
     data_dir: str | Path | None = None,
     batch_size: int = 32,
     optimizer_state: str = "keep",
-    batch_norm: str = "average",
+    batch_norm: str = "replace",
     update: str = "float32",
     mods: Sequence[Any] = (),
 ) -> ClientApp:
@@ -68,7 +61,9 @@ def client_app(
         data_dir: folder of a recipe's data set.
         batch_size: of a model's training.
         optimizer_state: "keep" moments from round to round, or "reset" them.
-        batch_norm: "average" BatchNormalization, or keep it "local".
+        batch_norm: how BatchNormalization is shared: its moving averages
+            "average"d over clients, "replace"d by those of the round's batches,
+            or "local" to each client.
         update: send weights in "float32" or changes in "int8".
         mods: Flower's or your own, such as `flwr.clientapp.mod.LocalDpMod`;
             they see float32 weights.
@@ -138,7 +133,7 @@ class Client:
         state = State(context, request.stage)
         start = time.perf_counter()
         state.restore(trained, part.client)
-        config, model = message.content[CONFIG], trained.model
+        config, model = config_of(message), trained.model
         if weight := config.get("proximal-mu"):
             trained.hold_near(float(weight))
         if trained.rate:
@@ -155,18 +150,21 @@ class Client:
             shuffle=False,  # the batches are shuffled already
             verbose=0,
         )
+        if self.section.batch_norm == "replace":
+            before = arrays_of(message)
+            steps = request.epochs * part.steps
+            exchange = trained.exchange
+            exchange.write(exchange.moments_of_round(before, steps))
         state.keep(trained, moments=self.section.optimizer_state == "keep")
         metrics = {k: float(v[-1]) for k, v in history.history.items()}
         metrics |= {
             EXAMPLES: part.examples,
             "seconds": time.perf_counter() - start,
         }
-        content = {
-            ARRAYS: as_record(trained.exchange.read()),
-            METRICS: MetricRecord(metrics),
-            CLIENT: ConfigRecord({"number": part.client}),
-        }
-        return Message(RecordDict(content), reply_to=message)
+        arrays = trained.exchange.read()
+        return Message(
+            content(arrays, metrics, client=part.client), reply_to=message
+        )
 
     def evaluate(self, message: Message, context: Context) -> Message:
         """Reply with the loss and metrics on the client's validation part."""
@@ -176,8 +174,7 @@ class Client:
             metrics |= trained.model.evaluate(
                 part.validation(), verbose=0, return_dict=True
             )
-        content = {METRICS: MetricRecord(metrics)}
-        return Message(RecordDict(content), reply_to=message)
+        return Message(content(metrics=metrics), reply_to=message)
 
     def read(
         self, message: Message, context: Context
@@ -186,7 +183,7 @@ class Client:
         request = Request.of(message)
         part = self.learner.part(context.node_config)
         trained = self.learner.trained(request, part)
-        trained.exchange.write(as_arrays(message.content[ARRAYS]))
+        trained.exchange.write(arrays_of(message))
         if self.section.batch_norm == "local":
             trained.exchange.write(State(context, request.stage).read(NORMS))
         return request, part, trained
@@ -204,15 +201,15 @@ class Client:
         reply = call_next(message, context)
         if self.section.update == "float32" or reply.has_error():
             return reply
-        before = as_arrays(message.content[ARRAYS])
-        after = as_arrays(reply.content[ARRAYS])
+        before = arrays_of(message)
+        after = arrays_of(reply)
         state = State(context, Request.of(message).stage)
         sent, left = deltas.encode(
             {name: after[name] - before[name] for name in before},
             state.read(RESIDUAL),
         )
         state.write(RESIDUAL, left)
-        reply.content[ARRAYS] = as_record(sent)
+        reply.content.array_records[ARRAYS] = as_record(sent)
         return reply
 
 

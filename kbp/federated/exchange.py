@@ -1,6 +1,6 @@
 """Which values of a model go over the wire, and by what names."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -22,6 +22,8 @@ class Exchange:
     Attributes:
         statistics: names of what no gradient trains.
         of_batch_norm: names of the values of BatchNormalization.
+        moments: of each BatchNormalization the names of its mean and variance,
+            and how much of them stays after a step.
     """
 
     def __init__(self, model: keras.Model):
@@ -32,6 +34,15 @@ class Exchange:
         named = self.variables.items()
         self.statistics = {n for n, v in named if id(v) not in trained}
         self.of_batch_norm = {n for n, v in named if id(v) in norms}
+        names = {id(v): n for n, v in named}
+        self.moments = [
+            (
+                names[id(layer.moving_mean)],
+                names[id(layer.moving_variance)],
+                float(layer.momentum),
+            )
+            for layer in _norms(model)
+        ]
 
     def read(self, names: Iterable[str] | None = None) -> Arrays:
         """Return values by name, by default all."""
@@ -45,6 +56,51 @@ class Exchange:
         """Set values by name."""
         for name, array in arrays.items():
             self.variables[name].assign(array)
+
+    def moments_of_round(self, before: Arrays, steps: int) -> Arrays:
+        """Return the mean and variance of BatchNormalization in some steps.
+
+        The moving averages hold `m^n` of what they were before `n` steps. With
+        a few steps in a round that would be most of it for many rounds, so it
+        is taken out.
+
+        Args:
+            before: their values before the steps.
+            steps: `n`.
+        """
+        found: Arrays = {}
+        for *names, momentum in self.moments:
+            stays = momentum**steps
+            if stays > 1 - 1e-6:
+                continue
+            for name, now in self.read(names).items():
+                found[name] = (now - stays * before[name]) / (1 - stays)
+        return {k: v.astype("float32") for k, v in found.items()}
+
+
+def pooled(
+    exchange: Exchange, arrays: Sequence[Arrays], weights: Sequence[float]
+) -> Arrays:
+    """Return means and variances over all clients' values together.
+
+        mean = sum w_k mean_k
+        variance = sum w_k (variance_k + mean_k^2) - mean^2
+
+    Args:
+        exchange: of the model.
+        arrays: of the clients.
+        weights: of the clients, in any unit.
+    """
+    found: Arrays = {}
+    shares = np.asarray(weights, "float64") / np.sum(weights)
+    for first, second, _ in exchange.moments:
+        means = np.stack([a[first].astype("float64") for a in arrays])
+        variances = np.stack([a[second].astype("float64") for a in arrays])
+        mean = np.tensordot(shares, means, 1)
+        square = np.tensordot(shares, variances + means**2, 1)
+        found[first] = mean.astype("float32")
+        found[second] = np.maximum(square - mean**2, 0).astype("float32")
+    return found
 
 
 def random_states(model: keras.Model) -> list[keras.Variable]:

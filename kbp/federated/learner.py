@@ -1,6 +1,7 @@
 """What a client trains: its examples, and a model that is compiled."""
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -322,11 +323,12 @@ def number_of(node: Mapping[str, Any], clients: int | None = None) -> int:
         UserError: there is none, or there are fewer clients.
     """
     found = node.get(CLIENT)
+    most = math.inf if clients is None else clients
     whole = isinstance(found, int) and not isinstance(found, bool)
-    if not whole or found < 0 or (clients is not None and found >= clients):
+    if not whole or not 0 <= int(found or 0) < most:
         last = f" to {clients - 1}" if clients else ""
         raise UserError(
             f"a node's configuration must hold {CLIENT}=N, its number from 0"
             f"{last}; received {found!r}"
         )
-    return int(found)
+    return int(found or 0)

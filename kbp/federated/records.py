@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
+
 import numpy as np
 
 from kbp.federated.exchange import Arrays
@@ -10,6 +12,8 @@ from kbp.federated.flower import (
     ArrayRecord,
     ConfigRecord,
     Message,
+    MetricRecord,
+    RecordDict,
 )
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
@@ -47,8 +51,27 @@ class Request:
     @classmethod
     def of(cls, message: Message) -> "Request":
         """Return what a message asks."""
-        config = message.content[CONFIG]
+        config = config_of(message)
         return cls(**{name: config[name] for name in cls.__dataclass_fields__})
+
+
+def content(
+    arrays: Mapping[str, np.ndarray] | None = None,
+    metrics: Mapping[str, float] | None = None,
+    config: ConfigRecord | None = None,
+    client: int | None = None,
+) -> RecordDict:
+    """Return a message's content; what is `None` is left out."""
+    found: dict[str, ArrayRecord | MetricRecord | ConfigRecord] = {}
+    if arrays is not None:
+        found[ARRAYS] = as_record(arrays)
+    if metrics is not None:
+        found[METRICS] = MetricRecord({**metrics})
+    if config is not None:
+        found[CONFIG] = config
+    if client is not None:
+        found[CLIENT] = ConfigRecord({"number": client})
+    return RecordDict(found)
 
 
 def as_record(arrays: Mapping[str, np.ndarray]) -> ArrayRecord:
@@ -61,3 +84,19 @@ def as_record(arrays: Mapping[str, np.ndarray]) -> ArrayRecord:
 def as_arrays(record: ArrayRecord) -> Arrays:
     """Return the arrays of a record, in the same order."""
     return {name: array.numpy() for name, array in record.items()}
+
+
+def arrays_of(message: Message) -> Arrays:
+    """Return the arrays of a message."""
+    return as_arrays(message.content.array_records[ARRAYS])
+
+
+def metrics_of(message: Message) -> dict[str, float]:
+    """Return the metrics of a message, which are numbers."""
+    record = message.content.metric_records[METRICS]
+    return {k: v for k, v in record.items() if isinstance(v, int | float)}
+
+
+def config_of(message: Message) -> dict[str, Any]:
+    """Return what a message says besides arrays."""
+    return dict(message.content.config_records[CONFIG])

@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 
 from kbp.federated import deltas
-from kbp.federated.exchange import Arrays, Exchange
+from kbp.federated.exchange import Arrays, Exchange, pooled
 from kbp.federated.flower import Message
 from kbp.federated.records import (
     ARRAYS,
     CLIENT,
     EXAMPLES,
     METRICS,
-    as_arrays,
+    arrays_of,
     as_record,
+    metrics_of,
 )
 
 # How Flower writes what a client's code has raised.
@@ -57,7 +58,7 @@ class Replies:
             if reply is None:
                 reason = "has not answered in time"
             elif reply.has_error():
-                reason = said(reply.error.reason)
+                reason = said(reply.error.reason) or "has failed"
             else:
                 size += sum(
                     record.count_bytes()
@@ -69,17 +70,17 @@ class Replies:
             row = {"client": name, "node": node, "left_out": reason}
             if reply is not None and not reason:
                 fine.append(reply)
-                row |= dict(reply.content[METRICS])
+                row |= metrics_of(reply)
                 row["examples"] = row.pop(EXAMPLES)
             rows.append(row)
         return self.without_long(fine, rows, sent), rows, size
 
     def name(self, reply: Message) -> None:
         """Note which client a node is."""
-        record = reply.content.get(CLIENT)
+        record = reply.content.config_records.get(CLIENT)
         if record is not None:
             node = reply.metadata.src_node_id
-            self.names[node] = f"client {record['number']}"
+            self.names[node] = f"client {record['number']!s}"
 
     def decoded(self, reply: Message, sent: Arrays) -> str:
         """Make a reply's arrays weights; return why not, or ""."""
@@ -88,14 +89,14 @@ class Replies:
             *content.metric_records
         } != {METRICS}:
             return "has sent other records than asked for"
-        arrays = as_arrays(content[ARRAYS])
+        arrays = arrays_of(reply)
         if deltas.is_encoded(arrays):
             try:
                 changes = deltas.decode(arrays, sent)
             except ValueError as error:
                 return str(error)
             arrays = {name: sent[name] + changes[name] for name in sent}
-            content[ARRAYS] = as_record(arrays)
+            content.array_records[ARRAYS] = as_record(arrays)
         if [*arrays] != [*sent]:
             return "has sent arrays of other names"
         for name, array in arrays.items():
@@ -106,7 +107,7 @@ class Replies:
                 )
             if not np.isfinite(array).all():
                 return f"has sent {name}, which is not finite"
-        metrics = content[METRICS]
+        metrics = metrics_of(reply)
         if not all(np.isfinite(value) for value in metrics.values()):
             return "has sent a loss or metric that is not finite"
         if not metrics.get(EXAMPLES, 0) > 0:
@@ -133,7 +134,7 @@ class Replies:
 
     def length(self, reply: Message, sent: Arrays) -> float:
         """Return the norm of the change of the trained weights."""
-        arrays = as_arrays(reply.content[ARRAYS])
+        arrays = arrays_of(reply)
         squares = (
             np.square(arrays[name].astype("float64") - sent[name]).sum()
             for name in sent
@@ -141,17 +142,25 @@ class Replies:
         )
         return float(np.sqrt(sum(squares)))
 
-    def mean(self, fine: Iterable[Message], names: Iterable[str]) -> Arrays:
-        """Return some values' means, by the clients' examples."""
+    def statistics(self, fine: Iterable[Message], *, pool: bool) -> Arrays:
+        """Return what no gradient trains, over the clients' examples.
+
+        Args:
+            fine: replies that count.
+            pool: whether variances are those of all values together, and not
+                the mean of the clients'.
+        """
         replies = [*fine]
-        weights = [float(x.content[METRICS][EXAMPLES]) for x in replies]
-        arrays = [as_arrays(x.content[ARRAYS]) for x in replies]
-        return {
-            name: np.average(
-                [a[name] for a in arrays], axis=0, weights=weights
-            ).astype("float32")
-            for name in names
-        }
+        weights = [metrics_of(x)[EXAMPLES] for x in replies]
+        arrays = [arrays_of(x) for x in replies]
+        found: Arrays = {}
+        for name in self.exchange.statistics:
+            values = [a[name] for a in arrays]
+            mean = np.average(values, axis=0, weights=weights)
+            found[name] = mean.astype("float32")
+        if pool:
+            found |= pooled(self.exchange, arrays, weights)
+        return found
 
 
 def said(reason: str) -> str:

@@ -2,15 +2,13 @@
 
 import contextlib
 import random
-from abc import ABC
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
-from flwr.serverapp.strategy import FedAvgM
-from flwr.serverapp.strategy.fedopt import FedOpt
+from flwr.serverapp import strategy as flower
 
 from kbp.errors import UserError
 from kbp.federated.exchange import Arrays, Exchange
@@ -24,16 +22,20 @@ from kbp.federated.flower import (
 )
 from kbp.federated.records import (
     EXAMPLES,
-    METRICS,
     Request,
     as_arrays,
     as_record,
+    metrics_of,
 )
 from kbp.federated.replies import Replies
 from kbp.federated.sites.members import Members
 
-# Their steps are for weights, and would make variances negative.
-_STEPPING = (FedOpt, FedAvgM)
+# Those whose aggregate is a mean: its rule is for weights, and statistics are
+# pooled in its place. Others are robust against bad ones, statistics as well.
+_MEANS = (
+    *(flower.FedAvg, flower.FedProx, flower.FedAvgM),
+    *(flower.FedAdam, flower.FedYogi, flower.FedAdagrad),
+)
 Row = dict[str, Any]
 
 
@@ -107,17 +109,19 @@ class Round:
         }
 
 
-class Observer(ABC):
+class Observer:
     """Sees the rounds, and may change the model between them."""
 
     def waiting(self, there: int, needed: int) -> None:
         """Do something before clients are waited for."""
 
     def begin(self, number: int) -> None:
-        """Do something before a round; its model is sent afterwards."""
+        """See a round begin; what the model is now goes to the clients."""
+        return
 
     def end(self, done: Round) -> None:
-        """Do something after a round, whose aggregate the model has."""
+        """See what came of a round, whose aggregate the model has."""
+        return
 
 
 class Rounds(Strategy):
@@ -138,6 +142,7 @@ class Rounds(Strategy):
         timeout: seconds that clients have to answer.
         seed: of the draws.
         done: rounds that were before.
+        pool: whether variances are those of all clients' values together.
     """
 
     def __init__(
@@ -151,7 +156,9 @@ class Rounds(Strategy):
         timeout: float = 3600.0,
         seed: int = 0,
         done: int = 0,
+        pool: bool = True,
     ):
+        self.pool = pool
         self.inner, self.plan, self.observer = inner, plan, observer
         self.exchange = Exchange(model)
         self.timeout, self.seed, self.done = timeout, seed, done
@@ -219,11 +226,13 @@ class Rounds(Strategy):
         if record is None:
             return None, metrics
         arrays = as_arrays(record)
-        if isinstance(self.inner, _STEPPING):
-            arrays |= self.replies.mean(fine, self.exchange.statistics)
+        if type(self.inner) in _MEANS:
+            arrays |= self.replies.statistics(fine, pool=self.pool)
         self.exchange.write(arrays)
         self.round.metrics = {
-            k: float(v) for k, v in (metrics or {}).items() if k != "seconds"
+            key: float(value)
+            for key, value in (metrics or {}).items()
+            if key != "seconds" and isinstance(value, int | float)
         }
         return as_record(arrays), metrics
 
@@ -253,11 +262,10 @@ class Rounds(Strategy):
         rows = {row["node"]: row for row in self.round.clients}
         fine = []
         for reply in sorted(replies, key=lambda x: x.metadata.src_node_id):
-            if reply.has_error() or not reply.content[METRICS][EXAMPLES]:
+            metrics = {} if reply.has_error() else metrics_of(reply)
+            if not metrics.pop(EXAMPLES, 0):
                 continue
             fine.append(reply)
-            metrics = dict(reply.content[METRICS])
-            del metrics[EXAMPLES]
             row = rows.get(reply.metadata.src_node_id)
             if row is not None:
                 row |= {f"val_{name}": value for name, value in metrics.items()}
@@ -292,14 +300,17 @@ def state_of(strategy: Any) -> Arrays:
         if isinstance(value, Strategy):
             held = state_of(value)
             found |= {f"{name}.{key}": array for key, array in held.items()}
-        elif isinstance(value, dict | list) and value:
-            kind = type(value).__name__
-            items = value.items() if kind == "dict" else enumerate(value)
-            found |= {
-                f"{name}:{kind}:{key}": array
-                for key, array in items
-                if isinstance(array, np.ndarray)
-            }
+            continue
+        items: Any = ()
+        if isinstance(value, dict):
+            items = value.items()
+        elif isinstance(value, list):
+            items = enumerate(value)
+        found |= {
+            f"{name}:{type(value).__name__}:{key}": array
+            for key, array in items
+            if isinstance(array, np.ndarray)
+        }
     return found
 
 

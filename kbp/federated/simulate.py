@@ -44,7 +44,7 @@ def simulate(
     seed: int = 0,
     batch_size: int = 32,
     optimizer_state: str = "keep",
-    batch_norm: str = "average",
+    batch_norm: str = "replace",
     update: str = "float32",
     mods: Sequence[Any] = (),
 ) -> Federated:
@@ -62,7 +62,7 @@ def simulate(
         seed: of the draws of clients.
         batch_size: see `client_app`, also for the next.
         optimizer_state: "keep" or "reset".
-        batch_norm: "average" or "local".
+        batch_norm: "replace", "average" or "local".
         update: "float32" or "int8".
         mods: of Flower's clients.
 

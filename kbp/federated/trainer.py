@@ -1,5 +1,6 @@
 """The stages of a run, trained by clients in rounds."""
 
+import contextlib
 import csv
 import io
 import json
@@ -19,16 +20,16 @@ from kbp.errors import UserError
 from kbp.federated import rounds
 from kbp.federated.client import app_of
 from kbp.federated.flower import ArrayRecord, Context, Grid
-from kbp.federated.learner import RecipeLearner
+from kbp.federated.learner import CLIENT, RecipeLearner
 from kbp.federated.local import LocalGrid
 from kbp.federated.records import as_arrays, as_record
 from kbp.federated.rounds import Observer, Plan, Round, Rounds
 from kbp.federated.strategy import make_strategy
+from kbp.optimizers.summing import steps_of
 from kbp.reports.clients import CLIENTS_FILE, clients_table
 from kbp.sparsity import DTMSchedule
 from kbp.tasks import format_score
 from kbp.training.checkpoint import State
-from kbp.training.resuming import steps_of
 from kbp.training.techniques.technique import asked
 from kbp.training.trainer import Trainer
 
@@ -88,6 +89,8 @@ class FederatedTrainer(Trainer):
         seed: int,
     ) -> None:
         section = self.recipe.federated
+        # It counts the steps, and a checkpoint keeps the variables it has.
+        model.optimizer.build(model.trainable_variables)
         plan = Plan(
             self.stage,
             architecture(model),
@@ -102,7 +105,7 @@ class FederatedTrainer(Trainer):
         grid = self.grid
         if grid is None:
             learner = RecipeLearner(self.recipe, task=self.task)
-            learner.parts  # wrong ones show at once
+            learner.part({CLIENT: 0})  # wrong partitions show at once
             grid = LocalGrid(app_of(learner, section), section.clients)
         *callbacks, checkpoint = make_callbacks()
         clients = Clients(
@@ -122,6 +125,7 @@ class FederatedTrainer(Trainer):
             timeout=section.timeout,
             seed=seed,
             done=done,
+            pool=section.batch_norm == "replace",
         )
         if isinstance(grid, LocalGrid):
             running.replies.names = {
@@ -136,7 +140,7 @@ def architecture(model: keras.Model) -> str:
     return json.dumps(config)
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """A callback has asked that the rounds end."""
 
 
@@ -170,10 +174,8 @@ class Progress(Observer):
     def run(self, running: Rounds, grid: Grid) -> None:
         """Run the rounds that are left."""
         self.callbacks.on_train_begin()
-        try:
+        with contextlib.suppress(StoppedError):
             running.run(grid)
-        except Stopped:
-            pass
         self.callbacks.on_train_end()
 
     def waiting(self, there: int, needed: int) -> None:
@@ -198,7 +200,7 @@ class Progress(Observer):
         self.say(done, logs)
         self.callbacks.on_epoch_end(epochs - 1, logs)
         if self.model.stop_training:
-            raise Stopped
+            raise StoppedError
 
     def say(self, done: Round, logs: dict[str, Any]) -> None:
         """Print a round in a line, and who does not count in others."""
@@ -276,7 +278,7 @@ class Clients(keras.callbacks.Callback):
         return self.grid.contexts if isinstance(self.grid, LocalGrid) else {}
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        found = {
+        found: dict[str, Any] = {
             f"strategy/{key}": array
             for key, array in rounds.state_of(self.strategy).items()
         }

@@ -32,12 +32,13 @@ class FederatedRecipe:
     `fraction`, of them trains for `local_epochs`; the epochs of a stage over
     `local_epochs` are its rounds. What comes back is aggregated by `strategy`,
     one of Flower's. Clients keep the state of their optimizer from round to
-    round or `reset` it; with "local" each has its own BatchNormalization. As
-    `update` they send weights or changes in "int8". Updates longer than
-    `longest_update` times their median are left out (0: none), and so are those
-    that take more than `timeout` seconds. With a `clipping_norm` the server
-    clips updates and adds Gaussian noise of `noise_multiplier`, for
-    differential privacy.
+    round or `reset` it. The moving averages of BatchNormalization are those of a round's batches, over all clients, with
+    "replace", which takes few steps; those that training alone would have with
+    "average"; and each client has its own with "local". As `update` they send
+    weights or changes in "int8". Updates longer than `longest_update` times
+    their median are left out (0: none), and so are those that take more than
+    `timeout` seconds. With a `clipping_norm` the server clips updates and adds
+    Gaussian noise of `noise_multiplier`, for differential privacy.
     """
 
     clients: int = number(0, 0, 100_000)
@@ -56,7 +57,7 @@ class FederatedRecipe:
     selected: int | None = number(None, 1, 100_000)
     trimmed: float | None = number(None, 0, below=0.5)
     optimizer_state: str = choice("keep", ("keep", "reset"))
-    batch_norm: str = choice("average", ("average", "local"))
+    batch_norm: str = choice("replace", ("replace", "average", "local"))
     update: str = choice("float32", ("float32", "int8"))
     longest_update: float = number(10.0, 0, 1e12)
     timeout: float = number(3600.0, above=0, high=1e9)

@@ -48,8 +48,8 @@ def clients_table(
         ),
         tuple(cells),
         f"Losses are those of each client's last round. {down / 1e6:,.1f} MB "
-        f"went to the clients and {up / 1e6:,.1f} MB came from them. All rounds "
-        f"are in {CLIENTS_FILE}.",
+        f"went to the clients and {up / 1e6:,.1f} MB came from them. "
+        f"{CLIENTS_FILE} has all rounds.",
     )
     return asdict(table)
 

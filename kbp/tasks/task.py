@@ -71,7 +71,7 @@ class Task(ABC):
     prediction: ClassVar[type[Prediction]] = Prediction
     votes: ClassVar[bool] = False
     compared_with: ClassVar[str] = ""
-    drawn: "data.Resampled | None" = None
+    drawn: "data.Selected | None" = None
     splits: Any  # what it holds depends on `splits_kind`
 
     def __init__(self, recipe: "Recipe", splits: Any):

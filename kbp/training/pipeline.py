@@ -51,8 +51,7 @@ class Pipeline:
         folder: for the results; `None` to train nothing, only compile.
         make: `make() -> task`, called when the devices are set up.
         console: where progress goes.
-        trainer: `trainer(task, folder, strategy, console)`, by default of this
-            process's devices, or of a recipe's clients.
+        trainer: `trainer(task, folder, strategy, console)`, of the stages.
 
     Raises:
         UserError: recipe, folder or data do not fit.
@@ -64,7 +63,7 @@ class Pipeline:
         folder: WorkDir | None,
         make: Callable[[], Task],
         console: Console,
-        trainer: Callable[..., Trainer] | None = None,
+        trainer: Callable[..., Trainer] = Trainer,
     ):
         self.recipe = recipe
         # Without a folder models are compiled and none is trained.
@@ -77,8 +76,7 @@ class Pipeline:
         self.problems: tuple[str, ...] = ()
         self.check_steps()
         check_trainings(self.task)
-        kind = trainer or trainer_of(recipe)
-        self.trainer = kind(self.task, self.folder, self.strategy, console)
+        self.trainer = trainer(self.task, self.folder, self.strategy, console)
         self.trainer.validation()  # whose parts may not fit the replicas
         model = self.task.build()  # wrong arguments show at once
         for technique in asked(recipe):
@@ -343,20 +341,6 @@ class Pipeline:
                 files, self.task, trained if self.removes_channels else None
             )
         return [*rows, *measured]
-
-
-def trainer_of(recipe: Recipe) -> Callable[..., Trainer]:
-    """Return what trains a recipe's stages.
-
-    Raises:
-        UserError: it has clients, and Flower is not installed.
-    """
-    if not recipe.federated.clients:
-        return Trainer
-    # Flower is an extra, which others do without.
-    from kbp.federated.trainer import FederatedTrainer
-
-    return FederatedTrainer
 
 
 def _untrained(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:

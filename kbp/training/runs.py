@@ -96,7 +96,7 @@ def run_task(
         workdir: folder for the results.
         resume: continue an unfinished run, or show a finished one.
         console: where progress and the result table go.
-        trainer: see `Pipeline`.
+        trainer: see `Pipeline`; by default the recipe's.
     """
     if not distribution.is_chief(recipe.training.strategy):
         run_as_worker(recipe, make, console)
@@ -110,6 +110,7 @@ def run_task(
         )
         bring_back(folder, make, console)
     else:
+        trainer = trainer or trainer_of(recipe)
         pipeline = Pipeline(recipe, folder, make, console, trainer)
         # Every stage is another model, and traced once.
         with (
@@ -138,6 +139,20 @@ def run_task(
         soft_wrap=True,
     )
     return stages
+
+
+def trainer_of(recipe: Recipe) -> Callable[..., Trainer]:
+    """Return what trains a recipe's stages.
+
+    Raises:
+        UserError: it has clients, and Flower is not installed.
+    """
+    if not recipe.federated.clients:
+        return Trainer
+    # Flower is an extra, which others do without.
+    from kbp.federated.trainer import FederatedTrainer
+
+    return FederatedTrainer
 
 
 def bring_back(

@@ -141,9 +141,7 @@ def load(config: CsvTableConfig, data_dir: str | Path | None) -> TableSplits:
     )
 
 
-def _whole_column(
-    path: Path, form: dict[str, str], name: str
-) -> Sequence[str]:
+def _whole_column(path: Path, form: dict[str, str], name: str) -> Sequence[str]:
     """Return the text of a column in all rows, read from the file again."""
     frame = Columns(path, opened(path, *form.values()))
     text = frames.words(frames.find_column(path, frame, name))

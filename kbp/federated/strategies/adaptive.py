@@ -9,7 +9,7 @@ from typing import Any
 
 from kbp.federated.strategies.registry import register_strategy
 
-_BETAS = {"beta_1": 0.9, "beta_2": 0.99}
+_BETAS: dict[str, Any] = {"beta_1": 0.9, "beta_2": 0.99}
 
 
 @register_strategy("fedadam")

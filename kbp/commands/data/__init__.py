@@ -1,0 +1,1 @@
+"""Commands that read data sets and train nothing."""
