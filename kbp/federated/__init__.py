@@ -4,11 +4,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kbp.federated.sites.app_folder import write_app
     from kbp.federated.client import client_app
     from kbp.federated.local import LocalGrid
     from kbp.federated.server import server_app
     from kbp.federated.simulate import Federated, simulate
+    from kbp.federated.sites.app_folder import write_app
     from kbp.federated.strategies.registry import register_strategy
 
 # Modules that need Flower are imported when they are used, as recipes know the
