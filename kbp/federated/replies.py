@@ -65,7 +65,7 @@ class Replies:
                     for record in reply.content.array_records.values()
                 )
                 self.name(reply)
-                reason = self.decoded(reply, sent)
+                reason = self.twice(node, fine) or self.decoded(reply, sent)
             name = self.names.get(node, f"node {node}")
             row = {"client": name, "node": node, "left_out": reason}
             if reply is not None and not reason:
@@ -81,6 +81,13 @@ class Replies:
         if record is not None:
             node = reply.metadata.src_node_id
             self.names[node] = f"client {record['number']!s}"
+
+    def twice(self, node: int, others: Iterable[Message]) -> str:
+        """Return that a node has another's number, or ""."""
+        names = [self.names.get(x.metadata.src_node_id) for x in others]
+        if node in self.names and self.names[node] in names:
+            return "another node has its partition-id"
+        return ""
 
     def decoded(self, reply: Message, sent: Arrays) -> str:
         """Make a reply's arrays weights; return why not, or ""."""

@@ -1,5 +1,7 @@
 """The server's side, where clients are behind a grid."""
 
+import csv
+
 import pytest
 import small
 
@@ -53,5 +55,17 @@ def test_a_run_that_died_goes_on_from_its_last_round(tmp_path, monkeypatch):
 def test_a_run_needs_a_folder(tmp_path):
     with pytest.raises(UserError, match=r"`workdir` of Flower's run"):
         run(recipe(tmp_path), tmp_path)
-    with pytest.raises(UserError, match="must be the `.keras` file"):
+    with pytest.raises(UserError, match=r"must be the `\.keras` file"):
         server_app(lambda: None)
+
+
+def test_two_nodes_of_one_number_count_once(tmp_path):
+    found = recipe(tmp_path).with_settings(["training.epochs=1"])
+    grid = LocalGrid(client_app(found, data_dir=tmp_path), 2)
+    grid.contexts[2].node_config["partition-id"] = 0
+    workdir = tmp_path / "run"
+    config = {"workdir": str(workdir), "data_dir": str(tmp_path)}
+    server_app(found)(grid, context(**config))
+    with (workdir / "clients.csv").open(newline="") as file:
+        reasons = [row["left_out"] for row in csv.DictReader(file)]
+    assert reasons == ["", "another node has its partition-id"]
