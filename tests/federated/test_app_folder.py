@@ -38,6 +38,7 @@ def write(folder, *settings, **options):
     return kbp.federated.write_app(recipe(*settings), folder, **options)
 
 
+@pytest.mark.filterwarnings("ignore:GitWildMatch:DeprecationWarning")
 def test_flower_takes_the_folder_and_sends_all_of_it(tmp_path):
     folder = write(tmp_path / "app")
     config = tomllib.loads((folder / "pyproject.toml").read_text())
@@ -61,7 +62,7 @@ def test_its_programs_have_flowers_apps(tmp_path, monkeypatch, name, kind):
     monkeypatch.syspath_prepend(tmp_path / "app")
     monkeypatch.delitem(sys.modules, name, raising=False)
     app = importlib.import_module(name).app
-    monkeypatch.delitem(sys.modules, name)
+    del sys.modules[name]
     assert isinstance(app, kind)
 
 
