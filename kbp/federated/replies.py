@@ -52,7 +52,9 @@ class Replies:
             many bytes of updates have come.
         """
         found = {reply.metadata.src_node_id: reply for reply in replies}
-        rows, fine, size = [], [], 0
+        rows: list[dict[str, Any]] = []
+        fine: list[Message] = []
+        size = 0
         for node in sorted(asked):
             reply = found.get(node)
             if reply is None:
@@ -170,13 +172,14 @@ class Replies:
         return found
 
 
-def said(reason: str) -> str:
+def said(reason: str | None) -> str:
     """Return why a client has failed, in a line.
 
     Example:
     >>> said("<class 'kbp.errors.UserError'>:<'client 1: no file'>")
     'UserError: client 1: no file'
     """
-    if found := _RAISED.fullmatch(reason):
-        reason = ": ".join(found.groups())
-    return " ".join(reason.split())
+    text = reason or ""
+    if found := _RAISED.fullmatch(text):
+        text = ": ".join(found.groups())
+    return " ".join(text.split())
