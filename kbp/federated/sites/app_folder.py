@@ -75,8 +75,8 @@ def write_app(
     >>> settings = ["federated.clients=2", "training.epochs=1"]
     >>> recipe = kbp.recipes.Recipe.parse({}).with_settings(settings)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     kbp.federated.write_app(recipe, folder, workdir="runs/together")
-    ...     sorted(path.name for path in Path(folder).iterdir())
+    ...     app = kbp.federated.write_app(recipe, folder, workdir="runs/ours")
+    ...     sorted(path.name for path in app.iterdir())
     ['README.md', 'client.py', 'pyproject.toml', 'recipe.toml', 'server.py']
     """
     if not recipe.federated.clients:
