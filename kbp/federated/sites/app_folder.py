@@ -128,7 +128,7 @@ def app_name(recipe: Recipe) -> str:
 
     Example:
     >>> app_name(Recipe.parse({}))
-    'pyramid-bpnet-small-digits'
+    'pyramid-bpnet-digits'
     """
     whole = f"{recipe.model.architecture}-{recipe.data.name}".lower()
     name = re.sub("[^a-z0-9]+", "-", whole).strip("-")
