@@ -96,7 +96,7 @@ def run(options, console):
         recipe = recipe.with_settings([f"training.epochs={epochs}"])
     workdir = options.workdir or Path("runs") / f"{name}-federated"
     if options.app:
-        from kbp.federated.app_folder import write_app
+        from kbp.federated import write_app
 
         write_app(
             recipe, options.app, workdir=workdir, data_dir=options.data_dir

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from kbp.federated.local import LocalGrid
     from kbp.federated.server import server_app
     from kbp.federated.simulation import Federated, simulate
+    from kbp.federated.sites.app_folder import write_app
     from kbp.federated.strategies.registry import register_strategy
 
 # Modules that need Flower are imported when they are used, as recipes know the
@@ -19,6 +20,7 @@ _PLACES = {
     "register_strategy": "strategies.registry",
     "server_app": "server",
     "simulate": "simulation",
+    "write_app": "sites.app_folder",
 }
 __all__ = [
     "Federated",
@@ -27,6 +29,7 @@ __all__ = [
     "register_strategy",
     "server_app",
     "simulate",
+    "write_app",
 ]
 
 

@@ -5,7 +5,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import keras
@@ -13,17 +12,18 @@ import numpy as np
 import tensorflow as tf
 
 from kbp.data import Selected, evaluation_batches
-from kbp.data.partitions.registry import shared
 from kbp.errors import UserError
 from kbp.federated.exchange import Arrays, Exchange, random_states
 from kbp.federated.rate import ClientRate
 from kbp.federated.records import Request
-from kbp.recipes.federated import OF_PARTITIONS
+from kbp.federated.sites.place import Place, check_same_kind, task_at
 from kbp.recipes.recipe import Recipe
-from kbp.tasks import Task, make_task
+from kbp.tasks import Task
 from kbp.training.optimizers import make_optimizer
 
-CLIENT = "partition-id"  # of a node's configuration, as Flower names it
+# Of a node's configuration: a client's number, as Flower names it, and where
+# its data set lies.
+CLIENT, DATA_DIR = "partition-id", "data-dir"
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Part:
         training: `training(start_step) -> endless batches`.
         validation: `validation() -> batches`, or `None` without any.
         validation_examples: how many these are.
+        task: the recipe's, of the data set that the client has.
     """
 
     client: int
@@ -45,6 +46,7 @@ class Part:
     training: Callable[[int], Any]
     validation: Callable[[], Any] | None
     validation_examples: int
+    task: Task | None = None
 
 
 @dataclass
@@ -140,7 +142,8 @@ class RecipeLearner(Learner):
 
     Args:
         recipe: with a section `[federated]`.
-        data_dir: folder of the data set.
+        data_dir: folder of the data set, of nodes whose configuration has no
+            `data-dir`.
         task: the recipe's, if it is known.
     """
 
@@ -152,31 +155,37 @@ class RecipeLearner(Learner):
     ):
         self.recipe, self.data_dir = recipe, data_dir
         self.given = task
-        self.known: tuple[tuple[str, str], Trained] | None = None
+        self.places: dict[str | None, Place] = {}
+        self.known: tuple[tuple[str, str, Task], Trained] | None = None
 
-    @cached_property
-    def task(self) -> Task:
-        """The recipe's task, whose data are read when a client needs them."""
-        return self.given or make_task(self.recipe, self.data_dir)
-
-    @cached_property
+    @property
     def parts(self) -> list[dict[str, np.ndarray]]:
         """The indices of each client's examples in each split."""
-        section = self.recipe.federated
-        from kbp.data.partitions.registry import PARTITIONS
+        return self.place({}).parts
 
-        return shared(
-            self.task.splits,
-            section.clients,
-            name=section.partition,
-            seed=self.recipe.training.seed,
-            keys=section.given(PARTITIONS[section.partition], OF_PARTITIONS),
-        )
+    def place(self, node: Mapping[str, Any]) -> Place:
+        """Return the data set that a node has, by its configuration.
+
+        Raises:
+            UserError: each has its own, and it is not said where.
+        """
+        if self.recipe.federated.partition == "own" and not node.get(DATA_DIR):
+            raise UserError(
+                'with federated.partition = "own" each client is a machine '
+                f"whose node's configuration holds {DATA_DIR}, where its own "
+                "data set lies; see kbp.federated.write_app"
+            )
+        data_dir = node.get(DATA_DIR, self.data_dir)
+        if data_dir not in self.places:
+            task = self.given or task_at(self.recipe, data_dir)
+            self.places[data_dir] = Place(self.recipe, task)
+        return self.places[data_dir]
 
     def part(self, node: Mapping[str, Any]) -> Part:
-        client = number_of(node, len(self.parts))
-        task, splits = self.task, self.task.splits
-        chosen = self.parts[client]
+        client = number_of(node, self.recipe.federated.clients)
+        place = self.place(node)
+        task, splits = place.task, place.task.splits
+        chosen = place.parts[client]
         train = Selected(splits.train, chosen["train"])
         size = min(task.batch_size, len(train))
         seed = 2 * self.recipe.training.seed + client
@@ -201,11 +210,14 @@ class RecipeLearner(Learner):
             training,
             validation if count else None,
             count,
+            task,
         )
 
     def trained(self, request: Request, part: Part) -> Trained:
-        key = request.stage, request.architecture
+        task: Any = part.task
+        key = request.stage, request.architecture, task
         if self.known is None or self.known[0] != key:
+            check_same_kind(task, request.files)
             known = json.loads(request.architecture)
             model = keras.saving.deserialize_keras_object(known["model"])
             pairs = zip(random_states(model), known["seeds"], strict=True)
@@ -215,7 +227,7 @@ class RecipeLearner(Learner):
             optimizer, rate = client_optimizer(
                 section, model, request, part.steps
             )
-            model.compile(optimizer, **self.task.compile_options())
+            model.compile(optimizer, **task.compile_options())
             self.known = key, Trained(model, part.steps, rate)
         return self.known[1]
 

@@ -28,6 +28,8 @@ class Request:
     Attributes:
         stage: of the training.
         architecture: of the model, as JSON; "" where clients build it.
+        files: what the server's data set says of itself, as JSON; "" where
+            there is none.
         done: epochs that were before.
         epochs: of this round.
         total: epochs of the stage.
@@ -36,6 +38,7 @@ class Request:
 
     stage: str
     architecture: str
+    files: str
     done: int
     epochs: int
     total: int

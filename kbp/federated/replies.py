@@ -1,5 +1,6 @@
 """Which replies of clients count, and why others do not."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from kbp.federated.records import (
     metrics_of,
 )
 
+# How Flower writes what a client's code has raised.
+_RAISED = re.compile(r"<class '(?:\w+\.)*(\w+)'>:<'(.*)'>", re.DOTALL)
 _FEWEST = 3  # updates, of which a median says something
 
 
@@ -49,20 +52,22 @@ class Replies:
             many bytes of updates have come.
         """
         found = {reply.metadata.src_node_id: reply for reply in replies}
-        rows, fine, size = [], [], 0
+        rows: list[dict[str, Any]] = []
+        fine: list[Message] = []
+        size = 0
         for node in sorted(asked):
             reply = found.get(node)
             if reply is None:
                 reason = "has not answered in time"
             elif reply.has_error():
-                reason = reply.error.reason or "has failed"
+                reason = said(reply.error.reason) or "has failed"
             else:
                 size += sum(
                     record.count_bytes()
                     for record in reply.content.array_records.values()
                 )
                 self.name(reply)
-                reason = self.decoded(reply, sent)
+                reason = self.twice(node, fine) or self.decoded(reply, sent)
             name = self.names.get(node, f"node {node}")
             row = {"client": name, "node": node, "left_out": reason}
             if reply is not None and not reason:
@@ -78,6 +83,13 @@ class Replies:
         if record is not None:
             node = reply.metadata.src_node_id
             self.names[node] = f"client {record['number']!s}"
+
+    def twice(self, node: int, others: Iterable[Message]) -> str:
+        """Return that a node has another's number, or ""."""
+        names = [self.names.get(x.metadata.src_node_id) for x in others]
+        if node in self.names and self.names[node] in names:
+            return "another node has its partition-id"
+        return ""
 
     def decoded(self, reply: Message, sent: Arrays) -> str:
         """Make a reply's arrays weights; return why not, or ""."""
@@ -158,3 +170,16 @@ class Replies:
         if pool:
             found |= pooled(self.exchange, arrays, weights)
         return found
+
+
+def said(reason: str | None) -> str:
+    """Return why a client has failed, in a line.
+
+    Example:
+    >>> said("<class 'kbp.errors.UserError'>:<'client 1: no file'>")
+    'UserError: client 1: no file'
+    """
+    text = reason or ""
+    if found := _RAISED.fullmatch(text):
+        text = ": ".join(found.groups())
+    return " ".join(text.split())

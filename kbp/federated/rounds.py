@@ -28,6 +28,7 @@ from kbp.federated.records import (
     metrics_of,
 )
 from kbp.federated.replies import Replies
+from kbp.federated.sites.members import Members
 
 # Those whose aggregate is a mean: its rule is for weights, and statistics are
 # pooled in its place. Others are robust against bad ones, statistics as well.
@@ -48,6 +49,7 @@ class Plan:
         epochs: of the stage.
         local_epochs: of a round; the last may have fewer.
         learning_rate: its peak.
+        files: see `Request`.
     """
 
     stage: str
@@ -55,6 +57,7 @@ class Plan:
     epochs: int
     local_epochs: int
     learning_rate: float
+    files: str = ""
 
     @property
     def rounds(self) -> int:
@@ -67,6 +70,7 @@ class Plan:
         return Request(
             self.stage,
             self.architecture,
+            self.files,
             done,
             min(self.local_epochs, self.epochs - done),
             self.epochs,
@@ -85,6 +89,7 @@ class Round:
         metrics: means over the clients that count.
         bytes_down: that were sent to clients.
         bytes_up: that came back from training.
+        silent: nodes that have not answered, or answered with an error.
     """
 
     number: int
@@ -92,6 +97,7 @@ class Round:
     metrics: dict[str, float] = field(default_factory=dict)
     bytes_down: int = 0
     bytes_up: int = 0
+    silent: set[int] = field(default_factory=set)
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -105,6 +111,9 @@ class Round:
 
 class Observer:
     """Sees the rounds, and may change the model between them."""
+
+    def waiting(self, there: int, needed: int) -> None:
+        """Do something before clients are waited for."""
 
     def begin(self, number: int) -> None:
         """See a round begin; what the model is now goes to the clients."""
@@ -154,6 +163,7 @@ class Rounds(Strategy):
         self.exchange = Exchange(model)
         self.timeout, self.seed, self.done = timeout, seed, done
         self.replies = Replies(self.exchange, longest_update)
+        self.members = Members(inner, timeout, observer.waiting)
 
     def run(self, grid: Grid) -> None:
         """Run the rounds that are left.
@@ -181,6 +191,7 @@ class Rounds(Strategy):
         grid: Grid,
     ) -> Iterable[Message]:
         number = server_round + self.done
+        nodes = self.members.of(grid)
         self.round = Round(number)
         self.observer.begin(number)
         self.sent = self.exchange.read()
@@ -188,7 +199,7 @@ class Rounds(Strategy):
         config = self.plan.request(number).as_config()
         with _seeded(f"{self.seed} {number}"):
             messages = [
-                *self.inner.configure_train(number, record, config, grid)
+                *self.inner.configure_train(number, record, config, nodes)
             ]
         self.asked = [message.metadata.dst_node_id for message in messages]
         self.round.bytes_down = len(messages) * record.count_bytes()
@@ -197,8 +208,11 @@ class Rounds(Strategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        replies = [*replies]
+        answered = {x.metadata.src_node_id for x in replies if x.has_content()}
+        self.round.silent = {*self.asked} - answered
         fine, self.round.clients, self.round.bytes_up = self.replies.sorted_out(
-            self.asked, [*replies], self.sent
+            self.asked, replies, self.sent
         )
         if not fine:
             reasons = "; ".join(
@@ -232,10 +246,14 @@ class Rounds(Strategy):
         number = server_round + self.done
         config = self.plan.request(number).as_config()
         record = as_record(self.exchange.read())
+        nodes = self.members.of(grid)
         with _seeded(f"{self.seed} {number} evaluate"):
             messages = [
-                *self.inner.configure_evaluate(number, record, config, grid)
+                *self.inner.configure_evaluate(number, record, config, nodes)
             ]
+        # Who has not answered would be waited for again.
+        silent = self.round.silent
+        messages = [x for x in messages if x.metadata.dst_node_id not in silent]
         return sorted(messages, key=lambda x: x.metadata.dst_node_id)
 
     def aggregate_evaluate(

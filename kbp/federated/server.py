@@ -10,9 +10,9 @@ import keras
 from kbp.errors import UserError
 from kbp.federated.flower import Context, Grid, ServerApp, Strategy
 from kbp.federated.simulation import run_model
+from kbp.federated.sites.place import task_at
 from kbp.federated.trainer import FederatedTrainer
 from kbp.recipes.recipe import Recipe
-from kbp.tasks import make_task
 from kbp.training.checkpoint import save
 from kbp.training.runs import run_task
 from kbp.training.workdir import read_run
@@ -20,7 +20,7 @@ from kbp.training.workdir import read_run
 
 def server_app(
     source: Recipe | Callable[[], keras.Model],
-    path: str | Path,
+    path: str | Path | None = None,
     *,
     data_dir: str | Path | None = None,
     clients: int = 2,
@@ -41,9 +41,11 @@ def server_app(
         source: a recipe with a section `[federated]`, which says all that the
             arguments after `data_dir` say; or `build() -> model`, a compiled
             Keras model.
-        path: the run's folder; of a model a `.keras` file to write.
+        path: the run's folder; of a model a `.keras` file to write. Of a recipe
+            it may be left to `workdir` of Flower's run configuration.
         data_dir: folder of a recipe's data set, on whose validation and test
-            split the server judges the model.
+            split the server judges the model; by default `data-dir` of Flower's
+            run configuration.
         clients: how many must be there.
         rounds: how many there are.
         strategy: the name of one, see `[federated]`, or one of Flower's.
@@ -67,8 +69,21 @@ def server_app(
             raise UserError("the recipe has no clients: set federated.clients")
 
         def main(grid: Grid, context: Context) -> None:
-            run_recipe(source, path, grid, data_dir)
+            config = context.run_config
+            workdir = path or config.get("workdir")
+            if not workdir:
+                raise UserError(
+                    "a server needs a folder for its run: "
+                    "server_app(recipe, path), or `workdir` of Flower's run "
+                    "configuration"
+                )
+            place = data_dir or config.get("data-dir") or None
+            run_recipe(source, str(workdir), grid, place)
 
+    elif path is None:
+        raise UserError(
+            "Argument `path` must be the `.keras` file to write; received None"
+        )
     else:
 
         def main(grid: Grid, context: Context) -> None:
@@ -93,7 +108,7 @@ def run_recipe(
     recipe: Recipe,
     workdir: str | Path,
     grid: Grid,
-    data_dir: str | Path | None = None,
+    data_dir: Any = None,
     console: Any = None,
 ) -> None:
     """Run a recipe whose clients are elsewhere, or go on with it.
@@ -110,7 +125,7 @@ def run_recipe(
     folder = Path(workdir)
     run_task(
         recipe,
-        partial(make_task, recipe, data_dir),
+        partial(task_at, recipe, data_dir),
         folder,
         resume=read_run(folder) is not None,
         console=console or Console(),

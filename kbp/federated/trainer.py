@@ -103,6 +103,7 @@ class FederatedTrainer(Trainer):
             epochs,
             section.local_epochs,
             self.peak,
+            json.dumps(self.task.files()),
         )
         steps = section.local_epochs * self.task.steps
         done = math.ceil(steps_of(model.optimizer) / steps)
@@ -181,6 +182,11 @@ class Progress(Observer):
         with contextlib.suppress(StoppedError):
             running.run(grid)
         self.callbacks.on_train_end()
+
+    def waiting(self, there: int, needed: int) -> None:
+        self.trainer.console.print(
+            f"waiting for clients: {there} of {needed} are connected"
+        )
 
     def begin(self, number: int) -> None:
         self.start = time.perf_counter()

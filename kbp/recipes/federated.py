@@ -25,18 +25,19 @@ class FederatedRecipe:
 
     With 0 `clients` there are none. Each has what `partition` gives it of the
     data set: "iid", "dirichlet" with `alpha`, or by the groups that a
-    `pattern` finds in names, a `column` of a table or a `list_file` holds. In
-    a round a share, the `fraction`, of them trains for `local_epochs`; the
-    epochs of a stage over `local_epochs` are its rounds. What comes back is
-    aggregated by `strategy`, one of Flower's. Clients keep the state of their
-    optimizer from round to round or `reset` it. The moving averages of
-    BatchNormalization are those of a round's batches, over all clients, with
-    "replace", which takes few steps; those that training alone would have with
-    "average"; and each client has its own with "local". As `update` they send
-    weights or changes in "int8". Updates longer than `longest_update` times
-    their median are left out (0: none), and so are those that take more than
-    `timeout` seconds. With a `clipping_norm` the server clips updates and adds
-    Gaussian noise of `noise_multiplier`, for differential privacy.
+    `pattern` finds in names, a `column` of a table or a `list_file` holds; by
+    "own" each is a machine with a data set of its own. In a round a share, the
+    `fraction`, of them trains for `local_epochs`; the epochs of a stage over
+    `local_epochs` are its rounds. What comes back is aggregated by `strategy`,
+    one of Flower's. Clients keep the state of their optimizer from round to
+    round or `reset` it. The moving averages of BatchNormalization are those of
+    a round's batches, over all clients, with "replace", which takes few steps;
+    those that training alone would have with "average"; and each client has its
+    own with "local". As `update` they send weights or changes in "int8".
+    Updates longer than `longest_update` times their median are left out (0:
+    none), and so are those that take more than `timeout` seconds. With a
+    `clipping_norm` the server clips updates and adds Gaussian noise of
+    `noise_multiplier`, for differential privacy.
     """
 
     clients: int = number(0, 0, 100_000)

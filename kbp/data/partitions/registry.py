@@ -12,6 +12,7 @@ from kbp.errors import UserError
 
 # `partition(split, clients, seed, **keys) -> the client of each example`
 Partition = Callable[..., np.ndarray]
+EVERYONE = -1  # in place of a client: all of them have the example
 PARTITIONS: Registry[Partition] = Registry(
     "federated.partition", "kbp.data.partitions"
 )
@@ -51,7 +52,7 @@ def register_partition(name: str) -> Callable[[Partition], Partition]:
     Returns:
         A decorator for `partition(split, clients, seed, **keys)`, which
         returns the client of each example of a `Split`, integers `(examples,)`
-        from 0. Its keyword arguments are keys of `[federated]`.
+        from 0, or `EVERYONE`. Its keyword arguments are keys of `[federated]`.
 
     Raises:
         UserError: another partition has that name.
@@ -100,7 +101,8 @@ def shared(
         if len(examples):
             owners = PARTITIONS[name](about, clients, seed, **keys)
         for client, parts in enumerate(found):
-            parts[split] = np.flatnonzero(owners == client)
+            has = (owners == client) | (owners == EVERYONE)
+            parts[split] = np.flatnonzero(has)
     check_not_empty([len(parts["train"]) for parts in found], name)
     return found
 

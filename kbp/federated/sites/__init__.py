@@ -1,0 +1,1 @@
+"""Clients on other machines: what they are sent and hold, who is there."""
