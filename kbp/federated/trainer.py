@@ -19,7 +19,7 @@ from kbp._utils.files import remove, write_atomically
 from kbp.errors import UserError
 from kbp.federated import rounds
 from kbp.federated.client import app_of
-from kbp.federated.exchange import random_states
+from kbp.federated.exchange import Exchange, random_states
 from kbp.federated.flower import ArrayRecord, Context, Grid
 from kbp.federated.learner import CLIENT, RecipeLearner
 from kbp.federated.local import LocalGrid
@@ -47,10 +47,13 @@ class FederatedTrainer(Trainer):
     Args:
         grid: Flower's connection to clients elsewhere; by default they are in
             this process.
+        mods: of Flower's, of clients in this process.
         others: see `Trainer`.
     """
 
-    def __init__(self, *others: Any, grid: Grid | None = None):
+    def __init__(
+        self, *others: Any, grid: Grid | None = None, mods: Sequence[Any] = ()
+    ):
         super().__init__(*others)
         for technique in asked(self.recipe):
             if not technique.by_rounds:
@@ -58,12 +61,18 @@ class FederatedTrainer(Trainer):
                     f"{technique.name} is not done by rounds; leave it out, or "
                     "set federated.clients = 0"
                 )
-        self.grid = grid
+        self.grid, self.mods = grid, mods
         section = self.recipe.federated
         self.learner = RecipeLearner(self.recipe, task=self.task)
         if grid is None:
             self.learner.part({CLIENT: 0})  # wrong partitions show at once
         make_strategy(section)
+        if section.clipping_norm and Exchange(self.task.build()).moments:
+            raise UserError(
+                "federated.clipping_norm does not go with BatchNormalization, "
+                "whose statistics tell of the data; take an architecture "
+                "without it, such as bp_transformer"
+            )
 
     def fit(
         self,
@@ -110,7 +119,9 @@ class FederatedTrainer(Trainer):
         strategy = make_strategy(section)
         grid = self.grid
         if grid is None:
-            grid = LocalGrid(app_of(self.learner, section), section.clients)
+            grid = LocalGrid(
+                app_of(self.learner, section, self.mods), section.clients
+            )
         *callbacks, checkpoint = make_callbacks()
         clients = Clients(
             self.folder.path / "checkpoints", self.stage, strategy, grid

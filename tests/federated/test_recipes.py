@@ -272,6 +272,42 @@ def test_what_does_not_fit_the_data_is_refused_before_anything_is_written(
     assert not folder.exists() or not [*folder.iterdir()]
 
 
+def test_noise_is_added_to_clipped_updates(sections, tmp_path):
+    """With a norm of 1e-6 and no noise weights hardly move, with noise they do."""
+    moved = {}
+    for noise in (0.0, 1e5):
+        found = recipe(
+            sections,
+            *("federated.clipping_norm=1e-6", "training.epochs=1"),
+            f"federated.noise_multiplier={noise}",
+        )
+        start = floats(
+            recipe(
+                sections, "training.epochs=1", "optimizer.learning_rate=1e-9"
+            ),
+            tmp_path / f"start-{noise}",
+        )
+        model = floats(found, tmp_path / f"run-{noise}")
+        moved[noise] = max(
+            np.abs(a - b).max()
+            for a, b in zip(
+                start.get_weights(), model.get_weights(), strict=True
+            )
+        )
+    assert moved[0.0] < 2e-6
+    assert moved[1e5] > 1e-3
+
+
+def test_noise_and_batch_normalization_are_refused(tmp_path):
+    found = Recipe.parse({"model": {"architecture": "pyramid_bpnet"}})
+    found = found.with_settings(
+        ["federated.clients=2", "federated.clipping_norm=1"]
+    )
+    with pytest.raises(UserError, match="not go with BatchNormalization"):
+        kbp.training.run(found, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_keys_without_clients_are_refused(sections):
     with pytest.raises(UserError, match=r"federated\.clients is 0"):
         recipe(sections, "federated.local_epochs=2", clients=0)

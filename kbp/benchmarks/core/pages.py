@@ -15,6 +15,7 @@ def pages() -> list[Path]:
         root / "README.md",
         zoo.root() / "README.md",
         root / "docs" / "exactness.md",
+        root / "docs" / "federated.md",
         root / "docs" / "forecast_errors.md",
         root / "docs" / "images.md",
         root / "docs" / "latency.md",
