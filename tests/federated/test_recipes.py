@@ -273,7 +273,7 @@ def test_what_does_not_fit_the_data_is_refused_before_anything_is_written(
 
 
 def test_noise_is_added_to_clipped_updates(sections, tmp_path):
-    """With a norm of 1e-6 and no noise weights hardly move, with noise they do."""
+    """With a norm of 1e-6 weights hardly move, unless there is noise."""
     moved = {}
     for noise in (0.0, 1e5):
         found = recipe(
