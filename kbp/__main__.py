@@ -28,6 +28,7 @@ COMMANDS = (
     "export",
     "audit",
     "sensitivity",
+    "spike",
     "verify",
     "deploy",
     "check-tpu",

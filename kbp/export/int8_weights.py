@@ -1,11 +1,10 @@
 """Files that hold weights in eight bits, and compute in float."""
 
-from collections import Counter
-
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from kbp.export.audit import operation_name
+from kbp.export.loop_states import add_constant, drop_unused, operator
 from kbp.export.packing import pack
 from kbp.export.parsing import items_of, parse
 
@@ -58,50 +57,35 @@ def with_int8_weights(content: bytes) -> bytes:
     tree = parse(content)
     for graph in tree.subgraphs:
         _round(tree, graph)
-    used = Counter(
-        x.buffer for g in tree.subgraphs for x in items_of(g.tensors)
-    )
-    for index, buffer in enumerate(tree.buffers):
-        if index and not used[index] and not _is_metadata(tree, index):
-            buffer.data = None  # the floats, which nothing reads any more
+    drop_unused(tree)
     return pack(tree)
 
 
 def _round(tree: schema.ModelT, graph: schema.SubGraphT) -> None:
     """Put integers and `DEQUANTIZE` in the places of a graph's kernels."""
     axes: dict[int, int | None] = {}
-    for operator in items_of(graph.operators):
-        name = operation_name(tree.operatorCodes[operator.opcodeIndex])
+    for found in items_of(graph.operators):
+        name = operation_name(tree.operatorCodes[found.opcodeIndex])
         place, axis = _KERNELS.get(name, (-1, None))
-        if place < 0 or len(operator.inputs) <= place:
+        if place < 0 or len(found.inputs) <= place:
             continue
-        tensor = int(operator.inputs[place])
-        if tensor >= 0 and _is_kernel(tree, graph.tensors[tensor]):
-            same = axes.setdefault(tensor, axis) == axis
-            axes[tensor] = axis if same else None
+        index = int(found.inputs[place])
+        if index >= 0 and _is_kernel(tree, graph.tensors[index]):
+            same = axes.setdefault(index, axis) == axis
+            axes[index] = axis if same else None
     made = []
-    for tensor, axis in axes.items():
-        floats = graph.tensors[tensor]
-        shape = tuple(map(int, floats.shape))
+    for index, axis in axes.items():
+        floats = graph.tensors[index]
         data = np.asarray(tree.buffers[floats.buffer].data, np.uint8)
+        shape = tuple(map(int, floats.shape))
         steps, scale = rounded(data.view("float32").reshape(shape), axis)
-        held = schema.TensorT()
-        held.name, held.shape = floats.name + b"_int8", [*shape]
-        held.type = schema.TensorType.INT8
-        held.buffer = len(tree.buffers)
-        held.quantization = schema.QuantizationParametersT()
-        held.quantization.scale = scale
-        held.quantization.zeroPoint = np.zeros(len(scale), "int64")
-        held.quantization.quantizedDimension = axis or 0
-        buffer = schema.BufferT()
-        buffer.data = steps.ravel().view("uint8")
-        tree.buffers.append(buffer)
+        place = add_constant(tree, graph, floats.name + b"_int8", steps)
+        held = schema.QuantizationParametersT()
+        held.scale, held.zeroPoint = scale, np.zeros(len(scale), "int64")
+        held.quantizedDimension = axis or 0
+        graph.tensors[place].quantization = held
         floats.buffer = 0
-        graph.tensors = [*graph.tensors, held]
-        convert = schema.OperatorT()
-        convert.opcodeIndex = _code(tree)
-        convert.inputs, convert.outputs = [len(graph.tensors) - 1], [tensor]
-        made.append(convert)
+        made.append(operator(tree, "DEQUANTIZE", _VERSION, [place], [index]))
     graph.operators = [*made, *items_of(graph.operators)]
 
 
@@ -110,21 +94,3 @@ def _is_kernel(tree: schema.ModelT, tensor: schema.TensorT) -> bool:
     constant = tree.buffers[tensor.buffer].data is not None
     floats = tensor.type == schema.TensorType.FLOAT32
     return constant and floats and len(items_of(tensor.shape)) > 1
-
-
-def _is_metadata(tree: schema.ModelT, index: int) -> bool:
-    return any(x.buffer == index for x in items_of(tree.metadata))
-
-
-def _code(tree: schema.ModelT) -> int:
-    """Return the place of `DEQUANTIZE` among the codes, which may be new."""
-    number = schema.BuiltinOperator.DEQUANTIZE
-    for place, known in enumerate(tree.operatorCodes):
-        if known.builtinCode == number:
-            known.version = max(known.version, _VERSION)
-            return place
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = number
-    code.version = _VERSION
-    tree.operatorCodes = [*tree.operatorCodes, code]
-    return len(tree.operatorCodes) - 1

@@ -16,6 +16,7 @@ from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.conversion import convert
 from kbp.export.int8_weights import with_int8_weights
 from kbp.export.interpreter import allocate
+from kbp.export.loop_states import with_short_states
 from kbp.export.memory import Budget, footprint
 from kbp.export.metadata import Metadata
 from kbp.export.metadata.describing import describe
@@ -132,6 +133,8 @@ def to_tflite(
     content = convert(
         _prepared(model), specs, dtype=held, input_dtype=input_dtype
     )
+    if dtype in ("float32", "int8_weights"):
+        content = with_short_states(content)
     if dtype == "int8_weights":
         content = with_int8_weights(content)
     content = describe(content, metadata or Metadata(model.name), *names)

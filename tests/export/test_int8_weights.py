@@ -172,6 +172,23 @@ def test_zeros_and_models_without_a_kernel_are_kept(tmp_path):
     assert [operation.name for operation in audit.operations] == ["RELU"]
 
 
+def test_loops_begin_with_values_that_are_not_written_out(tmp_path):
+    """Whatever the time, a spiking network's file is about its weights."""
+    x = rng().normal(size=(8, 8, 8, 3)).astype("float32")
+    sizes = []
+    for steps in (4, 64):
+        model = spiking.to_spiking(images(), x, timesteps=steps)
+        path = tmp_path / f"{steps}.tflite"
+        audit = export.to_tflite(model, path, dtype="int8_weights")
+        sizes.append(audit.size)
+        assert audit.parameters < 1.1 * model.count_params() + 100
+        names = [operation.name for operation in audit.operations]
+        assert "FILL" in names
+        gap = export.Runner(path).predict(x) - rounded_twin(model)(x)
+        assert np.abs(gap).max() < EPSILON
+    assert sizes[1] < 1.05 * sizes[0]
+
+
 def test_a_file_says_what_it_is_and_takes_floats(tmp_path):
     model, path = shared(), tmp_path / "model.tflite"
     with pytest.raises(
