@@ -40,8 +40,9 @@ def markdown_table(head: dict, results: list[dict]) -> str:
     cells = [_cells(key, rows) for key in rows]
     protocol = Protocol(**head["protocol"])
     text = (
-        f"Digits: a Pyramid-BPNet of width {protocol.width} with average "
-        f"pooling on {protocol.image_size}x{protocol.image_size} pixels, "
+        f"Digits: convolutions of {protocol.width} and {2 * protocol.width} "
+        f"channels and a dense layer of {4 * protocol.width} units, average "
+        f"pooling, {protocol.image_size}x{protocol.image_size} pixels, "
         f"{protocol.epochs} epochs. CIFAR-10: the dense networks of the race "
         f"of trained pruning, on the first {protocol.images:,} test images. "
         f"Mean and standard deviation of {protocol.seeds} seeds, differences "

@@ -7,8 +7,9 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import layers
 
-from kbp import data, models, spiking
+from kbp import data, spiking
 from kbp._utils.files import make_folder
 from kbp.benchmarks.core.images import Images, accuracy, first
 from kbp.data.datasets import digits
@@ -31,7 +32,7 @@ class Protocol:
         seeds: of each network of the digits, and the dense networks that are
             taken of CIFAR-10.
         image_size: of the digits, in pixels.
-        width: channels of the digits' network at its finest scale.
+        width: channels of the digits' network, see `network`.
         batch_size: images in a batch.
         epochs: of the source network of the digits.
         learning_rate: its peak then.
@@ -46,10 +47,10 @@ class Protocol:
 
     seeds: int = 3
     image_size: int = 16
-    width: int = 16
+    width: int = 32
     batch_size: int = 64
     epochs: int = 30
-    learning_rate: float = 0.01
+    learning_rate: float = 3e-3
     timesteps: tuple[int, ...] = (4, 8, 16, 32, 64)
     rounded_timesteps: tuple[int, ...] = (4, 8, 16)
     trained_timesteps: tuple[int, ...] = (8,)
@@ -199,9 +200,7 @@ class Trainer:
             return keras.saving.load_model(path, compile=False)
         protocol = self.protocol
         train, _ = self._examples(DIGITS)
-        model = models.PyramidBPNet(
-            train.inputs.shape[1:], 10, width=protocol.width, pooling="average"
-        )
+        model = network(train.inputs.shape[1:], protocol.width)
         self._fit(model, train, seed, protocol.epochs, protocol.learning_rate)
         make_folder(self.folder)
         model.save(path)
@@ -217,6 +216,23 @@ class Trainer:
                 f"{self.folder.parent / 'pruning_trained.jsonl'}` trains it."
             )
         return keras.saving.load_model(path, compile=False)
+
+
+def network(shape: tuple[int, ...], width: int) -> keras.Model:
+    """Return a network of digits, of two convolutions and two dense layers.
+
+    Args:
+        shape: of an image.
+        width: channels of the first convolution; the second has twice as many,
+            the hidden dense layer four times.
+    """
+    inputs = x = keras.Input(shape)
+    for channels in (width, 2 * width):
+        x = layers.Conv2D(channels, 3, padding="same", use_bias=False)(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+        x = layers.AveragePooling2D(2)(x)
+    x = layers.Dense(4 * width, activation="relu")(layers.Flatten()(x))
+    return keras.Model(inputs, layers.Dense(10)(x))
 
 
 def _accuracy(model: keras.Model, test: data.Examples) -> float:
