@@ -1,7 +1,6 @@
 """The command that makes spiking networks of trained ones."""
 
 import io
-import json
 import re
 from html.parser import HTMLParser
 
@@ -110,10 +109,8 @@ def test_a_run_becomes_spiking(digits, tmp_path, capsys):
         assert kernels in found
         same = np.argmax(export.Runner(file).predict(x), -1)
         assert task.score(np.eye(10)[same]) > score - 0.02
-    sizes = [(out / f).stat().st_size for f in FILES[2:]]
-    assert sizes[1] < sizes[0]
     metadata = export.Metadata.read(out / "spiking_int8_weights.tflite")
-    assert json.dumps([*metadata.outputs[0].labels])
+    assert len(metadata.outputs[0].labels) == 10
 
 
 def test_fine_tuning_helps_few_steps(digits, tmp_path, capsys):
