@@ -30,6 +30,7 @@ COMMANDS = {
     "export": "export",
     "audit": "audit",
     "sensitivity": "sensitivity",
+    "spike": "spike",
     "verify": "verify",
     "deploy": "deploy",
     "check-tpu": "checks.check_tpu",

@@ -13,6 +13,7 @@ import kbp
 from kbp.data.formats import csv_series, csv_table
 from kbp.data.images.files import read_image
 from kbp.data.images.photographs import read_photographs
+from kbp.data.recordings import Binning
 from kbp.errors import UserError
 from kbp.export import audit
 from kbp.inference.loading import load_keras, open_model
@@ -87,6 +88,17 @@ def write_series(path):
     path.write_text("\n".join(["time,load,heat", *lines]))
 
 
+def write_events(path):
+    rng = np.random.default_rng(0)
+    columns = {"time": np.arange(60), "channel": rng.integers(0, 8, 60)}
+    if path.suffix == ".npz":
+        np.savez(path, **columns)
+    else:
+        rows = zip(*columns.values(), strict=True)
+        lines = [f"{time},{channel}" for time, channel in rows]
+        path.write_text("\n".join(["time,channel", *lines]))
+
+
 def write_image(path):
     values = np.random.default_rng(0).integers(0, 256, (24, 20, 3), "uint8")
     Image.fromarray(values).save(path)
@@ -126,6 +138,10 @@ def read_series(path):
     csv_series.load_config(config, None)
 
 
+def read_events(path):
+    Binning(8, channels=8, polarity="ignore").read(path)
+
+
 KINDS = {
     "recipe.toml": (write_recipe, Recipe.read, 1000, mutate),
     "values.toml": (write_recipe, Recipe.read, 1000, change_values),
@@ -133,6 +149,8 @@ KINDS = {
     "model.keras": (write_keras, read_keras, 500, mutate),
     "table.csv": (write_table, read_table, 250, mutate),
     "series.csv": (write_series, read_series, 250, mutate),
+    "events.csv": (write_events, read_events, 250, mutate),
+    "events.npz": (write_events, read_events, 250, mutate),
     **{
         f"image.{kind}": (write_image, read_images, 100, mutate)
         for kind in ("png", "jpg", "tif", "bmp", "webp")

@@ -33,7 +33,7 @@ ALLOWED = {
     "losses": set(),
     "metrics": {"layers"},
     "optimizers": set(),
-    "models": {"layers"},
+    "models": {"layers", "spiking"},
     "graph": {"layers"},
     "sparsity": {"layers", "graph"},
     "quantization": {"sparsity", "layers", "models", "graph"},

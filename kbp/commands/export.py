@@ -42,7 +42,7 @@ def add_arguments(parser):
     )
     parser.add_argument(
         "--dtype",
-        choices=("float32", "float16", "int8"),
+        choices=("float32", "float16", "int8_weights", "int8"),
         help="of a .tflite file (default: int8 for a quantization-aware model, "
         "else float32); of a run's folder, int8 takes model_quantized.keras, "
         "the others model.keras",

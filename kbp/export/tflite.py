@@ -14,7 +14,9 @@ from kbp._utils.examples import shapes_of
 from kbp._utils.files import check_place, temporary_folder, write_atomically
 from kbp.export.audit import CONVERSIONS, Audit, audit
 from kbp.export.conversion import convert
+from kbp.export.int8_weights import with_int8_weights
 from kbp.export.interpreter import allocate
+from kbp.export.loop_states import with_short_states
 from kbp.export.memory import Budget, footprint
 from kbp.export.metadata import Metadata
 from kbp.export.metadata.describing import describe
@@ -31,7 +33,7 @@ from kbp.quantization import (
 from kbp.quantization.bias import QuantizedLayer
 from kbp.quantization.placement.rules import takes_units
 
-DTYPES = ("float32", "float16", "int8")
+DTYPES = ("float32", "float16", "int8_weights", "int8")
 INPUT_DTYPES = ("float32", "int8", "uint8")
 # What hands on the states of a loop and gathers its results, all in floats
 # that eight bits hold. They compute nothing.
@@ -63,7 +65,9 @@ def to_tflite(
         path: file to write, `NAME.tflite`; replaced whole if it exists.
         dtype: `"int8"`: integer weights and operations; `"float32"`: as the
             model is; `"float16"`: weights of half the size, computed in
-            float32. By default `"int8"` if the model is quantization-aware.
+            float32; `"int8_weights"`: weights of a quarter of it, rounded by
+            a scale for each channel, computed in float32, as spiking networks
+            are. By default `"int8"` if the model is quantization-aware.
         input_dtype: type of float inputs and outputs, `"int8"`, `"uint8"` or
             `"float32"`; by default `"int8"` in an int8 file. Another than
             float32 is for int8 files alone, and not for models that take the
@@ -125,9 +129,14 @@ def to_tflite(
         tf.TensorSpec((batch_size, *shapes[x.name]), x.dtype, name=x.name)
         for x in model.inputs
     ]
+    held = "float32" if dtype == "int8_weights" else dtype
     content = convert(
-        _prepared(model), specs, dtype=dtype, input_dtype=input_dtype
+        _prepared(model), specs, dtype=held, input_dtype=input_dtype
     )
+    if dtype in ("float32", "int8_weights"):
+        content = with_short_states(content)
+    if dtype == "int8_weights":
+        content = with_int8_weights(content)
     content = describe(content, metadata or Metadata(model.name), *names)
     if limits:
         limits.check(footprint(content, measure=bool(limits.ram)), str(path))
@@ -171,7 +180,7 @@ def _check(
     check_one_of(INPUT_DTYPES, input_dtype=input_dtype)
     if input_dtype != "float32" and dtype != "int8":
         raise ValueError(
-            f"Argument `input_dtype` must be 'float32' in a {dtype} file. "
+            f"Argument `input_dtype` must be 'float32' in a file of {dtype}. "
             f"Received: input_dtype={input_dtype!r}"
         )
     if input_dtype != "float32" and _takes_units(model):

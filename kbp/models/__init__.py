@@ -8,12 +8,14 @@ from kbp.models.recurrent import Recurrent
 from kbp.models.registry import register_model
 from kbp.models.residual_mlp import ResidualMLP
 from kbp.models.ridge import mean_ridge, ridge, start_at_ridge
+from kbp.models.spiking_mlp import SpikingMLP
 
 __all__ = [
     "BPTransformer",
     "PyramidBPNet",
     "Recurrent",
     "ResidualMLP",
+    "SpikingMLP",
     "mean_ridge",
     "naive_kernel",
     "register_model",

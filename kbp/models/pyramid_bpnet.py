@@ -32,6 +32,7 @@ def PyramidBPNet(
     width: int | None = None,
     num_blocks: int | None = None,
     patch_size: int | None = None,
+    pooling: str = "max",
     dropout: float = 0.0,
     stochastic_depth: float = 0.0,
     l2: float = 0.0,
@@ -74,6 +75,7 @@ def PyramidBPNet(
         width: number of channels of the finest scale.
         num_blocks: number of residual blocks at each scale but the finest.
         patch_size: height and width of a patch, in pixels.
+        pooling: `"max"` or `"average"`, which spiking networks can have.
         dropout: rate in [0, 1) before the layers of logits.
         stochastic_depth: rate in [0, 1) at which the last residual block is
             dropped in training, those before it less, see `depth_rates`.
@@ -100,6 +102,7 @@ def PyramidBPNet(
     """
     check_one_of(tuple(HEADS), head=head)
     check_one_of(tuple(SIZES), size=size)
+    check_one_of(tuple(POOLINGS), pooling=pooling)
     given = {
         "num_scales": num_scales,
         "width": width,
@@ -126,7 +129,7 @@ def PyramidBPNet(
         channels = width * 2**scale
         maps.append(conv_block(x, channels, f"scale{scale}_fine", kernel))
         x = conv_block(x, channels, f"scale{scale}_coarse", kernel)
-        x = layers.MaxPooling2D(name=f"scale{scale}_pool")(x)
+        x = POOLINGS[pooling](2, name=f"scale{scale}_pool")(x)
         channels *= 2
         x = layers.Dense(
             channels, activation="relu", name=f"scale{scale}_dense", **kernel
@@ -196,6 +199,7 @@ def segment(
     return logits
 
 
+POOLINGS = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}
 HEADS = {"classification": classify, "segmentation": segment}
 
 

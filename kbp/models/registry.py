@@ -17,12 +17,13 @@ MODELS: Registry[Callable[..., Any]] = Registry(
 # Name of a model inside a model, which learned something before.
 BACKBONE = "backbone"
 _BY_CHANNEL: set[Callable[..., Any]] = set()
+_IN_FLOAT: set[Callable[..., Any]] = set()
 # Arguments of builders that a task gives, and no recipe.
 GIVEN = ("head", "num_targets", "num_past_covariates")
 
 
 def register_model(
-    name: str, *, by_channel: bool = False
+    name: str, *, by_channel: bool = False, in_float: bool = False
 ) -> Callable[[Builder], Builder]:
     """Register a builder of models under the name of its architecture.
 
@@ -34,6 +35,8 @@ def register_model(
         name: of the architecture.
         by_channel: whether its forecasts of a channel depend on no other, with
             the same weights for all: then they may be asked for any number.
+        in_float: whether its models cannot be computed in eight bits, so that
+            recipes which quantize them are refused.
 
     Returns:
         A decorator for a function `(input_shape, num_outputs, *, ...)` that
@@ -76,6 +79,8 @@ def register_model(
         MODELS.add(name, builder)
         if by_channel:
             _BY_CHANNEL.add(builder)
+        if in_float:
+            _IN_FLOAT.add(builder)
         return builder
 
     return register
@@ -93,3 +98,8 @@ def keyword_only(builder: Callable[..., Any]) -> dict[str, Any]:
 def forecasts_by_channel(architecture: str) -> bool:
     """Say whether an architecture was registered as one `by_channel`."""
     return MODELS[architecture] in _BY_CHANNEL
+
+
+def runs_in_float(architecture: str) -> bool:
+    """Say whether an architecture was registered as one `in_float`."""
+    return MODELS[architecture] in _IN_FLOAT

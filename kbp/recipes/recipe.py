@@ -7,6 +7,7 @@ from typing import Any
 
 from kbp._utils import config
 from kbp.errors import UserError, nearest
+from kbp.models.registry import runs_in_float
 from kbp.recipes import optimizer, text
 from kbp.recipes.federated import FederatedRecipe, check_federated
 from kbp.recipes.monitor import MonitorRecipe, check_monitor
@@ -103,6 +104,7 @@ class Recipe:
             task=task,
             **common,
         )
+        _check_float(recipe)
         _check_masks(recipe)
         _check_trainings(recipe)
         check_monitor(recipe)
@@ -175,6 +177,15 @@ def _check_names(sections: Mapping[str, Any], task: TaskRecipe) -> None:
                 f"recipe's is {task.name}"
             )
         raise UserError(f"unknown section [{name}]{nearest(str(name), known)}")
+
+
+def _check_float(recipe: Recipe) -> None:
+    architecture = recipe.model.architecture
+    if recipe.quantization.enabled and runs_in_float(architecture):
+        raise UserError(
+            f"model.architecture: {architecture!r} is computed in float, not "
+            "in eight bits; set quantization.enabled = false"
+        )
 
 
 def _check_masks(recipe: Recipe) -> None:

@@ -1,9 +1,10 @@
 """Figures of a run, as SVG text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import special
@@ -138,12 +139,23 @@ def confusion_matrix(
         return as_svg(figure)
 
 
+def draw_image(axes: Axes, values: np.ndarray) -> None:
+    """Draw an image of 0 to 1."""
+    axes.imshow(values.squeeze(), cmap="gray", vmin=0, vmax=1)
+
+
+def draw_sequence(axes: Axes, values: np.ndarray) -> None:
+    """Draw a sequence `(time, channels)`, the time from left to right."""
+    axes.imshow(values.T, cmap="gray_r", aspect="auto", interpolation="nearest")
+
+
 def sample_predictions(
     examples: Examples,
     logits: np.ndarray,
     names: Sequence[str],
     *,
     count: int = 16,
+    draw: Callable[[Axes, np.ndarray], None] = draw_image,
 ) -> str:
     """Plot test examples with predictions, the wrong ones first."""
     predicted = np.argmax(logits, axis=-1)
@@ -158,8 +170,7 @@ def sample_predictions(
         for axes in grid:
             axes.set_axis_off()
         for axes, index in zip(grid, order, strict=False):
-            image = as_floats(examples.inputs[index])
-            axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
+            draw(axes, as_floats(examples.inputs[index]))
             title = f"{names[predicted[index]]} ({confidence[index]:.0%})"
             if wrong[index]:
                 title += f"\nis {names[examples.labels[index]]}"

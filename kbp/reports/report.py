@@ -23,6 +23,7 @@ from kbp.reports.metrics_file import (
     waiting_share,
 )
 from kbp.reports.monitors import heat_maps
+from kbp.reports.pages import html_table, own_table, page
 from kbp.reports.result_table import ResultTable
 from kbp.reports.stage import POST_TRAINING, Stage
 from kbp.tasks import Task
@@ -33,35 +34,6 @@ NEAR = {"LSB": "1 LSB", "float": "0.1% of the largest"}
 _FEW_ZEROS = 0.0005  # less reads as 0.0%
 _SLOWER = 0.95  # nearer to 1 is chance
 _SMALL = 0.1  # milliseconds; shorter ones are the interpreter's own
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: #334155;
-  max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
-h1 {{ font-size: 1.5rem; margin-bottom: 0; }}
-h2 {{ font-size: 1.1rem; margin: 2rem 0 .5rem; }}
-p {{ margin: .3rem 0; }}
-table {{ border-collapse: collapse; width: 100%;
-  font-variant-numeric: tabular-nums; }}
-th, td {{ padding: .35rem .6rem; text-align: right;
-  border-bottom: 1px solid #e2e8f0; white-space: nowrap; }}
-th:first-child, td:first-child {{ text-align: left; }}
-h2:first-of-type + .scroll tbody tr:last-child {{ font-weight: 600; }}
-.scroll {{ overflow-x: auto; }}
-svg {{ max-width: 100%; height: auto; }}
-pre {{ background: #f8fafc; padding: .8rem; overflow-x: auto; }}
-</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
 
 
 def result_table(stages: Sequence[Stage], run: dict[str, Any]) -> FittedTable:
@@ -120,21 +92,15 @@ def write(
         "Zeros per layer": figures.sparsity_by_layer(rows),
         **heat_maps.sections(folder, task.recipe.monitor.bounds(), others),
         **_footprint(run),
-        "Scores of the int8 file": _html_table(
+        "Scores of the int8 file": html_table(
             ("score", "test"), [*task.details(outputs).items()]
         ),
-        **{heading: _own_table(table) for heading, table in tables.items()},
+        **{heading: own_table(table) for heading, table in tables.items()},
         **own,
         "Recipe": f"<pre>{html.escape(task.recipe.to_toml().strip())}</pre>",
     }
-    title = html.escape(_title(run["recipe"]))
-    said = html.escape(facts(run)).replace("\n", "<br>")
-    body = [f"<h1>{title}</h1>", f"<p>{said}</p>"]
-    for heading, content in sections.items():
-        if content:
-            body += [f"<h2>{heading}</h2>", content]
-    page = _PAGE.format(title=title, body="\n".join(body))
-    write_atomically(folder / "report.html", page)
+    title, said = _title(run["recipe"]), facts(run)
+    write_atomically(folder / "report.html", page(title, said, sections))
     if own:
         *_, predictions = own.values()
         write_atomically(folder / PREDICTIONS, predictions)
@@ -148,7 +114,7 @@ def _footprint(run: dict[str, Any]) -> dict[str, str]:
     file = "int8" if run["recipe"]["quantization"]["enabled"] else "float32"
     return {
         f"Memory and size of the {file} file": footprint.treemap(taken)
-        + _own_table(footprint.table(taken))
+        + own_table(footprint.table(taken))
     }
 
 
@@ -159,7 +125,7 @@ def as_html(stages: Sequence[Stage], run: dict[str, Any]) -> str:
 
 
 def _result(stages: Sequence[Stage], metric: str) -> str:
-    return _html_table(
+    return html_table(
         Stage.headings(metric), [stage.cells(metric) for stage in stages]
     )
 
@@ -287,25 +253,4 @@ def _circumstances(run: dict[str, Any]) -> str:
         f"TensorFlow {versions['tensorflow']}, "
         f"Keras {versions['keras']}, LiteRT {versions['ai-edge-litert']}, "
         f"kbp {versions['kbp']}{commit}."
-    )
-
-
-def _own_table(table: ResultTable) -> str:
-    remark = f"<p>{html.escape(table.remark)}</p>" if table.remark else ""
-    return _html_table(table.headings, table.rows) + remark
-
-
-def _html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table, or nothing if it has no rows."""
-    if not rows:
-        return ""
-
-    def row(tag: str, cells: Sequence[str]) -> str:
-        inside = "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells)
-        return f"<tr>{inside}</tr>"
-
-    head, body = row("th", headings), "\n".join(row("td", r) for r in rows)
-    return (
-        f'<div class="scroll"><table><thead>{head}</thead>\n'
-        f"<tbody>\n{body}\n</tbody></table></div>"
     )

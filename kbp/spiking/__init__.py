@@ -12,6 +12,7 @@ from kbp.spiking.encoders import (
 from kbp.spiking.neurons import IntegrateAndFire, IntegrateAndFireCell
 from kbp.spiking.over_steps import outputs_over_time
 from kbp.spiking.over_time import OverTime
+from kbp.spiking.raster import raster
 from kbp.spiking.readouts import Readout
 from kbp.spiking.surrogates import spike
 
@@ -29,6 +30,7 @@ __all__ = [
     "Readout",
     "cost",
     "outputs_over_time",
+    "raster",
     "spike",
     "to_clip_floor_shift",
     "to_spiking",

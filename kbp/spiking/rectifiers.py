@@ -10,7 +10,7 @@ from keras import layers
 from kbp import graph
 from kbp._utils.arguments import check_integer
 from kbp._utils.examples import first, shapes_of
-from kbp.layers import TransformedLayer
+from kbp.layers import Standardization, TableEncoding, TransformedLayer
 from kbp.spiking.clip_floor_shift import LEAST, ClipFloorShift
 
 RECTIFIERS = (layers.ReLU, ClipFloorShift)
@@ -31,6 +31,8 @@ LINEAR = (
     *(layers.UpSampling3D, layers.BatchNormalization, layers.Rescaling),
     *(layers.Normalization, layers.Identity),
 )
+# What rows of tables go through before anything else.
+_AT_INPUTS = (TableEncoding, Standardization)
 _LARGEST_SAMPLE = 1_000_000  # values of a layer that a percentile is of
 
 
@@ -91,6 +93,8 @@ class _Separation:
             )
         if type(layer).__name__ == "ConvertToTensor":
             return lambda x, **_: x
+        if type(layer).__name__ in ("SpaceToDepth", "DepthToSpace"):
+            return self.patches(layer, node)
         if not isinstance(layer, keras.Layer):
             return layer
         if graph.traits_of(layer).training_only:
@@ -132,6 +136,27 @@ class _Separation:
             new.trainable = False  # its statistics are not those of a step
         return new
 
+    def patches(self, operation: Any, node: graph.Node) -> Callable[..., Any]:
+        """Return layers that do what an operation does with patches."""
+        _, height, width, channels = node.inputs[0].shape
+        _, rows, columns, depth = node.outputs[0].shape
+        size, name = operation.block_size, operation.name
+        parts = (rows, size, columns, size, channels)
+        if type(operation).__name__ == "DepthToSpace":
+            parts = (height, width, size, size, depth)
+        steps = [
+            layers.Reshape(parts, name=self.unique(f"{name}_parts")),
+            layers.Permute((1, 3, 2, 4, 5), name=self.unique(f"{name}_order")),
+            layers.Reshape((rows, columns, depth), name=self.unique(name)),
+        ]
+
+        def follow(x: Any, **_: Any) -> Any:
+            for step in steps:
+                x = step(x)
+            return x
+
+        return follow
+
     def activation(self, name: str, function: Any) -> keras.Layer:
         if function is keras.activations.relu:
             return layers.ReLU(name=name)
@@ -143,6 +168,11 @@ class _Separation:
 def _check(node: graph.Node) -> None:
     layer = node.operation
     if isinstance(layer, LINEAR):
+        return
+    if isinstance(layer, _AT_INPUTS) and all(
+        isinstance(x._keras_history.operation, layers.InputLayer)
+        for x in node.inputs
+    ):
         return
     if isinstance(layer, layers.ReLU):
         if not layer.negative_slope and not layer.threshold:

@@ -12,13 +12,14 @@ from kbp import data
 from kbp._utils.config import choice, number
 from kbp.data.lazy import by_parts
 from kbp.data.splits import Augment, Tensor
-from kbp.export import Metadata
+from kbp.export import Metadata, TensorInfo
 from kbp.export.metadata.common import logits, pixels
 from kbp.reports import figures
 from kbp.reports.class_tables import class_tables
 from kbp.reports.result_table import ResultTable
 from kbp.tasks.class_loss import ClassLossConfig, recipe_loss
 from kbp.tasks.predict_classes import ClassPrediction
+from kbp.tasks.prediction import Prediction
 from kbp.tasks.registry import register_task
 from kbp.tasks.scoring import mean_recall
 from kbp.tasks.task import Task
@@ -60,15 +61,20 @@ class Classification(Task):
     takes = "images in [0, 1]"
     gives = "logits"
     votes = True
-    prediction = ClassPrediction
+    prediction: ClassVar[type[Prediction]] = ClassPrediction
+    draw = staticmethod(figures.draw_image)
     training_accuracy: float | None = None
 
     def __init__(self, recipe: "Recipe", splits: data.Splits):
         super().__init__(recipe, splits)
         if splits.train.labels.ndim != 1 or not splits.class_names:
             raise self.unfit(recipe, "no class for each example")
-        if len(splits.input_shape) != 3:
-            raise self.unfit(recipe, "no images")
+        self.check_shape()
+
+    def check_shape(self) -> None:
+        """Refuse examples that are no images, and say what models read."""
+        if len(self.shape) != 3:
+            raise self.unfit(self.recipe, "no images")
         if self.section(ClassificationConfig).layout == "rows":
             height, width, channels = self.shape
             self.shape = (height, width * channels)
@@ -122,9 +128,13 @@ class Classification(Task):
     def metadata(self) -> Metadata:
         return replace(
             super().metadata(),
-            inputs=(pixels(self.shape),),
+            inputs=(self.input_info(),),
             outputs=(logits(self.splits.class_names),),
         )
+
+    def input_info(self) -> TensorInfo:
+        """Return what there is to say of the model's input."""
+        return pixels(self.shape)
 
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
         test, names = self.splits.test, self.splits.class_names
@@ -133,7 +143,7 @@ class Classification(Task):
                 np.argmax(outputs, axis=-1), test.labels, names
             ),
             "Predictions of the int8 file, the wrong ones first": (
-                figures.sample_predictions(test, outputs, names)
+                figures.sample_predictions(test, outputs, names, draw=self.draw)
             ),
         }
 

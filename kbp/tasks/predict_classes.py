@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 256  # images, which bounds the memory
 _MOST_SHOWN = 400  # on the sheet
-_USUAL_TOP = 3
+USUAL_TOP = 3
 # Columns of how far an ensemble's members differ.
 SPREAD = ("deviation", "mutual_information")
 
@@ -58,13 +58,7 @@ class ClassPrediction(Prediction):
         parser.add_argument(
             "images", metavar="IMAGE", nargs="+", help="image files, or folders"
         )
-        parser.add_argument(
-            "--top",
-            type=positive,
-            metavar="K",
-            help="classes to name for each image, the most probable first "
-            f"(default: {_USUAL_TOP}, or all of fewer)",
-        )
+        add_top(parser)
 
     @classmethod
     def write(
@@ -74,13 +68,8 @@ class ClassPrediction(Prediction):
         options: argparse.Namespace,
         console: Console,
     ) -> None:
-        names = _class_names(model)
-        top = options.top or min(_USUAL_TOP, len(names))
-        if top > len(names):
-            raise UserError(
-                f"--top must be at most the {len(names)} classes of "
-                f"{model.path}; received {top}"
-            )
+        names = class_names_of(model)
+        top = top_of(options, model, names)
         sources, kinds = files_of(options.images, console)
         known, facts = images_of(model, recipe), list[ImageFacts]()
         folder = Path(options.out)
@@ -107,11 +96,14 @@ class ClassPrediction(Prediction):
         )
         refuse(kinds, wrong)
         say_unlike(known, sources, facts, console)
-        write_atomically(table, _as_csv(found, top))
+        write_atomically(table, table_of(found, top))
         shown = found[:_MOST_SHOWN]
         captions = [(p.classes[0], f"{p.shares[0]:.0%}") for p in shown]
         write_atomically(
-            sheet, contact_sheet([p.image for p in shown], captions)
+            sheet,
+            contact_sheet(
+                [p.image for p in shown if p.image is not None], captions
+            ),
         )
         say_written(console, table)
         say_written(console, sheet)
@@ -119,16 +111,44 @@ class ClassPrediction(Prediction):
             console.print(f"The sheet shows the first {len(shown)} images.")
 
 
+def add_top(parser: argparse.ArgumentParser) -> None:
+    """Add how many classes are named."""
+    parser.add_argument(
+        "--top",
+        type=positive,
+        metavar="K",
+        help="classes to name for each file, the most probable first "
+        f"(default: {USUAL_TOP}, or all of fewer)",
+    )
+
+
+def top_of(
+    options: argparse.Namespace, model: OpenModel, names: Sequence[str]
+) -> int:
+    """Return how many classes are named.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    top: int = options.top or min(USUAL_TOP, len(names))
+    if top > len(names):
+        raise UserError(
+            f"--top must be at most the {len(names)} classes of "
+            f"{model.path}; received {top}"
+        )
+    return top
+
+
 @dataclass(frozen=True)
-class _Predicted:
+class Predicted:
     """What a model makes of a file: classes and their probabilities.
 
-    Of an ensemble also how far its members differ: the deviation of the first
-    class's probability, and the mutual information.
+    A recording has no image. Of an ensemble also how far its members differ:
+    the deviation of the first class's probability, and the mutual information.
     """
 
     source: Path
-    image: np.ndarray
+    image: np.ndarray | None
     classes: tuple[str, ...]
     shares: tuple[float, ...]
     spread: tuple[float, ...] = ()
@@ -142,31 +162,52 @@ def _predict(
     read: Callable[..., np.ndarray],
     is_refused: Callable[[], bool],
     members: Callable[[np.ndarray], np.ndarray] | None,
-) -> list[_Predicted]:
+) -> list[Predicted]:
     height, width, channels = image_shape(model.inputs)
-    found: list[_Predicted] = []
+    found: list[Predicted] = []
     for start in range(0, len(sources), _AT_ONCE):
         part = sources[start : start + _AT_ONCE]
         images = read(part, (height, width), channels=channels)
         if is_refused():  # the others are read to name what is wrong in them
             continue
         inputs = as_floats(images).reshape(-1, *model.inputs)
-        shares = _probabilities(model.predict(inputs))
-        order = np.argsort(-shares, axis=-1, kind="stable")[:, :top]
-        spread = spread_of(members, inputs, order[:, 0])
-        found += [
-            _Predicted(
-                source,
-                image,
-                tuple(names[i] for i in best),
-                tuple(share[best].tolist()),
-                row,
-            )
-            for source, image, best, share, row in zip(
-                part, images, order, shares, spread, strict=True
-            )
-        ]
+        shares = probabilities(model.predict(inputs))
+        spread = spread_of(members, inputs, shares.argmax(axis=-1))
+        found += best_of(part, [*images], shares, names, top, spread)
     return found
+
+
+def best_of(
+    sources: Sequence[Path],
+    images: Sequence[np.ndarray | None],
+    shares: np.ndarray,
+    names: Sequence[str],
+    top: int,
+    spread: Sequence[tuple[float, ...]],
+) -> list[Predicted]:
+    """Return the most probable classes of some files.
+
+    Args:
+        sources: the files.
+        images: of them, or `None`.
+        shares: probabilities `(files, classes)`.
+        names: of the classes.
+        top: how many of them.
+        spread: of each file, see `spread_of`.
+    """
+    order = np.argsort(-shares, axis=-1, kind="stable")[:, :top]
+    return [
+        Predicted(
+            source,
+            image,
+            tuple(names[i] for i in best),
+            tuple(share[best].tolist()),
+            row,
+        )
+        for source, image, best, share, row in zip(
+            sources, images, order, shares, spread, strict=True
+        )
+    ]
 
 
 def spread_of(
@@ -186,7 +227,7 @@ def spread_of(
     """
     if members is None:
         return [()] * len(inputs)
-    likely = np.stack([_probabilities(x) for x in members(inputs)])
+    likely = np.stack([probabilities(x) for x in members(inputs)])
     one = np.take_along_axis(likely, classes[None, :, None], axis=-1)
     deviation = one[..., 0].astype("float64").std(axis=0)
     information = mutual_information(likely)
@@ -206,7 +247,7 @@ def image_shape(inputs: tuple[int, ...]) -> tuple[int, int, int]:
     return inputs[0], inputs[1] // channels, channels
 
 
-def _class_names(model: OpenModel) -> list[str]:
+def class_names_of(model: OpenModel) -> list[str]:
     """Return the names that go with a model, else the classes' numbers."""
     count = model.outputs[0]
     text = model.text(LABELS)
@@ -223,7 +264,7 @@ def _class_names(model: OpenModel) -> list[str]:
     return names
 
 
-def _probabilities(outputs: np.ndarray) -> np.ndarray:
+def probabilities(outputs: np.ndarray) -> np.ndarray:
     """Return probabilities of logits; of others' models as they are."""
     total = outputs.sum(axis=-1)
     # Eight bits hold each of them to 1/256, a few of many not at all.
@@ -233,7 +274,13 @@ def _probabilities(outputs: np.ndarray) -> np.ndarray:
     return special.softmax(outputs, axis=-1)
 
 
-def _as_csv(found: Sequence[_Predicted], top: int) -> str:
+def table_of(found: Sequence[Predicted], top: int) -> str:
+    """Return a CSV text, a line for each file.
+
+    Args:
+        found: of the files.
+        top: classes of each.
+    """
     columns = ["class", "probability"]
     more = [f"{c}_{k}" for k in range(2, top + 1) for c in columns]
     more += SPREAD if found and found[0].spread else ()

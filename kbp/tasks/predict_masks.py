@@ -12,7 +12,12 @@ from kbp._utils.files import write_atomically
 from kbp._utils.run_files import IMAGES
 from kbp.data.images.files import read_image
 from kbp.data.images.kinds import WHITE_LEVEL, ImageFacts, ImageKinds
-from kbp.data.images.search import find_images, said_of_kinds
+from kbp.data.images.search import (
+    IMAGE_FILES,
+    FileKind,
+    find_files,
+    said_of_kinds,
+)
 from kbp.data.images.wrong import refuse
 from kbp.errors import UserError
 from kbp.inference import pixels
@@ -104,24 +109,29 @@ class MaskPrediction(Prediction):
 
 
 def files_of(
-    names: Sequence[str], console: Console
+    names: Sequence[str], console: Console, kind: FileKind = IMAGE_FILES
 ) -> tuple[list[Path], list[str]]:
-    """Return image files, and those of folders, in order.
+    """Return files, and those of folders, in order.
 
     What folders hold besides is said.
 
+    Args:
+        names: of files and folders.
+        console: where to say it.
+        kind: of the files that folders are searched for.
+
     Returns:
-        The files, and sentences about images of other kinds in the folders.
+        The files, and sentences about strange ones in the folders.
     """
     found: list[Path] = []
     kinds: list[str] = []
     for name in map(Path, names):
         if name.is_dir():
             strange: list[Path] = []
-            held = find_images(name, strange=strange)
-            found += held.images
+            held = find_files(name, strange=strange, kind=kind)
+            found += held.files
             if strange:
-                kinds.append(said_of_kinds(name, strange))
+                kinds.append(said_of_kinds(name, strange, kind))
             if remark := held.remark(name):
                 console.print(remark, markup=False, soft_wrap=True)
         elif not name.is_file():

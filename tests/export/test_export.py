@@ -243,7 +243,9 @@ def test_where_no_file_can_be_is_said_in_one_line(name, model, tmp_path):
 def test_int8_of_a_float_model_says_what_to_do(model, tmp_path):
     with pytest.raises(ValueError, match=r"quantize_aware first"):
         export.to_tflite(model, tmp_path / "m.tflite", dtype="int8")
-    with pytest.raises(ValueError, match=r"must be 'float32' in a float32"):
+    with pytest.raises(
+        ValueError, match=r"must be 'float32' in a file of float32"
+    ):
         export.to_tflite(model, tmp_path / "m.tflite", input_dtype="int8")
 
 

@@ -167,7 +167,45 @@ def test_masks_and_missing_data_are_named():
         spiking.to_spiking(network(BODIES["dense"]), data(), timesteps=0)
 
 
+@pytest.mark.parametrize("operation", ["space_to_depth", "depth_to_space"])
+def test_patches_are_taken_and_put_back_at_each_step(operation):
+    inputs = keras.Input((4, 6, 8))
+    x = layers.ReLU()(layers.Conv2D(8, 1)(inputs))
+    x = getattr(keras.ops.nn, operation)(x, 2)
+    model = keras.Model(inputs, layers.Conv2D(3, 1)(x))
+    x = np.random.default_rng(0).normal(size=(4, 4, 6, 8)).astype("float32")
+    converted = spiking.to_spiking(model, x, timesteps=256, percentile=100)
+    gap = np.abs(converted.predict(x, verbose=0) - model.predict(x, verbose=0))
+    assert gap.max() < 0.05
+    assert converted.output_shape == model.output_shape
+
+
+@pytest.mark.parametrize("size", ["plain", "small"])
+def test_a_pyramid_with_average_pooling_becomes_spiking(size):
+    from kbp.models import PyramidBPNet
+
+    model = PyramidBPNet((16, 16, 1), 4, size=size, width=4, pooling="average")
+    x = np.random.default_rng(0).random((8, 16, 16, 1)).astype("float32")
+    converted = spiking.to_spiking(model, x, timesteps=64, percentile=100)
+    gap = np.abs(converted.predict(x, verbose=0) - model.predict(x, verbose=0))
+    assert gap.max() < 0.1 * model.predict(x, verbose=0).std()
+
+
 # -- what it costs --
+
+
+def test_a_raster_is_what_the_neurons_gave():
+    model = network(residual)
+    converted = spiking.to_spiking(model, data(), timesteps=6)
+    found = spiking.raster(converted, data())
+    kind = spiking.IntegrateAndFire
+    assert [*found] == [x.name for x in converted.layers if isinstance(x, kind)]
+    for name, fired in found.items():
+        inner = keras.Model(converted.input, converted.get_layer(name).output)
+        values = np.array(inner(data()[:1]))[0].reshape(6, -1)
+        np.testing.assert_array_equal(fired, values != 0)
+    with pytest.raises(ValueError, match="no spiking neurons"):
+        spiking.raster(model, data())
 
 
 def test_operations_are_those_of_spikes_and_weights_that_are_not_0():

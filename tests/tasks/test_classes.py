@@ -25,7 +25,7 @@ from kbp.reports.class_tables import class_tables
 from kbp.reports.contact_sheet import contact_sheet
 from kbp.tasks import make_task
 from kbp.tasks.class_loss import ClassLossConfig
-from kbp.tasks.predict_classes import ClassPrediction, _probabilities
+from kbp.tasks.predict_classes import ClassPrediction, probabilities
 from kbp.tasks.prediction import OpenModel, task_of
 
 COUNT = 40  # of each class
@@ -273,11 +273,11 @@ def test_entries_of_the_zoo_read_photographs(entry, tmp_path):
 
 def test_outputs_of_a_softmax_are_not_softened_again():
     shares = np.array([[0.75, 0.25], [0.125, 0.875]], "float32")
-    np.testing.assert_allclose(_probabilities(shares), shares, rtol=1e-6)
+    np.testing.assert_allclose(probabilities(shares), shares, rtol=1e-6)
     logits = np.log(shares) + 3
-    np.testing.assert_allclose(_probabilities(logits), shares, rtol=1e-5)
+    np.testing.assert_allclose(probabilities(logits), shares, rtol=1e-5)
     eight_bits = np.floor(shares * 255) / 256
-    found = _probabilities(eight_bits.astype("float32"))
+    found = probabilities(eight_bits.astype("float32"))
     np.testing.assert_allclose(found, shares, atol=0.01)
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
 

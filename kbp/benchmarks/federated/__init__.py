@@ -1,1 +1,1 @@
-"""Training by clients, beside one who has all the data: the digits."""
+"""Training by clients, beside one who has all the data."""

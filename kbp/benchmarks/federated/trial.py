@@ -14,7 +14,7 @@ from kbp._utils.files import temporary_folder
 from kbp.benchmarks.federated.cases import CASES
 from kbp.data.datasets.digits import load
 from kbp.recipes import Recipe
-from kbp.reports.clients import CLIENTS_FILE
+from kbp.federated.table import CLIENTS_FILE
 from kbp.tasks import make_task
 from kbp.training.measuring import predicted
 from kbp.training.pipeline import Pipeline

@@ -38,7 +38,7 @@ def read_examples(model, name, data_dir=None, input_shape=None):
 def _images(folder, model, input_shape):
     """Return a folder's images, in the size that a model takes."""
     from kbp.data.images.photographs import read_photographs
-    from kbp.data.images.search import find_images
+    from kbp.data.images.search import find_files
     from kbp.data.splits import as_floats
     from kbp.export.sizes import fixed_shapes
 
@@ -49,7 +49,7 @@ def _images(folder, model, input_shape):
             f"{folder}: the model takes {shapes}, which are no "
             "images of 1 or 3 channels. Give an .npy or .npz file."
         )
-    paths = find_images(folder).images
+    paths = find_files(folder).files
     some = paths[:: -(-len(paths) // 256)]  # of all classes' folders
     return as_floats(
         read_photographs(some, (size[0], size[1]), channels=channels)

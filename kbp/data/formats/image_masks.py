@@ -13,7 +13,7 @@ from kbp.data.images.files import count_pixels, read_image, read_mask
 from kbp.data.images.kinds import WHITE_LEVEL, ImageKinds
 from kbp.data.images.pairs import Pairs, check_sizes, in_tiles
 from kbp.data.images.paths import PathPairs, Paths
-from kbp.data.images.search import find_images
+from kbp.data.images.search import find_files
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import some
@@ -111,7 +111,7 @@ def load(
     Subfolders are searched too; their names are part of an example's.
 
     Args:
-        images: folder of PNG, JPEG or TIFF files, see `find_images`.
+        images: folder of PNG, JPEG or TIFF files, see `find_files`.
         masks: folder of grey or indexed images of the same size.
         split: `split(names) -> indices`, see `kbp.data.splitting`.
         channels: 1 to read images as grey, 3 as color.
@@ -217,11 +217,11 @@ def find_pairs(
     Remarks beside them say what was passed over.
 
     Raises:
-        UserError: a folder is wrong, see `find_images`; two files of one have
+        UserError: a folder is wrong, see `find_files`; two files of one have
             the same name, or one has no partner.
     """
-    held = {folder: find_images(folder) for folder in (images, masks)}
-    found = {folder: _by_name(folder, x.images) for folder, x in held.items()}
+    held = {folder: find_files(folder) for folder in (images, masks)}
+    found = {folder: _by_name(folder, x.files) for folder, x in held.items()}
     for folder, other in ((images, masks), (masks, images)):
         alone = found[folder].keys() - found[other].keys()
         if alone:
@@ -229,7 +229,7 @@ def find_pairs(
     names = sorted(found[images])
     pairs = PathPairs(
         *(
-            Paths(held[folder].images[places[name]] for name in names)
+            Paths(held[folder].files[places[name]] for name in names)
             for folder, places in found.items()
         )
     )

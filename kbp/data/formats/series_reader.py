@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from kbp.data.checks import suspicions
-from kbp.data.formats import frames, grid, times
+from kbp.data.formats import frames, grid
 from kbp.data.formats.grid import Rows
 from kbp.data.formats.series_format import SeriesFormat
+from kbp.data.series_files import times
 from kbp.data.series_files.group import Group, Lines
 from kbp.data.tables.source import Frame
 from kbp.errors import UserError

@@ -1,4 +1,4 @@
-"""Image files in folders."""
+"""Files of a kind in folders, such as images."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,23 +15,48 @@ _STRANGE = (
     *(".heif", ".jfif", ".jp2", ".jpe", ".jxl", ".nef", ".orf", ".pgm"),
     *(".pnm", ".ppm", ".psd", ".raw", ".svg", ".tga"),
 )
-_KNOWN = f"Known suffixes are {', '.join(SUFFIXES)}."
 _LITTER = ("desktop.ini", "thumbs.db")  # which file managers leave
+
+
+class FileKind(NamedTuple):
+    """What files a folder is searched for.
+
+    Attributes:
+        noun: of one.
+        nouns: of several.
+        suffixes: of those that are read.
+        strange: suffixes of such files that are not.
+    """
+
+    noun: str
+    nouns: str
+    suffixes: tuple[str, ...]
+    strange: tuple[str, ...]
+
+    @property
+    def known(self) -> str:
+        """A sentence that names the suffixes."""
+        return f"Known suffixes are {', '.join(self.suffixes)}."
+
+
+IMAGE_FILES = FileKind("image", "images", SUFFIXES, _STRANGE)
 
 
 class Found(NamedTuple):
     """What a folder and its subfolders hold.
 
     Attributes:
-        images: the image files, in order.
+        files: of the kind, in order.
         others: what is passed over, but for hidden files and those of file
             managers.
-        links: to folders that are not followed, see `find_images`.
+        links: to folders that are not followed, see `find_files`.
+        kind: what was searched for.
     """
 
-    images: Paths
+    files: Paths
     others: list[Path]
     links: list[Path]
+    kind: FileKind = IMAGE_FILES
 
     def remark(self, folder: Path) -> str:
         """Say what was passed over; `""` if nothing was."""
@@ -39,7 +64,8 @@ class Found(NamedTuple):
             some(path.relative_to(folder).as_posix() for path in paths)
             for paths in (self.others, self.links)
         )
-        said = [f"what is no image: {others}"] if others else []
+        noun = self.kind.noun
+        said = [f"what is no {noun}: {others}"] if others else []
         if links:
             count = len(self.links)
             word = "link" if count == 1 else "links"
@@ -49,29 +75,31 @@ class Found(NamedTuple):
         return f"{folder}: passed over {'; and '.join(said)}." if said else ""
 
 
-def find_images(
+def find_files(
     folder: Path,
     apart: Iterable[Path] = (),
     strange: list[Path] | None = None,
+    kind: FileKind = IMAGE_FILES,
 ) -> Found:
-    """Return the images of a folder and of its subfolders, in order.
+    """Return the files of a folder and of its subfolders, in order.
 
     Links are followed, to each folder once; but none to a folder above it, nor
     to one that is, or lies in, or holds one of those `apart`.
 
     Args:
         folder: to look in.
-        apart: folders whose images are no part of it, as of other classes.
-        strange: a list that gets images of other suffixes than `SUFFIXES`,
-            which are refused without it.
+        apart: folders whose files are no part of it, as of other classes.
+        strange: a list that gets the `strange` files of the kind, which are
+            refused without it.
+        kind: of the files.
 
     Raises:
-        UserError: the folder is missing, holds images of other suffixes, or no
-            image; or a link leads nowhere.
+        UserError: the folder is missing, holds strange files, or none of the
+            kind; or a link leads nowhere.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder{unexpanded(folder)}.")
-    images: list[str] = []
+    files: list[str] = []
     others: list[Path] = []
     passed: list[Path] = []
     links: list[Path] = []
@@ -82,19 +110,19 @@ def find_images(
     for name in sorted(names, key=lambda name: name.split(os.sep)):
         path = Path(name)
         suffix = path.suffix.lower()
-        if suffix in SUFFIXES:
-            images.append(name)
-        elif suffix in _STRANGE:
+        if suffix in kind.suffixes:
+            files.append(name)
+        elif suffix in kind.strange:
             others.append(path)
         else:
             passed.append(path)
     if strange is not None:
         strange += others
     elif others:
-        raise UserError(said_of_kinds(folder, others))
-    if not images and not others:
-        raise UserError(f"{folder}: holds no image. {_KNOWN}")
-    return Found(Paths(images), passed, links)
+        raise UserError(said_of_kinds(folder, others, kind))
+    if not files and not others:
+        raise UserError(f"{folder}: holds no {kind.noun}. {kind.known}")
+    return Found(Paths(files), passed, links, kind)
 
 
 def holds_images(folder: Path) -> bool:
@@ -102,10 +130,12 @@ def holds_images(folder: Path) -> bool:
     return any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
 
 
-def said_of_kinds(folder: Path, strange: Sequence[Path]) -> str:
-    """Say that a folder holds images of other kinds, and which are known."""
+def said_of_kinds(
+    folder: Path, strange: Sequence[Path], kind: FileKind = IMAGE_FILES
+) -> str:
+    """Say that a folder holds strange files, and which are known."""
     names = some(path.relative_to(folder).as_posix() for path in strange)
-    return f"{folder}: holds images of other kinds: {names}. {_KNOWN}"
+    return f"{folder}: holds {kind.nouns} of other kinds: {names}. {kind.known}"
 
 
 def _walk(
@@ -116,7 +146,7 @@ def _walk(
     Args:
         folder: to look in.
         seen: folders that were looked in, to which these are added.
-        barred: the folder above, and those whose images are others'.
+        barred: the folder above, and those whose files are others'.
         links: gets the links that are not followed.
     """
     for path in folder.iterdir():

@@ -18,7 +18,7 @@ from kbp.data import splitting, tiles
 from kbp.data.datasets import dsb2018, isbi2012
 from kbp.data.formats import image_masks
 from kbp.data.images import files
-from kbp.data.images.search import find_images
+from kbp.data.images.search import find_files
 from kbp.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -164,8 +164,8 @@ def test_hidden_files_and_litter_are_passed_over(folders):
     (images / ".cache").mkdir()
     for name in (".a.bmp", ".cache/a.png", "more/Thumbs.db", "desktop.ini"):
         (images / name).write_bytes(b"no")
-    found = find_images(images)
-    assert [*found.images] == [images / name for name in names]
+    found = find_files(images)
+    assert [*found.files] == [images / name for name in names]
     assert found.others == []
 
 

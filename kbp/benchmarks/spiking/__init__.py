@@ -1,0 +1,1 @@
+"""Accuracy and cost of spiking networks made of trained ones."""

@@ -1,0 +1,255 @@
+"""`spike`: a spiking network of a trained one, with its cost and latency."""
+
+import argparse
+import math
+from pathlib import Path
+
+from kbp import zoo
+from kbp._utils.files import write_atomically
+from kbp._utils.run_files import MODEL
+from kbp.commands.shared.common import (
+    add_data_dir,
+    add_imports,
+    check_new,
+    check_recipe,
+    find_recipe,
+    is_entry,
+    positive,
+    read_recipe,
+    say_written,
+    users_errors,
+)
+from kbp.errors import UserError
+
+HELP = "make a spiking network of a trained one, and say what it takes"
+EXAMPLES = (
+    "runs/my_net.digits --out spiking",
+    "runs/my_net.digits --out spiking --timesteps 8 --fine-tune 4",
+    "model.keras --recipe my.toml --out spiking --encoder poisson",
+)
+_TIMESTEPS, _PERCENTILE, _RATE = 32, 99.9, 1e-3
+_VERIFIED = 512  # test examples that files are compared on
+_PAGE = "spiking.html"
+_KERAS = "spiking.keras"
+_FILES = {
+    "spiking_float32.tflite": "float32",
+    "spiking_int8_weights.tflite": "int8_weights",
+}
+
+
+def add_arguments(parser):
+    """Add the command's arguments to its parser."""
+    parser.add_argument(
+        "path",
+        metavar="ENTRY_OR_FILE",
+        help="a zoo entry, a run's folder, whose model.keras counts, or a "
+        ".keras file of linear layers and ReLU; a spiking one stays as it is",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", required=True, help="folder for the results"
+    )
+    parser.add_argument(
+        "--timesteps",
+        type=positive,
+        metavar="T",
+        help=f"how long it runs (default: {_TIMESTEPS})",
+    )
+    parser.add_argument(
+        "--percentile",
+        type=_percentile,
+        metavar="P",
+        help="of the values of each ReLU, which its threshold is (default: "
+        f"{_PERCENTILE})",
+    )
+    parser.add_argument(
+        "--fine-tune",
+        type=positive,
+        metavar="EPOCHS",
+        help="train the network on with activations that round as T spikes "
+        "(clip-floor-shift; default: not at all)",
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=_rate,
+        metavar="RATE",
+        help=f"its peak while it is fine-tuned (default: {_RATE})",
+    )
+    parser.add_argument(
+        "--encoder",
+        choices=("current", "poisson"),
+        help="inputs as currents, or as spikes with values of 0 to 1 as their "
+        "probabilities (default: current)",
+    )
+    parser.add_argument(
+        "--recipe",
+        metavar="RECIPE",
+        help="whose data to take (default: the entry's or the run's own)",
+    )
+    add_data_dir(parser)
+    add_imports(parser)
+
+
+def check(options):
+    """Refuse what is wrong before TensorFlow is imported."""
+    if options.recipe:
+        check_recipe(options.recipe)
+    if options.learning_rate and not options.fine_tune:
+        raise UserError("--learning-rate has no effect without --fine-tune")
+    for name in (_PAGE, _KERAS, *_FILES):
+        check_new(Path(options.out) / name)
+
+
+def run(options, console):
+    """Run the command."""
+    from kbp import spiking
+    from kbp.inference import loading
+    from kbp.reports.report import as_rich
+    from kbp.reports.spiking.page import Spiking, SpikingFile
+    from kbp.tasks import make_task
+    from kbp.training import checkpoint
+    from kbp.training.measuring import predicted
+    from kbp.training.spiking import check_task, is_spiking, scores_over_time
+
+    source = Path(options.path)
+    if is_entry(options.path):
+        source = zoo.file(options.path, MODEL)
+    elif source.is_dir():
+        source /= MODEL
+    model = loading.load_keras(source)
+    task = make_task(_recipe(options), options.data_dir)
+    check_task(task)
+    if model.input_shape[1:] != task.shape:
+        raise UserError(
+            f"{source}: takes examples of shape {model.input_shape[1:]}, but "
+            f"the data have {task.shape}. Give the recipe of this model."
+        )
+    given = is_spiking(model)
+    with users_errors():
+        made, how = _made(model, task, options, console, given)
+        with console.status("Counting spikes ..."):
+            scores = scores_over_time(made, task)
+            cost = spiking.cost(made, task.batches("test"))
+            spikes = spiking.raster(made, task.batches("test"))
+            whole = None if given else task.score(predicted(model, task))
+        out = Path(options.out)
+        checkpoint.save(made, out / _KERAS)
+        say_written(console, out / _KERAS)
+        files = [SpikingFile(_KERAS, (out / _KERAS).stat().st_size)]
+        for name, dtype in _FILES.items():
+            if options.encoder == "poisson":
+                break
+            files.append(_exported(made, task, out / name, dtype))
+            say_written(console, out / name)
+    found = Spiking(
+        f"Spiking {model.name} on {task.recipe.data.name}",
+        task.metric,
+        scores,
+        whole,
+        cost,
+        tuple(files),
+        how,
+    )
+    write_atomically(out / _PAGE, found.html(spikes))
+    say_written(console, out / _PAGE)
+    if options.encoder == "poisson":
+        console.print(
+            "No .tflite file: LiteRT has no operation that draws spikes.",
+            markup=False,
+        )
+    console.print(as_rich("What an answer costs", found.table()))
+    console.print(found.said(), markup=False, highlight=False)
+
+
+def _recipe(options):
+    """Return the recipe whose data are taken."""
+    if options.recipe:
+        return read_recipe(options.recipe)[0]
+    if recipe := find_recipe(options.path):
+        return recipe
+    raise UserError(
+        f"{options.path}: belongs to no run of kbp. Say with --recipe whose "
+        "data to take."
+    )
+
+
+def _made(model, task, options, console, given):
+    """Return a spiking network, and how it was made, in a sentence."""
+    from kbp import spiking
+    from kbp.training.spiking import fine_tuned
+
+    changes = ("timesteps", "percentile", "fine_tune", "encoder")
+    if given:
+        for name in changes:
+            if getattr(options, name) is not None:
+                raise UserError(
+                    f"--{name.replace('_', '-')} has no effect: "
+                    f"{options.path} is a spiking network"
+                )
+        return model, "Trained as a spiking network."
+    steps = options.timesteps or _TIMESTEPS
+    percentile = options.percentile or _PERCENTILE
+    encoder = None
+    if options.encoder == "poisson":
+        seed = task.recipe.training.seed
+        encoder = spiking.PoissonRate(steps, seed=seed, name="spikes")
+    how = f"Thresholds: percentile {percentile:g} of each ReLU's values."
+    if epochs := options.fine_tune:
+        with console.status("Training activations that round ..."):
+            model = fine_tuned(
+                model,
+                task,
+                levels=steps,
+                epochs=epochs,
+                learning_rate=options.learning_rate or _RATE,
+                percentile=percentile,
+            )
+        how = (
+            f"Trained {epochs} epoch{'s' * (epochs > 1)} with activations that "
+            "round (clip-floor-shift)."
+        )
+    made = spiking.to_spiking(
+        model,
+        task.calibration_batches(),
+        timesteps=steps,
+        percentile=percentile,
+        encoder=encoder,
+    )
+    return made, how
+
+
+def _exported(model, task, path, dtype):
+    """Write a .tflite file, and compare it with the model."""
+    import numpy as np
+
+    from kbp import export
+    from kbp.reports.spiking.page import SpikingFile
+
+    export.to_tflite(model, path, dtype=dtype, metadata=task.metadata())
+    inputs = task.inputs("test")[:_VERIFIED]
+    expected = model.predict(inputs, verbose=0)
+    found = export.Runner(path).predict(inputs)
+    same = np.argmax(found, axis=-1) == np.argmax(expected, axis=-1)
+    largest = float(np.abs(found - expected).max())
+    return SpikingFile(
+        path.name, path.stat().st_size, float(same.mean()), largest
+    )
+
+
+def _percentile(text):
+    """Read a number of more than 0 to 100."""
+    return _number(text, 100.0, "of more than 0, at most 100")
+
+
+def _rate(text):
+    """Read a positive number."""
+    return _number(text, 1e12, "above 0")
+
+
+def _number(text, most, words):
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= most:
+        raise argparse.ArgumentTypeError(f"must be a number {words}: {text}")
+    return value

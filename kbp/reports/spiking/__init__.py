@@ -1,0 +1,1 @@
+"""What a spiking network answers, when, and at what cost."""
