@@ -26,8 +26,8 @@ from kbp.federated.local import LocalGrid
 from kbp.federated.records import as_arrays, as_record
 from kbp.federated.rounds import Observer, Plan, Round, Rounds
 from kbp.federated.strategy import make_strategy
-from kbp.optimizers.summing import steps_of
 from kbp.federated.table import CLIENTS_FILE, clients_table
+from kbp.optimizers.summing import steps_of
 from kbp.sparsity import DTMSchedule
 from kbp.tasks import format_score
 from kbp.training.checkpoint import State

@@ -13,8 +13,8 @@ from rich.console import Console
 from kbp._utils.files import temporary_folder
 from kbp.benchmarks.federated.cases import CASES
 from kbp.data.datasets.digits import load
-from kbp.recipes import Recipe
 from kbp.federated.table import CLIENTS_FILE
+from kbp.recipes import Recipe
 from kbp.tasks import make_task
 from kbp.training.measuring import predicted
 from kbp.training.pipeline import Pipeline
