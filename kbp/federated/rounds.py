@@ -113,7 +113,8 @@ class Observer:
     """Sees the rounds, and may change the model between them."""
 
     def waiting(self, there: int, needed: int) -> None:
-        """Do something before clients are waited for."""
+        """See that clients are waited for."""
+        return
 
     def begin(self, number: int) -> None:
         """See a round begin; what the model is now goes to the clients."""
@@ -202,7 +203,8 @@ class Rounds(Strategy):
                 *self.inner.configure_train(number, record, config, nodes)
             ]
         self.asked = [message.metadata.dst_node_id for message in messages]
-        self.round.bytes_down = len(messages) * record.count_bytes()
+        size = record.count_bytes() + config.count_bytes()
+        self.round.bytes_down = len(messages) * size
         return sorted(messages, key=lambda x: x.metadata.dst_node_id)
 
     def aggregate_train(
@@ -316,14 +318,16 @@ def state_of(strategy: Any) -> Arrays:
 
 def restore(strategy: Any, state: Arrays) -> None:
     """Give a strategy the arrays that `state_of` returned."""
-    held: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    inside: dict[str, Arrays] = {}
+    held: dict[tuple[str, str], Arrays] = {}
     for key, array in state.items():
-        name, _, rest = key.partition(":")
-        first, dot, inside = name.partition(".")
+        place, kind, item = key.split(":", 2)
+        first, dot, rest = place.partition(".")
         if dot:
-            restore(getattr(strategy, first), {f"{inside}:{rest}": array})
-            continue
-        kind, _, item = rest.partition(":")
-        held.setdefault((name, kind), {})[item] = array
+            inside.setdefault(first, {})[f"{rest}:{kind}:{item}"] = array
+        else:
+            held.setdefault((place, kind), {})[item] = array
+    for name, arrays in inside.items():
+        restore(getattr(strategy, name), arrays)
     for (name, kind), items in held.items():
         setattr(strategy, name, items if kind == "dict" else [*items.values()])

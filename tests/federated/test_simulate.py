@@ -113,8 +113,13 @@ def test_a_strategys_state_comes_back():
     from kbp.recipes.federated import FederatedRecipe
 
     app = kbp.federated.client_app(build, partition(2))
-    for name in ("fedavg", "fedavgm", "fedadam", "fedyogi", "fedadagrad"):
-        section = FederatedRecipe(clients=2, strategy=name)
+    for name, norm in (
+        *((x, None) for x in ("fedavg", "fedavgm", "fedyogi", "fedadagrad")),
+        ("fedadam", 1.0),  # within what clips and adds noise
+    ):
+        section = FederatedRecipe(
+            clients=2, strategy=name, clipping_norm=norm
+        )
         options = {
             "clients": 2,
             "local_epochs": 1,
@@ -122,6 +127,7 @@ def test_a_strategys_state_comes_back():
             "seed": 0,
         }
         strategy = make_strategy(section)
+        assert state_of(strategy) == {}
         run_model(
             build, LocalGrid(app, 2), rounds=2, strategy=strategy, **options
         )
