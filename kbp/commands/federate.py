@@ -54,7 +54,8 @@ def add_arguments(parser):
         "--workdir",
         metavar="DIR",
         help="folder for everything the run makes (default: "
-        "runs/RECIPE-federated)",
+        "runs/RECIPE-federated, or on the server's machine "
+        "runs/RECIPE-machines)",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
@@ -78,6 +79,8 @@ def add_arguments(parser):
 
 def check(options):
     """Refuse what is wrong before TensorFlow is imported."""
+    if options.app and options.resume:
+        raise UserError("--resume has no effect with --app")
     if options.app and Path(options.app).exists():
         raise UserError(f"{options.app}: exists. Choose another --app.")
     check_recipe(options.recipe, options.set)
@@ -88,13 +91,17 @@ def run(options, console):
     from kbp import training
 
     recipe, name = read_recipe(options.recipe)
-    recipe = recipe.with_settings([*options.set, *_settings(options)])
+    # How many epochs a round has may be among the settings.
+    rounds = [f"training.epochs={options.rounds}"] if options.rounds else []
+    settings = [*options.set, *_settings(options), *rounds]
+    recipe = recipe.with_settings(settings)
     if not recipe.federated.clients:
         raise UserError("give --clients N, or set federated.clients")
     if options.rounds:
         epochs = options.rounds * recipe.federated.local_epochs
         recipe = recipe.with_settings([f"training.epochs={epochs}"])
-    workdir = options.workdir or Path("runs") / f"{name}-federated"
+    kind = "machines" if options.app else "federated"
+    workdir = options.workdir or Path("runs") / f"{name}-{kind}"
     if options.app:
         from kbp.federated import write_app
 

@@ -1,7 +1,7 @@
 """The client's side: a Flower `ClientApp` that trains where the data are."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,7 @@ class Client:
                 stride=trained.steps / part.steps,
             )
         history = model.fit(
-            part.training(request.done * part.steps),
+            part.training(request.seed, request.done * part.steps),
             initial_epoch=request.done,
             epochs=request.done + request.epochs,
             steps_per_epoch=part.steps,
@@ -160,15 +160,18 @@ class Client:
             steps = request.epochs * part.steps
             exchange = trained.exchange
             exchange.write(exchange.moments_of_round(before, steps))
-        state.keep(trained, moments=self.section.optimizer_state == "keep")
         metrics = {k: float(v[-1]) for k, v in history.history.items()}
         metrics |= {
             EXAMPLES: part.examples,
             "seconds": time.perf_counter() - start,
         }
         arrays = trained.exchange.read()
+        # One that has diverged begins the next round as it began this one.
+        if _finite(arrays.values()) and _finite([*metrics.values()]):
+            moments = self.section.optimizer_state == "keep"
+            state.keep(trained, moments=moments)
         return Message(
-            content(arrays, metrics, client=part.client), reply_to=message
+            content(arrays, metrics, client=part.name), reply_to=message
         )
 
     def evaluate(self, message: Message, context: Context) -> Message:
@@ -206,14 +209,19 @@ class Client:
         reply = call_next(message, context)
         if self.section.update == "float32" or reply.has_error():
             return reply
-        before = arrays_of(message)
-        after = arrays_of(reply)
-        state = State(context, Request.of(message).stage)
+        request = Request.of(message)
+        part = self.learner.part(context.node_config)
+        # A level of the largest variance may be more than the least one.
+        exact = self.learner.trained(request, part).exchange.statistics
+        before, after = arrays_of(message), arrays_of(reply)
+        state = State(context, request.stage)
         sent, left = deltas.encode(
-            {name: after[name] - before[name] for name in before},
+            {k: after[k] - before[k] for k in before if k not in exact},
             state.read(RESIDUAL),
         )
-        state.write(RESIDUAL, left)
+        if _finite(left.values()):
+            state.write(RESIDUAL, left)
+        sent |= {name: after[name] for name in before if name in exact}
         reply.content.array_records[ARRAYS] = as_record(sent)
         return reply
 
@@ -254,3 +262,7 @@ class State:
         self.write(NORMS, trained.exchange.read(trained.exchange.of_batch_norm))
         seeds = enumerate(random_states(trained.model))
         self.write(SEEDS, {str(n): v.numpy() for n, v in seeds})
+
+
+def _finite(values: Iterable[Any]) -> bool:
+    return all(np.isfinite(value).all() for value in values)

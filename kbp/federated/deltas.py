@@ -58,7 +58,9 @@ def encode(
     return sent, left
 
 
-def decode(sent: Mapping[str, np.ndarray], like: Arrays) -> Arrays:
+def decode(
+    sent: Mapping[str, np.ndarray], like: Mapping[str, np.ndarray]
+) -> Arrays:
     """Return changes as float32 arrays.
 
     Args:
@@ -84,5 +86,5 @@ def decode(sent: Mapping[str, np.ndarray], like: Arrays) -> Arrays:
 
 
 def is_encoded(sent: Mapping[str, object]) -> bool:
-    """Tell whether arrays are changes in eight bits."""
-    return {*sent} == {CHANGES, SCALES}
+    """Tell whether there are changes in eight bits among some arrays."""
+    return {CHANGES, SCALES} <= {*sent}

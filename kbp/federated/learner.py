@@ -32,18 +32,20 @@ class Part:
 
     Attributes:
         client: its number.
+        name: of it, as the partition has it.
         examples: how many it trains on.
         steps: of an epoch.
-        training: `training(start_step) -> endless batches`.
+        training: `training(seed, start_step) -> endless batches`.
         validation: `validation() -> batches`, or `None` without any.
         validation_examples: how many these are.
         task: the recipe's, of the data set that the client has.
     """
 
     client: int
+    name: str
     examples: int
     steps: int
-    training: Callable[[int], Any]
+    training: Callable[[int, int], Any]
     validation: Callable[[], Any] | None
     validation_examples: int
     task: Task | None = None
@@ -114,11 +116,16 @@ class Proximal:
         for before, variable in zip(self.before, self.variables, strict=True):
             before.assign(variable)
 
-    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the model's loss and the term."""
+    def compute_loss(
+        self, *args: Any, training: bool = True, **kwargs: Any
+    ) -> Any:
+        """Return the model's loss, and the term where it trains."""
+        loss = self.own(*args, training=training, **kwargs)
+        if not training:
+            return loss
         pairs = zip(self.variables, self.before, strict=True)
         square = sum(keras.ops.sum(keras.ops.square(v - b)) for v, b in pairs)
-        return self.own(*args, **kwargs) + 0.5 * self.weight * square
+        return loss + 0.5 * self.weight * square
 
 
 class Learner(ABC):
@@ -158,11 +165,6 @@ class RecipeLearner(Learner):
         self.places: dict[str | None, Place] = {}
         self.known: tuple[tuple[str, str, Task], Trained] | None = None
 
-    @property
-    def parts(self) -> list[dict[str, np.ndarray]]:
-        """The indices of each client's examples in each split."""
-        return self.place({}).parts
-
     def place(self, node: Mapping[str, Any]) -> Place:
         """Return the data set that a node has, by its configuration.
 
@@ -185,16 +187,18 @@ class RecipeLearner(Learner):
         client = number_of(node, self.recipe.federated.clients)
         place = self.place(node)
         task, splits = place.task, place.task.splits
-        chosen = place.parts[client]
+        chosen = place.shares.parts[client]
         train = Selected(splits.train, chosen["train"])
         size = min(task.batch_size, len(train))
-        seed = 2 * self.recipe.training.seed + client
 
-        def training(start_step: int) -> Any:
+        def training(seed: int, start_step: int) -> Any:
             task.drawn, whole = train, task.batch_size
             task.batch_size = size
             try:
-                return task.training_batches(seed=seed, start_step=start_step)
+                # A stage's seed is for its batches, and the next stage's odd.
+                return task.training_batches(
+                    seed=seed + 2 * client, start_step=start_step
+                )
             finally:
                 task.drawn, task.batch_size = None, whole
 
@@ -205,6 +209,7 @@ class RecipeLearner(Learner):
         count = len(chosen["validation"])
         return Part(
             client,
+            place.shares.names[client],
             len(train),
             len(train) // size,
             training,
@@ -291,12 +296,11 @@ class ModelLearner(Learner):
             raise UserError(f"client {client} has no example")
         size = min(self.batch_size, len(x))
 
-        def training(start_step: int) -> Any:
-            steps = len(x) // size
-            epoch, inside = divmod(start_step, steps)
+        def training(seed: int, start_step: int) -> Any:
+            epoch, inside = divmod(start_step, len(x) // size)
             found = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(
                 len(x),
-                seed=1000 * client + epoch,
+                seed=seed + 1000 * client + epoch,
                 reshuffle_each_iteration=True,
             )
             return found.batch(size, drop_remainder=True).repeat().skip(inside)
@@ -304,6 +308,7 @@ class ModelLearner(Learner):
         own = data.get("validation")
         return Part(
             client,
+            f"client {client}",
             len(x),
             len(x) // size,
             training,

@@ -17,7 +17,7 @@ from kbp.federated.flower import (
 )
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
-CLIENT = "client"  # the record with a client's number
+CLIENT = "client"  # the record with a client's name
 EXAMPLES = "num-examples"  # as Flower's strategies weigh replies by
 
 
@@ -34,6 +34,7 @@ class Request:
         epochs: of this round.
         total: epochs of the stage.
         learning_rate: its peak.
+        seed: of its batches.
     """
 
     stage: str
@@ -43,6 +44,7 @@ class Request:
     epochs: int
     total: int
     learning_rate: float
+    seed: int
 
     def as_config(self) -> ConfigRecord:
         """Return it as Flower sends it."""
@@ -59,7 +61,7 @@ def content(
     arrays: Mapping[str, np.ndarray] | None = None,
     metrics: Mapping[str, float] | None = None,
     config: ConfigRecord | None = None,
-    client: int | None = None,
+    client: str | None = None,
 ) -> RecordDict:
     """Return a message's content; what is `None` is left out."""
     found: dict[str, ArrayRecord | MetricRecord | ConfigRecord] = {}
@@ -70,7 +72,7 @@ def content(
     if config is not None:
         found[CONFIG] = config
     if client is not None:
-        found[CLIENT] = ConfigRecord({"number": client})
+        found[CLIENT] = ConfigRecord({"name": client})
     return RecordDict(found)
 
 

@@ -29,13 +29,19 @@ class Replies:
 
     Args:
         exchange: of the server's model.
+        nodes: their names, by their numbers; what replies say is added.
         longest_update: how many times as long as the median an update may be;
             0 for any.
     """
 
-    def __init__(self, exchange: Exchange, longest_update: float):
+    def __init__(
+        self,
+        exchange: Exchange,
+        nodes: dict[int, str],
+        longest_update: float,
+    ):
         self.exchange, self.longest = exchange, longest_update
-        self.names: dict[int, str] = {}
+        self.names = nodes
 
     def sorted_out(
         self, asked: Sequence[int], replies: list[Message], sent: Arrays
@@ -82,7 +88,7 @@ class Replies:
         record = reply.content.config_records.get(CLIENT)
         if record is not None:
             node = reply.metadata.src_node_id
-            self.names[node] = f"client {record['number']!s}"
+            self.names[node] = str(record["name"])
 
     def twice(self, node: int, others: Iterable[Message]) -> str:
         """Return that a node has another's number, or ""."""
@@ -100,11 +106,14 @@ class Replies:
             return "has sent other records than asked for"
         arrays = arrays_of(reply)
         if deltas.is_encoded(arrays):
+            exact = self.exchange.statistics
+            trained = {k: v for k, v in sent.items() if k not in exact}
             try:
-                changes = deltas.decode(arrays, sent)
+                changes = deltas.decode(arrays, trained)
             except ValueError as error:
                 return str(error)
-            arrays = {name: sent[name] + changes[name] for name in sent}
+            arrays |= {k: sent[k] + changes[k] for k in trained}
+            arrays = {name: arrays[name] for name in sent if name in arrays}
             content.array_records[ARRAYS] = as_record(arrays)
         if [*arrays] != [*sent]:
             return "has sent arrays of other names"
@@ -116,6 +125,9 @@ class Replies:
                 )
             if not np.isfinite(array).all():
                 return f"has sent {name}, which is not finite"
+        for _, name, _ in self.exchange.moments:
+            if (arrays[name] < 0).any():
+                return f"has sent {name}, a variance, of less than 0"
         metrics = metrics_of(reply)
         if not all(np.isfinite(value) for value in metrics.values()):
             return "has sent a loss or metric that is not finite"
@@ -127,29 +139,23 @@ class Replies:
         self, fine: list[Message], rows: list[dict[str, Any]], sent: Arrays
     ) -> list[Message]:
         """Return the replies without those that are too long, and say so."""
-        lengths = {x.metadata.src_node_id: self.length(x, sent) for x in fine}
         if not self.longest or len(fine) < _FEWEST:
             return fine
-        median = float(np.median([*lengths.values()]))
-        for row in rows:
-            length = lengths.get(row["node"], 0.0)
-            if median and length > self.longest * median:
-                row["left_out"] = (
-                    f"its update is {length / median:.0f} times as long as "
-                    "the median"
-                )
+        statistics = self.exchange.statistics
+        for names in ({*sent} - statistics, statistics):
+            lengths = {
+                x.metadata.src_node_id: length(x, sent, names) for x in fine
+            }
+            median = float(np.median([*lengths.values()]))
+            for row in rows:
+                own = lengths.get(row["node"], 0.0)
+                if median and own > self.longest * median:
+                    row["left_out"] = (
+                        f"its update is {own / median:.0f} times as long as "
+                        "the median"
+                    )
         left = {row["node"] for row in rows if row["left_out"]}
         return [x for x in fine if x.metadata.src_node_id not in left]
-
-    def length(self, reply: Message, sent: Arrays) -> float:
-        """Return the norm of the change of the trained weights."""
-        arrays = arrays_of(reply)
-        squares = (
-            np.square(arrays[name].astype("float64") - sent[name]).sum()
-            for name in sent
-            if name not in self.exchange.statistics
-        )
-        return float(np.sqrt(sum(squares)))
 
     def statistics(self, fine: Iterable[Message], *, pool: bool) -> Arrays:
         """Return what no gradient trains, over the clients' examples.
@@ -170,6 +176,16 @@ class Replies:
         if pool:
             found |= pooled(self.exchange, arrays, weights)
         return found
+
+
+def length(reply: Message, sent: Arrays, names: Iterable[str]) -> float:
+    """Return the norm of the change of some arrays."""
+    arrays = arrays_of(reply)
+    squares = (
+        np.square(arrays[name].astype("float64") - sent[name]).sum()
+        for name in names
+    )
+    return float(np.sqrt(sum(squares)))
 
 
 def said(reason: str | None) -> str:

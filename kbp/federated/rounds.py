@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
-import numpy as np
 from flwr.serverapp import strategy as flower
 
 from kbp.errors import UserError
-from kbp.federated.exchange import Arrays, Exchange
+from kbp.federated.exchange import Exchange
 from kbp.federated.flower import (
     ArrayRecord,
     ConfigRecord,
@@ -20,15 +19,19 @@ from kbp.federated.flower import (
     MetricRecord,
     Strategy,
 )
+from kbp.federated.local import LocalGrid
 from kbp.federated.records import (
+    ARRAYS,
     EXAMPLES,
     Request,
+    arrays_of,
     as_arrays,
     as_record,
     metrics_of,
 )
 from kbp.federated.replies import Replies
-from kbp.federated.sites.members import Members
+from kbp.federated.sites.members import Members, nodes_needed
+from kbp.federated.strategy import aggregate_privately, is_private
 
 # Those whose aggregate is a mean: its rule is for weights, and statistics are
 # pooled in its place. Others are robust against bad ones, statistics as well.
@@ -50,6 +53,7 @@ class Plan:
         local_epochs: of a round; the last may have fewer.
         learning_rate: its peak.
         files: see `Request`.
+        seed: of clients' batches, and of the draws of clients.
     """
 
     stage: str
@@ -58,6 +62,7 @@ class Plan:
     local_epochs: int
     learning_rate: float
     files: str = ""
+    seed: int = 0
 
     @property
     def rounds(self) -> int:
@@ -75,6 +80,7 @@ class Plan:
             min(self.local_epochs, self.epochs - done),
             self.epochs,
             self.learning_rate,
+            self.seed,
         )
 
 
@@ -90,6 +96,7 @@ class Round:
         bytes_down: that were sent to clients.
         bytes_up: that came back from training.
         silent: nodes that have not answered, or answered with an error.
+        remark: what else is to say, or "".
     """
 
     number: int
@@ -98,6 +105,7 @@ class Round:
     bytes_down: int = 0
     bytes_up: int = 0
     silent: set[int] = field(default_factory=set)
+    remark: str = ""
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -129,10 +137,10 @@ class Rounds(Strategy):
     """Runs another strategy's rounds on a model.
 
     Updates that cannot count are left out by name before the other strategy
-    sees the rest: of clients that fail, are late, send what is not finite or
-    of other shapes, or more than `longest_update` times as long as the median.
+    sees the rest: of clients that fail, are late, send what is not finite, of
+    other shapes, or more than `longest_update` times as long as the median.
     Changes in eight bits become weights again. Who trains in a round follows
-    from the seed.
+    from the plan's seed.
 
     Args:
         inner: a strategy of Flower's.
@@ -141,9 +149,10 @@ class Rounds(Strategy):
         observer: of the rounds.
         longest_update: see above; 0 leaves none out for its length.
         timeout: seconds that clients have to answer.
-        seed: of the draws.
         done: rounds that were before.
         pool: whether variances are those of all clients' values together.
+        clients: how many must be there before the first round.
+        nodes: names of those that have been there, which rounds add to.
     """
 
     def __init__(
@@ -155,23 +164,32 @@ class Rounds(Strategy):
         *,
         longest_update: float = 10.0,
         timeout: float = 3600.0,
-        seed: int = 0,
         done: int = 0,
         pool: bool = True,
+        clients: int = 1,
+        nodes: dict[int, str] | None = None,
     ):
         self.pool = pool
         self.inner, self.plan, self.observer = inner, plan, observer
         self.exchange = Exchange(model)
-        self.timeout, self.seed, self.done = timeout, seed, done
-        self.replies = Replies(self.exchange, longest_update)
-        self.members = Members(inner, timeout, observer.waiting)
+        self.timeout, self.done = timeout, done
+        nodes = {} if nodes is None else nodes
+        self.replies = Replies(self.exchange, nodes, longest_update)
+        self.needed = max(clients, nodes_needed(inner))
+        self.members = Members(nodes, self.needed, timeout, observer.waiting)
 
     def run(self, grid: Grid) -> None:
         """Run the rounds that are left.
 
         Raises:
-            UserError: no client's update counted in a round.
+            UserError: there are too few clients, or no client's update counted
+                in a round.
         """
+        if isinstance(grid, LocalGrid) and len(grid.contexts) < self.needed:
+            raise UserError(
+                f"the strategy needs {self.needed} clients, and there are "
+                f"{len(grid.contexts)}"
+            )
         if left := self.plan.rounds - self.done:
             self.start(
                 grid,
@@ -198,7 +216,10 @@ class Rounds(Strategy):
         self.sent = self.exchange.read()
         record = as_record(self.sent)
         config = self.plan.request(number).as_config()
-        with _seeded(f"{self.seed} {number}"):
+        if isinstance(self.inner, flower.FedAvgM):
+            # Its own may lack what the server has changed since, as masks.
+            self.inner.current_arrays = None
+        with _seeded(f"{self.plan.seed} {number}"):
             messages = [
                 *self.inner.configure_train(number, record, config, nodes)
             ]
@@ -224,10 +245,16 @@ class Rounds(Strategy):
                 f"{self.plan.stage}, round {self.round.number}: no client's "
                 f"update counts. {reasons or 'No client was asked.'}"
             )
-        record, metrics = self.inner.aggregate_train(self.round.number, fine)
+        record, metrics = self.aggregate(fine)
         if record is None:
+            self.round.remark = (
+                f"{len(fine)} updates are too few for the strategy; the model "
+                "stays as it is"
+            )
             return None, metrics
         arrays = as_arrays(record)
+        if is_private(self.inner):  # what nobody trains is nobody's
+            arrays |= {k: self.sent[k] for k in self.exchange.statistics}
         if type(self.inner) in _MEANS:
             arrays |= self.replies.statistics(fine, pool=self.pool)
         self.exchange.write(arrays)
@@ -237,6 +264,19 @@ class Rounds(Strategy):
             if key != "seconds" and isinstance(value, int | float)
         }
         return as_record(arrays), metrics
+
+    def aggregate(
+        self, fine: list[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Return what the other strategy makes of the replies that count."""
+        number = self.round.number
+        if not is_private(self.inner):
+            return self.inner.aggregate_train(number, fine)
+        for reply in fine:
+            arrays = arrays_of(reply)
+            arrays |= {k: self.sent[k] for k in self.exchange.statistics}
+            reply.content.array_records[ARRAYS] = as_record(arrays)
+        return aggregate_privately(self.inner, number, fine)
 
     def configure_evaluate(
         self,
@@ -249,13 +289,15 @@ class Rounds(Strategy):
         config = self.plan.request(number).as_config()
         record = as_record(self.exchange.read())
         nodes = self.members.of(grid)
-        with _seeded(f"{self.seed} {number} evaluate"):
+        with _seeded(f"{self.plan.seed} {number} evaluate"):
             messages = [
                 *self.inner.configure_evaluate(number, record, config, nodes)
             ]
         # Who has not answered would be waited for again.
         silent = self.round.silent
         messages = [x for x in messages if x.metadata.dst_node_id not in silent]
+        size = record.count_bytes() + config.count_bytes()
+        self.round.bytes_down += len(messages) * size
         return sorted(messages, key=lambda x: x.metadata.dst_node_id)
 
     def aggregate_evaluate(
@@ -293,41 +335,3 @@ def _seeded(seed: str) -> Iterator[None]:
         yield
     finally:
         random.setstate(before)
-
-
-def state_of(strategy: Any) -> Arrays:
-    """Return the arrays that a strategy of Flower's keeps between rounds."""
-    found: Arrays = {}
-    for name, value in vars(strategy).items():
-        if isinstance(value, Strategy):
-            held = state_of(value)
-            found |= {f"{name}.{key}": array for key, array in held.items()}
-            continue
-        items: Any = ()
-        if isinstance(value, dict):
-            items = value.items()
-        elif isinstance(value, list):
-            items = enumerate(value)
-        found |= {
-            f"{name}:{type(value).__name__}:{key}": array
-            for key, array in items
-            if isinstance(array, np.ndarray)
-        }
-    return found
-
-
-def restore(strategy: Any, state: Arrays) -> None:
-    """Give a strategy the arrays that `state_of` returned."""
-    inside: dict[str, Arrays] = {}
-    held: dict[tuple[str, str], Arrays] = {}
-    for key, array in state.items():
-        place, kind, item = key.split(":", 2)
-        first, dot, rest = place.partition(".")
-        if dot:
-            inside.setdefault(first, {})[f"{rest}:{kind}:{item}"] = array
-        else:
-            held.setdefault((place, kind), {})[item] = array
-    for name, arrays in inside.items():
-        restore(getattr(strategy, name), arrays)
-    for (name, kind), items in held.items():
-        setattr(strategy, name, items if kind == "dict" else [*items.values()])

@@ -7,13 +7,14 @@ from typing import Any
 
 import keras
 
+from kbp._utils.arguments import check_integer
+from kbp._utils.files import check_place
 from kbp.errors import UserError
 from kbp.federated.flower import Context, Grid, ServerApp, Strategy
 from kbp.federated.simulation import run_model
 from kbp.federated.sites.place import task_at
 from kbp.federated.trainer import FederatedTrainer
 from kbp.recipes.recipe import Recipe
-from kbp.training.checkpoint import save
 from kbp.training.runs import run_task
 from kbp.training.workdir import read_run
 
@@ -77,17 +78,21 @@ def server_app(
                     "server_app(recipe, path), or `workdir` of Flower's run "
                     "configuration"
                 )
-            place = data_dir or config.get("data-dir") or None
-            run_recipe(source, str(workdir), grid, place)
+            data = data_dir or config.get("data-dir") or None
+            run_recipe(source, str(workdir), grid, data)
 
-    elif path is None:
-        raise UserError(
-            "Argument `path` must be the `.keras` file to write; received None"
-        )
     else:
+        if path is None or Path(path).suffix != ".keras":
+            raise UserError(
+                "Argument `path` must be the `.keras` file to write; received "
+                f"{path}"
+            )
+        check_integer(clients=clients, rounds=rounds, local_epochs=local_epochs)
+        place = Path(path)
+        check_place(place)
 
         def main(grid: Grid, context: Context) -> None:
-            found = run_model(
+            run_model(
                 source,
                 grid,
                 clients=clients,
@@ -97,8 +102,8 @@ def server_app(
                 longest_update=longest_update,
                 timeout=timeout,
                 seed=seed,
+                path=place,
             )
-            save(found.model, path)
 
     app.main()(main)
     return app

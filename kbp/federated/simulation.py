@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from kbp.federated.local import LocalGrid
 from kbp.federated.rounds import Observer, Plan, Round, Rounds
 from kbp.federated.strategy import make_strategy
 from kbp.recipes.federated import FederatedRecipe
+from kbp.training.checkpoint import save
 
 
 @dataclass
@@ -23,13 +25,17 @@ class Federated(Observer):
     Attributes:
         model: with the last aggregate.
         rounds: of each the metrics, the clients and the bytes.
+        path: where the model is after each round, if it is written.
     """
 
     model: keras.Model
     rounds: list[Round] = field(default_factory=list)
+    path: Path | None = None
 
     def end(self, done: Round) -> None:
         self.rounds.append(done)
+        if self.path:
+            save(self.model, self.path)
 
 
 def simulate(
@@ -124,8 +130,12 @@ def run_model(
     longest_update: float,
     seed: int,
     timeout: float = 3600.0,
+    path: Path | None = None,
 ) -> Federated:
-    """Run the rounds of a model on a grid, see `simulate`."""
+    """Run the rounds of a model on a grid, see `simulate`.
+
+    Each round's model is written to `path`, if there is one.
+    """
     if isinstance(strategy, str):
         section = FederatedRecipe(clients=clients, strategy=strategy)
         strategy = make_strategy(section)
@@ -137,8 +147,10 @@ def run_model(
         )
     # A saved model says all of its optimizer, which clients have used.
     model.optimizer.build(model.trainable_variables)
-    federated = Federated(model)
-    plan = Plan("train", "", rounds * local_epochs, local_epochs, 0.0)
+    federated = Federated(model, path=path)
+    plan = Plan(
+        "train", "", rounds * local_epochs, local_epochs, 0.0, seed=seed
+    )
     running = Rounds(
         strategy,
         model,
@@ -146,9 +158,8 @@ def run_model(
         federated,
         longest_update=longest_update,
         timeout=timeout,
-        seed=seed,
+        clients=clients,
+        nodes={n: f"client {n - 1}" for n in getattr(grid, "contexts", ())},
     )
-    if isinstance(grid, LocalGrid):
-        running.replies.names = {n: f"client {n - 1}" for n in grid.contexts}
     running.run(grid)
     return federated

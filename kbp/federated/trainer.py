@@ -17,15 +17,14 @@ from rich.markup import escape
 from kbp import graph
 from kbp._utils.files import remove, write_atomically
 from kbp.errors import UserError
-from kbp.federated import rounds
 from kbp.federated.client import app_of
 from kbp.federated.exchange import Exchange, random_states
 from kbp.federated.flower import ArrayRecord, Context, Grid
-from kbp.federated.learner import CLIENT, RecipeLearner
+from kbp.federated.learner import RecipeLearner
 from kbp.federated.local import LocalGrid
 from kbp.federated.records import as_arrays, as_record
 from kbp.federated.rounds import Observer, Plan, Round, Rounds
-from kbp.federated.strategy import make_strategy
+from kbp.federated.strategy import make_strategy, restore, state_of
 from kbp.federated.table import CLIENTS_FILE, clients_table
 from kbp.optimizers.summing import steps_of
 from kbp.sparsity import DTMSchedule
@@ -64,8 +63,11 @@ class FederatedTrainer(Trainer):
         self.grid, self.mods = grid, mods
         section = self.recipe.federated
         self.learner = RecipeLearner(self.recipe, task=self.task)
-        if grid is None:
-            self.learner.part({CLIENT: 0})  # wrong partitions show at once
+        # Names of all nodes that have been there, in whatever stage.
+        self.nodes: dict[int, str] = {}
+        if grid is None:  # wrong partitions show at once
+            names = self.learner.place({}).shares.names
+            self.nodes = dict(enumerate(names, start=1))
         make_strategy(section)
         if section.clipping_norm and Exchange(self.task.build()).moments:
             raise UserError(
@@ -113,6 +115,7 @@ class FederatedTrainer(Trainer):
             section.local_epochs,
             self.peak,
             json.dumps(self.task.files()),
+            seed,
         )
         steps = section.local_epochs * self.task.steps
         done = math.ceil(steps_of(model.optimizer) / steps)
@@ -138,14 +141,11 @@ class FederatedTrainer(Trainer):
             observer,
             longest_update=section.longest_update,
             timeout=section.timeout,
-            seed=seed,
             done=done,
             pool=section.batch_norm == "replace",
+            clients=section.clients,
+            nodes=self.nodes,
         )
-        if isinstance(grid, LocalGrid):
-            running.replies.names = {
-                n: f"client {n - 1}" for n in grid.contexts
-            }
         observer.run(running, grid)
 
 
@@ -238,6 +238,8 @@ class Progress(Observer):
             f"round {done.number} of {self.plan.rounds}: {', '.join(words)}",
             highlight=False,
         )
+        if done.remark:
+            say(f"[yellow]No aggregate:[/] {escape(done.remark)}")
         for name, reason in done.left_out.items():
             say(f"[yellow]Left out:[/] {escape(f'{name}: {reason}')}")
 
@@ -267,6 +269,7 @@ class Progress(Observer):
         sent[str(done.number)] = [done.bytes_down, done.bytes_up]
         table = clients_table(rows, run["bytes"])
         run["tables"] = run.get("tables", {}) | {"Clients": table}
+        self.trainer.folder.save_run()
 
 
 class Clients(keras.callbacks.Callback):
@@ -296,7 +299,7 @@ class Clients(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         found: dict[str, Any] = {
             f"strategy/{key}": array
-            for key, array in rounds.state_of(self.strategy).items()
+            for key, array in state_of(self.strategy).items()
         }
         for node, context in self.contexts.items():
             for name, record in context.state.array_records.items():
@@ -333,7 +336,12 @@ class Clients(keras.callbacks.Callback):
                 else:
                     name, _, own = rest.partition("/")
                     records.setdefault((owner, name), {})[own] = held[key]
-        rounds.restore(self.strategy, kept.get("strategy", {}))
+        if records and not self.contexts:
+            raise UserError(
+                f"{path}: holds what clients of one process keep, and these "
+                "are elsewhere; choose another `workdir=`"
+            )
+        restore(self.strategy, kept.get("strategy", {}))
         for (owner, name), arrays in records.items():
             record: ArrayRecord = as_record(arrays)
             self.contexts[int(owner)].state[name] = record

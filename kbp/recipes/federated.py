@@ -139,6 +139,16 @@ def _check_alone(recipe: "Recipe") -> None:
             'optimizer.schedule = "plateau" does not go with '
             "federated.clients, who do not see the server's loss"
         )
+    if recipe.optimizer.gradient_accumulation_steps > 1:
+        raise UserError(
+            "optimizer.gradient_accumulation_steps does not go with "
+            "federated.clients: a round may end before enough steps are; set 1"
+        )
+    if recipe.ensemble.members and recipe.ensemble.bootstrap:
+        raise UserError(
+            "ensemble.bootstrap does not go with federated.clients, whose "
+            "examples are their own; set ensemble.bootstrap = false"
+        )
     if training.steps_per_execution > 1:
         raise UserError(
             "training.steps_per_execution does not go with federated.clients, "

@@ -117,9 +117,7 @@ def test_a_strategys_state_comes_back():
         *((x, None) for x in ("fedavg", "fedavgm", "fedyogi", "fedadagrad")),
         ("fedadam", 1.0),  # within what clips and adds noise
     ):
-        section = FederatedRecipe(
-            clients=2, strategy=name, clipping_norm=norm
-        )
+        section = FederatedRecipe(clients=2, strategy=name, clipping_norm=norm)
         options = {
             "clients": 2,
             "local_epochs": 1,
@@ -171,6 +169,8 @@ def test_proximal_gradient_is_that_of_the_formula():
     with_term = model.compute_loss(X[:9], Y[:9], model(X[:9]))
     size = sum(v.size for v in before)
     assert float(with_term - plain) == pytest.approx(2.0 * 0.01 * size, 1e-4)
+    judged = model.compute_loss(X[:9], Y[:9], model(X[:9]), training=False)
+    assert float(judged) == pytest.approx(float(plain))
 
 
 def damaged(change):
@@ -208,6 +208,78 @@ def _no_example(message, context, call_next):
     reply = call_next(message, context)
     reply.content["metrics"]["num-examples"] = 0
     return reply
+
+
+def _variances(message, context, call_next):
+    reply = call_next(message, context)
+    found = arrays_of(reply)
+    name = next(k for k in found if k.endswith("moving_variance"))
+    found[name] = -found[name]
+    reply.content.array_records[ARRAYS] = as_record(found)
+    return reply
+
+
+def _statistics(message, context, call_next):
+    reply = call_next(message, context)
+    found = arrays_of(reply)
+    name = next(k for k in found if k.endswith("moving_variance"))
+    found[name] = 1e6 * found[name]
+    reply.content.array_records[ARRAYS] = as_record(found)
+    return reply
+
+
+@pytest.mark.parametrize("update", ["float32", "int8"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(_variances, "of less than 0"), (_statistics, "as long as the median")],
+)
+def test_bad_statistics_are_left_out_by_name(change, words, update):
+    found = run(
+        rounds=1,
+        mods=[damaged(change)],
+        update=update,
+        make=lambda: build(batch_norm=True),
+    )
+    assert words in found.rounds[0].left_out["client 2"]
+
+
+def test_a_client_that_diverges_once_comes_back():
+    def once(message, context, call_next):
+        """Give NaN weights to train on in the second round."""
+        config = message.content["config"]
+        if context.node_id == 2 and config["server-round"] == 2:
+            given = arrays_of(message)
+            bad = {k: v * np.nan for k, v in given.items()}
+            message.content.array_records[ARRAYS] = as_record(bad)
+            reply = call_next(message, context)
+            message.content.array_records[ARRAYS] = as_record(given)
+            return reply
+        return call_next(message, context)
+
+    for update in ("float32", "int8"):
+        found = run(rounds=4, mods=[once], update=update)
+        left = [[*each.left_out] for each in found.rounds]
+        assert left == [[], ["client 1"], [], []]
+
+
+def test_eight_bits_leave_variances_as_they_are():
+    def wide_range(message, context, call_next):
+        reply = call_next(message, context)
+        found = arrays_of(reply)
+        name = next(k for k in found if k.endswith("moving_variance"))
+        found[name] = np.float32([0.01, 50, 1, 1, 1, 1, 1, 1])
+        reply.content.array_records[ARRAYS] = as_record(found)
+        return reply
+
+    found = run(
+        rounds=1,
+        mods=[wide_range],
+        update="int8",
+        batch_norm="average",
+        make=lambda: build(batch_norm=True),
+    )
+    variance = found.model.layers[1].moving_variance.numpy()
+    assert variance[0] > 0.009
 
 
 FAULTS = {
@@ -405,6 +477,10 @@ def test_flowers_mods_see_weights():
         ({"batch_norm": "none"}, "Argument `batch_norm` must be"),
         ({"optimizer_state": "no"}, "Argument `optimizer_state` must be"),
         ({"batch_size": 0}, "`batch_size` must be"),
+        (
+            {"clients": 1, "strategy": STRATEGIES["fedavg"]({})},
+            "needs 2 clients, and there are 1",
+        ),
     ],
 )
 def test_wrong_arguments_are_one_line(options, words):
@@ -423,6 +499,10 @@ def test_apps_refuse_what_does_not_fit(tmp_path):
             "a recipe says who has which data",
         ),
         (lambda: kbp.federated.client_app(build), "`partition` must give"),
+        (
+            lambda: kbp.federated.server_app(build, tmp_path / "m.h5"),
+            r"must be the `\.keras` file",
+        ),
     ):
         with pytest.raises(UserError, match=words):
             make()

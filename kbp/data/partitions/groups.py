@@ -1,6 +1,5 @@
 """Each client is a group of examples, such as a hospital or a site."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +25,10 @@ def pattern(
             `"^[^/]+/(site[0-9]+)_"`.
 
     Raises:
-        UserError: the examples have no names, or there are more or fewer
-            groups than clients.
+        UserError: the examples have no names, or one has no group.
     """
-    names = [_names(examples) for examples in (split.train, split.examples)]
-    train, own = (_found(each, pattern) for each in names)
-    return numbered(own, train, clients, "federated.pattern")
+    names = _names(split.examples)
+    return np.array(groups_of(names, pattern, key="federated.pattern"))
 
 
 @register_partition("column")
@@ -47,8 +44,7 @@ def column(
         column: name of a column of the table, which need not be a feature.
 
     Raises:
-        UserError: the data are no table, or the column has more or fewer
-            values than there are clients.
+        UserError: the data are no table, or have no such column.
     """
     values = getattr(split.splits, "values_of", None)
     if values is None:
@@ -56,8 +52,7 @@ def column(
             'federated.partition = "column" needs a table of rows '
             '(data.name = "csv_table"); images are shared out by "pattern"'
         )
-    train, own = values(column, "train"), values(column, split.name)
-    return numbered(own, train, clients, "federated.column")
+    return np.array(values(column, split.name))
 
 
 @register_partition("listed")
@@ -84,35 +79,10 @@ def listed(
     for name in ("name", "client"):
         frames.find_column(path, frame, name)
     known = dict(zip(frame["name"], frame["client"], strict=True))
-    names = [_names(examples) for examples in (split.train, split.examples)]
-    if missing := [name for name in names[1] if name not in known]:
+    names = _names(split.examples)
+    if missing := [name for name in names if name not in known]:
         raise UserError(f"{path}: has no client for {some(missing)}")
-    train, own = ([known[n] for n in each if n in known] for each in names)
-    return numbered(own, train, clients, "federated.list_file")
-
-
-def numbered(
-    own: Sequence[str], train: Sequence[str], clients: int, key: str
-) -> np.ndarray:
-    """Return groups as numbers, in the order of the training groups' names.
-
-    Raises:
-        UserError: there are more or fewer groups than clients, or one that no
-            training example has.
-    """
-    groups = sorted({*train})
-    if len(groups) != clients:
-        raise UserError(
-            f"{key} finds {len(groups)} groups in the training examples, "
-            f"{some(groups)}; set federated.clients = {len(groups)}"
-        )
-    if strange := sorted({*own} - {*groups}):
-        raise UserError(
-            f"{key} finds {some(strange)} in no training example, so no client "
-            "would hold it"
-        )
-    places = {name: n for n, name in enumerate(groups)}
-    return np.array([places[name] for name in own], int)
+    return np.array([str(known[name]) for name in names])
 
 
 def _names(examples: object) -> tuple[str, ...]:
@@ -123,7 +93,3 @@ def _names(examples: object) -> tuple[str, ...]:
             'out by; take "iid", "dirichlet" or, of a table, "column"'
         )
     return names
-
-
-def _found(names: Sequence[str], pattern: str) -> list[str]:
-    return groups_of(names, pattern, key="federated.pattern")

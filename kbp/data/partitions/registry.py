@@ -51,8 +51,9 @@ def register_partition(name: str) -> Callable[[Partition], Partition]:
 
     Returns:
         A decorator for `partition(split, clients, seed, **keys)`, which
-        returns the client of each example of a `Split`, integers `(examples,)`
-        from 0, or `EVERYONE`. Its keyword arguments are keys of `[federated]`.
+        returns the client of each example of a `Split`, `(examples,)`: numbers
+        from 0 or `EVERYONE`, or names, of which there must be as many as
+        clients. Its keyword arguments are keys of `[federated]`.
 
     Raises:
         UserError: another partition has that name.
@@ -72,6 +73,19 @@ def register_partition(name: str) -> Callable[[Partition], Partition]:
     return register
 
 
+@dataclass(frozen=True)
+class Shares:
+    """Who holds which examples of a data set.
+
+    Attributes:
+        names: of the clients.
+        parts: of each client, the indices of its examples in each split.
+    """
+
+    names: list[str]
+    parts: list[dict[str, np.ndarray]]
+
+
 def shared(
     splits: Any,
     clients: int,
@@ -79,8 +93,8 @@ def shared(
     name: str,
     seed: int,
     keys: Mapping[str, Any],
-) -> list[dict[str, np.ndarray]]:
-    """Return the indices of each client's examples in each split.
+) -> Shares:
+    """Return who holds which examples.
 
     Args:
         splits: of the data set.
@@ -93,18 +107,56 @@ def shared(
         UserError: a client has no training example, or the partition does not
             fit the data.
     """
-    found: list[dict[str, np.ndarray]] = [{} for _ in range(clients)]
+    owners = dict.fromkeys(SPLITS, np.zeros(0, int))
     for split in SPLITS:
         examples = getattr(splits, split)
         about = Split(split, examples, splits.train, splits)
-        owners = np.zeros(0, int)
         if len(examples):
-            owners = PARTITIONS[name](about, clients, seed, **keys)
-        for client, parts in enumerate(found):
-            has = (owners == client) | (owners == EVERYONE)
-            parts[split] = np.flatnonzero(has)
-    check_not_empty([len(parts["train"]) for parts in found], name)
-    return found
+            owners[split] = PARTITIONS[name](about, clients, seed, **keys)
+    names = [f"client {n}" for n in range(clients)]
+    if owners["train"].dtype.kind == "U":
+        names = _names(owners, clients, name)
+        places = {group: n for n, group in enumerate(names)}
+        owners = {
+            split: np.array([places[x] for x in found.tolist()], int)
+            for split, found in owners.items()
+        }
+    parts = [
+        {
+            split: np.flatnonzero((found == n) | (found == EVERYONE))
+            for split, found in owners.items()
+        }
+        for n in range(clients)
+    ]
+    check_not_empty([len(part["train"]) for part in parts], name)
+    return Shares(names, parts)
+
+
+def _names(
+    owners: Mapping[str, np.ndarray], clients: int, name: str
+) -> list[str]:
+    """Return the clients' names in order, numbers by their size.
+
+    Raises:
+        UserError: there are more or fewer than clients, or a split has one that
+            no training example has.
+    """
+    key = f"federated.partition = {name!r}"
+    found = {*owners["train"].tolist()}
+    by_size = all(x.isdecimal() for x in found)
+    names = sorted(found, key=lambda x: (len(x), x) if by_size else (0, x))
+    if len(names) != clients:
+        raise UserError(
+            f"{key} finds {len(names)} groups in the training examples, "
+            f"{some(names)}; set federated.clients = {len(names)}"
+        )
+    everywhere = {x for each in owners.values() for x in each.tolist()}
+    if strange := sorted(everywhere - found):
+        raise UserError(
+            f"{key} finds {some(strange)} in no training example, so no client "
+            "would hold it"
+        )
+    return names
 
 
 def check_not_empty(sizes: Sequence[int], name: str) -> None:

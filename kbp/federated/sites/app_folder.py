@@ -67,8 +67,9 @@ def write_app(
 
     Raises:
         UserError: the recipe has no clients, or names its data by an absolute
-            path where each site has its own; a module is missing or has a name
-            that is taken; or the disk does not take the files.
+            path where each site has its own, or shares them out by a list; a
+            module is missing or has a name that is taken; or the disk does not
+            take the files.
 
     Example:
     >>> import kbp, tempfile
@@ -81,6 +82,11 @@ def write_app(
     """
     if not recipe.federated.clients:
         raise UserError("the recipe has no clients: set federated.clients")
+    if recipe.federated.partition == "listed":
+        raise UserError(
+            'federated.partition = "listed" is for clients of one process, as '
+            'sites do not have the list; take "own" or "pattern"'
+        )
     check_paths(recipe)
     modules = [*(plugins.imported if imports is None else imports)]
     folder, name = Path(folder), app_name(recipe)

@@ -17,20 +17,21 @@ class Members:
     left out by name.
 
     Args:
-        strategy: of Flower's, which says how many nodes it needs.
+        nodes: names of all that have been there, by their numbers; more come.
+        needed: how many nodes must have come.
         timeout: seconds in which they must have come.
         waiting: `waiting(there, needed)`, called before it waits for more.
     """
 
     def __init__(
         self,
-        strategy: Strategy,
+        nodes: dict[int, str],
+        needed: int,
         timeout: float,
         waiting: Callable[[int, int], None],
     ):
-        self.needed, self.timeout = nodes_needed(strategy), timeout
+        self.known, self.needed, self.timeout = nodes, needed, timeout
         self.waiting = waiting
-        self.known: set[int] = set()
 
     def of(self, grid: Grid) -> Any:
         """Return what stands for a grid where nodes are drawn.
@@ -41,7 +42,8 @@ class Members:
         end, said = time.monotonic() + self.timeout, False
         while True:
             here = {*grid.get_node_ids()}
-            self.known |= here
+            for node in here:
+                self.known.setdefault(node, f"node {node}")
             if len(self.known) >= self.needed:
                 break
             if not said:
@@ -54,7 +56,7 @@ class Members:
                 )
             time.sleep(1)
         missing = max(0, self.needed - len(here))
-        return _Drawn([*sorted(here), *sorted(self.known - here)[:missing]])
+        return _Drawn([*sorted(here), *sorted({*self.known} - here)[:missing]])
 
 
 class _Drawn:

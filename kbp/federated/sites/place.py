@@ -7,9 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from kbp.data.partitions.registry import PARTITIONS, shared
+from kbp.data.partitions.registry import PARTITIONS, Shares, shared
 from kbp.errors import UserError
 from kbp.recipes.federated import OF_PARTITIONS
 from kbp.recipes.recipe import Recipe
@@ -31,8 +29,8 @@ class Place:
         self.recipe, self.task = recipe, task
 
     @cached_property
-    def parts(self) -> list[dict[str, np.ndarray]]:
-        """The indices of each client's examples in each split."""
+    def shares(self) -> Shares:
+        """Who holds which examples."""
         section = self.recipe.federated
         return shared(
             self.task.splits,

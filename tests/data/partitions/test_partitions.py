@@ -21,6 +21,10 @@ def splits(count=600, classes=4, names=()):
 
 
 def share(found, clients, name, **keys):
+    return shares(found, clients, name, **keys).parts
+
+
+def shares(found, clients, name, **keys):
     return shared(found, clients, name=name, seed=3, keys=keys)
 
 
@@ -143,6 +147,11 @@ def test_a_list_says_who_has_what(tmp_path):
         for split in part:
             own = [getattr(found, split).names[i] for i in part[split]]
             assert {int(x[0]) % 2 for x in own} == {n}
+    assert shares(found, 2, "listed", list_file=str(file)).names == ["a", "b"]
+    numbers = [f"{name},{n % 2 * 9 + 1}" for n, name in enumerate(names)]
+    file.write_text("\n".join(["name,client", *numbers, ""]))
+    named = shares(found, 2, "listed", list_file=str(file))
+    assert named.names == ["1", "10"]  # by their size
     file.write_text("\n".join(["name,client", *rows[1:], ""]))
     with pytest.raises(UserError, match=r"has no client for 0\.png"):
         share(found, 2, "listed", list_file=str(file))
