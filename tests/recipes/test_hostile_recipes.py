@@ -10,7 +10,12 @@ import pytest
 from kbp._utils.config import without_none
 from kbp.data.registry import DATASETS
 from kbp.errors import UserError
-from kbp.models.registry import GIVEN, MODELS, keyword_only
+from kbp.models.registry import (
+    GIVEN,
+    MODELS,
+    keyword_only,
+    runs_in_float,
+)
 from kbp.recipes import Recipe
 from kbp.recipes.recipe import COMMON
 from kbp.recipes.registered import ModelRecipe
@@ -107,7 +112,10 @@ def test_every_argument_of_an_architecture_is_checked(wrong):
                 else (hint,)
             )
             values = {"architecture": name, key: wrong}
-            recipe, words = attempt({"model": values})
+            eight_bits = {"enabled": not runs_in_float(name)}
+            recipe, words = attempt(
+                {"model": values, "quantization": eight_bits}
+            )
             if recipe is None:
                 assert f"model.{key}" in words
             else:

@@ -76,7 +76,9 @@ def write_app(
     >>> settings = ["federated.clients=2", "training.epochs=1"]
     >>> recipe = kbp.recipes.Recipe.parse({}).with_settings(settings)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     app = kbp.federated.write_app(recipe, folder, workdir="runs/ours")
+    ...     app = kbp.federated.write_app(
+    ...         recipe, folder, workdir="runs/ours", imports=()
+    ...     )
     ...     sorted(path.name for path in app.iterdir())
     ['README.md', 'client.py', 'pyproject.toml', 'recipe.toml', 'server.py']
     """
