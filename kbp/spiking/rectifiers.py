@@ -12,6 +12,7 @@ from kbp._utils.arguments import check_integer
 from kbp._utils.examples import first, shapes_of
 from kbp.layers import Standardization, TableEncoding, TransformedLayer
 from kbp.spiking.clip_floor_shift import LEAST, ClipFloorShift
+from kbp.spiking.separable import without_separable
 
 RECTIFIERS = (layers.ReLU, ClipFloorShift)
 # Linear, or adding a constant besides, as all of it is at inference.
@@ -39,8 +40,9 @@ _LARGEST_SAMPLE = 1_000_000  # values of a layer that a percentile is of
 def apart(model: keras.Model) -> keras.Model:
     """Return a flat model of linear layers, rectifiers and last activations.
 
-    Activations become layers, a BatchNormalization goes into the layer before
-    it, layers that do nothing at inference are left out.
+    Activations become layers, separable convolutions two of them, a
+    BatchNormalization goes into the layer before it, layers that do nothing at
+    inference are left out.
 
     Args:
         model: a functional or built Sequential model, left as it is.
@@ -51,8 +53,8 @@ def apart(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: a layer is neither linear nor a ReLU; it is named.
     """
-    flat = graph.flatten(model)
-    made = graph.rewrite(flat, call=_Separation(graph.nodes(flat)))
+    flat = without_separable(graph.flatten(model))
+    made = graph.rewrite(flat, call=_Separation(flat))
     for node in graph.nodes(made):
         _check(node)
     return made
@@ -61,11 +63,12 @@ def apart(model: keras.Model) -> keras.Model:
 class _Separation:
     """Calls what takes a layer's place, which is made once for all uses."""
 
-    def __init__(self, nodes: list[graph.Node]) -> None:
+    def __init__(self, model: keras.Model) -> None:
+        nodes = graph.nodes(model)
         self.nodes = iter(nodes)
         self.made: dict[keras.Operation, Callable[..., Any]] = {}
         operations = [node.operation for node in nodes]
-        self.unique = graph.UniqueNames(x.name for x in operations)
+        self.unique = graph.UniqueNames(x.name for x in model.operations)
         self.shared = {x for x in operations if operations.count(x) > 1}
 
     def __call__(
@@ -120,7 +123,7 @@ class _Separation:
             type(following) is layers.BatchNormalization
             and not {layer, following} & self.shared
             and not changes
-            and graph.traits_of(layer).kernel
+            and _takes_offsets(layer)
             and following
             and following.axis in (-1, len(node.outputs[0].shape) - 1)
         ):
@@ -163,6 +166,15 @@ class _Separation:
         if function is keras.activations.relu6:
             return layers.ReLU(6.0, name=name)
         return layers.Activation(function, name=name)
+
+
+def _takes_offsets(layer: keras.Layer) -> bool:
+    """Say whether factors and offsets of the last axis can go into a layer."""
+    return bool(
+        graph.traits_of(layer).kernel
+        and hasattr(layer, "use_bias")
+        and getattr(layer, "data_format", "channels_last") == "channels_last"
+    )
 
 
 def _check(node: graph.Node) -> None:
