@@ -1,12 +1,13 @@
 """Models without layers of layers, and what separable layers hold."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
 from kbp._compat import mask_of
-from kbp.graph.layers import unwrapped
+from kbp.graph.layers import copy_variable, unwrapped
 from kbp.graph.rewriting import (
     as_functional,
     in_class_of,

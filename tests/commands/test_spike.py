@@ -230,7 +230,7 @@ def test_what_cannot_spike_is_named(digits, tmp_path, capsys):
 
 def test_latency_is_the_first_step_of_those_that_stay_near():
     def settled(*scores):
-        cost = Cost((), len(scores))
+        cost = Cost((), len(scores), 1)
         return Spiking("", "accuracy", scores, None, cost, (), "").settled
 
     assert settled(0.9, 0.9, 0.9) == 1
