@@ -9,7 +9,7 @@ from keras import layers
 
 from kbp import graph
 from kbp._utils.arguments import check_integer
-from kbp._utils.examples import first, shapes_of
+from kbp._utils.examples import Batch, first, shapes_of
 from kbp.layers import Standardization, TableEncoding, TransformedLayer
 from kbp.spiking.clip_floor_shift import LEAST, ClipFloorShift
 from kbp.spiking.separable import without_separable
@@ -33,7 +33,7 @@ LINEAR = (
     *(layers.Normalization, layers.Identity),
 )
 # What rows of tables go through before anything else.
-_AT_INPUTS = (TableEncoding, Standardization)
+AT_INPUTS = (TableEncoding, Standardization)
 _LARGEST_SAMPLE = 1_000_000  # values of a layer that a percentile is of
 
 
@@ -181,7 +181,7 @@ def _check(node: graph.Node) -> None:
     layer = node.operation
     if isinstance(layer, LINEAR):
         return
-    if isinstance(layer, _AT_INPUTS) and all(
+    if isinstance(layer, AT_INPUTS) and all(
         isinstance(x._keras_history.operation, layers.InputLayer)
         for x in node.inputs
     ):
@@ -214,7 +214,12 @@ def rectifiers(model: keras.Model) -> Iterator[graph.Node]:
 
 
 def percentiles(
-    model: keras.Model, data: Any, *, percentile: float, examples: int
+    model: keras.Model,
+    data: Any,
+    *,
+    percentile: float,
+    examples: int,
+    encoder: keras.Layer | None = None,
 ) -> dict[keras.Layer, float]:
     """Return for each rectifier a value that few of its values exceed.
 
@@ -223,6 +228,7 @@ def percentiles(
         data: inputs, in any form that `fit` takes.
         percentile: more than 0, at most 100.
         examples: how many of the inputs to take.
+        encoder: that takes inputs of 0 to 1 alone, if there is one.
 
     Raises:
         ValueError: an argument is out of range, or the data do not fit.
@@ -240,6 +246,8 @@ def percentiles(
     seen: list[list[np.ndarray]] = [[] for _ in found]
     each = max(1, _LARGEST_SAMPLE // examples)  # values of an example
     for batch in first(data, shapes_of(model), "Data", examples):
+        if encoder is not None:
+            _check_shares(encoder, batch)
         outputs = values(batch.for_model(model), training=False)
         for kept, x in zip(seen, keras.tree.flatten(outputs), strict=True):
             flat = keras.ops.convert_to_numpy(x).ravel()
@@ -250,3 +258,15 @@ def percentiles(
         limit = float(np.percentile(np.concatenate(kept), percentile))
         limits[node.operation] = max(limit, limits.get(node.operation, LEAST))
     return limits
+
+
+def _check_shares(encoder: keras.Layer, batch: Batch) -> None:
+    """Refuse inputs that a code of 0 to 1 would cut off."""
+    for x in batch.inputs:
+        low, high = float(x.min()), float(x.max())
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"Argument `encoder` ({type(encoder).__name__}) takes values "
+                f"of 0 to 1, and the data have {low:g} to {high:g}. Rescale "
+                "the inputs, and train on these, or leave the encoder out."
+            )
