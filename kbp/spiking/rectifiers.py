@@ -197,7 +197,9 @@ def _check(node: graph.Node) -> None:
             return
         advice = "only ReLU becomes spikes, others may stand at the end"
     elif "Max" in type(layer).__name__ and "Pooling" in type(layer).__name__:
-        advice = "use average pooling"
+        advice = (
+            "use average pooling, such as by model.pooling=average of a recipe"
+        )
     else:
         advice = "use layers that are linear, and ReLU"
     raise ValueError(

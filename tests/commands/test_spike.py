@@ -256,6 +256,7 @@ def test_what_cannot_spike_is_named(digits, tmp_path, capsys):
     status, _, err = call(capsys, *words)
     assert status == 2
     assert "Layer most (MaxPooling2D) cannot become spiking" in err
+    assert "model.pooling=average" in err
     recipe.write_text(Recipe.parse({"data": {"image_size": 16}}).to_toml())
     status, _, err = call(capsys, *words)
     assert status == 2
