@@ -117,7 +117,9 @@ def test_a_strategys_state_comes_back():
         *((x, None) for x in ("fedavg", "fedavgm", "fedyogi", "fedadagrad")),
         ("fedadam", 1.0),  # within what clips and adds noise
     ):
-        section = FederatedRecipe(clients=2, strategy=name, clipping_norm=norm)
+        section = FederatedRecipe(
+            clients=2, strategy=name, clipping_norm=norm
+        )
         options = {
             "clients": 2,
             "local_epochs": 1,
