@@ -157,19 +157,20 @@ def split_separable(
         if len(layer.kernel_size) == 1
         else (keras.layers.DepthwiseConv2D, keras.layers.Conv2D)
     )
-    names = ("kernel_size", "strides", "padding", "dilation_rate")
     depthwise = part(
         first,
         "depthwise",
         use_bias=False,
-        **options("depthwise", "depthwise", *names, "depth_multiplier"),
+        **options(
+            *("depthwise", "depthwise", "kernel_size", "strides", "padding"),
+            *("dilation_rate", "depth_multiplier"),
+        ),
     )
-    names = ("filters", "use_bias", "activation")
     pointwise = part(
         second,
         None,
         kernel_size=1,
-        **options("pointwise", "kernel", *names),
+        **options("pointwise", "kernel", "filters", "use_bias", "activation"),
         bias_regularizer=config["bias_regularizer"],
         bias_constraint=config["bias_constraint"],
     )

@@ -184,7 +184,8 @@ class _Figure:
         self.total += float(ops.sum(self.count(ones)))
 
     def mean(self, examples: int) -> LayerCost:
-        return replace(self.layer, **{self.name: self.total / examples})
+        counted: dict[str, Any] = {self.name: self.total / examples}
+        return replace(self.layer, **counted)
 
 
 def _figure(node: graph.Node, spikes: SpikeCounts) -> _Figure | None:

@@ -53,7 +53,6 @@ def costs_of(model, x):
 def test_spikes_are_counted_through_layers_without_a_kernel(kind):
     make, shape = (PLAIN | JOINS)[kind]
     middle = make()
-    middle._name = "middle"
     names = ["first"]
 
     def body(inputs):
@@ -67,7 +66,7 @@ def test_spikes_are_counted_through_layers_without_a_kernel(kind):
     _, converted, x = spiking_model(body, shape)
     found = costs_of(converted, x)["behind"]
     if kind in OTHERS:
-        values = values_of(converted, "middle", x)
+        values = values_of(converted, middle.name, x)
         expected = np.count_nonzero(values) * UNITS / len(x)
         assert found.multiply_adds == pytest.approx(expected)
         assert found.synaptic_operations == 0
