@@ -7,8 +7,8 @@ from kbp._utils.run_files import INT8
 from kbp.commands.shared.common import add_imports, find_models
 
 HELP = (
-    "ask a model about your own files: classes or masks of images, forecasts "
-    "of series, rows of tables"
+    "ask a model about your own files: classes or masks of images, classes of "
+    "recordings, forecasts of series, rows of tables"
 )
 EXAMPLES = (
     "runs/photos new/*.jpg --out classes",
@@ -16,6 +16,7 @@ EXAMPLES = (
     "model_int8.tflite slices --out masks --overlap 64",
     "runs/load load.csv --out forecasts",
     "runs/plants new.csv --out predictions",
+    "runs/neurons new/*.npz --out classes",
     "runs/mine --help",
 )
 

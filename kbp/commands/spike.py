@@ -28,7 +28,9 @@ EXAMPLES = (
     "model.keras --recipe my.toml --out spiking --encoder poisson",
 )
 _TIMESTEPS, _PERCENTILE, _RATE = 32, 99.9, 1e-3
-_VERIFIED = 512  # test examples that files are compared on
+_MOST_TIMESTEPS = 10_000  # as of `kbp.models.SpikingMLP`
+# Test examples that spikes are counted of, and that files are compared on.
+_COUNTED, _VERIFIED = 64, 512
 _PAGE = "spiking.html"
 _KERAS = "spiking.keras"
 _FILES = {
@@ -50,7 +52,7 @@ def add_arguments(parser):
     )
     parser.add_argument(
         "--timesteps",
-        type=positive,
+        type=_timesteps,
         metavar="T",
         help=f"how long it runs (default: {_TIMESTEPS})",
     )
@@ -108,7 +110,13 @@ def run(options, console):
     from kbp.tasks import make_task
     from kbp.training import checkpoint
     from kbp.training.measuring import predicted
-    from kbp.training.spiking import check_task, is_spiking, scores_over_time
+    from kbp.training.spiking import (
+        check_task,
+        draws_spikes,
+        is_spiking,
+        scores_over_time,
+        spread,
+    )
 
     source = Path(options.path)
     if is_entry(options.path):
@@ -126,20 +134,24 @@ def run(options, console):
     given = is_spiking(model)
     with users_errors():
         made, how = _made(model, task, options, console, given)
+        out, drawn = Path(options.out), draws_spikes(made)
+        checkpoint.save(made, out / _KERAS)  # it may have been trained for long
+        say_written(console, out / _KERAS)
         with console.status("Counting spikes ..."):
             scores = scores_over_time(made, task)
-            cost = spiking.cost(made, task.batches("test"))
-            spikes = spiking.raster(made, task.batches("test"))
+            counted = spread(task, _COUNTED)
+            cost = spiking.cost(made, counted)
+            spikes = spiking.raster(made, counted)
             whole = None if given else task.score(predicted(model, task))
-        out = Path(options.out)
-        checkpoint.save(made, out / _KERAS)
-        say_written(console, out / _KERAS)
         files = [SpikingFile(_KERAS, (out / _KERAS).stat().st_size)]
+        compared = () if drawn else spread(task, _VERIFIED)
         for name, dtype in _FILES.items():
-            if options.encoder == "poisson":
+            if drawn:
                 break
-            files.append(_exported(made, task, out / name, dtype))
+            files.append(_exported(made, task, out / name, dtype, compared))
             say_written(console, out / name)
+    if drawn:
+        how += " Inputs are drawn as spikes, anew for each answer."
     found = Spiking(
         f"Spiking {model.name} on {task.recipe.data.name}",
         task.metric,
@@ -147,11 +159,12 @@ def run(options, console):
         whole,
         cost,
         tuple(files),
+        len(compared),
         how,
     )
     write_atomically(out / _PAGE, found.html(spikes))
     say_written(console, out / _PAGE)
-    if options.encoder == "poisson":
+    if drawn:
         console.print(
             "No .tflite file: LiteRT has no operation that draws spikes.",
             markup=False,
@@ -217,7 +230,7 @@ def _made(model, task, options, console, given):
     return made, how
 
 
-def _exported(model, task, path, dtype):
+def _exported(model, task, path, dtype, inputs):
     """Write a .tflite file, and compare it with the model."""
     import numpy as np
 
@@ -225,7 +238,6 @@ def _exported(model, task, path, dtype):
     from kbp.reports.spiking.page import SpikingFile
 
     export.to_tflite(model, path, dtype=dtype, metadata=task.metadata())
-    inputs = task.inputs("test")[:_VERIFIED]
     expected = model.predict(inputs, verbose=0)
     found = export.Runner(path).predict(inputs)
     same = np.argmax(found, axis=-1) == np.argmax(expected, axis=-1)
@@ -233,6 +245,16 @@ def _exported(model, task, path, dtype):
     return SpikingFile(
         path.name, path.stat().st_size, float(same.mean()), largest
     )
+
+
+def _timesteps(text):
+    """Read a number of time steps."""
+    steps = positive(text)
+    if steps > _MOST_TIMESTEPS:
+        raise argparse.ArgumentTypeError(
+            f"must be at most {_MOST_TIMESTEPS}: {text}"
+        )
+    return steps
 
 
 def _percentile(text):

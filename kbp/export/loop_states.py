@@ -1,5 +1,7 @@
 """What loops begin with, which the converter writes out value by value."""
 
+from typing import Any
+
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -28,16 +30,26 @@ def with_short_states(content: bytes) -> bytes:
 
 
 def _shorten(tree: schema.ModelT, graph: schema.SubGraphT) -> bool:
-    loops = [x for x in items_of(graph.operators) if _name(tree, x) == "WHILE"]
+    operators = [*items_of(graph.operators)]
+    loops = [x for x in operators if _name(tree, x) == "WHILE"]
+    # Of a file in float16: what makes float32 of a constant.
+    wide = {
+        int(x.outputs[0]): x
+        for x in operators
+        if _name(tree, x) == "DEQUANTIZE"
+    }
     states = dict.fromkeys(int(i) for loop in loops for i in loop.inputs)
     made = []
     for index in states:
-        tensor = graph.tensors[index]
-        data = tree.buffers[tensor.buffer].data
-        if tensor.type != schema.TensorType.FLOAT32 or data is None:
-            continue
-        values = np.asarray(data, np.uint8).view("float32")
-        if values.size < _LEAST or (values != values[0]).any():
+        tensor, source = graph.tensors[index], graph.tensors[index]
+        if index in wide:
+            source = graph.tensors[wide[index].inputs[0]]
+        values = _constant(tree, source)
+        if (
+            values is None
+            or values.size < _LEAST
+            or (values != values[0]).any()
+        ):
             continue
         shape = np.asarray(tensor.shape, "int32")
         name = tensor.name or b"state"
@@ -46,9 +58,24 @@ def _shorten(tree: schema.ModelT, graph: schema.SubGraphT) -> bool:
             add_constant(tree, graph, name + b"_value", values[0]),
         ]
         tensor.buffer = 0
+        if index in wide:
+            place = int(wide[index].inputs[0])
+            operators = [x for x in operators if x is not wide[index]]
+            if not any(place in x.inputs for x in operators):
+                source.buffer = 0
         made.append(operator(tree, "FILL", 1, inputs, [index]))
-    graph.operators = [*made, *items_of(graph.operators)]
+    graph.operators = [*made, *operators]
     return bool(made)
+
+
+def _constant(tree: schema.ModelT, tensor: schema.TensorT) -> Any:
+    """Return the floats of a constant, as float32; `None` of what is none."""
+    kinds = schema.TensorType
+    kind = {kinds.FLOAT32: "float32", kinds.FLOAT16: "float16"}.get(tensor.type)
+    data = tree.buffers[tensor.buffer].data
+    if kind is None or data is None:
+        return None
+    return np.asarray(data, np.uint8).view(kind).astype("float32")
 
 
 def _name(tree: schema.ModelT, found: schema.OperatorT) -> str:

@@ -133,7 +133,7 @@ def to_tflite(
     content = convert(
         _prepared(model), specs, dtype=held, input_dtype=input_dtype
     )
-    if dtype in ("float32", "int8_weights"):
+    if dtype != "int8":
         content = with_short_states(content)
     if dtype == "int8_weights":
         content = with_int8_weights(content)

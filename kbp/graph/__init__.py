@@ -2,7 +2,7 @@
 
 from kbp.graph import keras_traits, operation_traits, recurrent_traits
 from kbp.graph.blocks import Block, blocks, in_blocks
-from kbp.graph.flattening import flatten
+from kbp.graph.flattening import flatten, split_separable
 from kbp.graph.inputs import (
     check_indices,
     check_inputs,
@@ -97,6 +97,7 @@ __all__ = [
     "scale_and_offset",
     "scale_outputs",
     "settings",
+    "split_separable",
     "tensors_of",
     "traits_of",
     "traits_of_class",

@@ -1,12 +1,13 @@
-"""Models without layers of layers."""
+"""Models without layers of layers, and what separable layers hold."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
 from kbp._compat import mask_of
-from kbp.graph.layers import unwrapped
+from kbp.graph.layers import copy_variable, unwrapped
 from kbp.graph.rewriting import (
     as_functional,
     in_class_of,
@@ -118,3 +119,66 @@ def _named_by_keys(model: keras.Model) -> keras.Model:
     }
     named = keras.Model(inputs, model(inputs), name=model.name)
     return in_class_of(model, named)
+
+
+def split_separable(
+    layer: keras.layers.Layer, part: Callable[..., keras.layers.Layer]
+) -> tuple[keras.layers.Layer, keras.layers.Layer]:
+    """Return the two convolutions that a separable one is made of.
+
+    Args:
+        layer: a built SeparableConv1D or SeparableConv2D.
+        part: `part(kind, suffix, **options)` makes a layer of the same
+            precision, and of the same name with a suffix, or `None` for none.
+
+    Returns:
+        One by depth, then one of single places, with the bias and activation.
+
+    Example:
+    >>> import keras, kbp
+    >>> layer = keras.layers.SeparableConv1D(4, 3)
+    >>> layer.build((None, 8, 2))
+    >>> parts = kbp.graph.split_separable(layer, lambda kind, _, **x: kind(**x))
+    >>> [type(part).__name__ for part in parts]
+    ['DepthwiseConv1D', 'Conv1D']
+    """
+    config = layer.get_config()
+
+    def options(source: str, target: str, *names: str) -> dict[str, Any]:
+        kept = ("regularizer", "constraint", "initializer")
+        return {
+            "trainable": layer.trainable,
+            **{name: config[name] for name in ("data_format", *names)},
+            **{f"{target}_{k}": config[f"{source}_{k}"] for k in kept},
+        }
+
+    first, second = (
+        (keras.layers.DepthwiseConv1D, keras.layers.Conv1D)
+        if len(layer.kernel_size) == 1
+        else (keras.layers.DepthwiseConv2D, keras.layers.Conv2D)
+    )
+    depthwise = part(
+        first,
+        "depthwise",
+        use_bias=False,
+        **options(
+            *("depthwise", "depthwise", "kernel_size", "strides", "padding"),
+            *("dilation_rate", "depth_multiplier"),
+        ),
+    )
+    pointwise = part(
+        second,
+        None,
+        kernel_size=1,
+        **options("pointwise", "kernel", "filters", "use_bias", "activation"),
+        bias_regularizer=config["bias_regularizer"],
+        bias_constraint=config["bias_constraint"],
+    )
+    shape = tuple(layer.get_build_config()["input_shape"])
+    depthwise.build(shape)
+    pointwise.build(depthwise.compute_output_shape(shape))
+    copy_variable(layer.depthwise_kernel, depthwise.kernel)
+    copy_variable(layer.pointwise_kernel, pointwise.kernel)
+    if layer.use_bias:
+        copy_variable(layer.bias, pointwise.bias)
+    return depthwise, pointwise

@@ -140,12 +140,15 @@ def copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
 
 
 def copy_layer(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
-    """Return a built layer of the same kernel, bias and transforms.
+    """Return a built layer of the same weights and transforms.
 
     Args:
         layer: a built layer with a kernel, perhaps transformed.
         **changes: arguments of the constructor that are to be others, such as
             `use_bias` or `activation`; a bias that it had not is 0.
+
+    Raises:
+        ValueError: the new layer has other weights besides the bias.
 
     Example:
     >>> import keras, kbp
@@ -157,14 +160,29 @@ def copy_layer(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
     """
     new = clone_layer(layer, **changes)
     new.build_from_config(layer.get_build_config())
-    old, inside = unwrapped(layer), unwrapped(new)
-    for name in ("kernel", "bias"):
-        source, target = (getattr(x, name, None) for x in (old, inside))
-        if source is not None and target is not None:
-            copy_variable(source, target)
-    for source, target in zip(transforms(layer), transforms(new), strict=True):
-        target.set_weights(source.get_weights())
+    (bias, *sources), (new_bias, *targets) = (
+        _parts(unwrapped(x), "activation" in changes) for x in (layer, new)
+    )
+    if [x.shape for x in sources] != [x.shape for x in targets]:
+        raise ValueError(
+            f"Layer {layer.name} has weights {[x.name for x in sources]}, and "
+            f"its copy {[x.name for x in targets]}, or of other shapes."
+        )
+    if bias is not None and new_bias is not None:
+        copy_variable(bias, new_bias)
+    for source, target in zip(sources, targets, strict=True):
+        copy_variable(source, target)
+    for old, added in zip(transforms(layer), transforms(new), strict=True):
+        added.set_weights(old.get_weights())
     return new
+
+
+def _parts(layer: keras.layers.Layer, bare: bool) -> list[Any]:
+    """Return the bias, if any, then other weights; bare of an activation's."""
+    bias = getattr(layer, "bias", None)
+    activation = getattr(layer, "activation", None) if bare else None
+    left = {id(x) for x in (bias, *getattr(activation, "weights", ()))}
+    return [bias, *(x for x in layer.weights if id(x) not in left)]
 
 
 def copy_variable(source: keras.Variable, target: keras.Variable) -> None:

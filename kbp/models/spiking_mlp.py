@@ -51,10 +51,11 @@ def SpikingMLP(
     a time of its own; of other inputs the first currents flow at all of
     `timesteps`.
 
-    | readout         | a class's logit is                                 |
-    | --------------- | -------------------------------------------------- |
-    | `"membrane"`    | the last potential of a neuron that never fires    |
-    | `"rate"`        | how often its neuron fires                         |
+    | readout         | a class's logit is                                  |
+    | --------------- | --------------------------------------------------- |
+    | `"membrane"`    | the last potential of a neuron that never fires,    |
+    |                 | over that of a current of 1                         |
+    | `"rate"`        | how often its neuron fires                          |
     | `"first_spike"` | how many steps are left at its neuron's first spike |
 
     Args:

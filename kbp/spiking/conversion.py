@@ -8,11 +8,12 @@ from keras import layers
 from kbp import graph
 from kbp._utils.arguments import check_integer
 from kbp.spiking.clip_floor_shift import LEAST, ClipFloorShift
-from kbp.spiking.encoders import DirectCurrent
+from kbp.spiking.encoders import DirectCurrent, Latency, PoissonRate
 from kbp.spiking.neurons import IntegrateAndFire
 from kbp.spiking.over_time import OverTime
 from kbp.spiking.readouts import Readout
 from kbp.spiking.rectifiers import (
+    AT_INPUTS,
     LINEAR,
     RECTIFIERS,
     apart,
@@ -111,7 +112,8 @@ def to_spiking(
         percentile: of the values of a ReLU, which its threshold is.
         examples: how many inputs to take.
         encoder: a layer from `(batch, ...)` to `(batch, timesteps, ...)`, such
-            as `PoissonRate`; without, inputs are currents.
+            as `PoissonRate`; without, inputs are currents. `PoissonRate` and
+            `Latency` take values of 0 to 1, as `data` must be then.
         truncation: time steps that gradients go back, if it is trained on.
         **neurons: arguments of `IntegrateAndFire`: `surrogate`, `slope`,
             `learn_threshold`, `leak`, ...
@@ -122,7 +124,9 @@ def to_spiking(
 
     Raises:
         ValueError: a layer cannot become spiking, which is named; the model
-            has no ReLU; or an argument is out of range.
+            has no ReLU; an argument is out of range; or the encoder gives
+            another number of time steps, does not fit the data, or would stand
+            before what encodes the rows of tables.
 
     Reference:
         Rueckauer et al., Conversion of Continuous-Valued Deep Networks to
@@ -149,15 +153,22 @@ def to_spiking(
         for layer in found
         if isinstance(layer, ClipFloorShift)
     }
-    if len(limits) < len(found):
-        if data is None:
-            raise ValueError(
-                "Argument `data` must be inputs, which set the thresholds of "
-                "ReLUs. Received: data=None"
-            )
+    if data is None and len(limits) < len(found):
+        raise ValueError(
+            "Argument `data` must be inputs, which set the thresholds of "
+            "ReLUs. Received: data=None"
+        )
+    if encoder is not None:
+        encoder = _fitting(encoder, prepared, timesteps)
+    shares = isinstance(encoder, PoissonRate | Latency)
+    if data is not None and (shares or len(limits) < len(found)):
         limits = {
             **percentiles(
-                prepared, data, percentile=percentile, examples=examples
+                prepared,
+                data,
+                percentile=percentile,
+                examples=examples,
+                encoder=encoder if shares else None,
             ),
             **limits,
         }
@@ -167,11 +178,40 @@ def to_spiking(
         "truncation": truncation,
         **neurons,
     }
-    converting = _Converting(limits, timesteps, encoder, options)
+    unique = graph.UniqueNames(x.name for x in prepared.operations)
+    converting = _Converting(limits, timesteps, encoder, options, unique)
     made = graph.rewrite(prepared, call=converting)
     outputs = [converting.out_of_time(x) for x in made.outputs]
     structure = keras.tree.pack_sequence_as(made.output, outputs)
     return keras.Model(made.input, structure, name=model.name)
+
+
+def _fitting(
+    encoder: keras.Layer, model: keras.Model, timesteps: int
+) -> keras.Layer:
+    """Return the encoder by a name that the model's layers have not.
+
+    Raises:
+        ValueError: it does not fit the model, or the time.
+    """
+    for layer in model.layers:
+        if isinstance(layer, AT_INPUTS):
+            raise ValueError(
+                f"Layer {layer.name} ({type(layer).__name__}) takes inputs as "
+                "they are, in units of their own, which cannot be spikes. "
+                f"Leave the encoder out. Received: encoder={encoder.name}"
+            )
+    given = getattr(encoder, "timesteps", timesteps)
+    if given != timesteps:
+        raise ValueError(
+            f"Argument `encoder` gives {given} time steps, and `timesteps` is "
+            f"{timesteps}: make them the same."
+        )
+    taken = {x.name for x in model.operations}
+    if encoder.name not in taken:
+        return encoder
+    name = graph.UniqueNames(taken)(encoder.name)
+    return graph.clone_layer(encoder, name=name)
 
 
 class _Converting:
@@ -183,10 +223,14 @@ class _Converting:
         timesteps: int,
         encoder: keras.Layer | None,
         options: dict[str, Any],
+        unique: graph.UniqueNames,
     ) -> None:
         self.limits, self.options = limits, options
-        self.encoder = encoder
-        self.repeat = DirectCurrent(timesteps, name="current")
+        self.encoder, self.unique = encoder, unique
+        if encoder is not None:
+            unique(encoder.name)
+        self.repeat = DirectCurrent(timesteps, name=unique("current"))
+        self.answers: dict[int, Any] = {}  # by tensor, what is read out of it
         self.timed: dict[int, Any] = {}  # by tensor, that with time
         self.produced: dict[int, Any] = {}  # which stay, as do their ids
         self.made: dict[keras.Operation, keras.Layer] = {}
@@ -199,7 +243,7 @@ class _Converting:
         if self.encoder is not None:
             for x in inputs:
                 if id(x) not in self.produced and id(x) not in self.timed:
-                    self.timed[id(x)] = self.encoder(x)
+                    self.timed[id(x)] = self.encoded(x)
                     self.produced[id(x)] = x
         if isinstance(layer, RECTIFIERS):
             outputs = self.neurons(layer)(self.in_time(inputs[0]))
@@ -218,6 +262,17 @@ class _Converting:
         self.produced[id(outputs)] = outputs
         return outputs
 
+    def encoded(self, x: Any) -> Any:
+        """Return inputs as the encoder gives them."""
+        outputs = self.encoder(x) if self.encoder is not None else x
+        if outputs.shape[1] != self.repeat.timesteps:
+            raise ValueError(
+                "Argument `encoder` must give (batch, timesteps, ...), of "
+                f"{self.repeat.timesteps} time steps. Received: shape "
+                f"{tuple(outputs.shape)}"
+            )
+        return outputs
+
     def neurons(self, layer: keras.Layer) -> keras.Layer:
         if layer not in self.made:
             self.made[layer] = IntegrateAndFire(
@@ -233,6 +288,9 @@ class _Converting:
 
     def out_of_time(self, x: Any) -> Any:
         """Return what is answered of a tensor, if it has a time."""
-        if id(x) in self.timed and self.timed[id(x)] is x:
-            return Readout(name=f"{x._keras_history.operation.name}_rate")(x)
-        return x
+        if id(x) not in self.timed or self.timed[id(x)] is not x:
+            return x
+        if id(x) not in self.answers:
+            name = self.unique(f"{x._keras_history.operation.name}_rate")
+            self.answers[id(x)] = Readout(name=name)(x)
+        return self.answers[id(x)]

@@ -1,6 +1,8 @@
 """What an answer of a spiking network costs."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -9,13 +11,14 @@ from keras import ops
 
 from kbp import graph
 from kbp._utils.arguments import check_integer
-from kbp._utils.examples import first, shapes_of
-from kbp.spiking.encoders import DeltaModulation, Latency, PoissonRate
+from kbp._utils.examples import Batch, first, shapes_of
 from kbp.spiking.neurons import IntegrateAndFire
 from kbp.spiking.over_time import OverTime
+from kbp.spiking.separable import without_separable
+from kbp.spiking.spike_counts import SpikeCounts, inside, ones_of, over_time
 
 MULTIPLY_ADD, ADD = 4.6e-12, 0.9e-12  # joules
-_SPIKES = (IntegrateAndFire, PoissonRate, Latency, DeltaModulation)
+_AT_ONCE = 16  # examples
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,9 @@ class LayerCost:
         neurons: how many fire; 0 of a layer with weights.
         spikes: of all its neurons, over all time steps.
         synaptic_operations: additions of a weight, one for each spike and each
-            weight behind it that is not 0.
-        multiply_adds: products of currents with weights that are not 0.
+            weight behind it that is not 0; also behind means and sums of
+            spikes, which are made of several.
+        multiply_adds: products of other values with weights that are not 0.
         dense_multiply_adds: what it would take to compute it once of values
             that are not spikes.
     """
@@ -48,10 +52,12 @@ class Cost:
     Attributes:
         layers: with neurons or weights, in order.
         timesteps: how long it runs.
+        examples: that it is the mean of.
     """
 
     layers: tuple[LayerCost, ...]
     timesteps: int
+    examples: int
 
     def total(self, name: str) -> float:
         """Return the sum of a figure of `LayerCost` over all layers."""
@@ -77,13 +83,20 @@ class Cost:
 def cost(model: keras.Model, data: Any, *, examples: int = 64) -> Cost:
     """Count spikes and operations of a spiking network.
 
-    An operation counts where both the value and the weight are not 0. What is
-    computed once, before the first neurons, counts once.
+    An operation counts where both the value and the weight are not 0: as an
+    addition, if the value is a spike. A mean or sum of spikes, such as of
+    average pooling, is an addition of each weight behind it for each of its
+    spikes. Other values, such as those behind a BatchNormalization, are
+    multiplied. What is computed once, before the first neurons, counts once,
+    and what layers without a kernel compute themselves does not.
+
+    Inputs that are zeros and ones alone are spikes.
 
     Args:
         model: of `to_spiking`, or of layers of `kbp.spiking`.
         data: inputs in any form that `fit` takes.
-        examples: how many of them to take.
+        examples: how many of them to take; of arrays spread evenly, else the
+            first ones.
 
     Returns:
         The cost of an example, in the mean, by layer.
@@ -102,94 +115,107 @@ def cost(model: keras.Model, data: Any, *, examples: int = 64) -> Cost:
     (20.0, 60.0)
     """
     check_integer(examples=examples)
-    model, found = graph.retraced(model)
-    kinds = [_kind(node) for node in found]
-    if "neurons" not in kinds:
+    model, nodes = graph.retraced(without_separable(model))
+    if not any(isinstance(x.operation, IntegrateAndFire) for x in nodes):
         raise ValueError(f"Model {model.name} has no spiking neurons.")
-    of_spikes = _of_spikes(found, kinds)
-    asked = [
-        (node, kind) for node, kind in zip(found, kinds, strict=True) if kind
+    batches = [*first(data, shapes_of(model), "Data", examples)]
+    binary = all(
+        np.isin(x, (0, 1)).all() for batch in batches for x in batch.inputs
+    )
+    spikes = SpikeCounts(nodes, model.inputs if binary else ())
+    figures = [
+        figure
+        for figure in (_figure(node, spikes) for node in nodes)
+        if figure is not None
     ]
-    tensors = [
-        node.outputs[0] if kind == "neurons" else node.inputs[0]
-        for node, kind in asked
+    read = {id(x): x for x in spikes.sources}
+    read |= {
+        id(x.tensor): x.tensor
+        for x in figures
+        if id(x.tensor) not in spikes.known
+    }
+    watched = keras.Model(model.input, [*read.values()])
+    for part in _parts(batches):
+        found = watched(part.for_model(model), training=False)
+        values = dict(zip(read, keras.tree.flatten(found), strict=True))
+        counts = spikes.of(values)
+        for figure in figures:
+            place = id(figure.tensor)
+            ones = counts.get(place)
+            if ones is None:
+                ones = ones_of(values[place])
+            figure.add(ones)
+    seen = sum(map(len, batches))
+    times = [
+        node.inputs[0].shape[1]
+        for node in nodes
+        if isinstance(node.operation, IntegrateAndFire)
     ]
-    watched = keras.Model(model.input, tensors)
-    counts = [_counted(node) if k == "weights" else _same for node, k in asked]
-    sums, seen = np.zeros(len(asked)), 0
-    for batch in first(data, shapes_of(model), "Data", examples):
-        seen += len(batch)
-        values = keras.tree.flatten(
-            watched(batch.for_model(model), training=False)
-        )
-        for i, (x, count) in enumerate(zip(values, counts, strict=True)):
-            ones = ops.cast(x != 0, "float32")
-            sums[i] += float(ops.sum(count(ones)))
-    layers, times = [], [1]
-    for (node, kind), count, total in zip(
-        asked, counts, sums / seen, strict=True
-    ):
-        shape = tuple(node.inputs[0].shape)
-        if kind == "neurons":
-            times.append(shape[1])
-            layer = LayerCost(
-                node.operation.name, int(np.prod(shape[2:])), spikes=total
-            )
-        else:
-            timed = isinstance(node.operation, OverTime)
-            step = (1, 1, *shape[2:]) if timed else (1, *shape[1:])
-            name = "multiply_adds"
-            if id(node.inputs[0]) in of_spikes:
-                name = "synaptic_operations"
-            layer = LayerCost(
-                node.operation.name,
-                dense_multiply_adds=float(ops.sum(count(ops.ones(step)))),
-                **{name: total},
-            )
-        layers.append(layer)
-    return Cost(tuple(layers), max(times))
+    return Cost(tuple(x.mean(seen) for x in figures), max(times), seen)
 
 
-def _same(ones: Any) -> Any:
-    return ones
+def _parts(batches: list[Batch]) -> Iterator[Batch]:
+    """Yield batches that fit into memory with all that they become."""
+    for batch in batches:
+        for start in range(0, len(batch), _AT_ONCE):
+            stop = min(start + _AT_ONCE, len(batch))
+            yield batch.take(np.arange(start, stop))
 
 
-def _inner(node: graph.Node) -> keras.Operation:
-    layer = node.operation
-    return layer.layer if isinstance(layer, OverTime) else layer
+@dataclass
+class _Figure:
+    """What is counted of one use of a layer.
+
+    Attributes:
+        layer: its cost, of nothing yet.
+        name: which of its figures is counted.
+        tensor: whose values count.
+        count: `count(ones) -> operations`, of how many values there are.
+        total: of all examples.
+    """
+
+    layer: LayerCost
+    name: str
+    tensor: keras.KerasTensor
+    count: Callable[[Any], Any]
+    total: float = 0.0
+
+    def add(self, ones: Any) -> None:
+        self.total += float(ops.sum(self.count(ones)))
+
+    def mean(self, examples: int) -> LayerCost:
+        counted: dict[str, Any] = {self.name: self.total / examples}
+        return replace(self.layer, **counted)
 
 
-def _kind(node: graph.Node) -> str:
-    """Say whether a use fires ("neurons"), has "weights", or neither."""
+def _figure(node: graph.Node, spikes: SpikeCounts) -> _Figure | None:
+    """Return what to count of a use, if it fires or has weights."""
+    name, inputs = node.operation.name, node.inputs
     if isinstance(node.operation, IntegrateAndFire):
-        return "neurons"
-    return "weights" if graph.traits_of(_inner(node)).kernel else ""
+        layer = LayerCost(name, math.prod(inputs[0].shape[2:]))
+        return _Figure(layer, "spikes", node.outputs[0], lambda ones: ones)
+    if not graph.traits_of(inside(node)).kernel:
+        return None
+    count = _operations(inside(node))
+    timed = isinstance(node.operation, OverTime)
+    step = inputs[0].shape[2 if timed else 1 :]
+    dense = float(ops.sum(count(ops.ones((1, *step)))))
+    known = id(inputs[0]) in spikes.known
+    return _Figure(
+        LayerCost(name, dense_multiply_adds=dense),
+        "synaptic_operations" if known else "multiply_adds",
+        inputs[0],
+        lambda ones: over_time(node, count, ones),
+    )
 
 
-def _of_spikes(found: list[graph.Node], kinds: list[str]) -> set[int]:
-    """Return the tensors that are 0 but for spikes, by their ids."""
-    known: set[int] = set()
-    for node, kind in zip(found, kinds, strict=True):
-        passes = (
-            kind != "weights"
-            and node.inputs
-            and all(id(x) in known for x in node.inputs)
-        )
-        if passes or isinstance(node.operation, _SPIKES):
-            known.update(id(x) for x in node.outputs)
-    return known
-
-
-def _counted(node: graph.Node) -> Any:
-    """Return `count(ones) -> operations`, of where values are not 0."""
-    layer = _inner(node)
-    copy = graph.copy_layer(layer, use_bias=False)
-    kernel = graph.kernel_of(copy)
-    kernel.assign((graph.values_of(kernel) != 0).astype("float32"))
-
-    def count(ones: Any) -> Any:
-        if isinstance(node.operation, OverTime):
-            ones = ops.reshape(ones, (-1, *ones.shape[2:]))
-        return copy(ones)
-
-    return count
+def _operations(layer: keras.Layer) -> keras.Layer:
+    """Return a layer that counts the weights that values meet."""
+    copy = graph.clone_layer(layer, dtype="float32")
+    copy.build_from_config(layer.get_build_config())
+    copy.activation = keras.activations.linear
+    if getattr(copy, "bias", None) is not None:
+        copy.bias.assign(np.zeros(copy.bias.shape))
+    kernel = graph.values_of(graph.kernel_of(layer))
+    graph.kernel_of(copy).assign((kernel != 0).astype("float32"))
+    return copy

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kbp._utils.arguments import check_number, check_one_of
@@ -65,8 +66,8 @@ class Readout(keras.layers.Layer):
         if self.kind == "first_spike":
             silent = ops.cumprod(1 - inputs, axis=1)
             return ops.mean(1 - silent, axis=1)
-        weights = [self.leak ** (time - 1 - t) for t in range(time)]
-        shares = ops.array([w / sum(weights) for w in weights], inputs.dtype)
+        weights = self.leak ** np.arange(time - 1.0, -1.0, -1.0)
+        shares = ops.array(weights / weights.sum(), inputs.dtype)
         shares = ops.reshape(shares, (time, *[1] * (rank - 2)))
         return ops.sum(inputs * shares, axis=1)
 

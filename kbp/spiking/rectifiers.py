@@ -9,9 +9,10 @@ from keras import layers
 
 from kbp import graph
 from kbp._utils.arguments import check_integer
-from kbp._utils.examples import first, shapes_of
+from kbp._utils.examples import Batch, first, shapes_of
 from kbp.layers import Standardization, TableEncoding, TransformedLayer
 from kbp.spiking.clip_floor_shift import LEAST, ClipFloorShift
+from kbp.spiking.separable import without_separable
 
 RECTIFIERS = (layers.ReLU, ClipFloorShift)
 # Linear, or adding a constant besides, as all of it is at inference.
@@ -32,15 +33,16 @@ LINEAR = (
     *(layers.Normalization, layers.Identity),
 )
 # What rows of tables go through before anything else.
-_AT_INPUTS = (TableEncoding, Standardization)
+AT_INPUTS = (TableEncoding, Standardization)
 _LARGEST_SAMPLE = 1_000_000  # values of a layer that a percentile is of
 
 
 def apart(model: keras.Model) -> keras.Model:
     """Return a flat model of linear layers, rectifiers and last activations.
 
-    Activations become layers, a BatchNormalization goes into the layer before
-    it, layers that do nothing at inference are left out.
+    Activations become layers, separable convolutions two of them, a
+    BatchNormalization goes into the layer before it, layers that do nothing at
+    inference are left out.
 
     Args:
         model: a functional or built Sequential model, left as it is.
@@ -51,8 +53,8 @@ def apart(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: a layer is neither linear nor a ReLU; it is named.
     """
-    flat = graph.flatten(model)
-    made = graph.rewrite(flat, call=_Separation(graph.nodes(flat)))
+    flat = without_separable(graph.flatten(model))
+    made = graph.rewrite(flat, call=_Separation(flat))
     for node in graph.nodes(made):
         _check(node)
     return made
@@ -61,11 +63,12 @@ def apart(model: keras.Model) -> keras.Model:
 class _Separation:
     """Calls what takes a layer's place, which is made once for all uses."""
 
-    def __init__(self, nodes: list[graph.Node]) -> None:
+    def __init__(self, model: keras.Model) -> None:
+        nodes = graph.nodes(model)
         self.nodes = iter(nodes)
         self.made: dict[keras.Operation, Callable[..., Any]] = {}
         operations = [node.operation for node in nodes]
-        self.unique = graph.UniqueNames(x.name for x in operations)
+        self.unique = graph.UniqueNames(x.name for x in model.operations)
         self.shared = {x for x in operations if operations.count(x) > 1}
 
     def __call__(
@@ -120,7 +123,7 @@ class _Separation:
             type(following) is layers.BatchNormalization
             and not {layer, following} & self.shared
             and not changes
-            and graph.traits_of(layer).kernel
+            and _takes_offsets(layer)
             and following
             and following.axis in (-1, len(node.outputs[0].shape) - 1)
         ):
@@ -165,11 +168,20 @@ class _Separation:
         return layers.Activation(function, name=name)
 
 
+def _takes_offsets(layer: keras.Layer) -> bool:
+    """Say whether factors and offsets of the last axis can go into a layer."""
+    return bool(
+        graph.traits_of(layer).kernel
+        and hasattr(layer, "use_bias")
+        and getattr(layer, "data_format", "channels_last") == "channels_last"
+    )
+
+
 def _check(node: graph.Node) -> None:
     layer = node.operation
     if isinstance(layer, LINEAR):
         return
-    if isinstance(layer, _AT_INPUTS) and all(
+    if isinstance(layer, AT_INPUTS) and all(
         isinstance(x._keras_history.operation, layers.InputLayer)
         for x in node.inputs
     ):
@@ -185,7 +197,9 @@ def _check(node: graph.Node) -> None:
             return
         advice = "only ReLU becomes spikes, others may stand at the end"
     elif "Max" in type(layer).__name__ and "Pooling" in type(layer).__name__:
-        advice = "use average pooling"
+        advice = (
+            "use average pooling, such as by model.pooling=average of a recipe"
+        )
     else:
         advice = "use layers that are linear, and ReLU"
     raise ValueError(
@@ -202,7 +216,12 @@ def rectifiers(model: keras.Model) -> Iterator[graph.Node]:
 
 
 def percentiles(
-    model: keras.Model, data: Any, *, percentile: float, examples: int
+    model: keras.Model,
+    data: Any,
+    *,
+    percentile: float,
+    examples: int,
+    encoder: keras.Layer | None = None,
 ) -> dict[keras.Layer, float]:
     """Return for each rectifier a value that few of its values exceed.
 
@@ -211,6 +230,7 @@ def percentiles(
         data: inputs, in any form that `fit` takes.
         percentile: more than 0, at most 100.
         examples: how many of the inputs to take.
+        encoder: that takes inputs of 0 to 1 alone, if there is one.
 
     Raises:
         ValueError: an argument is out of range, or the data do not fit.
@@ -228,6 +248,8 @@ def percentiles(
     seen: list[list[np.ndarray]] = [[] for _ in found]
     each = max(1, _LARGEST_SAMPLE // examples)  # values of an example
     for batch in first(data, shapes_of(model), "Data", examples):
+        if encoder is not None:
+            _check_shares(encoder, batch)
         outputs = values(batch.for_model(model), training=False)
         for kept, x in zip(seen, keras.tree.flatten(outputs), strict=True):
             flat = keras.ops.convert_to_numpy(x).ravel()
@@ -238,3 +260,15 @@ def percentiles(
         limit = float(np.percentile(np.concatenate(kept), percentile))
         limits[node.operation] = max(limit, limits.get(node.operation, LEAST))
     return limits
+
+
+def _check_shares(encoder: keras.Layer, batch: Batch) -> None:
+    """Refuse inputs that a code of 0 to 1 would cut off."""
+    for x in batch.inputs:
+        low, high = float(x.min()), float(x.max())
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"Argument `encoder` ({type(encoder).__name__}) takes values "
+                f"of 0 to 1, and the data have {low:g} to {high:g}. Rescale "
+                "the inputs, and train on these, or leave the encoder out."
+            )

@@ -92,7 +92,7 @@ class ClassPrediction(Prediction):
             top,
             read,
             lambda: bool(kinds or wrong),
-            model.members(recipe),
+            recipe,
         )
         refuse(kinds, wrong)
         say_unlike(known, sources, facts, console)
@@ -161,8 +161,9 @@ def _predict(
     top: int,
     read: Callable[..., np.ndarray],
     is_refused: Callable[[], bool],
-    members: Callable[[np.ndarray], np.ndarray] | None,
+    recipe: "Recipe | None",
 ) -> list[Predicted]:
+    members = model.members(recipe)
     height, width, channels = image_shape(model.inputs)
     found: list[Predicted] = []
     for start in range(0, len(sources), _AT_ONCE):
@@ -171,7 +172,7 @@ def _predict(
         if is_refused():  # the others are read to name what is wrong in them
             continue
         inputs = as_floats(images).reshape(-1, *model.inputs)
-        shares = probabilities(model.predict(inputs))
+        shares = probabilities(model.predict(inputs), recipe)
         spread = spread_of(members, inputs, shares.argmax(axis=-1))
         found += best_of(part, [*images], shares, names, top, spread)
     return found
@@ -227,7 +228,7 @@ def spread_of(
     """
     if members is None:
         return [()] * len(inputs)
-    likely = np.stack([probabilities(x) for x in members(inputs)])
+    likely = special.softmax(members(inputs), axis=-1)
     one = np.take_along_axis(likely, classes[None, :, None], axis=-1)
     deviation = one[..., 0].astype("float64").std(axis=0)
     information = mutual_information(likely)
@@ -264,8 +265,21 @@ def class_names_of(model: OpenModel) -> list[str]:
     return names
 
 
-def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Return probabilities of logits; of others' models as they are."""
+def probabilities(
+    outputs: np.ndarray, recipe: "Recipe | None" = None
+) -> np.ndarray:
+    """Return probabilities of logits; of votes and others' models as they are.
+
+    Args:
+        outputs: `(examples, classes)`.
+        recipe: of the model's run, which says that they are logits, or votes
+            of an ensemble. Without it, shares that sum to 1 are probabilities.
+    """
+    section = recipe and recipe.ensemble
+    if section and not (
+        section.members and section.combine == "vote" and not section.distill
+    ):
+        return special.softmax(outputs, axis=-1)
     total = outputs.sum(axis=-1)
     # Eight bits hold each of them to 1/256, a few of many not at all.
     slack = min(0.1, (outputs.shape[-1] + 1) / 256)

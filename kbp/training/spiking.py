@@ -23,6 +23,27 @@ def is_spiking(model: keras.Model) -> bool:
     )
 
 
+def draws_spikes(model: keras.Model) -> bool:
+    """Say whether a model draws spikes, anew in each call."""
+    return any(
+        isinstance(layer, spiking.PoissonRate)
+        for layer in flatten(model).layers
+    )
+
+
+def spread(task: Task, count: int) -> np.ndarray:
+    """Return inputs of test examples from all over the split.
+
+    Args:
+        task: whose data may be in the order of their classes.
+        count: how many, or all of fewer.
+    """
+    inputs = task.inputs("test")
+    most = min(count, len(inputs))
+    chosen = np.linspace(0, len(inputs) - 1, most).round().astype(int)
+    return np.asarray(inputs[chosen])
+
+
 def fine_tuned(
     model: keras.Model,
     task: Task,

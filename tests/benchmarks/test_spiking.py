@@ -64,6 +64,7 @@ def test_trials_of_a_seed_share_the_source_network(tmp_path):
             4.6e-12 * found["multiply_adds"] + 0.9e-12 * found["additions"]
         )
         assert found["dense_energy"] == pytest.approx(long["dense_energy"])
+        assert found["images"] == len(trainer.splits[DIGITS][1].inputs)
 
 
 def test_dense_networks_of_cifar10_are_those_of_another_race(
@@ -92,6 +93,7 @@ def result(trial, accuracy):
     made = {"accuracy": accuracy, **vars(trial)}
     if trial.method != SOURCE:
         made |= {
+            "images": 5678,
             "spikes": 1234.0,
             "additions": 2_500_000.0,
             "multiply_adds": 1000.0,
@@ -122,6 +124,7 @@ def test_the_table_compares_seed_by_seed(log):
     assert "| digits | source | - | 98.00% ± 0.00% | - |" in text
     assert "CIFAR-10 |" not in text
     assert "Sengupta" in text
+    assert "in the mean of all test images (5,678 of digits)" in text
     assert report.plot(log.head, log.results).startswith("<svg")
     empty = report.markdown_table(log.head, [])
     assert empty == "No network has finished yet."

@@ -18,6 +18,7 @@ from kbp.recipes import Recipe
 from kbp.reports.spiking.page import Spiking
 from kbp.spiking.cost import Cost
 from kbp.tasks import make_task
+from kbp.training.spiking import spread
 
 FILES = (
     *("spiking.html", "spiking.keras", "spiking_float32.tflite"),
@@ -92,13 +93,16 @@ def test_a_run_becomes_spiking(digits, tmp_path, capsys):
     assert score > whole - 0.03
     assert f"{score:.2%}" in said
     assert f"{whole:.2%}" in said
-    cost = spiking.cost(model, task.batches("test"))
+    cost = spiking.cost(model, np.asarray(x), examples=64)
     text = (out / "spiking.html").read_text()
     page = Page(text)
     assert not [x for x in page.addresses if "://" in x]
     (row,) = (row for row in page.rows if row and row[0] == "all")
     total = cost.total("synaptic_operations")
     assert f"{total:,.0f}" in row
+    assert "in the mean of 64 from all over the test split" in text
+    assert f"same class, of {len(x)} test examples" in text
+    assert "where the layers computed once of values take" in said
     names = {row[0] for row in page.rows if row}
     assert {layer.name for layer in cost.layers} <= names
     assert text.count("<svg") == 2
@@ -136,6 +140,39 @@ def test_drawn_spikes_have_no_tflite_file(digits, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == [*FILES[:2]]
     layer = load_keras(tmp_path / "spiking.keras").get_layer("spikes")
     assert isinstance(layer, spiking.PoissonRate)
+    page = (tmp_path / "spiking.html").read_text()
+    assert "Inputs are drawn as spikes, anew for each answer." in page
+    again = ("spike", tmp_path / "spiking.keras", "--out", tmp_path / "again")
+    recipe = ("--recipe", folder / "recipe.toml")
+    status, said, _ = call(capsys, *again, *recipe)
+    assert status == 0
+    assert "LiteRT has no operation that draws spikes" in said
+    found = sorted(path.name for path in (tmp_path / "again").iterdir())
+    assert found == [*FILES[:2]]
+
+
+def test_a_network_is_kept_when_counting_fails(
+    digits, tmp_path, capsys, monkeypatch
+):
+    def fail(*_, **__):
+        raise ValueError("Counting fails here.")
+
+    monkeypatch.setattr(spiking, "cost", fail)
+    words = ("--timesteps", 2, "--fine-tune", 1)
+    status, _, err = call(capsys, "spike", digits[0], "--out", tmp_path, *words)
+    assert status == 2
+    assert "Counting fails here." in err
+    assert load_keras(tmp_path / "spiking.keras").output_shape == (None, 10)
+
+
+def test_counted_examples_are_of_the_whole_split(digits):
+    _, task = digits
+    inputs = task.inputs("test")
+    found = spread(task, 5)
+    assert len(found) == 5
+    np.testing.assert_array_equal(found[0], inputs[0])
+    np.testing.assert_array_equal(found[-1], inputs[-1])
+    assert len(spread(task, 10**6)) == len(inputs)
 
 
 def test_rows_of_tables_become_spiking(tmp_path, capsys):
@@ -167,12 +204,14 @@ def test_a_spiking_network_is_described_as_it_is(tmp_path, capsys):
     assert status == 0
     assert "Trained as a spiking network." in said
     assert "source network" not in said
+    assert "computed once" not in said
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("--timesteps", "0"), "1 or more: 0"),
+        (("--timesteps", "10001"), "at most 10000: 10001"),
         (("--percentile", "101"), "at most 100: 101"),
         (("--percentile", "nan"), "at most 100: nan"),
         (("--learning-rate", "0.1"), "no effect without --fine-tune"),
@@ -217,6 +256,7 @@ def test_what_cannot_spike_is_named(digits, tmp_path, capsys):
     status, _, err = call(capsys, *words)
     assert status == 2
     assert "Layer most (MaxPooling2D) cannot become spiking" in err
+    assert "model.pooling=average" in err
     recipe.write_text(Recipe.parse({"data": {"image_size": 16}}).to_toml())
     status, _, err = call(capsys, *words)
     assert status == 2
@@ -230,7 +270,7 @@ def test_what_cannot_spike_is_named(digits, tmp_path, capsys):
 
 def test_latency_is_the_first_step_of_those_that_stay_near():
     def settled(*scores):
-        cost = Cost((), len(scores))
+        cost = Cost((), len(scores), 1)
         return Spiking("", "accuracy", scores, None, cost, (), "").settled
 
     assert settled(0.9, 0.9, 0.9) == 1

@@ -189,6 +189,22 @@ def test_loops_begin_with_values_that_are_not_written_out(tmp_path):
     assert sizes[1] < 1.05 * sizes[0]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8_weights"])
+def test_no_file_in_floats_grows_with_the_time(dtype, tmp_path):
+    x = rng().normal(size=(8, 8, 8, 3)).astype("float32")
+    sizes, path = [], tmp_path / "model.tflite"
+    for steps in (4, 64):
+        model = spiking.to_spiking(images(), x, timesteps=steps)
+        sizes.append(export.to_tflite(model, path, dtype=dtype).size)
+    assert sizes[1] < 1.05 * sizes[0]
+    if dtype != "int8_weights":  # whose weights are others
+        loss = 2e-2 if dtype == "float16" else EPSILON
+        expected = model.predict(x, verbose=0)
+        gap = np.abs(export.Runner(path).predict(x) - expected)
+        # Weights that are rounded may move a spike.
+        assert np.median(gap) < loss * np.abs(expected).max()
+
+
 def test_a_file_says_what_it_is_and_takes_floats(tmp_path):
     model, path = shared(), tmp_path / "model.tflite"
     with pytest.raises(

@@ -202,3 +202,36 @@ def test_outputs_are_scaled_channel_by_channel(layer, shape):
 def test_layer_without_a_kernel_is_not_scaled():
     with pytest.raises(ValueError, match=r"Layer relu has no traits of a ker"):
         graph.scale_outputs(layers.ReLU(name="relu"), np.ones(3))
+
+
+COPIED = {
+    "dense": (lambda: layers.Dense(3), (4,)),
+    "einsum": (lambda: layers.EinsumDense("ab,bc->ac", 3, bias_axes="c"), (4,)),
+    "convolution": (lambda: layers.Conv2D(3, 2), (4, 4, 2)),
+    "transposed": (lambda: layers.Conv1DTranspose(3, 2), (4, 2)),
+    "by depth": (lambda: layers.DepthwiseConv2D(2), (4, 4, 2)),
+    "separable": (lambda: layers.SeparableConv2D(3, 2), (4, 4, 2)),
+    "embedding": (lambda: layers.Embedding(5, 3), (4,)),
+}
+
+
+@pytest.mark.parametrize("name", COPIED)
+def test_a_copy_has_all_weights(name):
+    make, shape = COPIED[name]
+    layer = make()
+    layer.build((None, *shape))
+    rng = np.random.default_rng(0)
+    layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
+    changes = {"activation": "relu"} if hasattr(layer, "activation") else {}
+    copy = graph.copy_layer(layer, **changes)
+    for old, new in zip(layer.weights, copy.weights, strict=True):
+        assert old is not new
+        np.testing.assert_array_equal(as_numpy(new), as_numpy(old))
+
+
+def test_a_copy_that_would_lack_weights_is_refused():
+    layer = layers.Dense(3, name="mine")
+    layer.build((None, 4))
+    with pytest.raises(ValueError, match=r"Layer mine has weights .*kernel"):
+        graph.copy_layer(layer, units=5)
+    assert graph.copy_layer(layer, use_bias=False).bias is None

@@ -128,6 +128,65 @@ def test_an_encoder_draws_the_inputs():
     assert np.abs(found - model.predict(x, verbose=0)).max() < 0.15
 
 
+def test_an_encoder_of_another_time_is_refused():
+    model, x = network(BODIES["dense"]), np.abs(data()).clip(0, 1)
+    with pytest.raises(ValueError, match=r"32 time steps.*`timesteps` is 64"):
+        spiking.to_spiking(
+            model, x, timesteps=64, encoder=spiking.PoissonRate(32)
+        )
+    own = layers.Lambda(
+        lambda x: keras.ops.repeat(x[:, None], 3, axis=1),
+        output_shape=(3, 8, 8, 2),
+    )
+    with pytest.raises(ValueError, match=r"of 4 time steps.*3, 8, 8, 2"):
+        spiking.to_spiking(model, x, timesteps=4, encoder=own)
+
+
+@pytest.mark.parametrize("kind", [spiking.PoissonRate, spiking.Latency])
+def test_values_that_a_code_would_cut_off_are_refused(kind):
+    model = network(BODIES["dense"])
+    rounded = spiking.to_clip_floor_shift(model, data(), levels=4)
+    for each in (model, rounded):
+        with pytest.raises(ValueError, match=r"0 to 1, and the data have -"):
+            spiking.to_spiking(each, data(), timesteps=4, encoder=kind(4))
+    made = spiking.to_spiking(rounded, timesteps=4, encoder=kind(4))
+    assert made.output_shape == model.output_shape
+
+
+def test_rows_in_units_of_their_own_are_not_encoded():
+    from kbp.layers import TableEncoding
+
+    inputs = keras.Input((3,))
+    x = TableEncoding([0, 2, 0], name="table")(inputs)
+    x = layers.Dense(4)(layers.Dense(8, activation="relu")(x))
+    rows = np.array([[0.5, 1, 0.2], [0.1, 0, 0.9]], "float32")
+    model = keras.Model(inputs, x)
+    assert spiking.to_spiking(model, rows, timesteps=4)
+    with pytest.raises(ValueError, match=r"table \(TableEncoding\) takes inp"):
+        spiking.to_spiking(
+            model, rows, timesteps=4, encoder=spiking.PoissonRate(4)
+        )
+
+
+def test_new_layers_have_names_that_no_layer_has():
+    inputs = keras.Input((4,), name="dense_relu")
+    x = layers.Dense(5, activation="relu", name="dense")(inputs)
+    x = layers.Dense(5, activation="relu", name="current")(x)
+    x = layers.Dense(5, activation="relu", name="logits_rate")(x)
+    x = layers.Dense(5, name="logits")(layers.Identity(name="spikes")(x))
+    model = keras.Model(inputs, [x, layers.Softmax(name="shares")(x)])
+    rows = np.random.default_rng(0).random((8, 4)).astype("float32")
+    encoder = spiking.PoissonRate(256, seed=0, name="spikes")
+    for options in ({}, {"encoder": encoder}):
+        made = spiking.to_spiking(model, rows, timesteps=256, **options)
+        names = [layer.name for layer in made.layers]
+        assert len({*names}) == len(names)
+        found, shares = made.predict(rows, verbose=0)
+        np.testing.assert_allclose(shares.sum(axis=-1), 1, atol=1e-5)
+        assert found.shape == (8, 5)
+    assert encoder.name == "spikes"
+
+
 def test_training_through_time_lowers_the_loss():
     model, x = network(residual), data(count=64)
     y = np.arange(64) % 4
@@ -262,3 +321,13 @@ def test_the_last_step_answers_what_the_network_does():
         spiking.outputs_over_time(model, data())
     with pytest.raises(ValueError, match="no spiking neurons"):
         spiking.cost(model, data())
+
+
+def test_the_readout_of_many_steps_is_built_at_once():
+    steps = 100_000  # of which the square would take minutes
+    x = np.random.default_rng(0).random((1, steps, 1)).astype("float32")
+    found = spiking.Readout("membrane", leak=0.9)(x)
+    potential = given = 0.0
+    for value in x[0, -1000:, 0].astype("float64"):
+        potential, given = 0.9 * potential + value, 0.9 * given + 1.0
+    np.testing.assert_allclose(float(found[0, 0]), potential / given, 1e-5)

@@ -39,6 +39,12 @@ def markdown_table(head: dict, results: list[dict]) -> str:
     ]
     cells = [_cells(key, rows) for key in rows]
     protocol = Protocol(**head["protocol"])
+    counts = {
+        TITLES[name]: found[0]["images"]
+        for (name, method, _), found in rows.items()
+        if method != SOURCE
+    }
+    images = " and ".join(f"{n:,} of {name}" for name, n in counts.items())
     text = (
         f"Digits: convolutions of {protocol.width} and {2 * protocol.width} "
         f"channels and a dense layer of {4 * protocol.width} units, average "
@@ -46,7 +52,8 @@ def markdown_table(head: dict, results: list[dict]) -> str:
         f"{protocol.epochs} epochs. CIFAR-10: the dense networks of the race "
         f"of trained pruning, on the first {protocol.images:,} test images. "
         f"Mean and standard deviation of {protocol.seeds} seeds, differences "
-        "by seed; spikes, additions and energy are means for one test image. "
+        "by seed; spikes, additions and energy are those of one image, in the "
+        f"mean of all test images ({images or 'none yet'}). "
         f"Converted: thresholds are the percentile {protocol.percentile:g} of "
         "each ReLU's values, and nothing is trained; clip-floor-shift: "
         f"{protocol.more_epochs} epochs with activations that round as so many "

@@ -101,9 +101,10 @@ class Trainer:
         """Make a network and judge it.
 
         Returns:
-            The trial; `accuracy`; and, of a spiking network, means over test
-            images: `spikes`, `additions`, `multiply_adds`, joules of `energy`,
-            and of the source network's `dense_energy`.
+            The trial; `accuracy`; and, of a spiking network, means over all
+            test images, whose number is `images`: `spikes`, `additions`,
+            `multiply_adds`, joules of `energy`, and of the source network's
+            `dense_energy`.
 
         Raises:
             UserError: the dense network of CIFAR-10 is missing.
@@ -116,9 +117,10 @@ class Trainer:
         if trial.method == SOURCE:
             return result | {"accuracy": accuracy(model, test)}
         made = self._made(trial, model, train)
-        found = spiking.cost(made, test.inputs[:64])
+        found = spiking.cost(made, test.inputs, examples=len(test.inputs))
         return result | {
             "accuracy": _accuracy(made, test),
+            "images": found.examples,
             "spikes": found.total("spikes"),
             "additions": found.total("synaptic_operations"),
             "multiply_adds": found.total("multiply_adds"),

@@ -152,7 +152,17 @@ def load(
             f"most {memory() // 2:,} are read. Choose fewer data.timesteps, or "
             "a larger data.block."
         )
-    values = np.empty((len(folders.paths), time, channels), "float32")
+    places = folders.places(validation_fraction, test_fraction, group_pattern)
+    # Each split by itself, so that nothing is held twice.
+    values = {
+        split: np.empty((len(chosen), time, channels), "float32")
+        for split, chosen in places.items()
+    }
+    rows = {
+        index: values[split][row]
+        for split, chosen in places.items()
+        for row, index in enumerate(chosen)
+    }
     found: dict[str, Recording] = {}
     wrong: dict[Path, UserError] = {}
     for index, (path, name) in enumerate(
@@ -163,15 +173,12 @@ def load(
         except UserError as error:
             wrong[path] = error
             continue
-        values[index] = recording.values
+        rows[index][:] = recording.values
         found[name] = Recording(
             np.empty(0), recording.outside, recording.goes_back
         )
     refuse([folders.strange] if folders.strange else [], wrong)
-    places = folders.places(validation_fraction, test_fraction, group_pattern)
-    parts = folders.parts(
-        places, {split: values[chosen] for split, chosen in places.items()}
-    )
+    parts = folders.parts(places, values)
     return Splits(
         parts["train"],
         parts["validation"],

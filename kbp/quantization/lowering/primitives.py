@@ -136,42 +136,8 @@ def separate(layer: keras.layers.Layer, part: Part) -> Replacement:
     """Split a separable convolution into its two."""
     if layer.data_format != "channels_last":
         raise rules.refusal(layer, "use data_format='channels_last'")
-    config = layer.get_config()
-
-    def options(kernel: tuple[str, str], *names: str) -> dict[str, Any]:
-        kept = ("regularizer", "constraint", "initializer")
-        return {
-            "trainable": layer.trainable,
-            **{name: config[name] for name in names},
-            **{f"{kernel[1]}_{k}": config[f"{kernel[0]}_{k}"] for k in kept},
-        }
-
-    first, second = (
-        (layers.DepthwiseConv1D, layers.Conv1D)
-        if len(layer.kernel_size) == 1
-        else (layers.DepthwiseConv2D, layers.Conv2D)
-    )
-    depthwise = part(
-        first,
-        "depthwise",
-        use_bias=False,
-        **options(
-            ("depthwise", "depthwise"),
-            *("kernel_size", "strides", "padding", "dilation_rate"),
-            "depth_multiplier",
-        ),
-    )
-    pointwise = part(
-        second,
-        None,
-        kernel_size=1,
-        **options(("pointwise", "kernel"), "filters", "use_bias", "activation"),
-        bias_regularizer=config["bias_regularizer"],
-        bias_constraint=config["bias_constraint"],
-    )
-    bias = [layer.bias] if layer.use_bias else []
-    _build(depthwise, layer.depthwise_kernel)
-    mix = apart(_build(pointwise, layer.pointwise_kernel, *bias), part)
+    depthwise, pointwise = graph.split_separable(layer, part)
+    mix = apart(pointwise, part)
     return lambda inputs: mix(depthwise(inputs))
 
 

@@ -42,6 +42,7 @@ class Spiking:
         source: score of the network that it was made of, if there is one.
         cost: of an answer.
         files: that were written.
+        compared: on how many test examples they were compared.
         made: how it was made, in a sentence.
     """
 
@@ -51,6 +52,7 @@ class Spiking:
     source: float | None
     cost: Cost
     files: tuple[SpikingFile, ...]
+    compared: int
     made: str
 
     @property
@@ -67,8 +69,13 @@ class Spiking:
             whole = format_score(self.metric, self.source)
             gap = 100 * (self.scores[-1] - self.source)
             source = f" (source network: {whole}; {gap:+.2f} points)"
-        energy = 1e6 * self.cost.energy
-        dense = 1e6 * self.cost.dense_energy
+        energy = f"{1e6 * self.cost.energy:.3g} \N{MICRO SIGN}J"
+        if self.source is not None:
+            dense = 1e6 * self.cost.dense_energy
+            energy += (
+                ", where the layers computed once of values take "
+                f"{dense:.3g} \N{MICRO SIGN}J"
+            )
         return (
             f"{self.made}\n"
             f"{self.metric} after {len(self.scores)} time steps: {last}"
@@ -78,8 +85,7 @@ class Spiking:
             f"An answer takes {self.cost.total('spikes'):,.0f} spikes, "
             f"{self.cost.total('synaptic_operations'):,.0f} additions and "
             f"{self.cost.total('multiply_adds'):,.0f} multiply-adds: "
-            f"{energy:.3g} \N{MICRO SIGN}J, where the layers computed once of "
-            f"values take {dense:.3g} \N{MICRO SIGN}J."
+            f"{energy}."
         )
 
     def table(self) -> ResultTable:
@@ -116,8 +122,10 @@ class Spiking:
                 *("multiply-adds", "dense", "\N{MICRO SIGN}J"),
             ),
             tuple(rows),
-            "For one example, in the mean. Rate: spikes of a neuron in a time "
-            "step; dense: multiply-adds of the layer computed once of values. "
+            f"For one example, in the mean of {self.cost.examples:,} from all "
+            "over the test split. Rate: spikes of a neuron in a time step; "
+            "additions: of a weight for each spike; dense: multiply-adds of "
+            "the layer computed once of values. "
             f"Energy: {MULTIPLY_ADD * 1e12:.1f} pJ a multiply-add and "
             f"{ADD * 1e12:.1f} pJ an addition in float32 at 45 nm (Horowitz, "
             "2014), without memory and without neurons that wait.",
@@ -138,6 +146,9 @@ class Spiking:
             )
             for file in self.files
         ]
+        same = "same class"
+        if self.compared:
+            same += f", of {self.compared:,} test examples"
         sections = {
             f"{self.metric} over time": figures.scores_over_time(
                 self.scores, self.metric, self.source, self.settled
@@ -145,7 +156,7 @@ class Spiking:
             "What an answer costs": own_table(self.table()),
             "Spikes of a test example": figures.raster_plot(spikes),
             "Files": html_table(
-                ("file", "size", "same class", "largest difference"), rows
+                ("file", "size", same, "largest difference"), rows
             ),
         }
         return page(self.title, self.said(), sections)

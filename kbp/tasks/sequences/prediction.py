@@ -83,7 +83,7 @@ class RecordingPrediction(Prediction):
                 continue
             read[path.as_posix()] = recording
             inputs = recording.values[np.newaxis]
-            shares = probabilities(model.predict(inputs))
+            shares = probabilities(model.predict(inputs), recipe)
             spread = spread_of(members, inputs, shares.argmax(axis=-1))
             found += best_of([path], [None], shares, names, top, spread)
         refuse(kinds, wrong)

@@ -1,6 +1,7 @@
 """Recordings of events in a folder for each class."""
 
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -104,6 +105,24 @@ def test_what_fills_the_memory_is_refused_unread(folder, monkeypatch):
     with pytest.raises(UserError, match="20 recordings of 8 time steps and 12"):
         task(folder)
     assert machine.memory() > 0
+
+
+def test_recordings_are_held_once(folder):
+    binning = Binning(20_000, channels=recordings.CHANNELS)
+    tracemalloc.start()
+    try:
+        splits = events.load(folder, binning)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    parts = splits.train, splits.validation, splits.test
+    size = sum(part.inputs.nbytes for part in parts)
+    assert size == 20 * 20_000 * 12 * 4
+    assert peak < 1.6 * size
+    for part in parts:
+        for name, values in zip(part.names, part.inputs, strict=True):
+            expected = binning.read(folder / name).values
+            np.testing.assert_array_equal(values, expected)
 
 
 def test_images_and_sequences_need_their_own_tasks(folder):
