@@ -9,7 +9,7 @@ import pytest
 
 from kbp.data.formats import csv_table
 from kbp.data.formats.frames import read_frame
-from kbp.data.images.search import find_images
+from kbp.data.images.search import find_files
 from kbp.errors import UserError
 
 HEAD = b"size,color,kind\n"
@@ -121,7 +121,7 @@ def test_paths_of_no_file_are_named(name, words, tmp_path, monkeypatch):
 
 def test_a_folder_that_counts_on_a_shell_is_named():
     with pytest.raises(UserError, match=r"no such folder .*write the path in"):
-        find_images(Path("~/photos"))
+        find_files(Path("~/photos"))
 
 
 def test_a_file_that_fills_the_memory_is_refused(tmp_path):

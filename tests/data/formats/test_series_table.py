@@ -14,10 +14,10 @@ from kbp.data.formats import (
     grid,
     series_reader,
     series_table,
-    times,
 )
 from kbp.data.formats.series_format import SeriesFormat
 from kbp.data.series import Windows
+from kbp.data.series_files import times
 from kbp.errors import UserError
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -8,7 +8,7 @@ import pytest
 
 from kbp.data.images.kinds import ImageFacts, ImageKinds
 from kbp.data.images.paths import Paths
-from kbp.data.images.search import find_images
+from kbp.data.images.search import find_files
 
 NAMES = ["a/1.png", "", "über/ü 2.png", os.fsdecode(b"odd\xff.png"), "/b"]
 
@@ -34,7 +34,7 @@ def test_images_are_in_the_order_of_paths(tmp_path):
     for name in ("a-b/1.png", "a/2.png", "a.png", "a/b/1.png", "B.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    found = find_images(tmp_path).images
+    found = find_files(tmp_path).files
     assert [*found] == sorted(found)
     assert len(found) == 5
 
