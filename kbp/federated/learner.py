@@ -225,6 +225,9 @@ class RecipeLearner(Learner):
             check_same_kind(task, request.files)
             known = json.loads(request.architecture)
             model = keras.saving.deserialize_keras_object(known["model"])
+            # By their order values are told apart, see `Exchange`.
+            if [layer.name for layer in model.layers] != known["layers"]:
+                raise UserError("the model's layers have come in another order")
             pairs = zip(random_states(model), known["seeds"], strict=True)
             for variable, seed in pairs:
                 variable.assign(seed)

@@ -46,6 +46,11 @@ class Request:
     learning_rate: float
     seed: int
 
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of what is sent besides weights."""
+        return len(self.architecture.encode()) + len(self.files.encode())
+
     def as_config(self) -> ConfigRecord:
         """Return it as Flower sends it."""
         return ConfigRecord(asdict(self))

@@ -224,7 +224,7 @@ class Rounds(Strategy):
                 *self.inner.configure_train(number, record, config, nodes)
             ]
         self.asked = [message.metadata.dst_node_id for message in messages]
-        size = record.count_bytes() + config.count_bytes()
+        size = record.count_bytes() + self.plan.request(number).text_bytes
         self.round.bytes_down = len(messages) * size
         return sorted(messages, key=lambda x: x.metadata.dst_node_id)
 
@@ -296,7 +296,7 @@ class Rounds(Strategy):
         # Who has not answered would be waited for again.
         silent = self.round.silent
         messages = [x for x in messages if x.metadata.dst_node_id not in silent]
-        size = record.count_bytes() + config.count_bytes()
+        size = record.count_bytes() + self.plan.request(number).text_bytes
         self.round.bytes_down += len(messages) * size
         return sorted(messages, key=lambda x: x.metadata.dst_node_id)
 

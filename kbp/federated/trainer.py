@@ -151,9 +151,12 @@ class FederatedTrainer(Trainer):
 
 def architecture(model: keras.Model) -> str:
     """Return a model as JSON: its layers and the states of random numbers."""
-    config = keras.saving.serialize_keras_object(graph.plain(model))
-    seeds = [v.numpy().tolist() for v in random_states(model)]
-    return json.dumps({"model": config, "seeds": seeds})
+    found = {
+        "model": keras.saving.serialize_keras_object(graph.plain(model)),
+        "layers": [layer.name for layer in model.layers],
+        "seeds": [v.numpy().tolist() for v in random_states(model)],
+    }
+    return json.dumps(found)
 
 
 class StoppedError(Exception):

@@ -36,7 +36,8 @@ def made(waited, timeout=5.0, **options):
     strategy = FedAvg(
         **{"min_available_nodes": 3, "min_train_nodes": 1} | options
     )
-    return members.Members(strategy, timeout, lambda *x: waited.append(x))
+    needed = members.nodes_needed(strategy)
+    return members.Members({}, needed, timeout, lambda *x: waited.append(x))
 
 
 def test_clients_are_waited_for_and_it_is_said_once(waited):

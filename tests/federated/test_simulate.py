@@ -10,9 +10,9 @@ from kbp.errors import UserError
 from kbp.federated.flower import RecordDict
 from kbp.federated.local import LocalGrid
 from kbp.federated.records import ARRAYS, arrays_of, as_record
-from kbp.federated.rounds import restore, state_of
 from kbp.federated.simulation import run_model
 from kbp.federated.strategies.registry import STRATEGIES
+from kbp.federated.strategy import restore, state_of
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(240, 4)).astype("float32")
