@@ -8,12 +8,12 @@ LINE, IMAGE, VOLUME = (8, 3), (6, 6, 3), (4, 4, 4, 2)
 
 def adapted():
     layer = layers.Normalization()
-    layer.adapt(np.random.default_rng(0).normal(1.0, 2.0, (64, *LINE)))
+    layer.adapt(np.random.default_rng(0).normal(0.2, 0.5, (64, *LINE)))
     return layer
 
 
 def einsum():
-    return layers.EinsumDense("abc,cd->abd", (None, 5), bias_axes="d")
+    return layers.EinsumDense("abc,cd->abd", (8, 5), bias_axes="d")
 
 
 # Of each class how it is made, and the shape of its inputs. Those of `JOINS`

@@ -90,7 +90,8 @@ def cost(model: keras.Model, data: Any, *, examples: int = 64) -> Cost:
     multiplied. What is computed once, before the first neurons, counts once,
     and what layers without a kernel compute themselves does not.
 
-    Inputs that are zeros and ones alone are spikes.
+    Inputs with a time, which an `OverTime` takes, are spikes if they are zeros
+    and ones alone.
 
     Args:
         model: of `to_spiking`, or of layers of `kbp.spiking`.
@@ -119,10 +120,7 @@ def cost(model: keras.Model, data: Any, *, examples: int = 64) -> Cost:
     if not any(isinstance(x.operation, IntegrateAndFire) for x in nodes):
         raise ValueError(f"Model {model.name} has no spiking neurons.")
     batches = [*first(data, shapes_of(model), "Data", examples)]
-    binary = all(
-        np.isin(x, (0, 1)).all() for batch in batches for x in batch.inputs
-    )
-    spikes = SpikeCounts(nodes, model.inputs if binary else ())
+    spikes = SpikeCounts(nodes, _spikes_given(model, nodes, batches))
     figures = [
         figure
         for figure in (_figure(node, spikes) for node in nodes)
@@ -152,6 +150,24 @@ def cost(model: keras.Model, data: Any, *, examples: int = 64) -> Cost:
         if isinstance(node.operation, IntegrateAndFire)
     ]
     return Cost(tuple(x.mean(seen) for x in figures), max(times), seen)
+
+
+def _spikes_given(
+    model: keras.Model, nodes: list[graph.Node], batches: list[Batch]
+) -> list[keras.KerasTensor]:
+    """Return the inputs that are spikes: with a time, and of zeros and ones."""
+    timed = {
+        id(x)
+        for node in nodes
+        if isinstance(node.operation, OverTime)
+        for x in node.inputs
+    }
+    return [
+        x
+        for place, x in enumerate(model.inputs)
+        if id(x) in timed
+        and all(np.isin(batch.inputs[place], (0, 1)).all() for batch in batches)
+    ]
 
 
 def _parts(batches: list[Batch]) -> Iterator[Batch]:

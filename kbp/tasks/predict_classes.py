@@ -276,9 +276,7 @@ def probabilities(
             of an ensemble. Without it, shares that sum to 1 are probabilities.
     """
     section = recipe and recipe.ensemble
-    if section and not (
-        section.members and section.combine == "vote" and not section.distill
-    ):
+    if section and not (section.members and section.combine == "vote"):
         return special.softmax(outputs, axis=-1)
     total = outputs.sum(axis=-1)
     # Eight bits hold each of them to 1/256, a few of many not at all.

@@ -204,7 +204,7 @@ def test_a_spiking_network_is_described_as_it_is(tmp_path, capsys):
     assert status == 0
     assert "Trained as a spiking network." in said
     assert "source network" not in said
-    assert "computed once" not in said
+    assert "values take" not in said
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_what_cannot_spike_is_named(digits, tmp_path, capsys):
 def test_latency_is_the_first_step_of_those_that_stay_near():
     def settled(*scores):
         cost = Cost((), len(scores), 1)
-        return Spiking("", "accuracy", scores, None, cost, (), "").settled
+        return Spiking("", "accuracy", scores, None, cost, (), 0, "").settled
 
     assert settled(0.9, 0.9, 0.9) == 1
     assert settled(0.1, 0.9, 0.5, 0.895, 0.9) == 4

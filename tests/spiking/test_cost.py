@@ -171,7 +171,9 @@ def test_activations_and_biases_are_not_counted(make):
 
 
 def test_operations_move_and_add_spikes():
-    dense = spiking.OverTime(layers.Dense(5), name="over")
+    def dense(x):
+        return spiking.OverTime(layers.Dense(5), name="over")(x)
+
     model = hand_made(lambda x: dense(x[:, :, ::2] + x[:, :, 1::2]))
     x = np.full((2, 4, 6), 0.6, "float32")
     assert costs_of(model, x)["over"].synaptic_operations == 2 * 6 * 5
