@@ -11,7 +11,7 @@ import numpy as np
 from kbp._utils.arguments import check_integer, check_one_of
 from kbp.errors import UserError
 from kbp.federated import deltas
-from kbp.federated.exchange import Arrays, random_states
+from kbp.federated.exchange import Arrays
 from kbp.federated.flower import ClientApp, Context, Message
 from kbp.federated.learner import (
     Learner,
@@ -32,6 +32,7 @@ from kbp.federated.records import (
 )
 from kbp.recipes.federated import FederatedRecipe
 from kbp.recipes.recipe import Recipe
+from kbp.training.checkpoint import seed_states
 
 # What a client keeps from round to round.
 OPTIMIZER, SEEDS, NORMS, RESIDUAL = "optimizer", "seeds", "norms", "residual"
@@ -250,7 +251,7 @@ class State:
         """Give a model the optimizer and the random numbers of a client."""
         trained.restore_optimizer(self.read(OPTIMIZER) or trained.fresh)
         seeds = self.read(SEEDS)
-        for n, variable in enumerate(random_states(trained.model)):
+        for n, variable in enumerate(seed_states(trained.model)):
             # At first another one for each client, of which 0 has the model's.
             first = trained.seeds[n] + np.array([client, 0], "uint32")
             variable.assign(seeds.get(str(n), first))
@@ -260,7 +261,7 @@ class State:
         if moments:
             self.write(OPTIMIZER, trained.optimizer_state())
         self.write(NORMS, trained.exchange.read(trained.exchange.of_batch_norm))
-        seeds = enumerate(random_states(trained.model))
+        seeds = enumerate(seed_states(trained.model))
         self.write(SEEDS, {str(n): v.numpy() for n, v in seeds})
 
 

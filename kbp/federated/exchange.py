@@ -103,11 +103,6 @@ def pooled(
     return found
 
 
-def random_states(model: keras.Model) -> list[keras.Variable]:
-    """Return the states of a model's random numbers, such as of Dropout."""
-    return [v for v in model.variables if v.name == "seed_generator_state"]
-
-
 def _is_float(variable: keras.Variable) -> bool:
     return "float" in keras.backend.standardize_dtype(variable.dtype)
 

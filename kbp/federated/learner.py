@@ -13,12 +13,13 @@ import tensorflow as tf
 
 from kbp.data import Selected, evaluation_batches
 from kbp.errors import UserError
-from kbp.federated.exchange import Arrays, Exchange, random_states
+from kbp.federated.exchange import Arrays, Exchange
 from kbp.federated.rate import ClientRate
 from kbp.federated.records import Request
 from kbp.federated.sites.place import Place, check_same_kind, task_at
 from kbp.recipes.recipe import Recipe
 from kbp.tasks import Task
+from kbp.training.checkpoint import seed_states
 from kbp.training.optimizers import make_optimizer
 
 # Of a node's configuration: a client's number, as Flower names it, and where
@@ -70,7 +71,7 @@ class Trained:
         optimizer = self.model.optimizer
         optimizer.build(self.model.trainable_variables)
         self.fresh = self.optimizer_state()
-        self.seeds = [v.numpy() for v in random_states(self.model)]
+        self.seeds = [v.numpy() for v in seed_states(self.model)]
         self.proximal: Proximal | None = None
 
     def optimizer_state(self) -> Arrays:
@@ -228,7 +229,7 @@ class RecipeLearner(Learner):
             # By their order values are told apart, see `Exchange`.
             if [layer.name for layer in model.layers] != known["layers"]:
                 raise UserError("the model's layers have come in another order")
-            pairs = zip(random_states(model), known["seeds"], strict=True)
+            pairs = zip(seed_states(model), known["seeds"], strict=True)
             for variable, seed in pairs:
                 variable.assign(seed)
             section = self.recipe.optimizer

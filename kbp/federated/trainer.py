@@ -18,7 +18,7 @@ from kbp import graph
 from kbp._utils.files import remove, write_atomically
 from kbp.errors import UserError
 from kbp.federated.client import app_of
-from kbp.federated.exchange import Exchange, random_states
+from kbp.federated.exchange import Exchange
 from kbp.federated.flower import ArrayRecord, Context, Grid
 from kbp.federated.learner import RecipeLearner
 from kbp.federated.local import LocalGrid
@@ -27,9 +27,10 @@ from kbp.federated.rounds import Observer, Plan, Round, Rounds
 from kbp.federated.strategy import make_strategy, restore, state_of
 from kbp.federated.table import CLIENTS_FILE, clients_table
 from kbp.optimizers.summing import steps_of
+from kbp.reports.metrics_file import as_csv
 from kbp.sparsity import DTMSchedule
 from kbp.tasks import format_score
-from kbp.training.checkpoint import State
+from kbp.training.checkpoint import State, seed_states
 from kbp.training.techniques.technique import asked
 from kbp.training.trainer import Trainer
 
@@ -154,7 +155,7 @@ def architecture(model: keras.Model) -> str:
     found = {
         "model": keras.saving.serialize_keras_object(graph.plain(model)),
         "layers": [layer.name for layer in model.layers],
-        "seeds": [v.numpy().tolist() for v in random_states(model)],
+        "seeds": [v.numpy().tolist() for v in seed_states(model)],
     }
     return json.dumps(found)
 
@@ -261,12 +262,7 @@ class Progress(Observer):
         for client in done.clients:
             kept = {k: v for k, v in client.items() if k != "node"}
             rows.append({"stage": self.plan.stage, "round": done.number} | kept)
-        columns = dict.fromkeys(key for row in rows for key in row)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, [*columns], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomically(self.path, text.getvalue())
+        write_atomically(self.path, as_csv(rows))
         run = self.trainer.folder.run
         sent = run.setdefault("bytes", {}).setdefault(self.plan.stage, {})
         sent[str(done.number)] = [done.bytes_down, done.bytes_up]
@@ -329,13 +325,13 @@ class Clients(keras.callbacks.Callback):
                 f"{path}: missing, and what clients keep is in it; choose "
                 "another `workdir=`"
             )
-        kept: dict[str, dict[str, np.ndarray]] = {}
+        kept: dict[str, np.ndarray] = {}
         records: dict[tuple[str, str], dict[str, np.ndarray]] = {}
         with np.load(path) as held:
             for key in held.files:
                 owner, _, rest = key.partition("/")
                 if owner == "strategy":
-                    kept.setdefault(owner, {})[rest] = held[key]
+                    kept[rest] = held[key]
                 else:
                     name, _, own = rest.partition("/")
                     records.setdefault((owner, name), {})[own] = held[key]
@@ -344,7 +340,7 @@ class Clients(keras.callbacks.Callback):
                 f"{path}: holds what clients of one process keep, and these "
                 "are elsewhere; choose another `workdir=`"
             )
-        restore(self.strategy, kept.get("strategy", {}))
+        restore(self.strategy, kept)
         for (owner, name), arrays in records.items():
             record: ArrayRecord = as_record(arrays)
             self.contexts[int(owner)].state[name] = record

@@ -1,8 +1,10 @@
 """What metrics.csv holds, a row for each epoch of each stage."""
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 _MUCH = 0.05  # of the training; less is not worth a change
 
@@ -16,6 +18,21 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
             {key: value for key, value in row.items() if value != ""}
             for row in csv.DictReader(file)
         ]
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV, with the columns that any of them has.
+
+    Example:
+    >>> as_csv([{"epoch": 1}, {"epoch": 2, "loss": 0.5}]).splitlines()
+    ['epoch,loss', '1,', '2,0.5']
+    """
+    columns = dict.fromkeys(key for row in rows for key in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def waiting_share(rows: Sequence[Mapping[str, str]]) -> float | None:

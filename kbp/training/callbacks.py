@@ -1,7 +1,5 @@
 """Keras callbacks that save checkpoints, the best weights and metrics."""
 
-import csv
-import io
 import math
 import time
 from collections.abc import Sequence
@@ -15,7 +13,7 @@ from kbp._utils.process.stopping import Stopping
 from kbp.data.waiting import WaitingClock
 from kbp.export import LatencyTable
 from kbp.recipes.sections import SparsityRecipe
-from kbp.reports.metrics_file import read_metrics
+from kbp.reports.metrics_file import as_csv, read_metrics
 from kbp.sparsity import DTMSchedule
 from kbp.training.checkpoint import Checkpoints
 from kbp.training.techniques.technique import Logs, Technique
@@ -172,12 +170,7 @@ class MetricsLog(keras.callbacks.Callback):
             if r["stage"] != self.stage or int(r["epoch"]) <= epoch
         ]
         self.rows.append(row)
-        columns = dict.fromkeys(key for r in self.rows for key in r)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_atomically(self.path, text.getvalue())
+        write_atomically(self.path, as_csv(self.rows))
 
 
 def _values(variables: Sequence[keras.Variable]) -> list[Any]:

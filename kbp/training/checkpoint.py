@@ -65,7 +65,7 @@ def to_bytes(model: keras.Model, state: State | None = None) -> bytes:
     members[_METADATA] = json.dumps(metadata).encode()
     members[_CONFIG] = _without_addresses(members[_CONFIG].decode()).encode()
     seeds = io.BytesIO()
-    np.savez(seeds, *(v.numpy() for v in _seed_states(model)))
+    np.savez(seeds, *(v.numpy() for v in seed_states(model)))
     members[_SEEDS] = seeds.getvalue()
     if state is not None:
         members[_STATE] = json.dumps(state).encode()
@@ -204,7 +204,7 @@ def _load(path: str | Path) -> tuple[keras.Model, State]:
         states = np.load(io.BytesIO(archive.read(_SEEDS)))
         known = _STATE in archive.namelist()
         state = json.loads(archive.read(_STATE)) if known else {}
-    for variable, name in zip(_seed_states(model), states, strict=True):
+    for variable, name in zip(seed_states(model), states, strict=True):
         variable.assign(states[name])
     return model, state
 
@@ -213,7 +213,8 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _seed_states(model: keras.Model) -> list[keras.Variable]:
+def seed_states(model: keras.Model) -> list[keras.Variable]:
+    """Return the states of a model's random numbers, such as of Dropout."""
     return [
         v for v in model.variables if v.path.endswith("seed_generator_state")
     ]

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from kbp.federated import deltas
-from kbp.federated.exchange import Exchange, pooled, random_states
+from kbp.federated.exchange import Exchange, pooled
 from kbp.federated.records import as_arrays, as_record
+from kbp.training.checkpoint import seed_states
 
 
 def network():
@@ -27,7 +28,7 @@ def test_floats_are_exchanged_by_names_that_no_process_changes():
     names = [Exchange(model) for model in (first, second)]
     assert [*names[0].variables] == [*names[1].variables]
     assert len(names[0].variables) == 8
-    assert len(random_states(first)) == 1
+    assert len(seed_states(first)) == 1
     assert names[0].statistics == {"4.moving_mean", "5.moving_variance"}
     assert len(names[0].of_batch_norm) == 4
     names[1].write(names[0].read())

@@ -7,7 +7,7 @@ import numpy as np
 
 from kbp._utils.config import check_unused, choice, number
 from kbp._utils.machine import memory
-from kbp.data.images.class_folders import ClassFolders, is_split
+from kbp.data.images.class_folders import ClassFolders, named_folder
 from kbp.data.images.wrong import refuse
 from kbp.data.recordings import (
     ORIGINS,
@@ -67,16 +67,8 @@ def load_config(config: EventsConfig, data_dir: str | Path | None) -> Splits:
         UserError: a file or folder is wrong, or a key is missing or changes
             nothing.
     """
-    if not config.folder:
-        raise UserError("data.folder must name a folder")
-    folder = Path(config.folder)
-    if is_split(folder):
-        reason = f"{folder} is split into folders"
-        check_unused(
-            "data", config, reason, "validation_fraction", "test_fraction"
-        )
     return load(
-        folder,
+        named_folder(config),
         binning_of(config),
         validation_fraction=config.validation_fraction,
         test_fraction=config.test_fraction,

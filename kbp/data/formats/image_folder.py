@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from kbp._utils.config import check_unused, choice, number
+from kbp._utils.config import choice, number
 from kbp.data import cache
-from kbp.data.images.class_folders import ClassFolders, is_split
+from kbp.data.images.class_folders import ClassFolders, named_folder
 from kbp.data.images.kinds import WHITE_LEVEL
 from kbp.data.images.photographs import (
     RESIZE,
@@ -15,7 +15,6 @@ from kbp.data.images.photographs import (
 from kbp.data.images.wrong import refuse
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Splits
-from kbp.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -54,16 +53,8 @@ def load_config(
     Raises:
         UserError: a file or folder is wrong, or a key changes nothing.
     """
-    if not config.folder:
-        raise UserError("data.folder must name a folder")
-    folder = Path(config.folder)
-    if is_split(folder):
-        reason = f"{folder} is split into folders"
-        check_unused(
-            "data", config, reason, "validation_fraction", "test_fraction"
-        )
     return load(
-        folder,
+        named_folder(config),
         image_size=config.image_size,
         channels=3 if config.color else 1,
         resize=config.resize,

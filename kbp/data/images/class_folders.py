@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kbp._utils.config import check_unused
 from kbp.data.images.groups import check_apart, groups_of
 from kbp.data.images.paths import Paths
 from kbp.data.images.search import (
@@ -35,6 +36,26 @@ _LIKE_SPLITS = (
 def is_split(folder: Path) -> bool:
     """Say whether a folder holds folders of splits, which hold the classes'."""
     return (folder / "train").is_dir()
+
+
+def named_folder(config: Any) -> Path:
+    """Return the folder that a section `[data]` names.
+
+    Args:
+        config: its dataclass, with `folder` and the fractions of the splits.
+
+    Raises:
+        UserError: there is none, or the fractions change nothing.
+    """
+    if not config.folder:
+        raise UserError("data.folder must name a folder")
+    folder = Path(config.folder)
+    if is_split(folder):
+        reason = f"{folder} is split into folders"
+        check_unused(
+            "data", config, reason, "validation_fraction", "test_fraction"
+        )
+    return folder
 
 
 class ClassFolders:
