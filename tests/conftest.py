@@ -8,6 +8,7 @@ import keras
 import pytest
 import tensorflow as tf
 
+from kbp._utils import plugins
 from kbp.data.registry import DATASETS
 from kbp.export.runtimes import RUNTIMES
 from kbp.models.registry import MODELS
@@ -60,6 +61,12 @@ def _fresh_keras():
     """Give every test the same seed and short layer names."""
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _own_modules(monkeypatch):
+    """Forget after the test which modules of a person's own it imported."""
+    monkeypatch.setattr(plugins, "imported", [*plugins.imported])
 
 
 @pytest.fixture
