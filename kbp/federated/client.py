@@ -132,12 +132,13 @@ class Client:
 
     def __init__(self, learner: Learner, section: FederatedRecipe):
         self.learner, self.section = learner, section
+        self.parts: dict[frozenset[Any], Part] = {}
 
     def train(self, message: Message, context: Context) -> Message:
         """Train for a round, and reply with the weights."""
+        start = time.perf_counter()
         request, part, trained = self.read(message, context)
         state = State(context, request.stage)
-        start = time.perf_counter()
         state.restore(trained, part.client)
         config, model = config_of(message), trained.model
         if weight := config.get("proximal-mu"):
@@ -177,25 +178,34 @@ class Client:
 
     def evaluate(self, message: Message, context: Context) -> Message:
         """Reply with the loss and metrics on the client's validation part."""
+        start = time.perf_counter()
         _, part, trained = self.read(message, context)
         metrics: dict[str, float] = {EXAMPLES: part.validation_examples}
-        if part.validation:
+        if part.validation is not None:
             metrics |= trained.model.evaluate(
-                part.validation(), verbose=0, return_dict=True
+                part.validation, verbose=0, return_dict=True
             )
+        metrics["seconds"] = time.perf_counter() - start
         return Message(content(metrics=metrics), reply_to=message)
 
     def read(
         self, message: Message, context: Context
     ) -> tuple[Request, Part, Trained]:
         """Return what is asked, the examples, and the model as it is now."""
-        request = Request.of(message)
-        part = self.learner.part(context.node_config)
+        request, part = Request.of(message), self.part(context)
         trained = self.learner.trained(request, part)
         trained.exchange.write(arrays_of(message))
         if self.section.batch_norm == "local":
             trained.exchange.write(State(context, request.stage).read(NORMS))
         return request, part, trained
+
+    def part(self, context: Context) -> Part:
+        """Return the examples of a node, which stay the same."""
+        node = context.node_config
+        key = frozenset(node.items())
+        if key not in self.parts:
+            self.parts[key] = self.learner.part(node)
+        return self.parts[key]
 
     def compress(
         self,
@@ -210,8 +220,7 @@ class Client:
         reply = call_next(message, context)
         if self.section.update == "float32" or reply.has_error():
             return reply
-        request = Request.of(message)
-        part = self.learner.part(context.node_config)
+        request, part = Request.of(message), self.part(context)
         # A level of the largest variance may be more than the least one.
         exact = self.learner.trained(request, part).exchange.statistics
         before, after = arrays_of(message), arrays_of(reply)

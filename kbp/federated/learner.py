@@ -37,7 +37,7 @@ class Part:
         examples: how many it trains on.
         steps: of an epoch.
         training: `training(seed, start_step) -> endless batches`.
-        validation: `validation() -> batches`, or `None` without any.
+        validation: batches, or `None` without any.
         validation_examples: how many these are.
         task: the recipe's, of the data set that the client has.
     """
@@ -47,7 +47,7 @@ class Part:
     examples: int
     steps: int
     training: Callable[[int, int], Any]
-    validation: Callable[[], Any] | None
+    validation: tf.data.Dataset | None
     validation_examples: int
     task: Task | None = None
 
@@ -203,19 +203,17 @@ class RecipeLearner(Learner):
             finally:
                 task.drawn, task.batch_size = None, whole
 
-        def validation() -> Any:
-            own = Selected(splits.validation, chosen["validation"])
-            return evaluation_batches(own, size).map(task.lay_out)
-
-        count = len(chosen["validation"])
+        own = Selected(splits.validation, chosen["validation"])
         return Part(
             client,
             place.shares.names[client],
             len(train),
             len(train) // size,
             training,
-            validation if count else None,
-            count,
+            evaluation_batches(own, size).map(task.lay_out)
+            if len(own)
+            else None,
+            len(own),
             task,
         )
 
@@ -316,7 +314,7 @@ class ModelLearner(Learner):
             len(x),
             len(x) // size,
             training,
-            (lambda: tf.data.Dataset.from_tensor_slices(own).batch(size))
+            tf.data.Dataset.from_tensor_slices(own).batch(size)
             if own is not None and len(own[0])
             else None,
             len(own[0]) if own is not None else 0,

@@ -33,12 +33,13 @@ def markdown_table(head: dict, results: list[dict]) -> str:
         f"{protocol.rounds} epochs of one who has all the data; a small "
         f"Pyramid-BPNet; mean and standard deviation of {protocol.seeds} "
         "seeds, the differences by seed. Poisoned clients send their weights "
-        "times -10. The overhead is the time of all over that of the clients' "
-        "own training and sending, in one process. "
+        "times -10. Seconds, median: of the whole training in one process, "
+        "compiling included. The overhead is this time over that of the "
+        "clients' own training and validation. "
     )
     return "\n".join(
         [
-            *markdown.table([*titles, "overhead"], cells),
+            *markdown.table([*titles, "seconds", "overhead"], cells),
             "",
             text + provenance(head, results),
         ]
@@ -56,7 +57,8 @@ def _cells(rows: dict[str, list[dict]], name: str) -> list[str]:
         sent = f"{statistics.fmean(x['bytes_up'] for x in found) / 1e6:,.1f}"
         times = [x["seconds"] / x["clients_seconds"] for x in found]
         overhead = f"{statistics.median(times):.2f}x"
-    return [markdown.spread(scores), below, sent, overhead]
+    seconds = statistics.median(x["seconds"] for x in found)
+    return [markdown.spread(scores), below, sent, f"{seconds:.0f}", overhead]
 
 
 def plot(head: dict, results: list[dict]) -> str:

@@ -79,8 +79,9 @@ class Trainer:
 
         Returns:
             The trial; `score`, the accuracy on the test images; `seconds` of
-            the training, `clients_seconds` of the clients' own; `bytes_up`,
-            all that came from clients; `left_out`, how often one did not count.
+            the training, `clients_seconds` of the clients' own training and
+            validation; `bytes_up`, all that came from clients; `left_out`, how
+            often one did not count.
         """
         case = CASES[trial.case]
         recipe = self.protocol.recipe().with_settings(
@@ -134,7 +135,11 @@ def _of_clients(work: WorkDir) -> dict[str, Any]:
         rows = [*csv.DictReader(file)]
     sent = work.run["bytes"]["train"].values()
     return {
-        "clients_seconds": sum(float(r["seconds"] or 0) for r in rows),
+        "clients_seconds": sum(
+            float(row[key] or 0)
+            for row in rows
+            for key in ("seconds", "val_seconds")
+        ),
         "bytes_up": sum(up for _, up in sent),
         "left_out": sum(bool(row["left_out"]) for row in rows),
     }
