@@ -18,7 +18,7 @@ class Case:
     Attributes:
         title: in tables.
         settings: of the recipe, as `kbp train --set` takes them.
-        bad: how many clients send their weights times -10.
+        bad: how many clients send their trained weights times -10.
     """
 
     title: str
