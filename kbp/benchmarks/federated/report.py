@@ -33,9 +33,9 @@ def markdown_table(head: dict, results: list[dict]) -> str:
         f"{protocol.rounds} epochs of one who has all the data; a small "
         f"Pyramid-BPNet; mean and standard deviation of {protocol.seeds} "
         "seeds, the differences by seed. Poisoned clients send their trained "
-        "weights times -10. Seconds, median: of the whole training in one process, "
-        "compiling included. The overhead is this time over that of the "
-        "clients' own training and validation. "
+        "weights times -10. Seconds, median: of the whole training in one "
+        "process, compiling included. The overhead is this time over that of "
+        "the clients' own training and validation. "
     )
     return "\n".join(
         [
