@@ -16,7 +16,8 @@ from kbp.benchmarks.recipe.race import results_of
 PAGES = (
     *("README.md", "models/README.md", "docs/forecast_errors.md"),
     *("docs/images.md", "docs/records.md", "docs/runtimes.md"),
-    *("docs/federated.md", "docs/recurrent.md", "docs/training.md"),
+    *("docs/federated.md", "docs/recurrent.md", "docs/spiking.md"),
+    "docs/training.md",
 )
 PLOT = r"Matplotlib v([\d.]+)"
 

@@ -23,6 +23,7 @@ def pages() -> list[Path]:
         root / "docs" / "records.md",
         root / "docs" / "recurrent.md",
         root / "docs" / "runtimes.md",
+        root / "docs" / "spiking.md",
         root / "docs" / "training.md",
     ]
 
