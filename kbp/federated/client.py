@@ -163,15 +163,15 @@ class Client:
             exchange = trained.exchange
             exchange.write(exchange.moments_of_round(before, steps))
         metrics = {k: float(v[-1]) for k, v in history.history.items()}
-        metrics |= {
-            EXAMPLES: part.examples,
-            "seconds": time.perf_counter() - start,
-        }
         arrays = trained.exchange.read()
         # One that has diverged begins the next round as it began this one.
         if _finite(arrays.values()) and _finite([*metrics.values()]):
             moments = self.section.optimizer_state == "keep"
             state.keep(trained, moments=moments)
+        metrics |= {
+            EXAMPLES: part.examples,
+            "seconds": time.perf_counter() - start,
+        }
         return Message(
             content(arrays, metrics, client=part.name), reply_to=message
         )

@@ -62,6 +62,7 @@ class FederatedTrainer(Trainer):
                     "set federated.clients = 0"
                 )
         self.grid, self.mods = grid, mods
+        self.local: LocalGrid | None = None  # of the last stage
         section = self.recipe.federated
         self.learner = RecipeLearner(self.recipe, task=self.task)
         # Names of all nodes that have been there, in whatever stage.
@@ -123,7 +124,7 @@ class FederatedTrainer(Trainer):
         strategy = make_strategy(section)
         grid = self.grid
         if grid is None:
-            grid = LocalGrid(
+            grid = self.local = LocalGrid(
                 app_of(self.learner, section, self.mods), section.clients
             )
         *callbacks, checkpoint = make_callbacks()

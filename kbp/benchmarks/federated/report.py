@@ -35,7 +35,7 @@ def markdown_table(head: dict, results: list[dict]) -> str:
         "seeds, the differences by seed. Poisoned clients send their trained "
         "weights times -10. Seconds, median: of the whole training in one "
         "process, compiling included. The overhead is this time over that of "
-        "the clients' own training and validation. "
+        "the clients' own training, validation and messages. "
     )
     return "\n".join(
         [

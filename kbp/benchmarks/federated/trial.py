@@ -79,9 +79,9 @@ class Trainer:
 
         Returns:
             The trial; `score`, the accuracy on the test images; `seconds` of
-            the training, `clients_seconds` of the clients' own training and
-            validation; `bytes_up`, all that came from clients; `left_out`, how
-            often one did not count.
+            the training, `clients_seconds` of the clients' own training,
+            validation and messages; `bytes_up`, all that came from clients;
+            `left_out`, how often one did not count.
         """
         case = CASES[trial.case]
         recipe = self.protocol.recipe().with_settings(
@@ -103,6 +103,8 @@ class Trainer:
             task = pipeline.task
             score = task.score(predicted(model, task), trial.split)
             figures = {"score": score, "seconds": seconds}
+            if local := getattr(pipeline.trainer, "local", None):
+                figures["clients_seconds"] = local.seconds
             return asdict(trial) | figures | _of_clients(work)
 
 
@@ -141,11 +143,6 @@ def _of_clients(work: WorkDir) -> dict[str, Any]:
         rows = [*csv.DictReader(file)]
     sent = work.run["bytes"]["train"].values()
     return {
-        "clients_seconds": sum(
-            float(row[key] or 0)
-            for row in rows
-            for key in ("seconds", "val_seconds")
-        ),
         "bytes_up": sum(up for _, up in sent),
         "left_out": sum(bool(row["left_out"]) for row in rows),
     }
