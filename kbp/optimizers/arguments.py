@@ -22,6 +22,9 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "loss_scale_factor": ("positive and finite", lambda x: x > 0),
     "ema_momentum": ("in [0, 1]", lambda x: 0 <= x <= 1),
 }
+# The least normal float32, 1e-38, over 1 - beta_2 has a root of at most this
+# if beta_2 is 0.99999999 or less.
+_LEAST_EPSILON = 1e-15
 _INTEGERS = (
     *("average_from", "ema_overwrite_frequency"),
     "gradient_accumulation_steps",
@@ -52,10 +55,30 @@ def check_integers(**arguments: Any) -> None:
             )
 
 
-def check_variables(variables: Iterable[keras.Variable]) -> None:
-    """Raise a ValueError for one in whose numbers small squares are zero."""
+def check_variables(
+    variables: Iterable[keras.Variable], epsilon: float
+) -> None:
+    """Raise a ValueError for one in whose numbers steps cannot be taken.
+
+    Args:
+        variables: the trainable variables.
+        epsilon: added to the root of the mean of squares.
+    """
     for variable in variables:
-        if keras.backend.standardize_dtype(variable.dtype) == "float16":
+        dtype = keras.backend.standardize_dtype(variable.dtype)
+        if "float" not in dtype:
+            raise ValueError(
+                f"Variable {variable.name} is of {dtype}, and steps are "
+                "fractions: give it a floating-point type, or trainable=False."
+            )
+        if epsilon < _LEAST_EPSILON and dtype != "float64":
+            raise ValueError(
+                f"Argument `epsilon` must be {_LEAST_EPSILON} or more for "
+                f"variables of {dtype}, as {variable.name}: squares of smaller "
+                "gradients are zero there, which would be divided by epsilon "
+                f"alone. Received: epsilon={epsilon}"
+            )
+        if dtype == "float16":
             raise ValueError(
                 f"Variable {variable.name} is of float16, where the squares of "
                 "small gradients are zero. Give its layer the dtype policy "

@@ -164,7 +164,7 @@ class HybridOptimizer(SummingOptimizer):
         if self.built:
             return
         variables = list(variables)
-        check_variables(variables)
+        check_variables(variables, self.epsilon)
         routes = choose_routes(variables, self.matrix_steps)
         super().build(variables)
         if self.matrix_steps is True:

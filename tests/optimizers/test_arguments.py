@@ -50,3 +50,35 @@ def test_arguments_in_range_survive_a_configuration():
     config = type(optimizer).from_config(optimizer.get_config()).get_config()
     assert {name: config[name] for name in chosen} == chosen
     assert isinstance(optimizer, keras.optimizers.Optimizer)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "bool"])
+def test_variables_that_are_no_fractions_are_refused(dtype):
+    whole = keras.Variable([1, 0], dtype=dtype, name="count")
+    with pytest.raises(ValueError, match=f"Variable count is of {dtype}"):
+        kbp.HybridOptimizer().build([keras.Variable([1.0]), whole])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_epsilon_whose_square_is_nothing_is_refused(dtype):
+    variable = keras.Variable([1.0], dtype=dtype)
+    with pytest.raises(ValueError, match=f"`epsilon` .* variables of {dtype}"):
+        kbp.HybridOptimizer(epsilon=1e-16).build([variable])
+
+
+def test_float64_takes_an_epsilon_as_small_as_it_likes():
+    variable = keras.Variable([0.5], dtype="float64")
+    optimizer = kbp.HybridOptimizer(0.1, epsilon=1e-30)
+    gradient = keras.ops.array([1e-21], dtype="float64")
+    optimizer.apply([gradient], [variable])
+    step = 0.9 * 0.1 / 0.19 + 1  # Nesterov's first, over sqrt(g^2) = g
+    assert float(variable[0]) == pytest.approx(0.5 - 0.1 * step, rel=1e-6)
+
+
+@pytest.mark.parametrize("exponent", range(-45, 5, 5))
+def test_the_smallest_epsilon_bounds_the_steps_of_all_gradients(exponent):
+    variable = keras.Variable([0.5])
+    optimizer = kbp.HybridOptimizer(0.1, epsilon=1e-15)
+    for _ in range(3):
+        optimizer.apply([keras.ops.array([10.0**exponent])], [variable])
+    assert abs(float(variable[0]) - 0.5) <= 3 * 0.1 * 1.5
