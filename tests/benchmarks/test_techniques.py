@@ -58,7 +58,7 @@ def test_every_technique_fits_both_recipes(name, data):
     changed = recipe.with_settings(TECHNIQUES[name].settings)
     assert (changed == recipe) == (name == "plain")
     shape, head = (
-        ((16, 16, 1), {})
+        ((8, 8, 1), {})
         if data == DIGITS
         else ((336, 7), {"head": "forecasting"})
     )

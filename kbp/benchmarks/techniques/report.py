@@ -44,7 +44,7 @@ def markdown_table(head: dict, results: list[dict]) -> str:
     ]
     protocol = Protocol(**head["protocol"])
     text = (
-        f"Accuracy on the test images of {DIGITS} after "
+        f"Accuracy on the test images of {DIGITS} (8x8 pixels) after "
         f"{protocol.digits_epochs} epochs of a small Pyramid-BPNet, and mean "
         f"squared error of standardized values on those of {FORECAST} after "
         f"{protocol.forecast_epochs} epochs of a BP-Transformer; mean and "

@@ -44,7 +44,7 @@ class Protocol:
     def _digits(self) -> dict:
         return {
             "model": {"architecture": "pyramid_bpnet", "size": "small"},
-            "data": {"name": DIGITS, "image_size": 16},
+            "data": {"name": DIGITS, "image_size": 8},
             "augmentation": {"rotation": 8.0, "shift": 0.06, "zoom": 0.08},
             "optimizer": {"learning_rate": 3e-3},
             "training": {"epochs": self.digits_epochs},
