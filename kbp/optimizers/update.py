@@ -82,7 +82,8 @@ class Update:
         new = [m + (gradient - m) * (move * (1 - self.beta_1))]
         step = along * new[0] + ahead * gradient
         if group.matrix:
-            step = matrix_direction(step)
+            kernels = ops.reshape(step, group.matrices)
+            step = ops.reshape(matrix_direction(kernels), step.shape)
         elif self.power:
             v, *maximum = second
             change = move * (1 - self.beta_2)

@@ -9,15 +9,17 @@ from contracts import as_numpy
 import kbp
 from kbp.optimizers.math import matrix_direction, orthogonalize, polar_factor
 
-# Of orthogonalize, for singular values above 0.002 of the Frobenius norm.
-BAND = (0.87, 1.13)
+# Of orthogonalize, for singular values above 0.005 of their 8-norm.
+BAND = (0.91, 1.09)
 
 
 def singular_values(matrix):
     return np.linalg.svd(np.asarray(matrix, np.float64), compute_uv=False)
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (64, 64), (90, 16), (16, 90)])
+@pytest.mark.parametrize(
+    "shape", [(8, 8), (64, 64), (90, 16), (16, 90), (16, 24), (16, 25)]
+)
 def test_factor_is_nearly_orthogonal(shape):
     rng = np.random.default_rng(0)
     rank = min(shape)
@@ -25,7 +27,7 @@ def test_factor_is_nearly_orthogonal(shape):
     v, _ = np.linalg.qr(rng.normal(size=(shape[1], rank)))
     s = np.geomspace(0.01, 1, rank)
     matrix = (u * s @ v.T).astype("float32")
-    assert s.min() / np.linalg.norm(s) > 0.002
+    assert s.min() / np.linalg.norm(s, 8) > 0.005
     values = singular_values(orthogonalize(matrix))
     assert BAND[0] <= values.min() <= values.max() <= BAND[1]
     # The nearest one, not any: same singular vectors.
@@ -54,9 +56,7 @@ def test_zero_matrix_has_a_zero_step():
         np.testing.assert_array_equal(np.asarray(step(zero)), zero)
 
 
-@pytest.mark.parametrize(
-    "shape", [(3, 3, 8, 16), (32, 10), (10, 32), (5, 6, 7)]
-)
+@pytest.mark.parametrize("shape", [(72, 16), (32, 10), (10, 32), (4, 30, 7)])
 def test_step_has_the_root_mean_square_of_an_elementwise_one(shape):
     rng = np.random.default_rng(0)
     step = matrix_direction(rng.normal(size=shape).astype("float32"))
@@ -208,3 +208,34 @@ def test_stiefel_constraint_names_a_wrong_scale(scale):
 def test_stiefel_constraint_wants_a_matrix():
     with pytest.raises(ValueError, match="two or more dimensions"):
         kbp.optimizers.StiefelConstraint()(np.ones(3))
+
+
+@pytest.mark.parametrize("sides", [(30, 7), (7, 30), (9, 9)])
+def test_a_stack_is_each_matrix_alone(sides):
+    stack = np.random.default_rng(0).normal(size=(4, *sides)).astype("float32")
+    stack *= np.float32(10.0) ** np.arange(-6, 2, 2).reshape(4, 1, 1)
+    each = np.stack([np.asarray(orthogonalize(one)) for one in stack])
+    np.testing.assert_allclose(
+        np.asarray(orthogonalize(stack)), each, atol=1e-5
+    )
+
+
+def test_kernels_of_one_size_are_one_batch_and_step_as_alone():
+    rng = np.random.default_rng(0)
+    shapes = [(3, 3, 4, 6), (36, 6), (6, 6), (3, 3, 4, 6)]
+    arrays = [rng.normal(size=s).astype("float32") for s in shapes]
+    gradients = [rng.normal(size=s).astype("float32") for s in shapes]
+
+    def moved(choice):
+        variables = [keras.Variable(arrays[i]) for i in choice]
+        optimizer = kbp.HybridOptimizer(0.1, matrix_steps=[True] * len(choice))
+        for _ in range(3):
+            optimizer.apply([gradients[i] for i in choice], variables)
+        groups = sorted(len(g.indices) for g in optimizer._step.groups)
+        return [as_numpy(v) for v in variables], groups
+
+    together, groups = moved(range(4))
+    assert groups == [1, 3]
+    for i in range(4):
+        (alone,), _ = moved([i])
+        np.testing.assert_allclose(together[i], alone, atol=1e-6)
