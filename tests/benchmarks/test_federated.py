@@ -6,7 +6,7 @@ import pytest
 from kbp.benchmarks.core.log import Log
 from kbp.benchmarks.federated import report
 from kbp.benchmarks.federated.cases import CASES, CENTRAL
-from kbp.benchmarks.federated.race import plan
+from kbp.benchmarks.federated.race import describe, plan
 from kbp.benchmarks.federated.trial import Protocol, Trainer, Trial
 
 TWO = Protocol(seeds=2)
@@ -32,11 +32,16 @@ def test_the_table_compares_with_one_by_seed(tmp_path):
             )
         )
     log.add(result("dirichlet", 0, 0.9))  # has not ended
+    for seed in range(2):
+        lost = result("poisoned_mean", seed, 0.1) | {"failed": "infinite"}
+        del lost["score"]
+        log.add(lost)
+        assert describe(lost).endswith("infinite, 13 s")
     text = report.markdown_table(log.head, log.results)
     rows = {
         cells[0]: cells[1:]
         for line in text.splitlines()
-        if line.startswith(("| one", "| 10"))
+        if line.startswith(("| one", "| 10", "| 3 "))
         for cells in [[x.strip() for x in line.strip("|").split("|")]]
     }
     assert rows["one, with all the data"] == [
@@ -45,7 +50,10 @@ def test_the_table_compares_with_one_by_seed(tmp_path):
     assert rows["10 clients, alike"] == [
         *("97.00% ± 0.00%", "1.50% ± 0.71%", "3.0", "13", "1.30x")
     ]
-    assert len(rows) == 2
+    assert rows["3 of 10 poisoned, plain mean"] == [
+        *("no model in 2 of 2 runs", "-", "-", "13", "-")
+    ]
+    assert len(rows) == 3
     assert "kbp at " in text
     assert "<svg" in report.plot(log.head, log.results)
 

@@ -20,8 +20,9 @@ def plan(
 
 def describe(result: dict) -> str:
     """Return a result in one line."""
+    found = f"{result['score']:.2%}" if "score" in result else result["failed"]
     return (
-        f"{result['case']}, seed {result['seed']}: {result['score']:.2%}, "
+        f"{result['case']}, seed {result['seed']}: {found[:60]}, "
         f"{result['seconds']:.0f} s"
     )
 

@@ -33,7 +33,8 @@ def markdown_table(head: dict, results: list[dict]) -> str:
         f"{protocol.rounds} epochs of one who has all the data; a small "
         f"Pyramid-BPNet; mean and standard deviation of {protocol.seeds} "
         "seeds, the differences by seed. Poisoned clients send their trained "
-        "weights times -10. Seconds, median: of the whole training in one "
+        "weights times -10; there is no model where weights become infinite. "
+        "Seconds, median: of the whole training in one "
         "process, compiling included. The overhead is this time over that of "
         "the clients' own training, validation and messages. "
     )
@@ -48,9 +49,15 @@ def markdown_table(head: dict, results: list[dict]) -> str:
 
 def _cells(rows: dict[str, list[dict]], name: str) -> list[str]:
     found = rows[name]
-    scores = [x["score"] for x in found]
+    scores = [x["score"] for x in found if "score" in x]
     below = sent = overhead = "-"
-    if name != CENTRAL and CENTRAL in rows:
+    lost = len(found) - len(scores)
+    accuracy = (
+        f"no model in {lost} of {len(found)} runs"
+        if lost
+        else markdown.spread(scores)
+    )
+    if not lost and name != CENTRAL and CENTRAL in rows:
         pairs = zip(rows[CENTRAL], scores, strict=True)
         below = markdown.spread([one["score"] - x for one, x in pairs])
     if "bytes_up" in found[0]:
@@ -58,7 +65,7 @@ def _cells(rows: dict[str, list[dict]], name: str) -> list[str]:
         times = [x["seconds"] / x["clients_seconds"] for x in found]
         overhead = f"{statistics.median(times):.2f}x"
     seconds = statistics.median(x["seconds"] for x in found)
-    return [markdown.spread(scores), below, sent, f"{seconds:.0f}", overhead]
+    return [accuracy, below, sent, f"{seconds:.0f}", overhead]
 
 
 def plot(head: dict, results: list[dict]) -> str:
@@ -70,7 +77,7 @@ def plot(head: dict, results: list[dict]) -> str:
         )
         axes = figure.subplots()
         for place, (name, found) in enumerate(rows.items()):
-            scores = [x["score"] for x in found]
+            scores = [x.get("score", 0.0) for x in found]
             color = COLORS[0] if name == CENTRAL else "#94a3b8"
             axes.barh(
                 place,

@@ -13,6 +13,7 @@ from rich.console import Console
 from kbp._utils.files import temporary_folder
 from kbp.benchmarks.federated.cases import CASES
 from kbp.data.datasets.digits import load
+from kbp.errors import UserError
 from kbp.federated.table import CLIENTS_FILE
 from kbp.recipes import Recipe
 from kbp.tasks import make_task
@@ -78,10 +79,10 @@ class Trainer:
         """Train once.
 
         Returns:
-            The trial; `score`, the accuracy on the test images; `seconds` of
-            the training, `clients_seconds` of the clients' own training,
-            validation and messages; `bytes_up`, all that came from clients;
-            `left_out`, how often one did not count.
+            The trial; `score`, the accuracy on the test images, or `failed`,
+            why there is no model; `seconds` of the training, `clients_seconds`
+            of the clients' own training, validation and messages; `bytes_up`,
+            all that came from clients; `left_out`, how often one did not count.
         """
         case = CASES[trial.case]
         recipe = self.protocol.recipe().with_settings(
@@ -96,16 +97,22 @@ class Trainer:
                 Console(file=io.StringIO()),
                 _trainer(recipe, case.bad),
             )
-            start = time.perf_counter()
             with work:
-                model = pipeline.fit()
-            seconds = time.perf_counter() - start
-            task = pipeline.task
-            score = task.score(predicted(model, task), trial.split)
-            figures = {"score": score, "seconds": seconds}
+                figures = _score(pipeline, trial.split)
             if local := getattr(pipeline.trainer, "local", None):
                 figures["clients_seconds"] = local.seconds
             return asdict(trial) | figures | _of_clients(work)
+
+
+def _score(pipeline: Pipeline, split: str) -> dict[str, Any]:
+    start = time.perf_counter()
+    try:
+        model = pipeline.fit()
+    except UserError as error:  # what poison may lead to
+        return {"failed": str(error), "seconds": time.perf_counter() - start}
+    seconds, task = time.perf_counter() - start, pipeline.task
+    score = task.score(predicted(model, task), split)
+    return {"score": score, "seconds": seconds}
 
 
 def _trainer(recipe: Recipe, bad: int) -> Any:
