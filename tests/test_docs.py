@@ -34,11 +34,14 @@ def test_examples_of_contributing_run():
     fresh.python("\n".join([*BLOCKS, USE]))
 
 
+DOCS = fresh.ROOT / "docs"
+
+
 @pytest.mark.parametrize(
-    "page", sorted(x.stem for x in (fresh.ROOT / "docs").glob("*.md"))
+    "page", sorted(str(x.relative_to(DOCS)) for x in DOCS.rglob("*.md"))
 )
 def test_links_of_the_docs_lead_somewhere(page):
-    path = fresh.ROOT / "docs" / f"{page}.md"
+    path = DOCS / page
     for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
         assert (path.parent / link).exists(), link
 

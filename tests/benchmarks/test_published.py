@@ -17,7 +17,10 @@ PAGES = (
     *("README.md", "models/README.md", "docs/forecast_errors.md"),
     *("docs/images.md", "docs/records.md", "docs/runtimes.md"),
     *("docs/federated.md", "docs/recurrent.md", "docs/spiking.md"),
-    "docs/training.md",
+    *("docs/training.md", "docs/devices.md", "docs/recipes.md"),
+    *("docs/results/forecasting.md", "docs/results/optimizers.md"),
+    *("docs/results/pruning.md", "docs/results/quantization.md"),
+    "docs/results/segmentation.md",
 )
 PLOT = r"Matplotlib v([\d.]+)"
 
