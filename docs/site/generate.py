@@ -114,11 +114,25 @@ def as_file(path, config):
     """Return a file of the repository as one of the site; code as a page."""
     if path.suffix not in CODE:
         return File.generated(config, uri_of(path), abs_src_path=str(path))
-    name = path.relative_to(ROOT)
-    text = f"# {path.name}\n\n`{name}`\n\n````{CODE[path.suffix]}\n"
-    return File.generated(
-        config, uri_of(path), content=f"{text}{path.read_text()}````\n"
-    )
+    text = path.read_text()
+    if text.startswith("# %%"):
+        page = notebook(text)
+    else:
+        head = f"# {path.name}\n\n`{path.relative_to(ROOT)}`"
+        page = f"{head}\n\n````{CODE[path.suffix]}\n{text}````\n"
+    return File.generated(config, uri_of(path), content=page)
+
+
+def notebook(text):
+    """Return the cells of a file in the percent format as a page."""
+    parts = []
+    for cell in re.split(r"^# %%", text, flags=re.MULTILINE)[1:]:
+        kind, _, body = cell.partition("\n")
+        if "markdown" in kind:
+            parts.append(re.sub(r"^# ?", "", body, flags=re.MULTILINE))
+        else:
+            parts.append(f"```python\n{body.strip()}\n```\n")
+    return "\n".join(parts)
 
 
 def section(path, page, anchor):
