@@ -45,8 +45,9 @@ def test_every_public_name_is_explained(site):
     for page in folder.glob("*.html"):
         room = getattr(kbp, page.stem, None)
         for name in getattr(room, "__all__", ()):
-            heading = f'id="kbp.{page.stem}.{name}"'
-            assert heading in page.read_text(), heading
+            # a function may have the name of its module
+            heading = rf'id="kbp.{page.stem}.{name}(.{name})?"'
+            assert re.search(heading, page.read_text()), heading
     rooms = {page.stem for page in folder.glob("*.html")}
     assert rooms >= {
         x for x in kbp.__all__ if hasattr(getattr(kbp, x), "__all__")

@@ -12,6 +12,7 @@ import io
 import os
 import posixpath
 import re
+import sys
 import typing
 from pathlib import Path, PurePosixPath
 
@@ -166,8 +167,15 @@ def public(room):
 def names_of(room):
     """Return the page of a room."""
     module = importlib.import_module(f"kbp.{room}")
-    names = "".join(f"\n::: kbp.{room}.{name}\n" for name in public(room))
+    places = (place_of(module, name) for name in public(room))
+    names = "".join(f"\n::: {place}\n" for place in places)
     return f"# kbp.{room}\n\n{inspect.getdoc(module)}\n{names}"
+
+
+def place_of(module, name):
+    """Return the path of a public name that is none of a module as well."""
+    path = f"{module.__name__}.{name}"
+    return f"{path}.{name}" if path in sys.modules else path
 
 
 def commands():
