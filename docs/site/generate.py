@@ -117,14 +117,14 @@ def as_file(path, config):
         return File.generated(config, uri_of(path), abs_src_path=str(path))
     text = path.read_text()
     if text.startswith("# %%"):
-        page = notebook(text)
+        page = notebook(text, path.with_suffix(".ipynb").name)
     else:
         head = f"# {path.name}\n\n`{path.relative_to(ROOT)}`"
         page = f"{head}\n\n````{CODE[path.suffix]}\n{text}````\n"
     return File.generated(config, uri_of(path), content=page)
 
 
-def notebook(text):
+def notebook(text, executed):
     """Return the cells of a file in the percent format as a page."""
     parts = []
     for cell in re.split(r"^# %%", text, flags=re.MULTILINE)[1:]:
@@ -133,6 +133,7 @@ def notebook(text):
             parts.append(re.sub(r"^# ?", "", body, flags=re.MULTILINE))
         else:
             parts.append(f"```python\n{body.strip()}\n```\n")
+    parts.append(f"[With what it prints, as a notebook]({executed})\n")
     return "\n".join(parts)
 
 
