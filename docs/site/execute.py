@@ -42,10 +42,10 @@ def execute(source: Path) -> None:
 
 
 def is_result(output) -> bool:
-    """Say whether an output is none of what libraries log or warn of."""
+    """Say whether an output is none of what libraries log, or progress."""
     data = output.get("data", {})
     text = data.get("text/plain", output.get("text", ""))
-    logged = ("INFO:tensorflow", "UserWarning: install")
+    logged = ("INFO:tensorflow", "UserWarning: install", "Epoch ", "/step")
     is_log = any(words in text for words in logged)
     return output.get("name") != "stderr" and not is_log and bool(text.strip())
 
