@@ -1,9 +1,11 @@
 """The pages of docs become a site that needs nothing from elsewhere."""
 
+import itertools
 import re
 
 import fresh
 import pytest
+from browser import CHROMIUM, Browser, serve
 
 import kbp
 
@@ -68,3 +70,31 @@ def test_races_show_what_was_tried(site):
     table = text.index("<table")
     tried = text.index('id="tried-and-left-out"')
     assert plot < table < tried < text.index("cautious mask")
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
+def test_pages_fit_a_phone_and_are_searched(site, tmp_path):
+    pages = (
+        *("index", "get_started", "results/quantization"),
+        *("reference/api/layers", "reference/commands"),
+    )
+    with serve(site) as address:
+        page = Browser(tmp_path)
+        try:
+            for width, name in itertools.product((390, 1280), pages):
+                page.size(width, 900)
+                there = f"{address}{name}.html"
+                page.call("Page.navigate", url=there)
+                ready = "document.readyState == 'complete'"
+                page.wait(f"location.href == {there!r} && {ready}")
+                wide = "document.documentElement.scrollWidth - innerWidth"
+                assert page.run(wide) <= 0, (width, name)
+            page.call("Page.navigate", url=f"{address}index.html?q=shrink")
+            found = "document.querySelector('.md-search-result__list')"
+            page.wait(f"{found}?.innerText.includes('shrink')")
+            assert {x.split("/")[2] for x in page.requests} <= {
+                *("", address.split("/")[2])
+            }
+            assert not page.console
+        finally:
+            page.close()
