@@ -22,7 +22,7 @@ from mkdocs.structure.files import File
 import kbp
 from kbp import zoo
 from kbp.__main__ import COMMANDS, main
-from kbp._utils.config import to_toml
+from kbp._utils.config import to_toml, without_none
 from kbp.data.registry import DATASETS
 from kbp.models.registry import GIVEN, MODELS, keyword_only
 from kbp.recipes.sections import COMMON
@@ -211,15 +211,18 @@ def recipes():
 
 
 def of_dataclass(kind):
-    """Return the words and the keys of a section."""
+    """Return the words and the keys of a section, and of tables in it."""
     hints = typing.get_type_hints(kind)
-    rows = []
+    rows, tables = [], []
     for field in dataclasses.fields(kind):
         default = field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        rows.append((field.name, hints[field.name], default, limits(field)))
-    return [inspect.getdoc(kind), table(rows)]
+        hint = without_none(hints[field.name])
+        rows.append((field.name, hint, default, limits(field)))
+        if dataclasses.is_dataclass(hint):
+            tables += [f"### {field.name}", *of_dataclass(hint)]
+    return [inspect.getdoc(kind), table(rows), *tables]
 
 
 def of_builder(builder):
@@ -249,11 +252,9 @@ def table(rows):
 def kind_of(hint):
     """Return a type as recipes write it."""
     words = {str: "string", int: "integer", float: "number", bool: "boolean"}
+    hint = without_none(hint)
     if typing.get_origin(hint) is tuple:
-        return f"list of {kind_of(typing.get_args(hint)[0])}"
-    kinds = [x for x in typing.get_args(hint) if x is not type(None)]
-    if kinds:
-        return " or ".join(map(kind_of, kinds))
+        return f"list of {kind_of(typing.get_args(hint)[0])}s"
     return words.get(hint, "table")
 
 
