@@ -20,7 +20,8 @@ PAGES = (
     *("docs/training.md", "docs/devices.md", "docs/recipes.md"),
     *("docs/results/forecasting.md", "docs/results/optimizers.md"),
     *("docs/results/pruning.md", "docs/results/quantization.md"),
-    "docs/results/segmentation.md",
+    *("docs/results/segmentation.md", "docs/exactness.md"),
+    *("docs/latency.md", "docs/ranges.md"),
 )
 PLOT = r"Matplotlib v([\d.]+)"
 
