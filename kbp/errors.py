@@ -12,6 +12,15 @@ class UserError(ValueError):
     """A person's input is wrong; the message names the mistake in one line.
 
     The command line prints the message and exits with status 2.
+
+    Example:
+    >>> import kbp
+    >>> from kbp.errors import UserError
+    >>> try:
+    ...     kbp.recipes.Recipe.parse({"training": {"epoch": 3}})
+    ... except UserError as error:
+    ...     print(error)
+    unknown key training.epoch; did you mean 'epochs'?
     """
 
 
@@ -85,6 +94,12 @@ def check_known(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
 
     Raises:
         UserError: a name is not known.
+
+    Example:
+    >>> from kbp.errors import check_known
+    >>> check_known("color", ["rde"], ["red", "blue"])
+    Traceback (most recent call last):
+    kbp.errors.UserError: unknown color 'rde'; did you mean 'red'?
     """
     known = set(known)
     for name in names:

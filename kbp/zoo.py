@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from kbp.recipes import Recipe
 
+__all__ = ["DEFAULT", "Entry", "entries", "file", "find", "load", "verify"]
+
 DEFAULT = "pyramid_bpnet_small.digits"
 FILES = (MODEL, INT8, GOLDEN, PREDICTIONS)
 SUMS = "SHA256SUMS"
@@ -33,6 +35,12 @@ class Entry:
     Attributes:
         name: the entry's name.
         path: its folder.
+
+    Example:
+    >>> import kbp
+    >>> entry = kbp.zoo.find("pyramid_bpnet_small.digits")
+    >>> entry.data_set, entry.has_weights
+    ('digits', True)
     """
 
     name: str
@@ -77,7 +85,13 @@ class Entry:
 
 
 def root() -> Path:
-    """Return the folder of the zoo: the checkout's, or the wheel's."""
+    """Return the folder of the zoo: the checkout's, or the wheel's.
+
+    Example:
+    >>> import kbp
+    >>> kbp.zoo.DEFAULT in [path.name for path in kbp.zoo.root().iterdir()]
+    True
+    """
     package = Path(__file__).parent
     installed = package / "_zoo"
     return installed if installed.is_dir() else package.parent / "models"
@@ -102,6 +116,12 @@ def find(name: str) -> Entry:
 
     Raises:
         UserError: there is no such entry.
+
+    Example:
+    >>> import kbp
+    >>> kbp.zoo.find("pyramid_bpnet_small.digit")
+    Traceback (most recent call last):
+    kbp.errors.UserError: unknown zoo entry ...; did you mean ...?
     """
     known = {entry.name: entry for entry in entries()}
     if name not in known:
@@ -124,6 +144,11 @@ def load(name: str) -> "keras.Model":
     Raises:
         UserError: there is no such entry, it has no weights, or its file is not
             the one that was published.
+
+    Example:
+    >>> import kbp
+    >>> kbp.zoo.load("pyramid_bpnet_tiny.digits").output_shape
+    (None, 10)
     """
     from kbp.inference import safe
 
@@ -143,6 +168,11 @@ def file(name: str, which: str = INT8) -> Path:
     Raises:
         UserError: there is no such entry or file, or it is not the one that
             was published.
+
+    Example:
+    >>> import kbp
+    >>> kbp.zoo.file("pyramid_bpnet_tiny.digits").name
+    'model_int8.tflite'
     """
     entry = find(name)
     if not entry.has_weights:
@@ -169,6 +199,10 @@ def verify(name: str) -> None:
     Raises:
         UserError: a file is not the one that was published, or a model gives
             other outputs for the golden inputs.
+
+    Example:
+    >>> import kbp
+    >>> kbp.zoo.verify("pyramid_bpnet_tiny.digits")
     """
     from kbp.inference import golden
 

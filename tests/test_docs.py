@@ -1,9 +1,12 @@
 """The examples of the documentation run, and its tables say what is there."""
 
 import re
+import tomllib
 
 import fresh
 import pytest
+
+from kbp.recipes import Recipe
 
 CONTRIBUTING = (fresh.ROOT / "docs" / "CONTRIBUTING.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.DOTALL)
@@ -34,13 +37,25 @@ def test_examples_of_contributing_run():
     fresh.python("\n".join([*BLOCKS, USE]))
 
 
+DOCS = fresh.ROOT / "docs"
+
+
 @pytest.mark.parametrize(
-    "page", sorted(x.stem for x in (fresh.ROOT / "docs").glob("*.md"))
+    "page", sorted(str(x.relative_to(DOCS)) for x in DOCS.rglob("*.md"))
 )
 def test_links_of_the_docs_lead_somewhere(page):
-    path = fresh.ROOT / "docs" / f"{page}.md"
+    path = DOCS / page
     for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
         assert (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", ["masks", "series"])
+def test_recipes_of_guides_are_recipes(page):
+    text = (DOCS / f"{page}.md").read_text()
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        Recipe.parse(tomllib.loads(block))
 
 
 def test_files_that_contributing_names_exist():

@@ -25,14 +25,16 @@ def test_examples_print_what_they_say(name, own_registries):
 @pytest.mark.parametrize(
     "room",
     [
-        *("export", "graph", "layers", "losses", "metrics", "models"),
-        *("optimizers", "quantization", "sparsity", "training"),
+        *("data", "deploy", "diagnostics", "export", "federated", "graph"),
+        *("layers", "losses", "metrics", "models", "optimizers"),
+        *("quantization", "recipes", "sparsity", "spiking", "tasks"),
+        *("training", "zoo"),
     ],
 )
 def test_every_public_class_and_function_has_an_example(room):
     package = importlib.import_module(f"kbp.{room}")
     for name in package.__all__:
         public = getattr(package, name)
-        bases = ("Composite", "KernelTransform")
+        bases = ("Composite", "KernelTransform", "Task")
         if callable(public) and name not in bases:
             assert ">>>" in public.__doc__, name

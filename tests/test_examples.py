@@ -1,6 +1,8 @@
 """The examples of the documentation reach what they promise."""
 
 import importlib.util
+import runpy
+import time
 
 import fresh
 import numpy as np
@@ -9,6 +11,20 @@ from PIL import Image
 
 EXAMPLES = fresh.ROOT / "docs" / "examples"
 FILES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+# The least of each figure that a notebook ends with.
+NOTEBOOKS = {
+    "own_classifier": {
+        **{"trained": 0.95, "pruned": 0.95, "int8": 0.95},
+        "gone": 0.55,
+    },
+    "deployment": {"accuracy": 0.98},
+    "series": {"coverage": 0.8},
+    "masks": {"dice": 0.9},
+    "table": {"accuracy": 0.85},
+    "gradients": {"caught": 1, "warned": 1, "relu": 0.7},
+    "federated": {"gained": 0.4},
+    "spiking": {"accuracy": 0.9, "kept": -0.05},
+}
 
 
 def run(name, *arguments):
@@ -25,6 +41,47 @@ def run(name, *arguments):
 def test_the_page_lists_all_examples():
     page = (EXAMPLES / "README.md").read_text()
     assert all(f"[{name}.py]({name}.py)" in page for name in FILES)
+    found = {path.stem for path in (EXAMPLES / "notebooks").glob("*.py")}
+    assert found == {*NOTEBOOKS}
+    assert all(f"[{x}.py](notebooks/{x}.py)" in page for x in NOTEBOOKS)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_have_text_and_code(name):
+    jupytext = pytest.importorskip("jupytext", reason="needs the extra docs")
+    cells = jupytext.read(EXAMPLES / "notebooks" / f"{name}.py").cells
+    kinds = [cell.cell_type for cell in cells]
+    assert kinds[0] == "markdown"
+    assert kinds.count("code") >= 3
+    assert cells[0].source.startswith("# ")
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_executed_notebooks_are_those_of_the_files(name):
+    jupytext = pytest.importorskip("jupytext", reason="needs the extra docs")
+    path = EXAMPLES / "notebooks" / f"{name}.py"
+    executed = jupytext.read(path.with_suffix(".ipynb")).cells
+    cells = jupytext.read(path).cells
+    assert [x.source for x in executed] == [x.source for x in cells]
+    code = [x for x in executed if x.cell_type == "code"]
+    assert all(x.execution_count for x in code)
+    assert any(x.outputs for x in code)
+    assert all(x.get("name") != "stderr" for y in code for x in y.outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Gradients vanish")  # as it is told
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_reach_what_they_tell_in_two_minutes(
+    name, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    begin = time.process_time()  # of two cores
+    found = runpy.run_path(EXAMPLES / "notebooks" / f"{name}.py")
+    assert time.process_time() - begin < 2 * 120
+    for figure, least in NOTEBOOKS[name].items():
+        assert found[figure] >= least, figure
+    assert found.get("error", 0) < 20
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -1,4 +1,4 @@
-"""What the README tells people to do works."""
+"""What the README and the guides of single parts tell people to do works."""
 
 import re
 import warnings
@@ -9,11 +9,15 @@ import numpy as np
 from kbp.data import Examples, Splits
 
 README = (fresh.ROOT / "README.md").read_text()
+# They go on with what the README's code has made.
+GUIDES = ("optimizer", "pruning", "eight_bits", "extending", "devices")
 
 
 def test_code_runs(tmp_path, monkeypatch, capsys, own_registries):
     monkeypatch.chdir(tmp_path)
-    code = "\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+    pages = [fresh.ROOT / "docs" / f"{name}.md" for name in GUIDES]
+    text = "\n".join([README, *(page.read_text() for page in pages)])
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     rng = np.random.default_rng(0)
     few = Examples(rng.random((64, 32, 32, 1), "f4"), rng.integers(0, 10, 64))
     splits = Splits(few, few, few, class_names=tuple("0123456789"))
@@ -26,6 +30,14 @@ def test_code_runs(tmp_path, monkeypatch, capsys, own_registries):
     printed = capsys.readouterr().out
     assert "within_one=1.0" in printed
     assert ": matrix (a matrix of " in printed
+
+
+def test_it_is_one_page():
+    assert len(README.encode()) <= 10_000
+    outside = re.sub(r"(?s)<!-- table.*?end of table -->|```.*?```", "", README)
+    for paragraph in re.split(r"\n\n|\n(?=- )", outside):
+        is_table = paragraph.lstrip().startswith("|")
+        assert is_table or len(paragraph.splitlines()) <= 5, paragraph
 
 
 def test_set_up_is_two_commands():

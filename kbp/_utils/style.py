@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 INK, GRID = "#334155", "#e2e8f0"
-COLORS = ("#2563eb", "#ea580c", "#16a34a")
+COLORS = ("#2563eb", "#ea580c", "#16a34a", "#9333ea")
 # Its type would name all that matplotlib knows.
 STYLE: Any = {
     "font.size": 9,

@@ -28,6 +28,14 @@ def affine(
         `augment(images, labels, seed) -> (images, labels)` for images
         `(batch, height, width, channels)`, or `None` if there is nothing to
         do. What comes in from outside is zero.
+
+    Example:
+    >>> import tensorflow as tf
+    >>> from kbp.data import affine
+    >>> augment = affine(rotation=10, flip=True)
+    >>> images, labels = augment(tf.ones((2, 8, 8, 1)), tf.range(2), (0, 1))
+    >>> images.shape
+    TensorShape([2, 8, 8, 1])
     """
     if not (rotation or shift or zoom or flip):
         return None
@@ -74,6 +82,14 @@ def crop_and_flip(*, padding: int) -> Augment:
     Returns:
         `augment(images, labels, seed) -> (images, labels)` for images
         `(batch, height, width, channels)`.
+
+    Example:
+    >>> import tensorflow as tf
+    >>> from kbp.data import crop_and_flip
+    >>> augment = crop_and_flip(padding=2)
+    >>> images, labels = augment(tf.ones((2, 8, 8, 1)), tf.range(2), (0, 1))
+    >>> images.shape
+    TensorShape([2, 8, 8, 1])
     """
 
     def augment(

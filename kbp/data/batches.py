@@ -77,7 +77,13 @@ class Resampled(Selected):
 
 
 def steps_per_epoch(examples: Indexed, batch_size: int) -> int:
-    """Return how many whole batches an epoch holds."""
+    """Return how many whole batches an epoch holds.
+
+    Example:
+    >>> from kbp.data import steps_per_epoch
+    >>> steps_per_epoch(range(100), 32)
+    3
+    """
     return len(examples) // batch_size
 
 
@@ -110,6 +116,17 @@ def training_batches(
 
     Returns:
         A data set of `(inputs, labels)`.
+
+    Example:
+    >>> import numpy as np
+    >>> from kbp.data import Examples, training_batches
+    >>> few = Examples(np.zeros((6, 2), "float32"), np.arange(6))
+    >>> first, second = training_batches(few, 3, seed=0).take(2)
+    >>> sorted([*first[1].numpy(), *second[1].numpy()]) == [*range(6)]
+    True
+    >>> (again,) = training_batches(few, 3, seed=0, start_step=1).take(1)
+    >>> bool((again[1] == second[1]).numpy().all())
+    True
     """
     if shares != WHOLE and augment and not _takes_rows(augment):
         batches = training_batches(
@@ -177,6 +194,13 @@ def evaluation_batches(
         examples: see `training_batches`.
         batch_size: examples in a batch, over all replicas.
         shares: of each batch; of the last one some may be empty.
+
+    Example:
+    >>> import numpy as np
+    >>> from kbp.data import Examples, evaluation_batches
+    >>> few = Examples(np.zeros((5, 2), "float32"), np.arange(5))
+    >>> [labels.numpy().tolist() for _, labels in evaluation_batches(few, 3)]
+    [[0, 1, 2], [3, 4]]
     """
     count, lookup = len(examples), examples.lookup()
 
@@ -198,7 +222,15 @@ def evaluation_batches(
 def sample_batches(
     examples: Indexed, batch_size: int, seed: int
 ) -> tf.data.Dataset:
-    """Return the examples unchanged, in an order that is drawn once."""
+    """Return the examples unchanged, in an order that is drawn once.
+
+    Example:
+    >>> import numpy as np
+    >>> from kbp.data import Examples, sample_batches
+    >>> few = Examples(np.zeros((5, 2), "float32"), np.arange(5))
+    >>> [len(labels) for _, labels in sample_batches(few, 3, seed=0)]
+    [3, 2]
+    """
     order = np.random.default_rng(seed).permutation(len(examples))
     return (
         tf.data.Dataset.from_tensor_slices(order)

@@ -52,6 +52,15 @@ def deform(
 
     Reference:
         Elastic fields from a coarse grid: Ronneberger et al., U-Net, 2015.
+
+    Example:
+    >>> import tensorflow as tf
+    >>> from kbp.data import deform
+    >>> augment = deform(crop_size=4, flip=True)
+    >>> masks = tf.zeros((2, 8, 8), tf.int32)
+    >>> images, masks = augment(tf.ones((2, 8, 8, 1)), masks, (0, 1))
+    >>> images.shape, masks.shape
+    (TensorShape([2, 4, 4, 1]), TensorShape([2, 4, 4]))
     """
     _check_arguments(crop_size, rotation, zoom, elastic, intensity)
 

@@ -22,6 +22,12 @@ class DataSet:
         in_data_dir: whether it lies in the folder `--data-dir`.
         note: `note(config) -> text`, which part of the data set it is, for
             model cards; `""` if it is all of it.
+
+    Example:
+    >>> from kbp.data.registry import DATASETS
+    >>> digits = DATASETS["digits"]
+    >>> digits.task, digits.in_data_dir
+    ('classification', False)
     """
 
     config: type

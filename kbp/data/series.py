@@ -31,6 +31,14 @@ class Windows:
         past_covariates: how many covariates are known of the past alone.
         members: which series each window is of, `(windows,)`; by default all
             are of the first.
+
+    Example:
+    >>> import numpy as np
+    >>> from kbp.data import Windows
+    >>> rows = np.arange(6, dtype="float32")[:, None]
+    >>> windows = Windows(rows, lookback=3, horizon=1)
+    >>> len(windows), windows.inputs[0, :, 0], windows.labels[0, :, 0]
+    (3, array([0., 1., 2.], dtype=float32), array([3.], dtype=float32))
     """
 
     series: np.ndarray | BlockRows
@@ -243,6 +251,18 @@ class SeriesSplits:
         warnings: sentences about columns that are probably something else.
         remarks: a sentence if the file has changed since its rows were kept.
         kept: a sentence, where the rows are if they are not in memory.
+
+    Example:
+    >>> import numpy as np
+    >>> from kbp.data import SeriesSplits, Windows
+    >>> rows = np.random.default_rng(0).normal(size=(40, 1)).astype("float32")
+    >>> parts = [Windows(part, 4, 1) for part in np.split(rows, [20, 30])]
+    >>> splits = SeriesSplits(
+    ...     *parts, names=("load",), mean=rows[:20].mean(0)[None],
+    ...     scale=rows[:20].std(0)[None]
+    ... )
+    >>> len(splits.train), len(splits.test)
+    (16, 6)
     """
 
     train: Windows

@@ -32,6 +32,13 @@ class Examples:
         labels: integers `(examples,)` for classes, or
             `(examples, height, width)` for masks; floats for numbers.
         names: what each example is called, such as its file; perhaps none.
+
+    Example:
+    >>> import numpy as np
+    >>> from kbp.data import Examples
+    >>> examples = Examples(np.zeros((4, 8, 8, 1), "uint8"), np.arange(4))
+    >>> len(examples), examples.take(np.array([2, 0])).labels
+    (4, array([2, 0]))
     """
 
     inputs: Any
@@ -77,6 +84,13 @@ class Splits:
         remarks: sentences about the files, which are said before training.
         images: what the images were like as files, if they were.
         kept: a sentence, where the examples are if they are not in memory.
+
+    Example:
+    >>> import numpy as np
+    >>> from kbp.data import Examples, Splits
+    >>> few = Examples(np.zeros((4, 8, 8, 1), "float32"), np.arange(4) % 2)
+    >>> Splits(few, few, few, class_names=("no", "yes")).input_shape
+    (8, 8, 1)
     """
 
     train: Examples

@@ -26,6 +26,12 @@ class Federated(Observer):
         model: with the last aggregate.
         rounds: of each the metrics, the clients and the bytes.
         path: where the model is after each round, if it is written.
+
+    Example:
+    >>> import keras, kbp
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> kbp.federated.Federated(model).rounds
+    []
     """
 
     model: keras.Model

@@ -35,6 +35,11 @@ class LayerCost:
         multiply_adds: products of other values with weights that are not 0.
         dense_multiply_adds: what it would take to compute it once of values
             that are not spikes.
+
+    Example:
+    >>> from kbp.spiking import LayerCost
+    >>> LayerCost("dense", synaptic_operations=120.0).neurons
+    0
     """
 
     name: str
@@ -53,6 +58,12 @@ class Cost:
         layers: with neurons or weights, in order.
         timesteps: how long it runs.
         examples: that it is the mean of.
+
+    Example:
+    >>> from kbp.spiking import Cost, LayerCost
+    >>> layers = (LayerCost("in", spikes=3.0), LayerCost("out", spikes=1.5))
+    >>> Cost(layers, timesteps=8, examples=10).total("spikes")
+    4.5
     """
 
     layers: tuple[LayerCost, ...]

@@ -363,9 +363,9 @@ def test_recipe_that_cannot_use_covariates_is_refused(sections, message, load):
         make_task(Recipe.parse(SMALL | data | sections)).build()
 
 
-def test_readme_says_when_a_model_is_its_linear_skip_alone(load):
-    readme = " ".join((fresh.ROOT / "README.md").read_text().split())
-    (said,) = re.findall(r"With `num_layers = 0`[^.]*\.", readme)
+def test_guide_says_when_a_model_is_its_linear_skip_alone(load):
+    guide = " ".join((fresh.ROOT / "docs" / "series.md").read_text().split())
+    (said,) = re.findall(r"With `num_layers = 0`[^.]*\.", guide)
     none = {"epochs": 0}
     sections = SMALL | {
         "model": {"architecture": "bp_transformer", "num_layers": 0},

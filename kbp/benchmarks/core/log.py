@@ -127,16 +127,22 @@ def provenance(head: dict, results: Iterable[dict]) -> str:
         results: each with its `commit`, and its `machine` if it is another.
     """
     results, versions = [*results], head["versions"]
-    machines = [
-        in_words(found["machine"])
-        for found in (head, *results)
-        if "machine" in found
-    ]
     named = [
         f"{title} {versions[package]}" for package, title in _TITLES.items()
     ]
     places = sorted({str(result["commit"]) for result in results})
     return (
-        f"{' and '.join(dict.fromkeys(machines))}, {', '.join(named)}, kbp at "
+        f"{machines(head, results)}, {', '.join(named)}, kbp at "
         f"{', '.join(places)}."
     )
+
+
+def machines(head: dict, results: Iterable[dict]) -> str:
+    """Return what a race ran on, in words.
+
+    Args:
+        head: what holds `machine`.
+        results: each with its `machine` if it is another.
+    """
+    found = [in_words(x["machine"]) for x in (head, *results) if "machine" in x]
+    return " and ".join(dict.fromkeys(found))

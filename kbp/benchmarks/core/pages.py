@@ -14,6 +14,7 @@ def pages() -> list[Path]:
     return [
         root / "README.md",
         zoo.root() / "README.md",
+        root / "docs" / "devices.md",
         root / "docs" / "exactness.md",
         root / "docs" / "federated.md",
         root / "docs" / "forecast_errors.md",
@@ -21,10 +22,16 @@ def pages() -> list[Path]:
         root / "docs" / "latency.md",
         root / "docs" / "ranges.md",
         root / "docs" / "records.md",
+        root / "docs" / "recipes.md",
         root / "docs" / "recurrent.md",
         root / "docs" / "runtimes.md",
         root / "docs" / "spiking.md",
         root / "docs" / "training.md",
+        root / "docs" / "results" / "forecasting.md",
+        root / "docs" / "results" / "optimizers.md",
+        root / "docs" / "results" / "pruning.md",
+        root / "docs" / "results" / "quantization.md",
+        root / "docs" / "results" / "segmentation.md",
     ]
 
 

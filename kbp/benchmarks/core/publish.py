@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from kbp._utils.files import write_atomically
+from kbp.benchmarks.core import headlines
 from kbp.benchmarks.core.pages import has_table, insert, pages
 from kbp.benchmarks.core.registry import benchmarks, find, names
 
@@ -48,4 +49,8 @@ def render_page(page: str) -> str:
         for name, table in benchmark.tables().items():
             if has_table(page, name):
                 page = insert(page, name, table())
+    if has_table(page, headlines.NAME):
+        rows = [benchmark.headline_row() for benchmark in benchmarks()]
+        table_of_rows = headlines.table(filter(None, rows))
+        page = insert(page, headlines.NAME, table_of_rows)
     return page

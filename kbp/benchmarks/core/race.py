@@ -9,8 +9,9 @@ from rich.console import Console
 
 from kbp._utils.files import write_atomically
 from kbp._utils.process.lock import locked
+from kbp.benchmarks.core.headlines import Headline
 from kbp.benchmarks.core.latencies import Files
-from kbp.benchmarks.core.log import Log, read_race
+from kbp.benchmarks.core.log import Log, machines, read_race
 from kbp.benchmarks.core.pool import run, worker_pool
 from kbp.benchmarks.core.published import PublishedFile
 from kbp.benchmarks.core.registry import Options
@@ -42,6 +43,8 @@ class Race(PublishedFile):
             Markdown.
         plot: `plot(head, results)` returns a figure of them as SVG text.
         files: the .tflite files that trials export, if they do.
+        headline: what the README says of it, on a page of the same name in
+            `docs/results`.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Race(PublishedFile):
     markdown_table: Callable[[dict, list[dict]], str]
     plot: Callable[[dict, list[dict]], str]
     files: Files | None = None
+    headline: Headline | None = None
 
     def run(
         self,
@@ -138,6 +142,17 @@ class Race(PublishedFile):
         if head is None:
             return "No race has been published yet."
         return self.markdown_table(head, results)
+
+    def headline_row(self) -> list[str] | None:
+        head, results = self.read(self.published)
+        if head is None or self.headline is None:
+            return None
+        return [
+            f"[{self.name}](docs/results/{self.name}.md)",
+            *self.headline.cells(self.markdown_table(head, results)),
+            str(head["protocol"]["seeds"]),
+            machines(head, results),
+        ]
 
     def write_figures(self) -> list[Path]:
         head, results = self.read(self.published)

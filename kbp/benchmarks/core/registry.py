@@ -87,6 +87,10 @@ class Benchmark(abc.ABC):
     def tables(self) -> dict[str, Callable[[], str]]:
         """Return functions that make the published tables, by name."""
 
+    def headline_row(self) -> list[str] | None:
+        """Return the published results in one row, if they have a headline."""
+        return None
+
     def write_figures(self) -> list[Path]:
         """Write what is made of the published results beside the tables.
 

@@ -1,5 +1,6 @@
 """The race of forecasting methods."""
 
+from kbp.benchmarks.core.headlines import Headline
 from kbp.benchmarks.core.race import Race
 from kbp.benchmarks.core.registry import register
 from kbp.benchmarks.forecasting import plan, report
@@ -17,5 +18,11 @@ RACE = register(
         describe=plan.describe,
         markdown_table=report.markdown_table,
         plot=report.plot,
+        headline=Headline(
+            measured="ETTh1: squared error, mean of four horizons",
+            columns=["mean"],
+            ours="etth1: BP-Transformer, look-back chosen",
+            peer="etth1: ridge",
+        ),
     )
 )

@@ -1,5 +1,6 @@
 """The race of pruning methods, whose networks are timed."""
 
+from kbp.benchmarks.core.headlines import Headline
 from kbp.benchmarks.core.latencies import Files, stored_network
 from kbp.benchmarks.core.race import Race
 from kbp.benchmarks.core.registry import register
@@ -19,5 +20,11 @@ RACE = register(
         markdown_table=report.markdown_table,
         plot=report.plot,
         files=Files(network=stored_network),
+        headline=Headline(
+            measured="CIFAR-10: accuracy, 80 % of the weights zero",
+            columns=["80%"],
+            ours="DTM",
+            peer="one-shot",
+        ),
     )
 )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from kbp.benchmarks.core.headlines import Headline
 from kbp.benchmarks.core.latencies import Files
 from kbp.benchmarks.core.race import Race
 from kbp.benchmarks.core.registry import register
@@ -34,6 +35,12 @@ RACE = register(
         plot=report.plot,
         files=Files(
             lambda result: [result["file"]] if "file" in result else []
+        ),
+        headline=Headline(
+            measured="CIFAR-10: accuracy in eight bits; latency",
+            columns=["accuracy", "latency"],
+            ours="kbp QAT",
+            peer="TFMOT QAT",
         ),
     )
 )

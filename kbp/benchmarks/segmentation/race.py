@@ -2,6 +2,7 @@
 
 import keras
 
+from kbp.benchmarks.core.headlines import Headline
 from kbp.benchmarks.core.latencies import Files
 from kbp.benchmarks.core.race import Race
 from kbp.benchmarks.core.registry import register
@@ -28,5 +29,11 @@ RACE = register(
         markdown_table=report.markdown_table,
         plot=report.plot,
         files=Files(network=network),
+        headline=Headline(
+            measured="nuclei: Dice; latency in eight bits",
+            columns=["Dice", "int8"],
+            ours="dsb2018: Pyramid-BPNet",
+            peer="U-Net 16",
+        ),
     )
 )

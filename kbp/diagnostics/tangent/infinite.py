@@ -21,6 +21,12 @@ class InfiniteKernels(NamedTuple):
         nngp: covariance of the outputs of random networks, which are a Gaussian
             process.
         tangent: the tangent kernel, which stays as it is in training.
+
+    Example:
+    >>> import numpy as np, kbp
+    >>> found = kbp.diagnostics.infinite_tangent_kernel(np.eye(3))
+    >>> found.nngp.shape, bool((found.tangent >= found.nngp).all())
+    ((3, 3), True)
     """
 
     nngp: np.ndarray
