@@ -90,11 +90,10 @@ def run(options, console):
     """Run the command."""
     from kbp import training
 
-    recipe, name = read_recipe(options.recipe)
     # How many epochs a round has may be among the settings.
     rounds = [f"training.epochs={options.rounds}"] if options.rounds else []
     settings = [*options.set, *_settings(options), *rounds]
-    recipe = recipe.with_settings(settings)
+    recipe, name = read_recipe(options.recipe, settings)
     if not recipe.federated.clients:
         raise UserError("give --clients N, or set federated.clients")
     if options.rounds:

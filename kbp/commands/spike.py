@@ -131,6 +131,12 @@ def run(options, console):
             f"{source}: takes examples of shape {model.input_shape[1:]}, but "
             f"the data have {task.shape}. Give the recipe of this model."
         )
+    classes = len(task.splits.class_names)
+    if model.output_shape[-1] != classes:
+        raise UserError(
+            f"{source}: gives {model.output_shape[-1]} scores, but the data "
+            f"have {classes} classes. Give the recipe of this model."
+        )
     given = is_spiking(model)
     with users_errors():
         made, how = _made(model, task, options, console, given)

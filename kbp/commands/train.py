@@ -65,9 +65,9 @@ def run(options, console):
     """Run the command."""
     from kbp import training
 
-    recipe, name = read_recipe(options.recipe)
+    recipe, name = read_recipe(options.recipe, _settings(options))
     training.run(
-        recipe.with_settings(_settings(options)),
+        recipe,
         options.workdir or Path("runs") / name,
         data_dir=options.data_dir,
         resume=options.resume,

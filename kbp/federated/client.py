@@ -97,10 +97,16 @@ def client_app(
         check_one_of(("replace", "average", "local"), batch_norm=batch_norm)
         check_one_of(("float32", "int8"), update=update)
         check_integer(batch_size=batch_size)
-        if partition is None:
+        if isinstance(source, keras.Model) or not callable(source):
             raise UserError(
-                "Argument `partition` must give a client its data: "
-                "partition(node) -> (x, y)"
+                "Argument `build` must be a recipe or a function that returns "
+                f"a compiled model; received {type(source).__name__}"
+            )
+        if not callable(partition):
+            raise UserError(
+                "Argument `partition` must be a function that gives a client "
+                "its data: partition(node) -> (x, y); received "
+                f"{type(partition).__name__}"
             )
         section = FederatedRecipe(
             optimizer_state=optimizer_state,

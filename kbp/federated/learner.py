@@ -293,6 +293,11 @@ class ModelLearner(Learner):
         data = self.partition(node)
         if not isinstance(data, Mapping):
             data = {"train": data}
+        if not (isinstance(data["train"], tuple) and len(data["train"]) == 2):
+            raise UserError(
+                f"client {client}: the partition gives "
+                f"{type(data['train']).__name__}, which must be (x, y)"
+            )
         x, y = data["train"]
         if not len(x):
             raise UserError(f"client {client} has no example")

@@ -82,8 +82,8 @@ def simulate(
         The model and what came of each round.
 
     Raises:
-        UserError: Flower is not installed, a client has no example, or in a
-            round no client's update counts.
+        UserError: Flower is not installed, or in a round no client's update
+            counts; the message has each client's reason.
         ValueError: an argument is out of range.
 
     Example:

@@ -12,13 +12,19 @@ CLIENTS_FILE = "clients.csv"
 def clients_table(
     rows: Sequence[Mapping[str, Any]],
     sent: Mapping[str, Mapping[str, Sequence[int]]],
+    partition: str = "",
 ) -> dict[str, Any]:
     """Return what clients have come to, as a table of the report.
 
     Args:
         rows: of `clients.csv`: one for each client and round.
         sent: bytes to and from the clients, by stage and round.
+        partition: how the data were shared out, in words.
     """
+    known = dict.fromkeys(key for row in rows for key in row)
+    measured = [
+        key for key in known if key.startswith("val_") and key != "val_seconds"
+    ]
     names = [*dict.fromkeys(str(row["client"]) for row in rows)]
     cells = []
     for name in sorted(names, key=lambda x: (len(x), x)):
@@ -32,7 +38,7 @@ def clients_table(
                 name,
                 str(last.get("examples", "-")),
                 f"{len(trained)} of {len(own)}",
-                *(_number(last.get(key)) for key in ("loss", "val_loss")),
+                *(_number(last.get(key)) for key in ("loss", *measured)),
                 f"{seconds:.1f}",
                 "; ".join(sorted(reasons)),
             )
@@ -43,13 +49,17 @@ def clients_table(
     )
     table = ResultTable(
         (
-            *("client", "examples", "rounds", "loss", "validation loss"),
+            *("client", "examples", "rounds", "loss"),
+            *(key.replace("val_", "validation ") for key in measured),
             *("seconds", "left out"),
         ),
         tuple(cells),
-        f"Losses are those of each client's last round. {down / 1e6:,.1f} MB "
-        f"went to the clients and {up / 1e6:,.1f} MB came from them. "
-        f"{CLIENTS_FILE} has all rounds.",
+        f"{partition} Losses and what is validated are those of each client's "
+        "last round, on its own examples; rounds are those of all stages. "
+        "Seconds are those of its training; the first client's hold those in "
+        f"which the model is compiled. {down / 1e6:,.1f} MB went to the "
+        "clients, for training and validation, and "
+        f"{up / 1e6:,.1f} MB came from them. {CLIENTS_FILE} has all rounds.",
     )
     return asdict(table)
 

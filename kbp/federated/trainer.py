@@ -267,7 +267,8 @@ class Progress(Observer):
         run = self.trainer.folder.run
         sent = run.setdefault("bytes", {}).setdefault(self.plan.stage, {})
         sent[str(done.number)] = [done.bytes_down, done.bytes_up]
-        table = clients_table(rows, run["bytes"])
+        shared = self.trainer.recipe.federated.shared_out()
+        table = clients_table(rows, run["bytes"], shared)
         run["tables"] = run.get("tables", {}) | {"Clients": table}
         self.trainer.folder.save_run()
 

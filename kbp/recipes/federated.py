@@ -63,6 +63,11 @@ class FederatedRecipe:
     clipping_norm: float | None = number(None, above=0, high=1e12)
     noise_multiplier: float | None = number(None, 0, 1e6)
 
+    def shared_out(self) -> str:
+        """Say which partition there is, in a sentence."""
+        alpha = "" if self.alpha is None else f", alpha {self.alpha:g}"
+        return f"Partition: {self.partition}{alpha}."
+
     def given(self, make: Callable[..., Any], keys: tuple[str, ...]) -> Any:
         """Return those of some keys that a maker takes and that are given."""
         taken = inspect.signature(make).parameters
@@ -108,6 +113,12 @@ def check_federated(recipe: "Recipe") -> None:
                 f"federated.partition = {section.partition!r} needs "
                 f"federated.{key}"
             )
+    if 0 < section.longest_update < 1:
+        raise UserError(
+            "federated.longest_update must be 1 or more, or 0 for none: it is "
+            "in medians of all updates; received "
+            f"{section.longest_update:g}"
+        )
     if section.noise_multiplier and section.clipping_norm is None:
         raise UserError(
             "federated.noise_multiplier needs federated.clipping_norm, by "

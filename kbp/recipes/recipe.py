@@ -64,17 +64,27 @@ class Recipe:
     export: ExportRecipe = field(default_factory=ExportRecipe)
 
     @classmethod
-    def read(cls, path: str | Path) -> "Recipe":
+    def read(cls, path: str | Path, settings: Sequence[str] = ()) -> "Recipe":
         """Read a TOML file.
 
         Args:
             path: of the file.
+            settings: of `with_settings`; the file may lack what they give.
 
         Raises:
             UserError: the file is missing or no TOML, a key is unknown, or a
                 value has the wrong type or range.
         """
-        return text.read(path, cls.parse)
+
+        def parse(sections: dict[str, Any]) -> "Recipe":
+            try:
+                return cls.parse(sections)
+            except UserError:
+                if not settings:
+                    raise
+            return cls.parse(text.changed(sections, settings))
+
+        return text.read(path, parse).with_settings(settings)
 
     @classmethod
     def parse(cls, sections: Mapping[str, Mapping[str, Any]]) -> "Recipe":

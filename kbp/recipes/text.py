@@ -68,6 +68,21 @@ def settings_of(settings: Sequence[str]) -> list[tuple[str, str, Any]]:
     return found
 
 
+def changed(sections: Sections, settings: Sequence[str]) -> Sections:
+    """Return sections with settings, see `settings_of`.
+
+    Example:
+    >>> changed({"data": {"name": "digits"}}, ["training.epochs=3"])
+    {'data': {'name': 'digits'}, 'training': {'epochs': 3}}
+    """
+    found = {**sections}
+    for section, name, value in settings_of(settings):
+        values = found.get(section, {})
+        if isinstance(values, dict):  # else the section is refused
+            found[section] = values | {name: value}
+    return found
+
+
 def check_early(path: str | Path | None, settings: Sequence[str]) -> None:
     """Check what is known of a recipe without Keras: the common sections.
 

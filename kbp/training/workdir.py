@@ -73,7 +73,7 @@ class WorkDir:
     def _check_run(self, resume: bool) -> None:
         if not resume:
             raise UserError(
-                f"{self.path}: holds a {self.run['status']} run. Give "
+                f"{self.path}: holds a run that is {self.run['status']}. Give "
                 "`resume=True` to continue or show it, or another `workdir=`."
             )
         changed = _changed_keys(self.run["recipe"], self.recipe)

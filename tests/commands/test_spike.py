@@ -102,7 +102,7 @@ def test_a_run_becomes_spiking(digits, tmp_path, capsys):
     assert f"{total:,.0f}" in row
     assert "in the mean of 64 from all over the test split" in text
     assert f"same class, of {len(x)} test examples" in text
-    assert "where the layers computed once of values take" in said
+    assert "where the same network without spikes takes" in said
     names = {row[0] for row in page.rows if row}
     assert {layer.name for layer in cost.layers} <= names
     assert text.count("<svg") == 2
@@ -163,6 +163,19 @@ def test_a_network_is_kept_when_counting_fails(
     assert status == 2
     assert "Counting fails here." in err
     assert load_keras(tmp_path / "spiking.keras").output_shape == (None, 10)
+
+
+def test_another_number_of_classes_is_named_at_once(digits, tmp_path, capsys):
+    folder, task = digits
+    inputs = keras.Input(task.shape)
+    x = keras.layers.Flatten()(inputs)
+    x = keras.layers.Dense(8, activation="relu")(x)
+    keras.Model(inputs, keras.layers.Dense(7)(x)).save(tmp_path / "7.keras")
+    words = ("--recipe", folder / "recipe.toml", "--out", tmp_path / "out")
+    status, _, err = call(capsys, "spike", tmp_path / "7.keras", *words)
+    assert status == 2
+    assert "gives 7 scores, but the data have 10 classes" in err
+    assert not (tmp_path / "out").exists()
 
 
 def test_counted_examples_are_of_the_whole_split(digits):

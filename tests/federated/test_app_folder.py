@@ -140,6 +140,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path):
         kbp.federated.write_app(Recipe.parse({}), folder, workdir="run")
     with pytest.raises(UserError, match="module no_such: is not found"):
         write(folder, imports=["no_such"])
+    with pytest.raises(UserError, match="digits is the same everywhere"):
+        write(folder, "federated.partition=own")
     sections = small.table(tmp_path) | {
         "federated": {"clients": 2, "partition": "own"}
     }

@@ -262,6 +262,7 @@ WRONG = {
     "federated.partition=column": "needs federated.column",
     "federated.partition=listed": "needs federated.list_file",
     "federated.noise_multiplier=1": "needs federated.clipping_norm",
+    "federated.longest_update=0.5": "must be 1 or more, or 0 for none",
     "training.epochs=0": "federated.clients has no effect",
     "training.strategy=mirrored": "each client trains on one device",
     "training.precision=mixed_float16": "updates are float32",

@@ -488,6 +488,25 @@ def test_wrong_arguments_are_one_line(options, words):
         run(**options)
 
 
+def test_a_reason_is_that_of_the_data():
+    def three(node):
+        return X, Y, Y
+
+    with pytest.raises(UserError, match=r"gives tuple, which must be \(x, y\)"):
+        kbp.federated.simulate(build, three, clients=2, rounds=1)
+    wide = np.ones((20, 5), "float32"), np.zeros(20, "int64")
+    whole = partition(2)
+    found = kbp.federated.simulate(
+        build,
+        lambda node: wide if node["partition-id"] else whole(node),
+        clients=2,
+        rounds=1,
+    )
+    (reason,) = found.rounds[0].left_out.values()
+    assert not reason.endswith(":")
+    assert "5" in reason
+
+
 def test_apps_refuse_what_does_not_fit(tmp_path):
     plain = kbp.recipes.Recipe.parse({})
     clients = plain.with_settings(["federated.clients=2"])
@@ -498,7 +517,18 @@ def test_apps_refuse_what_does_not_fit(tmp_path):
             lambda: kbp.federated.client_app(clients, partition(2)),
             "a recipe says who has which data",
         ),
-        (lambda: kbp.federated.client_app(build), "`partition` must give"),
+        (
+            lambda: kbp.federated.client_app(build),
+            "a function that gives a client its data",
+        ),
+        (
+            lambda: kbp.federated.client_app(build, (X, Y)),
+            r"its data: partition\(node\) -> \(x, y\); received tuple",
+        ),
+        (
+            lambda: kbp.federated.client_app(build(), partition(2)),
+            "function that returns a compiled model; received Sequential",
+        ),
         (
             lambda: kbp.federated.server_app(build, tmp_path / "m.h5"),
             r"must be the `\.keras` file",

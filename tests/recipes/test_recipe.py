@@ -158,6 +158,21 @@ def test_file_errors_name_the_file(tmp_path):
         Recipe.read(path)
 
 
+def test_settings_may_give_what_a_file_lacks(tmp_path):
+    path = tmp_path / "half.toml"
+    path.write_text('[federated]\npartition = "dirichlet"\nalpha = 0.3')
+    with pytest.raises(UserError, match=r"half\.toml: .*clients is 0"):
+        Recipe.read(path)
+    whole = Recipe.read(path, ["federated.clients=3"])
+    assert whole.federated.clients == 3
+    assert whole.federated.alpha == 0.3
+    with pytest.raises(UserError, match=r"half\.toml: federated\.alpha must"):
+        Recipe.read(path, ["federated.clients=3", "federated.alpha=0"])
+    path.write_text("training = 1")
+    with pytest.raises(UserError, match=r"half\.toml: \[training\] must be"):
+        Recipe.read(path, ["training.epochs=3"])
+
+
 def test_range_of_a_builder_is_the_users_error():
     recipe = Recipe.parse({"model": {"num_scales": 1}})
     with pytest.raises(UserError, match=r"\[model\] Argument `num_scales`"):

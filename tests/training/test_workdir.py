@@ -67,7 +67,7 @@ def test_a_run_beside_another_is_refused_at_once(tmp_path):
     with resumed(run):
         with pytest.raises(UserError, match="run: another process is running"):
             resumed(run)
-        with pytest.raises(UserError, match="holds a unfinished run"):
+        with pytest.raises(UserError, match="holds a run that is unfinished"):
             WorkDir(run, Recipe.parse({}), resume=False)
     with resumed(run) as again:
         assert again.run["resumed"]

@@ -64,8 +64,14 @@ def check_recipe(name: str, settings: Sequence[str] = ()) -> None:
     check_early(path, settings)
 
 
-def read_recipe(name: str) -> tuple["Recipe", str]:
+def read_recipe(
+    name: str, settings: Sequence[str] = ()
+) -> tuple["Recipe", str]:
     """Return a recipe and a short name for it, from a file or the zoo.
+
+    Args:
+        name: of the file, of its folder or of the zoo's entry.
+        settings: that change the recipe.
 
     Raises:
         UserError: there is no such recipe, or it is wrong.
@@ -75,9 +81,9 @@ def read_recipe(name: str) -> tuple["Recipe", str]:
 
     path = _recipe_file(name)
     if path is None:
-        return zoo.find(name).recipe, name
+        return zoo.find(name).recipe.with_settings(settings), name
     short = path.parent.name if path.name == "recipe.toml" else path.stem
-    return Recipe.read(path), short or "run"
+    return Recipe.read(path, settings), short or "run"
 
 
 def add_recipe(parser: argparse.ArgumentParser, more: str = "") -> None:
@@ -104,8 +110,7 @@ def check_changed(options: argparse.Namespace) -> None:
 
 def read_changed(options: argparse.Namespace) -> tuple["Recipe", str]:
     """Return the recipe of `add_recipe` as it is changed, and its name."""
-    recipe, name = read_recipe(options.recipe)
-    return recipe.with_settings(options.set), name
+    return read_recipe(options.recipe, options.set)
 
 
 def _recipe_file(name: str) -> Path | None:

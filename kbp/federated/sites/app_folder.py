@@ -10,6 +10,7 @@ from string import Template
 from kbp._utils import plugins
 from kbp._utils.config import to_toml
 from kbp._utils.files import check_place, write_together
+from kbp.data.registry import DATASETS
 from kbp.errors import UserError
 from kbp.federated.sites.place import paths_of
 from kbp.recipes.recipe import Recipe
@@ -122,9 +123,17 @@ def write_app(
 
 
 def check_paths(recipe: Recipe) -> None:
-    """Refuse a path that would be the same at all sites, with data of each."""
-    for key, path in paths_of(recipe).items():
-        if recipe.federated.partition == "own" and Path(path).is_absolute():
+    """Refuse data that would be the same at all sites, if each has its own."""
+    if recipe.federated.partition != "own":
+        return
+    paths = paths_of(recipe)
+    if not paths and not DATASETS[recipe.data.name].in_data_dir:
+        raise UserError(
+            'federated.partition = "own" needs data in files, which each site '
+            f"has; {recipe.data.name} is the same everywhere"
+        )
+    for key, path in paths.items():
+        if Path(path).is_absolute():
             raise UserError(
                 f'data.{key} must be relative with federated.partition = "own",'
                 f" as each site has it in its own data-dir; received {path}"

@@ -73,7 +73,7 @@ class Spiking:
         if self.source is not None:
             dense = 1e6 * self.cost.dense_energy
             energy += (
-                ", where the layers computed once of values take "
+                ", where the same network without spikes takes "
                 f"{dense:.3g} \N{MICRO SIGN}J"
             )
         return (
@@ -125,7 +125,8 @@ class Spiking:
             f"For one example, in the mean of {self.cost.examples:,} from all "
             "over the test split. Rate: spikes of a neuron in a time step; "
             "additions: of a weight for each spike; dense: multiply-adds of "
-            "the layer computed once of values. "
+            "the layer in the same network without spikes, which gets its "
+            "inputs once. "
             f"Energy: {MULTIPLY_ADD * 1e12:.1f} pJ a multiply-add and "
             f"{ADD * 1e12:.1f} pJ an addition in float32 at 45 nm (Horowitz, "
             "2014), without memory and without neurons that wait.",
