@@ -186,14 +186,12 @@ class Pipeline:
     def few_steps(self) -> str:
         """Say how many steps there are, and what makes more; "" if many."""
         section, steps = self.recipe.training, self.task.steps
-        clients = max(1, self.recipe.federated.clients)
-        steps = max(1, steps // clients)
+        steps = max(1, steps // max(1, self.recipe.federated.clients))
         total = (section.frozen_epochs + section.epochs) * steps
         if not 0 < total < FEW_STEPS:
             return ""
         said = (
-            f"Few training steps{' of a client' * (clients > 1)}: {steps} in "
-            f"an epoch, {total} in all. If the "
+            f"Few training steps: {steps} in an epoch, {total} in all. If the "
             "model has not learned enough, raise training.epochs ("
             f"{-(-FEW_STEPS // steps)} make {FEW_STEPS} steps)"
         )

@@ -79,8 +79,15 @@ def test_the_page_names_the_folder_and_each_number(tmp_path):
     assert "numbered 0 to 2" in text
     assert "runs/together" in text
     assert "whole data set" in text
-    own = write(tmp_path / "own", "federated.partition=own") / "README.md"
-    assert "data set of its own" in own.read_text()
+    sections = small.table(tmp_path) | {
+        "federated": {"clients": 2, "partition": "own"}
+    }
+    sections["data"]["file"] = "beds.csv"
+    kbp.federated.write_app(
+        Recipe.parse(sections), tmp_path / "own", workdir="run"
+    )
+    text = (tmp_path / "own" / "README.md").read_text()
+    assert "data set of its own" in text
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
