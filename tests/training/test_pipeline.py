@@ -181,7 +181,7 @@ def test_report_is_one_file_that_fetches_nothing(finished):
 
 def test_finished_run_is_refused_and_shown_on_request(tiny):
     before = {p: p.stat().st_mtime_ns for p in tiny.rglob("*")}
-    with pytest.raises(UserError, match=r"finished run\. Give `resume=True`"):
+    with pytest.raises(UserError, match=r"is finished\. Give `resume=True`"):
         run(default(TINY), tiny)
     stages = run(default(TINY), tiny, resume=True)
     assert stages[-1].name == "int8 .tflite"
@@ -266,7 +266,7 @@ def test_stopped_run_resumes_to_the_same_weights(
     with pytest.raises(StoppedError):
         run(default(TINY), folder)
     monkeypatch.undo()
-    with pytest.raises(UserError, match="unfinished run"):
+    with pytest.raises(UserError, match="run that is unfinished"):
         run(default(TINY), folder)
     run(default(TINY), folder, resume=True)
     for file in ("model.keras", "model_quantized.keras"):
