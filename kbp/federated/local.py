@@ -117,8 +117,11 @@ class LocalGrid(Grid):
 
 def _said(error: Exception) -> str:
     """Return an error in one line."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    lines = [line for line in lines if "{{node" not in line]
+    lines = [
+        line
+        for line in str(error).splitlines()
+        if line.strip() and "{{node" not in line
+    ]
     if lines and lines[0].endswith(":"):  # TensorFlow's; the last says why
         lines = [f"{lines[0]} {lines[-1].strip()}"]
     return f"{type(error).__name__}: {lines[0] if lines else ''}"

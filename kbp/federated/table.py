@@ -12,7 +12,7 @@ CLIENTS_FILE = "clients.csv"
 def clients_table(
     rows: Sequence[Mapping[str, Any]],
     sent: Mapping[str, Mapping[str, Sequence[int]]],
-    partition: str = "",
+    partition: str,
 ) -> dict[str, Any]:
     """Return what clients have come to, as a table of the report.
 

@@ -82,7 +82,8 @@ class Recipe:
             except UserError:
                 if not settings:
                     raise
-            return cls.parse(text.changed(sections, settings))
+            given = text.settings_of(settings)
+            return cls.parse(text.changed(sections, given))
 
         return text.read(path, parse).with_settings(settings)
 
@@ -133,13 +134,15 @@ class Recipe:
         Raises:
             UserError: a text is of another form, or does not fit.
         """
-        sections = self._changes()
+        if not settings:
+            return self
+        given = []
         for section, name, value in text.settings_of(settings):
             if section in self.task.sections:
                 kind = type(self.task.sections[section])
                 name = config.present_name(kind, name)
-            sections.setdefault(section, {})[name] = value
-        return type(self).parse(sections)
+            given.append((section, name, value))
+        return type(self).parse(text.changed(self._changes(), given))
 
     def to_dict(self) -> Sections:
         """Return nested dictionaries that `parse` reads back."""

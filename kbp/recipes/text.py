@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,15 +68,17 @@ def settings_of(settings: Sequence[str]) -> list[tuple[str, str, Any]]:
     return found
 
 
-def changed(sections: Sections, settings: Sequence[str]) -> Sections:
-    """Return sections with settings, see `settings_of`.
+def changed(
+    sections: Sections, settings: Iterable[tuple[str, str, Any]]
+) -> Sections:
+    """Return sections with settings, as `settings_of` gives them.
 
     Example:
-    >>> changed({"data": {"name": "digits"}}, ["training.epochs=3"])
+    >>> changed({"data": {"name": "digits"}}, [("training", "epochs", 3)])
     {'data': {'name': 'digits'}, 'training': {'epochs': 3}}
     """
     found = {**sections}
-    for section, name, value in settings_of(settings):
+    for section, name, value in settings:
         values = found.get(section, {})
         if isinstance(values, dict):  # else the section is refused
             found[section] = values | {name: value}
