@@ -103,10 +103,10 @@ def check(options):
 
 def run(options, console):
     """Run the command."""
-    from kbp import spiking
+    from kbp import export, spiking
     from kbp.inference import loading
     from kbp.reports.report import as_rich
-    from kbp.reports.spiking.page import Spiking, SpikingFile
+    from kbp.reports.spiking.page import Spiking
     from kbp.tasks import make_task
     from kbp.training import checkpoint
     from kbp.training.measuring import predicted
@@ -145,16 +145,21 @@ def run(options, console):
         say_written(console, out / _KERAS)
         with console.status("Counting spikes ..."):
             scores = scores_over_time(made, task)
-            counted = spread(task, _COUNTED)
+            counted, _ = spread(task, _COUNTED)
             cost = spiking.cost(made, counted)
             spikes = spiking.raster(made, counted)
             whole = None if given else task.score(predicted(model, task))
-        files = [SpikingFile(_KERAS, (out / _KERAS).stat().st_size)]
-        compared = () if drawn else spread(task, _VERIFIED)
+        compared, labels = spread(task, 0 if drawn else _VERIFIED)
+        expected = made.predict(compared, verbose=0) if len(compared) else None
+        files = [_file(out / _KERAS, labels, expected)]
         for name, dtype in _FILES.items():
             if drawn:
                 break
-            files.append(_exported(made, task, out / name, dtype, compared))
+            export.to_tflite(
+                made, out / name, dtype=dtype, metadata=task.metadata()
+            )
+            found = export.Runner(out / name).predict(compared)
+            files.append(_file(out / name, labels, found, expected))
             say_written(console, out / name)
     if drawn:
         how += " Inputs are drawn as spikes, anew for each answer."
@@ -236,21 +241,20 @@ def _made(model, task, options, console, given):
     return made, how
 
 
-def _exported(model, task, path, dtype, inputs):
-    """Write a .tflite file, and compare it with the model."""
+def _file(path, labels, found=None, expected=None):
+    """Return what a file's outputs are worth, and how far they are."""
     import numpy as np
 
-    from kbp import export
     from kbp.reports.spiking.page import SpikingFile
 
-    export.to_tflite(model, path, dtype=dtype, metadata=task.metadata())
-    expected = model.predict(inputs, verbose=0)
-    found = export.Runner(path).predict(inputs)
-    same = np.argmax(found, axis=-1) == np.argmax(expected, axis=-1)
-    largest = float(np.abs(found - expected).max())
-    return SpikingFile(
-        path.name, path.stat().st_size, float(same.mean()), largest
-    )
+    accuracy = same = largest = None
+    if found is not None:
+        classes = np.argmax(found, axis=-1)
+        accuracy = float(np.mean(classes == labels))
+    if expected is not None:
+        same = float(np.mean(classes == np.argmax(expected, axis=-1)))
+        largest = float(np.abs(found - expected).max())
+    return SpikingFile(path.name, path.stat().st_size, accuracy, same, largest)
 
 
 def _timesteps(text):

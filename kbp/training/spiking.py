@@ -31,8 +31,8 @@ def draws_spikes(model: keras.Model) -> bool:
     )
 
 
-def spread(task: Task, count: int) -> np.ndarray:
-    """Return inputs of test examples from all over the split.
+def spread(task: Task, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs and classes of test examples from all over the split.
 
     Args:
         task: whose data may be in the order of their classes.
@@ -41,7 +41,8 @@ def spread(task: Task, count: int) -> np.ndarray:
     inputs = task.inputs("test")
     most = min(count, len(inputs))
     chosen = np.linspace(0, len(inputs) - 1, most).round().astype(int)
-    return np.asarray(inputs[chosen])
+    labels = task.splits.test.labels
+    return np.asarray(inputs[chosen]), np.asarray(labels[chosen])
 
 
 def fine_tuned(

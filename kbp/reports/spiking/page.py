@@ -20,6 +20,7 @@ class SpikingFile:
     Attributes:
         name: of it.
         size: in bytes.
+        accuracy: on the examples that files are compared on, if there are any.
         same: share of examples that it gives the Keras model's class for;
             `None` of that model itself.
         largest: the largest difference from its outputs.
@@ -27,6 +28,7 @@ class SpikingFile:
 
     name: str
     size: int
+    accuracy: float | None = None
     same: float | None = None
     largest: float | None = None
 
@@ -142,14 +144,15 @@ class Spiking:
             (
                 file.name,
                 f"{file.size / 1e3:,.0f} kB",
+                "" if file.accuracy is None else f"{file.accuracy:.2%}",
                 "" if file.same is None else f"{file.same:.2%}",
                 "" if file.largest is None else f"{file.largest:.3g}",
             )
             for file in self.files
         ]
-        same = "same class"
+        accuracy = "accuracy"
         if self.compared:
-            same += f", of {self.compared:,} test examples"
+            accuracy += f" on {self.compared:,} test examples"
         sections = {
             f"{self.metric} over time": figures.scores_over_time(
                 self.scores, self.metric, self.source, self.settled
@@ -157,7 +160,11 @@ class Spiking:
             "What an answer costs": own_table(self.table()),
             "Spikes of a test example": figures.raster_plot(spikes),
             "Files": html_table(
-                ("file", "size", same, "largest difference"), rows
+                (
+                    *("file", "size", accuracy),
+                    *("same class", "largest difference"),
+                ),
+                rows,
             ),
         }
         return page(self.title, self.said(), sections)
