@@ -183,12 +183,13 @@ def test_another_number_of_classes_is_named_at_once(digits, tmp_path, capsys):
 
 def test_counted_examples_are_of_the_whole_split(digits):
     _, task = digits
-    inputs = task.inputs("test")
-    found = spread(task, 5)
-    assert len(found) == 5
-    np.testing.assert_array_equal(found[0], inputs[0])
-    np.testing.assert_array_equal(found[-1], inputs[-1])
-    assert len(spread(task, 10**6)) == len(inputs)
+    inputs, labels = task.inputs("test"), task.splits.test.labels
+    found, classes = spread(task, 5)
+    assert len(found) == len(classes) == 5
+    for n in (0, -1):
+        np.testing.assert_array_equal(found[n], inputs[n])
+        assert classes[n] == labels[n]
+    assert len(spread(task, 10**6)[0]) == len(inputs)
 
 
 def test_rows_of_tables_become_spiking(tmp_path, capsys):
