@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 import kbp
+from kbp._utils.process import stderr
 from kbp._utils.process.disk_errors import cannot_write
 from kbp._utils.process.stopping import Stopping
 from kbp.commands.shared.common import import_tensorflow
@@ -19,7 +20,7 @@ from kbp.errors import TERMINATED, BoundError, Terminated, UserError
 
 WORKER_LOST = os.EX_TEMPFAIL  # 75: worth another try
 UNREAD = 141  # 128 + SIGPIPE
-# The module of each, in kbp.commands.
+# The module of each, in kbp.commands; `dev` is for those who maintain kbp.
 COMMANDS = {
     "train": "train",
     "federate": "federate",
@@ -38,7 +39,7 @@ COMMANDS = {
     "pack": "data.pack",
     "inspect": "data.inspect",
     "benchmark": "benchmark",
-    "publish": "publish",
+    "dev publish": "dev.publish",
 }
 
 
@@ -101,6 +102,8 @@ def _run(arguments, program):
             stream.reconfigure(errors="backslashreplace")
     options = _parse(arguments, program)
     options.check(options)
+    if getattr(options, "verbose", False):
+        stderr.show()
     if options.needs_tensorflow(options):
         import_tensorflow()
     try:
@@ -134,12 +137,22 @@ def _parse(arguments, program):
         "--version", action="version", version=f"kbp {kbp.__version__}"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    chosen = next((a for a in arguments if not a.startswith("-")), None)
+    groups = {"": commands}
+    given = [a for a in arguments if not a.startswith("-")]
     for name, module in COMMANDS.items():
         command = importlib.import_module(f"kbp.commands.{module}")
         words = program if program == "train.py" else f"{program} {name}"
-        subparser = _add(commands, name, command, words)
-        if name == chosen:  # others' arguments may need more imports
+        group, _, own = name.rpartition(" ")
+        if group not in groups:
+            several = commands.add_parser(
+                group, help="what only those who maintain kbp need"
+            )
+            groups[group] = several.add_subparsers(
+                required=True, metavar="COMMAND"
+            )
+        subparser = _add(groups[group], own, command, words)
+        # Others' arguments may need more imports.
+        if name.split() == given[: len(name.split())]:
             command.add_arguments(subparser)
     return parser.parse_args(arguments)
 

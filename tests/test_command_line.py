@@ -48,9 +48,30 @@ def call(capsys, monkeypatch):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_an_example(call, command):
-    status, out, _ = call(command, "--help")
+    status, out, _ = call(*command.split(), "--help")
     assert status == 0
     assert f"examples:\n  kbp {command}" in out
+
+
+def test_quiet_is_one_sentence(call, folder):
+    settings = [word for s in quick.SETTINGS for word in ("--set", s)]
+    words = ("train", "--workdir", folder, *settings, "--resume", "--quiet")
+    status, out, err = call(*words)
+    assert (status, err) == (0, "")
+    stages = json.loads((folder / "run.json").read_text())["stages"]
+    assert out.count("\n") == 1
+    assert f"{stages[-1]['score']:.2%} now" in out
+    assert f"{stages[-1]['speed_up']:.1f} times as fast as the float32 f" in out
+    assert out.strip() in (folder / "report.html").read_text()
+
+
+def test_quiet_and_verbose_exclude_each_other(call):
+    status, _, err = call("train", "--quiet", "--verbose")
+    assert status == 2
+    assert "not allowed with" in err
+    status, _, err = call("federate", "a.toml", "--app", "b", "--quiet")
+    assert status == 2
+    assert "--quiet has no effect with --app" in err
 
 
 def test_list_shows_the_zoo(call):
@@ -260,8 +281,8 @@ def test_export_names_examples_that_do_not_fit(
         (["benchmark", "optimizers", "Adan"], "unknown optimizer 'Adan'"),
         (["benchmark", "optimizers"], "CIFAR-10 needs a data directory"),
         (["benchmark", "pruning", "TFMOD"], "unknown method 'TFMOD'"),
-        (["publish", "nobody", "."], "unknown zoo entry"),
-        (["publish", "optimizers", "none.jsonl"], "none.jsonl: missing"),
+        (["dev", "publish", "nobody", "."], "unknown zoo entry"),
+        (["dev", "publish", "optimizers", "none.jsonl"], "none.jsonl: missing"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(
@@ -395,11 +416,11 @@ def test_nothing_but_errors_is_on_standard_error(tmp_path):
         (signal.SIGTERM, 143, "terminated."),
     ],
 )
-@pytest.mark.parametrize("command", ["list", "audit", "export", "publish"])
+@pytest.mark.parametrize("command", ["list", "audit", "export", "dev publish"])
 def test_a_signal_is_one_line(
     call, tmp_path, monkeypatch, command, number, status, word
 ):
-    module = importlib.import_module(f"kbp.commands.{command}")
+    module = importlib.import_module(f"kbp.commands.{COMMANDS[command]}")
 
     def stopped(options, console):
         signal.raise_signal(number)
@@ -407,7 +428,11 @@ def test_a_signal_is_one_line(
     monkeypatch.setattr(module, "run", stopped)
     words = {"list": [], "audit": ["a.tflite"]}.get(command, ["a", "b"])
     handler = signal.getsignal(signal.SIGTERM)
-    assert call(command, *words) == (status, "", f"kbp: error: {word}\n")
+    assert call(*command.split(), *words) == (
+        status,
+        "",
+        f"kbp: error: {word}\n",
+    )
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
@@ -448,7 +473,8 @@ def test_output_that_nobody_takes_is_no_traceback(stream, status):
 def test_names_that_no_console_shows_do_no_harm(locale, tmp_path):
     code = (
         "import os, sys; from kbp.__main__ import main; "
-        "sys.exit(main(['publish', os.fsdecode(b'caf\\xe9'), 'results']))"
+        "name = os.fsdecode(b'caf\\xe9'); "
+        "sys.exit(main(['dev', 'publish', name, 'results']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -161,7 +161,7 @@ for name in ("TF_USE_LEGACY_KERAS", "CUDA_VISIBLE_DEVICES"):
         ["--version"],
         ["list"],
         # What `forecast` takes is its task's to say.
-        *([c, "--help"] for c in COMMANDS if c != "forecast"),
+        *([*c.split(), "--help"] for c in COMMANDS if c != "forecast"),
     ],
     ids=" ".join,
 )

@@ -186,7 +186,7 @@ def commands():
     for name in COMMANDS:
         out = io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
-            main([name, "--help"])
+            main([*name.split(), "--help"])
         text += f"\n## kbp {name}\n\n```\n{out.getvalue()}```\n"
     return text
 

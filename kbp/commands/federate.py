@@ -4,9 +4,11 @@ from pathlib import Path
 
 from kbp.commands.shared.common import (
     add_recipe,
+    add_verbosity,
     check_recipe,
     positive,
     read_recipe,
+    run_recipe,
     say_written,
 )
 from kbp.errors import UserError
@@ -75,12 +77,14 @@ def add_arguments(parser):
         help="continue the unfinished run in the folder, show the finished, "
         "or begin if there is none",
     )
+    add_verbosity(parser)
 
 
 def check(options):
     """Refuse what is wrong before TensorFlow is imported."""
-    if options.app and options.resume:
-        raise UserError("--resume has no effect with --app")
+    for name in ("resume", "quiet", "verbose"):
+        if options.app and getattr(options, name):
+            raise UserError(f"--{name} has no effect with --app")
     if options.app and Path(options.app).exists():
         raise UserError(f"{options.app}: exists. Choose another --app.")
     check_recipe(options.recipe, options.set)
@@ -88,8 +92,6 @@ def check(options):
 
 def run(options, console):
     """Run the command."""
-    from kbp import training
-
     # How many epochs a round has may be among the settings.
     rounds = [f"training.epochs={options.rounds}"] if options.rounds else []
     settings = [*options.set, *_settings(options), *rounds]
@@ -109,13 +111,7 @@ def run(options, console):
         )
         say_written(console, options.app)
         return
-    training.run(
-        recipe,
-        workdir,
-        data_dir=options.data_dir,
-        resume=options.resume,
-        console=console,
-    )
+    run_recipe(recipe, workdir, options, console)
 
 
 def _settings(options):

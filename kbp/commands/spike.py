@@ -103,7 +103,7 @@ def check(options):
 
 def run(options, console):
     """Run the command."""
-    from kbp import export, spiking
+    from kbp import spiking
     from kbp.inference import loading
     from kbp.reports.report import as_rich
     from kbp.reports.spiking.page import Spiking
@@ -140,7 +140,7 @@ def run(options, console):
     given = is_spiking(model)
     with users_errors():
         made, how = _made(model, task, options, console, given)
-        out, drawn = Path(options.out), draws_spikes(made)
+        out = Path(options.out)
         checkpoint.save(made, out / _KERAS)  # it may have been trained for long
         say_written(console, out / _KERAS)
         with console.status("Counting spikes ..."):
@@ -149,19 +149,8 @@ def run(options, console):
             cost = spiking.cost(made, counted)
             spikes = spiking.raster(made, counted)
             whole = None if given else task.score(predicted(model, task))
-        compared, labels = spread(task, 0 if drawn else _VERIFIED)
-        expected = made.predict(compared, verbose=0) if len(compared) else None
-        files = [_file(out / _KERAS, labels, expected)]
-        for name, dtype in _FILES.items():
-            if drawn:
-                break
-            export.to_tflite(
-                made, out / name, dtype=dtype, metadata=task.metadata()
-            )
-            found = export.Runner(out / name).predict(compared)
-            files.append(_file(out / name, labels, found, expected))
-            say_written(console, out / name)
-    if drawn:
+        files, compared = _files(made, task, out, console)
+    if draws_spikes(made):
         how += " Inputs are drawn as spikes, anew for each answer."
     found = Spiking(
         f"Spiking {model.name} on {task.recipe.data.name}",
@@ -169,17 +158,12 @@ def run(options, console):
         scores,
         whole,
         cost,
-        tuple(files),
-        len(compared),
+        files,
+        compared,
         how,
     )
     write_atomically(out / _PAGE, found.html(spikes))
     say_written(console, out / _PAGE)
-    if drawn:
-        console.print(
-            "No .tflite file: LiteRT has no operation that draws spikes.",
-            markup=False,
-        )
     console.print(as_rich("What an answer costs", found.table()))
     console.print(found.said(), markup=False, highlight=False)
 
@@ -241,7 +225,34 @@ def _made(model, task, options, console, given):
     return made, how
 
 
-def _file(path, labels, found=None, expected=None):
+def _files(model, task, folder, console):
+    """Write .tflite files, and compare them with the model.
+
+    Returns:
+        The files, and the number of examples that they were compared on.
+    """
+    from kbp import export
+    from kbp.training.spiking import draws_spikes, spread
+
+    if draws_spikes(model):
+        console.print(
+            "No .tflite file: LiteRT has no operation that draws spikes.",
+            markup=False,
+        )
+        return (_file(folder / _KERAS),), 0
+    inputs, labels = spread(task, _VERIFIED)
+    expected = model.predict(inputs, verbose=0)
+    files = [_file(folder / _KERAS, labels, expected)]
+    for name, dtype in _FILES.items():
+        path = folder / name
+        export.to_tflite(model, path, dtype=dtype, metadata=task.metadata())
+        found = export.Runner(path).predict(inputs)
+        files.append(_file(path, labels, found, expected))
+        say_written(console, path)
+    return tuple(files), len(inputs)
+
+
+def _file(path, labels=None, found=None, expected=None):
     """Return what a file's outputs are worth, and how far they are."""
     import numpy as np
 

@@ -6,8 +6,10 @@ from kbp.commands.shared.common import (
     add_data_dir,
     add_imports,
     add_settings,
+    add_verbosity,
     check_recipe,
     read_recipe,
+    run_recipe,
 )
 
 HELP = (
@@ -54,6 +56,7 @@ def add_arguments(parser):
         help="continue the unfinished run in the folder, show the finished, "
         "or begin if there is none",
     )
+    add_verbosity(parser)
 
 
 def check(options):
@@ -63,16 +66,9 @@ def check(options):
 
 def run(options, console):
     """Run the command."""
-    from kbp import training
-
     recipe, name = read_recipe(options.recipe, _settings(options))
-    training.run(
-        recipe,
-        options.workdir or Path("runs") / name,
-        data_dir=options.data_dir,
-        resume=options.resume,
-        console=console,
-    )
+    workdir = options.workdir or Path("runs") / name
+    run_recipe(recipe, workdir, options, console)
 
 
 def _settings(options):

@@ -29,8 +29,8 @@ from kbp.federated.table import CLIENTS_FILE, clients_table
 from kbp.optimizers.summing import steps_of
 from kbp.reports.metrics_file import as_csv
 from kbp.sparsity import DTMSchedule
-from kbp.tasks import format_score
 from kbp.training.checkpoint import State, seed_states
+from kbp.training.progress import in_words
 from kbp.training.techniques.technique import asked
 from kbp.training.trainer import Trainer
 
@@ -226,14 +226,8 @@ class Progress(Observer):
     def say(self, done: Round, logs: dict[str, Any]) -> None:
         """Print a round in a line, and who does not count in others."""
         trained = len(done.clients) - len(done.left_out)
-        metric = self.trainer.task.metric.lower()
-        words = [f"loss {logs['loss']:.4f}"] if "loss" in logs else []
-        if f"val_{metric}" in logs:
-            score = format_score(
-                self.trainer.task.metric, logs[f"val_{metric}"]
-            )
-            words.append(f"validation {metric} {score}")
-        words += [
+        words = [
+            *in_words(logs, self.trainer.task.metric),
             f"{trained} of {len(done.clients)} clients",
             f"{time.perf_counter() - self.start:.1f} s",
             f"{done.bytes_up / 1e6:.2f} MB from them",

@@ -14,6 +14,12 @@ from kbp.data import Examples
 from kbp.data.lazy import ranges
 from kbp.data.splits import as_floats
 
+CONFUSION = "Confusion matrix of the int8 file"
+HOW_TO_READ_CONFUSION = (
+    "Each row holds the examples of a class; those beside the diagonal were "
+    "taken for another one."
+)
+
 
 def learning_curves(rows: Sequence[dict[str, str]], metric: str) -> str | None:
     """Plot loss, metric and learning rate over the epochs of all stages.

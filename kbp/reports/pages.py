@@ -24,7 +24,10 @@ th, td {{ padding: .35rem .6rem; text-align: right;
 th:first-child, td:first-child {{ text-align: left; }}
 h2:first-of-type + .scroll tbody tr:last-child {{ font-weight: 600; }}
 .scroll {{ overflow-x: auto; }}
+figure {{ margin: 0; overflow-x: auto; }}
 svg {{ max-width: 100%; height: auto; }}
+@media (max-width: 40rem) {{ figure svg {{ max-width: none; }} }}
+summary {{ cursor: pointer; }}
 pre {{ background: #f8fafc; padding: .8rem; overflow-x: auto; }}
 </style>
 </head>
@@ -49,6 +52,30 @@ def page(title: str, said: str, sections: Mapping[str, str | None]) -> str:
         if content:
             body += [f"<h2>{heading}</h2>", content]
     return _PAGE.format(title=html.escape(title), body="\n".join(body))
+
+
+def figure(drawn: str | None, caption: str) -> str:
+    """Return a figure and how to read it, or nothing if there is none.
+
+    A screen that is narrower than the figure scrolls it, since letters that
+    shrink with it could not be read.
+
+    Args:
+        drawn: SVG text.
+        caption: a sentence.
+    """
+    if not drawn:
+        return ""
+    said = f"<p>{html.escape(caption)}</p>" if caption else ""
+    return f"<figure>{drawn}</figure>{said}"
+
+
+def folded(summary: str, text: str) -> str:
+    """Return a text that shows when its summary is chosen."""
+    return (
+        f"<details><summary>{html.escape(summary)}</summary>"
+        f"<pre>{html.escape(text)}</pre></details>"
+    )
 
 
 def own_table(table: ResultTable) -> str:

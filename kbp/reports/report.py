@@ -23,9 +23,9 @@ from kbp.reports.metrics_file import (
     waiting_share,
 )
 from kbp.reports.monitors import heat_maps
-from kbp.reports.pages import html_table, own_table, page
+from kbp.reports.pages import figure, folded, html_table, own_table, page
 from kbp.reports.result_table import ResultTable
-from kbp.reports.stage import POST_TRAINING, Stage
+from kbp.reports.stage import POST_TRAINING, Stage, result_in_words
 from kbp.tasks import Task
 from kbp.tasks.registry import format_score
 
@@ -34,6 +34,16 @@ NEAR = {"LSB": "1 LSB", "float": "0.1% of the largest"}
 _FEW_ZEROS = 0.0005  # less reads as 0.0%
 _SLOWER = 0.95  # nearer to 1 is chance
 _SMALL = 0.1  # milliseconds; shorter ones are the interpreter's own
+# How to read figures.
+_CURVES = (
+    "Where the validation's curve leaves the training's, the model learns the "
+    "examples by heart; where both still fall, more epochs help."
+)
+_ZEROS = (
+    "The darker, the more weights of the layer are zero; the numbers are the "
+    "shares at the end."
+)
+_BOXES = "Each box is as large as its layer's share of the file."
 
 
 def result_table(stages: Sequence[Stage], run: dict[str, Any]) -> FittedTable:
@@ -88,16 +98,21 @@ def write(
     }
     sections = {
         "Result": _result(stages, task.metric),
-        "Learning curves": figures.learning_curves(rows, task.metric),
-        "Zeros per layer": figures.sparsity_by_layer(rows),
+        "Learning curves": figure(
+            figures.learning_curves(rows, task.metric), _CURVES
+        ),
+        "Zeros per layer": figure(figures.sparsity_by_layer(rows), _ZEROS),
         **heat_maps.sections(folder, task.recipe.monitor.bounds(), others),
         **_footprint(run),
         "Scores of the int8 file": html_table(
             ("score", "test"), [*task.details(outputs).items()]
         ),
         **{heading: own_table(table) for heading, table in tables.items()},
-        **own,
-        "Recipe": f"<pre>{html.escape(task.recipe.to_toml().strip())}</pre>",
+        **{
+            heading: figure(drawn, task.captions.get(heading, ""))
+            for heading, drawn in own.items()
+        },
+        "Recipe": folded("All its keys", task.recipe.to_toml().strip()),
     }
     title, said = _title(run["recipe"]), facts(run)
     write_atomically(folder / "report.html", page(title, said, sections))
@@ -113,7 +128,9 @@ def _footprint(run: dict[str, Any]) -> dict[str, str]:
     taken = Footprint.from_dict(run["footprint"])
     file = "int8" if run["recipe"]["quantization"]["enabled"] else "float32"
     return {
-        f"Memory and size of the {file} file": footprint.treemap(taken)
+        f"Memory and size of the {file} file": figure(
+            footprint.treemap(taken), _BOXES
+        )
         + own_table(footprint.table(taken))
     }
 
@@ -146,6 +163,7 @@ def facts(run: dict[str, Any]) -> str:
         file, model, places = "int8", "fake-quantized", _places(floats)
     held = f"{run['data']}\n" if "data" in run else ""
     return (
+        f"{result_in_words([Stage(**row) for row in run['stages']], run)}\n"
         f"{held}{_pruned(run)}"
         f"{file} file: {run['operations']} operations, {len(floats)} of "
         f"them float{places}; {check['within_one']:.2%} of its outputs within "

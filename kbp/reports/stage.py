@@ -1,7 +1,10 @@
 """One row of a run's result table."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from kbp._utils.machine import sets_in_words
 from kbp.tasks.registry import format_score
 
 POST_TRAINING = "int8 .tflite, not trained"
@@ -52,3 +55,32 @@ class Stage:
             f"{self.latency:.3f} ms" if latency else "-",
             f"{self.speed_up:.2f}x" if latency else "-",
         )
+
+
+def result_in_words(stages: Sequence[Stage], run: Mapping[str, Any]) -> str:
+    """Return what became of a model, from its first stage to its last file.
+
+    Args:
+        stages: of the run, the file to ship last.
+        run: what `run.json` holds.
+    """
+    first, last = stages[0], stages[-1]
+    metric, file = run["metric"], last.name.split()[0]
+    before, after = (format_score(metric, s.score) for s in (first, last))
+    if before.endswith("%") and first.score > 0:
+        quality = (
+            f"keeps {last.score / first.score:.1%} of the {metric} ({before} "
+            f"before, {after} now)"
+        )
+    else:
+        quality = f"has {metric} {after}, where the model had {before}"
+    dense = next(s for s in stages if s.latency is not None)
+    than = dense.name.replace(" .tflite", " file").replace(", ", " with ")
+    if dense is last:
+        return f"The {file} file {quality} and takes {last.latency:.3g} ms."
+    size = (last.file_size or 0) / (dense.file_size or 1)
+    return (
+        f"The {file} file {quality}, is {last.speed_up:.1f} times as fast as "
+        f"the {than} on this processor "
+        f"({sets_in_words(run['machine'])}), and {size:.2f} of its size."
+    )

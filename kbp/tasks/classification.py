@@ -1,6 +1,6 @@
 """One label for each image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +27,7 @@ from kbp.tasks.task import Task
 if TYPE_CHECKING:
     from kbp.recipes.recipe import Recipe
 
+_PREDICTIONS = "Predictions of the int8 file, the wrong ones first"
 _OBSERVED = 500  # training examples, which bounds the time
 
 
@@ -61,6 +62,11 @@ class Classification(Task):
     takes = "images in [0, 1]"
     gives = "logits"
     votes = True
+    captions: ClassVar[Mapping[str, str]] = {
+        figures.CONFUSION: figures.HOW_TO_READ_CONFUSION,
+        _PREDICTIONS: "Above each example stands the class that the file names "
+        "and how sure it is; red ones are wrong.",
+    }
     prediction: ClassVar[type[Prediction]] = ClassPrediction
     draw = staticmethod(figures.draw_image)
     training_accuracy: float | None = None
@@ -139,11 +145,11 @@ class Classification(Task):
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
         test, names = self.splits.test, self.splits.class_names
         return {
-            "Confusion matrix of the int8 file": figures.confusion_matrix(
+            figures.CONFUSION: figures.confusion_matrix(
                 np.argmax(outputs, axis=-1), test.labels, names
             ),
-            "Predictions of the int8 file, the wrong ones first": (
-                figures.sample_predictions(test, outputs, names, draw=self.draw)
+            _PREDICTIONS: figures.sample_predictions(
+                test, outputs, names, draw=self.draw
             ),
         }
 

@@ -1,7 +1,7 @@
 """The next values of a series."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from kbp.recipes.recipe import Recipe
 
 RIDGE = "ridge"
+_FORECASTS = "Forecasts of the int8 file"
 
 
 @register_task("forecasting")
@@ -57,6 +58,9 @@ class Forecasting(Task):
     splits_kind = data.SeriesSplits
     takes = "rows of values in any units"
     gives = "the rows after them"
+    captions: ClassVar[Mapping[str, str]] = {
+        _FORECASTS: "A good, a usual and a bad window, from left to right."
+    }
     prediction = SeriesPrediction
 
     def __init__(self, recipe: "Recipe", splits: data.SeriesSplits):
@@ -338,7 +342,5 @@ class Forecasting(Task):
 
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
         return {
-            "Forecasts of the int8 file": sample_forecasts(
-                self.splits, outputs, self.intervals
-            )
+            _FORECASTS: sample_forecasts(self.splits, outputs, self.intervals)
         }

@@ -1,5 +1,6 @@
 """One label for each pixel."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -22,6 +23,7 @@ from kbp.tasks.task import Task
 if TYPE_CHECKING:
     from kbp.recipes.recipe import Recipe
 
+_MASKS = "Masks of the int8 file, the worst first"
 Overlap = TypeVar("Overlap", bound=keras.metrics.Metric)
 
 
@@ -49,6 +51,10 @@ class Segmentation(Task):
     takes = "images in [0, 1]"
     gives = "logits of each pixel"
     votes = True
+    captions: ClassVar[Mapping[str, str]] = {
+        _MASKS: "Outlines of the true and of the predicted regions; above each "
+        "image stands the share of its pixels that is wrong."
+    }
     prediction = MaskPrediction
 
     def __init__(self, recipe: "Recipe", splits: data.Splits):
@@ -128,7 +134,7 @@ class Segmentation(Task):
 
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
         return {
-            "Masks of the int8 file, the worst first": figures.sample_masks(
+            _MASKS: figures.sample_masks(
                 self.splits.test, self.compact(outputs)
             )
         }

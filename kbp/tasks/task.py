@@ -50,6 +50,8 @@ class Task(ABC):
         votes: whether outputs are scores of classes, which can be counted.
         compared_with: what is fitted after training to compare the model with,
             in words; `""` if nothing that takes time.
+        captions: of `figures`, by their headings: how to read each, in a
+            sentence.
         shape: of one example as the model reads it.
         steps: training steps of an epoch.
         loss: of the model's outputs.
@@ -71,6 +73,7 @@ class Task(ABC):
     prediction: ClassVar[type[Prediction]] = Prediction
     votes: ClassVar[bool] = False
     compared_with: ClassVar[str] = ""
+    captions: ClassVar[Mapping[str, str]] = {}
     drawn: "data.Selected | None" = None
     splits: Any  # what it holds depends on `splits_kind`
 

@@ -11,8 +11,6 @@ import keras
 from kbp._utils.files import write_atomically
 from kbp._utils.process.stopping import Stopping
 from kbp.data.waiting import WaitingClock
-from kbp.export import LatencyTable
-from kbp.recipes.sections import SparsityRecipe
 from kbp.reports.metrics_file import as_csv, read_metrics
 from kbp.sparsity import DTMSchedule
 from kbp.training.checkpoint import Checkpoints
@@ -179,25 +177,3 @@ def _values(variables: Sequence[keras.Variable]) -> list[Any]:
         keras.ops.convert_to_numpy(variable).astype("float64").tolist()
         for variable in variables
     ]
-
-
-def pruning_schedule(
-    section: SparsityRecipe, table: LatencyTable | None = None
-) -> DTMSchedule | None:
-    """Return the schedule of a recipe's masks; `None` if it has none.
-
-    Args:
-        section: `[sparsity]` of the recipe.
-        table: of the model's latencies, with the measure "latency".
-    """
-    if not section.target:
-        return None
-    return DTMSchedule(
-        section.target,
-        measure=section.measure,
-        table=table,
-        begin=section.begin,
-        end=section.end,
-        budget=section.budget,
-        multiple_of=section.multiple_of,
-    )

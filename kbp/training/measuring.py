@@ -16,7 +16,8 @@ from kbp.graph import flatten, plain, transforms, unwrapped
 from kbp.layers import ChannelScale, TruncatedRNN
 from kbp.reports.stage import POST_TRAINING, Stage
 from kbp.tasks import Task
-from kbp.training import checkpoint, rounding
+from kbp.training import checkpoint
+from kbp.training.compression import rounding
 
 ALL_CHANNELS = "float32 .tflite, all channels"
 

@@ -23,8 +23,8 @@ from kbp.reports import report
 from kbp.reports.stage import Stage
 from kbp.sparsity.unmasked import in_words, left_out
 from kbp.tasks import Task
-from kbp.training import checkpoint, distribution, latencies, rounding, transfer
-from kbp.training.callbacks import pruning_schedule
+from kbp.training import checkpoint, distribution, transfer
+from kbp.training.compression import masks, rounding
 from kbp.training.measuring import (
     file_stages,
     float_stages,
@@ -91,7 +91,7 @@ class Pipeline:
             what = "channels" if kind == "channel" else "weights"
             self.left_out = in_words(reasons, what)
         rounding.check_named_layers(model, recipe)
-        self.table = latencies.latency_table(model, recipe, folder, console)
+        self.table = masks.latency_table(model, recipe, folder, console)
         model = self.masked(model)
         if folder:
             # Weights and the optimizer's three moments, in the checkpoints of
@@ -179,7 +179,7 @@ class Pipeline:
             self.console.print(few, markup=False, highlight=False)
         for sentence in self.warnings:
             self.console.print(f"[yellow]Warning:[/] {escape(sentence)}")
-        latencies.keep(self.table, self.folder)
+        masks.keep(self.table, self.folder)
         with distribution.together(self.strategy):
             return self.stages()
 
@@ -239,7 +239,7 @@ class Pipeline:
     def masked(self, model: keras.Model) -> keras.Model:
         """Give a model masks if the recipe asks for zeros."""
         section = self.recipe.sparsity
-        schedule = pruning_schedule(section, self.table)
+        schedule = masks.pruning_schedule(section, self.table)
         if not schedule:
             return model
         try:
@@ -256,7 +256,7 @@ class Pipeline:
         return FloatStage(
             self.trainer,
             self.masked,
-            partial(pruning_schedule, self.recipe.sparsity, self.table),
+            partial(masks.pruning_schedule, self.recipe.sparsity, self.table),
         ).fit()
 
     def quantize(self, trained: keras.Model) -> keras.Model:

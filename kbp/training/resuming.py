@@ -51,6 +51,7 @@ def resume_fit(
             validation_data=validation,
             callbacks=callbacks(state),
             shuffle=False,  # the batches are shuffled already
+            verbose=0,  # `Progress` says what comes of epochs
         )
 
     if inside == steps:
@@ -76,7 +77,7 @@ def _end_epoch(
     callbacks.on_epoch_begin(epoch)
     if validation is not None:
         found = model.evaluate(
-            validation, callbacks=callbacks, return_dict=True
+            validation, callbacks=callbacks, return_dict=True, verbose=0
         )
         logs |= {f"val_{name}": value for name, value in found.items()}
     callbacks.on_epoch_end(epoch, logs)
@@ -109,11 +110,10 @@ class ResumedCallbacks(keras.callbacks.CallbackList):
         super().__init__(
             callbacks,
             add_history=True,
-            add_progbar=True,
             model=model,
             epochs=epochs,
             steps=steps,
-            verbose=1,
+            verbose=0,
         )
         self.state, self.inside = state, state.get("inside", 0)
 

@@ -26,6 +26,7 @@ from kbp.training.divergence import (
     first_not_finite,
 )
 from kbp.training.optimizers import make_optimizer
+from kbp.training.progress import Progress
 from kbp.training.resuming import resume_fit
 from kbp.training.techniques.technique import Stage, Technique, asked
 from kbp.training.workdir import WorkDir
@@ -66,6 +67,7 @@ class Trainer:
         self.teacher = task.given()
         here = strategy is tf.distribute.get_strategy()
         self.waiting = Waiting(measured=here)
+        self.progress = Progress(console, task.metric)
 
     def fit(
         self,
@@ -284,6 +286,7 @@ class Trainer:
             *own,
             FiniteGradients(),
             self.waiting,
+            self.progress,
             *techniques,
             MetricsLog(self.folder.path / "metrics.csv", stage, schedule),
             keras.callbacks.TensorBoard(
@@ -325,7 +328,7 @@ class Trainer:
     ) -> None:
         """Train a model to the end, also from the middle of an epoch."""
         # The curves' files are TensorFlow's.
-        with tensorflow_writes(self.folder.path):
+        with tensorflow_writes(self.folder.path), self.progress:
             resume_fit(
                 model,
                 state,

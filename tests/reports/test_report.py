@@ -11,8 +11,9 @@ from kbp.export import Footprint
 from kbp.reports import report
 from kbp.reports.fitted_table import FittedTable
 from kbp.reports.result_table import ResultTable
-from kbp.reports.stage import POST_TRAINING, Stage
+from kbp.reports.stage import POST_TRAINING, Stage, result_in_words
 
+DENSE = Stage("float32 .tflite, all channels", 0.9, 9, 9, 100_000, 0.2, 1.0)
 STAGES = [
     Stage("as given", 0.9, 250_000, 250_000, 1_012_000),
     Stage("trained", 0.9, 250_000, 250_000, None),
@@ -92,10 +93,17 @@ def test_names_in_square_brackets_stay_in_tables():
         assert word in text
 
 
+def lines(said):
+    """Return the lines, of which the first is the result in words."""
+    first, *others = said.splitlines()
+    assert first.startswith("The int8 file keeps")
+    return [first, *others]
+
+
 def test_what_channels_were_removed_is_said():
     said = report.facts(run())
     assert "of the kernel weights" not in said
-    assert said.startswith(
+    assert lines(said)[1].startswith(
         "Pruning removed 32 of 64 channels: 250,000 parameters -> 12,000. "
         "These layers keep all their channels: stem (first). int8 file"
     )
@@ -109,15 +117,15 @@ def test_what_channels_were_removed_is_said():
 def test_zeros_are_said_where_weights_are_pruned_or_zero():
     element = {"granularity": "element"}
     said = report.facts(run(sparsity=element, kernel_sparsity=0.8))
-    assert said.startswith(
+    assert lines(said)[1].startswith(
         "80.0% of the kernel weights are zero. These layers keep"
     )
     none = {"target": 0.0, "granularity": "element"}
-    assert report.facts(run(sparsity=none, left_out="")).startswith(
+    assert lines(report.facts(run(sparsity=none, left_out="")))[1].startswith(
         "int8 file: "
     )
     said = report.facts(run(sparsity=none, kernel_sparsity=0.01))
-    assert said.startswith("1.0% of the kernel weights are zero.")
+    assert lines(said)[1].startswith("1.0% of the kernel weights are zero.")
 
 
 @pytest.mark.parametrize(
@@ -199,3 +207,37 @@ def test_memory_of_the_file_is_said():
 def test_medians_of_an_even_number_of_runs_are_whole_numbers():
     cells = Stage("a", 0.9, 12_000.0, 11_999.5, 50_000).cells("accuracy")
     assert cells[2:4] == ("12,000", "12,000")
+
+
+@pytest.mark.parametrize(
+    ("metric", "stages", "words"),
+    [
+        (
+            "accuracy",
+            STAGES,
+            "The int8 file keeps 100.0% of the accuracy (90.00% before, 90.00% "
+            "now), is 0.5 times as fast as the float32 file on this processor "
+            "(instruction sets unknown), and 0.29 of its size.",
+        ),
+        (
+            "accuracy",
+            [
+                *STAGES[:3],
+                DENSE,
+                dataclasses.replace(STAGES[-1], score=0.72, speed_up=5.0),
+            ],
+            "The int8 file keeps 80.0% of the accuracy (90.00% before, 72.00% "
+            "now), is 5.0 times as fast as the float32 file with all channels "
+            "on this processor (instruction sets unknown), and 0.14 of its "
+            "size.",
+        ),
+        (
+            "MSE",
+            [STAGES[1], dataclasses.replace(STAGES[4], score=0.95)],
+            "The float32 file has MSE 0.9500, where the model had 0.9000 and "
+            "takes 0.02 ms.",
+        ),
+    ],
+)
+def test_the_result_in_words(metric, stages, words):
+    assert result_in_words(stages, run(metric=metric)) == words

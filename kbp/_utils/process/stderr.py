@@ -8,6 +8,18 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+_shown = False
+
+
+def show() -> None:
+    """Hold nothing back any more, and let TensorFlow say all that it says.
+
+    This must come before TensorFlow is imported.
+    """
+    global _shown
+    _shown = True
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
+
 
 @contextlib.contextmanager
 def suppress_stderr(lines: str = "") -> Iterator[None]:
@@ -19,6 +31,9 @@ def suppress_stderr(lines: str = "") -> Iterator[None]:
         lines: pattern of the lines to hold back, the others show at the end of
             the context; by default all.
     """
+    if _shown:
+        yield
+        return
     held = re.compile(lines.encode())
     with tempfile.TemporaryFile() as messages:
         sys.stderr.flush()

@@ -67,20 +67,15 @@ class Trainer:
             self.protocol, self.images, trial, folder=self.folder
         )
         path = self.folder / f"{DENSE}-{trial.seed}.keras"
-        outputs = path.with_suffix(".npy")
         if trial.method == DENSE:
             model = training.fit_new(self._network(), taught=False)
             model.save(path)
-            training.outputs = training.record(model)
-            content = io.BytesIO()
-            np.save(content, training.outputs)
-            write_atomically(outputs, content.getvalue())
+            training.outputs = _outputs(training, model, path)
         else:
-            for needed in (path, outputs):
-                if not needed.is_file():
-                    raise UserError(f"{needed}: missing. Race into a new file.")
+            if not path.is_file():
+                raise UserError(f"{path}: missing. Race into a new file.")
             training.teacher = keras.saving.load_model(path, compile=False)
-            training.outputs = np.load(outputs)
+            training.outputs = _outputs(training, training.teacher, path)
             training.table = self.table
             model = METHODS[trial.method].prune(training)
         result = {
@@ -101,3 +96,17 @@ class Trainer:
             )
             result["network"] = model.to_json()
         return result
+
+
+def _outputs(training: Training, model: keras.Model, path: Path) -> np.ndarray:
+    """Return what a dense network gives, from the file beside its own.
+
+    The file is made where it is missing: it is large, and follows from the
+    network.
+    """
+    beside = path.with_suffix(".npy")
+    if not beside.is_file():
+        content = io.BytesIO()
+        np.save(content, training.record(model))
+        write_atomically(beside, content.getvalue())
+    return np.load(beside)

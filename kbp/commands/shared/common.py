@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+
 from kbp._utils import plugins
 from kbp._utils.command_line import check_new, positive, say_written
 from kbp._utils.process.stderr import suppress_stderr
@@ -26,6 +28,7 @@ __all__ = [
     "add_imports",
     "add_recipe",
     "add_settings",
+    "add_verbosity",
     "check_changed",
     "check_new",
     "check_recipe",
@@ -37,6 +40,7 @@ __all__ = [
     "positive",
     "read_changed",
     "read_recipe",
+    "run_recipe",
     "say_written",
     "summary",
     "users_errors",
@@ -197,6 +201,52 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
         "ram is TFLite Micro's arena where that is installed (kbp[micro]), "
         "else that of the activations alone",
     )
+
+
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    """Add the options `--quiet` and `--verbose`, see `run_recipe`."""
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--quiet",
+        action="store_true",
+        help="say nothing but the result in a sentence, and errors",
+    )
+    how.add_argument(
+        "--verbose",
+        action="store_true",
+        help="show what TensorFlow and LiteRT log as well",
+    )
+
+
+def run_recipe(
+    recipe: "Recipe",
+    workdir: str | Path,
+    options: argparse.Namespace,
+    console: Console,
+) -> None:
+    """Run a recipe, and say as much of it as the options ask for.
+
+    Args:
+        recipe: to run.
+        workdir: folder for everything the run makes.
+        options: those of `add_verbosity`, `add_data_dir` and `resume`.
+        console: where progress and the result go.
+    """
+    from kbp import training
+    from kbp.reports.stage import result_in_words
+    from kbp.training.workdir import read_run
+
+    stages = training.run(
+        recipe,
+        workdir,
+        data_dir=options.data_dir,
+        resume=options.resume,
+        console=Console(quiet=True) if options.quiet else console,
+    )
+    run = read_run(Path(workdir))
+    if options.quiet and run and stages:  # the chief's
+        said = result_in_words(stages, run)
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from kbp._utils.style import INK, STYLE, as_svg
 from kbp.diagnostics.rules import Rule, Watch, activation_rules, gradient_rules
 from kbp.reports.monitors.figures_file import read_figures
+from kbp.reports.pages import figure
 
 # The figures that have a map, by their files, with the words for them.
 _MAPS = {
@@ -31,6 +32,10 @@ _RULES: dict[str, Callable[..., dict[str, Rule]]] = {
     "gradients": gradient_rules,
     "activations": activation_rules,
 }
+_CAPTION = (
+    "A line for each layer, the first on top: a line that differs from its "
+    "neighbours, or changes on the way, shows where to look."
+)
 _LOGARITHMIC = ("gradient_norm", "ratio")
 _SHARES = ("zeros", "dead", "saturated")
 
@@ -56,24 +61,29 @@ def sections(
         ]
         if rows:
             said = _warnings(rows, Watch(_RULES[name](**bounds[name])))
-            drawn = (heat_map(rows, *figure) for figure in maps.items())
+            drawn = (heat_map(rows, *names) for names in maps.items())
             heading = f"{name.capitalize()} by layer"
-            found[heading] = said + "".join(x for x in drawn if x)
+            *first, last = (x for x in drawn if x)
+            found[heading] = (
+                said
+                + "".join(figure(x, "") for x in first)
+                + figure(last, _CAPTION)
+            )
     return found
 
 
-def heat_map(rows: list[dict[str, Any]], figure: str, words: str) -> str | None:
+def heat_map(rows: list[dict[str, Any]], kind: str, words: str) -> str | None:
     """Plot a figure of each layer, the first one on top, over the steps.
 
     Args:
         rows: as `read_figures` returns them, of one stage after the other.
-        figure: its name.
+        kind: its name.
         words: for it.
 
     Returns:
         SVG text, or `None` if no row has the figure.
     """
-    rows = [row for row in rows if row[figure] is not None]
+    rows = [row for row in rows if row[kind] is not None]
     layers = [*dict.fromkeys(row["layer"] for row in rows)]
     steps = [*dict.fromkeys((row["stage"], row["step"]) for row in rows)]
     values = np.full((len(layers), len(steps)), np.nan)
@@ -81,8 +91,8 @@ def heat_map(rows: list[dict[str, Any]], figure: str, words: str) -> str | None:
     lines = {layer: line for line, layer in enumerate(layers)}
     for row in rows:
         column = places[row["stage"], row["step"]]
-        values[lines[row["layer"]], column] = row[figure]
-    norm = _norm(figure, values)
+        values[lines[row["layer"]], column] = row[kind]
+    norm = _norm(kind, values)
     if norm is None:
         return None
     with matplotlib.rc_context(STYLE):
@@ -110,17 +120,17 @@ def heat_map(rows: list[dict[str, Any]], figure: str, words: str) -> str | None:
         return as_svg(drawn)
 
 
-def _norm(figure: str, values: np.ndarray) -> Normalize | None:
+def _norm(kind: str, values: np.ndarray) -> Normalize | None:
     """Return the scale of a figure's colors, or `None` without values."""
     finite = values[np.isfinite(values)]
-    if figure in _LOGARITHMIC:
+    if kind in _LOGARITHMIC:
         finite = finite[finite > 0]
     if not finite.size:
         return None
-    if figure in _SHARES:
+    if kind in _SHARES:
         return Normalize(0, 1)
-    kind = LogNorm if figure in _LOGARITHMIC else Normalize
-    return kind(finite.min(), finite.max())
+    scale = LogNorm if kind in _LOGARITHMIC else Normalize
+    return scale(finite.min(), finite.max())
 
 
 def _warnings(rows: list[dict[str, Any]], watch: Watch) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kbp.reports.pages import html_table, own_table, page
+from kbp.reports.pages import figure, html_table, own_table, page
 from kbp.reports.result_table import ResultTable
 from kbp.reports.spiking import figures
 from kbp.spiking.cost import ADD, MULTIPLY_ADD, Cost
@@ -154,11 +154,19 @@ class Spiking:
         if self.compared:
             accuracy += f" on {self.compared:,} test examples"
         sections = {
-            f"{self.metric} over time": figures.scores_over_time(
-                self.scores, self.metric, self.source, self.settled
+            f"{self.metric} over time": figure(
+                figures.scores_over_time(
+                    self.scores, self.metric, self.source, self.settled
+                ),
+                "The score had the network stopped after each step; from the "
+                f"dotted line on it is within {100 * NEAR:.0f} point of the "
+                "last.",
             ),
             "What an answer costs": own_table(self.table()),
-            "Spikes of a test example": figures.raster_plot(spikes),
+            "Spikes of a test example": figure(
+                figures.raster_plot(spikes),
+                "A line for each neuron, a mark for each of its spikes.",
+            ),
             "Files": html_table(
                 (
                     *("file", "size", accuracy),

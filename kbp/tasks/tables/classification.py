@@ -1,5 +1,6 @@
 """A class for each row of a table."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
@@ -28,6 +29,9 @@ class TabularClassification(Tabular):
     sections: ClassVar[dict[str, type]] = {"loss": ClassLossConfig}
     gives = "logits"
     votes = True
+    captions: ClassVar[Mapping[str, str]] = {
+        figures.CONFUSION: figures.HOW_TO_READ_CONFUSION
+    }
 
     def __init__(self, recipe: "Recipe", splits: TableSplits):
         super().__init__(recipe, splits)
@@ -89,7 +93,7 @@ class TabularClassification(Tabular):
 
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
         return {
-            "Confusion matrix of the int8 file": figures.confusion_matrix(
+            figures.CONFUSION: figures.confusion_matrix(
                 np.argmax(outputs, axis=-1),
                 self.splits.test.labels,
                 self.splits.class_names,

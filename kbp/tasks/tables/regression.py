@@ -1,5 +1,6 @@
 """A number for each row of a table."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,6 +23,8 @@ from kbp.tasks.tables.tabular import Tabular
 if TYPE_CHECKING:
     from kbp.recipes.recipe import Recipe
 
+_PREDICTED = "Predictions of the int8 file against the true numbers"
+
 
 @dataclass(frozen=True)
 class NumberLossConfig:
@@ -42,6 +45,10 @@ class TabularRegression(Tabular):
     metric_format = "{:.6g}"
     sections: ClassVar[dict[str, type]] = {"loss": NumberLossConfig}
     gives = "numbers in the target's own units"
+    captions: ClassVar[Mapping[str, str]] = {
+        _PREDICTED: "A point on the line is right; above it the file says too "
+        "much, below it too little."
+    }
 
     def __init__(self, recipe: "Recipe", splits: TableSplits):
         if isinstance(splits, self.splits_kind):
@@ -123,10 +130,8 @@ class TabularRegression(Tabular):
 
     def figures(self, outputs: np.ndarray) -> dict[str, str]:
         return {
-            "Predictions of the int8 file against the true numbers": (
-                predicted_against_true(
-                    outputs[:, 0], self.true(), self.splits.columns.target.name
-                )
+            _PREDICTED: predicted_against_true(
+                outputs[:, 0], self.true(), self.splits.columns.target.name
             )
         }
 

@@ -3,6 +3,7 @@
 import logging
 import os
 
+import fresh
 import pytest
 
 from kbp._utils.process.stderr import suppress_records, suppress_stderr
@@ -50,3 +51,18 @@ def test_only_records_with_some_words_are_held_back(caplog):
         logger.warning("this is of use")
     logger.warning("again of no use")
     assert caplog.messages == ["this is of use", "again of no use"]
+
+
+def test_what_is_asked_for_is_not_held_back():
+    code = """
+import os, sys
+from kbp._utils.process.stderr import show, suppress_stderr
+with suppress_stderr():
+    print("first", file=sys.stderr)
+show()
+with suppress_stderr():
+    print("second", file=sys.stderr)
+print(os.environ["TF_CPP_MIN_LOG_LEVEL"])
+"""
+    done = fresh.command("-c", code, cwd=".")
+    assert (done.stdout, done.stderr) == ("0\n", "second\n")

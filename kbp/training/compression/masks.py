@@ -1,4 +1,4 @@
-"""The latencies by which a run prunes."""
+"""The masks of a run: their schedule, and the latencies that it may need."""
 
 import keras
 from rich.console import Console
@@ -7,6 +7,8 @@ from kbp import export
 from kbp._utils.run_files import LATENCY_TABLE
 from kbp.errors import UserError
 from kbp.recipes.recipe import Recipe
+from kbp.recipes.sections import SparsityRecipe
+from kbp.sparsity import DTMSchedule
 from kbp.training.distribution import num_workers
 from kbp.training.workdir import WorkDir
 
@@ -61,3 +63,25 @@ def latency_table(
         )
     except ValueError as error:
         raise UserError(f"[sparsity] measure: {error}") from error
+
+
+def pruning_schedule(
+    section: SparsityRecipe, table: export.LatencyTable | None = None
+) -> DTMSchedule | None:
+    """Return the schedule of a recipe's masks; `None` if it has none.
+
+    Args:
+        section: `[sparsity]` of the recipe.
+        table: of the model's latencies, with the measure "latency".
+    """
+    if not section.target:
+        return None
+    return DTMSchedule(
+        section.target,
+        measure=section.measure,
+        table=table,
+        begin=section.begin,
+        end=section.end,
+        budget=section.budget,
+        multiple_of=section.multiple_of,
+    )

@@ -1,0 +1,1 @@
+"""What a recipe asks of pruning and of quantization."""
