@@ -18,6 +18,10 @@ from kbp.optimizers.summing import SummingOptimizer
 class HybridOptimizer(SummingOptimizer):
     """Nesterov momentum, scaled by AMSGrad's second moment.
 
+    The default learning rate is Adam's. With `matrix_steps` take ten times as
+    much, 0.01, to begin with: the races found the best rates between 0.01 and
+    0.03, and at 0.001 small networks learn slowly.
+
     With `g` the gradient, `t = 1, 2, ...` the step, `rho` the `amsgrad_decay`
     and `p` the `preconditioner_power`:
 
@@ -55,7 +59,8 @@ class HybridOptimizer(SummingOptimizer):
     gradients are accumulated, such a micro-batch is left out.
 
     Args:
-        learning_rate: float, schedule or callable.
+        learning_rate: float, schedule or callable; see above for
+            `matrix_steps`.
         beta_1: decay of the first moment, in [0, 1).
         beta_2: decay of the second moment, in [0, 1).
         epsilon: positive; it keeps the division finite.
