@@ -69,7 +69,7 @@ class Trainer:
         path = self.folder / f"{DENSE}-{trial.seed}.keras"
         if trial.method == DENSE:
             model = training.fit_new(self._network(), taught=False)
-            model.save(path)
+            graph.plain(model).save(path)  # without the optimizer
             training.outputs = _outputs(training, model, path)
         else:
             if not path.is_file():
