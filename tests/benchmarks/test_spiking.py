@@ -1,5 +1,6 @@
 """The race of spiking networks."""
 
+import dataclasses
 import re
 
 import keras
@@ -44,7 +45,7 @@ def test_source_networks_come_before_what_is_made_of_them():
         {(DIGITS, SOURCE)},
         {(DIGITS, CONVERTED), (DIGITS, ROUNDED), (DIGITS, THROUGH_TIME)},
         {(CIFAR10, SOURCE)},
-        {(CIFAR10, CONVERTED)},
+        {(CIFAR10, CONVERTED), (CIFAR10, ROUNDED)},
     ]
     assert len(groups[1]) == 2 * 4
 
@@ -70,7 +71,8 @@ def test_trials_of_a_seed_share_the_source_network(tmp_path):
 def test_dense_networks_of_cifar10_are_those_of_another_race(
     tmp_path, monkeypatch
 ):
-    trainer = Trainer(TINY, None, tmp_path / "spiking.files")
+    protocol = dataclasses.replace(TINY, batch_size=10)
+    trainer = Trainer(protocol, None, tmp_path / "spiking.files")
     with pytest.raises(UserError, match="benchmark pruning-trained") as error:
         trainer.run(Trial(CIFAR10, SOURCE, 0, 0))
     assert "dense-1.keras: missing" in str(error.value)
@@ -87,6 +89,8 @@ def test_dense_networks_of_cifar10_are_those_of_another_race(
     found = trainer.run(Trial(CIFAR10, CONVERTED, 64, 0))
     source = trainer.run(Trial(CIFAR10, SOURCE, 0, 0))
     assert abs(found["accuracy"] - source["accuracy"]) <= 0.1
+    trained = trainer.run(Trial(CIFAR10, ROUNDED, 8, 0))
+    assert 0 < trained["spikes"] < found["spikes"]
 
 
 def result(trial, accuracy):

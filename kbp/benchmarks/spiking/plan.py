@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from kbp.benchmarks.spiking.trial import (
+    CIFAR10,
     CONVERTED,
-    DIGITS,
     ROUNDED,
     SOURCE,
     THROUGH_TIME,
@@ -20,7 +20,9 @@ def plan(
     for name in names:
         yield trials(name, SOURCE, (0,), protocol)
         made = trials(name, CONVERTED, protocol.timesteps, protocol)
-        if name == DIGITS:
+        if name == CIFAR10:
+            made += trials(name, ROUNDED, protocol.deep_timesteps, protocol)
+        else:
             made += trials(name, ROUNDED, protocol.rounded_timesteps, protocol)
             steps = protocol.trained_timesteps
             made += trials(name, THROUGH_TIME, steps, protocol)

@@ -40,6 +40,9 @@ class Protocol:
         rounded_timesteps: of networks that are trained with clip-floor-shift.
         trained_timesteps: of networks that are trained through time.
         more_epochs: of both trainings.
+        deep_timesteps: of networks of CIFAR-10 that are trained with
+            clip-floor-shift.
+        deep_epochs: of their training.
         more_rate: the peak of their learning rate.
         percentile: of the values of a ReLU, which its threshold is.
         images: of the test split of CIFAR-10.
@@ -55,6 +58,8 @@ class Protocol:
     rounded_timesteps: tuple[int, ...] = (4, 8, 16)
     trained_timesteps: tuple[int, ...] = (8,)
     more_epochs: int = 4
+    deep_timesteps: tuple[int, ...] = (8, 32)
+    deep_epochs: int = 2
     more_rate: float = 1e-3
     percentile: float = 99.9
     images: int = 2000
@@ -138,7 +143,9 @@ class Trainer:
             model = spiking.to_clip_floor_shift(
                 model, some, levels=steps, percentile=share
             )
-            self._fit(model, train, trial.seed, protocol.more_epochs)
+            deep = trial.data == CIFAR10
+            epochs = protocol.deep_epochs if deep else protocol.more_epochs
+            self._fit(model, train, trial.seed, epochs, cifar10=deep)
         learnt = trial.method == THROUGH_TIME
         made = spiking.to_spiking(
             model,
@@ -158,6 +165,8 @@ class Trainer:
         seed: int,
         epochs: int,
         rate: float | None = None,
+        *,
+        cifar10: bool = False,
     ) -> None:
         protocol = self.protocol
         each = data.steps_per_epoch(train, protocol.batch_size)
@@ -172,7 +181,9 @@ class Trainer:
             train,
             protocol.batch_size,
             seed=seed,
-            augment=data.affine(rotation=8.0, shift=0.06, zoom=0.08),
+            augment=data.crop_and_flip(padding=2)
+            if cifar10
+            else data.affine(rotation=8.0, shift=0.06, zoom=0.08),
         )
         model.fit(
             batches,
