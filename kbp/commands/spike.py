@@ -64,6 +64,13 @@ def add_arguments(parser):
         f"{_PERCENTILE})",
     )
     parser.add_argument(
+        "--settle",
+        type=_settle,
+        metavar="SHARE",
+        help="of the time at the beginning that the answer leaves out; 0.5 "
+        "suits networks of ten layers and more (default: 0)",
+    )
+    parser.add_argument(
         "--fine-tune",
         type=positive,
         metavar="EPOCHS",
@@ -185,7 +192,7 @@ def _made(model, task, options, console, given):
     from kbp import spiking
     from kbp.training.spiking import fine_tuned
 
-    changes = ("timesteps", "percentile", "fine_tune", "encoder")
+    changes = ("timesteps", "percentile", "settle", "fine_tune", "encoder")
     if given:
         for name in changes:
             if getattr(options, name) is not None:
@@ -221,6 +228,7 @@ def _made(model, task, options, console, given):
         timesteps=steps,
         percentile=percentile,
         encoder=encoder,
+        settle=options.settle or 0.0,
     )
     return made, how
 
@@ -281,6 +289,19 @@ def _timesteps(text):
 def _percentile(text):
     """Read a number of more than 0 to 100."""
     return _number(text, 100.0, "of more than 0, at most 100")
+
+
+def _settle(text):
+    """Read a number of 0 to less than 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(
+            f"must be a number of 0 to less than 1: {text}"
+        )
+    return value
 
 
 def _rate(text):

@@ -88,6 +88,7 @@ def to_spiking(
     percentile: float = 99.9,
     examples: int = 256,
     encoder: keras.Layer | None = None,
+    settle: float = 0.0,
     truncation: int | None = None,
     **neurons: Any,
 ) -> keras.Model:
@@ -114,6 +115,9 @@ def to_spiking(
         encoder: a layer from `(batch, ...)` to `(batch, timesteps, ...)`, such
             as `PoissonRate`; without, inputs are currents. `PoissonRate` and
             `Latency` take values of 0 to 1, as `data` must be then.
+        settle: which share of the time at the beginning the answer leaves out,
+            in [0, 1). Half of it suits networks of ten layers and more, whose
+            first spikes come before those that would have held them back.
         truncation: time steps that gradients go back, if it is trained on.
         **neurons: arguments of `IntegrateAndFire`: `surrogate`, `slope`,
             `learn_threshold`, `leak`, ...
@@ -179,7 +183,9 @@ def to_spiking(
         **neurons,
     }
     unique = graph.UniqueNames(x.name for x in prepared.operations)
-    converting = _Converting(limits, timesteps, encoder, options, unique)
+    converting = _Converting(
+        limits, timesteps, encoder, options, unique, settle
+    )
     made = graph.rewrite(prepared, call=converting)
     outputs = [converting.out_of_time(x) for x in made.outputs]
     structure = keras.tree.pack_sequence_as(made.output, outputs)
@@ -224,9 +230,10 @@ class _Converting:
         encoder: keras.Layer | None,
         options: dict[str, Any],
         unique: graph.UniqueNames,
+        settle: float,
     ) -> None:
         self.limits, self.options = limits, options
-        self.encoder, self.unique = encoder, unique
+        self.encoder, self.unique, self.settle = encoder, unique, settle
         if encoder is not None:
             unique(encoder.name)
         self.repeat = DirectCurrent(timesteps, name=unique("current"))
@@ -292,5 +299,6 @@ class _Converting:
             return x
         if id(x) not in self.answers:
             name = self.unique(f"{x._keras_history.operation.name}_rate")
-            self.answers[id(x)] = Readout(name=name)(x)
+            readout = Readout(settle=self.settle, name=name)
+            self.answers[id(x)] = readout(x)
         return self.answers[id(x)]

@@ -18,7 +18,7 @@ class Readout(keras.layers.Layer):
 
     | kind            | value                                                 |
     | --------------- | ----------------------------------------------------- |
-    | `"rate"`        | the mean over time                                    |
+    | `"rate"`        | the mean over time, from `settle` on                  |
     | `"membrane"`    | the last potential of a neuron that never fires,      |
     |                 | `v = leak v + x`, over what a current of 1 would give |
     | `"first_spike"` | which share of the time is left at the first spike, 0 |
@@ -27,6 +27,9 @@ class Readout(keras.layers.Layer):
     Args:
         kind: a name of the table.
         leak: of `"membrane"`, more than 0 and at most 1.
+        settle: of `"rate"`, which share of the time at the beginning does not
+            count, in [0, 1): in deep networks the first spikes come before
+            those that would have held them back.
         **kwargs: of Keras's layers.
 
     Call arguments:
@@ -48,20 +51,34 @@ class Readout(keras.layers.Layer):
     [0.5, 0.75]
     """
 
-    def __init__(self, kind: str = "rate", *, leak: float = 1.0, **kwargs: Any):
+    def __init__(
+        self,
+        kind: str = "rate",
+        *,
+        leak: float = 1.0,
+        settle: float = 0.0,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         check_one_of(KINDS, kind=kind)
-        check_number(leak=leak)
+        check_number(leak=leak, settle=settle)
         if not 0 < leak <= 1 or (leak < 1 and kind != "membrane"):
             raise ValueError(
                 "Argument `leak` is of kind='membrane', more than 0 and at "
                 f"most 1. Received: leak={leak!r}, kind={kind!r}"
             )
+        if not 0 <= settle < 1 or (settle and kind != "rate"):
+            raise ValueError(
+                "Argument `settle` is of kind='rate', at least 0 and less than "
+                f"1. Received: settle={settle!r}, kind={kind!r}"
+            )
         self.kind, self.leak = kind, float(leak)
+        self.settle = float(settle)
 
     def call(self, inputs: Tensor) -> Tensor:
         if self.kind == "rate":
-            return ops.mean(inputs, axis=1)
+            first = int(self.settle * inputs.shape[1])
+            return ops.mean(inputs[:, first:], axis=1)
         time, rank = inputs.shape[1], len(inputs.shape)
         if self.kind == "first_spike":
             silent = ops.cumprod(1 - inputs, axis=1)
@@ -75,5 +92,5 @@ class Readout(keras.layers.Layer):
         return (input_shape[0], *input_shape[2:])
 
     def get_config(self) -> dict[str, Any]:
-        own = {"kind": self.kind, "leak": self.leak}
+        own = {"kind": self.kind, "leak": self.leak, "settle": self.settle}
         return {**super().get_config(), **own}

@@ -231,6 +231,7 @@ def test_a_spiking_network_is_described_as_it_is(tmp_path, capsys):
         (("--timesteps", "10001"), "at most 10000: 10001"),
         (("--percentile", "101"), "at most 100: 101"),
         (("--percentile", "nan"), "at most 100: nan"),
+        (("--settle", "1"), "0 to less than 1: 1"),
         (("--learning-rate", "0.1"), "no effect without --fine-tune"),
         (("--fine-tune", "1", "--learning-rate", "0"), "above 0: 0"),
         (("--encoder", "latency"), "invalid choice"),

@@ -52,6 +52,8 @@ def leaky(x, leak=0.8):
     ("layer", "reference"),
     [
         (spiking.Readout("rate"), lambda x: x.mean(axis=1)),
+        (spiking.Readout(settle=0.3), lambda x: x[:, 3:].mean(axis=1)),
+        (spiking.Readout(settle=0.99), lambda x: x[:, -1]),
         (spiking.Readout("membrane"), lambda x: x.mean(axis=1)),
         (spiking.Readout("membrane", leak=0.8), leaky),
         (spiking.Readout("first_spike"), first),
@@ -72,6 +74,8 @@ def test_readouts_are_their_formulas(layer, reference):
         lambda: spiking.DeltaModulation(0),
         lambda: spiking.Readout("last"),
         lambda: spiking.Readout("rate", leak=0.5),
+        lambda: spiking.Readout(settle=1.0),
+        lambda: spiking.Readout("membrane", settle=0.5),
         lambda: spiking.ClipFloorShift(0),
         lambda: spiking.ClipFloorShift(4, 0.0),
     ],

@@ -92,6 +92,24 @@ def test_answers_approach_those_of_the_network(name):
     assert gaps[1] < min(0.02, gaps[0])
 
 
+def test_deep_networks_answer_better_once_they_have_settled():
+    def deep(x):
+        for _ in range(20):
+            x = layers.Dense(32, "relu", kernel_initializer="he_normal")(x)
+        return x
+
+    model = network(deep, shape=(16,), head=False)
+    x = data(shape=(16,))
+    gaps = []
+    for settle in (0.0, 0.5):
+        made = spiking.to_spiking(model, x, timesteps=32, settle=settle)
+        found = made.predict(x, verbose=0)
+        gaps.append(np.abs(found - model.predict(x, verbose=0)).mean())
+        over_time = spiking.outputs_over_time(made, x)
+        np.testing.assert_allclose(over_time[-1], found, atol=1e-5)
+    assert gaps[1] < 0.8 * gaps[0]
+
+
 def test_spikes_count_what_clip_floor_shift_gives():
     """With one layer of neurons, both are the same to rounding."""
     model = network(BODIES["dense"])

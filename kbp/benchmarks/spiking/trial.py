@@ -43,6 +43,7 @@ class Protocol:
         deep_timesteps: of networks of CIFAR-10 that are trained with
             clip-floor-shift.
         deep_epochs: of their training.
+        deep_settle: share of the time that answers of CIFAR-10 leave out.
         more_rate: the peak of their learning rate.
         percentile: of the values of a ReLU, which its threshold is.
         images: of the test split of CIFAR-10.
@@ -60,6 +61,7 @@ class Protocol:
     more_epochs: int = 4
     deep_timesteps: tuple[int, ...] = (8, 32)
     deep_epochs: int = 2
+    deep_settle: float = 0.5
     more_rate: float = 1e-3
     percentile: float = 99.9
     images: int = 2000
@@ -138,12 +140,11 @@ class Trainer:
     ) -> keras.Model:
         protocol, steps = self.protocol, trial.timesteps
         some = train.inputs[:_CALIBRATION]
-        share = protocol.percentile
+        share, deep = protocol.percentile, trial.data == CIFAR10
         if trial.method == ROUNDED:
             model = spiking.to_clip_floor_shift(
                 model, some, levels=steps, percentile=share
             )
-            deep = trial.data == CIFAR10
             epochs = protocol.deep_epochs if deep else protocol.more_epochs
             self._fit(model, train, trial.seed, epochs, cifar10=deep)
         learnt = trial.method == THROUGH_TIME
@@ -152,6 +153,7 @@ class Trainer:
             some,
             timesteps=steps,
             percentile=share,
+            settle=protocol.deep_settle if deep else 0.0,
             learn_threshold=learnt,
         )
         if learnt:
