@@ -114,7 +114,8 @@ def treemap(taken: Footprint) -> str:
     boxes = _boxes(sizes, 0.0, 0.0, _WIDTH, _HEIGHT) if sizes else ()
     inside = "\n".join(_drawn(box, taken) for box in boxes)
     return (
-        f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img" '
+        f'<svg width="{_WIDTH:.0f}" height="{_HEIGHT:.0f}" '
+        f'viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img" '
         f'aria-label="bytes of the file by layer" '
         f'font-family="system-ui, sans-serif" font-size="12">\n{inside}\n</svg>'
     )
