@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kbp import zoo
+from kbp import hub, zoo
 from kbp._utils.run_files import INT8, MODEL
 from kbp.errors import UserError
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def is_entry(name: str) -> bool:
     """Say whether a name is one of the zoo, and no file's or folder's."""
+    if hub.is_name(name):
+        return True
     return not Path(name).exists() and name in {e.name for e in zoo.entries()}
 
 

@@ -2,12 +2,14 @@
 
 import dataclasses
 import hashlib
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kbp import hub
 from kbp._utils.files import write_together
 from kbp._utils.run_files import GOLDEN, INT8, LABELS, MODEL, PREDICTIONS
 from kbp.errors import UserError, nearest
@@ -24,8 +26,10 @@ __all__ = ["DEFAULT", "Entry", "entries", "file", "find", "load", "verify"]
 DEFAULT = "pyramid_bpnet_small.digits"
 FILES = (MODEL, INT8, GOLDEN, PREDICTIONS)
 SUMS = "SHA256SUMS"
+_RECIPE = "recipe.toml"
 LICENSE = "Apache-2.0"  # of the models, as of all that lies beside them
-MOST_BYTES = 5_000_000  # of a file
+MOST_BYTES = 5_000_000  # of a file that lies here
+MOST_ELSEWHERE = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,17 @@ class Entry:
         return (self.path / SUMS).is_file()
 
     @property
+    def most_bytes(self) -> int:
+        """What a file of the entry may have."""
+        here = self.path.parent == root()
+        return MOST_BYTES if here else MOST_ELSEWHERE
+
+    @property
     def recipe(self) -> "Recipe":
         """What the entry was trained with."""
         from kbp.recipes import Recipe
 
-        return Recipe.read(self.path / "recipe.toml")
+        return Recipe.read(self.path / _RECIPE)
 
     @property
     def data_set(self) -> str:
@@ -81,7 +91,7 @@ class Entry:
     @property
     def _settings(self) -> dict[str, Any]:
         """What `recipe.toml` says, unchecked."""
-        return tomllib.loads((self.path / "recipe.toml").read_text())
+        return tomllib.loads((self.path / _RECIPE).read_text())
 
 
 def root() -> Path:
@@ -100,22 +110,37 @@ def root() -> Path:
 def entries() -> list[Entry]:
     """List the entries of the zoo by name.
 
+    The folders that `$KBP_ZOO` names, as `$PATH` names some, may hold more.
+
+    Raises:
+        UserError: one of them is missing.
+
     Example:
     >>> import kbp.zoo
     >>> "pyramid_bpnet_small.digits" in [e.name for e in kbp.zoo.entries()]
     True
     """
-    return [
-        Entry(path.parent.name, path.parent)
-        for path in sorted(root().glob("*/recipe.toml"))
-    ]
+    found: dict[str, Entry] = {}
+    others = os.environ.get("KBP_ZOO", "").split(os.pathsep)
+    for folder in (root(), *map(Path, filter(None, others))):
+        if not folder.is_dir():
+            raise UserError(f"$KBP_ZOO names {folder}, which is no folder")
+        for path in folder.glob(f"*/{_RECIPE}"):
+            name = path.parent.name
+            found.setdefault(name, Entry(name, path.parent))
+    return [found[name] for name in sorted(found)]
 
 
 def find(name: str) -> Entry:
     """Return an entry by its name.
 
+    Args:
+        name: of an entry that `entries` lists, or of a repository of the
+            Hugging Face hub with the same files, as `hf://USER/REPOSITORY` or
+            `hf://USER/REPOSITORY@REVISION`; it is downloaded once.
+
     Raises:
-        UserError: there is no such entry.
+        UserError: there is no such entry, or it is out of reach.
 
     Example:
     >>> import kbp
@@ -123,6 +148,13 @@ def find(name: str) -> Entry:
     Traceback (most recent call last):
     kbp.errors.UserError: unknown zoo entry ...; did you mean ...?
     """
+    if hub.is_name(name):
+        files = (_RECIPE, SUMS, LABELS, *FILES)
+        entry = Entry(name, hub.fetch(name, files, MOST_ELSEWHERE))
+        for needed in (_RECIPE, SUMS):
+            if not (entry.path / needed).is_file():
+                raise UserError(f"{name}: holds no {needed}, as entries do")
+        return entry
     known = {entry.name: entry for entry in entries()}
     if name not in known:
         raise UserError(f"unknown zoo entry {name!r}{nearest(name, known)}")
@@ -136,7 +168,7 @@ def load(name: str) -> "keras.Model":
     Keras loads it in safe mode.
 
     Args:
-        name: of the entry.
+        name: of the entry, see `find`.
 
     Returns:
         The float model as it was pruned, uncompiled.
@@ -152,18 +184,19 @@ def load(name: str) -> "keras.Model":
     """
     from kbp.inference import safe
 
-    return safe.load(file(name, MODEL), most_bytes=MOST_BYTES, entry=True)
+    most = find(name).most_bytes
+    return safe.load(file(name, MODEL), most_bytes=most, entry=True)
 
 
 def file(name: str, which: str = INT8) -> Path:
     """Return the path of one of an entry's files, after checking it.
 
     Args:
-        name: of the entry.
+        name: of the entry, see `find`.
         which: one of `FILES`, such as `"model_int8.tflite"`.
 
     Returns:
-        The file's path, in the checkout or the installed package.
+        The file's path.
 
     Raises:
         UserError: there is no such entry or file, or it is not the one that
@@ -182,9 +215,9 @@ def file(name: str, which: str = INT8) -> Path:
         raise UserError(f"{path}: no such file.")
     if not path.is_file():
         raise UserError(f"{path}: missing.")
-    size = path.stat().st_size
-    if size > MOST_BYTES:
-        raise UserError(f"{path}: has {size} bytes, more than {MOST_BYTES}.")
+    size, most = path.stat().st_size, entry.most_bytes
+    if size > most:
+        raise UserError(f"{path}: has {size} bytes, more than {most}.")
     if _digest(path.read_bytes()) != sums[which]:
         raise UserError(f"{path}: is not the file that was published.")
     return path

@@ -54,7 +54,7 @@ ABOVE = {
         "commands",
         "deploy",
     ),
-    *("zoo", "sources", "__init__", "__main__", "_registration"),
+    *("zoo", "hub", "sources", "__init__", "__main__", "_registration"),
 }
 NEVER = {
     "inference": {"training"},

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from kbp import hub
 from kbp._utils import plugins
 from kbp._utils.command_line import check_new, positive, say_written
 from kbp._utils.process.stderr import suppress_stderr
@@ -119,6 +120,8 @@ def read_changed(options: argparse.Namespace) -> tuple["Recipe", str]:
 
 def _recipe_file(name: str) -> Path | None:
     """Return the file that a recipe's name means, `None` of the zoo's."""
+    if hub.is_name(name):
+        return None
     path = Path(name)
     if path.suffix == ".toml" or path.exists() or len(path.parts) > 1:
         return path / "recipe.toml" if path.is_dir() else path
