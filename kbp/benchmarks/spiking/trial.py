@@ -47,6 +47,7 @@ class Protocol:
         more_rate: the peak of their learning rate.
         percentile: of the values of a ReLU, which its threshold is.
         images: of the test split of CIFAR-10.
+        counted: test images, of which spikes and operations are counted.
     """
 
     seeds: int = 3
@@ -60,11 +61,12 @@ class Protocol:
     trained_timesteps: tuple[int, ...] = (8,)
     more_epochs: int = 4
     deep_timesteps: tuple[int, ...] = (8, 32)
-    deep_epochs: int = 2
+    deep_epochs: int = 1
     deep_settle: float = 0.5
     more_rate: float = 1e-3
     percentile: float = 99.9
     images: int = 2000
+    counted: int = 360
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,8 @@ class Trainer:
         """Make a network and judge it.
 
         Returns:
-            The trial; `accuracy`; and, of a spiking network, means over all
-            test images, whose number is `images`: `spikes`, `additions`,
+            The trial; `accuracy`; and, of a spiking network, means over test
+            images, whose number is `images`: `spikes`, `additions`,
             `multiply_adds`, joules of `energy`, and of the source network's
             `dense_energy`.
 
@@ -124,7 +126,8 @@ class Trainer:
         if trial.method == SOURCE:
             return result | {"accuracy": accuracy(model, test)}
         made = self._made(trial, model, train)
-        found = spiking.cost(made, test.inputs, examples=len(test.inputs))
+        counted = min(self.protocol.counted, len(test.inputs))
+        found = spiking.cost(made, test.inputs, examples=counted)
         return result | {
             "accuracy": _accuracy(made, test),
             "images": found.examples,
