@@ -63,12 +63,8 @@ def sections(
             said = _warnings(rows, Watch(_RULES[name](**bounds[name])))
             drawn = (heat_map(rows, *names) for names in maps.items())
             heading = f"{name.capitalize()} by layer"
-            *first, last = (x for x in drawn if x)
-            found[heading] = (
-                said
-                + "".join(figure(x, "") for x in first)
-                + figure(last, _CAPTION)
-            )
+            svg = "".join(x for x in drawn if x)
+            found[heading] = said + figure(svg, _CAPTION)
     return found
 
 
