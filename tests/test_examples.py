@@ -5,9 +5,7 @@ import runpy
 import time
 
 import fresh
-import numpy as np
 import pytest
-from PIL import Image
 
 EXAMPLES = fresh.ROOT / "docs" / "examples"
 FILES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
@@ -24,6 +22,7 @@ NOTEBOOKS = {
     "gradients": {"caught": 1, "warned": 1, "relu": 0.7},
     "federated": {"gained": 0.4},
     "spiking": {"accuracy": 0.9, "kept": -0.05},
+    "gan": {"fell": 0.75, "variety": 0.1},
 }
 
 
@@ -114,16 +113,3 @@ def test_recurrent_forecasts_are_the_best_and_stop_in_time(cell, tmp_path):
     assert found.pop("epochs") < 100
     assert found.pop("int8 file") < 1.05 * found[cell]
     assert found[cell] == min(found.values())
-
-
-@pytest.mark.slow
-def test_drawn_digits_come_near_real_ones(tmp_path):
-    out = tmp_path / "digits.png"
-    found = run("wgan_gp", "--out", out)
-    assert found["after"] <= 0.2 * found["before"]
-    sheet = np.asarray(Image.open(out))
-    parts = [np.split(row, 8, axis=1) for row in np.split(sheet, 8)]
-    drawn = np.array([image for row in parts for image in row])
-    # Neither empty, nor one and the same.
-    assert drawn.mean(axis=(1, 2)).max() < 240
-    assert drawn.std(axis=0).max() > 30

@@ -128,7 +128,7 @@ def test_the_table_compares_seed_by_seed(log):
     assert "| digits | source | - | 98.00% ± 0.00% | - |" in text
     assert "CIFAR-10 |" not in text
     assert "Sengupta" in text
-    assert "in the mean of all test images (5,678 of digits)" in text
+    assert "in the mean of test images (5,678 of digits)" in text
     assert report.plot(log.head, log.results).startswith("<svg")
     empty = report.markdown_table(log.head, [])
     assert empty == "No network has finished yet."
