@@ -61,11 +61,9 @@ def fetch(name: str, files: tuple[str, ...], most_bytes: int) -> Path:
         endpoint=os.environ.get("HF_ENDPOINT"),
         cache_dir=os.environ.get("HF_HUB_CACHE"),
     )
+    _check_sizes(name, take, most_bytes)
     try:
-        _check_sizes(name, take, most_bytes)
         return Path(take())
-    except UserError:
-        raise
     except (OSError, ValueError) as error:
         words = [line for line in str(error).splitlines() if line.strip()]
         said = next((x for x in words if "Not Found" in x), words[0])
@@ -76,8 +74,8 @@ def _check_sizes(name: str, take: Callable[..., Any], most_bytes: int) -> None:
     """Refuse large files before they are downloaded."""
     try:
         files = take(dry_run=True)
-    except OSError:
-        return  # without a network, what was downloaded before does
+    except (OSError, ValueError):
+        return  # if that is not the network's fault, the download says so
     for file in files:
         if file.file_size > most_bytes:
             raise UserError(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kbp.commands.shared.common import (
     add_recipe,
-    add_verbosity,
+    add_running,
     check_recipe,
     positive,
     read_recipe,
@@ -71,13 +71,7 @@ def add_arguments(parser):
         help="train nothing, but write a Flower app for `flwr run`, whose "
         "README says how to start it on several machines",
     )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="continue the unfinished run in the folder, show the finished, "
-        "or begin if there is none",
-    )
-    add_verbosity(parser)
+    add_running(parser)
 
 
 def check(options):

@@ -288,32 +288,24 @@ def _timesteps(text):
 
 def _percentile(text):
     """Read a number of more than 0 to 100."""
-    return _number(text, 100.0, "of more than 0, at most 100")
+    return _number(text, lambda x: 0 < x <= 100, "of more than 0, at most 100")
 
 
 def _settle(text):
     """Read a number of 0 to less than 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(
-            f"must be a number of 0 to less than 1: {text}"
-        )
-    return value
+    return _number(text, lambda x: 0 <= x < 1, "of 0 to less than 1")
 
 
 def _rate(text):
     """Read a positive number."""
-    return _number(text, 1e12, "above 0")
+    return _number(text, lambda x: 0 < x <= 1e12, "above 0")
 
 
-def _number(text, most, words):
+def _number(text, fits, words):
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value <= most:
+    if not fits(value):
         raise argparse.ArgumentTypeError(f"must be a number {words}: {text}")
     return value

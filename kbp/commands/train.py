@@ -5,8 +5,8 @@ from pathlib import Path
 from kbp.commands.shared.common import (
     add_data_dir,
     add_imports,
+    add_running,
     add_settings,
-    add_verbosity,
     check_recipe,
     read_recipe,
     run_recipe,
@@ -50,13 +50,7 @@ def add_arguments(parser):
     )
     add_data_dir(parser)
     add_imports(parser)
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="continue the unfinished run in the folder, show the finished, "
-        "or begin if there is none",
-    )
-    add_verbosity(parser)
+    add_running(parser)
 
 
 def check(options):

@@ -29,7 +29,7 @@ __all__ = [
     "add_imports",
     "add_recipe",
     "add_settings",
-    "add_verbosity",
+    "add_running",
     "check_changed",
     "check_new",
     "check_recipe",
@@ -206,8 +206,14 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_verbosity(parser: argparse.ArgumentParser) -> None:
-    """Add the options `--quiet` and `--verbose`, see `run_recipe`."""
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `run_recipe`: `--resume`, `--quiet`, `--verbose`."""
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the unfinished run in the folder, show the finished, "
+        "or begin if there is none",
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--quiet",
@@ -232,7 +238,7 @@ def run_recipe(
     Args:
         recipe: to run.
         workdir: folder for everything the run makes.
-        options: those of `add_verbosity`, `add_data_dir` and `resume`.
+        options: those of `add_running` and `add_data_dir`.
         console: where progress and the result go.
     """
     from kbp import training
@@ -246,9 +252,8 @@ def run_recipe(
         resume=options.resume,
         console=Console(quiet=True) if options.quiet else console,
     )
-    run = read_run(Path(workdir))
-    if options.quiet and run and stages:  # the chief's
-        said = result_in_words(stages, run)
+    if options.quiet and stages:  # the chief's
+        said = result_in_words(stages, read_run(Path(workdir)) or {})
         console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
