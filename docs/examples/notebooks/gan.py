@@ -134,6 +134,7 @@ drawn = generator(tf.random.normal((32, NOISE))).numpy()[..., 0]
 framed = np.pad(drawn, ((0, 0), (1, 1), (1, 1)))
 sheet = np.vstack([np.hstack(framed[n : n + 8]) for n in range(0, 32, 8)])
 variety = float(drawn.std(axis=0).max())
+ink = float(drawn.mean(axis=(1, 2)).min())
 plt.figure(figsize=(4, 2))
 plt.imshow(sheet, cmap="gray_r")
 plt.axis("off")
