@@ -27,6 +27,10 @@ DEFAULT = "pyramid_bpnet_small.digits"
 FILES = (MODEL, INT8, GOLDEN, PREDICTIONS)
 SUMS = "SHA256SUMS"
 _RECIPE = "recipe.toml"
+ELSEWHERE = (
+    "The wheel holds the weights of entries up to 1 MB; those of all lie in "
+    "`models` of kbp's source: let $KBP_ZOO name that folder."
+)
 LICENSE = "Apache-2.0"  # of the models, as of all that lies beside them
 MOST_BYTES = 5_000_000  # of a file that lies here
 MOST_ELSEWHERE = 500_000_000
@@ -52,8 +56,21 @@ class Entry:
 
     @property
     def has_weights(self) -> bool:
-        """Whether the entry holds trained models."""
-        return (self.path / SUMS).is_file()
+        """Whether the entry's trained models lie in its folder.
+
+        Those of more than 1 MB are not in the wheel.
+        """
+        try:
+            names = _read_sums(self.path / SUMS)
+        except (OSError, UserError):
+            return False
+        return all((self.path / name).is_file() for name in names)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the wheel left the entry's models out."""
+        here = self.path.parent == root()
+        return here and (self.path / SUMS).is_file() and not self.has_weights
 
     @property
     def most_bytes(self) -> int:
@@ -110,7 +127,8 @@ def root() -> Path:
 def entries() -> list[Entry]:
     """List the entries of the zoo by name.
 
-    The folders that `$KBP_ZOO` names, as `$PATH` names some, may hold more.
+    The folders that `$KBP_ZOO` names, as `$PATH` names some, may hold more,
+    and the weights of an entry that has none here.
 
     Raises:
         UserError: one of them is missing.
@@ -126,8 +144,10 @@ def entries() -> list[Entry]:
         if not folder.is_dir():
             raise UserError(f"$KBP_ZOO names {folder}, which is no folder")
         for path in folder.glob(f"*/{_RECIPE}"):
-            name = path.parent.name
-            found.setdefault(name, Entry(name, path.parent))
+            entry = Entry(path.parent.name, path.parent)
+            known = found.setdefault(entry.name, entry)
+            if entry.has_weights and not known.has_weights:
+                found[entry.name] = entry
     return [found[name] for name in sorted(found)]
 
 
@@ -208,13 +228,14 @@ def file(name: str, which: str = INT8) -> Path:
     'model_int8.tflite'
     """
     entry = find(name)
-    if not entry.has_weights:
+    if not (entry.path / SUMS).is_file():
         raise UserError(f"zoo entry {name} has no weights")
     sums, path = _read_sums(entry.path / SUMS), entry.path / which
     if which not in sums:
         raise UserError(f"{path}: no such file.")
     if not path.is_file():
-        raise UserError(f"{path}: missing.")
+        why = f" {ELSEWHERE}" if entry.is_elsewhere else ""
+        raise UserError(f"{path}: missing.{why}")
     size, most = path.stat().st_size, entry.most_bytes
     if size > most:
         raise UserError(f"{path}: has {size} bytes, more than {most}.")
@@ -303,7 +324,8 @@ def _named(content: bytes, name: str) -> bytes:
 
 
 def _read_sums(path: Path) -> dict[str, str]:
-    pairs = [line.split() for line in path.read_text().splitlines()]
+    lines = path.read_text(errors="replace").splitlines()
+    pairs = [line.split() for line in lines]
     if not all(len(pair) == 2 and len(pair[0]) == 64 for pair in pairs):
         raise UserError(f"{path}: holds no SHA-256 sums.")
     return {name: digest for digest, name in pairs}

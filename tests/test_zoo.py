@@ -4,7 +4,9 @@ import functools
 import io
 import json
 import shutil
+import tomllib
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -21,6 +23,7 @@ from kbp.recipes import Recipe
 from kbp.training import checkpoint
 
 NAME = "pyramid_bpnet_tiny.digits"
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,7 @@ def entry(made, tmp_path, monkeypatch):
     )
     (folder / "recipe.toml").write_text(recipe.to_toml())
     monkeypatch.setattr(zoo, "root", lambda: tmp_path / "zoo")
+    monkeypatch.delenv("KBP_ZOO")
     zoo.take(zoo.find(NAME), made[0])
     return folder
 
@@ -88,6 +92,33 @@ def test_entry_without_weights_says_so(entry):
         zoo.load(NAME)
     with pytest.raises(UserError, match="did you mean 'pyramid_bpnet_tiny"):
         zoo.load("pyramid_bpnet_tin.digits")
+
+
+def test_weights_that_the_wheel_lacks_are_found_elsewhere(
+    entry, monkeypatch, tmp_path, capsys
+):
+    shutil.copytree(entry.parent, tmp_path / "source")
+    for name in zoo.FILES:
+        (entry / name).unlink()
+    with pytest.raises(UserError, match=r"missing\. The wheel holds .*KBP_ZOO"):
+        zoo.load(NAME)
+    assert main(["list"]) == 0
+    assert "KBP_ZOO" in capsys.readouterr().out
+    monkeypatch.setenv("KBP_ZOO", str(tmp_path / "source"))
+    zoo.verify(NAME)
+    assert zoo.file(NAME).parents[1] == tmp_path / "source"
+
+
+def test_wheel_has_the_weights_of_small_entries_alone():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    exclude = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"]
+    patterns = [p[1:-2] for p in exclude if p.startswith("/models/")]
+    left_out = {p for pattern in patterns for p in ROOT.glob(pattern)}
+    assert left_out == {
+        folder
+        for folder in (ROOT / "models").iterdir()
+        if sum(path.stat().st_size for path in folder.rglob("*")) > 1_000_000
+    }
 
 
 @pytest.mark.parametrize("name", zoo.FILES)

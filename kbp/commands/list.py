@@ -41,3 +41,5 @@ def run(options, console):
             weights,
         )
     console.print(table)
+    if any(entry.is_elsewhere for entry in zoo.entries()):
+        console.print(zoo.ELSEWHERE)
