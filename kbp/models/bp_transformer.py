@@ -16,7 +16,7 @@ from kbp.layers import (
     WindowStatistics,
 )
 from kbp.layers.composite import GLOROT
-from kbp.models.covariate_terms import window_length, with_covariates
+from kbp.models.linear.covariates import window_length, with_covariates
 from kbp.models.registry import register_model
 from kbp.models.regularization import depth_rates, kernel_options
 
@@ -71,8 +71,8 @@ def BPTransformer(
     With covariates, what is to be forecast is the first `num_targets` columns
     of the input, which then has a row for each step of the horizon too, where
     they are zero. The covariates, in units of their own, add terms to the sum
-    above that are zero at first: see `kbp.models.covariate_terms`. All weights
-    are shared by the targets still.
+    above that are zero at first: see `kbp.models.linear.covariates`. All
+    weights are shared by the targets still.
 
     Args:
         input_shape: `(time, features)`, both fixed; with covariates

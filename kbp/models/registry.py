@@ -42,10 +42,11 @@ def register_model(
         A decorator for a function `(input_shape, num_outputs, *, ...)` that
         returns a functional Keras model. If it has an argument `head`, tasks
         other than classification choose by it what the model ends with, such as
-        "segmentation". A model inside it that is named `"backbone"` stays as it
-        is in the first `training.frozen_epochs`. With arguments `num_targets`
-        and `num_past_covariates` it may forecast with covariates, see
-        `BPTransformer`.
+        "segmentation"; another default than "classification" says that there
+        is none for that. A model inside it that is named `"backbone"` stays as
+        it is in the first `training.frozen_epochs`. With arguments
+        `num_targets` and `num_past_covariates` it may forecast with covariates,
+        see `BPTransformer`.
 
     Raises:
         UserError: another architecture has that name.

@@ -19,6 +19,7 @@ Section = TypeVar("Section")
 
 ARCHITECTURE = "pyramid_bpnet"
 DATA = "digits"
+_USUAL = "classification"  # what a builder's model is for if none is named
 _BYTES = 20  # of a weight in training: itself, its gradient, three moments
 _MOST_ARRAYS = 10_000  # weights, which take milliseconds each
 _MOST = 2**31 - 1  # of an integer among a builder's arguments
@@ -86,7 +87,13 @@ class ModelRecipe:
                 covariates, or an argument is out of range.
         """
         builder = MODELS[self.architecture]
-        unknown = {*given} - {*keyword_only(builder)}
+        usual = keyword_only(builder)
+        unknown = {*given} - {*usual}
+        if "head" not in given and usual.get("head", _USUAL) != _USUAL:
+            raise UserError(
+                f"model.architecture: {self.architecture!r} is for "
+                f"{usual['head']} alone"
+            )
         if "head" in unknown:
             raise UserError(
                 f"model.architecture: {self.architecture!r} has one head alone,"

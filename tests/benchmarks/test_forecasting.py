@@ -15,7 +15,7 @@ from kbp.benchmarks.forecasting.plan import best_of, finals, search
 from kbp.benchmarks.forecasting.race import RACE
 from kbp.benchmarks.forecasting.trial import Protocol, Trainer, Trial
 from kbp.data.series import SeriesSplits, Windows
-from kbp.models.ridge import ridges
+from kbp.models.linear.ridge import ridges
 
 TINY = Protocol(batch_size=4, steps=4, every=2, seeds=2)
 

@@ -28,6 +28,13 @@ BUILDERS = {
     "mlp_of_one_layer": lambda: models.ResidualMLP(
         (6,), 2, width=8, num_layers=1
     ),
+    "resnet": lambda: models.ResNet(
+        (16, 16, 2), 5, width=4, num_blocks=2, patch_size=2, dropout=0.2
+    ),
+    "unet": lambda: models.UNet((16, 24, 1), 3, width=4, num_levels=2),
+    "unet_with_gates": lambda: models.UNet(
+        (16, 24, 1), 3, width=4, num_levels=2, gates=True, dropout=0.1
+    ),
 }
 
 

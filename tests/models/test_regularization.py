@@ -23,6 +23,9 @@ BUILDERS = {
         (12, 2), 4, head="forecasting", width=8, patch_size=3, **o
     ),
     "mlp": lambda **o: models.ResidualMLP((6,), 3, width=8, num_layers=4, **o),
+    "resnet": lambda **o: models.ResNet(
+        (8, 8, 1), 3, width=8, num_stages=2, num_blocks=2, **o
+    ),
 }
 TECHNIQUES = {
     "dropout": {"dropout": 0.3},
@@ -194,7 +197,7 @@ def test_kernels_begin_with_the_variance_of_their_initializer(family, shape):
         *(
             pytest.param(technique, family, marks=pytest.mark.slow)
             for technique in TECHNIQUES
-            for family in ("pyramid", "transformer", "mlp")
+            for family in ("pyramid", "transformer", "mlp", "resnet")
         ),
     ],
 )

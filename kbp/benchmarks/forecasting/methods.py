@@ -7,13 +7,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
 from kbp import models
 from kbp.data.datasets.ett import ROWS_OF_AN_HOUR
 from kbp.data.series import SeriesSplits, Windows
-from kbp.layers import WindowNormalization, WindowStatistics
-from kbp.models.ridge import ridges
+from kbp.models.linear.ridge import ridges
 
 WEEK, DAY = 168, 24  # in hours
 HORIZONS = (96, 192, 336, 720)  # in rows, as published
@@ -73,24 +72,9 @@ def ridge(splits: SeriesSplits, data: str) -> tuple[Callable, int]:
 
 
 def dlinear(splits: SeriesSplits, data: str) -> keras.Model:
-    """Return two linear maps, of an average over 25 rows and of the rest.
-
-    Reference:
-        Zeng et al., Are Transformers Effective for Time Series Forecasting?,
-        AAAI 2023.
-    """
-    inputs = keras.Input(splits.input_shape)
-    before, after = (
-        ops.repeat(inputs[:, part], 12, axis=1)
-        for part in (slice(0, 1), slice(-1, None))
-    )
-    padded = ops.concatenate([before, inputs, after], axis=1)
-    trend = layers.AveragePooling1D(25, strides=1)(padded)
-    parts = [
-        layers.Dense(splits.test.horizon)(layers.Permute((2, 1))(part))
-        for part in (trend, inputs - trend)
-    ]
-    return keras.Model(inputs, layers.Permute((2, 1))(layers.Add()(parts)))
+    """Return a DLinear, as published."""
+    time, channels = splits.input_shape
+    return models.DLinear((time, channels), splits.test.horizon)
 
 
 def lstm(splits: SeriesSplits, data: str) -> keras.Model:
@@ -102,35 +86,17 @@ def lstm(splits: SeriesSplits, data: str) -> keras.Model:
 
 
 def patch_tst(splits: SeriesSplits, data: str) -> keras.Model:
-    """Return a transformer of overlapping patches, channel by channel.
+    """Return a transformer of overlapping patches.
 
-    Three layers of width 16 with dropout 0.3 for the hourly sets, as published,
-    and of width 32, a quarter of what was published, with 0.2 for the others.
-
-    Reference:
-        Nie et al., A Time Series is Worth 64 Words, ICLR 2023.
+    Of width 16 with dropout 0.3 for the hourly sets, as published, and of width
+    32, a quarter of what was published, with 0.2 for the others.
     """
     hourly = ROWS_OF_AN_HOUR[data] == 1
     width, rate = (16, 0.3) if hourly else (32, 0.2)
     time, channels = splits.input_shape
-    inputs = keras.Input(splits.input_shape)
-    statistics = WindowStatistics()(inputs)
-    x = WindowNormalization()(inputs, statistics)
-    x = ops.reshape(x, (-1, time, 1))
-    x = layers.Conv1D(width, 16, strides=8)(x)  # patches, embedded
-    places = layers.Embedding(x.shape[1], width)(ops.arange(x.shape[1])[None])
-    x = layers.Dropout(rate)(x + places)
-    for _ in range(3):
-        y = layers.MultiHeadAttention(4, width // 4)(x, x)
-        x = layers.LayerNormalization()(x + layers.Dropout(rate)(y))
-        y = layers.Dense(128, activation="gelu")(x)
-        y = layers.Dropout(rate)(layers.Dense(width)(y))
-        x = layers.LayerNormalization()(x + y)
-    x = layers.Dropout(rate)(layers.Flatten()(x))
-    x = layers.Dense(splits.test.horizon)(x)
-    x = ops.reshape(x, (-1, channels, splits.test.horizon))
-    x = WindowNormalization(invert=True)(x, statistics)
-    return keras.Model(inputs, x)
+    return models.PatchTST(
+        (time, channels), splits.test.horizon, width=width, dropout=rate
+    )
 
 
 def bp_transformer(

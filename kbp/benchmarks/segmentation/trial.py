@@ -1,5 +1,6 @@
 """One trial of the segmentation race: a training."""
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -9,10 +10,10 @@ import keras
 import numpy as np
 
 from kbp import data, export, graph, metrics
-from kbp.benchmarks.segmentation import networks as peers
+from kbp.benchmarks.segmentation.networks import unet_plus_plus
 from kbp.data.datasets import dsb2018, isbi2012
 from kbp.losses import DiceCrossEntropy
-from kbp.models import PyramidBPNet
+from kbp.models import PyramidBPNet, UNet
 from kbp.optimizers import HybridOptimizer, refresh_batch_norm
 from kbp.optimizers.groups import decay_kernels_alone
 from kbp.optimizers.schedules import warmup_cosine
@@ -83,21 +84,17 @@ class Network:
     ours: bool = False
 
 
-def _peer(build, width):
-    return Network(lambda shape, classes: build(shape, classes, width))
-
-
 NETWORKS = {
     "Pyramid-BPNet": Network(
-        lambda shape, classes: PyramidBPNet(
-            shape, classes, head="segmentation", size="small"
-        ),
+        functools.partial(PyramidBPNet, head="segmentation", size="small"),
         ours=True,
     ),
-    "U-Net 16": _peer(peers.unet, 16),
-    "U-Net 32": _peer(peers.unet, 32),
-    "U-Net++ 16": _peer(peers.unet_plus_plus, 16),
-    "Attention U-Net 16": _peer(peers.attention_unet, 16),
+    "U-Net 16": Network(functools.partial(UNet, width=16)),
+    "U-Net 32": Network(functools.partial(UNet, width=32)),
+    "U-Net++ 16": Network(functools.partial(unet_plus_plus, width=16)),
+    "Attention U-Net 16": Network(
+        functools.partial(UNet, width=16, gates=True)
+    ),
 }
 FOLDS = {"dsb2018": None, "isbi2012": isbi2012.FOLDS}
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from kbp._utils.arguments import check_penalty
-from kbp.models.linear_skip import linear_skip_of, start_at_kernel
+from kbp.models.linear.skip import linear_skip_of, start_at_kernel
 
 
 def start_at_ridge(

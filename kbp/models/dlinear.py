@@ -1,0 +1,103 @@
+"""DLinear: a forecast by two linear maps, of the trend and of the rest."""
+
+import keras
+from keras import layers, ops
+
+from kbp._utils.arguments import check_integer, check_one_of
+from kbp._utils.types import Tensor
+from kbp.layers import WindowNormalization, WindowStatistics
+from kbp.models.registry import register_model
+from kbp.models.regularization import kernel_options
+
+
+@register_model("dlinear", by_channel=True)
+def DLinear(
+    input_shape: tuple[int, int],
+    num_outputs: int,
+    *,
+    head: str = "forecasting",
+    kernel_size: int = 25,
+    normalize: bool = False,
+    l2: float = 0.0,
+    initializer: str = "glorot_uniform",
+    name: str = "dlinear",
+) -> keras.Model:
+    """Build a DLinear, which forecasts series channel by channel.
+
+        trend = moving average of x
+        y     = W trend + b + W' (x - trend) + b'
+
+    All channels share the weights. At the window's ends its first and last
+    values are repeated for the average.
+
+    Args:
+        input_shape: `(time, features)`, both fixed.
+        num_outputs: time steps to forecast.
+        head: `"forecasting"`.
+        kernel_size: odd number of time steps of the moving average.
+        normalize: whether forecasts are relative to the window's level and
+            scale, which the published model does not do.
+        l2: factor of the squares of both kernels in the loss.
+        initializer: of both kernels, such as `"he_normal"`, as Keras names
+            them.
+        name: the model's name.
+
+    Returns:
+        A functional model `(batch, time, features)` to forecasts
+        `(batch, num_outputs, features)`.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Example:
+    >>> import kbp
+    >>> model = kbp.models.DLinear((336, 7), 96)
+    >>> model.output_shape
+    (None, 96, 7)
+
+    Reference:
+        Zeng et al., Are Transformers Effective for Time Series Forecasting?,
+        AAAI 2023.
+    """
+    check_one_of(("forecasting",), head=head)
+    check_integer(num_outputs=num_outputs, kernel_size=kernel_size)
+    if kernel_size % 2 == 0:
+        raise ValueError(
+            "Argument `kernel_size` must be odd. "
+            f"Received: kernel_size={kernel_size}"
+        )
+    if len(input_shape) != 2 or None in input_shape:
+        raise ValueError(
+            "Argument `input_shape` must be (time, features), both fixed. "
+            f"Received: input_shape={input_shape}"
+        )
+    kernel = kernel_options(initializer, l2)
+    inputs = x = keras.Input(input_shape, name="sequence")
+    if normalize:
+        statistics = WindowStatistics(name="statistics")(inputs)
+        x = WindowNormalization(name="normalize")(inputs, statistics)
+        x = layers.Permute((2, 1), name="by_time")(x)
+    trend = layers.AveragePooling1D(kernel_size, strides=1, name="trend")(
+        _extended(x, kernel_size // 2)
+    )
+    parts = {"trend": trend, "rest": layers.Subtract(name="rest")([x, trend])}
+    terms = []
+    for part, x in parts.items():
+        x = layers.Permute((2, 1), name=f"{part}_by_channel")(x)
+        dense = layers.Dense(num_outputs, name=f"{part}_forecast", **kernel)
+        terms.append(dense(x))
+    x = layers.Add(name="sum")(terms)  # (batch, channels, horizon)
+    if normalize:
+        restore = WindowNormalization(invert=True, name="restore")
+        outputs = restore(x, statistics)
+    else:
+        outputs = layers.Permute((2, 1), name="by_step")(x)
+    return keras.Model(inputs, outputs, name=name)
+
+
+def _extended(x: Tensor, steps: int) -> Tensor:
+    """Repeat the first and the last time step, so often each."""
+    if not steps:
+        return x
+    first, last = [x[:, :1]] * steps, [x[:, -1:]] * steps
+    return ops.concatenate([*first, x, *last], axis=1)

@@ -1,0 +1,1 @@
+"""Linear forecasts inside models: skips, ridges and terms of covariates."""
