@@ -17,7 +17,7 @@ def DLinear(
     *,
     head: str = "forecasting",
     kernel_size: int = 25,
-    normalize: bool = False,
+    normalize: bool = True,
     l2: float = 0.0,
     initializer: str = "glorot_uniform",
     name: str = "dlinear",
@@ -36,7 +36,7 @@ def DLinear(
         head: `"forecasting"`.
         kernel_size: odd number of time steps of the moving average.
         normalize: whether forecasts are relative to the window's level and
-            scale, which the published model does not do.
+            scale, in any units; the published model is without that.
         l2: factor of the squares of both kernels in the loss.
         initializer: of both kernels, such as `"he_normal"`, as Keras names
             them.

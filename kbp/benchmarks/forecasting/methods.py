@@ -74,7 +74,9 @@ def ridge(splits: SeriesSplits, data: str) -> tuple[Callable, int]:
 def dlinear(splits: SeriesSplits, data: str) -> keras.Model:
     """Return a DLinear, as published."""
     time, channels = splits.input_shape
-    return models.DLinear((time, channels), splits.test.horizon)
+    return models.DLinear(
+        (time, channels), splits.test.horizon, normalize=False
+    )
 
 
 def lstm(splits: SeriesSplits, data: str) -> keras.Model:
