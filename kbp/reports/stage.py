@@ -68,10 +68,9 @@ def result_in_words(stages: Sequence[Stage], run: Mapping[str, Any]) -> str:
     metric, file = run["metric"], last.name.split()[0]
     before, after = (format_score(metric, s.score) for s in (first, last))
     if before.endswith("%") and first.score > 0:
-        quality = (
-            f"keeps {last.score / first.score:.1%} of the {metric} ({before} "
-            f"before, {after} now)"
-        )
+        share = last.score / first.score
+        kept = "all" if share >= 1 else f"{share:.1%}"
+        quality = f"keeps {kept} of the {metric} ({before} before, {after} now)"
     else:
         quality = f"has {metric} {after}, where the model had {before}"
     dense = next(s for s in stages if s.latency is not None)

@@ -215,7 +215,7 @@ def test_medians_of_an_even_number_of_runs_are_whole_numbers():
         (
             "accuracy",
             STAGES,
-            "The int8 file keeps 100.0% of the accuracy (90.00% before, 90.00% "
+            "The int8 file keeps all of the accuracy (90.00% before, 90.00% "
             "now), is 0.5 times as fast as the float32 file on this processor "
             "(instruction sets unknown), and 0.29 of its size.",
         ),
