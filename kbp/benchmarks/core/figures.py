@@ -53,6 +53,50 @@ def accuracy_by_step(
         return as_svg(figure)
 
 
+def scores_by_step(
+    panels: dict[str, tuple[int, float, dict[str, Sequence[Sequence[float]]]]],
+    *,
+    emphasized: Sequence[str],
+) -> str:
+    """Plot the median score of each optimizer over the steps of each task.
+
+    Args:
+        panels: for each title the steps between two scores, the score to
+            reach, and for each optimizer the scores of each seed.
+        emphasized: names drawn in color; the others are grey.
+    """
+    with matplotlib.rc_context(STYLE):
+        rows = max(1, -(-len(panels) // 3))
+        figure = Figure(figsize=(9, 2.8 * rows + 0.6), layout="constrained")
+        grid = figure.subplots(rows, 3, squeeze=False).ravel()
+        for axes in grid[len(panels) :]:
+            axes.set_axis_off()
+        looks: dict[str, dict] = {}  # of an optimizer, the same in all panels
+        colors = itertools.cycle(COLORS)
+        styles = itertools.cycle(("-", "--", ":", "-."))
+        for axes, (title, panel) in zip(grid, panels.items(), strict=False):
+            every, target, curves = panel
+            for name, runs in curves.items():
+                label = None if name in looks else name  # once in the legend
+                if label:
+                    looks[name] = (
+                        {"color": next(colors), "linewidth": 2.2, "zorder": 3}
+                        if name in emphasized
+                        else {"color": "#94a3b8", "linestyle": next(styles)}
+                    )
+                length = min(map(len, runs))
+                median = np.median([run[:length] for run in runs], axis=0)
+                steps = every * np.arange(1, length + 1)
+                axes.plot(steps, median, label=label, **looks[name])
+            axes.axhline(target, color=INK, linewidth=0.8, linestyle=":")
+            axes.set_title(title, loc="left")
+            axes.set_xlabel("step")
+            axes.grid(axis="y")
+        if looks:
+            figure.legend(loc="outside lower center", ncols=4, frameon=False)
+        return as_svg(figure)
+
+
 def accuracy_by_level(
     panels: dict[str, dict[str, dict[float, Sequence[float]]]],
     *,

@@ -1,7 +1,9 @@
 """Races: competitors compared in trials under one protocol."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,8 @@ class Race(PublishedFile):
             Markdown.
         plot: `plot(head, results)` returns a figure of them as SVG text.
         files: the .tflite files that trials export, if they do.
+        environment: variables of the processes that run trials, where they are
+            not set.
         headline: what the README says of it, on a page of the same name in
             `docs/results`.
     """
@@ -57,6 +61,7 @@ class Race(PublishedFile):
     markdown_table: Callable[[dict, list[dict]], str]
     plot: Callable[[dict, list[dict]], str]
     files: Files | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     headline: Headline | None = None
 
     def run(
@@ -102,7 +107,10 @@ class Race(PublishedFile):
         trainer = self.create(*arguments)
         with locked(file):
             log = Log(file, protocol)
-            with worker_pool(workers, self.create, *arguments) as pool:
+            with (
+                _set(self.environment),
+                worker_pool(workers, self.create, *arguments) as pool,
+            ):
                 for trials in self.plan(names, protocol, log.results):
                     run(pool, log, trials, self.describe, console)
             if self.files is not None:
@@ -160,6 +168,18 @@ class Race(PublishedFile):
             return []
         path = self.published.with_suffix(".svg")
         return [write_atomically(path, self.plot(head, results))]
+
+
+@contextlib.contextmanager
+def _set(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment, those that are not set."""
+    new = {k: v for k, v in variables.items() if k not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            del os.environ[name]
 
 
 def folder_of(file: Path) -> Path:

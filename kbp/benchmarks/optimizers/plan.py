@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 from kbp.benchmarks.core.log import find_all
 from kbp.benchmarks.optimizers.contestants import CONTESTANTS
@@ -29,26 +30,34 @@ def plan(
 
 
 def search(name: str, protocol: Protocol) -> list[Trial]:
-    """Return the trials of an optimizer's search.
+    """Return the trials of an optimizer's search."""
+    contestant = CONTESTANTS[name]
+    return [
+        Trial(name, rate, decay, seed=0, split="validation")
+        for rate, decay in points(contestant, protocol.decays, protocol.trials)
+    ]
+
+
+def points(
+    contestant: Any, decays: tuple[float, float], count: int
+) -> list[tuple[float, float]]:
+    """Return learning rates and decays to search an optimizer's best with.
 
     They are Hammersley's points: the logarithms of the learning rates are
     evenly spaced, the decays follow the van der Corput sequence.
+
+    Args:
+        contestant: with `learning_rates`, and whether it `decays`.
+        decays: lowest and highest product of rate and decay.
+        count: of points.
     """
-    contestant = CONTESTANTS[name]
-    trials = []
-    for i in range(protocol.trials):
-        rate = _between(contestant.learning_rates, (i + 0.5) / protocol.trials)
-        decay = _between(protocol.decays, _van_der_corput(i)) / rate
-        trials.append(
-            Trial(
-                name,
-                float(f"{rate:.4g}"),
-                float(f"{decay:.4g}") if contestant.decays else 0.0,
-                seed=0,
-                split="validation",
-            )
-        )
-    return trials
+    found = []
+    for i in range(count):
+        rate = _between(contestant.learning_rates, (i + 0.5) / count)
+        decay = _between(decays, _van_der_corput(i)) / rate
+        decay = float(f"{decay:.4g}") if contestant.decays else 0.0
+        found.append((float(f"{rate:.4g}"), decay))
+    return found
 
 
 def finals(name: str, protocol: Protocol, results: list[dict]) -> list[Trial]:

@@ -1,0 +1,1 @@
+"""The race of optimizers on several tasks, with optax's."""

@@ -1,0 +1,147 @@
+"""The tables and the plot of the race on several tasks."""
+
+import math
+import statistics
+
+from kbp.benchmarks.core import markdown
+from kbp.benchmarks.core.figures import scores_by_step
+from kbp.benchmarks.core.log import find_all, provenance
+from kbp.benchmarks.optimizer_tasks.contestants import CONTESTANTS
+from kbp.benchmarks.optimizer_tasks.plan import best_of, finals, search
+from kbp.benchmarks.optimizer_tasks.tasks import TASKS, Task
+from kbp.benchmarks.optimizer_tasks.trial import Protocol
+from kbp.benchmarks.optimizers.report import SIGNIFICANT, standard_errors
+
+
+def summarize(task: str, head: dict, results: list[dict]) -> list[dict]:
+    """Return a row for each optimizer that has finished, fewest steps first.
+
+    Args:
+        task: name of one.
+        head: the race's first line.
+        results: its trainings.
+
+    Returns:
+        For each optimizer its name, whether it is kbp's, its best point, and of
+        the trainings there: `steps` to the target, `inf` for a miss; their
+        median; `seconds` of processor time to it; `scores` and `curves`.
+    """
+    protocol, rows = Protocol(**head["protocol"]), []
+    for name, contestant in CONTESTANTS.items():
+        planned = finals(task, name, protocol, results)
+        runs = find_all(results, planned)
+        if not planned or len(runs) < len(planned):
+            continue
+        best = best_of(find_all(results, search(task, name, protocol)))
+        steps = [run["steps_to_target"] or math.inf for run in runs]
+        median = statistics.median(steps)
+        second = statistics.median(run["seconds"] for run in runs)
+        rows.append(
+            {
+                "optimizer": name,
+                "ours": contestant.ours,
+                "learning_rate": best["learning_rate"],
+                "weight_decay": best["weight_decay"],
+                "steps": steps,
+                "median": median,
+                "seconds": median * second,
+                "scores": [run["score"] for run in runs],
+                "curves": [run["curve"] for run in runs],
+            }
+        )
+    sign = -1 if TASKS[task].higher else 1
+    return sorted(
+        rows,
+        key=lambda row: (row["median"], sign * statistics.fmean(row["scores"])),
+    )
+
+
+def markdown_table(head: dict, results: list[dict]) -> str:
+    """Return the race as Markdown: a table of each task, and how it was run."""
+    lines = []
+    for name, task in TASKS.items():
+        if rows := summarize(name, head, results):
+            lines += [*_table(name, task, rows), ""]
+    if not lines:
+        return "No optimizer has finished yet."
+    return "\n".join([*lines, _explanation(head, results)])
+
+
+def plot(head: dict, results: list[dict]) -> str:
+    """Return the scores over the steps of each task, as SVG text."""
+    panels = {}
+    for name, task in TASKS.items():
+        if rows := summarize(name, head, results):
+            panels[f"{name}: {task.scored}"] = (
+                task.evaluate_every,
+                task.target,
+                {row["optimizer"]: row["curves"] for row in rows},
+            )
+    ours = [name for name, x in CONTESTANTS.items() if x.ours]
+    return scores_by_step(panels, emphasized=ours)
+
+
+def _table(name: str, task: Task, rows: list[dict]) -> list[str]:
+    first = next((row for row in rows if row["ours"]), rows[0])
+    titles = [
+        f"{name}, to {task.target:g}",
+        *("steps", "processor time"),
+        f"steps saved by {first['optimizer']}",
+        *(f"{task.scored} at the end", "learning rate", "decay"),
+    ]
+    return markdown.table(titles, (_cells(row, first, task) for row in rows))
+
+
+def _cells(row: dict, first: dict, task: Task) -> list[str]:
+    late, fewer = task.steps + task.evaluate_every, "-"
+    if row is not first:
+        errors = standard_errors(first, row, late)
+        ours, theirs = (min(r["median"], late) for r in (first, row))
+        least = "at least " if row["median"] > late else ""
+        sure = "" if abs(errors) >= SIGNIFICANT else " (not significant)"
+        fewer = f"{least}{1 - ours / theirs:.0%}, {errors:.1f} s.e.{sure}"
+    return [
+        f"**{row['optimizer']}**" if row["ours"] else row["optimizer"],
+        f"{_steps(row['median'])} ({_steps(min(row['steps']))} - "
+        f"{_steps(max(row['steps']))})",
+        "-" if math.isinf(row["seconds"]) else f"{row['seconds']:.0f} s",
+        fewer,
+        markdown.spread(row["scores"], ".4f"),
+        f"{row['learning_rate']:g}",
+        f"{row['weight_decay']:g}",
+    ]
+
+
+def _explanation(head: dict, results: list[dict]) -> str:
+    protocol = Protocol(**head["protocol"])
+    told = {result["task"] for result in results}
+    tasks = "; ".join(
+        f"{name}: {task.words}, {task.steps} steps of {task.batch_size}, "
+        f"looked at every {task.evaluate_every}"
+        for name, task in TASKS.items()
+        if name in told
+    )
+    return (
+        f"{tasks}. Linear warm-up over a tenth of the steps and cosine to 0 "
+        "(schedule-free: constant, evaluated at its average); decoupled decay "
+        "of kernels alone; no weights are averaged else. Learning rate and "
+        f"decay: the best on validation of {protocol.trials} quasi-random "
+        "trials for each, over two decades of learning rate and two and a half "
+        f"of its product with the decay. With these {protocol.seeds} seeds: "
+        "median (least - most) of the steps to the target on the test split, "
+        "`inf` is a miss; mean ± standard deviation of the score there at the "
+        "end. Processor time is that of one thread, evaluation and compilation "
+        "aside. s.e.: difference of the mean steps in standard errors, a miss "
+        "counted as one look more than there are; "
+        f"{SIGNIFICANT} or more is a difference. Steps saved are those of the "
+        "best of kbp's rows. All train in JAX by Keras; Adan, AdEMAMix, "
+        "schedule-free AdamW and the flattened Muon are optax's. That one has "
+        "kernels of convolutions as matrices, embeddings and the last layer "
+        "by Adam, and steps as large as Adam's, for one learning rate of all; "
+        "Keras's gives kernels that are not 2-D to its AdamW. "
+        + provenance(head, results)
+    )
+
+
+def _steps(steps: float) -> str:
+    return "inf" if math.isinf(steps) else f"{steps:g}"
