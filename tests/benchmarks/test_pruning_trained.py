@@ -162,7 +162,8 @@ def test_the_loss_is_that_of_distilled(trainer):
     student.compile(
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
-    with distilled(student, teacher, weight=1.0, temperature=2.0):
+    weight = trainer.protocol.distillation
+    with distilled(student, teacher, weight=weight, temperature=2.0):
         expected = student.compute_loss(images, targets[:, 0], logits)
     found = TaughtLoss(2.0)(targets, logits)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
