@@ -76,11 +76,11 @@ class WorkDir:
                 f"{self.path}: holds a run that is {self.run['status']}. Give "
                 "`resume=True` to continue or show it, or another `workdir=`."
             )
-        changed = _changed_keys(self.run["recipe"], self.recipe)
+        changed = _changes(self.run["recipe"], self.recipe)
         if changed:
             raise UserError(
                 f"{self.path}: holds a run of another recipe; different: "
-                f"{', '.join(changed)}. Choose another `workdir=`."
+                f"{'; '.join(changed)}. Choose another `workdir=`."
             )
 
     def __enter__(self) -> Self:
@@ -293,12 +293,18 @@ def read_run(path: Path) -> dict[str, Any] | None:
     raise UserError(f"{file}: not a run of kbp: unknown status")
 
 
-def _changed_keys(old: dict[str, Any], recipe: Recipe) -> list[str]:
+def _changes(old: dict[str, Any], recipe: Recipe) -> list[str]:
+    """Return each key that another value makes a run another one, in words."""
     new = json.loads(json.dumps(recipe.to_dict()))
-    return [
-        f"{section}.{key}"
-        for section, values in {**old, **new}.items()
-        for key in {**old.get(section, {}), **values}
-        if old.get(section, {}).get(key) != new.get(section, {}).get(key)
-        and f"{section}.{key}" not in _OF_NO_MATTER
-    ]
+    found = []
+    for section, values in {**old, **new}.items():
+        there, here = old.get(section, {}), new.get(section, {})
+        for key in {**there, **values}:
+            name = f"{section}.{key}"
+            if there.get(key) != here.get(key) and name not in _OF_NO_MATTER:
+                words = (
+                    f"{json.dumps(x[key]) if key in x else 'nothing'} {where}"
+                    for x, where in ((there, "there"), (here, "here"))
+                )
+                found.append(f"{name}, {', '.join(words)}")
+    return found

@@ -219,5 +219,5 @@ def test_a_run_goes_on_wherever_its_examples_are_kept(tmp_path):
     del run["recipe"]["data"]["cache"]
     file.write_text(json.dumps(run))
     assert WorkDir(tmp_path, recipe(), resume=True).found
-    with pytest.raises(UserError, match=r"different: data\.image_size"):
+    with pytest.raises(UserError, match=r"image_size, \d+ there, 32 here\."):
         WorkDir(tmp_path, recipe(image_size=32), resume=True)

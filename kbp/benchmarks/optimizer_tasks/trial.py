@@ -12,7 +12,8 @@ from kbp.benchmarks.optimizer_tasks.contestants import CONTESTANTS
 from kbp.benchmarks.optimizer_tasks.tasks import TASKS, Arrays, Task
 from kbp.errors import UserError
 
-_AT_ONCE = 250  # examples of an evaluation
+# Of an evaluation's batch at most so many examples and numbers.
+_EXAMPLES, _NUMBERS = 250, 2**24
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,14 @@ class Trainer:
         task = self.tasks[trial.task]
         if trial.task not in self.loaded:
             self.loaded[trial.task] = task.load(self.data_dir)
-        arrays = self.loaded[trial.task]
-        training = Training(task, trial, arrays["train"])
+        training = Training(task, trial, self.loaded[trial.task])
         curve: list[float] = []
         seconds: list[float] = []
         for _ in range(task.steps // task.evaluate_every):
             begin = time.process_time()
             finite = training.go_on(task.evaluate_every)
             seconds.append(time.process_time() - begin)
-            curve.append(training.score(arrays[trial.split]))
+            curve.append(training.score())
             reached = steps_to_target(task, curve) is not None
             if not finite or (reached and trial.split != "test"):
                 break
@@ -120,15 +120,17 @@ class Training:
     Args:
         task: what is trained.
         trial: with which optimizer.
-        arrays: inputs and labels to train on.
+        arrays: of the task, to train on and to judge by.
     """
 
-    def __init__(self, task: Task, trial: Trial, arrays: Arrays):
+    def __init__(self, task: Task, trial: Trial, arrays: dict[str, Arrays]):
         import jax
 
         keras.backend.clear_session()
         keras.utils.set_random_seed(trial.seed)
-        self.task, (self.inputs, self.labels) = task, arrays
+        self.task, self.judged = task, arrays[trial.split]
+        self.inputs, self.labels = arrays["train"]
+        self.augment = task.augment and jax.jit(task.augment)
         shape = self._batch(np.arange(task.batch_size), trial.seed)[0].shape
         self.model = task.build(shape[1:], self.labels)
         self.stepper = CONTESTANTS[trial.optimizer].make(
@@ -140,7 +142,7 @@ class Training:
         self.indices = _indices(len(self.inputs), task.batch_size, trial.seed)
         self.key = trial.seed
         self._step = jax.jit(self._stepped)
-        self._whole: dict[tuple[int, ...], Callable[..., Any]] = {}
+        self._score = jax.jit(self._scored())
 
     def go_on(self, steps: int) -> bool:
         """Train, and say whether the loss is still finite."""
@@ -151,41 +153,30 @@ class Training:
             self.state, loss = self._step(self.state, *batch)
         return bool(np.isfinite(float(loss)))
 
-    def score(self, arrays: Arrays) -> float:
-        """Return the mean score of examples."""
-        import jax
-
-        inputs, labels = arrays
-        shape = inputs.shape[1:]
-        if shape not in self._whole:
-            self._whole[shape] = jax.jit(self._scored(shape))
+    def score(self) -> float:
+        """Return the mean score of the examples to judge by."""
+        inputs, labels = self.judged
         state, weights, others = self.state
         weights = self.stepper.evaluated(state, weights)
+        size = max(1, min(_EXAMPLES, _NUMBERS // inputs[0].size))
         scores = [
-            np.asarray(
-                self._whole[shape](
-                    weights,
-                    others,
-                    inputs[begin : begin + self._at_once(shape)],
-                    labels[begin : begin + self._at_once(shape)],
-                )
+            self._score(
+                weights,
+                others,
+                inputs[begin : begin + size],
+                labels[begin : begin + size],
             )
-            for begin in range(0, len(inputs), self._at_once(shape))
+            for begin in range(0, len(inputs), size)
         ]
         return float(np.concatenate(scores).astype("float64").mean())
 
-    def _at_once(self, shape: tuple[int, ...]) -> int:
-        return max(1, min(_AT_ONCE, 2**24 // int(np.prod(shape))))
-
     def _batch(self, indices: np.ndarray, seed: int) -> tuple[Any, Any]:
         inputs, labels = self.inputs[indices], self.labels[indices]
-        if self.task.augment is None:
+        if self.augment is None:
             return inputs, labels
         import jax
 
-        if not hasattr(self, "_augment"):
-            self._augment = jax.jit(self.task.augment)
-        return self._augment(jax.random.key(seed), inputs, labels)
+        return self.augment(jax.random.key(seed), inputs, labels)
 
     def _stepped(self, state: Any, inputs: Any, labels: Any) -> Any:
         import jax
@@ -205,9 +196,9 @@ class Training:
         moments, weights = self.stepper.step(moments, weights, gradients)
         return (moments, weights, others), value
 
-    def _scored(self, shape: tuple[int, ...]) -> Callable[..., Any]:
-        """Return a function that scores inputs of a size of their own."""
-        model = self.model
+    def _scored(self) -> Callable[..., Any]:
+        """Return a function that scores examples, of a size of their own."""
+        shape, model = self.judged[0].shape[1:], self.model
         if shape != model.input_shape[1:]:
             model = self.task.build(shape, self.labels)
 
