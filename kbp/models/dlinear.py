@@ -72,20 +72,24 @@ def DLinear(
             f"Received: input_shape={input_shape}"
         )
     kernel = kernel_options(initializer, l2)
-    inputs = x = keras.Input(input_shape, name="sequence")
+    inputs = keras.Input(input_shape, name="sequence")
     if normalize:
         statistics = WindowStatistics(name="statistics")(inputs)
+        # (batch, channels, time)
         x = WindowNormalization(name="normalize")(inputs, statistics)
-        x = layers.Permute((2, 1), name="by_time")(x)
+        by_time = layers.Permute((2, 1), name="by_time")(x)
+    else:
+        x = layers.Permute((2, 1), name="turn")(inputs)
+        by_time = inputs
     trend = layers.AveragePooling1D(kernel_size, strides=1, name="trend")(
-        _extended(x, kernel_size // 2)
+        _extended(by_time, kernel_size // 2)
     )
-    parts = {"trend": trend, "rest": layers.Subtract(name="rest")([x, trend])}
-    terms = []
-    for part, x in parts.items():
-        x = layers.Permute((2, 1), name=f"{part}_by_channel")(x)
-        dense = layers.Dense(num_outputs, name=f"{part}_forecast", **kernel)
-        terms.append(dense(x))
+    trend = layers.Permute((2, 1), name="by_channel")(trend)
+    rest = layers.Subtract(name="rest")([x, trend])
+    terms = [
+        layers.Dense(num_outputs, name=f"{term}_forecast", **kernel)(part)
+        for term, part in (("trend", trend), ("rest", rest))
+    ]
     x = layers.Add(name="sum")(terms)  # (batch, channels, horizon)
     if normalize:
         restore = WindowNormalization(invert=True, name="restore")
@@ -99,5 +103,13 @@ def _extended(x: Tensor, steps: int) -> Tensor:
     """Repeat the first and the last time step, so often each."""
     if not steps:
         return x
-    first, last = [x[:, :1]] * steps, [x[:, -1:]] * steps
-    return ops.concatenate([*first, x, *last], axis=1)
+    first, last = _repeated(x[:, :1], steps), _repeated(x[:, -1:], steps)
+    return ops.concatenate([first, x, last], axis=1)
+
+
+def _repeated(x: Tensor, count: int) -> Tensor:
+    """Repeat a time step by doubling: TFLite Micro joins at most ten."""
+    if count == 1:
+        return x
+    half = _repeated(x, count // 2)
+    return ops.concatenate([half, half, *[x] * (count % 2)], axis=1)
