@@ -66,7 +66,9 @@ def test_every_case_is_a_recipe():
     assert trials == [Trial("iid", 0), Trial("iid", 1)]
 
 
-@pytest.mark.parametrize("case", [CENTRAL, "poisoned"])
+@pytest.mark.parametrize(
+    "case", [CENTRAL, pytest.param("poisoned", marks=pytest.mark.slow)]
+)
 def test_a_trial_trains(case):
     found = Trainer(Protocol(rounds=1), None).run(Trial(case, 0))
     assert 0 < found["score"] <= 1

@@ -20,6 +20,7 @@ SMALL = (
 )
 
 
+@pytest.mark.slow
 def test_every_part_is_measured_and_shown(tmp_path, capsys):
     (tmp_path / "small.toml").write_text(SMALL)
     file = tmp_path / "input.jsonl"

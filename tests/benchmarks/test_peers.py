@@ -35,7 +35,9 @@ def test_each_takes_its_turn_and_is_compared_within_the_round():
     assert rows[1] == ["a", "other", "2 (2 - 2)", "2.00"]
 
 
-@pytest.mark.parametrize("elastic", [False, True])
+@pytest.mark.parametrize(
+    "elastic", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_augmentations_are_compared(monkeypatch, elastic):
     monkeypatch.setattr(augmentation, "_TURN", 0.01)
     figures = augmentation.measure(elastic, 1)

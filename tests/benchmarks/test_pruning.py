@@ -58,10 +58,7 @@ def untrained(method, level):
 @pytest.mark.parametrize(
     "name",
     [
-        # What these two prune is held by tests of their own.
-        pytest.param(name, marks=pytest.mark.slow)
-        if name in ("dense", "one-shot", "L1 channels", "DTM channels")
-        else name
+        name if name == "DTM" else pytest.param(name, marks=pytest.mark.slow)
         for name in METHODS
     ],
 )

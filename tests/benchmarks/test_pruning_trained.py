@@ -58,9 +58,9 @@ def trainer(folder):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow)
-        if name not in ("DTM by latency", "L1 uniform", "DTM zeros")
-        else name
+        name
+        if name == "DTM by latency"
+        else pytest.param(name, marks=pytest.mark.slow)
         for name in METHODS
     ],
 )
@@ -127,6 +127,7 @@ def test_stopped_training_goes_on(taught, stop, trainer, tmp_path, monkeypatch):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_two_parts_are_one_training(trainer):
     halves = keras.saving.load_model(trainer.folder / "dense-1.keras")
     whole = keras.models.clone_model(halves)

@@ -213,12 +213,7 @@ def test_table_says_what_the_race_says(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        name
-        if name == "encoder"
-        else pytest.param(name, marks=pytest.mark.slow)
-        for name in applications.CASES
-    ],
+    [pytest.param(name, marks=pytest.mark.slow) for name in applications.CASES],
 )
 def test_networks_of_others_reach_eight_bits(name, tmp_path):
     case = applications.CASES[name]

@@ -63,6 +63,7 @@ def small(monkeypatch):
     monkeypatch.setitem(NETWORKS, "Pyramid-BPNet", network)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sets", "small")
 def test_a_trial_is_judged_on_whole_images(tmp_path):
     trainer = Trainer(TINY, None, tmp_path)

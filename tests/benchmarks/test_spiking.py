@@ -50,6 +50,7 @@ def test_source_networks_come_before_what_is_made_of_them():
     assert len(groups[1]) == 2 * 4
 
 
+@pytest.mark.slow
 def test_trials_of_a_seed_share_the_source_network(tmp_path):
     trainer = Trainer(TINY, None, tmp_path)
     source = trainer.run(Trial(DIGITS, SOURCE, 0, 1))

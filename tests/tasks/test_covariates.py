@@ -284,6 +284,7 @@ SITES = {
 }
 
 
+@pytest.mark.slow
 def test_many_series_of_one_file_are_forecast_each(sites, tmp_path, capsys):
     workdir, out = tmp_path / "run", tmp_path / "out"
     _, console = run(SITES | {"file": str(sites)}, workdir)

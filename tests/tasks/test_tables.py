@@ -186,7 +186,9 @@ def test_numbers_are_learned_and_shipped_in_their_units(numbers):
     assert max(map(float, row.split(",")[3:])) > 1000  # RMSE in units
 
 
-@pytest.mark.parametrize("kind", ["classes", "numbers"])
+@pytest.mark.parametrize(
+    "kind", ["classes", pytest.param("numbers", marks=pytest.mark.slow)]
+)
 def test_file_of_integers_is_as_good_on_new_rows(kind, file, request):
     folder, _, _ = request.getfixturevalue(kind)
     columns = json.loads((folder / "columns.json").read_text())

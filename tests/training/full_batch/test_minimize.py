@@ -107,6 +107,7 @@ def test_steps_and_seconds_are_bounds(method):
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.slow
 def test_annealing_of_many_weights_ends_with_the_best_it_met():
     keras.utils.set_random_seed(0)
     layers = [

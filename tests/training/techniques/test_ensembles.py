@@ -85,6 +85,7 @@ def test_members_are_found_again_in_what_was_saved(tmp_path):
         np.testing.assert_allclose(outputs, as_numpy(model(X)), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_ensemble_prunes_rounds_exports_and_verifies(tmp_path):
     images = RNG.random((64, 8, 8, 1), "float32")
     members = []

@@ -84,9 +84,9 @@ def stop_after(monkeypatch, owner, name, count):
     ("settings", "step"),
     [
         (STARTS, 17),
-        (MEMBERS, 17),
+        pytest.param(MEMBERS, 17, marks=pytest.mark.slow),
         pytest.param(DISTILLED, 27, marks=pytest.mark.slow),
-        (DROPPED_DEPTH, 7),
+        pytest.param(DROPPED_DEPTH, 7, marks=pytest.mark.slow),
     ],
 )
 def test_what_is_stopped_ends_as_if_it_had_not_been(

@@ -83,6 +83,7 @@ def test_training_killed_after_files_were_written_replaces_rows(
         assert (folder / name).read_bytes() == (expected / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_two_replicas_have_the_figures_of_one(base, monitored, tmp_path):
     one, _ = monitored
     settings = [*SETTINGS, "training.strategy=mirrored"]
