@@ -155,7 +155,7 @@ def _check_finished(run: Path, contents: Mapping[Path, bytes]) -> None:
 
 def _published():
     """Return the entries of this zoo that have results, with these."""
-    own = [e for e in zoo.entries() if e.path.parent == zoo.root()]
+    own = [e for e in zoo.entries() if (zoo.root() / e.name).is_dir()]
     found = [(entry, results_of(entry)) for entry in own]
     return [(entry, results) for entry, results in found if results is not None]
 
