@@ -229,7 +229,7 @@ _ENLARGED = replace(
     _SPATIAL, by_configuration=enlargement, problem=limits.of_enlargement
 )
 _PLACES: Rows = {
-    layers.AveragePooling1D: _AVERAGED,
+    layers.AveragePooling1D: replace(_AVERAGED, safe=True),
     layers.AveragePooling2D: replace(_AVERAGED, safe=True),
     layers.AveragePooling3D: _SPATIAL,
     layers.Cropping1D: _MOVED,

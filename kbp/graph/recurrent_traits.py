@@ -1,5 +1,7 @@
 """The traits of recurrent layers."""
 
+from dataclasses import replace
+
 import keras
 from keras import layers
 
@@ -9,6 +11,7 @@ from kbp.layers import TruncatedRNN
 
 # Their own channels all stay.
 _CELL = LayerTraits(kernel="kernel")
+_LAYER = LayerTraits(channels="recurrent")
 ROWS: dict[type[keras.layers.Layer], LayerTraits] = {
     **dict.fromkeys((layers.LSTMCell, layers.GRUCell), _CELL),
     layers.SimpleRNNCell: _CELL,
@@ -18,13 +21,13 @@ ROWS: dict[type[keras.layers.Layer], LayerTraits] = {
             layers.ConvLSTM1D,
             layers.ConvLSTM2D,
             layers.ConvLSTM3D,
-            layers.GRU,
-            layers.LSTM,
             layers.RNN,
-            layers.SimpleRNN,
             TruncatedRNN,
         ),
-        LayerTraits(channels="recurrent"),
+        _LAYER,
+    ),
+    **dict.fromkeys(
+        (layers.GRU, layers.LSTM, layers.SimpleRNN), replace(_LAYER, safe=True)
     ),
     layers.TimeDistributed: LayerTraits(
         channels="keep", problem=limits.of_distribution

@@ -42,7 +42,8 @@ CLASSES = {
     "keras": {"DTypePolicy", "Sequential"},
     "keras.initializers": {
         *("Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform"),
-        *("Ones", "RandomNormal", "RandomUniform", "VarianceScaling", "Zeros"),
+        *("Ones", "Orthogonal", "RandomNormal", "RandomUniform"),
+        *("VarianceScaling", "Zeros"),
     },
     "keras.regularizers": {"L2"},
     "keras.src.models.functional": {"Functional"},

@@ -14,7 +14,7 @@ from kbp.export.metadata.schema import BUFFER
 from kbp.export.runtimes import with_interface
 
 DTYPES = ("float32", "int8", "uint8")
-UNITS = "bp_transformer_small.ett"  # take the data's own units, in float
+UNITS = ("bp_transformer_small.ett", "dlinear")  # take the data's, in float
 ENTRIES = [entry.name for entry in zoo.entries()]
 
 
