@@ -10,7 +10,7 @@ from kbp.benchmarks.optimizer_tasks.contestants import CONTESTANTS
 from kbp.benchmarks.optimizer_tasks.plan import best_of, finals, search
 from kbp.benchmarks.optimizer_tasks.tasks import TASKS, Task
 from kbp.benchmarks.optimizer_tasks.trial import Protocol
-from kbp.benchmarks.optimizers.report import SIGNIFICANT, standard_errors
+from kbp.benchmarks.optimizers.report import SIGNIFICANT, compared
 
 
 def summarize(task: str, head: dict, results: list[dict]) -> list[dict]:
@@ -93,19 +93,8 @@ def _table(name: str, task: Task, rows: list[dict]) -> list[str]:
 
 
 def _cells(row: dict, first: dict, task: Task) -> list[str]:
-    late, fewer = task.steps + task.evaluate_every, "-"
-    if row is not first:
-        errors = standard_errors(first, row, late)
-        ours, theirs = (min(r["median"], late) for r in (first, row))
-        least = "at least " if row["median"] > late else ""
-        sure = "" if abs(errors) >= SIGNIFICANT else " (not significant)"
-        fewer = f"{least}{1 - ours / theirs:.0%}, {errors:.1f} s.e.{sure}"
     return [
-        f"**{row['optimizer']}**" if row["ours"] else row["optimizer"],
-        f"{_steps(row['median'])} ({_steps(min(row['steps']))} - "
-        f"{_steps(max(row['steps']))})",
-        "-" if math.isinf(row["seconds"]) else f"{row['seconds']:.0f} s",
-        fewer,
+        *compared(row, first, task.steps + task.evaluate_every),
         markdown.spread(row["scores"], ".4f"),
         f"{row['learning_rate']:g}",
         f"{row['weight_decay']:g}",
@@ -141,7 +130,3 @@ def _explanation(head: dict, results: list[dict]) -> str:
         "Keras's gives kernels that are not 2-D to its AdamW. "
         + provenance(head, results)
     )
-
-
-def _steps(steps: float) -> str:
-    return "inf" if math.isinf(steps) else f"{steps:g}"

@@ -106,8 +106,14 @@ def _late(protocol):
     return protocol["steps"] + protocol["evaluate_every"]
 
 
-def _cells(row, first, late):
-    """Return the cells of an optimizer, compared with the best of kbp's."""
+def compared(row: dict, first: dict, late: int) -> list[str]:
+    """Return the first cells of an optimizer: its steps, and those saved.
+
+    Args:
+        row: of `summarize`, the optimizer's.
+        first: that of the best of kbp's.
+        late: what a miss counts as, in steps.
+    """
     fewer = "-"
     if row is not first:
         errors = standard_errors(first, row, late)
@@ -121,6 +127,12 @@ def _cells(row, first, late):
         f"{_steps(max(row['steps']))})",
         "-" if math.isinf(row["seconds"]) else f"{row['seconds']:.0f} s",
         fewer,
+    ]
+
+
+def _cells(row, first, late):
+    return [
+        *compared(row, first, late),
         markdown.spread(row["accuracies"]),
         f"{row['learning_rate']:g}",
         f"{row['weight_decay']:g}",
