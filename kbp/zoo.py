@@ -145,8 +145,8 @@ def entries() -> list[Entry]:
             raise UserError(f"$KBP_ZOO names {folder}, which is no folder")
         for path in folder.glob(f"*/{_RECIPE}"):
             entry = Entry(path.parent.name, path.parent)
-            known = found.setdefault(entry.name, entry)
-            if entry.has_weights and not known.has_weights:
+            known = found.get(entry.name)
+            if not known or (entry.has_weights and not known.has_weights):
                 found[entry.name] = entry
     return [found[name] for name in sorted(found)]
 

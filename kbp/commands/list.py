@@ -25,11 +25,12 @@ def needs_tensorflow(options):
 
 def run(options, console):
     """Run the command."""
+    entries = zoo.entries()
     table = Table(title=f"Zoo in {zoo.root()}")
     table.add_column("entry", overflow="fold")  # whole, to be copied
     for column in ("data", "epochs", "weights"):
         table.add_column(column)
-    for entry in zoo.entries():
+    for entry in entries:
         weights = "yes" if entry.has_weights else "-"
         if options.verify and entry.has_weights:
             zoo.verify(entry.name)
@@ -41,5 +42,5 @@ def run(options, console):
             weights,
         )
     console.print(table)
-    if any(entry.is_elsewhere for entry in zoo.entries()):
+    if any(entry.is_elsewhere for entry in entries):
         console.print(zoo.ELSEWHERE)
