@@ -59,6 +59,36 @@ def check_rate(**arguments: Any) -> None:
     _check(arguments, lambda x: _is_number(x) and 0 <= x < 1, "be in [0, 1)")
 
 
+def check_sequence(input_shape: Sequence[Any]) -> None:
+    """Raise a ValueError for a shape that is not `(time, features)`, fixed."""
+    if len(input_shape) != 2 or None in input_shape:
+        raise ValueError(
+            "Argument `input_shape` must be (time, features), both fixed. "
+            f"Received: input_shape={input_shape}"
+        )
+
+
+def check_image(input_shape: Sequence[Any], stride: int) -> None:
+    """Raise a ValueError for images that a stride does not divide."""
+    if len(input_shape) != 3 or any(
+        not size or size % stride for size in input_shape[:2]
+    ):
+        raise ValueError(
+            "Argument `input_shape` must be (height, width, channels), height "
+            f"and width divisible by {stride}. "
+            f"Received: input_shape={input_shape}"
+        )
+
+
+def check_heads(width: int, num_heads: int) -> None:
+    """Raise a ValueError for features that heads cannot share alike."""
+    if width % num_heads:
+        raise ValueError(
+            "Argument `width` must be divisible by `num_heads`. "
+            f"Received: width={width}, num_heads={num_heads}"
+        )
+
+
 def _check(
     arguments: Mapping[str, Any], fits: Callable[[Any], bool], words: str
 ) -> None:

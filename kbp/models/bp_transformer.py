@@ -7,7 +7,13 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from kbp._utils.arguments import check_integer, check_one_of, check_rate
+from kbp._utils.arguments import (
+    check_heads,
+    check_integer,
+    check_one_of,
+    check_rate,
+    check_sequence,
+)
 from kbp._utils.types import Tensor
 from kbp.layers import (
     PositionEmbedding,
@@ -316,16 +322,8 @@ def _check_sizes(
     input_shape: tuple[int, int], width: int, num_heads: int, patch_size: int
 ) -> None:
     check_integer(num_heads=num_heads, width=width, patch_size=patch_size)
-    if len(input_shape) != 2 or None in input_shape:
-        raise ValueError(
-            "Argument `input_shape` must be (time, features), both fixed. "
-            f"Received: input_shape={input_shape}"
-        )
-    if width % num_heads:
-        raise ValueError(
-            "Argument `width` must be divisible by `num_heads`. "
-            f"Received: width={width}, num_heads={num_heads}"
-        )
+    check_sequence(input_shape)
+    check_heads(width, num_heads)
 
 
 def _lookback(given: int | None, time: int, patch_size: int) -> int:

@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-from kbp._utils.arguments import check_integer, check_one_of
+from kbp._utils.arguments import check_integer, check_one_of, check_sequence
 from kbp._utils.types import Tensor
 from kbp.layers import WindowNormalization, WindowStatistics
 from kbp.models.registry import register_model
@@ -66,11 +66,7 @@ def DLinear(
             "Argument `kernel_size` must be odd. "
             f"Received: kernel_size={kernel_size}"
         )
-    if len(input_shape) != 2 or None in input_shape:
-        raise ValueError(
-            "Argument `input_shape` must be (time, features), both fixed. "
-            f"Received: input_shape={input_shape}"
-        )
+    check_sequence(input_shape)
     kernel = kernel_options(initializer, l2)
     inputs = keras.Input(input_shape, name="sequence")
     if normalize:

@@ -3,7 +3,13 @@
 import keras
 from keras import layers, ops
 
-from kbp._utils.arguments import check_integer, check_one_of, check_rate
+from kbp._utils.arguments import (
+    check_heads,
+    check_integer,
+    check_one_of,
+    check_rate,
+    check_sequence,
+)
 from kbp._utils.types import Tensor
 from kbp.layers import WindowNormalization, WindowStatistics
 from kbp.models.registry import register_model
@@ -81,7 +87,9 @@ def PatchTST(
         stride=stride,
     )
     check_rate(dropout=dropout)
-    _check_sizes(input_shape, patch_size, width, num_heads)
+    check_sequence(input_shape)
+    _check_patches(input_shape[0], patch_size)
+    check_heads(width, num_heads)
     kernel = kernel_options(initializer, l2)
     time, channels = input_shape
 
@@ -116,21 +124,9 @@ def PatchTST(
     return keras.Model(inputs, outputs, name=name)
 
 
-def _check_sizes(
-    input_shape: tuple[int, int], patch_size: int, width: int, num_heads: int
-) -> None:
-    if len(input_shape) != 2 or None in input_shape:
-        raise ValueError(
-            "Argument `input_shape` must be (time, features), both fixed. "
-            f"Received: input_shape={input_shape}"
-        )
-    if patch_size > input_shape[0]:
+def _check_patches(time: int, patch_size: int) -> None:
+    if patch_size > time:
         raise ValueError(
             "Argument `patch_size` must be at most the window's "
-            f"{input_shape[0]} time steps. Received: patch_size={patch_size}"
-        )
-    if width % num_heads:
-        raise ValueError(
-            "Argument `width` must be divisible by `num_heads`. "
-            f"Received: width={width}, num_heads={num_heads}"
+            f"{time} time steps. Received: patch_size={patch_size}"
         )

@@ -6,9 +6,15 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from kbp._utils.arguments import check_integer, check_one_of, check_rate
+from kbp._utils.arguments import (
+    check_image,
+    check_integer,
+    check_one_of,
+    check_rate,
+)
 from kbp._utils.types import Tensor
 from kbp.layers import FeatureFusion, NearestUpSampling2D, ResidualConv2D
+from kbp.models.blocks import conv_block
 from kbp.models.registry import register_model
 from kbp.models.regularization import depth_rates, kernel_options
 
@@ -118,7 +124,7 @@ def PyramidBPNet(
     check_integer(width=width, patch_size=patch_size)
     check_integer(0, num_blocks=num_blocks)
     check_rate(dropout=dropout)
-    _check_shape(input_shape, patch_size * 2 ** (num_scales - 1))
+    check_image(input_shape, patch_size * 2 ** (num_scales - 1))
     kernel = kernel_options(initializer, l2)
     rates = iter(depth_rates(stochastic_depth, (num_scales - 1) * num_blocks))
     inputs = x = keras.Input(input_shape, name="image")
@@ -203,22 +209,6 @@ POOLINGS = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}
 HEADS = {"classification": classify, "segmentation": segment}
 
 
-def conv_block(
-    x: Tensor, filters: int, name: str, kernel: dict[str, Any]
-) -> Tensor:
-    """Apply a 3x3 convolution, batch normalization and ReLU."""
-    x = layers.Conv2D(
-        filters,
-        3,
-        padding="same",
-        use_bias=False,
-        name=f"{name}_conv",
-        **kernel,
-    )(x)
-    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
-
-
 def residual_block(
     x: Tensor, filters: int, name: str, kernel: dict[str, Any], rate: float
 ) -> Tensor:
@@ -231,14 +221,3 @@ def residual_block(
         name=f"{name}_residual",
         **kernel,
     )(hidden, x)
-
-
-def _check_shape(input_shape: tuple[int, ...], stride: int) -> None:
-    if len(input_shape) != 3 or any(
-        not size or size % stride for size in input_shape[:2]
-    ):
-        raise ValueError(
-            "Argument `input_shape` must be (height, width, channels), height "
-            f"and width divisible by {stride}. "
-            f"Received: input_shape={input_shape}"
-        )

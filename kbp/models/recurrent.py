@@ -6,7 +6,12 @@ from typing import Any
 import keras
 from keras import layers
 
-from kbp._utils.arguments import check_integer, check_one_of, check_rate
+from kbp._utils.arguments import (
+    check_integer,
+    check_one_of,
+    check_rate,
+    check_sequence,
+)
 from kbp._utils.types import Tensor
 from kbp.layers import TruncatedRNN, WindowNormalization, WindowStatistics
 from kbp.layers.recurrent.modes import MODES
@@ -157,11 +162,7 @@ def _check(
     mode: str,
 ) -> None:
     """Refuse what does not fit, or changes nothing."""
-    if len(input_shape) != 2 or None in input_shape:
-        raise ValueError(
-            "Argument `input_shape` must be (time, features), both fixed. "
-            f"Received: input_shape={input_shape}"
-        )
+    check_sequence(input_shape)
     if truncation is None and mode != "blocks":
         raise ValueError(
             "Argument `truncation_mode` has no effect without `truncation`. "

@@ -8,6 +8,7 @@ from keras import layers
 from kbp._utils.arguments import check_integer, check_rate
 from kbp._utils.types import Tensor
 from kbp.layers.composite import GLOROT
+from kbp.models.blocks import conv_block, convolve
 from kbp.models.registry import register_model
 from kbp.models.regularization import depth_rates, kernel_options
 
@@ -86,8 +87,7 @@ def ResNet(
     rates = iter(depth_rates(stochastic_depth, num_stages * num_blocks))
     inputs = keras.Input(input_shape, name="image")
     size = 3 if patch_size == 1 else 2 * patch_size
-    x = convolve(inputs, width, "stem", kernel, size, patch_size)
-    x = layers.ReLU(name="stem_relu")(x)
+    x = conv_block(inputs, width, "stem", kernel, size, patch_size)
     for stage in range(num_stages):
         for block in range(num_blocks):
             x = _residual_block(
@@ -106,28 +106,6 @@ def ResNet(
     return keras.Model(inputs, outputs, name=name)
 
 
-def convolve(
-    x: Tensor,
-    filters: int,
-    name: str,
-    kernel: dict[str, Any],
-    kernel_size: int = 3,
-    strides: int = 1,
-) -> Tensor:
-    """Apply a convolution without bias and batch normalization."""
-    x = layers.Conv2D(
-        filters,
-        kernel_size,
-        strides,
-        padding="same",
-        use_bias=False,
-        name=f"{name}_conv",
-        **kernel,
-    )(x)
-    # 0.99, Keras's default, lags behind in short trainings.
-    return layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
-
-
 def _residual_block(
     x: Tensor,
     filters: int,
@@ -138,8 +116,7 @@ def _residual_block(
     rate: float,
 ) -> Tensor:
     """Apply two convolutions, dropped at a rate, with a skip over both."""
-    y = convolve(x, filters, f"{name}_first", kernel, strides=strides)
-    y = layers.ReLU(name=f"{name}_first_relu")(y)
+    y = conv_block(x, filters, f"{name}_first", kernel, strides=strides)
     y = convolve(y, filters, f"{name}_second", kernel)
     if rate:
         y = layers.Dropout(rate, (None, 1, 1, 1), name=f"{name}_drop")(y)

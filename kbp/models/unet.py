@@ -5,12 +5,17 @@ from typing import Any
 import keras
 from keras import layers
 
-from kbp._utils.arguments import check_integer, check_one_of, check_rate
+from kbp._utils.arguments import (
+    check_image,
+    check_integer,
+    check_one_of,
+    check_rate,
+)
 from kbp._utils.types import Tensor
 from kbp.layers.composite import GLOROT
+from kbp.models.blocks import conv_block, convolve
 from kbp.models.registry import register_model
 from kbp.models.regularization import kernel_options
-from kbp.models.resnet import convolve
 
 
 @register_model("unet")
@@ -76,14 +81,7 @@ def UNet(
     check_one_of(range(1, 17), num_levels=num_levels)
     check_rate(dropout=dropout)
     stride = 2**num_levels
-    if len(input_shape) != 3 or any(
-        not size or size % stride for size in input_shape[:2]
-    ):
-        raise ValueError(
-            "Argument `input_shape` must be (height, width, channels), height "
-            f"and width divisible by {stride}. "
-            f"Received: input_shape={input_shape}"
-        )
+    check_image(input_shape, stride)
     kernel = kernel_options(initializer, l2)
     linear = kernel | {"kernel_initializer": GLOROT}
     inputs = x = keras.Input(input_shape, name="image")
@@ -110,9 +108,8 @@ def convolve_twice(
     x: Tensor, filters: int, name: str, kernel: dict[str, Any]
 ) -> Tensor:
     """Apply two 3x3 convolutions with ReLU."""
-    for part in (f"{name}_first", f"{name}_second"):
-        x = convolve(x, filters, part, kernel)
-        x = layers.ReLU(name=f"{part}_relu")(x)
+    for part in ("first", "second"):
+        x = conv_block(x, filters, f"{name}_{part}", kernel)
     return x
 
 
