@@ -24,7 +24,6 @@ from kbp.benchmarks.segmentation.trial import (
     Trial,
 )
 from kbp.data import Examples, Splits
-from kbp.models import UNet
 
 TINY = Protocol(crop_size=16, batch_size=2, steps=3, seeds=2)
 
@@ -105,8 +104,8 @@ def test_files_of_an_earlier_day_are_made_again_to_be_timed(
     [
         # Published are 31.0; 34.9, where 3x3 convolutions of enlarged maps
         # take the place of 2x2 transposed ones; and, at half the width, 9.0.
-        (lambda: UNet((32, 32, 1), 2, width=64), 31.04),
-        (lambda: UNet((32, 32, 1), 2, width=64, gates=True), 31.4),
+        (lambda: models.UNet((32, 32, 1), 2, width=64), 31.04),
+        (lambda: models.UNet((32, 32, 1), 2, width=64, gates=True), 31.4),
         (lambda: unet_plus_plus((32, 32, 1), 2, width=32), 9.05),
     ],
 )

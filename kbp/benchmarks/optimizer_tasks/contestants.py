@@ -21,7 +21,7 @@ class Contestant:
 
     Attributes:
         create: `create(rate, decay, variables) -> optimizer` of Keras or
-            optax; the rate is what `schedule` returns.
+            optax, with a learning rate that follows a schedule.
         learning_rates: lowest and highest peak; two decades for each.
         library: "keras" or "optax".
         decays: whether weight decay is searched too.
@@ -38,7 +38,7 @@ class Contestant:
     ours: bool = False
 
     def make(self, model: keras.Model, rate: float, decay: float, steps: int):
-        """Return a `Stepper` for a model.
+        """Return an `OfKeras` or `OfOptax` for a model.
 
         Args:
             model: to train.
@@ -120,10 +120,10 @@ def matrices(variables: Sequence[Any]) -> list[bool]:
     channel, but no embedding and not the last layer.
     """
     return [
-        kernel
+        len(variable.shape) > 1
         and "embedding" not in variable.path
         and variable.path.split("/")[-2] not in HEADS
-        for variable, kernel in zip(variables, kernels(variables), strict=True)
+        for variable in variables
     ]
 
 

@@ -1,6 +1,5 @@
 """The tables and the plot of the race on several tasks."""
 
-import math
 import statistics
 
 from kbp.benchmarks.core import markdown
@@ -10,7 +9,7 @@ from kbp.benchmarks.optimizer_tasks.contestants import CONTESTANTS
 from kbp.benchmarks.optimizer_tasks.plan import best_of, finals, search
 from kbp.benchmarks.optimizer_tasks.tasks import TASKS, Task
 from kbp.benchmarks.optimizer_tasks.trial import Protocol
-from kbp.benchmarks.optimizers.report import SIGNIFICANT, compared
+from kbp.benchmarks.optimizers.report import SIGNIFICANT, compared, row_of
 
 
 def summarize(task: str, head: dict, results: list[dict]) -> list[dict]:
@@ -33,22 +32,8 @@ def summarize(task: str, head: dict, results: list[dict]) -> list[dict]:
         if not planned or len(runs) < len(planned):
             continue
         best = best_of(find_all(results, search(task, name, protocol)))
-        steps = [run["steps_to_target"] or math.inf for run in runs]
-        median = statistics.median(steps)
-        second = statistics.median(run["seconds"] for run in runs)
-        rows.append(
-            {
-                "optimizer": name,
-                "ours": contestant.ours,
-                "learning_rate": best["learning_rate"],
-                "weight_decay": best["weight_decay"],
-                "steps": steps,
-                "median": median,
-                "seconds": median * second,
-                "scores": [run["score"] for run in runs],
-                "curves": [run["curve"] for run in runs],
-            }
-        )
+        row = row_of(runs, best, ours=contestant.ours)
+        rows.append({**row, "scores": [run["score"] for run in runs]})
     sign = -1 if TASKS[task].higher else 1
     return sorted(
         rows,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from kbp import losses, models
 
 Tensor = Any
 Arrays = tuple[np.ndarray, np.ndarray]
+SPLITS = ("train", "validation", "test")
 HEAD = "head"  # what a last layer is called that has no other of these names
 HEADS = ("logits", "forecast", "outputs", HEAD)
 
@@ -25,7 +27,7 @@ class Task:
         words: data and network, for the table.
         load: `load(data_dir) -> arrays`, of "train", "validation" and "test"
             the inputs and labels.
-        build: `build(input_shape, labels) -> model`.
+        build: `build(input_shape) -> model`.
         loss: `loss() -> keras.losses.Loss`, of labels and outputs.
         score: `score(labels, outputs) -> tensor`, of each example.
         scored: what the mean score is called.
@@ -40,7 +42,7 @@ class Task:
 
     words: str
     load: Callable[[str | None], dict[str, Arrays]]
-    build: Callable[[tuple[int, ...], np.ndarray], keras.Model]
+    build: Callable[..., keras.Model]
     loss: Callable[[], keras.losses.Loss]
     score: Callable[[Tensor, Tensor], Tensor]
     scored: str
@@ -55,13 +57,12 @@ class Task:
 
 def _arrays(splits: Any) -> dict[str, Arrays]:
     """Return the arrays of splits of `kbp.data`."""
-    names = ("train", "validation", "test")
     return {
         name: (
             np.asarray(getattr(splits, name).inputs),
             np.asarray(getattr(splits, name).labels),
         )
-        for name in names
+        for name in SPLITS
     }
 
 
@@ -86,17 +87,16 @@ def _text(data_dir: str | None) -> dict[str, Arrays]:
     windows = text[: text.size // WINDOW * WINDOW].reshape(-1, WINDOW)
     first, second = (round(len(windows) * share) for share in (0.9, 0.95))
     parts = np.split(windows, [first, second])
-    names = ("train", "validation", "test")
     return {
         name: (part[:, :-1], part[:, 1:])
-        for name, part in zip(names, parts, strict=True)
+        for name, part in zip(SPLITS, parts, strict=True)
     }
 
 
 WINDOW = 129  # bytes, of which each but the first is to be told
 
 
-def _language_model(shape: tuple[int, ...], labels: np.ndarray) -> keras.Model:
+def _language_model(shape: tuple[int, ...]) -> keras.Model:
     """Return a causal transformer of a million parameters.
 
     Four layers of width 144, each with LayerNormalization in front of
@@ -149,12 +149,11 @@ def _nuclei(data_dir: str | None) -> dict[str, Arrays]:
 
 
 def _photographs(data_dir: str | None) -> dict[str, Arrays]:
-    from kbp.data.datasets import cifar10
+    from kbp.benchmarks.core.images import Images
 
-    arrays = _arrays(cifar10.load(data_dir))
-    images, _ = arrays["train"]
-    mean, scale = images.mean((0, 1, 2)), images.std((0, 1, 2))
-    return {k: ((x - mean) / scale, y) for k, (x, y) in arrays.items()}
+    images = Images(data_dir)
+    parts = {"train": images.train, **images.splits}
+    return {name: (part.inputs, part.labels) for name, part in parts.items()}
 
 
 def crop_and_flip(size: int, padding: int) -> Callable[..., Any]:
@@ -228,7 +227,7 @@ TASKS = {
     "attention": Task(
         words="digits by rows, BP-Transformer of 2 layers",
         load=_digits,
-        build=lambda shape, _: models.BPTransformer(shape, 10),  # type: ignore
+        build=partial(models.BPTransformer, num_outputs=10),
         loss=_logits,
         score=_right,
         scored="accuracy",
@@ -252,9 +251,9 @@ TASKS = {
     "forecast": Task(
         words="ETTh1, 96 hours ahead, BP-Transformer of 2 layers",
         load=_windows,
-        build=lambda shape, _: models.BPTransformer(
-            shape,  # type: ignore
-            96,
+        build=partial(
+            models.BPTransformer,
+            num_outputs=96,
             head="forecasting",
             patch_size=24,
             width=32,
@@ -271,9 +270,9 @@ TASKS = {
     "table": Task(
         words="a day of ETTm1's rows, mean of the next day's oil, residual MLP",
         load=_table,
-        build=lambda shape, _: models.ResidualMLP(
-            shape,  # type: ignore
-            1,
+        build=partial(
+            models.ResidualMLP,
+            num_outputs=1,
             width=128,
             num_layers=4,
             dropout=0.2,
@@ -290,9 +289,9 @@ TASKS = {
     "segmentation": Task(
         words="dsb2018, Pyramid-BPNet",
         load=_nuclei,
-        build=lambda shape, _: models.PyramidBPNet(
-            shape,  # type: ignore
-            2,
+        build=partial(
+            models.PyramidBPNet,
+            num_classes=2,
             head="segmentation",
             size="small",
         ),
@@ -308,7 +307,7 @@ TASKS = {
     "images": Task(
         words="CIFAR-10, ResNet-20, 20 epochs",
         load=_photographs,
-        build=lambda shape, _: models.ResNet(shape, 10),  # type: ignore
+        build=partial(models.ResNet, num_classes=10),
         loss=_logits,
         score=_right,
         scored="accuracy",

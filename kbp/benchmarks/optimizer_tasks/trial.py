@@ -1,5 +1,6 @@
 """One training of the race, in JAX."""
 
+import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -72,13 +73,12 @@ class Trainer:
         self.protocol, self.data_dir, self.tasks = protocol, data_dir, tasks
         self.loaded: dict[str, dict[str, Arrays]] = {}
         for package in ("jax", "optax"):
-            try:
-                __import__(package)
-            except ImportError as error:
+            # Looked for, not imported: trials run in processes of their own.
+            if importlib.util.find_spec(package) is None:
                 raise UserError(
                     f"optimizer-tasks needs {package}; install it by: pip "
                     "install 'kbp[races]'"
-                ) from error
+                )
 
     def run(self, trial: Trial) -> dict:
         """Train once.
@@ -132,7 +132,7 @@ class Training:
         self.inputs, self.labels = arrays["train"]
         self.augment = task.augment and jax.jit(task.augment)
         shape = self._batch(np.arange(task.batch_size), trial.seed)[0].shape
-        self.model = task.build(shape[1:], self.labels)
+        self.model = task.build(shape[1:])
         self.stepper = CONTESTANTS[trial.optimizer].make(
             self.model, trial.learning_rate, trial.weight_decay, task.steps
         )
@@ -200,7 +200,7 @@ class Training:
         """Return a function that scores examples, of a size of their own."""
         shape, model = self.judged[0].shape[1:], self.model
         if shape != model.input_shape[1:]:
-            model = self.task.build(shape, self.labels)
+            model = self.task.build(shape)
 
         def scored(weights: list, others: list, x: Any, labels: Any) -> Any:
             outputs, _ = model.stateless_call(

@@ -34,27 +34,38 @@ def summarize(head: dict, results: list[dict]) -> list[dict]:
         finals = [r for r in own if r["split"] == "test"]
         if len(finals) < protocol["seeds"]:
             continue
-        best = best_of(searched)
-        steps = [r["steps_to_target"] or math.inf for r in finals]
-        median = statistics.median(steps)
         rows.append(
             {
-                "optimizer": name,
-                "ours": contestant.ours,
-                "learning_rate": best["learning_rate"],
-                "weight_decay": best["weight_decay"],
+                **row_of(finals, best_of(searched), ours=contestant.ours),
                 "trials": len(searched),
-                "steps": steps,
-                "median": median,
-                "seconds": median
-                * statistics.median(r["seconds"] for r in finals),
                 "accuracies": [r["accuracy"] for r in finals],
-                "curves": [r["curve"] for r in finals],
             }
         )
     return sorted(
         rows, key=lambda r: (r["median"], -statistics.fmean(r["accuracies"]))
     )
+
+
+def row_of(runs: list[dict], best: dict, *, ours: bool) -> dict:
+    """Return what a table says of an optimizer, but for its final scores.
+
+    Args:
+        runs: its trainings at its best point.
+        best: the training that found this point.
+        ours: whether it is kbp's.
+    """
+    steps = [run["steps_to_target"] or math.inf for run in runs]
+    median = statistics.median(steps)
+    return {
+        "optimizer": best["optimizer"],
+        "ours": ours,
+        "learning_rate": best["learning_rate"],
+        "weight_decay": best["weight_decay"],
+        "steps": steps,
+        "median": median,
+        "seconds": median * statistics.median(run["seconds"] for run in runs),
+        "curves": [run["curve"] for run in runs],
+    }
 
 
 def standard_errors(ours: dict, peer: dict, late: int) -> float:
