@@ -62,7 +62,7 @@ assert len(wild["curve"]) == 1 and wild["steps_to_target"] is None
 @pytest.mark.parametrize(
     "names",
     [
-        ["HybridOptimizer, matrix", "Muon, flattened"],
+        ["HybridOptimizer, matrix", "Sophia"],
         pytest.param([*CONTESTANTS], marks=pytest.mark.slow),
     ],
     ids=len,

@@ -12,6 +12,7 @@ from kbp.optimizers import HybridOptimizer
 from kbp.optimizers.groups import decay_kernels_alone
 from kbp.optimizers.schedules import warmup_cosine
 
+Loss = Callable[[list], Any]  # of the weights, for one batch
 TWO_DECADES = (1e-4, 1e-2)
 
 
@@ -72,7 +73,7 @@ class OfKeras:
         """Return the state before the first step."""
         return [variable.value for variable in self.optimizer.variables]
 
-    def step(self, state: list, values: list, gradients: list):
+    def step(self, state: list, values: list, gradients: list, loss: Loss):
         """Return the state and the weights after a step."""
         values, state = self.optimizer.stateless_apply(state, gradients, values)
         return state, values
@@ -92,11 +93,12 @@ class OfOptax:
         """Return the state before the first step."""
         return self.optimizer.init(values)
 
-    def step(self, state: Any, values: list, gradients: list):
+    def step(self, state: Any, values: list, gradients: list, loss: Loss):
         """Return the state and the weights after a step."""
         import optax
 
-        updates, state = self.optimizer.update(gradients, state, values)
+        optimizer = optax.with_extra_args_support(self.optimizer)
+        updates, state = optimizer.update(gradients, state, values, obj_fn=loss)
         return state, optax.apply_updates(values, updates)
 
     def evaluated(self, state: Any, values: list) -> list:
@@ -157,6 +159,15 @@ def _ademamix(rate, decay, variables):
     return contrib.ademamix(rate, weight_decay=decay, mask=kernels(variables))
 
 
+def _sophia(rate, decay, variables):
+    # Its Hessian's diagonal, at each tenth step, needs the loss.
+    from optax import contrib
+
+    return contrib.sophia(
+        rate, weight_decay=decay, weight_decay_mask=kernels(variables)
+    )
+
+
 def _schedule_free(rate, decay, variables):
     """Return optax's `schedule_free_adamw` with this warm-up and mask."""
     import optax
@@ -211,6 +222,7 @@ CONTESTANTS = {
     "Muon, flattened": Contestant(_muon, library="optax"),
     "Adan": Contestant(_adan, library="optax"),
     "AdEMAMix": Contestant(_ademamix, library="optax"),
+    "Sophia": Contestant(_sophia, library="optax"),
     "schedule-free AdamW": Contestant(
         _schedule_free, library="optax", scheduled=False
     ),

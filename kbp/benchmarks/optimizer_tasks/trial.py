@@ -190,11 +190,13 @@ class Training:
             )
             return loss(labels, outputs), changed
 
-        (value, others), gradients = jax.value_and_grad(of, has_aux=True)(
+        (value, changed), gradients = jax.value_and_grad(of, has_aux=True)(
             weights
         )
-        moments, weights = self.stepper.step(moments, weights, gradients)
-        return (moments, weights, others), value
+        moments, weights = self.stepper.step(
+            moments, weights, gradients, lambda weights: of(weights)[0]
+        )
+        return (moments, weights, changed), value
 
     def _scored(self) -> Callable[..., Any]:
         """Return a function that scores examples, of a size of their own."""
