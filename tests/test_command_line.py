@@ -54,8 +54,8 @@ def test_help_shows_an_example(call, command):
 
 
 def test_quiet_is_one_sentence(call, folder):
-    settings = [word for s in quick.SETTINGS for word in ("--set", s)]
-    words = ("train", "--workdir", folder, *settings, "--resume", "--quiet")
+    # Without a recipe it is the one of the run, with its settings.
+    words = ("train", "--workdir", folder, "--resume", "--quiet")
     status, out, err = call(*words)
     assert (status, err) == (0, "")
     stages = json.loads((folder / "run.json").read_text())["stages"]
@@ -372,9 +372,16 @@ def test_a_command_names_options_and_the_library_arguments(call, folder):
     )
     with pytest.raises(UserError, match=r"`resume=True` .* another `workdir=`"):
         training.run(recipe, folder)
-    status, _, err = call("train", "--workdir", folder)
+    own = folder / "recipe.toml"
+    status, _, err = call("train", own, "--workdir", folder)
     assert status == 2
     assert "Give --resume to continue or show it, or another --workdir" in err
+    for resume in ([], ["--resume"]):
+        status, _, err = call(
+            "train", zoo.DEFAULT, "--workdir", folder, *resume
+        )
+        assert status == 2
+        assert f"another --workdir, or go on with {own}." in err
 
 
 def test_an_interrupted_run_says_how_to_go_on(call, tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ EXAMPLES = (
     "",
     "bp_transformer_small.digits",
     "my.toml --workdir runs/mine --set training.epochs=30",
-    "my.toml --workdir runs/mine --resume",
+    "--workdir runs/mine --resume",
     "my.toml --import my_models",
 )
 
@@ -32,9 +32,9 @@ def add_arguments(parser):
     parser.add_argument(
         "recipe",
         nargs="?",
-        default=zoo.DEFAULT,
         metavar="RECIPE",
-        help="a TOML file or an entry of the zoo (default: %(default)s)",
+        help="a TOML file or an entry of the zoo (default: with --resume that "
+        f"of the run in --workdir, else {zoo.DEFAULT})",
     )
     parser.add_argument(
         "--workdir",
@@ -55,14 +55,25 @@ def add_arguments(parser):
 
 def check(options):
     """Refuse what is wrong before TensorFlow is imported."""
-    check_recipe(options.recipe, _settings(options))
+    check_recipe(_recipe(options), _settings(options))
 
 
 def run(options, console):
     """Run the command."""
-    recipe, name = read_recipe(options.recipe, _settings(options))
+    recipe, name = read_recipe(_recipe(options), _settings(options))
     workdir = options.workdir or Path("runs") / name
     run_recipe(recipe, workdir, options, console)
+
+
+def _recipe(options):
+    """Return what the recipe is called; that of a run has its settings."""
+    from kbp import zoo
+
+    if options.recipe is None and options.resume and options.workdir:
+        own = Path(options.workdir) / "recipe.toml"
+        if own.is_file():
+            return str(own)
+    return options.recipe or zoo.DEFAULT
 
 
 def _settings(options):

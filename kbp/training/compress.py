@@ -27,7 +27,7 @@ from kbp.training.own_models.identity import identity
 from kbp.training.own_models.splits import of_one_size, split
 from kbp.training.runs import run_task
 from kbp.training.techniques.distillation import check_learner
-from kbp.training.workdir import possible, read_run, resumable
+from kbp.training.workdir import folder_for, possible, read_run, resumable
 
 
 class Compressed:
@@ -166,7 +166,7 @@ def compress(
         loss: by default that of `compile`.
         metrics: by default those of `compile`; the first one is the score.
         workdir: folder for the results, by default `runs/` and the model's
-            name.
+            name, with a number where that holds another run.
         seed: of the batches and of dropout.
         console: where progress and the table go.
 
@@ -233,6 +233,8 @@ def compress(
             "export": {"allow_float": list(allow_float)},
         }
     )
+    if workdir is None:
+        folder = folder_for(folder, recipe)
     with resumable(folder, resume=True), _named_failure(splits):
         if read_run(folder) is None:
             _rehearse(model, splits, recipe, compiled)

@@ -23,6 +23,7 @@ from kbp.errors import Terminated, UserError
 from kbp.recipes.recipe import Recipe
 
 RUN_FILE = "run.json"
+_RECIPE = "recipe.toml"
 _LOCK = ".lock"
 # What a finished run needs no more, or writes as it ends.
 _UNLISTED = (RUN_FILE, "checkpoints", "logs")
@@ -71,17 +72,26 @@ class WorkDir:
                 self._lock().close()  # that it can be had is known at once
 
     def _check_run(self, resume: bool) -> None:
+        changed = _changes(self.run["recipe"], self.recipe)
+        if changed:
+            raise UserError(
+                f"{self.path}: holds a run of another recipe; different: "
+                f"{'; '.join(changed)}. Choose another `workdir=`, or go on "
+                f"{self._same()}."
+            )
         if not resume:
             raise UserError(
                 f"{self.path}: holds a run that is {self.run['status']}. Give "
                 "`resume=True` to continue or show it, or another `workdir=`."
             )
-        changed = _changes(self.run["recipe"], self.recipe)
-        if changed:
-            raise UserError(
-                f"{self.path}: holds a run of another recipe; different: "
-                f"{'; '.join(changed)}. Choose another `workdir=`."
+
+    def _same(self) -> str:
+        """Say with what the run in the folder goes on."""
+        if self.recipe.model.architecture == "own_model":
+            return (
+                "with the same model: set a seed before it is built, or load it"
             )
+        return f"with {self.path / _RECIPE}"
 
     def __enter__(self) -> Self:
         """Claim the folder for this run and this process."""
@@ -119,7 +129,7 @@ class WorkDir:
                 "machine": machine(),
             }
         self.save_run()  # first: from now on the folder is this run's
-        write_atomically(self.path / "recipe.toml", self.recipe.to_toml())
+        write_atomically(self.path / _RECIPE, self.recipe.to_toml())
 
     def __exit__(self, *error: object) -> None:
         with self.lock_file:
@@ -270,6 +280,19 @@ def possible(folder: str | Path) -> Path:
         shown = name if len(name) <= 60 else f"{name[:60]}..."
         raise UserError(f"`workdir` {shown!r} cannot be a folder: {reason}.")
     return path
+
+
+def folder_for(path: Path, recipe: Recipe) -> Path:
+    """Return the folder for a run that was given none.
+
+    It is the path, or where others' runs are, the path with the first number
+    that is free or holds a run of the same recipe.
+    """
+    folder, number = path, 1
+    while (run := read_run(folder)) and _changes(run["recipe"], recipe):
+        number += 1
+        folder = path.with_name(f"{path.name}-{number}")
+    return folder
 
 
 def read_run(path: Path) -> dict[str, Any] | None:

@@ -139,6 +139,23 @@ def test_stop_with_nothing_to_save_is_immediate():
         assert stop.requested
 
 
+def test_stop_within_c_code_is_no_fault():
+    def fail():
+        raise SystemError
+
+    def stop():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except SystemExit:
+            fail()
+
+    with pytest.raises(SystemError), Stopping():
+        fail()
+    with pytest.raises(SystemExit) as error, Stopping():
+        stop()
+    assert error.value.code == 143
+
+
 COMMAND = ("-c", "import sys; from kbp.__main__ import main; sys.exit(main())")
 
 

@@ -40,12 +40,15 @@ class Stopping:
             threading.Thread(target=self._wait, daemon=True).start()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self.listens:
             signal.set_wakeup_fd(self.fd_before)
             signal.signal(signal.SIGTERM, self.before)
             self.ended.set()
             self.teller.close()  # which ends the thread
+        # What `Terminated` becomes in C code that expects no exception.
+        if self.requested and isinstance(error, SystemError):
+            raise Terminated from error
 
     def saved(self) -> None:
         """Record that all is saved; end the process if that was requested."""
