@@ -275,19 +275,27 @@ def take(entry: Entry, run: Path) -> list[Path]:
 def contents_of(entry: Entry, run: Path) -> dict[Path, bytes]:
     """Return a run's files for an entry, by their path there, see `take`.
 
-    Those are `FILES`, and `labels.txt` where the run has classes.
+    Those are `FILES`, and `labels.txt` where the run has classes. Not every
+    run has a picture of its predictions.
+
+    Raises:
+        UserError: a file is missing or too large for the entry.
     """
     contents: dict[str, bytes] = {}
-    names = [*FILES, *([LABELS] if (run / LABELS).is_file() else [])]
-    for name in names:
+    for name in (*FILES, LABELS):
         path = run / name
         if not path.is_file():
-            raise UserError(f"{path}: missing. Race into a new folder.")
+            if name in (PREDICTIONS, LABELS):
+                continue
+            raise UserError(
+                f"{path}: missing, and an entry has it. Run the recipe into a "
+                "new folder, with eight bits."
+            )
         contents[name] = path.read_bytes()
-        if len(contents[name]) > MOST_BYTES:
+        if len(contents[name]) > entry.most_bytes:
             raise UserError(
                 f"{path}: has {len(contents[name])} bytes, more than "
-                f"{MOST_BYTES}."
+                f"{entry.most_bytes}."
             )
     return {entry.path / name: content for name, content in contents.items()}
 

@@ -10,6 +10,7 @@ EXAMPLES = (
     "pyramid_bpnet_small.digits --target web --out app",
     "runs/plants --target python --out plants",
     "model_int8.tflite --target micro --out firmware",
+    "runs/plants --target entry --out my_zoo/plants",
 )
 
 
@@ -26,7 +27,8 @@ def add_arguments(parser):
         "--target",
         required=True,
         metavar="TARGET",
-        help="python, web, micro, android, ios, or one of your own",
+        help="python, web, micro, android, ios; entry, one of a zoo of your "
+        "own; or a target that you have registered",
     )
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="the new folder"

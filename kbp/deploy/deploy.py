@@ -21,7 +21,8 @@ def deploy(
     Args:
         model: a zoo entry, a run's folder or a .tflite file.
         target: where it is to run: `"python"`, `"web"`, `"micro"`,
-            `"android"`, `"ios"`, or what is registered besides.
+            `"android"`, `"ios"`, or what is registered besides; `"entry"`
+            writes an entry of the zoo.
         out: the folder, which must not exist.
         node_modules: npm's folder of packages for the target `"web"`, by
             default `$KBP_NODE_MODULES` or `node_modules`.

@@ -47,8 +47,8 @@ class Verification:
 
     Example:
     >>> import kbp
-    >>> kbp.export.Verification(10, "LSB", 1.0, 0.1, 1.0, 0.9).within_one
-    1.0
+    >>> print(kbp.export.Verification(10, "LSB", 1.0, 0.1, 1.0, 0.9))
+    100.00% of the file's 10 outputs are within one step of the model's (...).
     """
 
     outputs: int
@@ -60,6 +60,20 @@ class Verification:
     metrics: dict[str, tuple[float, float]] = field(default_factory=dict)
     from_original: float | None = None
     constant: bool = False
+
+    def __str__(self) -> str:
+        """Return the comparison in sentences."""
+        near = "one step" if self.unit == "LSB" else "0.1 % of the largest"
+        scores = "".join(
+            f" {name}: {model:.4g} for the model, {file:.4g} for the file."
+            for name, (model, file) in self.metrics.items()
+        )
+        more = "".join(f" {problem}" for problem in self.problems)
+        return (
+            f"{self.within_one:.2%} of the file's {self.outputs:,} outputs are "
+            f"within {near} of the model's (largest difference "
+            f"{self.maximum:.3g} {self.unit}).{scores}{more}"
+        )
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -78,21 +92,22 @@ class Verification:
         if far is not None and not far <= FAR_FROM_ORIGINAL:
             said = (
                 f"An output of the file is {far:.2f} of its standard deviation "
-                "away from that of the model before it was quantized: "
+                "away from that of the model before it was quantized"
             )
             if self.constant:
                 found.append(
-                    f"{said}that hardly differs between the examples, by less "
+                    f"{said}: that hardly differs between examples, by less "
                     "than eight bits can tell. Train on; or let the last layer "
                     "give differences that a Rescaling puts into units."
                 )
             else:
                 found.append(
-                    f"{said}calibrate with more examples, or train on in eight "
-                    "bits; and where columns are of very different sizes, let "
-                    "the model standardize what it takes by a Normalization as "
-                    "its first layer, and give units back to its answers by a "
-                    "Rescaling with a factor for each column as its last."
+                    f"{said}. If its score is worse, too, calibrate with more "
+                    "examples, or train on in eight bits; and where columns "
+                    "are of very different sizes, let the model standardize "
+                    "what it takes by a Normalization as its first layer, and "
+                    "give units back to its answers by a Rescaling with a "
+                    "factor for each column as its last."
                 )
         return tuple(found)
 

@@ -82,7 +82,7 @@ def learning_curves(rows: Sequence[dict[str, str]], metric: str) -> str | None:
 
 
 def sparsity_by_layer(rows: Sequence[dict[str, str]]) -> str | None:
-    """Plot the share of zeros of each masked layer, epoch by epoch."""
+    """Plot the pruned share of each masked layer, epoch by epoch."""
     layers = [k for k in rows[0] if k.startswith("sparsity/")] if rows else []
     rows = [row for row in rows if all(k in row for k in layers)]
     if not layers:
@@ -109,7 +109,7 @@ def sparsity_by_layer(rows: Sequence[dict[str, str]]) -> str | None:
                 fontsize=8,
             )
         bar = figure.colorbar(image, ax=axes, pad=0.01)
-        bar.set_label("share of zeros")
+        bar.set_label("share pruned")
         bar.outline.set_visible(False)
         return as_svg(figure)
 

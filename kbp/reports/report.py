@@ -40,8 +40,9 @@ _CURVES = (
     "examples by heart; where both still fall, more epochs help."
 )
 _ZEROS = (
-    "The darker, the more weights of the layer are zero; the numbers are the "
-    "shares at the end."
+    "The darker, the more of the layer's weights are pruned; of a layer whose "
+    "name ends in _gate, the more channels. The numbers are the shares at the "
+    "end."
 )
 _BOXES = "Each box is as large as its layer's share of the file."
 
@@ -101,7 +102,7 @@ def write(
         "Learning curves": figure(
             figures.learning_curves(rows, task.metric), _CURVES
         ),
-        "Zeros per layer": figure(figures.sparsity_by_layer(rows), _ZEROS),
+        "Pruned per layer": figure(figures.sparsity_by_layer(rows), _ZEROS),
         **heat_maps.sections(folder, task.recipe.monitor.bounds(), others),
         **_footprint(run),
         "Scores of the int8 file": html_table(
@@ -208,7 +209,7 @@ def _gained(run: dict[str, Any]) -> str:
     )
     epochs = run["recipe"]["quantization"]["epochs"]
     return (
-        f"{run['metric']} of the int8 file: {before} if nothing is trained "
+        f"The int8 file has {run['metric']} {before} if nothing is trained "
         f"after rounding, {after} with {epochs} "
         f"epoch{'s' if epochs > 1 else ''} in fake eight bits.\n"
     )

@@ -233,8 +233,7 @@ def compress(
             "export": {"allow_float": list(allow_float)},
         }
     )
-    if workdir is None:
-        folder = folder_for(folder, recipe)
+    folder = folder if workdir else folder_for(folder, recipe)
     with resumable(folder, resume=True), _named_failure(splits):
         if read_run(folder) is None:
             _rehearse(model, splits, recipe, compiled)

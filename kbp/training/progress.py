@@ -74,11 +74,13 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.forget()
         words = in_words(logs or {}, self.metric)
-        if zeros := (logs or {}).get("sparsity"):
-            words.append(f"{zeros:.0%} zeros")
+        if pruned := (logs or {}).get("sparsity"):
+            words.append(f"{pruned:.0%} pruned")
         seconds = time.perf_counter() - self.start
         words.append(f"{seconds:.{int(seconds < 10)}f} s")
-        self.console.print(f"{self.name}: {', '.join(words)}", highlight=False)
+        self.console.print(
+            f"{self.name}: {', '.join(words)}", highlight=False, soft_wrap=True
+        )
 
 
 def in_words(logs: Mapping[str, Any], metric: str) -> list[str]:
@@ -91,15 +93,16 @@ def in_words(logs: Mapping[str, Any], metric: str) -> list[str]:
     Example:
     >>> logs = {"loss": 0.25, "val_loss": 0.5, "val_accuracy": 0.9}
     >>> in_words(logs, "accuracy")
-    ['loss 0.25', 'validation accuracy 90.00%']
+    ['loss 0.25', 'validation 90.00%']
     """
     key = metric.lower()
     words = []
-    for prefix, name in (("", ""), ("val_", "validation ")):
+    for prefix, name in (("", key), ("val_", "validation")):
         scored = key != "loss" and prefix + key in logs
         if prefix + "loss" in logs and not (prefix and scored):
-            words.append(f"{name}loss {logs[prefix + 'loss']:.4g}")
+            name_of_loss = "validation loss" if prefix else "loss"
+            words.append(f"{name_of_loss} {logs[prefix + 'loss']:.4g}")
         if scored:
             score = format_score(metric, logs[prefix + key])
-            words.append(f"{name}{key} {score}")
+            words.append(f"{name} {score}")
     return words

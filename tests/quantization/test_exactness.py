@@ -218,7 +218,7 @@ def test_a_model_that_answers_all_alike_is_said_to(tmp_path):
     found = export.verify(quantized, path, x, original=model)
     assert found.constant
     *_, problem = found.problems
-    assert "hardly differs between the examples" in problem
+    assert "hardly differs between examples" in problem
     assert "Normalization" not in problem
 
 

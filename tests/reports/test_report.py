@@ -191,7 +191,7 @@ def test_what_training_in_eight_bits_is_worth_is_said(epochs):
     made["recipe"]["quantization"] = section
     word = "epoch" if epochs == 1 else "epochs"
     assert (
-        "accuracy of the int8 file: 84.00% if nothing is trained after "
+        "The int8 file has accuracy 84.00% if nothing is trained after "
         f"rounding, 90.00% with {epochs} {word} in fake eight bits."
     ) in report.facts(made)
     assert "fake eight bits" not in report.facts(run())

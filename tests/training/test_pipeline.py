@@ -175,7 +175,12 @@ def test_report_is_one_file_that_fetches_nothing(finished):
     assert parsed.tags.count("tr") == 9 + 3 + 11 + rows
     assert "script" not in parsed.tags
     assert "@import" not in page
-    for text in ("Learning curves", "Zeros per layer", "scale1_block0", "int8"):
+    for text in (
+        "Learning curves",
+        "Pruned per layer",
+        "scale1_block0",
+        "int8",
+    ):
         assert text in page
 
 
@@ -399,7 +404,7 @@ def test_run_without_masks_or_validation(tmp_path):
     stages = run(default([*TINY, *settings]), tmp_path / "run")
     assert stages[1].nonzero > 0.99 * stages[1].parameters
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "Zeros per layer" not in page
+    assert "Pruned per layer" not in page
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def test_a_training_that_breaks_off_leaves_no_bar(monkeypatch):
         (
             {"loss": 1.5, "accuracy": 0.5, "val_loss": 2.0, "val_accuracy": 1},
             "accuracy",
-            ["loss 1.5", "accuracy 50.00%", "validation accuracy 100.00%"],
+            ["loss 1.5", "accuracy 50.00%", "validation 100.00%"],
         ),
         (
             {"loss": 1.5, "val_loss": 2e-5},
@@ -79,7 +79,7 @@ def test_a_training_that_breaks_off_leaves_no_bar(monkeypatch):
         (
             {"loss": 1.5, "val_loss": 2.0, "mae": 0.1, "val_mae": 0.2},
             "mae",
-            ["loss 1.5", "mae 0.1000", "validation mae 0.2000"],
+            ["loss 1.5", "mae 0.1000", "validation 0.2000"],
         ),
         (
             {"loss": 1.5, "val_loss": 2.0},

@@ -218,7 +218,7 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--quiet",
         action="store_true",
-        help="say nothing but the result in a sentence, and errors",
+        help="say nothing but the result in a sentence, warnings and errors",
     )
     how.add_argument(
         "--verbose",
@@ -253,8 +253,10 @@ def run_recipe(
         console=Console(quiet=True) if options.quiet else console,
     )
     if options.quiet and stages:  # the chief's
-        said = result_in_words(stages, read_run(Path(workdir)) or {})
-        console.print(said, markup=False, highlight=False, soft_wrap=True)
+        held = read_run(Path(workdir)) or {}
+        warnings = [f"Warning: {words}" for words in held["warnings"]]
+        for said in (result_in_words(stages, held), *warnings):
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
