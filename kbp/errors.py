@@ -68,12 +68,16 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; known: {', '.join(quoted[:_SHOWN])}{more}"
 
 
-def unexpanded(path: str | os.PathLike[str]) -> str:
-    """Say that a recipe has no shell, if a path counts on one; `""` if not.
+def looked_for(path: str | os.PathLike[str]) -> str:
+    """Say where a path that a recipe names was looked for, if it is not plain.
 
     Example:
-    >>> unexpanded("~/load.csv")
+    >>> looked_for("~/load.csv")
     ' (~ and $ are no more than letters in a recipe: write the path in full)'
+    >>> looked_for("load.csv")
+    ' (looked for in ..., where the command runs)'
+    >>> looked_for("/data/load.csv")
+    ''
     """
     name = os.fspath(path)
     if name.startswith("~") or "$" in name:
@@ -81,6 +85,8 @@ def unexpanded(path: str | os.PathLike[str]) -> str:
             " (~ and $ are no more than letters in a recipe: write the path in "
             "full)"
         )
+    if not os.path.isabs(name):
+        return f" (looked for in {os.getcwd()}, where the command runs)"
     return ""
 
 

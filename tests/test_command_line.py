@@ -265,6 +265,8 @@ def test_export_names_examples_that_do_not_fit(
             "data_batch_1.bin: missing",
         ),
         (["evaluate", "nothing"], "nothing: no such file or folder"),
+        (["evaluate", f"{zoo.DEFAULT}s"], f"; did you mean '{zoo.DEFAULT}'?"),
+        (["train", "no.toml"], "no.toml: cannot be read: No such file or dir"),
         (["evaluate", "."], "holds none of model.keras"),
         (["audit", "nothing.tflite"], "nothing.tflite: no such file"),
         (["audit", "broken.tflite"], "not a .tflite file"),

@@ -31,7 +31,8 @@ def read(path: str | Path, make: Callable[[dict[str, Any]], Made]) -> Made:
             content = file.read(_MOST_BYTES + 1)
         text = content.decode("utf-8")
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be read: {reason}") from error
     if len(content) > _MOST_BYTES:
         raise UserError(
             f"{path}: no recipe: has more than {_MOST_BYTES:,} bytes."

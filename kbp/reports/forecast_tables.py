@@ -123,7 +123,7 @@ def start_table(
             ("forecast", f"validation loss, {error}"),
             _rows(losses, ([x] for x in losses.values())),
             f"Training starts at {best!r}, whose validation loss is the least, "
-            "and keeps what is never worse than that.",
+            "and keeps what is never worse than that on the validation rows.",
         )
     }
 

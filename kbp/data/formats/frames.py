@@ -154,7 +154,8 @@ def numbers(
     column: "pd.Series[Any]",
     *,
     decimal: str = ".",
-    advice: str = "say which columns hold values, and which one times",
+    advice: str = "leave the column out of the keys that name columns, such as "
+    "`target`, and name that of times in `time_column`",
     may_miss: bool = True,
 ) -> np.ndarray:
     """Return a column of numbers, NaN where one is missing.

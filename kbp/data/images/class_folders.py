@@ -20,7 +20,7 @@ from kbp.data.images.search import (
 )
 from kbp.data.splits import Examples
 from kbp.data.splitting import SPLITS, Indices, by_class, some
-from kbp.errors import UserError, unexpanded
+from kbp.errors import UserError, looked_for
 
 _LIKE_SPLITS = (
     "train",
@@ -166,7 +166,7 @@ def _find(
     Without splits all are in "train". `strange` gets files of other kinds.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder{unexpanded(folder)}.")
+        raise UserError(f"{folder}: no such folder{looked_for(folder)}.")
     if not is_split(folder):
         _check_names(folder)
         classes, remarks = _classes(folder, strange, kind)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from kbp.data.images.paths import Paths
 from kbp.data.splitting import some
-from kbp.errors import UserError, unexpanded
+from kbp.errors import UserError, looked_for
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _STRANGE = (
@@ -98,7 +98,7 @@ def find_files(
             kind; or a link leads nowhere.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder{unexpanded(folder)}.")
+        raise UserError(f"{folder}: no such folder{looked_for(folder)}.")
     files: list[str] = []
     others: list[Path] = []
     passed: list[Path] = []

@@ -13,7 +13,7 @@ from kbp._utils.process.disk_errors import named
 from kbp._utils.process.lock import locked
 from kbp.data.cache import root
 from kbp.data.records.index import DIGESTS, EXAMPLES, INDEX, LOCK, Index
-from kbp.errors import UserError, unexpanded
+from kbp.errors import UserError, looked_for
 
 _AT_ONCE = 2**24  # bytes that are copied
 
@@ -36,7 +36,7 @@ def local_copy(folder: str | Path) -> Path:
         place = Path(path if separator else folder)
         if not place.is_dir():
             kind = "is no folder" if place.exists() else "no such folder"
-            raise UserError(f"{place}: {kind}{unexpanded(place)}.")
+            raise UserError(f"{place}: {kind}{looked_for(place)}.")
         return place
     content = b"".join(_pieces(f"{address}/{INDEX}"))
     index = Index.parse(content, f"{address}/{INDEX}")

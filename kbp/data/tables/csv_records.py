@@ -10,7 +10,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from kbp.data.formats import encodings
-from kbp.errors import UserError, unexpanded
+from kbp.errors import UserError, looked_for
 
 SEPARATORS = (",", ";", "\t", "|")
 MOST_COLUMNS = 10_000
@@ -98,7 +98,7 @@ def check_file(path: Path) -> int:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"{path}: cannot be read: {reason}{unexpanded(path)}"
+            f"{path}: cannot be read: {reason}{looked_for(path)}"
         ) from error
     if not S_ISREG(found.st_mode):
         raise UserError(f"{path}: cannot be read: it is no file.")
