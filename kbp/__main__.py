@@ -25,6 +25,7 @@ COMMANDS = {
     "train": "train",
     "federate": "federate",
     "list": "list",
+    "keys": "keys",
     "evaluate": "evaluate",
     "predict": "predict",
     "forecast": "forecast",

@@ -5,7 +5,6 @@ pages as well. The references are made of what the code declares.
 """
 
 import contextlib
-import dataclasses
 import importlib
 import inspect
 import io
@@ -13,7 +12,6 @@ import os
 import posixpath
 import re
 import sys
-import typing
 from pathlib import Path, PurePosixPath
 
 import griffe
@@ -22,11 +20,7 @@ from mkdocs.structure.files import File
 import kbp
 from kbp import zoo
 from kbp.__main__ import COMMANDS, main
-from kbp._utils.config import to_toml, without_none
-from kbp.data.registry import DATASETS
-from kbp.models.registry import GIVEN, MODELS, keyword_only
-from kbp.recipes.sections import COMMON
-from kbp.tasks.registry import TASKS
+from kbp.recipes.reference import sections
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#])")
@@ -34,7 +28,6 @@ FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 # A paragraph that is one link to a heading of another page.
 TRIED = re.compile(r"^\[[^]]+\]\(([^)#]+)#([\w-]+)\)$", re.MULTILINE)
 CODE = {".py": "python", ".toml": "toml"}
-SIGNS = {"low": "≥ ", "above": "> ", "high": "≤ ", "below": "< "}
 
 
 def on_config(config):
@@ -194,79 +187,23 @@ def commands():
 def recipes():
     """Return the page of all sections of recipes and their keys."""
     parts = ["# Recipes", "Every section of a recipe and its keys."]
-    for name, kind in COMMON.items():
-        parts += [f"## [{name}]", *of_dataclass(kind)]
-    for name in DATASETS:
-        parts += [
-            f"## [data] name = {name}",
-            *of_dataclass(DATASETS[name].config),
-        ]
-    for name in MODELS:
-        parts += [f"## [model] architecture = {name}"]
-        parts += of_builder(MODELS[name])
-    for name in TASKS:
-        for key, kind in TASKS[name].sections.items():
-            parts += [f"## [{key}] of {name}", *of_dataclass(kind)]
+    parts += [text for x in sections() for text in of_section(x, "##")]
     return "\n\n".join(parts) + "\n"
 
 
-def of_dataclass(kind):
-    """Return the words and the keys of a section, and of tables in it."""
-    hints = typing.get_type_hints(kind)
-    rows, tables = [], []
-    for field in dataclasses.fields(kind):
-        default = field.default
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
-        hint = without_none(hints[field.name])
-        rows.append((field.name, hint, default, limits(field)))
-        if dataclasses.is_dataclass(hint):
-            tables += [f"### {field.name}", *of_dataclass(hint)]
-    return [inspect.getdoc(kind), table(rows), *tables]
-
-
-def of_builder(builder):
-    """Return the first words and the keys of an architecture."""
-    hints = typing.get_type_hints(builder)
-    rows = [
-        (name, hints[name], default, "")
-        for name, default in keyword_only(builder).items()
-        if name not in GIVEN
-    ]
-    return [inspect.getdoc(builder).partition("\n\n")[0], table(rows)]
-
-
-def table(rows):
-    """Return keys with their types, defaults and ranges as a table."""
+def of_section(section, signs):
+    """Return a heading, the words and the keys of a section."""
     lines = ["| key | type | default | range |", "| --- | --- | --- | --- |"]
-    for name, hint, default, bounds in rows:
-        words = "required" if default is dataclasses.MISSING else ""
-        if not words and default is not None:
-            if dataclasses.is_dataclass(default):
-                default = dataclasses.asdict(default)
-            words = f"`{to_toml(default)}`"
-        lines.append(f"| `{name}` | {kind_of(hint)} | {words} | {bounds} |")
-    return "\n".join(lines) if len(lines) > 2 else "It has no keys."
-
-
-def kind_of(hint):
-    """Return a type as recipes write it."""
-    words = {str: "string", int: "integer", float: "number", bool: "boolean"}
-    hint = without_none(hint)
-    if typing.get_origin(hint) is tuple:
-        return f"list of {kind_of(typing.get_args(hint)[0])}s"
-    return words.get(hint, "table")
-
-
-def limits(field):
-    """Return the range of a key."""
-    if choices := field.metadata.get("choices"):
-        return ", ".join(f"`{word}`" for word in choices)
-    return ", ".join(
-        f"{sign}{field.metadata[name]:g}"
-        for name, sign in SIGNS.items()
-        if field.metadata.get(name) is not None
-    )
+    for key in section.keys:
+        default = key.default
+        if default not in ("", "required"):
+            default = f"`{default}`"
+        lines.append(
+            f"| `{key.name}` | {key.kind} | {default} | {key.limits} |"
+        )
+    held = "\n".join(lines) if section.keys else "It has no keys."
+    tables = [x for t in section.tables for x in of_section(t, "###")]
+    return [f"{signs} {section.title}", section.words, held, *tables]
 
 
 class Doctests(griffe.Extension):
