@@ -36,7 +36,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.freeze()
 gc.set_threshold(50_000, 10, 10)
 
-LONG = {"training", "tasks", "plugins", "uses", "benchmarks", "test_jax.py"}
+LONGEST = {"training", "tasks", "plugins", "uses", "benchmarks", "test_jax.py"}
 
 _raises = pytest.raises
 
@@ -95,4 +95,4 @@ def own_registries(monkeypatch):
 
 def pytest_collection_modifyitems(items):
     """Begin with the longest files, so that no process ends long after."""
-    items.sort(key=lambda item: LONG.isdisjoint(item.path.parts))
+    items.sort(key=lambda item: LONGEST.isdisjoint(item.path.parts))

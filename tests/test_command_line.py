@@ -53,6 +53,7 @@ def test_help_shows_an_example(call, command):
     assert f"examples:\n  kbp {command}" in out
 
 
+@pytest.mark.long
 def test_quiet_is_one_sentence(call, folder):
     # Without a recipe it is the one of the run, with its settings.
     words = ("train", "--workdir", folder, "--resume", "--quiet")
@@ -168,6 +169,7 @@ def test_budgets_are_kept_or_said(call, folder, tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.long
 def test_export_writes_what_is_asked_for(call, folder, tmp_path):
     out = tmp_path / "again.tflite"
     assert call("export", folder, out, "--dtype", "int8")[0] == 0
@@ -194,6 +196,7 @@ def test_export_writes_what_is_asked_for(call, folder, tmp_path):
     assert not (tmp_path / "x.tflite").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["npy", "npz", "xy", "recipe", "folder"])
 def test_export_rounds_a_float_model_from_examples(
     call, folder, tmp_path, kind
@@ -324,6 +327,7 @@ def test_train_py_says_what_is_wrong_in_one_line(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_module_says_what_is_wrong_in_one_line(tmp_path):
     result = fresh.command("-m", "kbp", "audit", "none.tflite", cwd=tmp_path)
     assert result.returncode == 2
@@ -445,6 +449,7 @@ def test_a_signal_is_one_line(
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_a_file_is_written_leaves_none(
     call, folder, tmp_path, monkeypatch, number
@@ -478,6 +483,7 @@ def test_output_that_nobody_takes_is_no_traceback(stream, status):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
 def test_names_that_no_console_shows_do_no_harm(locale, tmp_path):
     code = (

@@ -25,6 +25,7 @@ def trained(request):
     return model, x
 
 
+@pytest.mark.long
 def test_keras_files_load_and_go_on_training(trained, tmp_path):
     model, x = trained
     np.save(tmp_path / "x.npy", x)
@@ -59,6 +60,7 @@ for name in ("pruned", "gated", "quantized"):
     )
 
 
+@pytest.mark.long
 def test_saved_model_needs_neither_keras_nor_kbp(trained, tmp_path):
     model, x = trained
     export.to_saved_model(model, tmp_path / "saved")
@@ -83,6 +85,7 @@ for size in (1, 8):
     )
 
 
+@pytest.mark.long
 def test_int8_file_runs_with_litert_alone(trained, tmp_path):
     model, x = trained
     quantized = kbp.quantization.quantize_aware(model, [x])

@@ -137,6 +137,7 @@ def test_nobody_uses_keras_internals_or_asserts():
         assert not any(isinstance(n, ast.Assert) for n in ast.walk(tree)), path
 
 
+@pytest.mark.long
 def test_importing_kbp_is_clean():
     fresh.python(
         """
@@ -179,6 +180,7 @@ assert not {"keras", "tensorflow", "kbp.benchmarks"} & {*sys.modules}
     assert said.strip()
 
 
+@pytest.mark.long
 def test_using_tfmot_leaves_keras_and_the_environment_alone():
     fresh.python(
         """
@@ -194,6 +196,7 @@ assert tf.keras.Model is keras.Model
     )
 
 
+@pytest.mark.long
 def test_kbp_imports_without_tensorflow_on_another_backend():
     pytest.importorskip("jax")
     fresh.python(

@@ -89,6 +89,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [pytest.param("pyramid", marks=pytest.mark.slow), "transformer", "gated"],
@@ -136,6 +137,7 @@ np.savez(f"{folder}/{keras.backend.backend()}.npz", **results)
 """
 
 
+@pytest.mark.long
 def test_optimizer_gives_tensorflows_numbers(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     np.savez(
@@ -202,6 +204,7 @@ for name, kind in keras_optimizers().items():
 """
 
 
+@pytest.mark.long
 def test_steps_of_keras_optimizers_are_skipped_or_taken_within_a_trace():
     printed = fresh.python(RULES, KERAS_BACKEND="jax")
     assert printed.split() == [*keras_optimizers()]

@@ -37,6 +37,7 @@ def saved(tmp_path_factory):
     return path, float(as_numpy(model(np.ones((1, 4)))).sum())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "first", ["kbp", pytest.param("keras", marks=pytest.mark.slow)]
 )
@@ -58,6 +59,7 @@ def test_loads_after_others_have_looked_for_keras(saved):
 SLOW = pytest.mark.slow  # another process for what hardly differs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "room",
     ["kbp.graph", *(pytest.param(f"kbp.{x}", marks=SLOW) for x in ROOMS)],
@@ -68,6 +70,7 @@ def test_loads_after_a_room_alone_was_imported(saved, room):
     assert float(fresh.python(code, path)) == expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [

@@ -23,6 +23,7 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_every_page_is_built(site):
     docs = fresh.ROOT / "docs"
     for page in docs.rglob("*.md"):

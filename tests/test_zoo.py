@@ -53,6 +53,7 @@ def entry(made, tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.long
 def test_entry_loads_and_is_verified(entry, made, capsys):
     _, model, images = made
     loaded = zoo.load(NAME)
@@ -67,6 +68,7 @@ def test_entry_loads_and_is_verified(entry, made, capsys):
     assert "int8" in capsys.readouterr().out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [entry.name for entry in zoo.entries() if entry.has_weights],

@@ -187,6 +187,7 @@ def two_sided(tmp_path_factory):
     return quantized, path
 
 
+@pytest.mark.long
 def test_several_inputs_and_outputs_walk_the_road(two_sided):
     quantized, path = two_sided
     data = {"row": ROWS, "image": IMAGES}

@@ -16,6 +16,7 @@ print(subprocess.check_output([sys.executable, "-c", {CHILD!r}], text=True))
 """
 
 
+@pytest.mark.long
 def test_peak_memory_is_that_of_the_process_alone():
     own = int(fresh.python(CHILD))
     assert 5e6 < own < 4e8

@@ -66,6 +66,7 @@ def test_every_case_is_a_recipe():
     assert trials == [Trial("iid", 0), Trial("iid", 1)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "case", [CENTRAL, pytest.param("poisoned", marks=pytest.mark.slow)]
 )

@@ -41,6 +41,7 @@ def test_every_part_is_measured_and_shown(tmp_path, capsys):
     assert "waited for data" in text
 
 
+@pytest.mark.long
 def test_the_transfer_to_a_device_is_a_part(monkeypatch):
     # A second CPU stands in for an accelerator.
     monkeypatch.setattr(parts, "accelerator", lambda: "CPU:1")

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from kbp._utils.machine import versions
 from kbp.benchmarks.latency_table import cases
@@ -16,6 +17,7 @@ def network():
     return keras.Model(inputs, layers.Dense(4)(layers.Flatten()(x)))
 
 
+@pytest.mark.long
 def test_prunings_are_predicted_and_measured(monkeypatch):
     monkeypatch.setattr(cases, "NETWORKS", {"small": network})
     monkeypatch.setattr(cases, "CASES", {"small": ("small", "float32")})

@@ -7,6 +7,7 @@ from kbp._utils.machine import versions
 from kbp.benchmarks.masked_step import cases
 
 
+@pytest.mark.long
 def test_masked_networks_are_measured_beside_the_dense_one(monkeypatch):
     small = {"small": lambda: models.PyramidBPNet((8, 8, 1), 3, width=8)}
     monkeypatch.setattr(cases, "NETWORKS", small)

@@ -59,6 +59,7 @@ assert len(wild["curve"]) == 1 and wild["steps_to_target"] is None
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "names",
     [

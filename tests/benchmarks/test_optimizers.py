@@ -31,6 +31,7 @@ TINY = Protocol(
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [
@@ -53,6 +54,7 @@ def test_every_optimizer_runs_a_trial(name):
     np.testing.assert_allclose(again, result["curve"], atol=2 / 16)
 
 
+@pytest.mark.long
 def test_search_ends_where_it_reaches_the_target():
     trainer = Trainer(TINY, None)
     result = trainer.run(Trial("Adam", 0.01, 0.0, 0, "validation"))

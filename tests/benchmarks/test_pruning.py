@@ -55,6 +55,7 @@ def untrained(method, level):
     return Untrained(TINY, None, Trial(method, level, 1))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [
@@ -93,6 +94,7 @@ def test_missed_level_is_an_error(tmp_path, monkeypatch):
         Trainer(TINY, None, tmp_path).run(Trial("DTM", 0.5, 1))
 
 
+@pytest.mark.long
 def test_levels_of_channels_are_those_of_the_whole_network():
     # By hand: all groups are halved.
     small = pruners.without_channels(network(4), 0.5, 2)
@@ -156,6 +158,7 @@ def values_of(layer):
     return keras.ops.convert_to_numpy(layer.kernel)
 
 
+@pytest.mark.long
 def test_tf_keras_twin_is_the_same_network_and_trains_alike():
     model = network(4)
     twin = pruners.tf_keras_twin(model, 4)

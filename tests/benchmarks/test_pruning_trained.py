@@ -55,6 +55,7 @@ def trainer(folder):
     return trainer
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [

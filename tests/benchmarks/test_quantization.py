@@ -47,6 +47,7 @@ def small(monkeypatch):
     monkeypatch.setitem(NETWORKS, "residual", network)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
     "method",
@@ -106,6 +107,7 @@ def test_attention_leaves_its_products_in_float(tmp_path, monkeypatch):
     assert "FULLY_CONNECTED" not in names
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_have_the_layers_that_their_methods_need(name):
     network = NETWORKS[name]
@@ -125,6 +127,7 @@ def test_networks_have_the_layers_that_their_methods_need(name):
         assert list(sparsity.masked_layers(masked))
 
 
+@pytest.mark.long
 def test_race_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     file = tmp_path / "runs" / "race.jsonl"
     folder = folder_of(file)

@@ -13,6 +13,7 @@ def tiny():
     return keras.Sequential([keras.Input((8,)), *layers])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("twice", [False, True])
 def test_steps_are_taken_with_and_without(twice, monkeypatch):
     monkeypatch.setitem(cases.CASES, "tiny", (tiny, 4))

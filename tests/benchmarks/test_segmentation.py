@@ -99,6 +99,7 @@ def test_files_of_an_earlier_day_are_made_again_to_be_timed(
         assert runner.shapes.popitem()[1] == (32, 32, 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("build", "millions"),
     [

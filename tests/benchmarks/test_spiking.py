@@ -69,6 +69,7 @@ def test_trials_of_a_seed_share_the_source_network(tmp_path):
         assert found["images"] == len(trainer.splits[DIGITS][1].inputs)
 
 
+@pytest.mark.long
 def test_dense_networks_of_cifar10_are_those_of_another_race(
     tmp_path, monkeypatch
 ):

@@ -29,6 +29,7 @@ def test_first_symbol_is_the_one_to_recall():
     assert not x[:, 1:, -1].any()
 
 
+@pytest.mark.long
 def test_task_is_trained_and_judged(monkeypatch):
     monkeypatch.setattr(copying, "LENGTH", 6)
     monkeypatch.setattr(cases, "COPIES", {"short": 6})
@@ -53,6 +54,7 @@ def test_memory_and_time_come_from_processes_of_their_own(monkeypatch):
     assert seen == ["32768", "32768", "99", "99"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sequences", [False, True])
 def test_steps_are_measured(sequences, monkeypatch):
     monkeypatch.setattr(cases, "TIME", 20)

@@ -9,6 +9,7 @@ from kbp.tasks.classification import Classification
 WORDS = ["check-gradients", "pyramid_bpnet_tiny.digits", "--samples", "3"]
 
 
+@pytest.mark.long
 def test_a_recipe_has_right_gradients(capsys):
     assert main([*WORDS, "--variables", "logits", "fusion"]) == 0
     said = capsys.readouterr().out
@@ -19,6 +20,7 @@ def test_a_recipe_has_right_gradients(capsys):
     assert "scale0" not in said
 
 
+@pytest.mark.long
 def test_a_wrong_gradient_is_status_1(monkeypatch, capsys):
     @keras.ops.custom_gradient
     def wrong(x):

@@ -79,6 +79,7 @@ def call(capsys, *words):
     return status, said.out, said.err
 
 
+@pytest.mark.long
 def test_a_run_becomes_spiking(digits, tmp_path, capsys):
     folder, task = digits
     out = tmp_path / "out"
@@ -120,6 +121,7 @@ def test_a_run_becomes_spiking(digits, tmp_path, capsys):
     assert len(metadata.outputs[0].labels) == 10
 
 
+@pytest.mark.long
 def test_fine_tuning_helps_few_steps(digits, tmp_path, capsys):
     folder, task = digits
     scores = []
@@ -134,6 +136,7 @@ def test_fine_tuning_helps_few_steps(digits, tmp_path, capsys):
     assert scores[1] > scores[0]
 
 
+@pytest.mark.long
 def test_drawn_spikes_have_no_tflite_file(digits, tmp_path, capsys):
     folder, _ = digits
     words = ("--out", tmp_path, "--timesteps", 4, "--encoder", "poisson")
@@ -154,6 +157,7 @@ def test_drawn_spikes_have_no_tflite_file(digits, tmp_path, capsys):
     assert found == [*FILES[:2]]
 
 
+@pytest.mark.long
 def test_a_network_is_kept_when_counting_fails(
     digits, tmp_path, capsys, monkeypatch
 ):
@@ -192,6 +196,7 @@ def test_counted_examples_are_of_the_whole_split(digits):
     assert len(spread(task, 10**6)[0]) == len(inputs)
 
 
+@pytest.mark.long
 def test_rows_of_tables_become_spiking(tmp_path, capsys):
     sections = small.table(tmp_path) | {"quantization": {"enabled": False}}
     run(sections, tmp_path / "run")
@@ -202,6 +207,7 @@ def test_rows_of_tables_become_spiking(tmp_path, capsys):
     assert points > -5
 
 
+@pytest.mark.long
 def test_a_spiking_network_is_described_as_it_is(tmp_path, capsys):
     recordings.write(tmp_path / "all", 8)
     sections = {

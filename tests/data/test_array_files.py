@@ -83,6 +83,7 @@ def found(tmp_path_factory):
     return json.loads(said.splitlines()[-1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", BOMBS)
 def test_what_is_not_there_is_refused_in_one_line(found, name):
     result = found[name]

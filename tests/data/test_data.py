@@ -144,6 +144,7 @@ def cifar_folder(tmp_path):
     return folder
 
 
+@pytest.mark.long
 def test_cifar10_is_read_in_its_publishers_layout(cifar_folder):
     splits = cifar10.load(cifar_folder.parent)
     assert [

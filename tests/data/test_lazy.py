@@ -152,6 +152,7 @@ def test_an_example_that_cannot_be_read_stops_the_batches(array):
         next(iter(data.evaluation_batches(examples(array, Damaged), 8)))
 
 
+@pytest.mark.long
 def test_python_ends_well_though_batches_are_read_ahead():
     fresh.python(
         """

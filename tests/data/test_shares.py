@@ -82,6 +82,7 @@ def assert_same(found, right):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("augment", AUGMENTS)
 def test_shares_are_the_batches_of_one_worker_bit_by_bit(augment):
     examples = data.Examples(PIXELS, MASKS)
@@ -101,6 +102,7 @@ def test_shares_are_the_batches_of_one_worker_bit_by_bit(augment):
         assert_same(joined(make, several, 3), right)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [1, 5, 12, 24, 49, 50, 64])
 def test_evaluation_in_shares_leaves_out_no_example(size):
     examples = data.Examples(PIXELS, np.arange(50))
@@ -116,6 +118,7 @@ def test_evaluation_in_shares_leaves_out_no_example(size):
             assert len([*make(each)]) == steps * each.count
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 12])
 def test_an_epoch_of_all_workers_reads_every_example_once(count):
     seen = []

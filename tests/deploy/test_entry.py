@@ -12,6 +12,9 @@ from kbp.__main__ import main
 from kbp.errors import UserError
 
 
+pytestmark = pytest.mark.long  # for the run that they share
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("entry") / "run"

@@ -200,6 +200,7 @@ ON_PURPOSE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("training", [False, True])
 def test_gradients_of_all_layers_are_right(case, training):
@@ -384,6 +385,7 @@ assert keras.ops.tanh(x).dtype == "float32"
 """
 
 
+@pytest.mark.long
 def test_gradients_are_checked_on_jax():
     pytest.importorskip("jax")
     fresh.python(JAX, KERAS_BACKEND="jax")

@@ -230,6 +230,7 @@ TROUBLE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", TROUBLE)
 def test_trouble_is_named_once(name):
     make, monitor, words = TROUBLE[name]
@@ -241,6 +242,7 @@ def test_trouble_is_named_once(name):
     assert own[0].startswith(words)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("monitor", [GradientMonitor, ActivationMonitor])
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
 def test_healthy_networks_get_no_warning(monitor, activation):
@@ -301,6 +303,7 @@ def varied():
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("probe", [None, (X, Y)])
 @pytest.mark.parametrize("make", [kbp.HybridOptimizer, keras.optimizers.Adam])
 def test_monitored_training_has_the_same_bits(probe, make, improved_graphs):
@@ -325,6 +328,7 @@ def test_monitored_training_has_the_same_bits(probe, make, improved_graphs):
     assert "inner/" in " ".join(row["layer"] for row in monitors[0].history)
 
 
+@pytest.mark.long
 def test_saved_model_does_not_know_that_it_was_monitored(tmp_path):
     model = network("tanh")
     fitted(model, GradientMonitor(1))

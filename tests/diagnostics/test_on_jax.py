@@ -63,6 +63,7 @@ assert len({*sharpness.values}) == 5
 """
 
 
+@pytest.mark.long
 def test_figures_are_the_same_on_jax(tmp_path):
     pytest.importorskip("jax")
     fresh.python(MADE + RUN, tmp_path / "jax.npz", KERAS_BACKEND="jax")

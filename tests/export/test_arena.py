@@ -138,12 +138,14 @@ def test_plans_of_published_files_are_those_of_the_definition(name):
     check_plan(zoo.file(name).read_bytes())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_plans_of_random_graphs_are_those_of_the_definition(seed, tmp_path):
     for make in (random_graph, any_graph):
         check_plan(exported(make(seed), tmp_path))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["lstm", "convolutional_lstm", "shuffle_unit", "squeeze_and_excite"]
 )

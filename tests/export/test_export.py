@@ -40,6 +40,7 @@ def files(model, quantized, tmp_path_factory):
     return folder / "float.tflite", folder / "int8.tflite"
 
 
+@pytest.mark.long
 def test_audit_tells_types_and_counts(files, model):
     whole, small = (export.audit(path) for path in files)
     assert all(op.is_float for op in whole.operations if op.name == "CONV_2D")
@@ -123,6 +124,7 @@ def test_file_of_another_batch_size_gives_the_same(
     assert runner.predict(x).dtype == np.float32
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("input_dtype", ["uint8", "float32"])
 def test_other_input_types_give_the_same(
     quantized, files, x, tmp_path, input_dtype

@@ -41,6 +41,7 @@ def model_of(body):
     return keras.Model(inputs, body(inputs))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_file_of_floats_is_verified_in_steps(name, x, tmp_path):
     quantized = quantize(model_of(CASES[name]), x)
@@ -52,6 +53,7 @@ def test_file_of_floats_is_verified_in_steps(name, x, tmp_path):
     assert found.exact > 0.9
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_file_of_another_model_is_not_within_a_step(name, x, tmp_path):
     quantized = quantize(model_of(CASES[name]), x)

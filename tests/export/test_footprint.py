@@ -64,6 +64,7 @@ def test_published_files_are_the_sum_of_their_layers(name):
     assert sum(x.size for x in taken.layers) > 0.3 * taken.size
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_random_graphs_are_the_sum_of_their_layers(seed, tmp_path):
     for make in (random_graph, any_graph):
@@ -72,6 +73,7 @@ def test_random_graphs_are_the_sum_of_their_layers(seed, tmp_path):
         check(path.read_bytes())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", structures())
 def test_each_weight_is_counted_at_its_own_layer(name, tmp_path):
     path = tmp_path / "model.tflite"

@@ -76,6 +76,7 @@ def rounded_twin(model):
     return twin
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MODELS)
 def test_the_file_computes_what_the_rounded_model_does(name, tmp_path):
     model, path = MODELS[name](), tmp_path / "model.tflite"
@@ -96,6 +97,7 @@ def test_the_file_computes_what_the_rounded_model_does(name, tmp_path):
             assert "INT8" not in operation.inputs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MODELS)
 def test_all_kernels_are_eight_bits_and_a_quarter_as_large(name, tmp_path):
     model, path = MODELS[name](), tmp_path / "model.tflite"
@@ -172,6 +174,7 @@ def test_zeros_and_models_without_a_kernel_are_kept(tmp_path):
     assert [operation.name for operation in audit.operations] == ["RELU"]
 
 
+@pytest.mark.long
 def test_loops_begin_with_values_that_are_not_written_out(tmp_path):
     """Whatever the time, a spiking network's file is about its weights."""
     x = rng().normal(size=(8, 8, 8, 3)).astype("float32")
@@ -189,6 +192,7 @@ def test_loops_begin_with_values_that_are_not_written_out(tmp_path):
     assert sizes[1] < 1.05 * sizes[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8_weights"])
 def test_no_file_in_floats_grows_with_the_time(dtype, tmp_path):
     x = rng().normal(size=(8, 8, 8, 3)).astype("float32")

@@ -35,6 +35,7 @@ def table(model):
     return export.latency_table(model, rounds=2, cache=None)
 
 
+@pytest.mark.long
 def test_operations_are_those_of_the_file(model, table, tmp_path):
     audit = export.to_tflite(model, tmp_path / "model.tflite")
     assert [x.name for x in table.operations] == [
@@ -62,6 +63,7 @@ def test_times_are_interpolated_and_rise():
     assert OperationTimes((8,), (8,), ((2.0,),)).at(4, 4) == 2.0
 
 
+@pytest.mark.long
 def test_operations_of_attention_take_what_is_left_of_its_heads():
     model = kbp.models.BPTransformer(
         (24, 2), 8, head="forecasting", patch_size=4, width=16
@@ -110,6 +112,7 @@ def test_the_whole_network_is_predicted_as_it_was_measured(model, table):
     assert table.predict(model) == table.wholes[-1]
 
 
+@pytest.mark.long
 def test_fewer_channels_are_predicted_to_take_less(model):
     small = export.latency_table(model, dtype="int8", rounds=2, cache=None)
     masked = kbp.sparsity.apply_dtm(
@@ -141,6 +144,7 @@ def test_a_table_is_kept_as_json(table, tmp_path):
             export.LatencyTable.load(path)
 
 
+@pytest.mark.long
 def test_what_was_measured_is_not_measured_again(model, tmp_path, monkeypatch):
     first = export.latency_table(model, rounds=1, cache=tmp_path)
     assert len([*tmp_path.iterdir()]) == 1
@@ -159,6 +163,7 @@ def test_what_was_measured_is_not_measured_again(model, tmp_path, monkeypatch):
         export.latency_table(model, rounds=1, cache=tmp_path)
 
 
+@pytest.mark.long
 def test_times_of_another_machine_are_refused(model, tmp_path):
     export.latency_table(model, rounds=1, cache=tmp_path)
     (file,) = tmp_path.iterdir()

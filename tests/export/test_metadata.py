@@ -368,6 +368,7 @@ def test_entries_describe_themselves_and_compute_as_published(entry):
         assert np.abs(before.astype("int16") - right).max() <= 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "activation",
     [

@@ -62,6 +62,7 @@ def test_other_runtimes_are_within_a_step(name, entry):
     assert all(x.maximum <= 1 for x in found.operations)
 
 
+@pytest.mark.long
 def test_reference_kernels_run_what_is_registered_for_an_older_version():
     """DEPTH_TO_SPACE has one kernel, whatever the version."""
     name = "pyramid_bpnet_small.dsb2018"

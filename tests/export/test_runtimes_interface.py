@@ -103,6 +103,7 @@ def check_equal(content, rng):
         )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_golden_inputs_of_entries_give_the_same_for_all_types(entry, tmp_path):
     content = zoo.file(entry).read_bytes()
@@ -130,6 +131,7 @@ def test_any_integers_of_entries_give_the_same_for_all_types(entry):
     check_equal(content, np.random.default_rng(1))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_random_graphs_give_the_same_for_all_types(seed, tmp_path):
     model, images = random_graph(seed), pictures(seed)
@@ -139,6 +141,7 @@ def test_random_graphs_give_the_same_for_all_types(seed, tmp_path):
     check_equal(content, np.random.default_rng(seed))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_changed_file_is_that_which_the_converter_would_write(
     dtype, tmp_path

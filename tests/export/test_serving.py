@@ -77,6 +77,7 @@ def two_inputs():
     return keras.Model([left, right], [score, age])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("make", "names"), [(one_input, ["logits"]), (two_inputs, ["score", "age"])]
 )
@@ -116,6 +117,7 @@ def test_rows_and_columns_are_answered_by_name(make, names, tmp_path):
             np.testing.assert_allclose(got, value, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_batch_of_any_size_is_answered(tmp_path):
     folder = export.to_saved_model(one_input(), tmp_path / "saved")
     requests = [

@@ -87,6 +87,7 @@ MODELS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MODELS)
 def test_files_of_several_inputs_give_what_the_model_gives(name, tmp_path):
     keras.utils.set_random_seed(0)

@@ -34,6 +34,7 @@ def two():
     return keras.Model([images, numbers], layers.Concatenate()([x, numbers]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("make", "shape"), [(segmenting, (8, 12, 3)), (series, (6, 3))]
 )

@@ -79,6 +79,7 @@ def without(tmp_path_factory):
     return model, outputs_of_files(model, folder)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", [*sorted({*CHANGING}.difference(PREPARATIONS)), *DROPOUTS]
 )
@@ -110,6 +111,7 @@ def test_drift_is_from_the_model_at_inference(tmp_path):
     assert np.sqrt(np.mean(gap**2)) < 3 * found[0] * deviation
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["RandomRotation", "MixUp", "RandomHue"])
 def test_training_goes_on_with_it(name):
     model = quantize_aware(network(make(name)), [IMAGES])

@@ -66,6 +66,7 @@ def same(first, second):
     return all(np.array_equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "settings",
     [
@@ -97,6 +98,7 @@ def test_one_client_is_training_alone(sections, tmp_path, settings):
     assert found[1] or dropout
 
 
+@pytest.mark.long
 def test_a_run_is_pruned_quantized_verified_and_reported(sections, tmp_path):
     found = recipe(
         sections,
@@ -131,6 +133,7 @@ def test_a_run_is_pruned_quantized_verified_and_reported(sections, tmp_path):
     assert "was finished before" in again.file.getvalue()
 
 
+@pytest.mark.long
 def test_masks_are_the_servers(sections, tmp_path, monkeypatch):
     """All clients of a round train with the same thresholds, which move."""
     from kbp.federated import client
@@ -173,6 +176,7 @@ def test_masks_are_the_servers(sections, tmp_path, monkeypatch):
     assert total.mean() == pytest.approx(0.4, abs=0.02)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "settings",
     [
@@ -228,6 +232,7 @@ def test_a_server_that_died_goes_on(sections, tmp_path, monkeypatch, settings):
     assert strip[0] == strip[1]
 
 
+@pytest.mark.long
 def test_what_clients_keep_must_be_there(sections, tmp_path, monkeypatch):
     from kbp.federated.trainer import Progress
 
@@ -248,6 +253,7 @@ def test_what_clients_keep_must_be_there(sections, tmp_path, monkeypatch):
         floats(found, tmp_path / "run", resume=True)
 
 
+@pytest.mark.long
 def test_rounds_end_early(sections, tmp_path):
     settings = [
         *("training.epochs=30", "optimizer.learning_rate=0.2"),
@@ -314,6 +320,7 @@ def test_what_does_not_fit_the_data_is_refused_before_anything_is_written(
     assert not folder.exists() or not [*folder.iterdir()]
 
 
+@pytest.mark.long
 def test_noise_is_added_to_clipped_updates(sections, tmp_path):
     """With a norm of 1e-6 weights hardly move, unless there is noise."""
     moved = {}
@@ -340,6 +347,7 @@ def test_noise_is_added_to_clipped_updates(sections, tmp_path):
     assert moved[1e5] > 1e-3
 
 
+@pytest.mark.long
 def test_noise_is_nobodys_to_guess_and_leaves_constants_alone(
     sections, tmp_path
 ):

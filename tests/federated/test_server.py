@@ -33,6 +33,7 @@ def run(found, folder, **config):
     server_app(found)(grid, context(**config))
 
 
+@pytest.mark.long
 def test_a_run_that_died_goes_on_from_its_last_round(tmp_path, monkeypatch):
     found, begun, begin = recipe(tmp_path), [], Progress.begin
 
@@ -59,6 +60,7 @@ def test_a_run_needs_a_folder(tmp_path):
         server_app(lambda: None)
 
 
+@pytest.mark.long
 def test_two_nodes_of_one_number_count_once(tmp_path):
     found = recipe(tmp_path).with_settings(["training.epochs=1"])
     grid = LocalGrid(client_app(found, data_dir=tmp_path), 2)

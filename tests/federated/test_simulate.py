@@ -57,6 +57,7 @@ def weights(found):
     return np.concatenate([w.ravel() for w in found.model.get_weights()])
 
 
+@pytest.mark.long
 def test_clients_together_learn():
     found = run(rounds=12, local_epochs=2)
     first, last = found.rounds[0], found.rounds[-1]
@@ -72,6 +73,7 @@ def test_clients_together_learn():
     np.testing.assert_array_equal(*few)
 
 
+@pytest.mark.long
 def test_a_round_is_the_mean_of_its_clients():
     """FedAvg by hand: each client's training, weighted by its examples."""
 
@@ -91,6 +93,7 @@ def test_a_round_is_the_mean_of_its_clients():
     np.testing.assert_allclose(weights(found), wanted, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [*STRATEGIES])
 def test_every_strategy_runs_and_keeps_its_state(name):
     found = run(
@@ -108,6 +111,7 @@ def test_every_strategy_runs_and_keeps_its_state(name):
     )
 
 
+@pytest.mark.long
 def test_a_strategys_state_comes_back():
     from kbp.federated.strategy import make_strategy
     from kbp.recipes.federated import FederatedRecipe
@@ -228,6 +232,7 @@ def _statistics(message, context, call_next):
     return reply
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("update", ["float32", "int8"])
 @pytest.mark.parametrize(
     ("change", "words"),
@@ -243,6 +248,7 @@ def test_bad_statistics_are_left_out_by_name(change, words, update):
     assert words in found.rounds[0].left_out["client 2"]
 
 
+@pytest.mark.long
 def test_a_client_that_diverges_once_comes_back():
     def once(message, context, call_next):
         """Give NaN weights to train on in the second round."""
@@ -305,6 +311,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("update", ["float32", "int8"])
 @pytest.mark.parametrize("fault", [*FAULTS])
 def test_a_bad_client_is_left_out_by_name(fault, update):
@@ -375,6 +382,7 @@ def test_a_round_without_any_client_is_one_line():
         run(mods=[_raise])
 
 
+@pytest.mark.long
 def test_some_clients_train_in_a_round():
     """Another draw each round, the same in each run."""
     from flwr.serverapp.strategy import FedAvg
@@ -392,6 +400,7 @@ def test_some_clients_train_in_a_round():
     assert len({tuple(each) for each in drawn[0]}) > 1
 
 
+@pytest.mark.long
 def test_optimizers_states_are_kept_or_reset():
     kept, reset = (
         run(optimizer_state=state, rounds=4) for state in ("keep", "reset")
@@ -399,6 +408,7 @@ def test_optimizers_states_are_kept_or_reset():
     assert not np.array_equal(weights(kept), weights(reset))
 
 
+@pytest.mark.long
 def test_eight_bits_are_near_and_a_quarter_of_the_bytes():
     def wide():
         keras.utils.set_random_seed(1)
@@ -538,6 +548,7 @@ def test_apps_refuse_what_does_not_fit(tmp_path):
             make()
 
 
+@pytest.mark.long
 def test_a_server_app_writes_the_model(tmp_path):
     path = tmp_path / "together.keras"
     app = kbp.federated.server_app(build, path, clients=2, rounds=2)

@@ -48,6 +48,7 @@ def test_blocks_hold_each_use_once_and_what_goes_between_them(seed):
     assert {id(x) for node in found for x in node.results} <= made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("graph", [False, True])
 @pytest.mark.parametrize("seed", range(6))
 def test_random_networks_have_the_same_gradients_and_states(seed, graph):

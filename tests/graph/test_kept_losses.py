@@ -172,6 +172,7 @@ def losses(model, x):
     return float(sum(keras.ops.convert_to_numpy(y) for y in model.losses))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_what_layers_add_to_the_loss_is_kept(name, way):

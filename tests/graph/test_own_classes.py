@@ -75,6 +75,7 @@ ROAD = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("road", ROAD)
 def test_a_train_step_of_ones_own_goes_along(road):
     model = ROAD[road](Counting(*tensors(), name="mine"))
@@ -108,6 +109,7 @@ def test_what_would_be_lost_is_refused(road, model, message):
         ROAD[road](model)
 
 
+@pytest.mark.long
 def test_numbers_that_a_class_keeps_go_along():
     model = Weighted(*tensors())
     model.share = 0.3

@@ -270,6 +270,7 @@ def test_what_is_no_archive_is_refused(members, tmp_path, monkeypatch):
     check_refused(write(file, {**members, "config.json": deep}), monkeypatch)
 
 
+@pytest.mark.long
 def test_own_and_usual_models_pass(tmp_path):
     layers = keras.layers
     inputs = keras.Input((8, 3))

@@ -7,6 +7,7 @@ from layer_cases import CASES
 from kbp import layers
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_layer_keeps_the_contract(case, tmp_path):
     make, shapes, state = CASES[case]

@@ -40,6 +40,7 @@ def gradient_of(layer, x, upstream, jit=None):
     return y.numpy(), gradient.numpy()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
 @pytest.mark.parametrize("jit", [None, False, True])
 @pytest.mark.parametrize(
@@ -151,6 +152,7 @@ np.savez(f"{folder}/jax.npz", **found)
 """
 
 
+@pytest.mark.long
 def test_jax_has_the_same_gradients(tmp_path):
     pytest.importorskip("jax")
     x, upstream = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("f4")

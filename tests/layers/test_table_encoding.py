@@ -90,6 +90,7 @@ def test_inverse_is_the_formula():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("reference_kernels", [False, True])
 def test_file_takes_and_gives_units_with_integers_between(
     rows, reference_kernels, tmp_path

@@ -41,6 +41,7 @@ def randomize(network):
     network.set_weights(weights)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [
@@ -87,6 +88,7 @@ def test_preprocessing_of_every_network_is_one_factor_and_offset(name):
     )
 
 
+@pytest.mark.long
 def test_files_of_imagenets_efficientnet_have_its_own_scale(tmp_path):
     network, _ = own("EfficientNetB0")
     (norm,) = (
@@ -108,6 +110,7 @@ def test_files_of_imagenets_efficientnet_have_its_own_scale(tmp_path):
     np.testing.assert_allclose(found(x), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.long
 def test_kinds_of_files_of_weights(tmp_path):
     network, _ = own("MobileNetV2", alpha=0.35)
     network.save_weights(tmp_path / "a.weights.h5")
@@ -133,6 +136,7 @@ def test_grey_images_are_taken_too():
     assert model.output_shape == (None, 3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -190,6 +194,7 @@ def test_recipes_know_the_family():
         Recipe.parse({"model": alpha}).model.build((32, 32, 3), 2)
 
 
+@pytest.mark.long
 def test_files_are_loaded_in_safe_mode(tmp_path):
     model = build("MobileNetV2", alpha=0.35)
     model.save(tmp_path / "model.keras")

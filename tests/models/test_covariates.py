@@ -122,6 +122,7 @@ def test_targets_are_forecast_alike_in_any_place_and_unit(windows):
     np.testing.assert_allclose(after[..., 1], before[..., 1], atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("past", "future"),
     [
@@ -144,6 +145,7 @@ def test_every_weight_learns_with_covariates(past, future):
             assert not np.array_equal(old, as_numpy(new)), new.path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "targets", [pytest.param(1, marks=pytest.mark.slow), 2]
 )

@@ -64,6 +64,7 @@ def test_ridge_solves_the_least_squares(windows, penalty, memory):
     np.testing.assert_allclose(found, expected, atol=2e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("normalize", [True, False])
 def test_model_starts_at_the_linear_forecast(windows, normalize):
     inputs, labels = windows
@@ -142,6 +143,7 @@ def test_attention_sees_the_latest_time_steps_and_the_linear_skip_all(windows):
     assert unmoved == [True, False]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -190,6 +192,7 @@ def test_heads_and_units_leave_the_model(windows):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "skip",
     [(), pytest.param(quantization.ATTENTION_OPS, marks=pytest.mark.slow)],

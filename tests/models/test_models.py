@@ -48,6 +48,7 @@ def batch(model, size=4):
     return rng.random((size, *model.input_shape[1:]), "float32")
 
 
+@pytest.mark.long
 def test_every_weight_learns(model):
     before = [as_numpy(v) for v in model.trainable_variables]
     shape = (4, *model.output_shape[1:-1])
@@ -63,6 +64,7 @@ def test_every_weight_learns(model):
             assert not np.array_equal(old, as_numpy(new)), new.path
 
 
+@pytest.mark.long
 def test_unrolled_model_gives_the_same_outputs(model):
     x = batch(model)
     flat = graph.flatten(model)
@@ -71,6 +73,7 @@ def test_unrolled_model_gives_the_same_outputs(model):
     assert {id(w) for w in flat.weights} == {id(w) for w in model.weights}
 
 
+@pytest.mark.long
 def test_saved_model_loads_bit_by_bit(model, tmp_path):
     x = batch(model)
     for m in (model, graph.flatten(model)):
@@ -141,6 +144,7 @@ def test_nested_and_sequential_models_unroll():
     np.testing.assert_array_equal(as_numpy(flat(x)), as_numpy(outer(x)))
 
 
+@pytest.mark.long
 def test_names_of_a_loaded_model_do_not_stand_in_the_way(tmp_path):
     inputs = keras.Input((6, 4))
     x = keras.ops.reshape(inputs, (-1, 4, 6))

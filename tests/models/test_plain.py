@@ -42,6 +42,7 @@ def test_dlinear_is_two_linear_maps_of_trend_and_rest(size):
     np.testing.assert_allclose(as_numpy(model(x)), expected, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FORECASTERS)
 def test_forecasters_see_each_channel_by_itself_and_learn(name):
     model = FORECASTERS[name]((48, 3), 5)
@@ -98,6 +99,7 @@ def test_gates_are_one_number_for_each_pixel():
     assert 0 < values.min() < values.max() < 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "build",
     [
@@ -123,6 +125,7 @@ def test_pruned_networks_become_files_of_integers_alone(build, tmp_path):
     assert export.verify(rounded, file, x).within_one >= 0.99
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("normalize", [False, True])
 def test_dlinear_becomes_a_file_of_eight_bits(normalize, tmp_path):
     model = models.DLinear((48, 2), 6, normalize=normalize)

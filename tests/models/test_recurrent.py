@@ -37,6 +37,7 @@ enabled = false
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("cell", "mode"),
     [("lstm", None), ("gru", "blocks"), ("simple", "randomized")],
@@ -119,6 +120,7 @@ def file(tmp_path):
     return path
 
 
+@pytest.mark.long
 def test_recipe_trains_and_exports_in_float(file, tmp_path):
     recipe = Recipe.parse(tomllib.loads(RECIPE.format(file=file)))
     run(recipe, tmp_path / "run", console=Console(file=io.StringIO()))
@@ -133,6 +135,7 @@ def test_recipe_trains_and_exports_in_float(file, tmp_path):
     assert isinstance(model, keras.Model)
 
 
+@pytest.mark.long
 def test_eight_bits_forecast_as_the_trained_network_does(file, tmp_path):
     text = RECIPE.format(file=file).replace("enabled = false", "epochs = 1")
     recipe = Recipe.parse(tomllib.loads(text))

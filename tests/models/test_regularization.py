@@ -127,6 +127,7 @@ def test_dropout_of_a_branch_is_expected_to_be_the_branch():
     assert abs(share - 0.75) < 4 * np.sqrt(0.25 * 0.75 / 2000)
 
 
+@pytest.mark.long
 def test_nothing_is_dropped_at_inference_nor_in_any_file(build, tmp_path):
     plain, model = build(), build(dropout=0.5, stochastic_depth=0.5)
     assert drops(model)
@@ -190,6 +191,7 @@ def test_kernels_begin_with_the_variance_of_their_initializer(family, shape):
     assert seen == 11
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("technique", "family"),
     [

@@ -69,6 +69,7 @@ def test_inputs_without_a_time_are_a_current(shape):
     assert first.multiply_adds == np.prod(shape) * 4  # once, not at each step
 
 
+@pytest.mark.long
 def test_every_weight_learns_through_truncated_time():
     model = SpikingMLP(
         (8, 4),
@@ -129,6 +130,7 @@ def test_eight_bits_are_refused_before_training(tmp_path):
         recipe(tmp_path, quantization={})
 
 
+@pytest.mark.long
 def test_a_recipe_trains_it_on_recordings(tmp_path):
     recordings.write(tmp_path / "all", 12)
     console = Console(file=io.StringIO())

@@ -75,6 +75,7 @@ def test_float64_takes_an_epsilon_as_small_as_it_likes():
     assert float(variable[0]) == pytest.approx(0.5 - 0.1 * step, rel=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("exponent", range(-45, 5, 5))
 def test_the_smallest_epsilon_bounds_the_steps_of_all_gradients(exponent):
     variable = keras.Variable([0.5])

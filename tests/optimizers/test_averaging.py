@@ -47,6 +47,7 @@ def test_average_is_that_of_the_formula():
             np.testing.assert_allclose(as_numpy(value), right, rtol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "create", [kbp.HybridOptimizer, keras.optimizers.AdamW]
 )

@@ -51,12 +51,14 @@ def assert_same_steps(ours, peer, gradients, *, first=0, atol=1e-6):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=atol)
 
 
+@pytest.mark.long
 def test_optimizer_keeps_the_contract(tmp_path):
     check_optimizer(
         lambda **options: kbp.HybridOptimizer(0.01, **options), tmp_path
     )
 
 
+@pytest.mark.long
 def test_optimizer_with_matrix_steps_keeps_the_contract(tmp_path):
     check_optimizer(
         lambda **options: kbp.HybridOptimizer(
@@ -66,6 +68,7 @@ def test_optimizer_with_matrix_steps_keeps_the_contract(tmp_path):
     )
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=8)
 @given(
     st.integers(0, 2**31),
@@ -295,6 +298,7 @@ def test_second_step_does_not_trace_again():
     assert set(counts) == {1}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jit", [False, True])
 def test_training_in_mixed_precision_and_xla(jit):
     keras.utils.set_random_seed(0)
@@ -319,6 +323,7 @@ def test_training_in_mixed_precision_and_xla(jit):
     assert optimizer.inner_optimizer.skipped_steps == 0
 
 
+@pytest.mark.long
 def test_fast_path_is_the_reference_path(monkeypatch):
     from kbp.optimizers import tensorflow_execution as execution
 

@@ -126,6 +126,7 @@ def test_choice_by_shape_and_by_layer():
     assert matrices(model, by_layer) == ["classes/kernel"]
 
 
+@pytest.mark.long
 def test_routing_survives_saving_cloning_and_wrapping(tmp_path):
     def decisions(model):
         return [
@@ -220,6 +221,7 @@ def test_a_stack_is_each_matrix_alone(sides):
     )
 
 
+@pytest.mark.long
 def test_kernels_of_one_size_are_one_batch_and_step_as_alone():
     rng = np.random.default_rng(0)
     shapes = [(3, 3, 4, 6), (36, 6), (6, 6), (3, 3, 4, 6)]

@@ -31,6 +31,7 @@ def saddle(w):
     return gradient
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options",
     [{}, {"beta_1": 0.9}, {"preconditioner_power": 1.0, "beta_1": 0.9}],
@@ -104,6 +105,7 @@ def test_there_is_noise_only_where_the_gradient_stays_small():
     assert moved == [False, True, False, False, True, False, False]
 
 
+@pytest.mark.long
 def test_a_resumed_training_has_the_same_noise(tmp_path):
     def model():
         keras.utils.set_random_seed(0)

@@ -88,6 +88,7 @@ def test_optimizers_of_keras_still_clip_each_replica_alone(monkeypatch):
 FAST = {"default", "clipnorm", "clipvalue", "everything"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options",
     [

@@ -45,6 +45,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "make",
     [
@@ -171,6 +172,7 @@ def test_frozen_layers_keep_their_weights_and_moments():
         grown.train_on_batch(X, Y)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     # The second of the two variables never takes matrix steps.
     "matrix",
@@ -271,6 +273,7 @@ def test_untrained_model_is_saved_and_loaded(tmp_path):
     assert float(loaded.optimizer.learning_rate) == pytest.approx(0.02)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options",
     [{"gradient_accumulation_steps": 4}, {}],

@@ -52,6 +52,7 @@ def check_close(one, two, atol=1e-6):
         np.testing.assert_allclose(a, b, rtol=0, atol=atol)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", KINDS)
 def test_rule_is_that_of_keras(name):
     kind, decay = getattr(keras.optimizers, name), {"weight_decay": 0.1}
@@ -63,6 +64,7 @@ def test_rule_is_that_of_keras(name):
     check_close(own, peer)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", KINDS)
 def test_replicas_of_keras_optimizers_are_one_device(name):
     def optimizer():
@@ -84,6 +86,7 @@ def test_replicas_of_keras_optimizers_are_one_device(name):
     assert int(one.optimizer.inner.iterations) == STEPS // 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["sgd", "nadam", "hybrid"])
 def test_accumulated_steps_are_those_of_larger_batches(kind):
     def optimizer(steps=None):
@@ -133,6 +136,7 @@ def test_tail_average_is_the_mean_of_the_last_weights():
     np.testing.assert_allclose(weight.numpy(), np.mean(seen[3:], 0), atol=1e-6)
 
 
+@pytest.mark.long
 def test_state_survives_saving_and_training_goes_on_the_same():
     def optimizer():
         inner = keras.optimizers.Nadam()
@@ -181,6 +185,7 @@ def test_loss_scale_is_that_of_keras():
     assert checkpoint.steps_of(found) == 10
 
 
+@pytest.mark.long
 def test_overflow_of_one_replica_is_one_of_all():
     def optimizer():
         return LossScale(

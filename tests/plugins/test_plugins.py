@@ -48,6 +48,7 @@ def check_run(run):
     return state
 
 
+@pytest.mark.long
 def test_task_of_a_stranger_runs_from_the_command_line(folder, capsys):
     words = ["-m", "kbp", "train", "planes.toml", "--workdir", "run", *IMPORTS]
     result = fresh.command(*words, cwd=folder)

@@ -59,6 +59,7 @@ def unbalanced(norm):
     return model
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("norm", [False, True])
 def test_rounded_biases_are_those_of_the_file(norm, tmp_path):
     model = unbalanced(norm)

@@ -19,6 +19,7 @@ def model_of(mode, shape, dtype="int32", **options):
     return keras.Model(inputs, [outputs, layers.Dense(3)(outputs)])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("mode", "shape"),
     [

@@ -66,6 +66,7 @@ def check(model, x, path):
     return quantized
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kernel", "mover"), PAIRS)
 @pytest.mark.parametrize("limit", [None, 6.0])
 def test_relu_behind_what_moves_values(kernel, mover, limit, x, tmp_path):
@@ -75,6 +76,7 @@ def test_relu_behind_what_moves_values(kernel, mover, limit, x, tmp_path):
     check(model, x, tmp_path / "model.tflite")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kernel", "mover"), PAIRS)
 @pytest.mark.parametrize("end", [layers.Add, layers.Maximum])
 def test_relu_beside_another_reader(kernel, mover, end, x, tmp_path):

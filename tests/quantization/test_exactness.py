@@ -45,6 +45,7 @@ def check(name, folder):
     assert found["maximum_reference"] <= maximum
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", BOUNDS)
 def test_operation_is_rounded_as_litert_rounds_it(name, tmp_path):
     check(name, tmp_path)
@@ -181,6 +182,7 @@ UNITS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", UNITS)
 def test_answers_in_units_of_their_own_stay_in_float(name, tmp_path):
     x = np.random.default_rng(0).normal(size=(256, 4)).astype("float32")

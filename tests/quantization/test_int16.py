@@ -68,6 +68,7 @@ def test_heavy_tails_lose_less_than_in_eight_bits():
     assert gaps[1] < gaps[0] / 100, gaps
 
 
+@pytest.mark.long
 def test_a_forecasts_linear_skip_has_16_bits(tmp_path):
     model = kbp.models.BPTransformer(
         (24, 3), 4, head="forecasting", patch_size=4, width=8, num_heads=1

@@ -312,6 +312,7 @@ FAST = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [

@@ -20,6 +20,7 @@ def dense(units=4, deviation=1.0, **options):
     return layers.Dense(units, kernel_initializer=spread, **options)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("body", "scale"),
     [

@@ -151,6 +151,7 @@ def sums_of_places(x):
     return ops.sum(layers.Conv2D(8, 3)(x), axis=(1, 2))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("body", "shape"), CASES.values(), ids=CASES)
 def test_files_give_what_the_model_gives(body, shape, tmp_path):
     keras.utils.set_random_seed(0)

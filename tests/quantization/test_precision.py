@@ -35,6 +35,7 @@ def train(model):
     return as_numpy(model(INPUTS))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("policy", MIXED)
 def test_masks_and_eight_bits_train_as_in_float32(policy, tmp_path):
     found = {}

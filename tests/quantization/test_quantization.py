@@ -49,6 +49,7 @@ def test_calibration_sets_ranges_to_those_of_all_batches():
     assert set(map(tuple, ranges_of(q))) == {(0, 1)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [1, 7, 32, 100])
 def test_ranges_do_not_depend_on_how_the_data_are_cut(size):
     model = image_model(
@@ -69,6 +70,7 @@ def test_ranges_do_not_depend_on_how_the_data_are_cut(size):
     assert not np.allclose(few, whole)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moved", [False, True])
 def test_training_never_cuts_off_what_a_model_answers(moved):
     x = np.random.default_rng(0).normal(size=(512, 3)).astype("float32")
@@ -102,6 +104,7 @@ def test_average_pooling_leaves_the_range_of_its_input_alone():
     assert float(as_numpy(quantizer.variables[1])) == pytest.approx(16)
 
 
+@pytest.mark.long
 def test_saved_in_the_middle_of_training_it_goes_on(tmp_path):
     x = np.random.default_rng(0).random((16, 8, 8, 1), "float32")
     y = np.arange(16) % 4
@@ -120,6 +123,7 @@ def test_saved_in_the_middle_of_training_it_goes_on(tmp_path):
         np.testing.assert_array_equal(as_numpy(a), as_numpy(b))
 
 
+@pytest.mark.long
 def test_pruned_weights_stay_zero_in_the_file(tmp_path):
     x = np.random.default_rng(0).random((16, 8, 8, 1), "float32")
     model = sparsity.apply_dtm(kbp.models.PyramidBPNet((8, 8, 1), 4, width=16))
@@ -139,6 +143,7 @@ def test_pruned_weights_stay_zero_in_the_file(tmp_path):
     assert 1 - audit.nonzero / audit.parameters > zeros - 0.05
 
 
+@pytest.mark.long
 def test_model_given_in_is_left_alone():
     model = kbp.models.PyramidBPNet((8, 8, 1), 4, width=8)
     x = np.random.default_rng(0).random((4, 8, 8, 1), "float32")
@@ -202,6 +207,7 @@ def test_sequential_model_walks_the_road(tmp_path):
     assert not export.to_tflite(q, tmp_path / "q.tflite").float_operations
 
 
+@pytest.mark.long
 def test_works_under_mixed_precision(tmp_path):
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -298,6 +304,7 @@ def test_replicas_agree_on_the_ranges(tmp_path):
     assert export.verify(q, tmp_path / "q.tflite", [x]).within_one == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("between", [layers.Identity, layers.ZeroPadding2D])
 def test_maps_may_part_for_an_average_behind_a_pooling(between, tmp_path):
     """LiteRT's converter left the other branches in float."""

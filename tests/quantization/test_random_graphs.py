@@ -31,6 +31,7 @@ def check(seed, folder):
     assert gap < 0.06 * np.abs(expected).max(), (seed, gap)
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=2, derandomize=True)
 @given(SEEDS)
 def test_random_graphs_are_exported_in_int8(tmp_path_factory, seed):
@@ -60,6 +61,7 @@ def check_promise(seed, folder):
     assert reference.maximum < 20, (seed, reference)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [3, 12, 47])
 def test_file_computes_what_was_trained(tmp_path, seed):
     check_promise(seed, tmp_path)

@@ -109,6 +109,7 @@ def examples(count=64, steps=12, features=5):
     return random.normal(size=(count, steps, features)).astype("float32")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_lowered_layers_give_what_keras_gives(name):
     model, x = model_of(CASES[name]), examples(4)
@@ -118,6 +119,7 @@ def test_lowered_layers_give_what_keras_gives(name):
     np.testing.assert_allclose(as_numpy(lowered(x)), expected, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=[] if n in QUICK else SLOW) for n in CASES],
@@ -137,6 +139,7 @@ def test_file_computes_the_model_in_integers(name, tmp_path):
     assert not found.problems
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=[] if n in QUICK else SLOW) for n in CASES],
@@ -149,6 +152,7 @@ def test_file_in_floats_has_builtin_operations_alone(name, tmp_path):
     assert export.verify(model, path, x).maximum < 1e-5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_file_does_not_grow_with_the_steps(kind, tmp_path):
     sizes = []
@@ -311,6 +315,7 @@ def test_results_are_among_256_values(cell):
     assert len(np.unique(places.round())) > 20
 
 
+@pytest.mark.long
 def test_training_moves_ranges_and_weights_until_they_are_frozen():
     q = quantize(model_of(of(layers.LSTM)), examples() / 100)
     (made,) = (y for y in q.layers if isinstance(y, Recurrence))
@@ -329,6 +334,7 @@ def test_training_moves_ranges_and_weights_until_they_are_frozen():
     assert after == {n: float(made.quantizers[n].scale()) for n in names}
 
 
+@pytest.mark.long
 def test_quantized_recurrent_layers_are_saved_and_loaded(tmp_path):
     q = quantize(model_of(CASES["both ways"]), examples())
     q.save(tmp_path / "q.keras")
@@ -362,6 +368,7 @@ def test_what_trains_and_is_regularized_stays_so():
     assert [w.path.split("/")[0] for w in q.trainable_weights] == ["head"] * 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cell", FORMULAS)
 def test_recurrence_keeps_the_contract_of_layers(cell, tmp_path):
     gates = FORMULAS[cell][1]
@@ -379,6 +386,7 @@ def test_inputs_of_another_size_are_refused():
         Recurrence("LSTMCell", 3).build((None, 5, 9))
 
 
+@pytest.mark.long
 def test_sensitivity_names_the_tensors_of_a_step():
     model = model_of(lambda x: layers.LSTM(4, name="rnn")(x))
     found = kbp.quantization.sensitivity(model, examples())
@@ -386,6 +394,7 @@ def test_sensitivity_names_the_tensors_of_a_step():
     assert {"kernel", "inputs", "gates", "memory", "state"} <= tensors
 
 
+@pytest.mark.long
 def test_channels_before_recurrent_units_are_removed_first(tmp_path):
     def body(x):
         x = layers.Conv1D(8, 3, activation="relu", name="conv")(x)

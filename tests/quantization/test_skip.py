@@ -37,6 +37,7 @@ def test_skipped_layers_stay_in_float_and_are_allowed(tmp_path):
     assert export.verify(q, tmp_path / "q.tflite", [x]).within_one >= 0.999
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "make",
     [
@@ -59,6 +60,7 @@ def test_skipped_layer_is_computed_in_float(make, tmp_path):
     assert export.verify(q, tmp_path / "q.tflite", [x]).within_one >= 0.999
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "kind", [layers.ReLU, layers.BatchNormalization, layers.Concatenate]
 )
@@ -218,6 +220,7 @@ def test_wrong_choice_of_layers_is_named(arguments, message):
         quantize(model, **arguments)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "make",
     [

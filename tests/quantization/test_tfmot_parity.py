@@ -131,6 +131,7 @@ def as_tfmot(monkeypatch):
     monkeypatch.setattr(placement, "ARITHMETICS", {})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
 def test_equals_tfmots_own_model_on_layers_that_it_knows(name, tmp_path):

@@ -106,6 +106,7 @@ def test_latency_is_what_the_table_predicts():
     np.testing.assert_allclose(found.left(counts), expected)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("measure", ["parameters", "multiply_adds"])
 def test_costs_of_many_counts_are_those_of_each(measure):
     masked = gated()

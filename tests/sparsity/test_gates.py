@@ -107,6 +107,7 @@ def test_ends_and_skipped_layers_keep_their_channels(model):
     assert "inner_gate" not in gates(gated(model, skip=["inner_norm"]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("epochs", [1, 4])
 def test_pruned_while_training_then_shrunk(model, data, epochs, tmp_path):
     pruned = compiled(gated(model))
@@ -166,6 +167,7 @@ def test_kept_channels_are_a_multiple(model, data):
         assert sparsity.hard_mask(gate).sum() % 4 == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("budget", ["adaptive", "uniform"])
 @pytest.mark.parametrize("target", [0.3, 0.6])
 def test_target_share_of_the_parameters_is_met(model, data, budget, target):
@@ -190,6 +192,7 @@ def test_target_out_of_reach_is_refused(model, data):
     assert held_back in str(e.value)
 
 
+@pytest.mark.long
 def test_target_share_of_the_multiply_adds_is_met(model, data):
     def multiply_adds(model):
         return sum(map(sparsity.multiply_adds, graph.nodes(model)))
@@ -207,6 +210,7 @@ def test_target_share_of_the_multiply_adds_is_met(model, data):
     assert abs(1 - kept / whole - 0.5) < 0.005
 
 
+@pytest.mark.long
 def test_fixed_gates_never_drift(model, data):
     pruned = compiled(gated(model))
     schedule = sparsity.DTMSchedule(0.5)

@@ -87,6 +87,7 @@ STRUCTURES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_shrunk_model_gives_what_the_masked_one_does(name):
     model = randomized(STRUCTURES[name](), np.random.default_rng(0))

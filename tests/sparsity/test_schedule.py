@@ -21,6 +21,7 @@ def data():
     return rng.random((32, 8, 8, 1), "float32"), rng.integers(0, 4, 32)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("epochs", [1, 3, 7])
 @pytest.mark.parametrize("budget", ["adaptive", "uniform"])
 def test_target_is_met_at_the_end(model, data, epochs, budget):
@@ -32,6 +33,7 @@ def test_target_is_met_at_the_end(model, data, epochs, budget):
     assert len(callback.history) == epochs
 
 
+@pytest.mark.long
 def test_sparsity_never_falls_while_training(model, data):
     pruned, callback = trained(model, data, 0.8, 8)
     sizes = zeros(pruned)[:, 1]
@@ -48,6 +50,7 @@ def test_target_of_zero_prunes_nothing(model, data):
     assert sparsity.kernel_sparsity(pruned) == 0
 
 
+@pytest.mark.long
 def test_resumed_training_continues_the_schedule(model, data):
     whole, half = (
         compiled(sparsity.apply_dtm(model), learning_rate=0.0) for _ in range(2)

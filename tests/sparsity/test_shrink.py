@@ -43,6 +43,7 @@ def assert_equal(model, small, atol=1e-5):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "start",
     [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (10, 20, 30, 40))],
@@ -82,6 +83,7 @@ def test_networks_of_keras_applications(name, least):
     assert small.count_params() < (1 - least) * model.count_params()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "model",
     [

@@ -62,6 +62,7 @@ def test_stripped_model_is_plain_and_equal(model, data):
     assert zeros == counted / sum(k.size for k in kernels)
 
 
+@pytest.mark.long
 def test_fixed_masks_never_drift(model, data, tmp_path):
     pruned, _ = trained(model, data)
     masks = [sparsity.hard_mask(x) for x in sparsity.masked_layers(pruned)]
@@ -78,6 +79,7 @@ def test_fixed_masks_never_drift(model, data, tmp_path):
         np.testing.assert_array_equal(as_numpy(layer.kernel)[mask == 0], 0)
 
 
+@pytest.mark.long
 def test_masks_survive_saving(model, data, tmp_path):
     pruned, _ = trained(model, data)
     pruned.save(tmp_path / "pruned.keras")
@@ -89,6 +91,7 @@ def test_masks_survive_saving(model, data, tmp_path):
     )
 
 
+@pytest.mark.long
 def test_every_kind_of_kernel_is_masked():
     layers = keras.layers
     inputs = keras.Input((8, 8, 2))
@@ -213,6 +216,7 @@ def test_unknown_layer_is_named_with_the_nearest(model):
             sparsity.apply_dtm(model, **{name: "row"})
 
 
+@pytest.mark.long
 def test_masked_model_is_not_masked_again(model, data):
     pruned, _ = trained(model, data)
     with pytest.raises(ValueError, match="without a mask already"):

@@ -119,6 +119,7 @@ def assert_shrinks(masked, **arguments):
     return small
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [
@@ -138,6 +139,7 @@ def test_shrunk_structure_gives_what_the_masked_one_does(name):
     assert counts[0] - counts[1] == REMOVED[name]
 
 
+@pytest.mark.long
 def test_one_mask_of_several_arrangements_trains_and_loads(tmp_path):
     model = network(structures()["shuffle_units"])
     masked = sparsity.apply_dtm(model, granularity="channel")
@@ -192,6 +194,7 @@ def test_part_of_a_split_that_the_model_gives_stays_alone():
     assert small.get_layer("halves").filters == 5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "start",
     [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 63, 10))],

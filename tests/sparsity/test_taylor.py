@@ -75,6 +75,7 @@ def convolutional():
     return keras.Model(inputs, layers.Dense(2)(x))
 
 
+@pytest.mark.long
 def test_outputs_and_all_states_stay():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(32, 8, 8, 3)), rng.normal(size=(32, 2))

@@ -78,6 +78,7 @@ BODIES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", BODIES)
 def test_answers_approach_those_of_the_network(name):
     model, x = network(BODIES[name]), data()
@@ -92,6 +93,7 @@ def test_answers_approach_those_of_the_network(name):
     assert gaps[1] < min(0.02, gaps[0])
 
 
+@pytest.mark.long
 def test_deep_networks_answer_better_once_they_have_settled():
     def deep(x):
         for _ in range(20):
@@ -205,6 +207,7 @@ def test_new_layers_have_names_that_no_layer_has():
     assert encoder.name == "spikes"
 
 
+@pytest.mark.long
 def test_training_through_time_lowers_the_loss():
     model, x = network(residual), data(count=64)
     y = np.arange(64) % 4
@@ -257,6 +260,7 @@ def test_patches_are_taken_and_put_back_at_each_step(operation):
     assert converted.output_shape == model.output_shape
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", ["plain", "small"])
 def test_a_pyramid_with_average_pooling_becomes_spiking(size):
     from kbp.models import PyramidBPNet

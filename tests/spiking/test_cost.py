@@ -49,6 +49,7 @@ def costs_of(model, x):
     return {layer.name: layer for layer in spiking.cost(model, x).layers}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [*PLAIN, *JOINS])
 def test_spikes_are_counted_through_layers_without_a_kernel(kind):
     make, shape = (PLAIN | JOINS)[kind]
@@ -81,6 +82,7 @@ def test_spikes_are_counted_through_layers_without_a_kernel(kind):
     assert found.multiply_adds == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [*KERNELS])
 def test_spikes_meet_the_weights_of_every_layer(kind):
     make, shape = KERNELS[kind]

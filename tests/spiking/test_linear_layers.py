@@ -31,6 +31,7 @@ def check(model, last="last"):
     np.testing.assert_allclose(found, expected, atol=0.03 * expected.max())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [*KERNELS])
 def test_layers_with_an_activation_of_their_own(kind):
     make, shape = KERNELS[kind]
@@ -40,6 +41,7 @@ def test_layers_with_an_activation_of_their_own(kind):
     check(keras.Model(inputs, x), "own_relu")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [*KERNELS])
 @pytest.mark.parametrize("where", ["at the inputs", "behind neurons"])
 def test_layers_with_a_batch_normalization_behind(kind, where):
@@ -51,6 +53,7 @@ def test_layers_with_a_batch_normalization_behind(kind, where):
     check(keras.Model(inputs, layers.ReLU(name="last")(x)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [*PLAIN, *JOINS])
 def test_layers_without_a_kernel(kind):
     make, shape = (PLAIN | JOINS)[kind]

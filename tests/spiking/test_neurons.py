@@ -31,6 +31,7 @@ def reference(x, *, threshold, leak, reset, initial, height):
     return np.stack(found, axis=1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("leak", "reset", "initial", "height"),
     [*itertools.product(*CHOICES)],
@@ -73,6 +74,7 @@ def test_the_derivative_of_a_spike_is_that_of_the_smooth_function(name, slope):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [{}, {"truncation": 5}])
 def test_thresholds_and_leaks_can_be_learnt(options):
     keras.utils.set_random_seed(0)

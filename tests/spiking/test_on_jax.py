@@ -33,6 +33,7 @@ assert ups.shape == (32, 64, 4)
 """
 
 
+@pytest.mark.long
 def test_networks_spike_and_learn_on_jax():
     pytest.importorskip("jax")
     fresh.python(CODE, KERAS_BACKEND="jax")

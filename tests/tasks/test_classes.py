@@ -124,6 +124,7 @@ def small(tmp_path_factory):
     return place
 
 
+@pytest.mark.long
 def test_files_of_one_name_and_the_rule_of_the_recipe(small, tmp_path, capsys):
     for folder in ("a", "b"):
         for path in photographs.write(tmp_path, 1, classes=[folder] * 1):

@@ -95,6 +95,7 @@ def test_run_says_what_rules_did(finished):
     assert "Forecasts of the int8 file" in (workdir / "report.html").read_text()
 
 
+@pytest.mark.long
 def test_covariates_make_forecasts_better(finished, load):
     task = make_task(Recipe.parse(SMALL | {"data": LOAD | {"file": str(load)}}))
     _, stages, _ = finished

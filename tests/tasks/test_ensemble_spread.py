@@ -80,6 +80,7 @@ def of_table(table, task, target, other):
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("combine", ["mean", "vote"])
 def test_of_classes_of_images(combine, folder, tmp_path):
     image = (RNG.random((8, 8)) * 255).astype("uint8")
@@ -164,6 +165,7 @@ def test_of_numbers_of_rows(folder, table):
     assert "mutual_information" not in found
 
 
+@pytest.mark.long
 def test_of_forecasts_in_units_of_the_series(folder, tmp_path):
     times = pd.date_range("2024-01-01", periods=400, freq="h")
     series = pd.DataFrame(

@@ -71,6 +71,7 @@ def finished(folder, tmp_path_factory):
     return workdir, training.run(recipe(folder), workdir, console=console)
 
 
+@pytest.mark.long
 def test_masks_are_learned_and_shipped(finished, capsys):
     workdir, stages = finished
     assert stages[0].score > 0.85

@@ -199,6 +199,7 @@ FILES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", FILES)
 def test_files_of_a_run_name_what_they_were_made_of(run, file):
     found = export.Metadata.read(run / file)
@@ -236,6 +237,7 @@ def test_models_of_nobodys_run_are_named_with_their_sum(run, tmp_path):
     assert not found.files
 
 
+@pytest.mark.long
 def test_a_model_of_ones_own_is_described_by_its_names(tmp_path):
     left = keras.Input((4,), name="left")
     right = keras.Input((3,), name="right")

@@ -33,6 +33,7 @@ def run(tmp_path_factory):
     return place / "run"
 
 
+@pytest.mark.long
 def test_a_run_learns_and_describes_its_file(run):
     metadata = export.Metadata.read(run / "model_float32.tflite")
     (taken,) = metadata.inputs

@@ -71,6 +71,7 @@ def finished(file, tmp_path_factory):
     return workdir, training.run(recipe(file), workdir, console=console)
 
 
+@pytest.mark.long
 def test_series_are_learned_and_shipped(finished, capsys):
     workdir, stages = finished
     # Noise of 0.1 and 20 on waves of 0.71 and 212, standardized: 0.02, 0.01.
@@ -87,6 +88,7 @@ def test_series_are_learned_and_shipped(finished, capsys):
         assert f"{stage.score:.4f}" in out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["", "model.keras"])
 def test_forecast_continues_the_file_in_its_units(
     name, finished, file, tmp_path, capsys
@@ -113,6 +115,7 @@ def test_forecast_continues_the_file_in_its_units(
     assert "exists" in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "names", [(), ("small",), ("large", "small", "large2")]
 )
@@ -292,6 +295,7 @@ def test_best_weights_are_kept_the_starts_too(file, tmp_path):
     assert all(float(row["val_loss"]) > 0.1 for row in rows[:2])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("layers", "epochs"),
     [(1, 0), (0, 2)],  # nothing is to be trained, or nothing can be

@@ -16,6 +16,7 @@ from kbp.training import checkpoint
 LOOKBACK, HORIZON = 6, 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(8))
 def test_places_of_batches_go_along_the_series(seed):
     rng = np.random.default_rng(seed)
@@ -76,6 +77,7 @@ def recipe(tmp_path_factory):
     return Recipe.parse(sections(tmp_path_factory.mktemp("data")))
 
 
+@pytest.mark.long
 def test_stopped_training_goes_on_with_its_states(
     recipe, tmp_path, monkeypatch
 ):
@@ -91,6 +93,7 @@ def test_stopped_training_goes_on_with_its_states(
     assert checkpoint.to_bytes(found) == checkpoint.to_bytes(model)
 
 
+@pytest.mark.long
 def test_each_epoch_begins_anew(recipe, tmp_path, monkeypatch):
     from kbp.layers import TruncatedRNN
 

@@ -99,6 +99,7 @@ def test_csv_tables_hold_classes_by_default(file):
     assert Recipe.parse({"data": data}).task.name == "tabular_classification"
 
 
+@pytest.mark.long
 def test_classes_are_learned_and_shipped(classes):
     folder, stages, said = classes
     assert stages[0].score > 0.85
@@ -271,6 +272,7 @@ def test_other_units_are_warned_of(classes, tmp_path, capsys):
         assert said.count("Warning") == count
 
 
+@pytest.mark.long
 def test_numbers_are_predicted_as_the_file_writes_them(numbers, tmp_path):
     folder, _, _ = numbers
     new = frame(100, 2).assign(Straße="Bäckergasse")

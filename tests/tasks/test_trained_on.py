@@ -89,6 +89,7 @@ def forecast(model, file, out, *options):
     return main.main(words), out / f"{out.name}_forecast.csv"
 
 
+@pytest.mark.long
 def test_run_leaves_what_it_was_trained_on(trained):
     told = json.loads((trained / "series.json").read_text())
     assert told["channels"] == [

@@ -23,6 +23,7 @@ def model():
     return made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "error",
     [Killed, errno.ENOSPC, pytest.param(errno.EIO, marks=pytest.mark.slow)],

@@ -136,6 +136,7 @@ def test_a_name_that_keras_does_not_know_is_named(options, message):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["mse", "Huber", "BinaryCrossentropy"])
 def test_names_that_keras_knows_are_taken(name):
     assert compile_arguments(build(), name, None)["loss"] == name
@@ -162,6 +163,7 @@ def test_weights_are_judged_after_the_tenth_was_set_apart(apart, message):
     split(build(), data, None, (X, Y), loss="mse", batch_size=8)
 
 
+@pytest.mark.long
 def test_a_generator_whose_values_change_is_warned_of_once(tmp_path):
     passes = []
 

@@ -77,6 +77,7 @@ def open_sized():
     return model
 
 
+@pytest.mark.long
 def test_files_of_a_model_of_open_sizes_take_those_of_the_examples(tmp_path):
     result = compress(open_sized(), TRAIN, workdir=tmp_path / "run")
     for name in ("float32", "int8"):
@@ -105,6 +106,7 @@ def test_examples_of_several_sizes_are_said(train, test, said, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_a_pruned_int8_file_is_judged_by_ones_own_metric(trained, tmp_path):
     before = trained.get_weights()
     result = compress(
@@ -148,6 +150,7 @@ def test_a_pruned_int8_file_is_judged_by_ones_own_metric(trained, tmp_path):
     assert check.within_one > 0.99
 
 
+@pytest.mark.long
 def test_what_is_made_learns_from_what_was_given(trained, tmp_path):
     weights = []
     for factor in (0.0, 3.0):
@@ -180,6 +183,7 @@ def test_what_is_made_learns_from_what_was_given(trained, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.long
 def test_channels_leave_by_the_time_that_they_take(
     trained, tmp_path, monkeypatch
 ):
@@ -253,6 +257,7 @@ class Pieces(keras.utils.PyDataset):
         return tuple(array[part] for array in self.arrays)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "train",
     [
@@ -270,6 +275,7 @@ def test_every_form_of_data_trains(trained, train, tmp_path):
     assert result.run["kernel_sparsity"] > 0.05
 
 
+@pytest.mark.long
 def test_ones_own_train_step_trains_every_stage(tmp_path):
     model = build(Counting)
     STEPS.clear()
@@ -282,6 +288,7 @@ def test_ones_own_train_step_trains_every_stage(tmp_path):
     assert type(result.model) is not Counting  # to be deployed anywhere
 
 
+@pytest.mark.long
 def test_several_inputs_and_outputs_are_compressed(tmp_path):
     image = keras.Input((8, 8, 1), name="image")
     side = keras.Input((2,), name="side")
@@ -332,6 +339,7 @@ def test_only_what_was_done_has_a_row(trained, tmp_path):
     assert "kernel weights" not in str(result)
 
 
+@pytest.mark.long
 def test_without_quantization_there_is_a_float_file(trained, tmp_path):
     result = compress(
         trained,
@@ -348,6 +356,7 @@ def test_without_quantization_there_is_a_float_file(trained, tmp_path):
     assert "float32 file: " in str(result)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "data", "message"),
     [
@@ -494,6 +503,7 @@ def test_wrong_targets_of_any_batch_leave_nothing(
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("good", [1, 5])
 def test_a_data_set_that_fails_later_is_named(good, tmp_path):
     passes = []

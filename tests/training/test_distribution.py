@@ -24,6 +24,7 @@ def one_device():
     return fitted(tf.distribute.get_strategy())
 
 
+@pytest.mark.long
 def test_two_workers_are_one_device(one_device, tmp_path):
     workers = start_workers(tmp_path, [WORKER, tmp_path / "{}.npz"], 2)
     weights, *rest = one_device
@@ -84,6 +85,7 @@ def test_plain_keras_still_needs_the_mend_for_workers(tmp_path):
     assert "PerReplica" in (tmp_path / "0.log").read_text()
 
 
+@pytest.mark.long
 def test_two_replicas_are_one_device(one_device):
     one = one_device
     two = fitted(distribution.create_strategy("mirrored"))
@@ -184,6 +186,7 @@ def test_wrong_tf_config_is_refused(config, message, monkeypatch):
         distribution.create_strategy("multi_worker")
 
 
+@pytest.mark.long
 def test_absent_tpu_and_parameter_servers_are_refused(monkeypatch):
     monkeypatch.delenv("TPU_NAME", raising=False)
     with pytest.raises(UserError, match="needs TPU_NAME"):

@@ -10,6 +10,7 @@ from rich.console import Console
 import kbp
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [pytest.param(4, marks=pytest.mark.slow), 1])
 def test_a_fixed_batch_size_is_compressed(size, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

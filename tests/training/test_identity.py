@@ -143,6 +143,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("which", FUNCTIONS)
 def test_functions_of_ones_own_are_told_by_what_they_do(which):
     first, second = FUNCTIONS[which]
@@ -371,6 +372,7 @@ def test_what_cannot_be_described_is_a_name_without_an_address():
     )
 
 
+@pytest.mark.long
 def test_another_process_finds_the_same():
     code = (
         "from test_identity import FUNCTIONS, HOLDERS\n"

@@ -27,6 +27,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LAYERS)
 def test_ranges_of_eight_bits_are_no_parameters(name):
     model = keras.Sequential([keras.Input((6, 4)), LAYERS[name](5)])

@@ -76,6 +76,7 @@ def test_pruned_channels_leave_the_exported_files(tmp_path):
     assert small.parameters == whole.parameters < pruned.parameters
 
 
+@pytest.mark.long
 def test_run_leaves_everything_behind(finished):
     folder, stages = finished
     assert {
@@ -204,6 +205,7 @@ REMADE = (
 )
 
 
+@pytest.mark.long
 def test_missing_files_of_a_finished_run_are_made_again(tiny, copied):
     for name in REMADE:
         (copied / name).unlink()
@@ -355,6 +357,7 @@ def test_data_directory_is_asked_for_before_anything_is_written(tmp_path):
     assert not folder.exists()
 
 
+@pytest.mark.long
 def test_diverging_training_stops_with_its_step(tmp_path):
     recipe = default([*TINY, "optimizer.learning_rate=1e12"])
     message = r"train, step \d+: .* is not finite, also at a tenth"

@@ -36,6 +36,7 @@ def test_runs_without_a_folder_keep_apart_and_are_found(tmp_path, monkeypatch):
         made(3)
 
 
+@pytest.mark.long
 def test_the_same_call_makes_a_missing_file_again(tmp_path):
     x = np.random.default_rng(0).normal(size=(320, 4)).astype("float32")
     model = keras.Sequential(

@@ -210,6 +210,7 @@ def kill_at_random(recipe, folder, finished, times):
     check_equal(folder, finished)
 
 
+@pytest.mark.long
 def test_stopped_and_killed_run_loses_nothing(recipe, finished, tmp_path):
     folder = tmp_path / "run"
     process = start(recipe, folder)
@@ -252,6 +253,7 @@ def test_killed_worker_is_survived(recipe, killed, tmp_path):
     check_equal(folder / "run", undisturbed / "run")
 
 
+@pytest.mark.long
 def test_spoilt_checkpoint_is_passed_over(undisturbed, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(undisturbed, folder)

@@ -67,6 +67,7 @@ class NotForXLA(keras.layers.Layer):
         return keras.ops.reshape(image[:, ::2], (-1, 512))
 
 
+@pytest.mark.long
 def test_command_compiles_both_stages(capsys):
     small = ["model.width=4", "model.num_scales=2", "model.num_blocks=0"]
     small += ["data.image_size=8", "training.batch_size=8"]

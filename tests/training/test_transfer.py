@@ -80,6 +80,7 @@ def kernels(path):
     }
 
 
+@pytest.mark.long
 def test_the_head_is_trained_alone_and_then_all(photos, network, tmp_path):
     given = recipe(photos, network, keep_checkpoints=9)
     run(given, tmp_path / "run")

@@ -81,6 +81,7 @@ def test_two_models_train_in_turns_on_two_devices_as_on_one():
     compare(make, fits=2)
 
 
+@pytest.mark.long
 def test_two_optimizers_of_one_model_train_on_two_devices_as_on_one():
     def make():
         model = Generator()

@@ -74,6 +74,7 @@ def test_what_is_made_ready_during_a_step_is_not_waited_for():
     assert max(both["waiting"]) < 0.5  # 0.01 of 0.03 if nothing were
 
 
+@pytest.mark.long
 def test_the_validation_does_not_count():
     validation = slow(batches(), 0.05).take(10)
     seen, _ = fitted(slow(batches(), 0.02), validation=validation)

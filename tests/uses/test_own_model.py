@@ -5,6 +5,7 @@ import re
 import time
 
 import fresh
+import pytest
 
 import kbp
 
@@ -23,6 +24,7 @@ assert abs((outputs.argmax(-1) == y[1400:]).mean() - int8.score) < 1e-6
 """
 
 
+@pytest.mark.long
 def test_arrays_and_a_sequential_model_become_an_int8_file(tmp_path):
     assert len(BLOCKS) == 3
     assert len([x for x in BLOCKS[0].splitlines() if x.strip()]) < 25

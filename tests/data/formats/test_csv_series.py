@@ -274,6 +274,7 @@ def test_windows_of_quarter_hours_are_as_many_as_published(folder):
     assert tuple(map(len, parts)) == (32449, 11425, 11425)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("horizon", REPEAT_LAST)
 def test_repeating_the_last_value_gives_the_published_errors(horizon, folder):
     test = ett.load("etth1", folder, lookback=96, horizon=horizon).test

@@ -37,6 +37,7 @@ def load(folder, mode, **options):
     return image_folder.load(folder, image_size=16, mode=mode, **options)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", LAZY)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_batches_are_those_of_images_in_memory(folder, mode, channels):

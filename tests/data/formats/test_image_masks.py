@@ -428,6 +428,7 @@ def test_named_sets_must_be_whole(loader, tmp_path):
         loader(tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("loader", "shape", "sizes", "share"),
     [

@@ -64,6 +64,7 @@ def of_several_sizes(folders):
     return "uint8"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", LAZY)
 @pytest.mark.parametrize(
     ("change", "options"),

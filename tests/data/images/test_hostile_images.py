@@ -39,6 +39,7 @@ def found(tmp_path_factory):
 NAMES = [name for name in bombs.BOMBS if not name.startswith("large")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_file_asks_for_is_bounded(found, name):
     for reader in ("photograph", "image", "mask"):

@@ -21,6 +21,7 @@ def packed(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_what_pack_says_is_a_recipe_of_the_same_batches(
     packed, capsys, monkeypatch
 ):

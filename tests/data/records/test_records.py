@@ -200,6 +200,7 @@ def test_another_packing_is_not_overwritten(copied, tmp_path):
     assert (tmp_path / "own.txt").read_text() == "mine"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shards", [1, 60, 103])
 def test_as_many_shards_as_were_asked_for(tmp_path, shards):
     index = records.pack(splits(), tmp_path / "p", shards=shards)

@@ -571,6 +571,7 @@ def test_file_is_read_once_a_few_rows_at_a_time(tmp_path, monkeypatch):
     assert load(file, "disk", **keys).series == first.series
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", ["series mixed", "covariates", "one series"])
 def test_tasks_are_those_of_series_in_memory(case, tmp_path, monkeypatch):
     make, _, keys = CASES[case]

@@ -86,6 +86,7 @@ def check_same(found, right):
         assert getattr(found, name) == getattr(right, name)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("few", [1, 10**9], ids=["by column", "at once"])
 @pytest.mark.parametrize("mode", LAZY)
 @pytest.mark.parametrize("form", FORMS)

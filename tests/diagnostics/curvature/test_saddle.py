@@ -91,6 +91,7 @@ def test_arguments_out_of_range_are_said(options, words):
         is_saddle(model, (X, Y), **{"loss": "mse", **options})
 
 
+@pytest.mark.long
 def test_training_that_leaves_along_the_direction_ends_lower():
     model = filled(product_of_linear_layers(), 0.0)
     y = Y - Y.mean(axis=0)

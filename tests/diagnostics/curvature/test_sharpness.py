@@ -35,6 +35,7 @@ def trained(*callbacks):
     return model, past.history
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("unit", "every"), [("epochs", 1), ("steps", 3)])
 def test_the_training_stays_as_it_is_bit_by_bit(unit, every):
     sharpness = Sharpness((X[:9], Y[:9]), unit=unit, every=every)
@@ -56,6 +57,7 @@ def test_the_training_stays_as_it_is_bit_by_bit(unit, every):
     assert again.values == sharpness.values
 
 
+@pytest.mark.long
 def test_values_are_eigenvalues_at_the_weights_of_the_moment():
     sharpness = Sharpness((X, Y), every=2, tolerance=1e-5)
     model, history = trained(sharpness)

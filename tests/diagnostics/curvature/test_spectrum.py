@@ -29,6 +29,7 @@ def hessian_of(vector, units=UNITS):
     return (np.array(rows) + np.transpose(rows)) / 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch_size", [4, 32])
 @pytest.mark.parametrize(
     ("which", "k", "chosen"),
@@ -166,6 +167,7 @@ KINDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_products_of_all_layers_are_differences_of_gradients(kind):
     model = KINDS[kind]()

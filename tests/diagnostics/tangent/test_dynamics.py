@@ -113,6 +113,7 @@ def test_linearized_networks_follow_the_closed_form():
         np.testing.assert_allclose(one, other, atol=2e-5)
 
 
+@pytest.mark.long
 def test_wide_networks_follow_the_closed_form_and_narrow_ones_less():
     off = []
     for width in (16, 4096):

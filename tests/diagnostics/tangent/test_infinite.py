@@ -130,6 +130,7 @@ def seeded(seed, *arguments):
     return wide_model(*arguments)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("activation", "layers"),
     [

@@ -12,6 +12,7 @@ X, OTHER = RNG.normal(size=(7, 3)), RNG.normal(size=(4, 3))
 UNITS = (5, 4, 2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("chunk", [None, 1, 3, 7])
 @pytest.mark.parametrize("outputs", ["mean", "trace", "full"])
 @pytest.mark.parametrize("other", [None, OTHER])
@@ -30,6 +31,7 @@ def test_kernels_are_products_of_jacobians(outputs, other, chunk):
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "layer",
     [

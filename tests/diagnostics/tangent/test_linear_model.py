@@ -42,6 +42,7 @@ def test_outputs_are_those_of_the_first_order():
     np.testing.assert_allclose(np.array(linear(X)), expected, rtol=1e-10)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "layer",
     [
@@ -93,6 +94,7 @@ def test_structures_of_outputs_are_kept():
     assert shapes == {"u": (5, 1), "v": (5, 2)}
 
 
+@pytest.mark.long
 def test_they_are_saved_and_load_in_a_fresh_process(tmp_path):
     linear = linearized(dense_model(*UNITS, dtype="float32"))
     linear.compile("sgd", "mse")

@@ -100,6 +100,7 @@ print(all(float(abs(np.asarray(v)).max()) > 0 for v in layer.carried))
 """
 
 
+@pytest.mark.long
 def test_states_go_on_on_jax():
     pytest.importorskip("jax")
     assert fresh.python(JAX, KERAS_BACKEND="jax").strip() == "True"

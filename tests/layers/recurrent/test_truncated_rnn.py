@@ -74,6 +74,7 @@ def draws(monkeypatch, cuts):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jit", [None, False, True])
 @pytest.mark.parametrize("sequences", [True, False])
 @pytest.mark.parametrize("name", CELLS)
@@ -113,6 +114,7 @@ def test_gradients_are_those_of_the_formula(name, sequences, jit, monkeypatch):
             close(found, gradients)
 
 
+@pytest.mark.long
 def test_mean_over_all_cuts_is_the_full_gradient(monkeypatch):
     layer = layers.LSTM(3, return_sequences=True, dtype="float64")
     x, steps = X[:, :6], 3
@@ -127,6 +129,7 @@ def test_mean_over_all_cuts_is_the_full_gradient(monkeypatch):
     close(sums, full)
 
 
+@pytest.mark.long
 def test_draws_are_those_of_the_seed_and_have_their_rate():
     layer = layers.SimpleRNN(3, return_sequences=True, dtype="float64")
     runs = [run(wrapped(layer, 3, "randomized"), X) for _ in range(2)]
@@ -204,6 +207,7 @@ def drawing(layer):
             generator.state.assign([7, 0])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("kind", [name for name, _ in cells()])
 def test_each_layer_computes_what_it_does_alone(kind, options, monkeypatch):
@@ -267,6 +271,7 @@ def windows(layer, x, mask, steps):
     return tf.stack(found, axis=1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps", [1, 2, 3, 5])
 @pytest.mark.parametrize("zeros", [True, False])
 @pytest.mark.parametrize("kind", ["GRU", "LSTM"])
@@ -320,6 +325,7 @@ def test_a_cell_is_made_a_layer():
     assert layer(X[:, :, :2], training=True).shape == (3, 3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", MODES)
 def test_both_directions_are_truncated(mode):
     layer = wrapped(
@@ -340,6 +346,7 @@ def test_both_directions_are_truncated(mode):
     )
 
 
+@pytest.mark.long
 def test_masks_of_embeddings_come_through(tmp_path):
     model = keras.Sequential(
         [
@@ -405,6 +412,7 @@ def test_it_is_shrunk_and_exported_as_the_layer(tmp_path):
     assert path.is_file()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_eight_bits_are_those_of_the_layer_inside(bidirectional):
     inner = layers.LSTM(4, name="inner")
@@ -496,6 +504,7 @@ model.fit(data["x"], np.ones((3, 3)), batch_size=3, verbose=0)
 """
 
 
+@pytest.mark.long
 def test_jax_has_tensorflows_gradients(tmp_path):
     pytest.importorskip("jax")
     x = X.astype("f4")
@@ -547,6 +556,7 @@ for sequences in (True, False):
 """
 
 
+@pytest.mark.long
 def test_blocks_spare_memory():
     pytest.importorskip("jax")
     shares = fresh.python(MEMORY, KERAS_BACKEND="jax").split()

@@ -65,6 +65,7 @@ def test_bound_does_not_depend_on_the_batch_size():
     assert np.linalg.norm(twice) == pytest.approx(once, rel=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "make",
     [

@@ -85,6 +85,7 @@ def test_activations_with_a_gate_are_products(name, tmp_path):
     assert "HARD_SWISH" not in names
 
 
+@pytest.mark.long
 def test_shared_layers_are_lowered_once(tmp_path):
     norm = layers.BatchNormalization(gamma_initializer="ones")
     scale, silu = layers.Rescaling(2.0), layers.Activation("silu")

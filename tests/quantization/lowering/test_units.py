@@ -57,6 +57,7 @@ def _model(x, before=lambda x: x, first=_adapted):
 CONSTANT = functools.partial(_trained, constant=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "skip", "first"),
     [
@@ -87,6 +88,7 @@ def test_the_int8_file_is_near_the_float_model(name, skip, first, tmp_path):
     assert not check.problems
 
 
+@pytest.mark.long
 def test_only_units_that_need_it_take_floats():
     for name in TABLES:
         kinds = {type(layer).__name__ for layer in quantized(name).layers}

@@ -43,6 +43,7 @@ def squares_of(model, x, y):
     return residuals, start
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["l-bfgs", "gauss-newton"])
 def test_the_bottom_is_that_of_least_squares(method):
     model, x, y = regression(dtype="float64")
@@ -60,6 +61,7 @@ def test_the_bottom_is_that_of_least_squares(method):
     np.testing.assert_allclose(residuals(vector), exact.fun, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_a_float32_network_keeps_what_float64_found(method):
     model, x, y = regression()
@@ -95,6 +97,7 @@ def test_callbacks_see_steps_and_may_stop_them(method):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_steps_and_seconds_are_bounds(method):
     model, x, y = regression()
@@ -191,6 +194,7 @@ def test_every_method_is_tried_here():
     assert ours <= {*METHODS}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("many", [False, True])
 @pytest.mark.parametrize("end", ["seconds", "steps", "callback", "key"])
 def test_annealing_never_ends_worse_than_it_began(many, end):

@@ -161,6 +161,7 @@ def test_several_inputs_and_outputs_are_one_loss():
     np.testing.assert_allclose(product, ahead - gradient, atol=1e-10)
 
 
+@pytest.mark.long
 def test_recurrent_layers_have_curvature_too():
     model = keras.Sequential(
         [keras.Input((4, 2)), keras.layers.LSTM(3), keras.layers.Dense(1)]

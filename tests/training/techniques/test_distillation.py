@@ -61,6 +61,7 @@ def test_a_step_is_that_of_the_sum_of_both_losses():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.long
 def test_a_model_comes_near_to_its_teacher():
     teacher, model, alone = network(1), network(), network()
     fitted(alone, epochs=30)
@@ -134,6 +135,7 @@ def two_headed():
     return model
 
 
+@pytest.mark.long
 def test_every_output_learns():
     keras.utils.set_random_seed(0)
     teacher, model = two_headed(), two_headed()
@@ -157,6 +159,7 @@ def distances(*models):
     return [np.abs(difference).mean() for difference in away.values()]
 
 
+@pytest.mark.long
 def test_two_devices_are_as_one():
     weights = []
     for name in ("one_device", "mirrored"):

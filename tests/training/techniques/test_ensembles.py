@@ -75,6 +75,7 @@ def test_models_stay_as_they_are_and_share_nothing():
         np.testing.assert_array_equal(as_numpy(model(X)), outputs)
 
 
+@pytest.mark.long
 def test_members_are_found_again_in_what_was_saved(tmp_path):
     models = [network() for _ in range(3)]
     combined(models).save(tmp_path / "model.keras")
@@ -118,6 +119,7 @@ def test_an_ensemble_prunes_rounds_exports_and_verifies(tmp_path):
     assert found.within_one >= 0.99
 
 
+@pytest.mark.long
 def test_a_vote_is_one_float_file_and_no_integer_one(tmp_path):
     whole = combined([image_network() for _ in range(3)], combine="vote")
     images = RNG.random((16, 8, 8, 1), "float32")
@@ -129,6 +131,7 @@ def test_a_vote_is_one_float_file_and_no_integer_one(tmp_path):
         quantization.quantize_aware(whole, images)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bootstrap", [True, False])
 def test_bagging_trains_each_member_on_its_own_sample(bootstrap):
     whole = bagging(
@@ -147,6 +150,7 @@ def test_bagging_trains_each_member_on_its_own_sample(bootstrap):
         )
 
 
+@pytest.mark.long
 def test_data_sets_are_taken_without_drawing():
     data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(16)
     whole = bagging(network, data, members=2, bootstrap=False, verbose=0)

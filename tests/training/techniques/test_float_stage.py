@@ -80,6 +80,7 @@ def stop_after(monkeypatch, owner, name, count):
 
 # Of two trainings of two epochs of five steps the second is stopped, in its
 # second epoch; of one, the only one.
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("settings", "step"),
     [
@@ -113,6 +114,7 @@ def test_what_is_stopped_ends_as_if_it_had_not_been(
         assert found.get(key) == expected.get(key)
 
 
+@pytest.mark.long
 def test_the_start_of_the_least_validation_loss_stays(tmp_path):
     model, record = fitted(tmp_path / "run", *STARTS)
     losses = record["starts"]["losses"]
@@ -132,6 +134,7 @@ def test_the_start_of_the_least_validation_loss_stays(tmp_path):
     assert f"train.{best + 1}" not in record["other_stages"]
 
 
+@pytest.mark.long
 def test_members_learn_from_samples_and_are_judged_on_all(
     tmp_path, monkeypatch
 ):

@@ -49,6 +49,7 @@ def test_every_key_is_in_the_table():
     assert (keys | new) <= held | {"warmup"}
 
 
+@pytest.mark.long
 @each_key()
 def test_two_replicas_are_one_device(settings, base, tmp_path):
     recipe = base.with_settings(settings)
@@ -70,6 +71,7 @@ def test_two_replicas_are_one_device(settings, base, tmp_path):
     assert len(rows) == len(others)
 
 
+@pytest.mark.long
 @each_key()
 def test_stopped_training_goes_on_to_the_same_bytes(
     settings, base, tmp_path, monkeypatch
@@ -111,6 +113,7 @@ def float_operations(base, tmp_path_factory):
     return state["float_operations"]
 
 
+@pytest.mark.long
 @each_key()
 def test_result_is_pruned_quantized_exported_and_verified(
     settings, base, float_operations, tmp_path

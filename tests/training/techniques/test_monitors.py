@@ -30,6 +30,7 @@ def monitored(base, tmp_path_factory):
     return folder, small.trained(base.with_settings(SETTINGS), folder)
 
 
+@pytest.mark.long
 def test_monitored_stage_ends_with_the_same_weights(base, monitored, tmp_path):
     folder, model = monitored
     bare = small.trained(base, tmp_path / "bare")
@@ -44,6 +45,7 @@ def test_monitored_stage_ends_with_the_same_weights(base, monitored, tmp_path):
     assert [*(folder / "logs" / "train" / "monitor").iterdir()]
 
 
+@pytest.mark.long
 def test_stopped_training_goes_on_to_the_same_files(
     base, monitored, tmp_path, monkeypatch
 ):
@@ -61,6 +63,7 @@ def test_stopped_training_goes_on_to_the_same_files(
         assert (folder / name).read_bytes() == (expected / name).read_bytes()
 
 
+@pytest.mark.long
 def test_training_killed_after_files_were_written_replaces_rows(
     base, monitored, tmp_path, monkeypatch
 ):

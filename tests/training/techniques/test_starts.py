@@ -28,6 +28,7 @@ def score(model, name):
     return found[name]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("monitor", "mode", "best"),
     [("loss", "min", min), ("accuracy", "max", max)],
@@ -70,6 +71,7 @@ def test_data_sets_are_taken_as_they_are():
     assert len(found.scores) == 2
 
 
+@pytest.mark.long
 def test_a_start_that_diverged_is_not_the_best():
     rates = iter([float("nan"), 0.1, float("nan")])
     found = kbp.training.multi_start(

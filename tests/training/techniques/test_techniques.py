@@ -70,6 +70,7 @@ def segmenting():
     return model
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("improved_graphs")
 @pytest.mark.parametrize("make", [network, segmenting])
 def test_what_is_computed_twice_learns_the_same(make):
@@ -122,6 +123,7 @@ def test_early_stopping_ends_where_that_of_keras_does(
     assert float(model.get_weights()[0][0, 0]) == expected < epoch
 
 
+@pytest.mark.long
 def test_stage_that_stopped_early_ends_with_its_best_epoch(base, tmp_path):
     recipe = base.with_settings(
         [
@@ -137,6 +139,7 @@ def test_stage_that_stopped_early_ends_with_its_best_epoch(base, tmp_path):
     np.testing.assert_array_equal(model.get_weights()[0], first)
 
 
+@pytest.mark.long
 def test_masks_close_before_early_stopping_counts(base, tmp_path):
     recipe = base.with_settings(
         [
@@ -150,6 +153,7 @@ def test_masks_close_before_early_stopping_counts(base, tmp_path):
     assert float(rows[-1]["sparsity"]) == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.long
 def test_averages_have_masks_of_their_own(base, tmp_path):
     recipe = base.with_settings(
         ["optimizer.averaging=ema", "sparsity.target=0.5"]
@@ -161,6 +165,7 @@ def test_averages_have_masks_of_their_own(base, tmp_path):
     assert kept / size == pytest.approx(0.5, abs=0.03)
 
 
+@pytest.mark.long
 def test_float16_says_which_steps_were_skipped(base, tmp_path):
     recipe = base.with_settings(["training.precision=mixed_float16"])
     small.trained(recipe, tmp_path / "run")
