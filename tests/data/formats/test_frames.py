@@ -56,7 +56,7 @@ def test_numbers_are_found_however_they_are_written(tmp_path, text, options):
         ("1e101", ".", "no finite number below 1e\\+100"),
         ("1_0.5", ".", "'1_0.5' in column 'x' is no finite number"),
         ("=A1", ".", "'=A1' in column 'x' is no finite number"),
-        ("fast", ".", "'fast' in column 'x' .*say which columns hold values"),
+        ("fast", ".", "'fast' in column 'x' .*leave the column out of the keys"),
     ],
 )
 def test_what_is_no_number_is_named(tmp_path, value, decimal, message):
@@ -84,7 +84,7 @@ def test_words_among_numbers_may_stand_for_missing_ones(
     with pytest.raises(UserError, match="no finite number") as error:
         numbers(file, found, decimal=decimal)
     said = f"if it stands for a missing value, say missing_values = {listed}; "
-    assert said + "else say which columns hold values" in str(error.value)
+    assert said + "else leave the column out of the keys" in str(error.value)
     assert np.isnan(
         numbers(file, frames.without(found, words), decimal=decimal)[7:]
     ).all()
@@ -93,8 +93,8 @@ def test_words_among_numbers_may_stand_for_missing_ones(
 @pytest.mark.parametrize(
     ("cells", "said"),
     [
-        (["1", "2", "n/v", "k.A."], "say which columns hold values"),
-        (["1", "2", "3", "4 MW"], "say which columns hold values"),
+        (["1", "2", "n/v", "k.A."], "leave the column out of the keys"),
+        (["1", "2", "3", "4 MW"], "leave the column out of the keys"),
         (["1", "2", "3", "#REF!"], "save the file with values"),
     ],
 )
