@@ -59,11 +59,13 @@ def test_quiet_is_one_sentence(call, folder):
     words = ("train", "--workdir", folder, "--resume", "--quiet")
     status, out, err = call(*words)
     assert (status, err) == (0, "")
-    stages = json.loads((folder / "run.json").read_text())["stages"]
-    assert out.count("\n") == 1
-    assert f"{stages[-1]['score']:.2%} now" in out
-    assert f"{stages[-1]['speed_up']:.1f} times as fast as the float32 f" in out
-    assert out.strip() in (folder / "report.html").read_text()
+    run = json.loads((folder / "run.json").read_text())
+    last = run["stages"][-1]
+    said, *warnings = out.splitlines()
+    assert f"{last['score']:.2%} now" in said
+    assert f"{last['speed_up']:.1f} times as fast as the float32 f" in said
+    assert said in (folder / "report.html").read_text()
+    assert warnings == [f"Warning: {words}" for words in run["warnings"]]
 
 
 def test_quiet_and_verbose_exclude_each_other(call):

@@ -56,7 +56,11 @@ def test_numbers_are_found_however_they_are_written(tmp_path, text, options):
         ("1e101", ".", "no finite number below 1e\\+100"),
         ("1_0.5", ".", "'1_0.5' in column 'x' is no finite number"),
         ("=A1", ".", "'=A1' in column 'x' is no finite number"),
-        ("fast", ".", "'fast' in column 'x' .*leave the column out of the keys"),
+        (
+            "fast",
+            ".",
+            "'fast' in column 'x' .*leave the column out of the keys",
+        ),
     ],
 )
 def test_what_is_no_number_is_named(tmp_path, value, decimal, message):
