@@ -11,7 +11,6 @@ from kbp import deploy, zoo
 from kbp.__main__ import main
 from kbp.errors import UserError
 
-
 pytestmark = pytest.mark.long  # for the run that they share
 
 
