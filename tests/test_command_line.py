@@ -266,6 +266,10 @@ def test_export_names_examples_that_do_not_fit(
         (["train", "--strategy", "mirored"], "did you mean 'mirrored'?"),
         (["train", "--set", "data.name=mnist"], "unknown 'mnist'"),
         (
+            ["train", "--set", "data.image_size=31"],
+            "the shape of an example of [data]",
+        ),
+        (
             ["train", "--set", "data.name=cifar10", "--data-dir", "none"],
             "data_batch_1.bin: missing",
         ),

@@ -126,7 +126,9 @@ class ModelRecipe:
         except UserError:
             raise
         except ValueError as error:
-            raise UserError(f"[model] {error}") from error
+            shaped = "`input_shape`" in str(error)
+            whose = "; that is the shape of an example of [data]" * shaped
+            raise UserError(f"[model] {error}{whose}") from error
         except (OverflowError, MemoryError) as error:
             raise UserError(f"[model] {error}; {choose}") from error
         return model
