@@ -4,6 +4,7 @@ python docs/site/execute.py [NAME ...]
 """
 
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -12,6 +13,9 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 
+PROGRESS = re.compile(
+    r"INFO:tensorflow|UserWarning: install|Epoch |/step|^epoch \d+ of", re.M
+)
 FOLDER = Path(__file__).parents[1] / "examples" / "notebooks"
 
 
@@ -23,6 +27,7 @@ def execute(source: Path) -> None:
             notebook,
             timeout=600,
             kernel_name="python3",
+            coalesce_streams=True,
             resources={"metadata": {"path": folder}},
         )
         client.execute()
@@ -42,12 +47,18 @@ def execute(source: Path) -> None:
 
 
 def is_result(output) -> bool:
-    """Say whether an output is none of what libraries log, or progress."""
+    """Say whether an output is none of what libraries log, or progress.
+
+    Of a text of several lines, the others stay.
+    """
+    if output.output_type == "stream":
+        lines = output.text.splitlines(keepends=True)
+        output.text = "".join(x for x in lines if not PROGRESS.search(x))
     data = output.get("data", {})
     text = data.get("text/plain", output.get("text", ""))
-    logged = ("INFO:tensorflow", "UserWarning: install", "Epoch ", "/step")
-    is_log = any(words in text for words in logged)
-    return output.get("name") != "stderr" and not is_log and bool(text.strip())
+    if PROGRESS.search(text) or output.get("name") == "stderr":
+        return False
+    return bool(text.strip())
 
 
 if __name__ == "__main__":

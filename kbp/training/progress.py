@@ -78,9 +78,11 @@ class Progress(keras.callbacks.Callback):
             words.append(f"{pruned:.0%} pruned")
         seconds = time.perf_counter() - self.start
         words.append(f"{seconds:.{int(seconds < 10)}f} s")
-        self.console.print(
-            f"{self.name}: {', '.join(words)}", highlight=False, soft_wrap=True
-        )
+        said = f"{self.name}: {', '.join(words)}"
+        if self.console.is_jupyter and not self.console.quiet:
+            print(said)  # one text for all epochs: rich shows a frame for each
+        else:
+            self.console.print(said, highlight=False, soft_wrap=True)
 
 
 def in_words(logs: Mapping[str, Any], metric: str) -> list[str]:

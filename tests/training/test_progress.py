@@ -37,6 +37,13 @@ def test_each_epoch_is_a_line():
         assert re.fullmatch(form, line)
 
 
+def test_a_notebook_has_one_text_of_all_epochs(capsys):
+    fit(Console(force_jupyter=True))
+    assert capsys.readouterr().out.count(" of 2: loss ") == 2
+    fit(Console(force_jupyter=True, quiet=True))
+    assert capsys.readouterr().out == ""
+
+
 def test_a_terminal_has_a_bar_that_goes(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     file = io.StringIO()
