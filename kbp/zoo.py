@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from kbp import hub
 from kbp._utils.files import write_together
-from kbp._utils.run_files import GOLDEN, INT8, LABELS, MODEL, PREDICTIONS
+from kbp._utils.run_files import (
+    GOLDEN,
+    INT8,
+    LABELS,
+    MODEL,
+    PREDICTIONS,
+    RECIPE,
+)
 from kbp.errors import UserError, nearest
 
 # Keras and what needs it are imported where a model is opened: a list of the
@@ -26,7 +33,6 @@ __all__ = ["DEFAULT", "Entry", "entries", "file", "find", "load", "verify"]
 DEFAULT = "pyramid_bpnet_small.digits"
 FILES = (MODEL, INT8, GOLDEN, PREDICTIONS)
 SUMS = "SHA256SUMS"
-_RECIPE = "recipe.toml"
 ELSEWHERE = (
     "The wheel holds the weights of entries up to 1 MB; those of all lie in "
     "`models` of kbp's source: let $KBP_ZOO name that folder."
@@ -83,7 +89,7 @@ class Entry:
         """What the entry was trained with."""
         from kbp.recipes import Recipe
 
-        return Recipe.read(self.path / _RECIPE)
+        return Recipe.read(self.path / RECIPE)
 
     @property
     def data_set(self) -> str:
@@ -108,7 +114,7 @@ class Entry:
     @property
     def _settings(self) -> dict[str, Any]:
         """What `recipe.toml` says, unchecked."""
-        return tomllib.loads((self.path / _RECIPE).read_text())
+        return tomllib.loads((self.path / RECIPE).read_text())
 
 
 def root() -> Path:
@@ -143,7 +149,7 @@ def entries() -> list[Entry]:
     for folder in (root(), *map(Path, filter(None, others))):
         if not folder.is_dir():
             raise UserError(f"$KBP_ZOO names {folder}, which is no folder")
-        for path in folder.glob(f"*/{_RECIPE}"):
+        for path in folder.glob(f"*/{RECIPE}"):
             entry = Entry(path.parent.name, path.parent)
             known = found.get(entry.name)
             if not known or (entry.has_weights and not known.has_weights):
@@ -169,9 +175,9 @@ def find(name: str) -> Entry:
     kbp.errors.UserError: unknown zoo entry ...; did you mean ...?
     """
     if hub.is_name(name):
-        files = (_RECIPE, SUMS, LABELS, *FILES)
+        files = (RECIPE, SUMS, LABELS, *FILES)
         entry = Entry(name, hub.fetch(name, files, MOST_ELSEWHERE))
-        for needed in (_RECIPE, SUMS):
+        for needed in (RECIPE, SUMS):
             if not (entry.path / needed).is_file():
                 raise UserError(f"{name}: holds no {needed}, as entries do")
         return entry

@@ -18,3 +18,5 @@ SETTINGS = (
     "sparsity.target=0.7",
     "sparsity.multiple_of=1",
 )
+# The same, as words of a command.
+WORDS = tuple(word for s in SETTINGS for word in ("--set", s))

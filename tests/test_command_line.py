@@ -25,8 +25,7 @@ from kbp.recipes import Recipe
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli") / "run"
-    settings = [word for s in quick.SETTINGS for word in ("--set", s)]
-    assert main(["train", "--workdir", str(folder), *settings]) == 0
+    assert main(["train", "--workdir", str(folder), *quick.WORDS]) == 0
     return folder
 
 

@@ -35,7 +35,8 @@ def execute(source: Path) -> None:
         cell.id = str(number)  # by chance otherwise
         cell.metadata = {}
         if cell.cell_type == "code":
-            cell.outputs = [x for x in cell.outputs if is_result(x)]
+            outputs = map(without_progress, cell.outputs)
+            cell.outputs = [x for x in outputs if is_result(x)]
     notebook.metadata = {
         "kernelspec": {
             "name": "python3",
@@ -46,19 +47,20 @@ def execute(source: Path) -> None:
     nbformat.write(notebook, source.with_suffix(".ipynb"))
 
 
-def is_result(output) -> bool:
-    """Say whether an output is none of what libraries log, or progress.
-
-    Of a text of several lines, the others stay.
-    """
+def without_progress(output):
+    """Return an output without lines of progress, as far as it is text."""
     if output.output_type == "stream":
         lines = output.text.splitlines(keepends=True)
         output.text = "".join(x for x in lines if not PROGRESS.search(x))
+    return output
+
+
+def is_result(output) -> bool:
+    """Say whether an output is none of what libraries log, or progress."""
     data = output.get("data", {})
     text = data.get("text/plain", output.get("text", ""))
-    if PROGRESS.search(text) or output.get("name") == "stderr":
-        return False
-    return bool(text.strip())
+    is_log = output.get("name") == "stderr" or PROGRESS.search(text)
+    return not is_log and bool(text.strip())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Names of the files that a run leaves in its folder."""
 
+RECIPE = "recipe.toml"
 MODEL = "model.keras"
 QUANTIZED_MODEL = "model_quantized.keras"
 FLOAT32 = "model_float32.tflite"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from kbp._utils.run_files import RECIPE
 from kbp.commands.shared.common import (
     add_data_dir,
     add_imports,
@@ -70,7 +71,7 @@ def _recipe(options):
     from kbp import zoo
 
     if options.recipe is None and options.resume and options.workdir:
-        own = Path(options.workdir) / "recipe.toml"
+        own = Path(options.workdir) / RECIPE
         if own.is_file():
             return str(own)
     return options.recipe or zoo.DEFAULT

@@ -19,11 +19,11 @@ from kbp._utils.machine import commit, machine, versions
 from kbp._utils.manifest import compare, digests
 from kbp._utils.process.disk_errors import cannot_write
 from kbp._utils.process.lock import lock
+from kbp._utils.run_files import RECIPE
 from kbp.errors import Terminated, UserError
 from kbp.recipes.recipe import Recipe
 
 RUN_FILE = "run.json"
-_RECIPE = "recipe.toml"
 _LOCK = ".lock"
 # What a finished run needs no more, or writes as it ends.
 _UNLISTED = (RUN_FILE, "checkpoints", "logs")
@@ -91,7 +91,7 @@ class WorkDir:
             return (
                 "with the same model: set a seed before it is built, or load it"
             )
-        return f"with {self.path / _RECIPE}"
+        return f"with {self.path / RECIPE}"
 
     def __enter__(self) -> Self:
         """Claim the folder for this run and this process."""
@@ -129,7 +129,7 @@ class WorkDir:
                 "machine": machine(),
             }
         self.save_run()  # first: from now on the folder is this run's
-        write_atomically(self.path / _RECIPE, self.recipe.to_toml())
+        write_atomically(self.path / RECIPE, self.recipe.to_toml())
 
     def __exit__(self, *error: object) -> None:
         with self.lock_file:

@@ -17,8 +17,7 @@ pytestmark = pytest.mark.long  # for the run that they share
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("entry") / "run"
-    settings = [word for s in quick.SETTINGS for word in ("--set", s)]
-    assert main(["train", "--workdir", str(folder), *settings]) == 0
+    assert main(["train", "--workdir", str(folder), *quick.WORDS]) == 0
     return folder
 
 
@@ -73,9 +72,7 @@ def test_what_is_no_run_becomes_no_entry(tmp_path):
 
 
 def test_a_run_without_eight_bits_becomes_no_entry(run, tmp_path):
-    words = ["--set", "quantization.enabled=false"]
-    for setting in quick.SETTINGS:
-        words += ["--set", setting]
+    words = [*quick.WORDS, "--set", "quantization.enabled=false"]
     folder = tmp_path / "float"
     assert main(["train", "--workdir", str(folder), *words]) == 0
     with pytest.raises(UserError, match=r"int8\.tflite: missing, and an entry"):

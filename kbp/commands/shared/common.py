@@ -16,6 +16,7 @@ from kbp import hub
 from kbp._utils import plugins
 from kbp._utils.command_line import check_new, positive, say_written
 from kbp._utils.process.stderr import suppress_stderr
+from kbp._utils.run_files import RECIPE
 from kbp.errors import UserError
 from kbp.sources import find_models, find_recipe, find_tflite, is_entry
 
@@ -87,7 +88,7 @@ def read_recipe(
     path = _recipe_file(name)
     if path is None:
         return zoo.find(name).recipe.with_settings(settings), name
-    short = path.parent.name if path.name == "recipe.toml" else path.stem
+    short = path.parent.name if path.name == RECIPE else path.stem
     return Recipe.read(path, settings), short or "run"
 
 
@@ -124,7 +125,7 @@ def _recipe_file(name: str) -> Path | None:
         return None
     path = Path(name)
     if path.suffix == ".toml" or path.exists() or len(path.parts) > 1:
-        return path / "recipe.toml" if path.is_dir() else path
+        return path / RECIPE if path.is_dir() else path
     return None
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from kbp import zoo
+from kbp._utils.run_files import RECIPE
 from kbp.deploy.deployable import Deployable
 from kbp.deploy.reading import readme
 from kbp.deploy.registry import Contents, register_target
@@ -36,7 +37,7 @@ def entry(model: Deployable) -> Contents:
     files = zoo.as_published(made, zoo.contents_of(made, run))
     return {
         **{path.name: content for path, content in files.items()},
-        "recipe.toml": (run / "recipe.toml").read_bytes(),
+        RECIPE: (run / RECIPE).read_bytes(),
         "README.md": readme(
             model,
             f"python -m kbp predict . {_GIVEN[model.kind]} --out predicted",
