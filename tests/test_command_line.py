@@ -67,6 +67,21 @@ def test_quiet_is_one_sentence(call, folder):
     assert warnings == [f"Warning: {words}" for words in run["warnings"]]
 
 
+@pytest.mark.parametrize("command", ["train", "federate"])
+def test_resuming_takes_the_recipe_of_the_run(command, call, tmp_path):
+    (tmp_path / "recipe.toml").write_text("[training]\nepoch = 3\n")
+    status, _, err = call(command, "--workdir", tmp_path, "--resume")
+    assert status == 2
+    assert "recipe.toml" in err
+    assert "epoch" in err
+
+
+def test_federate_wants_a_recipe_or_a_run(call, tmp_path):
+    status, _, err = call("federate", "--workdir", tmp_path, "--resume")
+    assert status == 2
+    assert "give RECIPE" in err
+
+
 def test_quiet_and_verbose_exclude_each_other(call):
     status, _, err = call("train", "--quiet", "--verbose")
     assert status == 2

@@ -8,6 +8,7 @@ from kbp.commands.shared.common import (
     check_recipe,
     positive,
     read_recipe,
+    recipe_to_run,
     run_recipe,
     say_written,
 )
@@ -19,14 +20,19 @@ HELP = (
 )
 EXAMPLES = (
     "pyramid_bpnet_small.digits --clients 10 --rounds 20 --alpha 0.3",
-    "my.toml --clients 4 --rounds 30 --workdir runs/together --resume",
+    "my.toml --clients 4 --rounds 30 --workdir runs/together",
+    "--workdir runs/together --resume",
     "my.toml --clients 4 --rounds 30 --app hospitals",
 )
 
 
 def add_arguments(parser):
     """Add the command's arguments to its parser."""
-    add_recipe(parser)
+    add_recipe(
+        parser,
+        " (default: with --resume that of the run in --workdir)",
+        optional=True,
+    )
     parser.add_argument(
         "--clients",
         type=positive,
@@ -81,7 +87,7 @@ def check(options):
             raise UserError(f"--{name} has no effect with --app")
     if options.app and Path(options.app).exists():
         raise UserError(f"{options.app}: exists. Choose another --app.")
-    check_recipe(options.recipe, options.set)
+    check_recipe(recipe_to_run(options), options.set)
 
 
 def run(options, console):
@@ -89,7 +95,7 @@ def run(options, console):
     # How many epochs a round has may be among the settings.
     rounds = [f"training.epochs={options.rounds}"] if options.rounds else []
     settings = [*options.set, *_settings(options), *rounds]
-    recipe, name = read_recipe(options.recipe, settings)
+    recipe, name = read_recipe(recipe_to_run(options), settings)
     if not recipe.federated.clients:
         raise UserError("give --clients N, or set federated.clients")
     if options.rounds:

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-from kbp._utils.run_files import RECIPE
 from kbp.commands.shared.common import (
-    add_data_dir,
-    add_imports,
+    add_recipe,
     add_running,
-    add_settings,
     check_recipe,
     read_recipe,
+    recipe_to_run,
     run_recipe,
 )
 
@@ -30,27 +28,23 @@ def add_arguments(parser):
     """Add the command's arguments to its parser."""
     from kbp import zoo
 
-    parser.add_argument(
-        "recipe",
-        nargs="?",
-        metavar="RECIPE",
-        help="a TOML file or an entry of the zoo (default: with --resume that "
-        f"of the run in --workdir, else {zoo.DEFAULT})",
+    add_recipe(
+        parser,
+        " (default: with --resume that of the run in --workdir, else "
+        f"{zoo.DEFAULT})",
+        optional=True,
     )
     parser.add_argument(
         "--workdir",
         metavar="DIR",
         help="folder for everything the run makes (default: runs/RECIPE)",
     )
-    add_settings(parser)
     parser.add_argument(
         "--strategy",
         metavar="NAME",
         help="auto, one_device, mirrored, multi_worker or tpu; sets "
         "training.strategy",
     )
-    add_data_dir(parser)
-    add_imports(parser)
     add_running(parser)
 
 
@@ -67,14 +61,9 @@ def run(options, console):
 
 
 def _recipe(options):
-    """Return what the recipe is called; that of a run has its settings."""
     from kbp import zoo
 
-    if options.recipe is None and options.resume and options.workdir:
-        own = Path(options.workdir) / RECIPE
-        if own.is_file():
-            return str(own)
-    return options.recipe or zoo.DEFAULT
+    return recipe_to_run(options, zoo.DEFAULT)
 
 
 def _settings(options):

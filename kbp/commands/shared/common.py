@@ -92,15 +92,19 @@ def read_recipe(
     return Recipe.read(path, settings), short or "run"
 
 
-def add_recipe(parser: argparse.ArgumentParser, more: str = "") -> None:
+def add_recipe(
+    parser: argparse.ArgumentParser, more: str = "", *, optional: bool = False
+) -> None:
     """Add the argument RECIPE, and the options of what it is read with.
 
     Args:
         parser: of a command that reads a recipe.
         more: what to say of the recipe.
+        optional: whether `recipe_to_run` finds it where it is not given.
     """
     parser.add_argument(
         "recipe",
+        nargs="?" if optional else None,
         metavar="RECIPE",
         help=f"a TOML file or an entry of the zoo{more}",
     )
@@ -117,6 +121,30 @@ def check_changed(options: argparse.Namespace) -> None:
 def read_changed(options: argparse.Namespace) -> tuple["Recipe", str]:
     """Return the recipe of `add_recipe` as it is changed, and its name."""
     return read_recipe(options.recipe, options.set)
+
+
+def recipe_to_run(
+    options: argparse.Namespace, default: str | None = None
+) -> str:
+    """Return what the recipe of a run is called.
+
+    It is RECIPE, or else with `--resume` that of the run in `--workdir`, which
+    has the settings that the run began with.
+
+    Args:
+        options: those of `add_recipe` and `add_running`, and `--workdir`.
+        default: of neither.
+
+    Raises:
+        UserError: there is none.
+    """
+    if options.recipe is None and options.resume and options.workdir:
+        own = Path(options.workdir) / RECIPE
+        if own.is_file():
+            return str(own)
+    if found := options.recipe or default:
+        return str(found)
+    raise UserError("give RECIPE, or --resume and the --workdir of a run")
 
 
 def _recipe_file(name: str) -> Path | None:
