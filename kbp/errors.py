@@ -58,14 +58,24 @@ def nearest(name: str, names: Iterable[str]) -> str:
     "; did you mean 'train'?"
     """
     names = sorted(names)
-    spelled = {known.lower(): known for known in reversed(names)}
-    close = difflib.get_close_matches(name.lower(), spelled, 1)
-    if close:
-        return f"; did you mean {spelled[close[0]]!r}?"
+    if close := similar(name, names):
+        return f"; did you mean {close!r}?"
     # A name may hold a comma.
     quoted = [repr(known) if "," in known else known for known in names]
     more = f", ... ({len(names)} in all)" if len(names) > _SHOWN else ""
     return f"; known: {', '.join(quoted[:_SHOWN])}{more}"
+
+
+def similar(name: str, names: Iterable[str]) -> str | None:
+    """Return the name that is spelled most like another, if any is like it.
+
+    Example:
+    >>> similar("Trian", ["train", "export"])
+    'train'
+    """
+    spelled = {known.lower(): known for known in sorted(names, reverse=True)}
+    close = difflib.get_close_matches(name.lower(), spelled, 1)
+    return spelled[close[0]] if close else None
 
 
 def looked_for(path: str | os.PathLike[str]) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kbp import hub, zoo
 from kbp._utils.run_files import INT8, MODEL
-from kbp.errors import UserError, nearest
+from kbp.errors import UserError, nearest, similar
 
 # Keras and what needs it are imported where a model is opened.
 if TYPE_CHECKING:
@@ -35,9 +35,10 @@ def find_models(name: str) -> list[Path]:
     if is_entry(name):
         return [zoo.file(name, which) for which in (MODEL, INT8)]
     if not Path(name).exists():
-        near = nearest(name, [entry.name for entry in zoo.entries()])
-        if "did you mean" in near:
-            raise UserError(f"{name}: no such file or folder{near}")
+        names = [entry.name for entry in zoo.entries()]
+        if similar(name, names):
+            words = nearest(name, names)
+            raise UserError(f"{name}: no such file or folder{words}")
     return loading.files_of(Path(name))
 
 
