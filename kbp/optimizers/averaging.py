@@ -119,7 +119,7 @@ def refresh_batch_norm(model: keras.Model, data: Any) -> None:
         for variable in (layer.moving_mean, layer.moving_variance)
     ]
     momenta = [layer.momentum for layer in layers]
-    sums, batches = [0.0] * len(statistics), 0
+    sums, count = [0.0] * len(statistics), 0
     try:
         for layer in layers:
             layer.momentum = 0.0  # an update then leaves the batch's own
@@ -127,15 +127,16 @@ def refresh_batch_norm(model: keras.Model, data: Any) -> None:
             data, examples.shapes_of(model), "Argument `data`"
         ):
             model(batch.for_model(model), training=True)
+            # The last batch may be smaller.
             sums = [
-                total + ops.convert_to_numpy(variable)
+                total + len(batch) * ops.convert_to_numpy(variable)
                 for total, variable in zip(sums, statistics, strict=True)
             ]
-            batches += 1
+            count += len(batch)
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
-    if not batches:
+    if not count:
         raise ValueError("Argument `data` must hold at least one batch.")
     for total, variable in zip(sums, statistics, strict=True):
-        variable.assign(total / batches)
+        variable.assign(total / count)

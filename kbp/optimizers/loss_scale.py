@@ -7,7 +7,9 @@ import keras
 from keras import ops
 
 from kbp._utils.types import Tensor
-from kbp.optimizers.summing import SummingOptimizer
+from kbp.optimizers.summing import SummingOptimizer, has_own_state
+
+HALVINGS = 25  # in a row, until the loss scale is at fault no more
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -60,6 +62,7 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
         super().__init__(
             inner_optimizer, initial_scale, dynamic_growth_steps, name, **kwargs
         )
+        inner_optimizer.expected_skips = HALVINGS
 
     def add_variable(self, *args: Any, **kwargs: Any) -> keras.Variable:
         # Every replica finds the same values, and may assign them.
@@ -96,6 +99,11 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
         return self.inner_optimizer.seen_steps
 
     @property
+    def schedule(self) -> Any:
+        """The learning rate's schedule, or the variable that holds it."""
+        return self.inner_optimizer.schedule
+
+    @property
     def skipped_steps(self) -> int:
         """The number of steps whose gradients overflowed."""
         return self.inner_optimizer.skipped_steps
@@ -122,5 +130,6 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
             store["step_counter"] = self.step_counter.numpy()
 
     def load_own_variables(self, store: Any) -> None:
-        for name in store.keys():  # noqa: SIM118 - no mapping
-            getattr(self, name).assign(store[name])
+        if has_own_state(self, store):
+            self.dynamic_scale.assign(store["dynamic_scale"])
+            self.step_counter.assign(store["step_counter"])

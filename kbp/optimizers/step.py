@@ -139,6 +139,10 @@ class Step:
             self.observation.look(gradients, state)
         if micro_steps > 1:
             accept = ops.equal((state["iterations"] + 1) % micro_steps, 0)
+            # All micro-batches were left out: there is nothing to follow.
+            bad = state["counts"]["skipped_in_a_row"] + 1 >= micro_steps
+            none = ops.logical_and(bad, ops.logical_not(finite))
+            accept = ops.logical_and(accept, ops.logical_not(none))
             gradients = accumulate(
                 gradients, state["sums"], finite, accept, micro_steps
             )
@@ -247,7 +251,8 @@ class Step:
         updates.assign(updates + ops.cast(accept, updates.dtype))
         skipped.assign(skipped + bad)
         in_a_row.assign((in_a_row + 1) * bad)
-        self.execution.check(in_a_row, self.optimizer.max_skipped_steps)
+        most = self.optimizer.max_skipped_steps + self.optimizer.expected_skips
+        self.execution.check(in_a_row, min(most, 2**31 - 1))
 
     def describe(self) -> str:
         """Return a line for each variable; see the optimizer's method."""

@@ -1,5 +1,6 @@
 """What optimizers have in common whose steps follow the replicas' sum."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -42,6 +43,7 @@ class SummingOptimizer(keras.optimizers.Optimizer):
 
     perturbation: Perturbation | None = None
     ends_averaged = True  # whether `fit` ends with averages, if there are any
+    expected_skips = 0  # in a row, that are no fault
     _step: Step
 
     def __init__(
@@ -63,8 +65,10 @@ class SummingOptimizer(keras.optimizers.Optimizer):
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.max_skipped_steps = max_skipped_steps
         self.average_from = average_from
-        # Indices, where Keras's own list of exclusions cannot be saved.
+        # Indices, where Keras's own list of exclusions cannot be saved, and of
+        # how many variables they are.
         self._undecayed: list[int] | None = None
+        self._num_variables: int | None = None
 
     def make_step(
         self, kind: Callable[..., Step], variables: Sequence[Any], *more: Any
@@ -82,6 +86,13 @@ class SummingOptimizer(keras.optimizers.Optimizer):
                 for i, variable in enumerate(variables)
                 if not self._use_weight_decay(variable)
             ]
+        elif self._num_variables not in (None, len(variables)):
+            raise ValueError(
+                "The optimizer's configuration says of "
+                f"{self._num_variables} variables which of them decay. "
+                f"Received: {len(variables)} variables"
+            )
+        self._num_variables = len(variables)
         return kind(
             self,
             variables,
@@ -217,7 +228,7 @@ class SummingOptimizer(keras.optimizers.Optimizer):
                 "optimizer is built, that is before the first step."
             )
         super().exclude_from_weight_decay(var_list, var_names)
-        self._undecayed = None  # what a configuration said
+        self._undecayed = self._num_variables = None  # of a configuration
 
     def finalize_variable_values(
         self, var_list: Sequence[keras.Variable] | None
@@ -239,7 +250,7 @@ class SummingOptimizer(keras.optimizers.Optimizer):
                 store[name] = array
 
     def load_own_variables(self, store: Any) -> None:
-        if list(store.keys()):
+        if has_own_state(self, store):
             self._step.load(store)
 
     def get_config(self) -> dict[str, Any]:
@@ -248,6 +259,7 @@ class SummingOptimizer(keras.optimizers.Optimizer):
             "max_skipped_steps": self.max_skipped_steps,
             "average_from": self.average_from,
             "undecayed": self._undecayed,
+            "num_variables": self._num_variables,
         }
 
     @classmethod
@@ -259,9 +271,32 @@ class SummingOptimizer(keras.optimizers.Optimizer):
         config = dict(config)
         # Settled by `exclude_from_weight_decay`, which Keras does not save.
         undecayed = config.pop("undecayed", None)
+        count = config.pop("num_variables", None)
         optimizer = super().from_config(config, custom_objects)
-        optimizer._undecayed = undecayed
+        optimizer._undecayed, optimizer._num_variables = undecayed, count
         return optimizer
+
+
+def has_own_state(optimizer: keras.optimizers.Optimizer, store: Any) -> bool:
+    """Say whether a store holds state that an optimizer can take.
+
+    Files of weights hold their optimizer's too. As Keras does, one that has no
+    variables yet, or is another one, warns and begins anew.
+    """
+    names = list(store.keys())
+    if not names:
+        return False
+    # Keras names its optimizers' variables by numbers.
+    others = all(name.isdigit() for name in names)
+    if optimizer.built and not others:
+        return True
+    why = "is of another optimizer" if others else "comes before its variables"
+    warnings.warn(
+        f"{type(optimizer).__name__} leaves out the saved state, which {why}, "
+        "and begins anew.",
+        stacklevel=2,
+    )
+    return False
 
 
 def steps_of(optimizer: Any) -> int:

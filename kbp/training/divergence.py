@@ -6,11 +6,9 @@ import keras
 import numpy as np
 
 from kbp.graph import flatten, nodes
-from kbp.optimizers import LossScale
+from kbp.optimizers.averaging import inner_optimizer
 from kbp.optimizers.summing import steps_of
 from kbp.training.techniques.technique import Logs
-
-_HALVINGS = 25  # of a loss scale, in a row, until it is at fault no more
 
 
 class DivergedError(FloatingPointError):
@@ -43,11 +41,8 @@ class FiniteGradients(keras.callbacks.Callback):
         self.most = most
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        optimizer = self.model.optimizer
-        most = self.most
-        if isinstance(optimizer, LossScale):
-            most += _HALVINGS
-        if optimizer.skipped_in_a_row >= most:
+        optimizer = inner_optimizer(self.model)
+        if optimizer.skipped_in_a_row >= self.most + optimizer.expected_skips:
             raise DivergedError(steps_of(optimizer) - 1)
 
 

@@ -95,6 +95,14 @@ def test_statistics_are_those_of_the_data():
         np.testing.assert_array_equal(a, as_numpy(b))
 
 
+def test_a_small_last_batch_counts_by_its_size():
+    layer = keras.layers.BatchNormalization()
+    model = keras.Sequential([keras.Input((1,)), layer])
+    values = np.append(np.zeros((32, 1)), [[330.0]], axis=0)
+    refresh_batch_norm(model, values)
+    assert float(layer.moving_mean[0]) == pytest.approx(10.0)
+
+
 def test_layer_that_is_called_twice_has_its_last_calls_statistics():
     layer = keras.layers.BatchNormalization(momentum=1.0)
     inputs = keras.Input((1,))

@@ -1,5 +1,7 @@
 """The optimizer's state: saved, loaded, refused; gradients not finite."""
 
+import warnings
+
 import fresh
 import keras
 import numpy as np
@@ -237,6 +239,25 @@ def test_bad_micro_batch_is_left_out_of_the_sum():
     assert float(as_numpy(variable)[0]) == pytest.approx(1 - 0.1 * 4 / 2)
 
 
+def test_a_window_of_bad_micro_batches_changes_nothing():
+    variable = keras.Variable([1.0])
+    optimizer = kbp.HybridOptimizer(
+        0.1, gradient_accumulation_steps=2, weight_decay=0.1
+    )
+    for gradient in (1.0, 1.0):
+        optimizer.apply([keras.ops.array([gradient])], [variable])
+    before = float(as_numpy(variable)[0])
+    for gradient in (np.nan, np.inf):
+        optimizer.apply([keras.ops.array([gradient])], [variable])
+    assert float(as_numpy(variable)[0]) == before
+    state = {}
+    optimizer.save_own_variables(state)
+    assert (int(state["updates"]), int(state["iterations"])) == (1, 4)
+    for gradient in (np.nan, 1.0):
+        optimizer.apply([keras.ops.array([gradient])], [variable])
+    assert float(as_numpy(variable)[0]) < before
+
+
 def test_sums_end_with_their_window():
     variables = [keras.Variable([1.0]), keras.Variable([1.0])]
     optimizer = kbp.HybridOptimizer(gradient_accumulation_steps=2)
@@ -271,6 +292,76 @@ def test_untrained_model_is_saved_and_loaded(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     loaded.train_on_batch(X, Y)
     assert float(loaded.optimizer.learning_rate) == pytest.approx(0.02)
+
+
+OPTIMIZERS = {
+    "hybrid": kbp.HybridOptimizer,
+    "synchronized": lambda: kbp.optimizers.SynchronizedOptimizer(
+        keras.optimizers.Adam()
+    ),
+    "loss_scale": lambda: kbp.optimizers.LossScale(kbp.HybridOptimizer()),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [*OPTIMIZERS])
+@pytest.mark.parametrize("saved", ["own", "adam"])
+@pytest.mark.parametrize("built", [False, True])
+def test_files_of_weights_are_loaded_whatever_the_optimizer(
+    name, saved, built, tmp_path
+):
+    model, other = sequential(), sequential()
+    make = OPTIMIZERS[name]
+    model.compile(make() if saved == "own" else "adam", "mse")
+    model.train_on_batch(X, Y)
+    model.save_weights(tmp_path / "all.weights.h5")
+    other.compile(make(), "mse")
+    if built:
+        other.optimizer.build(other.trainable_variables)
+    if saved == "own" and built:
+        other.load_weights(tmp_path / "all.weights.h5")
+        assert int(as_numpy(other.optimizer.iterations)) == 1
+    else:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            other.load_weights(tmp_path / "all.weights.h5")
+        assert any("begins anew" in str(one.message) for one in said)
+    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    other.train_on_batch(X, Y)
+
+
+def test_a_loss_scale_answers_what_its_optimizer_does():
+    asked = vars(kbp.optimizers.summing.SummingOptimizer).items()
+    names = {name for name, value in asked if isinstance(value, property)}
+    assert names <= {*dir(kbp.optimizers.LossScale)}
+    schedule = kbp.optimizers.schedules.Plateau(0.1, 0)
+    optimizer = kbp.optimizers.LossScale(kbp.HybridOptimizer(schedule))
+    assert optimizer.schedule is schedule
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("size", [1e4, 1e6])
+def test_a_loss_scale_is_found_however_far_it_is(size):
+    scales = []
+    for make in (
+        kbp.optimizers.LossScale,
+        keras.optimizers.LossScaleOptimizer,
+    ):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [
+                keras.Input((6,)),
+                keras.layers.Dense(16, dtype="mixed_float16"),
+                keras.layers.Dense(2, dtype="float32"),
+            ]
+        )
+        model.compile(make(kbp.HybridOptimizer()), "mse")
+        for _ in range(25):
+            model.train_on_batch(X, size * Y)
+        scales.append(float(as_numpy(model.optimizer.dynamic_scale)))
+    assert scales[0] < 2.0**8
+    assert 0.5 <= scales[0] / scales[1] <= 2
 
 
 @pytest.mark.long
@@ -318,6 +409,9 @@ def test_exclusion_from_decay_is_saved_and_can_be_chosen_anew():
     assert decayed(first) == [True, False]
     again = kbp.HybridOptimizer.from_config(first.get_config())
     assert decayed(again) == [True, False]
+    other = kbp.HybridOptimizer.from_config(first.get_config())
+    with pytest.raises(ValueError, match="2 variables which of them decay"):
+        other.build([keras.Variable([1.0]) for _ in range(3)])
     changed = kbp.HybridOptimizer.from_config(first.get_config())
     changed.exclude_from_weight_decay(var_names=["kernel"])
     assert decayed(changed) == [False, True]
