@@ -127,9 +127,15 @@ class Checkpoints:
         bare = plain(model)
         bare.compile(model.optimizer)
         content = to_bytes(bare, state)
-        name = f"{self.stage}-{step:08d}-{_digest(content)}.keras"
-        path = write_atomically(self.folder / name, content)
-        for old in self._files()[self.keep :]:
+        name = f"{self.stage}-{step:08d}-"
+        path = write_atomically(
+            self.folder / f"{name}{_digest(content)}.keras", content
+        )
+        others = [x for x in self._files() if x != path]
+        # An epoch that was stopped in its validation ends at the same step.
+        same = [x for x in others if x.name.startswith(name)]
+        older = [x for x in others if x not in same]
+        for old in same + older[self.keep - 1 :]:
             remove(old)
         return path
 

@@ -37,7 +37,14 @@ def begin(
         learning_rate=section.frozen_learning_rate,
         seed=seed,
     )
-    return lambda: thaw(model)
+    weights = model.get_weights()
+
+    def thawed() -> keras.Model:
+        # A training that diverged, and begins again, has changed them.
+        model.set_weights(weights)
+        return thaw(model)
+
+    return thawed
 
 
 def freeze(model: keras.Model) -> keras.Model:

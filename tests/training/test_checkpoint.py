@@ -54,6 +54,15 @@ def test_no_save_is_torn(error, model, tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) <= 3
 
 
+def test_one_checkpoint_stays_of_a_step(model, tmp_path):
+    checkpoints = Checkpoints(tmp_path, "train", keep=2)
+    for step, number in ((1, 0), *((2, n) for n in range(8))):
+        model.optimizer.iterations.assign(step)
+        checkpoints.save(model, {"number": number})
+        assert checkpoints.load()[1] == {"number": number}
+    assert [int(p.name.split("-")[1]) for p in checkpoints._files()] == [2, 1]
+
+
 def test_a_clock_that_goes_back_changes_nothing(model, tmp_path):
     checkpoints = Checkpoints(tmp_path, "train", keep=2)
     now = time.time()

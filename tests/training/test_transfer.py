@@ -3,6 +3,7 @@
 import csv
 import io
 import shutil
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from kbp import training
 from kbp.errors import UserError
 from kbp.models import register_model
 from kbp.recipes import Recipe
-from kbp.training import checkpoint, trainer
+from kbp.training import checkpoint, trainer, transfer
 
 RNG = np.random.default_rng(0)
 
@@ -170,3 +171,28 @@ def test_a_network_of_keras_becomes_a_file_of_integers(photos, tmp_path):
     assert record["float_operations"] == []
     assert record["int8_operations"] < 80
     assert record["verification"]["within_one"] > 0.9
+
+
+def test_a_stage_that_begins_again_has_the_weights_of_the_head():
+    """As after a divergence, which has changed what the first one shared."""
+
+    def build():
+        inner = keras.Sequential(
+            [keras.Input((3,)), keras.layers.Dense(2)], name="backbone"
+        )
+        inputs = keras.Input((3,))
+        return keras.Model(inputs, keras.layers.Dense(1)(inner(inputs)))
+
+    make = transfer.begin(
+        SimpleNamespace(
+            task=SimpleNamespace(build=build, start=lambda model: model),
+            recipe=Recipe.parse({"training": {"frozen_epochs": 1}}),
+            fit=lambda name, make, **options: make(),
+        ),
+        seed=0,
+    )
+    first = make()
+    before = first.get_weights()
+    first.set_weights([1e4 * weight for weight in before])
+    for one, two in zip(before, make().get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)

@@ -184,7 +184,15 @@ def _losses(model: keras.Model) -> list[Any]:
     """Return the loss of each output, in the outputs' order."""
     given = model.loss
     if isinstance(given, dict):
-        given = [given.get(name) for name in model.output_names]
+        names = model.output_names
+        if isinstance(model.output, dict):  # its keys, as Keras flattens it
+            names = sorted(model.output)
+        given = [given.get(name) for name in names]
+        if not any(given):
+            raise ValueError(
+                f"Model {model.name} has losses of {[*model.loss]}, and "
+                f"outputs {[*names]}: name losses by the outputs."
+            )
     elif not isinstance(given, list | tuple):
         given = [given] * len(model.outputs)
     return [keras.losses.get(loss) for loss in given]

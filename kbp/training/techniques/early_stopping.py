@@ -76,7 +76,9 @@ class EarlyStopping(Technique):
         if epoch + 1 < self.first:
             return
         value = self.sign * logs[monitor]
-        if self.best is None or value < self.best - self.section.min_delta:
+        # One that is not finite is never the best.
+        least = math.inf if self.best is None else self.best
+        if value < least - self.section.min_delta:
             self.best, self.wait = value, 0
             save_weights(self.stage.best, self.model, value)
             return

@@ -124,6 +124,11 @@ def bagging(
             "Argument `data` must be arrays (x, y) to be drawn from; a data "
             f"set needs bootstrap=False. Received: {type(data).__name__}"
         )
+    if bootstrap and "sample_weight" in fit:
+        raise ValueError(
+            "Argument `sample_weight` must be part of the data that are drawn "
+            "from: (x, y, sample_weight)."
+        )
     found = trained(
         build,
         range(seed, seed + members),

@@ -106,7 +106,7 @@ def multi_start(
         seeds = range(seed, seed + starts)
         for number, model in trained(build, seeds, lambda _: data, fit):
             found = model.evaluate(
-                *_parts(validation_data), verbose=0, return_dict=True
+                **_parts(validation_data), verbose=0, return_dict=True
             )
             if monitor not in found:
                 raise ValueError(
@@ -163,7 +163,7 @@ def trained(
         data = data_of(seed)
         # Of data sets Keras warns that it cannot shuffle them.
         usual = {} if isinstance(data, tuple) else {"shuffle": False}
-        model.fit(*_parts(data), **{**usual, **fit})
+        model.fit(**_parts(data), **{**usual, **fit})
         yield seed, model
 
 
@@ -203,6 +203,7 @@ def best_of(
     return Starts(best, tuple(scores), tuple(seeds), place)
 
 
-def _parts(data: Any) -> tuple[Any, ...]:
+def _parts(data: Any) -> dict[str, Any]:
     """Return the arguments that data are to `fit` and `evaluate`."""
-    return data if isinstance(data, tuple) else (data,)
+    parts = data if isinstance(data, tuple) else (data,)
+    return dict(zip(("x", "y", "sample_weight"), parts, strict=False))

@@ -9,6 +9,7 @@ from contracts import as_numpy
 import kbp
 from kbp.training import distilled
 from kbp.training.distribution import create_strategy
+from kbp.training.techniques.distillation import _divergences
 
 layers = keras.layers
 RNG = np.random.default_rng(0)
@@ -113,8 +114,6 @@ def test_it_ends_with_an_error_too():
     ],
 )
 def test_outputs_are_compared_as_their_loss_tells(loss, options, kind, logits):
-    from kbp.training.techniques.distillation import _divergences
-
     model = network()
     model.compile("sgd", loss)
     (found,) = _divergences(model, 2.0)
@@ -124,21 +123,29 @@ def test_outputs_are_compared_as_their_loss_tells(loss, options, kind, logits):
         assert found.from_logits == logits
 
 
-def two_headed():
+def two_headed(prefix=""):
     x = keras.Input((6,))
     outputs = {
-        "scores": layers.Dense(3, name="scores")(x),
-        "amount": layers.Dense(1, name="amount")(x),
+        "scores": layers.Dense(3, name=f"{prefix}scores")(x),
+        "amount": layers.Dense(1, name=f"{prefix}amount")(x),
     }
     model = keras.Model(x, outputs)
     model.compile("sgd", {"scores": LOSS, "amount": "mse"})
     return model
 
 
+def test_losses_without_an_output_are_named():
+    model = two_headed()
+    model.loss = {"score": LOSS}
+    with pytest.raises(ValueError, match="name losses by the outputs"):
+        _divergences(model, 2.0)
+
+
 @pytest.mark.long
-def test_every_output_learns():
+@pytest.mark.parametrize("prefix", ["", "of_"])  # of the layers' names alone
+def test_every_output_learns(prefix):
     keras.utils.set_random_seed(0)
-    teacher, model = two_headed(), two_headed()
+    teacher, model = two_headed(prefix), two_headed(prefix)
     first = distances(teacher, model)
     targets = {"scores": Y, "amount": teacher.predict(X, verbose=0)["amount"]}
     model.compile(

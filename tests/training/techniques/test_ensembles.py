@@ -151,6 +151,23 @@ def test_bagging_trains_each_member_on_its_own_sample(bootstrap):
 
 
 @pytest.mark.long
+def test_examples_weights_are_drawn_with_them():
+    weights = np.arange(64) % 2.0
+    labels = np.where(weights > 0, Y, (Y + 1) % 3)
+    whole = bagging(network, (X, labels, weights), members=2, seed=4, **FIT)
+    for seed, outputs in zip((4, 5), members_of(whole)(X), strict=True):
+        keras.utils.set_random_seed(seed)
+        alone = network()
+        drawn = np.random.default_rng(seed).integers(64, size=64)
+        alone.fit(X[drawn], Y[drawn], sample_weight=weights[drawn], **FIT)
+        np.testing.assert_allclose(
+            as_numpy(outputs), as_numpy(alone(X)), atol=1e-6
+        )
+    with pytest.raises(ValueError, match="part of the data"):
+        bagging(network, (X, Y), sample_weight=weights, **FIT)
+
+
+@pytest.mark.long
 def test_data_sets_are_taken_without_drawing():
     data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(16)
     whole = bagging(network, data, members=2, bootstrap=False, verbose=0)

@@ -65,6 +65,24 @@ def test_one_model_cannot_start_twice():
         kbp.training.multi_start(lambda: model, DATA, VALIDATION, verbose=0)
 
 
+def test_examples_have_weights():
+    x, y = DATA
+    weights = np.arange(len(x)) % 2.0
+    data = (x, np.where(weights > 0, y, 1 - y), weights)
+    found = kbp.training.multi_start(
+        build, data, data, starts=1, seed=3, epochs=2, verbose=0
+    )
+    keras.utils.set_random_seed(3)
+    alone = build()
+    alone.fit(x, y, sample_weight=weights, epochs=2, verbose=0)
+    for a, b in zip(
+        alone.get_weights(), found.model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    loss, _ = alone.evaluate(x, y, sample_weight=weights, verbose=0)
+    assert found.scores == (pytest.approx(loss),)
+
+
 def test_data_sets_are_taken_as_they_are():
     made = tf.data.Dataset.from_tensor_slices(DATA).batch(8)
     found = kbp.training.multi_start(build, made, made, starts=2, verbose=0)

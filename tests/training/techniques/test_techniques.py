@@ -1,5 +1,6 @@
 """What techniques do besides what all of them do, see test_keys.py."""
 
+import math
 from types import SimpleNamespace
 
 import keras
@@ -121,6 +122,20 @@ def test_early_stopping_ends_where_that_of_keras_does(
     expected = float(model.get_weights()[0][0, 0])
     load_weights(tmp_path / "best.npz", model)
     assert float(model.get_weights()[0][0, 0]) == expected < epoch
+
+
+def test_an_epoch_without_a_figure_is_not_the_best(tmp_path):
+    table = {"patience": 3}
+    recipe = Recipe.parse({"training": {"early_stopping": table}})
+    own = EarlyStopping(stage(recipe, tmp_path / "best.npz"))
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    own.set_model(model)
+    for epoch, value in enumerate([math.nan, 3.0, math.nan, 1.0, 2.0]):
+        model.set_weights([np.full((1, 1), epoch), np.zeros(1)])
+        own.on_epoch_end(epoch, {"val_loss": value})
+    assert not own.stopped
+    load_weights(tmp_path / "best.npz", model)
+    assert float(model.get_weights()[0][0, 0]) == 3
 
 
 @pytest.mark.long
