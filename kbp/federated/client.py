@@ -62,7 +62,9 @@ def client_app(
             perhaps "validation", which hold such tuples.
         data_dir: folder of a recipe's data set.
         batch_size: of a model's training.
-        optimizer_state: "keep" moments from round to round, or "reset" them.
+        optimizer_state: "keep" moments from round to round, or "reset" them; of
+            a model's own optimizer "reset" begins its count of steps anew, too,
+            which a learning rate schedule of its own follows.
         batch_norm: how BatchNormalization is shared: its moving averages
             "average"d over clients, "replace"d by those of the round's batches,
             or "local" to each client.

@@ -69,12 +69,14 @@ class Exchange:
             steps: `n`.
         """
         found: Arrays = {}
-        for *names, momentum in self.moments:
+        for mean, variance, momentum in self.moments:
             stays = momentum**steps
             if stays > 1 - 1e-6:
                 continue
-            for name, now in self.read(names).items():
+            for name, now in self.read([mean, variance]).items():
                 found[name] = (now - stays * before[name]) / (1 - stays)
+            # One of 0 has become less by rounding.
+            found[variance] = np.maximum(found[variance], 0)
         return {k: v.astype("float32") for k, v in found.items()}
 
 

@@ -1,7 +1,7 @@
 """Which replies of clients count, and why others do not."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ class Replies:
         nodes: their names, by their numbers; what replies say is added.
         longest_update: how many times as long as the median an update may be;
             0 for any.
+        own: names of what each client has for itself, whose length counts for
+            nothing.
     """
 
     def __init__(
@@ -39,9 +41,10 @@ class Replies:
         exchange: Exchange,
         nodes: dict[int, str],
         longest_update: float,
+        own: Collection[str] = (),
     ):
         self.exchange, self.longest = exchange, longest_update
-        self.names = nodes
+        self.names, self.own = nodes, {*own}
 
     def sorted_out(
         self, asked: Sequence[int], replies: list[Message], sent: Arrays
@@ -143,6 +146,7 @@ class Replies:
             return fine
         statistics = self.exchange.statistics
         for names in ({*sent} - statistics, statistics):
+            names = names - self.own
             lengths = {
                 x.metadata.src_node_id: length(x, sent, names) for x in fine
             }

@@ -150,7 +150,8 @@ class Rounds(Strategy):
         longest_update: see above; 0 leaves none out for its length.
         timeout: seconds that clients have to answer.
         done: rounds that were before.
-        pool: whether variances are those of all clients' values together.
+        batch_norm: how the clients share BatchNormalization, see
+            `kbp.federated.client_app`.
         clients: how many must be there before the first round.
         nodes: names of those that have been there, which rounds add to.
     """
@@ -165,16 +166,21 @@ class Rounds(Strategy):
         longest_update: float = 10.0,
         timeout: float = 3600.0,
         done: int = 0,
-        pool: bool = True,
+        batch_norm: str = "replace",
         clients: int = 1,
         nodes: dict[int, str] | None = None,
     ):
-        self.pool = pool
+        self.pool = batch_norm == "replace"
         self.inner, self.plan, self.observer = inner, plan, observer
         self.exchange = Exchange(model)
         self.timeout, self.done = timeout, done
         nodes = {} if nodes is None else nodes
-        self.replies = Replies(self.exchange, nodes, longest_update)
+        self.replies = Replies(
+            self.exchange,
+            nodes,
+            longest_update,
+            own=self.exchange.of_batch_norm if batch_norm == "local" else (),
+        )
         self.needed = max(clients, nodes_needed(inner))
         self.members = Members(nodes, self.needed, timeout, observer.waiting)
 

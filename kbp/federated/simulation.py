@@ -73,7 +73,7 @@ def simulate(
             0 for none.
         seed: of the draws of clients.
         batch_size: see `client_app`, also for the next.
-        optimizer_state: "keep" or "reset".
+        optimizer_state: "keep" or "reset", see there what that means.
         batch_norm: "replace", "average" or "local".
         update: "float32" or "int8".
         mods: of Flower's clients.
@@ -121,6 +121,7 @@ def simulate(
         strategy=strategy,
         local_epochs=local_epochs,
         longest_update=longest_update,
+        batch_norm=batch_norm,
         seed=seed,
     )
 
@@ -135,6 +136,7 @@ def run_model(
     local_epochs: int,
     longest_update: float,
     seed: int,
+    batch_norm: str = "replace",
     timeout: float = 3600.0,
     path: Path | None = None,
 ) -> Federated:
@@ -163,6 +165,7 @@ def run_model(
         plan,
         federated,
         longest_update=longest_update,
+        batch_norm=batch_norm,
         timeout=timeout,
         clients=clients,
         nodes={n: f"client {n - 1}" for n in getattr(grid, "contexts", ())},

@@ -144,7 +144,7 @@ class FederatedTrainer(Trainer):
             longest_update=section.longest_update,
             timeout=section.timeout,
             done=done,
-            pool=section.batch_norm == "replace",
+            batch_norm=section.batch_norm,
             clients=section.clients,
             nodes=self.nodes,
         )
@@ -304,9 +304,11 @@ class Clients(keras.callbacks.Callback):
                 }
         content, step = io.BytesIO(), steps_of(self.model.optimizer)
         np.savez(content, **found)
-        before = sorted(self.folder.glob(f"{self.stage}-*.clients.npz"))
         write_atomically(self.path(step), content.getvalue())
-        for old in before[:-1]:  # the checkpoint before may be needed still
+        # The last checkpoint may still be of the step before, also where this
+        # one is done once more.
+        files = self.folder.glob(f"{self.stage}-*.clients.npz")
+        for old in sorted(x for x in files if x != self.path(step))[:-1]:
             remove(old)
 
     def restore(self, step: int) -> None:

@@ -68,6 +68,21 @@ def test_moments_of_a_round_are_those_of_its_batches():
     assert Exchange(model).moments_of_round(before, steps=4) == {}
 
 
+def test_variances_of_constant_channels_are_not_negative():
+    model = network()
+    exchange, norm = Exchange(model), model.layers[1]
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        norm.moving_variance.assign(np.abs(rng.normal(size=5)))
+        before = exchange.read()
+        for _ in range(6):
+            norm(np.full((4, 5), 3.0), training=True)
+        found = exchange.moments_of_round(before, steps=6)
+        variances = found["5.moving_variance"]
+        assert (variances >= 0).all()
+        np.testing.assert_allclose(variances, 0, atol=1e-5)
+
+
 def test_pooled_moments_are_those_of_all_values():
     exchange = Exchange(network())
     rng = np.random.default_rng(0)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -230,6 +231,26 @@ def test_a_server_that_died_goes_on(sections, tmp_path, monkeypatch, settings):
         for each in rows
     ]
     assert strip[0] == strip[1]
+
+
+def test_what_the_last_checkpoint_needs_stays(tmp_path):
+    """Also where a round is stopped twice before its checkpoint."""
+    from kbp.federated.strategy import make_strategy
+    from kbp.federated.trainer import Clients
+    from kbp.recipes.federated import FederatedRecipe
+
+    strategy = make_strategy(FederatedRecipe(clients=2))
+    clients = Clients(tmp_path, "train", strategy, None)
+    optimizer = keras.optimizers.SGD()
+    clients.set_model(SimpleNamespace(optimizer=optimizer))
+    for step in (10, 20, 20, 20):
+        optimizer.iterations.assign(step)
+        clients.on_epoch_end(0)
+        assert clients.path(10).is_file()
+    optimizer.iterations.assign(30)
+    clients.on_epoch_end(0)
+    assert not clients.path(10).exists()
+    clients.restore(20)
 
 
 @pytest.mark.long

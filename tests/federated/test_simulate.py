@@ -439,6 +439,27 @@ def test_eight_bits_are_near_and_a_quarter_of_the_bytes():
     )
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("mode", ["local", "average"])
+def test_what_is_a_clients_own_may_differ_by_any_length(mode):
+    own = partition(4)
+
+    def scaled(node):
+        parts = own(node)
+        factor = 30.0 if node["partition-id"] == 3 else 1.0
+        return {name: (factor * x, y) for name, (x, y) in parts.items()}
+
+    found = kbp.federated.simulate(
+        lambda: build("SGD", batch_norm=True),
+        scaled,
+        clients=4,
+        rounds=2,
+        batch_norm=mode,
+    )
+    left_out = [name for r in found.rounds for name in r.left_out]
+    assert bool(left_out) == (mode == "average")
+
+
 def test_batch_normalization_is_the_clients_own():
     """FedBN: a client trains on with its own, whatever the server has."""
     seen = []
