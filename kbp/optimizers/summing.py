@@ -1,5 +1,6 @@
 """What optimizers have in common whose steps follow the replicas' sum."""
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -164,15 +165,15 @@ class SummingOptimizer(keras.optimizers.Optimizer):
         if not self.built:
             raise ValueError(_NOT_BUILT)
         step = self._step
-        if step.observation and step.observation.every == every:
-            return False
-        if step.observation:
-            step.observation.every = every
-        else:
+        if not step.observation:
             step.observation = Observation(
                 every, self, step.weights, step.execution
             )
-        return True
+            return True
+        before = step.observation.every
+        # Another's steps are measured, too.
+        step.observation.every = math.gcd(before, every)
+        return step.observation.every != before
 
     def observed_gradients(
         self,

@@ -29,8 +29,9 @@ class Encoder(keras.layers.Layer):
         return {**super().get_config(), "timesteps": self.timesteps}
 
     def repeated(self, inputs: Tensor) -> Tensor:
-        """Return the inputs at each time step."""
-        return ops.repeat(inputs[:, None], self.timesteps, axis=1)
+        """Return the inputs at each time step, as floats."""
+        values = ops.cast(inputs, self.compute_dtype)
+        return ops.repeat(values[:, None], self.timesteps, axis=1)
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -140,7 +141,7 @@ class Latency(Encoder):
     """
 
     def call(self, inputs: Tensor) -> Tensor:
-        values = self.repeated(ops.minimum(inputs, 1))
+        values = ops.minimum(self.repeated(inputs), 1.0)
         times = ops.cast(ops.arange(self.timesteps), values.dtype)
         times = ops.reshape(times, (-1, *[1] * (len(values.shape) - 2)))
         # Halves are later, on every backend.

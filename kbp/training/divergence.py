@@ -65,13 +65,12 @@ def first_not_finite(model: keras.Model, batch: tuple[Any, ...]) -> str | None:
     begin = {
         x.name: x for use in uses for x in use.inputs if id(x) not in made
     }  # the model's inputs
-    given = keras.tree.flatten(inputs)
-    if isinstance(inputs, dict):
-        given = [inputs[name] for name in begin]
-    for use in uses:
-        values = keras.Model([*begin.values()], use.outputs)(
-            given, training=True
-        )
-        if not all(np.isfinite(x).all() for x in keras.tree.flatten(values)):
+    if not isinstance(inputs, dict):
+        names = [x.name for x in model.inputs]
+        inputs = dict(zip(names, keras.tree.flatten(inputs), strict=True))
+    inside = keras.Model([*begin.values()], [[*use.outputs] for use in uses])
+    found = inside([inputs[name] for name in begin], training=True)
+    for use, values in zip(uses, found, strict=True):
+        if not all(np.isfinite(x).all() for x in values):
             return f"layer {use.operation.name}"
     return None

@@ -103,6 +103,17 @@ def test_steps_that_are_due_are_measured():
     assert {r["step"] for r in monitor.history} == {0, 2}
 
 
+def test_two_monitors_of_one_optimizer_both_see_their_steps():
+    monitors = [GradientMonitor(2), GradientMonitor(3)]
+    model = network("tanh")
+    model.compile(kbp.HybridOptimizer(), "mse")
+    model.fit(X, Y, batch_size=4, verbose=0, shuffle=False, callbacks=monitors)
+    alone = fitted(network("tanh"), GradientMonitor(1), batch_size=4)
+    for monitor, every in zip(monitors, (2, 3), strict=True):
+        expected = [r for r in alone.history if r["step"] % every == 0]
+        assert monitor.history == expected
+
+
 def test_model_that_was_traced_before_is_measured_too():
     model = network("tanh")
     model.compile(kbp.HybridOptimizer(), "mse")

@@ -83,3 +83,17 @@ def test_readouts_are_their_formulas(layer, reference):
 def test_odd_arguments_are_refused(make):
     with pytest.raises(ValueError, match="Received: "):
         make()
+
+
+@pytest.mark.parametrize(
+    "encoder", [spiking.DirectCurrent, spiking.PoissonRate, spiking.Latency]
+)
+def test_integers_are_encoded_as_floats(encoder):
+    values = np.array([[0, 1, 1]])
+    found = [
+        ops.convert_to_numpy(encoder(3)(ops.array(values, dtype)))
+        for dtype in ("uint8", "int32", "float32")
+    ]
+    for one in found:
+        np.testing.assert_array_equal(one, found[-1])
+        assert one.dtype == np.float32

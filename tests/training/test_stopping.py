@@ -321,3 +321,13 @@ def test_what_is_not_finite_is_named():
     assert first_not_finite(model, (x, None)) == "layer bad"
     x[1, 2] = np.nan
     assert first_not_finite(model, (x, None)) == "what the data hold"
+
+
+def test_what_is_not_finite_is_named_whatever_the_order_of_inputs():
+    a, b = keras.Input((3,), name="a"), keras.Input((2,), name="b")
+    bad = keras.layers.Dense(2, name="bad")
+    model = keras.Model([b, a], [bad(a), keras.layers.Dense(2)(b)])
+    x = {"a": np.ones((4, 3), "float32"), "b": np.ones((4, 2), "float32")}
+    bad.kernel.assign(np.full((3, 2), np.inf))
+    for inputs in (x, [x["b"], x["a"]]):
+        assert first_not_finite(model, (inputs, None)) == "layer bad"
