@@ -16,10 +16,8 @@ from kbp._utils.csv_text import as_csv
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import LABELS
 from kbp.data.images.kinds import ImageFacts
-from kbp.data.images.photographs import (
-    RESIZE,
-    read_photographs,
-)
+from kbp.data.images.photographs import read_photographs
+from kbp.data.images.resizing import RESIZE
 from kbp.data.images.wrong import refuse
 from kbp.data.splits import as_floats
 from kbp.errors import UserError
@@ -76,11 +74,10 @@ class ClassPrediction(Prediction):
         table, sheet = folder / "predictions.csv", folder / "contact_sheet.svg"
         for target in (table, sheet):
             check_new(target)
-        resize = getattr(recipe and recipe.data.config, "resize", RESIZE)
         wrong: dict[Path, UserError] = {}
         read = partial(
             read_photographs,
-            resize=resize,
+            resize=known.resize or RESIZE,
             white_level=known.white_level,
             facts=facts,
             wrong=wrong,

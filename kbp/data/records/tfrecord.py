@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from kbp.data.cache import keep
 from kbp.data.images.limits import MOST_PIXELS
-from kbp.data.images.photographs import RESIZE, RESIZES
+from kbp.data.images.resizing import RESIZE, RESIZES
 from kbp.data.lazy import Lazy, ranges
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import SPLITS
