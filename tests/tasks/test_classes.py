@@ -305,6 +305,21 @@ def test_outputs_of_a_run_are_logits_unless_they_are_votes(
     np.testing.assert_allclose(found, expected if are_logits else outputs)
 
 
+def test_votes_are_the_shares_of_the_report():
+    recipe = Recipe.parse(
+        {
+            "data": {"name": "digits", "image_size": 8},
+            "ensemble": {"members": 5, "combine": "vote"},
+            "quantization": {"enabled": False},
+        }
+    )
+    task = make_task(recipe)
+    votes = np.zeros((len(task.splits.test.labels), 10), "float32")
+    votes[:, 2:4] = 0.8, 0.2
+    (figure,) = (x for k, x in task.figures(votes).items() if "wrong" in k)
+    assert "(80%)" in figure
+
+
 @pytest.mark.parametrize(
     ("inputs", "outputs", "fits"),
     [
