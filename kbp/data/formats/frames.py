@@ -106,8 +106,14 @@ def find_column(path: str | Path, frame: pd.DataFrame, name: str) -> Any:
 
 
 def words(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Return a column as text without blanks around it, NaN where none is."""
+    """Return a column as text without blanks around it, NaN where none is.
+
+    Whole numbers are told without a point, also of a Parquet file's floats,
+    which integers become where one is missing.
+    """
     text = column.astype(str).str.strip()
+    if pd.api.types.is_float_dtype(column):
+        text = text.str.removesuffix(".0")
     return text.mask(column.isna() | text.str.lower().isin(EMPTY))
 
 
