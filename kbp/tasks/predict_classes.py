@@ -140,8 +140,9 @@ def top_of(
 class Predicted:
     """What a model makes of a file: classes and their probabilities.
 
-    A recording has no image. Of an ensemble also how far its members differ:
-    the deviation of the first class's probability, and the mutual information.
+    Recordings have no image, nor have files that are not shown. Of an ensemble
+    also how far its members differ: the deviation of the first class's
+    probability, and the mutual information.
     """
 
     source: Path
@@ -171,7 +172,9 @@ def _predict(
         inputs = as_floats(images).reshape(-1, *model.inputs)
         shares = probabilities(model.predict(inputs), recipe)
         spread = spread_of(members, inputs, shares.argmax(axis=-1))
-        found += best_of(part, [*images], shares, names, top, spread)
+        shown = [*images[: max(0, _MOST_SHOWN - start)]]
+        shown += [None] * (len(part) - len(shown))
+        found += best_of(part, shown, shares, names, top, spread)
     return found
 
 

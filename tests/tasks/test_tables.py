@@ -540,6 +540,39 @@ def test_a_file_that_has_changed_is_not_scored(
     assert "columns.json: is of other classes" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_predictions_have_the_separator_of_the_file(
+    separator, given, decimal, tmp_path
+):
+    columns = TableColumns((Column("size"),), Column("weight"))
+    (tmp_path / "columns.json").write_text(columns.to_json())
+    number = f'"0{decimal}5"' if decimal == separator else f"0{decimal}5"
+    lines = [["size", "name"], [number, "a"], [number, "b"]]
+    text = "".join(f"{separator.join(line)}\n" for line in lines)
+    (tmp_path / "rows.csv").write_text(text)
+    model = OpenModel(tmp_path / "model.keras", lambda x: 3 * x, (1,), (1,))
+    options = {"separator": separator if given else None, "encoding": None}
+    TablePrediction.run(
+        model,
+        None,
+        argparse.Namespace(
+            table=tmp_path / "rows.csv",
+            out=tmp_path / "out",
+            decimal=decimal,
+            **options,
+        ),
+        Console(file=io.StringIO()),
+    )
+    found = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
+    assert found[0] == separator.join(["size", "name", "predicted"])
+    read = pd.read_csv(
+        tmp_path / "out" / "predictions.csv", sep=separator, decimal=decimal
+    )
+    assert read["predicted"].tolist() == [1.5, 1.5]
+
+
 @pytest.mark.parametrize("combine", ["mean", "vote"])
 def test_votes_of_an_ensemble_are_its_probabilities(combine, tmp_path):
     columns = TableColumns((Column("size"),), Column("kind", ("a", "b")))

@@ -101,7 +101,8 @@ class TablePrediction(Prediction):
         written = written.map(plain_cell).rename(columns=plain_cell)
         content = written.to_csv(
             index=False,
-            sep=separator or (";" if decimal == "," else ","),
+            sep=frame.attrs.get("separator")
+            or (";" if decimal == "," else ","),
             lineterminator="\n",
         )
         write_atomically(target, encoded_as(source, encoding, content))
