@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +93,9 @@ class Entry:
     @property
     def data_set(self) -> str:
         """Name of the data set that the entry was trained on."""
-        return self._settings["data"]["name"]
+        from kbp.recipes.sections import DATA_SET
+
+        return str(self._section("data").get("name", DATA_SET))
 
     @property
     def epochs(self) -> tuple[int, int]:
@@ -102,19 +103,23 @@ class Entry:
         from kbp.recipes.sections import QuantizationRecipe
         from kbp.recipes.training import TrainingRecipe
 
-        return (
-            self._settings.get("training", {}).get(
-                "epochs", TrainingRecipe.epochs
-            ),
-            self._settings.get("quantization", {}).get(
-                "epochs", QuantizationRecipe.epochs
-            ),
+        usual = {
+            "training": TrainingRecipe.epochs,
+            "quantization": QuantizationRecipe.epochs,
+        }
+        training, quantization = (
+            self._section(name).get("epochs", epochs)
+            for name, epochs in usual.items()
         )
+        return training, quantization
 
-    @property
-    def _settings(self) -> dict[str, Any]:
-        """What `recipe.toml` says, unchecked."""
-        return tomllib.loads((self.path / RECIPE).read_text())
+    def _section(self, name: str) -> dict[str, Any]:
+        """Return what `recipe.toml` says in a section, unchecked."""
+        from kbp.recipes import text
+
+        found = text.read(self.path / RECIPE, lambda sections: sections)
+        values = found.get(name)
+        return values if isinstance(values, dict) else {}
 
 
 def root() -> Path:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 import quick
 from PIL import Image
 
-from kbp import training, zoo
+from kbp import export, training, zoo
 from kbp.__main__ import COMMANDS, main
 from kbp.errors import UserError
 from kbp.recipes import Recipe
@@ -139,6 +140,42 @@ def test_sensitivity_ranks_what_is_rounded(call, folder, tmp_path):
     status, _, err = call("sensitivity", folder / "model_int8.tflite")
     assert status == 2
     assert "not a .keras file" in err
+
+
+@pytest.mark.long
+def test_sensitivity_of_a_file_takes_the_runs_data_or_asks(
+    call, folder, tmp_path
+):
+    file = folder / "model_quantized.keras"
+    status, out, _ = call("sensitivity", file, "--examples", 16)
+    assert status == 0
+    assert out == call("sensitivity", folder, "--examples", 16)[1]
+    for name in ("model.keras", "model_quantized.keras"):
+        shutil.copy(folder / name, tmp_path)
+    for path in (tmp_path, tmp_path / "model.keras"):
+        status, _, err = call("sensitivity", path)
+        assert status == 2
+        assert "no recipe.toml beside it says what its data are" in err
+        assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32", "int8"])
+def test_input_dtype_asks_for_eight_bits_of_all_that_has_them(
+    kind, call, folder, tmp_path
+):
+    entry = "pyramid_bpnet_tiny.digits"
+    for index, source in enumerate([folder, entry]):
+        out = tmp_path / f"{index}.tflite"
+        status, _, err = call("export", source, out, "--input-dtype", kind)
+        assert status == 0, err
+        assert np.dtype(export.Runner(out).inputs[0]["dtype"]) == kind
+        floats = len(export.audit(out).float_operations)
+        assert floats == (2 if kind == "float32" else 0)  # at both ends
+    out = tmp_path / "float.tflite"
+    words = (folder / "model.keras", out, "--input-dtype", kind)
+    status, _, err = call("export", *words)
+    assert status == 2
+    assert "quantize_aware" in err
 
 
 def test_budgets_are_kept_or_said(call, folder, tmp_path):

@@ -111,6 +111,34 @@ def test_weights_that_the_wheel_lacks_are_found_elsewhere(
     assert zoo.file(NAME).parents[1] == tmp_path / "source"
 
 
+@pytest.mark.parametrize(
+    ("content", "data", "said"),
+    [
+        (b"", "digits", None),
+        (b"[training]\nepochs = 3", "digits", None),
+        (b"\xef\xbb\xbf[data]\nname = 'mine'", "mine", None),
+        (b"data = 3\ntraining = []", "digits", None),
+        (b"[data", None, "not valid TOML"),
+        (b"\xff\xfe[", None, "cannot be read"),
+    ],
+)
+def test_odd_recipes_of_others_are_listed_or_named(
+    content, data, said, monkeypatch, tmp_path, capsys
+):
+    folder = tmp_path / "others" / "odd.mine"
+    folder.mkdir(parents=True)
+    (folder / "recipe.toml").write_bytes(content)
+    monkeypatch.setenv("KBP_ZOO", str(tmp_path / "others"))
+    assert main(["list"]) == (2 if said else 0)
+    out, err = capsys.readouterr()
+    if said:
+        assert f"{folder / 'recipe.toml'}: {said}" in err
+        assert err.count("\n") == 1
+    else:
+        (line,) = (line for line in out.splitlines() if "odd.mine" in line)
+        assert data in line
+
+
 def test_wheel_has_the_weights_of_small_entries_alone():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     exclude = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import operator
+import re
 import reprlib
 import types
 import typing
@@ -14,6 +15,7 @@ from kbp.errors import UserError, nearest
 T = TypeVar("T")
 
 _MOST_BITS = 63  # of an integer, as TOML has it
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 100
 shown = _SHORT.repr  # a value in a message
@@ -188,8 +190,11 @@ def check_type(key: str, value: Any, hint: Any) -> Any:
         raise UserError(
             f"{key} must be of type {hint.__name__}; received {shown(value)}"
         )
-    if isinstance(value, str) and "\0" in value:
-        raise UserError(f"{key} must hold no zero byte")
+    if isinstance(value, str) and _NO_TEXT.search(value):
+        raise UserError(
+            f"{key} must hold no zero byte, and only what UTF-8 can; received "
+            f"{shown(value)}"
+        )
     return value
 
 
@@ -221,8 +226,10 @@ def to_toml(value: Any) -> str:
     if isinstance(value, dict):
         pairs = (f"{key} = {to_toml(x)}" for key, x in value.items())
         return f"{{{', '.join(pairs)}}}"
-    # JSON's numbers, strings, booleans and lists are TOML's too.
-    return json.dumps(value)
+    # JSON's numbers, strings, booleans and lists are TOML's too, but for
+    # pairs of surrogates and for U+007F, which TOML wants escaped.
+    text = json.dumps(value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")
 
 
 def _check_range(key: str, value: Any, limits: Mapping[str, Any]) -> None:

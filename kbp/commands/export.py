@@ -50,8 +50,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--input-dtype",
         choices=("float32", "int8", "uint8"),
-        help="of the inputs and outputs of an int8 file (default: int8); of a "
-        "zoo entry, takes its int8 file",
+        help="of the inputs and outputs of an int8 file (default: int8); asks "
+        "for one without --dtype, too",
     )
     parser.add_argument(
         "--batch-size",
@@ -96,8 +96,7 @@ def run(options, console):
     if is_entry(options.path):
         source = zoo.file(options.path, INT8 if _rounded(options) else MODEL)
     elif source.is_dir():
-        quantized = options.dtype == "int8"
-        source /= QUANTIZED_MODEL if quantized else MODEL
+        source /= QUANTIZED_MODEL if _rounded(options) else MODEL
     if os.path.lexists(out):
         raise UserError(f"{out}: exists. Choose another name.")
     if options.calibrate and (
@@ -122,7 +121,7 @@ def run(options, console):
             audit = export.to_tflite(
                 model,
                 out,
-                dtype=options.dtype,
+                dtype=_dtype(options),
                 input_dtype=options.input_dtype,
                 batch_size=options.batch_size,
                 input_shape=_input_shape(options),
@@ -140,9 +139,13 @@ def run(options, console):
 
 
 def _rounded(options):
-    """Say whether the int8 file of an entry is asked for."""
-    asked = options.dtype or (options.input_dtype and "int8")
-    return asked == "int8" and not options.calibrate
+    """Say whether what is in eight bits of an entry or a run is asked for."""
+    return _dtype(options) == "int8" and not options.calibrate
+
+
+def _dtype(options):
+    """Return what a file is to be, `None` where the model says it."""
+    return options.dtype or (options.input_dtype and "int8")
 
 
 def _change_interface(source, out, options, console):

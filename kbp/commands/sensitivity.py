@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kbp import zoo
-from kbp._utils.run_files import MODEL, QUANTIZED_MODEL
+from kbp._utils.run_files import MODEL, QUANTIZED_MODEL, RECIPE
 from kbp.commands.shared.common import (
     add_data_dir,
     add_imports,
@@ -12,6 +12,7 @@ from kbp.commands.shared.common import (
     users_errors,
 )
 from kbp.commands.shared.examples import SOURCES, read_examples
+from kbp.errors import UserError
 
 HELP = "what the rounding of each tensor costs in eight bits"
 EXAMPLES = (
@@ -57,16 +58,23 @@ def run(options, console):
     from kbp.quantization import sensitivity
     from kbp.reports.fitted_table import FittedTable
 
-    source = Path(options.path)
+    source, data = Path(options.path), options.data or options.path
     if is_entry(options.path):
         source = zoo.file(options.path, MODEL)
-    elif source.is_dir():
-        source /= QUANTIZED_MODEL
+    else:
+        if source.is_dir():
+            source /= QUANTIZED_MODEL
+        if not options.data:
+            data = str(source.with_name(RECIPE))
     model = loading.load_keras(source)
-    own = options.path if source != Path(options.path) else source.parent
+    if not options.data and not source.with_name(RECIPE).is_file():
+        raise UserError(
+            f"{source}: no {RECIPE} beside it says what its data are; name "
+            "examples by --data"
+        )
     chosen = {"skip": options.skip} if options.skip else {}
     with users_errors():
-        data = read_examples(model, options.data or own, options.data_dir)
+        data = read_examples(model, data, options.data_dir)
         found = sensitivity(model, data, examples=options.examples, **chosen)
     rows = [(x.layer, x.tensor, f"{x.error:.5f}") for x in found.tensors]
     console.print(

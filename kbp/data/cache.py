@@ -29,7 +29,7 @@ from kbp.errors import UserError
 
 MODES = ("auto", "none", "memory", "disk")
 _ABOUT, _DIGESTS, _DAY = "about.json", "digests.bin", 86_400.0
-_FORMAT = 2  # of what is kept
+_FORMAT = 3  # of what is kept
 _LOOKED_AT = 64  # examples that are compared with their digests at first
 _ROOM = 1.1  # times what is needed, of a disk
 # A part of all examples, read: for each array of them, a part.

@@ -205,7 +205,7 @@ def by_lists(names: Sequence[str], *, folder: str | Path) -> Indices:
         if split == "validation" and not file.exists():
             continue
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{file}: cannot be read: {error}") from error
         listed = [line.strip() for line in lines if line.strip()]

@@ -13,6 +13,8 @@ from kbp.data.splits import Examples, Splits
 from kbp.errors import UserError
 
 MISSING = ("refuse", "mean")  # what may be done about missing numbers
+_LEAST_DEVIATION = 1e-30
+_PRECISION = 1e-2  # of a standardized number, which 8 bits hold to 3e-2
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,37 @@ class Column:
     deviation: float = 1.0
 
     @classmethod
-    def of_numbers(cls, name: str, values: np.ndarray) -> "Column":
+    def of_numbers(
+        cls, name: str, values: np.ndarray, advice: str = ""
+    ) -> "Column":
         """Return a column of numbers.
 
         Args:
             name: of the column.
-            values: of the training rows.
+            values: float64, of the training rows; NaN where one is missing.
+            advice: what to do about a constant column, for errors.
+
+        Raises:
+            UserError: the values do not differ, or by too little for float32.
         """
-        mean, deviation = float(values.mean()), float(values.std())
+        known = values[~np.isnan(values)]
+        if not len(known) or not np.ptp(known):
+            raise UserError(
+                f"column {name!r} has no two different values in the training "
+                f"rows{advice}."
+            )
+        mean, deviation = float(known.mean()), float(known.std())
+        with np.errstate(all="ignore"):  # the next lines look at what came out
+            narrow = known.astype("float32") - np.float32(mean)
+            narrow = narrow / np.float32(deviation)
+            gap = np.abs(narrow - (known - mean) / deviation).max()
+        # Processors count the smallest numbers of float32 as zero.
+        if not gap < _PRECISION or deviation < _LEAST_DEVIATION:
+            raise UserError(
+                f"column {name!r} varies by {deviation:g} around {mean:g}, "
+                "which float32 cannot hold; give it another unit, or subtract "
+                "a constant."
+            )
         return cls(name, mean=mean, deviation=deviation)
 
     @property
@@ -195,6 +220,7 @@ class TableSplits(Splits):
 
         Raises:
             ValueError: the name of a class is no number.
+            UserError: the numbers of the training rows do not differ.
         """
         if not self.class_names:
             return self

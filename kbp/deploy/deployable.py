@@ -9,14 +9,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from kbp._utils.run_files import (
-    COLUMNS,
-    IMAGES,
-    LABELS,
-    SERIES,
-)
-from kbp.data.images.kinds import WHITE_LEVEL, ImageKinds
-from kbp.data.images.photographs import RESIZE
+from kbp._utils.run_files import COLUMNS, LABELS, SERIES
+from kbp.data.images.kinds import ImageKinds
+from kbp.data.images.resizing import RESIZE
 from kbp.data.table import Column, TableColumns
 from kbp.deploy.tensor import Tensor
 from kbp.errors import UserError
@@ -26,6 +21,7 @@ from kbp.inference.texts import Texts
 from kbp.sources import find_tflite, recipe_of
 from kbp.tasks.forecasts.trained_on import TrainedOn
 from kbp.tasks.predict_classes import image_shape
+from kbp.tasks.predict_masks import images_of
 from kbp.tasks.prediction import OpenModel, task_of
 
 Parsed = TypeVar("Parsed")
@@ -45,7 +41,7 @@ class Deployable:
         output: its one output.
         texts: that say what the numbers mean, such as `"labels.txt"`.
         metadata: what the file says of itself.
-        resize: how images become those of the model's size.
+        images: what images mean to the model, and how they get its size.
         node_modules: folder of npm's packages, `None` to look for one.
     """
 
@@ -58,7 +54,7 @@ class Deployable:
     output: Tensor
     texts: Texts
     metadata: Metadata
-    resize: str = RESIZE
+    images: ImageKinds
     node_modules: Path | None = None
 
     @classmethod
@@ -93,7 +89,7 @@ class Deployable:
             Tensor.of(runner.outputs[0]),
             model.texts,
             metadata or Metadata(path.stem),
-            getattr(recipe and recipe.data.config, "resize", RESIZE),
+            images_of(model, recipe),
             node_modules,
         )
         _ = made.meaning  # which may be wrong
@@ -135,7 +131,6 @@ class Deployable:
         }
         example = self.input.shape[1:]
         if self.kind in ("classes", "masks"):
-            kinds = self._parsed(IMAGES, ImageKinds.from_json)
             pixels = self._said(self.metadata.inputs)
             height, width, channels = image_shape(example)
             if len(pixels.mean) not in (0, 1, channels):
@@ -145,8 +140,8 @@ class Deployable:
                 )
             facts |= {
                 "image": (height, width, channels),
-                "resize": self.resize,
-                "white_level": kinds.white_level if kinds else WHITE_LEVEL,
+                "resize": self.images.resize or RESIZE,
+                "white_level": self.images.white_level,
                 "mean": pixels.mean or (0.0,),
                 "std": pixels.std or (255.0,),
             }

@@ -75,6 +75,7 @@ class Texts:
         else:
             return None
         try:
-            return Text(place, content.decode())
+            # Editors of Windows begin a text with a byte order mark.
+            return Text(place, content.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
             raise UserError(f"{place}: cannot be read: {error}") from error

@@ -13,12 +13,12 @@ from kbp._utils.weights import bounded_weights
 from kbp.data.registry import DATASETS
 from kbp.errors import UserError, nearest
 from kbp.models.registry import GIVEN, MODELS, keyword_only
+from kbp.recipes.sections import DATA_SET
 from kbp.tasks.registry import TASKS
 
 Section = TypeVar("Section")
 
 ARCHITECTURE = "pyramid_bpnet"
-DATA = "digits"
 _USUAL = "classification"  # what a builder's model is for if none is named
 _BYTES = 20  # of a weight in training: itself, its gradient, three moments
 _MOST_ARRAYS = 10_000  # weights, which take milliseconds each
@@ -152,7 +152,7 @@ class DataRecipe:
         Raises:
             UserError: one is unknown, or a value has the wrong type or range.
         """
-        name, values = _chosen("data.name", values, cls(DATA, None))
+        name, values = _chosen("data.name", values, cls(DATA_SET, None))
         kind = DATASETS[name].config
         return cls(name, config.parse(kind, "data", values, "name"))
 

@@ -9,6 +9,7 @@ from kbp.recipes.federated import FederatedRecipe
 from kbp.recipes.monitor import MonitorRecipe
 from kbp.recipes.training import OptimizerRecipe, TrainingRecipe
 
+DATA_SET = "digits"  # where [data] names none
 # As in kbp.layers and kbp.sparsity, which need Keras.
 GRANULARITIES = ("element", "channel")
 BUDGETS = ("adaptive", "uniform", "knapsack")

@@ -29,7 +29,7 @@ def read(path: str | Path, make: Callable[[dict[str, Any]], Made]) -> Made:
     try:
         with Path(path).open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # as editors of Windows write it
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be read: {reason}") from error

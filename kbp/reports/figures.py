@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy import special
 
 from kbp._utils.style import COLORS, INK, STYLE, as_svg
 from kbp.data import Examples
@@ -157,17 +156,25 @@ def draw_sequence(axes: Axes, values: np.ndarray) -> None:
 
 def sample_predictions(
     examples: Examples,
-    logits: np.ndarray,
+    shares: np.ndarray,
     names: Sequence[str],
     *,
     count: int = 16,
     draw: Callable[[Axes, np.ndarray], None] = draw_image,
 ) -> str:
-    """Plot test examples with predictions, the wrong ones first."""
-    predicted = np.argmax(logits, axis=-1)
+    """Plot test examples with predictions, the wrong ones first.
+
+    Args:
+        examples: of the test.
+        shares: probabilities of each one's classes.
+        names: of the classes.
+        count: examples to show at most.
+        draw: `draw(axes, values)` draws an example.
+    """
+    predicted = np.argmax(shares, axis=-1)
     wrong = predicted != examples.labels
     order = np.argsort(~wrong, kind="stable")[:count]
-    confidence = special.softmax(logits, axis=-1).max(axis=-1)
+    confidence = shares.max(axis=-1)
     columns = 8
     rows = max(1, -(-len(order) // columns))
     with matplotlib.rc_context(STYLE):

@@ -18,7 +18,7 @@ from kbp.reports import figures
 from kbp.reports.class_tables import class_tables
 from kbp.reports.result_table import ResultTable
 from kbp.tasks.class_loss import ClassLossConfig, recipe_loss
-from kbp.tasks.predict_classes import ClassPrediction
+from kbp.tasks.predict_classes import ClassPrediction, probabilities
 from kbp.tasks.prediction import Prediction
 from kbp.tasks.registry import register_task
 from kbp.tasks.scoring import mean_recall
@@ -149,7 +149,10 @@ class Classification(Task):
                 np.argmax(outputs, axis=-1), test.labels, names
             ),
             _PREDICTIONS: figures.sample_predictions(
-                test, outputs, names, draw=self.draw
+                test,
+                probabilities(outputs, self.recipe),
+                names,
+                draw=self.draw,
             ),
         }
 

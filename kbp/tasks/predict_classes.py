@@ -16,10 +16,8 @@ from kbp._utils.csv_text import as_csv
 from kbp._utils.files import write_atomically
 from kbp._utils.run_files import LABELS
 from kbp.data.images.kinds import ImageFacts
-from kbp.data.images.photographs import (
-    RESIZE,
-    read_photographs,
-)
+from kbp.data.images.photographs import read_photographs
+from kbp.data.images.resizing import RESIZE
 from kbp.data.images.wrong import refuse
 from kbp.data.splits import as_floats
 from kbp.errors import UserError
@@ -76,11 +74,10 @@ class ClassPrediction(Prediction):
         table, sheet = folder / "predictions.csv", folder / "contact_sheet.svg"
         for target in (table, sheet):
             check_new(target)
-        resize = getattr(recipe and recipe.data.config, "resize", RESIZE)
         wrong: dict[Path, UserError] = {}
         read = partial(
             read_photographs,
-            resize=resize,
+            resize=known.resize or RESIZE,
             white_level=known.white_level,
             facts=facts,
             wrong=wrong,
@@ -143,8 +140,9 @@ def top_of(
 class Predicted:
     """What a model makes of a file: classes and their probabilities.
 
-    A recording has no image. Of an ensemble also how far its members differ:
-    the deviation of the first class's probability, and the mutual information.
+    Recordings have no image, nor have files that are not shown. Of an ensemble
+    also how far its members differ: the deviation of the first class's
+    probability, and the mutual information.
     """
 
     source: Path
@@ -174,7 +172,9 @@ def _predict(
         inputs = as_floats(images).reshape(-1, *model.inputs)
         shares = probabilities(model.predict(inputs), recipe)
         spread = spread_of(members, inputs, shares.argmax(axis=-1))
-        found += best_of(part, [*images], shares, names, top, spread)
+        shown = [*images[: max(0, _MOST_SHOWN - start)]]
+        shown += [None] * (len(part) - len(shown))
+        found += best_of(part, shown, shares, names, top, spread)
     return found
 
 

@@ -151,7 +151,11 @@ def images_of(model: OpenModel, recipe: "Recipe | None") -> ImageKinds:
     if text is not None:
         return text.parsed(ImageKinds.from_json)
     config = recipe and recipe.data.config
-    return ImageKinds(getattr(config, "white_level", WHITE_LEVEL), {})
+    return ImageKinds(
+        getattr(config, "white_level", WHITE_LEVEL),
+        {},
+        getattr(config, "resize", ""),
+    )
 
 
 def say_unlike(

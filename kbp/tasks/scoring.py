@@ -50,7 +50,8 @@ def scores(
         beside = path.parent / name
         if beside.is_file():
             try:
-                task.check_beside(name, beside.read_text(encoding="utf-8"))
+                text = beside.read_text(encoding="utf-8-sig")
+                task.check_beside(name, text)
             except (UnicodeDecodeError, UserError) as error:
                 raise UserError(f"{beside}: {error}") from error
     outputs = by_parts(

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from kbp import export, quantization
 from kbp._utils import run_files
+from kbp._utils.arguments import check_positive
 from kbp._utils.files import temporary_folder
 from kbp._utils.random_state import kept_random_state
 from kbp.data.feeds import StreamFeed
@@ -207,6 +208,7 @@ def compress(
     'int8 .tflite'
     """
     _check_lists(skip=skip, allow_float=allow_float)
+    check_positive(learning_rate=learning_rate)
     compiled = compile_arguments(model, loss, metrics)
     check_learner(model, distillation)
     folder = possible(workdir or Path("runs") / model.name)

@@ -1,5 +1,6 @@
 """Every benchmark is found by its folder, and by a registration."""
 
+import dataclasses
 import json
 import sys
 import types
@@ -8,6 +9,7 @@ import pytest
 
 from kbp.benchmarks.core import registry
 from kbp.benchmarks.core.cases import Cases
+from kbp.benchmarks.core.log import Log
 from kbp.benchmarks.core.race import Race
 from kbp.commands import benchmark
 from kbp.errors import UserError
@@ -21,6 +23,14 @@ def make_cases(name="mine", measure=lambda case, rounds: {"n": rounds}):
         show=lambda line: line["case"],
         markdown_table=lambda lines: f"{len(lines)} lines",
     )
+
+
+def as_race(file):
+    @dataclasses.dataclass(frozen=True)
+    class Protocol:
+        epochs: int = 3
+
+    return Log(file, Protocol())
 
 
 @pytest.fixture
@@ -99,3 +109,35 @@ def test_the_newest_line_of_a_case_counts(tmp_path):
         ("b", 1),
     ]
     assert cases.table() == "No figures have been published yet."
+
+
+@pytest.mark.parametrize("begin", [lambda x: make_cases().run(x), as_race])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"my only notes, a line without an end",
+        b"a line\nand half a li",
+        b'{"case": "a"}\nmy note',
+        b'{"mine": 1}\n{"mine": 2}',
+        b"[1, 2]\n",
+        b'"case"\n',
+        b"\xff\xfe\x00 no text",
+    ],
+)
+def test_file_of_something_else_is_not_touched(begin, content, tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"notes\.txt: (holds no mea|is no rac)"
+    ):
+        begin(file)
+    assert file.read_bytes() == content
+
+
+def test_unfinished_last_line_is_measured_again(tmp_path):
+    whole = json.dumps({"case": "a", "n": 30}) + "\n"
+    for end in range(len(whole)):
+        file = tmp_path / f"{end}.jsonl"
+        file.write_text(whole + whole[:end])
+        make_cases().run(file, names=["b"])
+        assert [x["case"] for x in make_cases().read(file)] == ["a", "b"]

@@ -13,6 +13,7 @@ from PIL import Image
 
 from kbp import deploy
 from kbp.__main__ import main
+from kbp.data.images.kinds import ImageKinds
 
 
 def rows_of(path):
@@ -55,18 +56,21 @@ def test_masks_of_images_are_those_of_kbp(tmp_path, size):
     assert {*np.unique(found)} == {0, 255}
 
 
-def test_images_of_16_bits_count_to_their_white_level(tmp_path):
+def test_images_have_the_white_and_the_size_of_training(tmp_path):
     path = deployed.dense(tmp_path / "run", (8, 8, 1), (10,))
-    kinds = '{"white_level": 4095, "largest": {"16-bit": 4000}}'
-    (path.parent / "images.json").write_text(kinds)
     values = np.random.default_rng(0).integers(0, 4000, (9, 12), "uint16")
     image = tmp_path / "image.png"
     Image.fromarray(values).save(image)
-    folder = deploy.deploy(path, "python", tmp_path / "app")
-    assert main(["predict", str(path), str(image), "--out", str(tmp_path)]) == 0
-    assert alone(folder, image) == [
-        rows_of(tmp_path / "predictions.csv")[1][:3]
-    ]
+    answers = []
+    for resize in ("crop", "pad", "stretch"):
+        kinds = ImageKinds(4095, {"16-bit grey": 4000}, resize)
+        (path.parent / "images.json").write_text(kinds.to_json())
+        folder = deploy.deploy(path, "python", tmp_path / f"app_{resize}")
+        out = tmp_path / resize
+        assert main(["predict", str(path), str(image), "--out", str(out)]) == 0
+        answers += [rows_of(out / "predictions.csv")[1][:3]]
+        assert alone(folder, image) == answers[-1:]
+    assert len({*map(str, answers)}) == 3
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import fresh
 import pytest
 
 from kbp import sparsity, zoo
+from kbp._utils.config import to_toml
 from kbp.errors import UserError
 from kbp.layers.transforms import dtm
 from kbp.recipes import Recipe, sections
@@ -195,6 +196,27 @@ def test_to_toml_is_toml():
         "quantization",
         "export",
     }
+
+
+def test_any_text_is_read_back_from_toml():
+    ends = [*range(1, 0x3000), 0xFFFD, 0x10000, 0x1F600, 0x20BB7, 0x10FFFF]
+    text = "".join(map(chr, ends))
+    for value in (text, [text, "a"], {"key": text}):
+        assert tomllib.loads(f"x = {to_toml(value)}") == {"x": value}
+
+
+def test_recipe_with_any_path_is_read_back(tmp_path):
+    file = tmp_path / "recipe.toml"
+    data = {"name": "csv_table", "file": "\U00020bb7/\U0001f600.csv"}
+    made = Recipe.parse({"data": data | {"target": "\x7f\u2028"}})
+    file.write_text(made.to_toml(), encoding="utf-8")
+    assert Recipe.read(file) == made
+
+
+@pytest.mark.parametrize("text", ["a\0", "\udcff", "\ud83d\ude00"])
+def test_what_no_file_can_hold_is_refused(text):
+    with pytest.raises(UserError, match=r"data\.file must hold no zero byte"):
+        Recipe.parse({"data": {"name": "csv_table", "file": text}})
 
 
 def test_another_data_set_brings_its_own_keys_and_task():

@@ -1,7 +1,9 @@
 """Runs for folders of photographs, from files to predictions."""
 
+import argparse
 import csv
 import dataclasses
+import io
 import json
 import re
 import shutil
@@ -19,13 +21,19 @@ from rich.console import Console
 
 from kbp import __main__ as main
 from kbp import export, training, zoo
+from kbp.data.images.kinds import ImageKinds
 from kbp.data.images.photographs import read_photographs
 from kbp.recipes import Recipe
 from kbp.reports.class_tables import class_tables
 from kbp.reports.contact_sheet import contact_sheet
-from kbp.tasks import make_task
+from kbp.tasks import make_task, predict_classes
 from kbp.tasks.class_loss import ClassLossConfig
-from kbp.tasks.predict_classes import ClassPrediction, probabilities
+from kbp.tasks.predict_classes import (
+    ClassPrediction,
+    class_names_of,
+    probabilities,
+)
+from kbp.tasks.predict_masks import images_of
 from kbp.tasks.prediction import OpenModel, task_of
 
 COUNT = 40  # of each class
@@ -303,6 +311,57 @@ def test_outputs_of_a_run_are_logits_unless_they_are_votes(
     expected = powers / powers.sum(axis=-1, keepdims=True)
     found = probabilities(outputs, recipe)
     np.testing.assert_allclose(found, expected if are_logits else outputs)
+
+
+def test_texts_beside_a_model_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "labels.txt").write_text("cat\r\ndog\r\n", "utf-8-sig")
+    kinds = ImageKinds(4095, {}).to_json()
+    (tmp_path / "images.json").write_text(kinds, "utf-8-sig")
+    model = OpenModel(tmp_path / "model.keras", None, (8, 8, 1), (2,))
+    assert class_names_of(model) == ["cat", "dog"]
+    assert images_of(model, None).white_level == 4095
+
+
+def test_images_of_files_beyond_the_sheet_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(predict_classes, "_AT_ONCE", 4)
+    monkeypatch.setattr(predict_classes, "_MOST_SHOWN", 6)
+    for index in range(11):
+        Image.new("L", (8, 8), index).save(tmp_path / f"{index:02}.png")
+    kept = []
+    monkeypatch.setattr(
+        predict_classes, "table_of", lambda found, _: kept.extend(found) or ""
+    )
+    model = OpenModel(
+        tmp_path / "model.keras",
+        lambda x: np.zeros((len(x), 2), "float32"),
+        (8, 8, 1),
+        (2,),
+    )
+    options = argparse.Namespace(
+        images=[str(tmp_path)], out=str(tmp_path / "out"), top=None
+    )
+    console = Console(file=io.StringIO())
+    ClassPrediction.run(model, None, options, console)
+    assert [p.image is not None for p in kept] == [True] * 6 + [False] * 5
+    assert [int(p.image.max()) for p in kept[:6]] == [*range(6)]
+    sheet = (tmp_path / "out" / "contact_sheet.svg").read_text()
+    assert sheet.count("<image") == 6
+    assert "The sheet shows the first 6 images." in console.file.getvalue()
+
+
+def test_votes_are_the_shares_of_the_report():
+    recipe = Recipe.parse(
+        {
+            "data": {"name": "digits", "image_size": 8},
+            "ensemble": {"members": 5, "combine": "vote"},
+            "quantization": {"enabled": False},
+        }
+    )
+    task = make_task(recipe)
+    votes = np.zeros((len(task.splits.test.labels), 10), "float32")
+    votes[:, 2:4] = 0.8, 0.2
+    (figure,) = (x for k, x in task.figures(votes).items() if "wrong" in k)
+    assert "(80%)" in figure
 
 
 @pytest.mark.parametrize(

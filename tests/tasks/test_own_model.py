@@ -84,6 +84,13 @@ def test_what_cannot_be_judged_or_made_again_is_named(make, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("rate", [None, "0.001", True, 0, -1.0, np.nan])
+def test_a_rate_that_is_none_is_named(rate, tmp_path):
+    with pytest.raises(ValueError, match="Argument `learning_rate` must be po"):
+        kbp.compress(build(), DATA, learning_rate=rate, workdir=tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.parametrize("name", ["a" * 300, "a\0b"])
 def test_a_folder_that_cannot_be_is_named(name):
     with pytest.raises(UserError, match=r"`workdir` .* cannot be a folder"):

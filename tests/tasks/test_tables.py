@@ -1,5 +1,6 @@
 """Runs for tables in CSV files, and predictions of what they made."""
 
+import argparse
 import csv
 import io
 import json
@@ -15,10 +16,14 @@ from threadpoolctl import threadpool_info
 
 from kbp import __main__ as main
 from kbp import export, training
+from kbp.data.table import Column, TableColumns
 from kbp.errors import UserError
 from kbp.recipes import Recipe
 from kbp.tasks import make_task
+from kbp.tasks.predict_classes import probabilities
+from kbp.tasks.prediction import OpenModel
 from kbp.tasks.tables import baselines
+from kbp.tasks.tables.predict_table import TablePrediction
 from kbp.training import checkpoint
 
 ROWS = 600
@@ -533,6 +538,73 @@ def test_a_file_that_has_changed_is_not_scored(
     model = str(classes[0] / "model_int8.tflite")
     assert main.main(["evaluate", model, "--recipe", str(other)]) == 2
     assert "columns.json: is of other classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_predictions_have_the_separator_of_the_file(
+    separator, given, decimal, tmp_path
+):
+    columns = TableColumns((Column("size"),), Column("weight"))
+    (tmp_path / "columns.json").write_text(columns.to_json())
+    number = f'"0{decimal}5"' if decimal == separator else f"0{decimal}5"
+    lines = [["size", "name"], [number, "a"], [number, "b"]]
+    text = "".join(f"{separator.join(line)}\n" for line in lines)
+    (tmp_path / "rows.csv").write_text(text)
+    model = OpenModel(tmp_path / "model.keras", lambda x: 3 * x, (1,), (1,))
+    options = {"separator": separator if given else None, "encoding": None}
+    TablePrediction.run(
+        model,
+        None,
+        argparse.Namespace(
+            table=tmp_path / "rows.csv",
+            out=tmp_path / "out",
+            decimal=decimal,
+            **options,
+        ),
+        Console(file=io.StringIO()),
+    )
+    found = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
+    assert found[0] == separator.join(["size", "name", "predicted"])
+    read = pd.read_csv(
+        tmp_path / "out" / "predictions.csv", sep=separator, decimal=decimal
+    )
+    assert read["predicted"].tolist() == [1.5, 1.5]
+
+
+@pytest.mark.parametrize("combine", ["mean", "vote"])
+def test_votes_of_an_ensemble_are_its_probabilities(combine, tmp_path):
+    columns = TableColumns((Column("size"),), Column("kind", ("a", "b")))
+    (tmp_path / "columns.json").write_text(columns.to_json())
+    (tmp_path / "rows.csv").write_text("size\n1\n2\n")
+    outputs = np.array([[1.0, 0.0], [0.4, 0.6]], "float32")
+    model = OpenModel(
+        tmp_path / "model.keras", lambda x: outputs[: len(x)], (1,), (2,)
+    )
+    made = Recipe.parse(
+        {
+            "model": {"architecture": "residual_mlp"},
+            "data": {"name": "csv_table", "file": "x.csv", "target": "kind"},
+            "ensemble": {"members": 5, "combine": combine},
+            "quantization": {"enabled": False},
+        }
+    )
+    options = dict.fromkeys(("separator", "decimal", "encoding"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OpenModel, "members", lambda *_: None)
+        TablePrediction.run(
+            model,
+            made,
+            argparse.Namespace(
+                table=tmp_path / "rows.csv", out=tmp_path / "out", **options
+            ),
+            Console(file=io.StringIO()),
+        )
+    found = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    expected = probabilities(outputs, made).max(axis=-1)
+    np.testing.assert_allclose(found["probability"], expected, atol=1e-4)
+    assert (found["probability"][0] == 1) == (combine == "vote")
 
 
 def test_images_are_not_looked_for_in_a_table(file):

@@ -1,5 +1,6 @@
 """What a forecasting model was trained on is checked where it is used."""
 
+import argparse
 import dataclasses
 import io
 import json
@@ -8,17 +9,21 @@ import shutil
 from datetime import datetime, timedelta
 
 import numpy as np
+import pandas
 import pytest
 from rich.console import Console
 
 from kbp import __main__ as main
 from kbp import training
+from kbp._utils.run_files import SERIES
 from kbp.data.formats import series_table
 from kbp.data.formats.series_format import SeriesFormat
 from kbp.errors import UserError
 from kbp.recipes import Recipe
 from kbp.tasks import make_task
 from kbp.tasks.forecasts.trained_on import TrainedOn, matched
+from kbp.tasks.predict_series import SeriesPrediction
+from kbp.tasks.prediction import OpenModel
 
 ROWS = 300
 FORM = {
@@ -243,5 +248,56 @@ def test_targets_of_a_model_of_certain_columns_are_matched(file):
     given = dataclasses.replace(own, target=("b", "a"))
     assert known.matched(given).target == ("a", "b")
     assert matched(given, known, by_channel=True).target == ("b", "a")
+    assert known.matched(own).target == ("a", "b")
+    assert matched(own, known, by_channel=True).target == ()
     with pytest.raises(UserError, match=r"--target must be that of .* a b;"):
         known.matched(dataclasses.replace(own, target=("b", "c")))
+
+
+@pytest.mark.parametrize(
+    ("place", "named"), [(SERIES, ""), (SERIES, "cab"), (None, "cab")]
+)
+@pytest.mark.parametrize("architecture", ["recurrent", "bp_transformer"])
+def test_columns_are_found_by_name_in_any_file(
+    architecture, place, named, tmp_path
+):
+    values = {"a": np.arange(60.0), "b": np.arange(60.0) % 7 + 200}
+    frame = pandas.DataFrame(values | {"c": 900 + np.arange(60.0) % 5})
+    frame.to_csv(tmp_path / "learned.csv", index=False)
+    data = {"name": "csv_series", "file": str(tmp_path / "learned.csv")}
+    data |= {"target": [*named], "lookback": 6, "horizon": 2}
+    learned = Recipe.parse(
+        {"model": {"architecture": architecture}, "data": data}
+    )
+    task = make_task(learned)
+    if place:
+        (tmp_path / place).write_text(task.files()[place])
+    forecasts = []
+    shift = 0.0 if architecture == "bp_transformer" else np.arange(3.0)
+    model = OpenModel(
+        tmp_path / "model.keras",
+        lambda x: np.repeat(x[:, -1:] + shift, 2, axis=1),
+        task.shape,
+        (2, 3),
+    )
+    options = dict.fromkeys(f.name for f in dataclasses.fields(SeriesFormat))
+    for order in ("abc", "cba", "bca"):
+        file, out = tmp_path / f"{order}.csv", tmp_path / f"to_{order}"
+        frame[[*order]].to_csv(file, index=False)
+        SeriesPrediction.run(
+            model,
+            learned,
+            argparse.Namespace(csv=file, future=None, out=out, **options),
+            Console(file=io.StringIO()),
+        )
+        found = pandas.read_csv(out / f"{order}_forecast.csv")
+        forecasts.append(found[["a", "b", "c"]].round(3).to_csv())
+    assert len({*forecasts}) == 1, forecasts
+
+
+def test_missing_column_of_certain_columns_is_named(tmp_path):
+    known = SeriesFormat(target=("a", "b"))
+    file = tmp_path / "other.csv"
+    file.write_text("a,c\n" + "1,2\n" * 9)
+    with pytest.raises(UserError, match="has no column 'b'"):
+        series_table.read(file, matched(SeriesFormat(), known, False))

@@ -342,7 +342,3 @@ def _fits(received: Sequence[int], shape: Shape) -> bool:
     return len(received) == len(shape) and all(
         n in (None, m) for m, n in zip(received, shape, strict=True)
     )
-
-
-def _stacked(examples: Sequence[Batch]) -> Batch:
-    return joined(np.stack, examples)

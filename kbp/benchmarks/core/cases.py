@@ -15,6 +15,8 @@ from kbp.benchmarks.core.published import PublishedFile
 from kbp.benchmarks.core.registry import Options
 from kbp.errors import UserError, check_known
 
+_BEGIN = '{"case": '  # of each line
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cases(PublishedFile):
@@ -58,11 +60,13 @@ class Cases(PublishedFile):
             The lines.
 
         Raises:
-            UserError: a name is unknown, or a case could not be measured.
+            UserError: a name is unknown, the file holds something else, or a
+                case could not be measured.
         """
         names, lines, errors = list(names or self.cases), [], []
         check_known(self.kind, names, self.cases)
         if file.is_file():
+            self.read(file)  # refuses what is not a benchmark's
             cut_unfinished_line(file)
         for name in names:
             try:
@@ -95,7 +99,9 @@ class Cases(PublishedFile):
             return []
         try:
             # What a killed process left of its last line does not count.
-            whole, _, _ = file.read_text().rpartition("\n")
+            whole, _, last = file.read_text().rpartition("\n")
+            if last[: len(_BEGIN)] != _BEGIN[: len(last)]:
+                raise ValueError("the last line is none of a case")
             lines = [json.loads(line) for line in whole.splitlines()]
             newest = {line["case"]: line for line in lines}
         except (ValueError, KeyError, TypeError) as error:

@@ -103,9 +103,9 @@ def read_race(file: Path, protocol: type) -> tuple[dict | None, list[dict]]:
     """
     if not file.is_file() or not file.stat().st_size:
         return None, []
-    whole, _, _ = file.read_text().rpartition("\n")
     names = {field.name for field in dataclasses.fields(protocol)}
     try:
+        whole, _, _ = file.read_text().rpartition("\n")
         head, *results = [json.loads(line) for line in whole.splitlines()]
         if head["protocol"].keys() == names:
             return head, results

@@ -41,6 +41,7 @@ check = check_changed
 
 def run(options, console):
     """Run the command."""
+    from kbp._utils.config import to_toml
     from kbp.data import records
     from kbp.data.registry import DATASETS
 
@@ -65,6 +66,7 @@ def run(options, console):
         f"{sum(index.counts.values()):,} examples, {index.schema.said()}, "
         f"{size / 1e6:,.1f} MB. Train on them by these lines of a recipe:"
     )
-    say(f'[data]\nname = "records"\nfolder = "{Path(options.out).absolute()}"')
+    folder = to_toml(str(Path(options.out).absolute()))
+    say(f'[data]\nname = "records"\nfolder = {folder}')
     if recipe.task.name != "classification":
         say(f'[task]\nname = "{recipe.task.name}"')

@@ -66,6 +66,7 @@ def load_config(
     others = [key for key in _KEYS if key not in own]
     reason = f"data.split is {config.split!r}"
     check_unused("data", config, reason, *others)
+    config.format.check()
     splits = {
         "fractions": by_fractions(
             config.validation_fraction, config.test_fraction

@@ -104,7 +104,7 @@ def load(config: CsvTableConfig, data_dir: str | Path | None) -> TableSplits:
     if classes:
         target = Column(config.target, classes)
     else:
-        target = learn_numbers(path, config.target, labels[known, 0])
+        target = learn_numbers(path, config.target, labels[known, 0], "")
         check_near(path, frame[config.target], labels[:, 0], target)
         labels = labels.astype("float32")
     columns = TableColumns(

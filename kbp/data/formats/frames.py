@@ -45,7 +45,7 @@ def read_frame(
 
     Returns:
         The columns; the index are the numbers of the lines, or of a Parquet
-        file's rows, from 1.
+        file's rows, from 1. `attrs["separator"]` is that of a CSV file.
 
     Raises:
         UserError: the file is missing, empty or no such file, its lines differ
@@ -55,7 +55,8 @@ def read_frame(
     path = Path(path)
     if path.suffix.lower() in (".parquet", ".pq"):
         return _read_parquet(path)
-    (_, header), *rows = _lines(path, separator, encoding)
+    records = CsvRecords(path, separator, encoding)
+    (_, header), *rows = _lines(path, records)
     for line, row in rows:
         if len(row) != len(header):
             raise UserError(
@@ -65,12 +66,12 @@ def read_frame(
     frame = pd.DataFrame(
         [row for _, row in rows], index=[line for line, _ in rows], dtype=str
     )
-    return checked(path, frame, [name.strip() for name in header])
+    frame = checked(path, frame, [name.strip() for name in header])
+    frame.attrs["separator"] = records.separator
+    return frame
 
 
-def _lines(
-    path: Path, separator: str, encoding: str
-) -> list[tuple[int, list[str]]]:
+def _lines(path: Path, records: CsvRecords) -> list[tuple[int, list[str]]]:
     """Return the fields of the lines, up to the last that holds any.
 
     Returns:
@@ -83,7 +84,7 @@ def _lines(
             "are what the memory takes, as fields. Give fewer rows, or a "
             'Parquet file; to train, data.cache = "disk" takes any size.'
         )
-    lines = [*CsvRecords(path, separator, encoding)]
+    lines = [*records]
     while lines and not any(lines[-1][1]):
         lines.pop()
     if not lines:
@@ -106,8 +107,14 @@ def find_column(path: str | Path, frame: pd.DataFrame, name: str) -> Any:
 
 
 def words(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Return a column as text without blanks around it, NaN where none is."""
+    """Return a column as text without blanks around it, NaN where none is.
+
+    Whole numbers are told without a point, also of a Parquet file's floats,
+    which integers become where one is missing.
+    """
     text = column.astype(str).str.strip()
+    if pd.api.types.is_float_dtype(column):
+        text = text.str.removesuffix(".0")
     return text.mask(column.isna() | text.str.lower().isin(EMPTY))
 
 

@@ -7,11 +7,8 @@ from kbp._utils.config import choice, number
 from kbp.data import cache
 from kbp.data.images.class_folders import ClassFolders, named_folder
 from kbp.data.images.kinds import WHITE_LEVEL
-from kbp.data.images.photographs import (
-    RESIZE,
-    RESIZES,
-    Photographs,
-)
+from kbp.data.images.photographs import Photographs
+from kbp.data.images.resizing import RESIZE, RESIZES
 from kbp.data.images.wrong import refuse
 from kbp.data.registry import register_dataset
 from kbp.data.splits import Splits

@@ -65,18 +65,6 @@ class SeriesFormat:
         names = [key.name for key in dataclasses.fields(SeriesFormat)]
         return SeriesFormat(**{name: getattr(self, name) for name in names})
 
-    @property
-    def has_covariates(self) -> bool:
-        """Whether models see more than the values to forecast."""
-        return any(
-            (
-                self.past_covariates,
-                self.future_covariates,
-                self.calendar,
-                self.static,
-            )
-        )
-
     def check(self) -> None:
         """Raise a UserError for what contradicts itself."""
         covariates.check_calendar(self.calendar)

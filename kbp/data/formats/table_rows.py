@@ -16,8 +16,7 @@ from kbp.errors import UserError
 
 # Categories of a column; with the unknown one they are what a byte can hold.
 MOST_CATEGORIES = 254
-_LEAST_DEVIATION = 1e-30
-_PRECISION = 1e-2  # of a standardized number, which 8 bits hold to 3e-2
+LEAVE_OUT = "; leave it out with data.ignore"
 
 
 @dataclass(frozen=True)
@@ -163,41 +162,28 @@ def learn_categories(
             f"leave it out with data.ignore = [{json.dumps(text.name)}]."
         )
     if not names or (len(names) == 1 and known.notna().all()):
-        raise _constant(path, text.name)
+        raise UserError(
+            f"{path}: column {text.name!r} has no two different values in the "
+            f"training rows{LEAVE_OUT}."
+        )
     return Column(str(text.name), tuple(names))
 
 
-def learn_numbers(path: Path, name: str, values: np.ndarray) -> Column:
+def learn_numbers(
+    path: Path, name: str, values: np.ndarray, advice: str = LEAVE_OUT
+) -> Column:
     """Return mean and deviation of a column.
 
     Args:
         path: of the file, for errors.
         name: of the column.
         values: float64, of the training rows; NaN where one is missing.
+        advice: what to do about a constant column, for errors.
 
     Raises:
         UserError: they do not differ, or by too little for float32.
     """
-    known = values[~np.isnan(values)]
-    if not len(known) or not np.ptp(known):
-        raise _constant(path, name)
-    column = Column.of_numbers(name, known)
-    with np.errstate(all="ignore"):  # the next lines look at what came out
-        narrow = known.astype("float32") - np.float32(column.mean)
-        narrow = narrow / np.float32(column.deviation)
-        gap = np.abs(narrow - (known - column.mean) / column.deviation).max()
-    # Processors count the smallest numbers of float32 as zero.
-    if not gap < _PRECISION or column.deviation < _LEAST_DEVIATION:
-        raise UserError(
-            f"{path}: column {name!r} varies by {column.deviation:g} around "
-            f"{column.mean:g}, which float32 cannot hold; give it another "
-            "unit, or subtract a constant."
-        )
-    return column
-
-
-def _constant(path: Path, name: object) -> UserError:
-    return UserError(
-        f"{path}: column {name!r} has no two different values in the training "
-        "rows; leave it out with data.ignore."
-    )
+    try:
+        return Column.of_numbers(name, values, advice)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error

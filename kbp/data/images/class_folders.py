@@ -229,9 +229,12 @@ def _classes(
 ) -> tuple[dict[str, Paths], list[str]]:
     """Return files by class, and remarks about what else is there."""
     folders = _folders(folder)
+    places = [path.resolve() for path in folders]
     found = {
-        path.name: find_files(path, {*folders} - {path}, strange, kind)
-        for path in folders
+        path.name: find_files(
+            path, places[:index] + places[index + 1 :], strange, kind
+        )
+        for index, path in enumerate(folders)
     }
     others, links = (
         [path for each in found.values() for path in getattr(each, what)]

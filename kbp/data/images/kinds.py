@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from kbp.data.images.resizing import RESIZES
 from kbp.errors import UserError
 
 WHITE_LEVEL = 65535  # of 16 bits, where nothing else is known
@@ -56,6 +57,8 @@ class ImageKinds:
         white_level: value of white in images of more than 8 bits.
         largest: value of each kind of image, by its name, such as
             "16-bit grey".
+        resize: how they got the size of the model's input, one of `RESIZES`;
+            `""` where it is not known, or they have kept theirs.
 
     Example:
     >>> facts = [ImageFacts(16, False, 4051), ImageFacts(8, True, 255)]
@@ -68,6 +71,7 @@ class ImageKinds:
 
     white_level: int
     largest: Mapping[str, int]
+    resize: str = ""
 
     @classmethod
     def of(
@@ -84,7 +88,7 @@ class ImageKinds:
         found = dict(self.largest)
         for kind, largest in others.largest.items():
             found[kind] = max(largest, found.get(kind, 0))
-        return ImageKinds(self.white_level, found)
+        return replace(self, largest=found)
 
     def to_json(self) -> str:
         """Return the text of a file to keep beside a model."""
@@ -103,7 +107,10 @@ class ImageKinds:
             values = [white, *largest.values()]
             if not all(isinstance(x, int) for x in values):
                 raise ValueError("holds what is no whole number")
-            return cls(white, dict(largest))
+            resize = held.get("resize", "")
+            if resize not in ("", *RESIZES):
+                raise ValueError(f"resize is {resize!r}")
+            return cls(white, dict(largest), resize)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"does not say what the images were like: {error}"

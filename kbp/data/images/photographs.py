@@ -1,6 +1,6 @@
 """Photographs of any size and kind, read at one size."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,54 +25,15 @@ from kbp.data.images.kinds import (
     is_colored,
 )
 from kbp.data.images.quiet import quiet
+from kbp.data.images.resizing import RESIZE, RESIZES, Size
 from kbp.data.images.wrong import refuse, said_of_wrong
 from kbp.data.lazy import Array, Lazy, ranges
 from kbp.errors import UserError
 
-_Size = tuple[int, int]  # width and height, as Pillow has them
-# A larger image is first reduced to about this many times its size by means of
-# whole pixels, which is fast, and then to its size by weighted ones.
-_GAP = 2.0
 # Images in memory: the array, TensorFlow's copy, and those for test as floats.
 _COPIES = 3
 _CHUNK = 32  # images that are read to find the wrong ones alone
 _ROWS = 1000  # at a time, which bounds the memory
-
-
-def _crop(image: Any, size: _Size) -> Any:
-    scale = min(own / new for own, new in zip(image.size, size, strict=True))
-    left, top = (
-        # Rounding may make nothing a little less than that.
-        max(0.0, (own - scale * new) / 2)
-        for own, new in zip(image.size, size, strict=True)
-    )
-    box = (left, top, image.width - left, image.height - top)
-    return _resize(image, size, box)
-
-
-def _pad(image: Any, size: _Size) -> Any:
-    scale = max(own / new for own, new in zip(image.size, size, strict=True))
-    width, height = (max(1, round(own / scale)) for own in image.size)
-    padded = Image.new(image.mode, size)
-    place = ((size[0] - width) // 2, (size[1] - height) // 2)
-    padded.paste(_resize(image, (width, height)), place)
-    return padded
-
-
-def _resize(
-    image: Any, size: _Size, box: tuple[float, ...] | None = None
-) -> Any:
-    bilinear = Image.Resampling.BILINEAR
-    return image.resize(size, bilinear, box=box, reducing_gap=_GAP)
-
-
-# How an image becomes one of another size.
-RESIZES: dict[str, Callable[[Any, _Size], Any]] = {
-    "crop": _crop,
-    "pad": _pad,
-    "stretch": _resize,
-}
-RESIZE = "crop"
 
 
 def read_photographs(
@@ -221,7 +182,7 @@ class Photographs(Lazy):
             UserError: files cannot be read, the disk does not take them, or
                 they are to be in memory and would fill half of it.
         """
-        kinds = ImageKinds(self.white_level, {})
+        kinds = ImageKinds(self.white_level, {}, self.settings["resize"])
         wrong: dict[Path, UserError] = {}
 
         def look(indices: Sequence[int]) -> np.ndarray:
@@ -288,7 +249,7 @@ class Seen:
 
 
 def _open(
-    path: Path, size: _Size, channels: int, white_level: int, hold: ExitStack
+    path: Path, size: Size, channels: int, white_level: int, hold: ExitStack
 ) -> tuple[Any, int, int]:
     """Return an image of 8 bits, the bits of its file, and its largest value.
 

@@ -88,7 +88,8 @@ def find_files(
 
     Args:
         folder: to look in.
-        apart: folders whose files are no part of it, as of other classes.
+        apart: folders whose files are no part of it, as of other classes;
+            without links in their paths.
         strange: a list that gets the `strange` files of the kind, which are
             refused without it.
         kind: of the files.
@@ -104,7 +105,7 @@ def find_files(
     passed: list[Path] = []
     links: list[Path] = []
     place = folder.resolve()
-    barred = [place.parent, *(path.resolve() for path in apart)]
+    barred = [place.parent, *apart]
     # As text, which takes less memory; in the order of paths.
     names = map(str, _walk(folder, {place}, barred, links))
     for name in sorted(names, key=lambda name: name.split(os.sep)):

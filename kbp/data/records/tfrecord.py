@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from kbp.data.cache import keep
 from kbp.data.images.limits import MOST_PIXELS
-from kbp.data.images.photographs import RESIZE, RESIZES
+from kbp.data.images.resizing import RESIZE, RESIZES
 from kbp.data.lazy import Lazy, ranges
 from kbp.data.splits import Examples, Splits
 from kbp.data.splitting import SPLITS
@@ -156,7 +156,7 @@ def _class_names(folder: Path, labels: np.ndarray) -> tuple[str, ...]:
         raise UserError(f"{folder}: a class is {labels.min()}, less than 0.")
     for name in _CLASSES:
         if (file := folder / name).is_file():
-            names = tuple(file.read_text(encoding="utf-8").split("\n"))
+            names = tuple(file.read_text(encoding="utf-8-sig").split("\n"))
             names = tuple(x.strip() for x in names if x.strip())
             if len(names) < count:
                 raise UserError(

@@ -58,10 +58,16 @@ class CsvSource(Source):
                 if any(row):
                     last, self.count = place, found
                 del starts[:-1]
-        except OverflowError as error:
+        except OverflowError as error:  # no place of a record in the file
+            with path.open(encoding=encoding, newline="") as file:
+                first = file.readline()
+            cause, cure = f"in the encoding {encoding}", "as UTF-8"
+            if not first.endswith("\n"):
+                cause = "with lines that end in a carriage return alone"
+                cure = "with usual ends of lines"
             raise UserError(
-                f"{path}: in the encoding {encoding}, data.cache must be "
-                '"memory"; save the file as UTF-8.'
+                f'{path}: {cause}, data.cache must be "memory"; save the file '
+                f"{cure}."
             ) from error
         if last < 0:
             raise UserError(f"{path}: is empty.")

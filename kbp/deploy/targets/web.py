@@ -35,7 +35,8 @@ def web(model: Deployable) -> Contents:
     if model.kind in ("classes", "masks"):
         images = " The camera needs HTTPS or localhost."
     if model.kind == "classes":
-        images = f" Images are resized by {model.resize!r}.{images}"
+        resize = model.meaning["resize"]
+        images = f" Images are resized by {resize!r}.{images}"
     pages = {
         path.name: path.read_bytes()
         for path in sorted((TEMPLATES / "web").iterdir())

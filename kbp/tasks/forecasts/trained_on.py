@@ -219,7 +219,8 @@ def matched(
     """Return a format whose columns are in the order of those of training.
 
     Args:
-        form: with the columns that a person named, in any order.
+        form: with the columns that a person named, in any order; no `target`
+            stands for those of training.
         known: what the model was trained on.
         by_channel: whether it forecasts any columns.
 
@@ -231,11 +232,11 @@ def matched(
         named["target"] = known.targets
     else:
         named = {key: getattr(known, key) for key in (*_COVARIATES, "target")}
-    if by_channel or not form.target or not named["target"]:
+    if by_channel or not named["target"]:
         del named["target"]
     for key, own in named.items():
         given = getattr(form, key)
-        if {*given} != {*own}:
+        if {*given} != {*own} and (given or key != "target"):
             columns = "the columns are found by these names"
             if key == "calendar":
                 columns = "it is learned"

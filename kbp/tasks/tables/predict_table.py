@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from scipy import special
 
 from kbp._utils.command_line import check_new, say_written
 from kbp._utils.csv_text import plain_cell
@@ -21,7 +20,7 @@ from kbp.data.splitting import some
 from kbp.data.table import TableColumns
 from kbp.data.tables.csv_records import SEPARATORS
 from kbp.errors import UserError
-from kbp.tasks.predict_classes import SPREAD, spread_of
+from kbp.tasks.predict_classes import SPREAD, probabilities, spread_of
 from kbp.tasks.prediction import OpenModel, Prediction
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ class TablePrediction(Prediction):
         results = {
             free_name(name, frame.columns): values
             for name, values in {
-                **_results(outputs, columns, decimal),
+                **_results(outputs, columns, decimal, recipe),
                 **_spread(model.members(recipe), rows.inputs, outputs, decimal),
             }.items()
         }
@@ -102,7 +101,8 @@ class TablePrediction(Prediction):
         written = written.map(plain_cell).rename(columns=plain_cell)
         content = written.to_csv(
             index=False,
-            sep=separator or (";" if decimal == "," else ","),
+            sep=frame.attrs.get("separator")
+            or (";" if decimal == "," else ","),
             lineterminator="\n",
         )
         write_atomically(target, encoded_as(source, encoding, content))
@@ -144,15 +144,18 @@ def _columns(model: OpenModel) -> TableColumns:
 
 
 def _results(
-    outputs: np.ndarray, columns: TableColumns, decimal: str
+    outputs: np.ndarray,
+    columns: TableColumns,
+    decimal: str,
+    recipe: "Recipe | None",
 ) -> dict[str, Any]:
     """Return the columns to add to a file, as text."""
     names = columns.target.categories
     if names:
-        likely = special.softmax(outputs, axis=-1)
+        likely = probabilities(outputs, recipe).max(axis=-1)
         return {
             PREDICTED: [names[i] for i in outputs.argmax(axis=-1)],
-            PROBABILITY: _as_text(likely.max(axis=-1), ".4f", decimal),
+            PROBABILITY: _as_text(likely, ".4f", decimal),
         }
     return {PREDICTED: _as_text(outputs[:, 0], f".{_DIGITS}g", decimal)}
 

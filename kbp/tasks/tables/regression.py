@@ -54,6 +54,8 @@ class TabularRegression(Tabular):
         if isinstance(splits, self.splits_kind):
             try:
                 splits = splits.with_numbers()
+            except UserError as error:
+                raise UserError(f"data.target: {error}") from error
             except ValueError as error:
                 raise UserError(
                     f"data.target: {splits.columns.target.name!r} holds words, "

@@ -10,6 +10,8 @@ import pytest
 from kbp.data.formats import csv_table, frames, table_rows
 from kbp.data.table import Column, TableColumns
 from kbp.errors import UserError
+from kbp.recipes import Recipe
+from kbp.tasks import make_task
 
 ROWS = 200
 RNG = np.random.default_rng(0)
@@ -42,7 +44,7 @@ def load(file, **keys):
 
 def every_input(splits):
     parts = (splits.train, splits.validation, splits.test)
-    return np.concatenate([part.inputs for part in parts])
+    return np.concatenate([part.inputs[:] for part in parts])
 
 
 def test_rows_are_raw_numbers_and_numbers_of_categories(tmp_path):
@@ -156,6 +158,35 @@ def test_parquet_is_a_table_too(tmp_path):
     np.testing.assert_allclose(
         every_input(found), every_input(plain), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("mode", ["memory", "disk", "none"])
+@pytest.mark.parametrize("gap", [False, True])
+def test_codes_are_the_same_categories_in_every_kind_of_file(
+    gap, mode, tmp_path
+):
+    pytest.importorskip("pyarrow")
+    codes = RNG.integers(1, 4, ROWS)
+    frame = table(code=pd.array(codes, "Int64"), share=codes / 2)
+    if gap:
+        frame.loc[:2, ["code", "share"]] = None
+    frame.to_csv(tmp_path / "codes.csv", index=False)
+    kinds = {"int": "Int64", "float": "float64", "nullable": "Float64"}
+    for name, kind in kinds.items():
+        held = frame.assign(code=frame["code"].astype(kind))
+        held.to_parquet(tmp_path / f"{name}.parquet")
+    found = [
+        load(path, categorical=("city", "code", "share"), cache=mode)
+        for path in tmp_path.iterdir()
+        if path.suffix in (".csv", ".parquet")
+    ]
+    assert len(found) == 4
+    for splits in found:
+        (code,) = (c for c in splits.columns.features if c.name == "code")
+        assert code.categories == ("1", "2", "3")
+        np.testing.assert_array_equal(
+            every_input(splits)[:, 3:], every_input(found[0])[:, 3:]
+        )
 
 
 def test_columns_are_chosen_by_their_names(tmp_path):
@@ -395,6 +426,31 @@ def test_names_of_classes_are_numbers_as_files_write_them(tmp_path):
     splits = load(write(tmp_path, table(kind=words)))
     with pytest.raises(ValueError, match="parse string '1_000'"):
         splits.with_numbers()
+
+
+def test_number_that_is_constant_in_the_training_rows_is_named(tmp_path):
+    kind = np.where(np.arange(ROWS) % 100 == 5, 2, 1)
+    file = write(tmp_path, table(kind=kind))
+    for seed in range(99):
+        splits = load(file, split_seed=seed)
+        if np.ptp(splits.train.labels) == 0:
+            break
+    with pytest.raises(UserError, match="'kind' has no two different values"):
+        splits.with_numbers()
+    recipe = Recipe.parse(
+        {
+            "model": {"architecture": "residual_mlp"},
+            "data": {
+                "name": "csv_table",
+                "file": str(file),
+                "target": "kind",
+                "split_seed": seed,
+            },
+            "task": {"name": "tabular_regression"},
+        }
+    )
+    with pytest.raises(UserError, match=r"data\.target: column 'kind' has no"):
+        make_task(recipe)
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,17 @@
 import shutil
 from collections import Counter
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import photographs
 import pytest
+from PIL import Image
 
 from kbp._utils import machine
 from kbp.data.formats import image_folder
 from kbp.data.images import photographs as reading
+from kbp.data.images.class_folders import ClassFolders
 from kbp.data.splits import as_floats
 from kbp.data.splitting import SPLITS, by_class
 from kbp.errors import UserError
@@ -73,6 +76,23 @@ def test_what_else_is_passed_over_is_said_in_one_line(folder):
         f"{folder}: passed over what is no image: checks/no suffix, "
         "disks/more/labels.csv, disks/notes.txt."
     )
+
+
+def test_folders_of_many_classes_are_resolved_once(tmp_path, monkeypatch):
+    counts, resolve = Counter(), Path.resolve
+    for count in (10, 40):
+        for index in range(count):
+            place = tmp_path / str(count) / f"c{index}"
+            place.mkdir(parents=True)
+            Image.new("L", (4, 4)).save(place / "a.png")
+
+        def counted(path, *_, count=count):
+            counts[count] += 1
+            return resolve(path)
+
+        monkeypatch.setattr(Path, "resolve", counted)
+        assert len(ClassFolders(tmp_path / str(count)).paths) == count
+    assert counts[40] <= 4 * counts[10]
 
 
 def test_links_are_followed_and_not_in_circles(folder, tmp_path):

@@ -376,6 +376,8 @@ def test_lists_say_what_is_where(tmp_path):
     names = ["a", "b", "c"]
     found = splitting.by_lists(names, folder=tmp_path)
     assert found == {"train": [0, 1], "validation": [], "test": [2]}
+    (tmp_path / "train.txt").write_text("b\na\n", "utf-8-sig")
+    assert splitting.by_lists(names, folder=tmp_path) == found
     for content, message in (
         (
             "c\nd.png\n",

@@ -87,10 +87,22 @@ def test_scores_want_the_same_meaning_of_values():
         own.check_same(ImageKinds.of([GREY], 4095))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"white_level": "x"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"white_level": "x"}'),
+        '{"white_level": 9, "largest": {}, "resize": "cut"}',
+        '{"white_level": 9, "largest": {}, "resize": []}',
+    ],
+)
 def test_a_damaged_file_is_refused(text):
     with pytest.raises(UserError, match="does not say what the images"):
         ImageKinds.from_json(text)
+
+
+def test_how_images_are_resized_is_kept():
+    kinds = ImageKinds(4095, {}, "pad") + ImageKinds.of([GREY], 4095)
+    assert ImageKinds.from_json(kinds.to_json()).resize == "pad"
 
 
 def test_blurred_grey_is_no_color(tmp_path):

@@ -10,7 +10,8 @@ import tensorflow as tf
 from PIL import Image
 
 from kbp.data.images import files
-from kbp.data.images.photographs import RESIZES, read_photographs
+from kbp.data.images.photographs import read_photographs
+from kbp.data.images.resizing import RESIZES
 from kbp.errors import UserError
 
 RNG = np.random.default_rng(0)

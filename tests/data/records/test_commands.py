@@ -1,9 +1,11 @@
 """`kbp pack` and `kbp inspect`, and a recipe over what was packed."""
 
+import photographs
 import pytest
 from PIL import Image
 
 from kbp.__main__ import main
+from kbp.data.images.kinds import ImageKinds
 from kbp.recipes import Recipe
 from kbp.tasks import make_task
 
@@ -37,6 +39,21 @@ def test_what_pack_says_is_a_recipe_of_the_same_batches(
         for (x, y), (u, v) in pairs:
             assert (x.numpy() == u.numpy()).all()
             assert (y.numpy() == v.numpy()).all()
+
+
+def test_packing_says_how_images_were_resized(tmp_path, capsys):
+    photographs.write(tmp_path / "photos", 20)
+    sections = {"name": "image_folder", "folder": str(tmp_path / "photos")}
+    sections |= {"image_size": 8, "resize": "pad", "validation_fraction": 0}
+    recipe = Recipe.parse({"data": sections})
+    (tmp_path / "my.toml").write_text(recipe.to_toml())
+    out = tmp_path / "packed \U0001f600"
+    assert main(["pack", str(tmp_path / "my.toml"), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    (tmp_path / "records.toml").write_text(said[said.index("[data]") :])
+    files = make_task(Recipe.read(tmp_path / "records.toml")).files()
+    assert files["images.json"] == make_task(recipe).files()["images.json"]
+    assert ImageKinds.from_json(files["images.json"]).resize == "pad"
 
 
 def test_inspect_shows_what_is_there(packed, capsys, tmp_path):

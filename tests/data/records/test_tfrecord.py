@@ -93,6 +93,8 @@ def test_a_changed_file_is_indexed_again_and_said(folder):
 def test_classes_may_have_names(folder):
     (folder / "labels.txt").write_text("cat\ndog\nbird\n")
     assert load(folder).class_names == ("cat", "dog", "bird")
+    (folder / "labels.txt").write_text("cat\ndog\nbird\n", "utf-8-sig")
+    assert load(folder).class_names == ("cat", "dog", "bird")
     (folder / "labels.txt").write_text("cat\ndog\n")
     with pytest.raises(UserError, match="names 2 classes, and there are 3"):
         load(folder)

@@ -316,6 +316,39 @@ def test_series_of_parquet_files_are_those_of_memory(case, tmp_path):
     check_same(load(file, "disk", **keys), load(file, "memory", **keys))
 
 
+# Forms that contradict themselves: each is said whatever holds the rows.
+WRONG_FORMS = {
+    "unknown calendar": MANY | {"calendar": ("houre",)},
+    "calendar without times": {"id_column": "id", "calendar": ("hour",)},
+    "zone without times": {"time_zone": "Europe/Berlin"},
+    "resampled without times": {"resample": "2h"},
+    "dates without times": {"date_format": GERMAN},
+    "static without series": {"time_column": "time", "static": ("kind",)},
+    "separator as decimal": {"separator": ",", "decimal": ","},
+    "target twice": MANY | {"target": ("a", "a")},
+    "target as covariate": {"target": ("a",), "past_covariates": ("a",)},
+    "covariate twice": MANY | {"future_covariates": ("free", "free")},
+    "both covariates": MANY
+    | {"past_covariates": ("free",), "future_covariates": ("free",)},
+    "time as series": {"time_column": "time", "id_column": "time"},
+    "static as series": MANY | {"static": ("id",)},
+    "static twice": MANY | {"static": ("kind", "kind")},
+    "time as target": MANY | {"target": ("time",)},
+}
+
+
+@pytest.mark.parametrize("form", WRONG_FORMS)
+def test_wrong_forms_are_refused_wherever_rows_are(form, tmp_path):
+    file = written(tmp_path, frame())
+    said = set()
+    for mode in ("memory", "disk", "auto"):
+        with pytest.raises(UserError, match=r"^[^/]") as wrong:  # no path
+            load(file, mode, **WRONG_FORMS[form])
+        said.add(str(wrong.value))
+    assert len(said) == 1, said
+    assert not (tmp_path / "cache").exists()
+
+
 def line_changed(first, old, new):
     """Return a change of the first of some lines that holds a text."""
 

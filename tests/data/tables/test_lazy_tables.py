@@ -161,6 +161,27 @@ def test_wrong_files_get_the_line_that_they_get_in_memory(
     assert "\n" not in said[0]
 
 
+@pytest.mark.parametrize(
+    ("end", "encoding", "said"),
+    [
+        (
+            "\r",
+            "utf-8",
+            'end in a carriage return alone, data.cache must be "m',
+        ),
+        ("\n", "iso2022_jp", "in the encoding iso2022_jp, data.cache must be"),
+    ],
+)
+def test_what_has_no_places_of_rows_is_named(end, encoding, said, tmp_path):
+    lines = ["a,kind", *("1,x\u3042", "2,y") * 400]
+    file = tmp_path / "table.csv"
+    file.write_bytes(end.join([*lines, ""]).encode(encoding))
+    load(file, "memory", encoding=encoding)
+    for mode in ("disk", "none"):
+        with pytest.raises(UserError, match=said):
+            load(file, mode, encoding=encoding)
+
+
 @pytest.mark.parametrize("name", ["kind", "mass"])
 def test_tasks_are_those_of_tables_in_memory(tmp_path, name):
     kind = "classification" if name == "kind" else "regression"
