@@ -19,6 +19,7 @@ from kbp.graph.layers import (
     transforms,
     unwrapped,
     values_of,
+    wrappers,
 )
 from kbp.graph.nodes import Node, nodes, output_names, retraced
 from kbp.graph.precision import check_float32
@@ -107,6 +108,7 @@ __all__ = [
     "unwrapped",
     "values_of",
     "with_input_shapes",
+    "wrappers",
 ]
 
 for _rows in (keras_traits.ROWS, recurrent_traits.ROWS, operation_traits.ROWS):

@@ -75,8 +75,8 @@ def replace_layers(
     """Rebuild a flat model with `replace(layer) -> new` and copy the weights.
 
     A layer and its replacement may differ by a `TransformedLayer` on either
-    side: the weights of the layer inside are copied, and those of the
-    transforms that both sides begin with.
+    side: the weights of the layer inside are copied, and those of transforms
+    of the same class, in their order.
 
     Args:
         model: a flat model, left as it is.
@@ -133,10 +133,13 @@ def copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
     unwrapped(new).trainable = unwrapped(old).trainable
     for source, target in zip(sources, targets, strict=True):
         copy_variable(source, target)  # also states of seeds
-    for source, target in zip(transforms(old), transforms(new), strict=False):
-        if type(source) is not type(target):
-            break
-        target.set_weights(source.get_weights())
+    left = transforms(new)
+    for source in transforms(old):
+        kinds = [type(target) for target in left]
+        if type(source) in kinds:
+            place = kinds.index(type(source))
+            left[place].set_weights(source.get_weights())
+            left = left[place + 1 :]
 
 
 def copy_layer(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
@@ -272,11 +275,32 @@ def transforms(layer: keras.Operation) -> list[KernelTransform]:
     >>> [type(t).__name__ for t in kbp.graph.transforms(kbp.layers.DTMDense(3))]
     ['DTM']
     """
-    found: list[KernelTransform] = []
+    return [t for wrapper in wrappers(layer) for t in wrapper.transforms]
+
+
+def wrappers(layer: keras.Operation) -> list[TransformedLayer]:
+    """Return the wrappers around a layer, one for each kernel with transforms.
+
+    Args:
+        layer: a layer or operation.
+
+    Returns:
+        The innermost first, none if the layer is plain.
+
+    Example:
+    >>> import keras, kbp
+    >>> layer = keras.layers.SeparableConv1D(4, 3)
+    >>> for kernel in ("depthwise_kernel", "pointwise_kernel"):
+    ...     masks = [kbp.layers.DTM()]
+    ...     layer = kbp.layers.TransformedLayer(layer, masks, kernel=kernel)
+    >>> [x.kernel_attribute for x in kbp.graph.wrappers(layer)]
+    ['depthwise_kernel', 'pointwise_kernel']
+    """
+    found: list[TransformedLayer] = []
     while isinstance(layer, TransformedLayer):
-        found = [*layer.transforms, *found]
+        found.append(layer)
         layer = layer.layer
-    return found
+    return found[::-1]
 
 
 def in_float32(model: keras.Model) -> keras.Model:

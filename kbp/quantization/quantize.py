@@ -101,6 +101,8 @@ def quantize_aware(
     check_integer(calibration_examples=calibration_examples)
     graph.check_untied(model)
     graph.check_float32(model)
+    if any(True for _ in fake_quantizers(model)):
+        raise ValueError(f"Model {model.name} is quantization-aware already.")
     if any(True for _ in sparsity.masked_layers(model)):
         model = sparsity.fix_masks(model)
     names = graph.output_names(model)
@@ -112,8 +114,6 @@ def quantize_aware(
                 f"Input {name!r} of model {model.name} cannot be quantized and "
                 "exported: name it by letters, digits and _"
             )
-    if any(True for _ in fake_quantizers(model)):
-        raise ValueError(f"Model {model.name} is quantization-aware already.")
     policy = QuantizationPolicy(
         model, skip, {} if configs is None else configs, int16
     )
