@@ -319,6 +319,6 @@ def in_float32(model: keras.Model) -> keras.Model:
     """
     new_model = replace_layers(model, clone_layer)
     for layer in set(new_model.layers) - set(model.layers):
-        for part in {layer, unwrapped(layer)}:
+        for part in layer._flatten_layers():  # cells and the like, too
             part.dtype_policy = "float32"
     return new_model
