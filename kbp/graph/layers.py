@@ -76,7 +76,7 @@ def replace_layers(
 
     A layer and its replacement may differ by a `TransformedLayer` on either
     side: the weights of the layer inside are copied, and those of transforms
-    of the same class, in their order.
+    of the same kernel and class, in their order.
 
     Args:
         model: a flat model, left as it is.
@@ -133,13 +133,15 @@ def copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
     unwrapped(new).trainable = unwrapped(old).trainable
     for source, target in zip(sources, targets, strict=True):
         copy_variable(source, target)  # also states of seeds
-    left = transforms(new)
-    for source in transforms(old):
-        kinds = [type(target) for target in left]
-        if type(source) in kinds:
-            place = kinds.index(type(source))
-            left[place].set_weights(source.get_weights())
-            left = left[place + 1 :]
+    targets = transforms_by_kernel(new)
+    for kernel, sources in transforms_by_kernel(old).items():
+        left = targets.get(kernel, [])
+        for transform in sources:
+            kinds = [type(target) for target in left]
+            if type(transform) in kinds:
+                place = kinds.index(type(transform))
+                left[place].set_weights(transform.get_weights())
+                left = left[place + 1 :]
 
 
 def copy_layer(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
@@ -276,6 +278,28 @@ def transforms(layer: keras.Operation) -> list[KernelTransform]:
     ['DTM']
     """
     return [t for wrapper in wrappers(layer) for t in wrapper.transforms]
+
+
+def transforms_by_kernel(
+    layer: keras.Operation,
+) -> dict[str, list[KernelTransform]]:
+    """Return the transforms of a layer's kernels, by the kernels' names.
+
+    Args:
+        layer: a layer or operation.
+
+    Example:
+    >>> import kbp
+    >>> found = kbp.graph.transforms_by_kernel(kbp.layers.DTMDense(3))
+    >>> {name: len(transforms) for name, transforms in found.items()}
+    {'kernel': 1}
+    """
+    found: dict[str, list[KernelTransform]] = {}
+    for wrapper in wrappers(layer):
+        found.setdefault(wrapper.kernel_attribute, []).extend(
+            wrapper.transforms
+        )
+    return found
 
 
 def wrappers(layer: keras.Operation) -> list[TransformedLayer]:

@@ -44,7 +44,8 @@ def quantize_aware(
     `FakeQuantize`, placed where LiteRT rounds: see
     `kbp.quantization.placement.rules`. The result is a plain functional Keras 3
     model, to be compiled, fitted and saved like any other. DTM masks are fixed
-    first, so what is pruned stays pruned.
+    first, so what is pruned stays pruned. Recurrent layers train on without the
+    `dropout` and `recurrent_dropout` of their cells.
 
     Args:
         model: a functional or built Sequential model, trained; left as it is.

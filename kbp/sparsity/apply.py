@@ -144,10 +144,7 @@ class _Masks:
             cost = sum(op.count_params() for op in operations)
         self.made.append((mask, cost, len(uses)))
         kernel = graph.traits_of(inner).kernel or "kernel"  # of a gate
-        given = {
-            wrapper.kernel_attribute: wrapper.transforms
-            for wrapper in graph.wrappers(layer)
-        }
+        given = graph.transforms_by_kernel(layer)
         # Behind fixed masks, before what bounds the masked kernel's gradient.
         others = given.get(kernel, [])
         fixed = [t for t in others if isinstance(t, FixedMask)]

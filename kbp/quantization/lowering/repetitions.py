@@ -104,6 +104,9 @@ def _settings(operation: keras.Operation) -> dict[str, Any] | None:
     ours = type(operation).__module__.startswith(("keras.", "kbp."))
     if not ours or getattr(operation, "variables", ()):
         return None
+    names = [getattr(x, "__name__", "") for x in vars(operation).values()]
+    if "<lambda>" in names:
+        return None  # it has no settings that Keras can write
     try:
         config = operation.get_config()
     except NotImplementedError:

@@ -124,6 +124,10 @@ DIFFERENT = {
         for place in (0, 1)
     ],
     "places": lambda x: (x[..., :1], x[..., 1:]),
+    "functions": lambda x: [
+        layers.Lambda(lambda y: y + 1.0)(layers.ReLU()(x)),
+        layers.Lambda(lambda y: y + 2.0)(layers.ReLU()(x)),
+    ],
     "weights": both(layers.Dense, 2),
     "random numbers": both(layers.Dropout, 0.5),
     "regularizers": both(layers.ReLU, activity_regularizer="l2"),
