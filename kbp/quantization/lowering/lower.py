@@ -128,12 +128,8 @@ class _Lowering:
             )
         if isinstance(made, keras.Operation):
             return self.regularized(node.operation, made(*args, **kwargs))
-        unsaid = (None, False)  # no mask
-        options = {
-            key: value
-            for key, value in kwargs.items()
-            if not any(value is x for x in unsaid)
-        }
+        said = {k: v for k, v in kwargs.items() if v is not None}
+        options = {k: v for k, v in said.items() if v is not False}
         options.pop("training", None)
         if any(key.endswith("mask") for key in options):
             raise rules.refusal(node.operation, "call it without a mask")

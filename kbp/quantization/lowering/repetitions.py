@@ -102,7 +102,7 @@ def _key(node: graph.Node, same: dict[int, int]) -> Any:
 def _settings(operation: keras.Operation) -> dict[str, Any] | None:
     """Return all that decides what an operation computes, if that is known."""
     ours = type(operation).__module__.startswith(("keras.", "kbp."))
-    if not ours or getattr(operation, "variables", ()):
+    if not ours or list(getattr(operation, "variables", [])):
         return None
     names = [getattr(x, "__name__", "") for x in vars(operation).values()]
     if "<lambda>" in names:
