@@ -120,3 +120,10 @@ def test_numbers_of_any_unit_are_computed_in_float32(name, policy):
     symbolic = layer(*(keras.Input(x.shape[1:]) for x in arrays))
     assert symbolic.dtype == dtype
     assert symbolic.shape == (None, *found.shape[1:])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_layer_of_a_model_that_says_autocast_is_made(name):
+    layer = CASES[name][0]("float32")
+    old = {**layer.get_config(), "autocast": True}
+    assert not type(layer).from_config(old).autocast

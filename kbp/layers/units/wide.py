@@ -15,7 +15,8 @@ class WideLayer(keras.layers.Layer):
     """
 
     def __init__(self, **kwargs: Any):
-        super().__init__(autocast=False, **kwargs)
+        # Models of before say autocast=True of some of these layers.
+        super().__init__(**{**kwargs, "autocast": False})
 
     @property
     def wide(self) -> str:
