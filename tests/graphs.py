@@ -107,6 +107,8 @@ _STEPS = {
     "clip": lambda x, r: keras.ops.clip(x, -1.0, 1.5),
     "extremes": lambda x, r: keras.ops.max(x, axis=1, keepdims=True) - x,
 }
+# Of these the converter computes one, where a network has two of one tensor.
+_REPEATED = ("arithmetic", "clip")
 # Of two tensors of one shape.
 _JOINS = {
     "add": lambda x, y: layers.Add()([x, y]),
@@ -173,6 +175,12 @@ def any_graph(seed):
         tokens = layers.MultiHeadAttention(2, 4)(tokens, tokens)
         return layers.Reshape((height, width, channels))(tokens)
 
+    def twice(x):  # of which one is joined, and so has another range
+        name = _REPEATED[seed % 4 // 2]
+        first, second = (_STEPS[name](x, rng) for _ in range(2))
+        second = 3.0 * layers.Conv2D(4, 1)(second)
+        return layers.Concatenate()([first, second])
+
     inputs = keras.Input((12, 12, 3))
     x = layers.Conv2D(6, 3, padding="same")(inputs)
     for _ in range(rng.integers(2, 6)):
@@ -181,6 +189,8 @@ def any_graph(seed):
         x = kinds[int(block)](x)
         if max(x.shape[1:3]) > 20:
             x = layers.MaxPooling2D(3)(x)
+    if seed % 2:
+        x = twice(x)
     ends = [
         layers.Flatten(),
         layers.GlobalAveragePooling2D(),

@@ -89,6 +89,16 @@ def check_heads(width: int, num_heads: int) -> None:
         )
 
 
+def sizes_match(
+    first: Sequence[int | None], second: Sequence[int | None]
+) -> bool:
+    """Say whether two shapes may be one: `None` may be any size."""
+    return len(first) == len(second) and all(
+        None in pair or pair[0] == pair[1]
+        for pair in zip(first, second, strict=True)
+    )
+
+
 def _check(
     arguments: Mapping[str, Any], fits: Callable[[Any], bool], words: str
 ) -> None:

@@ -17,8 +17,10 @@ from kbp.graph.layers import (
     in_float32,
     replace_layers,
     transforms,
+    transforms_by_kernel,
     unwrapped,
     values_of,
+    wrappers,
 )
 from kbp.graph.nodes import Node, nodes, output_names, retraced
 from kbp.graph.precision import check_float32
@@ -102,11 +104,13 @@ __all__ = [
     "traits_of",
     "traits_of_class",
     "transforms",
+    "transforms_by_kernel",
     "unregistered",
     "unscale",
     "unwrapped",
     "values_of",
     "with_input_shapes",
+    "wrappers",
 ]
 
 for _rows in (keras_traits.ROWS, recurrent_traits.ROWS, operation_traits.ROWS):

@@ -76,6 +76,9 @@ def blocks(found: list[Node]) -> list[Block]:
 def in_blocks(model: keras.Model) -> keras.Model:
     """Return a model of the same layers, whose blocks are computed twice.
 
+    It computes a loss in the training of the given model, which holds the
+    weights: it has none of its own, and `fit` would change nothing.
+
     Args:
         model: functional or Sequential; it stays as it is.
 

@@ -75,8 +75,8 @@ def replace_layers(
     """Rebuild a flat model with `replace(layer) -> new` and copy the weights.
 
     A layer and its replacement may differ by a `TransformedLayer` on either
-    side: the weights of the layer inside are copied, and those of the
-    transforms that both sides begin with.
+    side: the weights of the layer inside are copied, and those of transforms
+    of the same kernel and class, in their order.
 
     Args:
         model: a flat model, left as it is.
@@ -133,10 +133,15 @@ def copy_weights(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
     unwrapped(new).trainable = unwrapped(old).trainable
     for source, target in zip(sources, targets, strict=True):
         copy_variable(source, target)  # also states of seeds
-    for source, target in zip(transforms(old), transforms(new), strict=False):
-        if type(source) is not type(target):
-            break
-        target.set_weights(source.get_weights())
+    targets = transforms_by_kernel(new)
+    for kernel, sources in transforms_by_kernel(old).items():
+        left = targets.get(kernel, [])
+        for transform in sources:
+            kinds = [type(target) for target in left]
+            if type(transform) in kinds:
+                place = kinds.index(type(transform))
+                left[place].set_weights(transform.get_weights())
+                left = left[place + 1 :]
 
 
 def copy_layer(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
@@ -272,11 +277,54 @@ def transforms(layer: keras.Operation) -> list[KernelTransform]:
     >>> [type(t).__name__ for t in kbp.graph.transforms(kbp.layers.DTMDense(3))]
     ['DTM']
     """
-    found: list[KernelTransform] = []
-    while isinstance(layer, TransformedLayer):
-        found = [*layer.transforms, *found]
-        layer = layer.layer
+    return [t for wrapper in wrappers(layer) for t in wrapper.transforms]
+
+
+def transforms_by_kernel(
+    layer: keras.Operation,
+) -> dict[str, list[KernelTransform]]:
+    """Return the transforms of a layer's kernels, by the kernels' names.
+
+    Args:
+        layer: a layer or operation.
+
+    Example:
+    >>> import kbp
+    >>> found = kbp.graph.transforms_by_kernel(kbp.layers.DTMDense(3))
+    >>> {name: len(transforms) for name, transforms in found.items()}
+    {'kernel': 1}
+    """
+    found: dict[str, list[KernelTransform]] = {}
+    for wrapper in wrappers(layer):
+        found.setdefault(wrapper.kernel_attribute, []).extend(
+            wrapper.transforms
+        )
     return found
+
+
+def wrappers(layer: keras.Operation) -> list[TransformedLayer]:
+    """Return the wrappers around a layer, one for each kernel with transforms.
+
+    Args:
+        layer: a layer or operation.
+
+    Returns:
+        The innermost first, none if the layer is plain.
+
+    Example:
+    >>> import keras, kbp
+    >>> layer = keras.layers.SeparableConv1D(4, 3)
+    >>> for kernel in ("depthwise_kernel", "pointwise_kernel"):
+    ...     masks = [kbp.layers.DTM()]
+    ...     layer = kbp.layers.TransformedLayer(layer, masks, kernel=kernel)
+    >>> [x.kernel_attribute for x in kbp.graph.wrappers(layer)]
+    ['depthwise_kernel', 'pointwise_kernel']
+    """
+    found: list[TransformedLayer] = []
+    while isinstance(layer, TransformedLayer):
+        found.append(layer)
+        layer = layer.layer
+    return found[::-1]
 
 
 def in_float32(model: keras.Model) -> keras.Model:
@@ -295,6 +343,6 @@ def in_float32(model: keras.Model) -> keras.Model:
     """
     new_model = replace_layers(model, clone_layer)
     for layer in set(new_model.layers) - set(model.layers):
-        for part in {layer, unwrapped(layer)}:
+        for part in layer._flatten_layers():  # cells and the like, too
             part.dtype_policy = "float32"
     return new_model

@@ -1,12 +1,12 @@
 """Cross-entropy plus Dice loss, for segmentation with rare classes."""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from kbp._utils.arguments import sizes_match
 from kbp._utils.types import Tensor
 
 
@@ -114,14 +114,15 @@ class DiceCrossEntropy(keras.losses.Loss):
                 "Arguments `dice_weight` and `cross_entropy_weight` must not "
                 "both be 0."
             )
-        if class_weights is not None and not (
-            len(class_weights) > 1 and min(class_weights) >= 0
-        ):
-            raise ValueError(
-                "Argument `class_weights` must hold a number for each class, "
-                f"none negative. Received: class_weights={class_weights}"
-            )
-        self.class_weights = class_weights and [*map(float, class_weights)]
+        self.class_weights = None
+        if class_weights is not None:
+            self.class_weights = [*map(float, class_weights)]
+            if len(self.class_weights) < 2 or min(self.class_weights) < 0:
+                raise ValueError(
+                    "Argument `class_weights` must hold a number for each "
+                    "class, none negative. Received: "
+                    f"class_weights={class_weights}"
+                )
         self.per_image, self.divergence = bool(per_image), bool(divergence)
         if label_smoothing >= 1:
             raise ValueError(
@@ -150,16 +151,16 @@ class DiceCrossEntropy(keras.losses.Loss):
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss, `(1,)` or `(batch,)`, before it is reduced."""
         classes = y_pred.shape[-1]
+        if classes < 2:
+            raise ValueError(
+                "Argument `y_pred` must hold logits of two classes or more. "
+                f"Received: shape {y_pred.shape}"
+            )
         if y_true.shape[-1] == 1 and len(y_true.shape) == len(y_pred.shape):
             y_true = ops.squeeze(y_true, axis=-1)
         if len(y_true.shape) < len(y_pred.shape):
             y_true = ops.one_hot(ops.cast(y_true, "int32"), classes)
-        if any(
-            None not in pair and pair[0] != pair[1]
-            for pair in itertools.zip_longest(
-                y_true.shape, y_pred.shape, fillvalue=-1
-            )
-        ):
+        if not sizes_match(y_true.shape, y_pred.shape):
             raise ValueError(
                 "Argument `y_true` must hold a class or the probability of "
                 "each class for every pixel of `y_pred`. Received: shapes "

@@ -7,6 +7,7 @@ from keras import ops
 
 from kbp._utils.arguments import check_one_of
 from kbp._utils.types import Tensor
+from kbp.losses.shapes import alike
 
 KINDS = ("classes", "labels", "values")
 _LEAST = 1e-7  # a probability that is 0 in float32 has no logarithm
@@ -34,14 +35,16 @@ class Distillation(keras.losses.Loss):
 
     Call arguments:
         y_true: outputs of the teacher, `(batch, ..., outputs)`.
-        y_pred: outputs of the student, of the same shape.
+        y_pred: outputs of the student, of the same shape; as in Keras's
+            losses, either may lack a last axis of size 1.
         sample_weight: `(batch, ...)`.
 
     Returns:
         The mean over all examples and places.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or the outputs have different
+            shapes.
 
     Example:
     >>> import numpy as np, kbp
@@ -78,6 +81,7 @@ class Distillation(keras.losses.Loss):
         self.from_logits = from_logits
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        y_true, y_pred = alike(y_true, y_pred)
         if self.kind == "values":
             return ops.mean(ops.square(y_true - y_pred), axis=-1)
         wanted, found = map(self._log_probabilities, (y_true, y_pred))

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from kbp._utils.types import Tensor
+from kbp.losses.shapes import alike
 
 
 @keras.saving.register_keras_serializable(package="kbp")
@@ -25,13 +26,15 @@ class Pinball(keras.losses.Loss):
 
     Call arguments:
         y_true: labels `y`, `(batch, ...)`.
-        y_pred: outputs `f`, of the same shape.
+        y_pred: outputs `f`, of the same shape; as in Keras's losses, either
+            may lack a last axis of size 1.
 
     Returns:
         A scalar, the reduction of a mean over the last axis.
 
     Raises:
-        ValueError: the quantile is out of range.
+        ValueError: the quantile is out of range, or labels and outputs have
+            different shapes.
 
     Example:
     >>> import numpy as np, kbp
@@ -58,7 +61,8 @@ class Pinball(keras.losses.Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the mean over the last axis, before it is reduced."""
-        gap = ops.cast(y_true, y_pred.dtype) - y_pred
+        y_true, y_pred = alike(y_true, y_pred)
+        gap = y_true - y_pred
         costs = ops.maximum(self.quantile * gap, (self.quantile - 1) * gap)
         return ops.mean(costs, axis=-1)
 

@@ -7,6 +7,7 @@ from keras import ops
 
 from kbp._utils.arguments import check_one_of
 from kbp._utils.types import Tensor
+from kbp.losses.shapes import alike
 
 ERRORS = ("mse", "mae", "huber")
 
@@ -26,8 +27,17 @@ class ScaledError(keras.losses.Loss):
         error: name of `f`.
         name: of the loss.
 
+    Call arguments:
+        y_true: labels `y`, `(batch, ...)`.
+        y_pred: outputs `p`, of the same shape; as in Keras's losses, either
+            may lack a last axis of size 1.
+
+    Returns:
+        A scalar, the reduction of a mean over the last axis.
+
     Raises:
-        ValueError: the scale is not positive, or there is no such error.
+        ValueError: the scale is not positive, there is no such error, or
+            labels and outputs have different shapes.
 
     Example:
     >>> import numpy as np, kbp
@@ -56,13 +66,9 @@ class ScaledError(keras.losses.Loss):
         self.scale, self.error = float(scale), error
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the errors, `(batch,)`, before they are reduced."""
-        if tuple(y_true.shape) != tuple(y_pred.shape):
-            raise ValueError(
-                "Arguments `y_true` and `y_pred` must have one shape. "
-                f"Received: shapes {y_true.shape} and {y_pred.shape}"
-            )
-        error = (ops.cast(y_true, y_pred.dtype) - y_pred) / self.scale
+        """Return the mean over the last axis, before it is reduced."""
+        y_true, y_pred = alike(y_true, y_pred)
+        error = (y_true - y_pred) / self.scale
         size = ops.abs(error)
         if self.error == "huber":
             small = ops.minimum(size, 1.0)

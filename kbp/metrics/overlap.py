@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kbp._utils.arguments import check_integer
+from kbp._utils.arguments import check_integer, sizes_match
 from kbp._utils.types import Tensor
 
 
@@ -28,11 +28,13 @@ class _Overlap(keras.metrics.Metric):
     ):
         super().__init__(name=name, **kwargs)
         check_integer(2, num_classes=num_classes)
-        ids = (
-            range(1, num_classes)
-            if target_class_ids is None
-            else target_class_ids
-        )
+        ids = [
+            *(
+                range(1, num_classes)
+                if target_class_ids is None
+                else map(int, target_class_ids)
+            )
+        ]
         if not ids or not all(0 <= i < num_classes for i in ids):
             raise ValueError(
                 f"Argument `target_class_ids` must hold classes of 0 to "
@@ -40,7 +42,7 @@ class _Overlap(keras.metrics.Metric):
                 f"target_class_ids={target_class_ids}"
             )
         self.num_classes, self.per_image = num_classes, per_image
-        self.target_class_ids = [*ids]
+        self.target_class_ids = ids
         self.total = self._zeros("total")
         self.weight = self._zeros("weight")
 
@@ -58,10 +60,7 @@ class _Overlap(keras.metrics.Metric):
         """Count the pixels of a batch: masks and logits, or two masks."""
         y_true, y_pred = _classes(y_true), _classes(y_pred)
         shapes = y_true.shape[1:], y_pred.shape[1:]
-        if any(len(s) != 2 for s in shapes) or any(
-            None not in pair and pair[0] != pair[1]
-            for pair in zip(*shapes, strict=True)
-        ):
+        if len(shapes[0]) != 2 or not sizes_match(*shapes):
             raise ValueError(
                 "Arguments `y_true` and `y_pred` must be masks of one size, "
                 "(batch, height, width). Received: shapes "
@@ -85,7 +84,14 @@ class _Overlap(keras.metrics.Metric):
             value = self.coefficient(value, ops.maximum(count, 1.0)) * seen
             count = seen
         if sample_weight is not None:
-            weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1))
+            weight = ops.convert_to_tensor(sample_weight, "float32")
+            shape = (y_true.shape[0], *[1] * (len(weight.shape) - 1))
+            if not sizes_match(weight.shape, shape):
+                raise ValueError(
+                    "Argument `sample_weight` must be a weight for each image. "
+                    f"Received: shape {weight.shape}"
+                )
+            weight = ops.reshape(weight, (-1, 1))
             value, count = weight * value, weight * count
         self.total.assign_add(ops.sum(value, axis=0))
         self.weight.assign_add(ops.sum(count, axis=0))

@@ -82,6 +82,8 @@ class FakeQuantize(KernelTransform):
         Integer-Arithmetic-Only Inference, 2018.
     """
 
+    rounds = True
+
     def __init__(
         self,
         kind: str = "tensor",

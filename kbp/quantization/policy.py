@@ -136,14 +136,18 @@ class QuantizationPolicy:
             if type(old) is layers.BatchNormalization and old not in self:
                 return GridNormalization.from_config(old.get_config())
             return graph.clone_layer(layer)
+        given = {
+            name: [*map(graph.clone_layer, transforms)]
+            for name, transforms in graph.transforms_by_kernel(layer).items()
+        }
+        for name, quantizer in rounded:  # outside, and of a kernel the last
+            given[name] = [*given.pop(name, []), quantizer]
         new = graph.clone_layer(old, name=layer.name)
-        (name, quantizer), *others = rounded
-        kept = [graph.clone_layer(t) for t in graph.transforms(layer)]
+        *others, (kernel, transforms) = given.items()
+        for name, inner in others:
+            new = TransformedLayer(new, inner, kernel=name)
         kind = TransformedLayer if self.config(old) else QuantizedLayer
-        new = kind(new, [*kept, quantizer], kernel=name)
-        for name, quantizer in others:
-            new = TransformedLayer(new, [quantizer], kernel=name)
-        return new
+        return kind(new, transforms, kernel=kernel)
 
     def rounded_weights(
         self, layer: keras.Operation

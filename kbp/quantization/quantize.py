@@ -44,7 +44,8 @@ def quantize_aware(
     `FakeQuantize`, placed where LiteRT rounds: see
     `kbp.quantization.placement.rules`. The result is a plain functional Keras 3
     model, to be compiled, fitted and saved like any other. DTM masks are fixed
-    first, so what is pruned stays pruned.
+    first, so what is pruned stays pruned. Recurrent layers train on without the
+    `dropout` and `recurrent_dropout` of their cells.
 
     Args:
         model: a functional or built Sequential model, trained; left as it is.
@@ -101,6 +102,8 @@ def quantize_aware(
     check_integer(calibration_examples=calibration_examples)
     graph.check_untied(model)
     graph.check_float32(model)
+    if any(True for _ in fake_quantizers(model)):
+        raise ValueError(f"Model {model.name} is quantization-aware already.")
     if any(True for _ in sparsity.masked_layers(model)):
         model = sparsity.fix_masks(model)
     names = graph.output_names(model)
@@ -112,8 +115,6 @@ def quantize_aware(
                 f"Input {name!r} of model {model.name} cannot be quantized and "
                 "exported: name it by letters, digits and _"
             )
-    if any(True for _ in fake_quantizers(model)):
-        raise ValueError(f"Model {model.name} is quantization-aware already.")
     policy = QuantizationPolicy(
         model, skip, {} if configs is None else configs, int16
     )

@@ -127,22 +127,24 @@ def sensitivity(
         rounded = model
     batches = take(rounded, data, examples)
     named = [*_named(rounded)]
-    for *_, quantizer in named:
-        quantizer.passing = True
+    before = {quantizer: quantizer.passing for *_, quantizer in named}
     try:
+        for quantizer in before:
+            quantizer.passing = True
         exact, found = _outputs(rounded, batches), []
         for layer, tensor, quantizer in named:
             quantizer.passing = False
             error = _error(_outputs(rounded, batches), exact)
             found.append(RoundedTensor(layer, tensor, error))
             quantizer.passing = True
-    finally:
-        for *_, quantizer in named:
+        for quantizer in before:
             quantizer.passing = False
-    return Sensitivity(
-        tuple(sorted(found, key=lambda x: -x.error)),
-        _error(_outputs(rounded, batches), exact),
-    )
+        together = _error(_outputs(rounded, batches), exact)
+    finally:
+        for quantizer, passing in before.items():
+            quantizer.passing = passing
+    order = sorted(found, key=lambda x: -x.error)
+    return Sensitivity(tuple(order), together)
 
 
 def _named(model: keras.Model) -> Iterator[tuple[str, str, FakeQuantize]]:
@@ -177,7 +179,9 @@ def _outputs(model: keras.Model, batches: Sequence[Any]) -> list[np.ndarray]:
         for inputs in batches
     ]
     return [
-        np.concatenate([x.reshape(-1, x.shape[-1]) for x in parts])
+        np.concatenate(
+            [x.reshape(-1, x.shape[-1] if x.ndim > 1 else 1) for x in parts]
+        )
         for parts in zip(*found, strict=True)
     ]
 

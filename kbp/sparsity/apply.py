@@ -11,10 +11,14 @@ from kbp._utils.arguments import check_one_of, check_penalty
 from kbp.errors import UserError, nearest
 from kbp.layers import DTM, FixedMask, TransformedLayer
 from kbp.layers.transforms.dtm import GRANULARITIES
-from kbp.sparsity.channels.cost import COSTS, multiply_adds
+from kbp.sparsity.channels.cost import multiply_adds
 from kbp.sparsity.channels.ends import ends_of, is_prunable
 from kbp.sparsity.gates import add_gates
+from kbp.sparsity.masks import check_unrounded
 from kbp.sparsity.unmasked import in_words, left_out
+
+# Of a layer alone; what a network takes is measured as a whole.
+_COSTS = ("parameters", "multiply_adds")
 
 
 def apply_dtm(
@@ -57,9 +61,9 @@ def apply_dtm(
 
     Raises:
         ValueError: an argument is out of range, a name in `skip` is no layer of
-            the model, the model's graph is not known, two layers share a
-            weight, or it has nothing to prune (the message says which layers
-            keep all they have, and why).
+            the model, the model's graph is not known or is quantization-aware,
+            two layers share a weight, or it has nothing to prune (the message
+            says which layers keep all they have, and why).
 
     Example:
     >>> import kbp
@@ -69,7 +73,7 @@ def apply_dtm(
     ['scale0_dense', 'fusion_projection_1']
     """
     check_one_of(GRANULARITIES, granularity=granularity)
-    check_one_of(COSTS, cost=cost)
+    check_one_of(_COSTS, cost=cost)
     check_penalty(penalty=penalty)
     if isinstance(skip, str):
         raise ValueError(
@@ -77,6 +81,7 @@ def apply_dtm(
         )
     graph.check_untied(model)
     flat = graph.flatten(model)
+    check_unrounded(flat)
     nodes = graph.nodes(flat)
     names = {node.operation.name for node in nodes}
     for name in skip:
@@ -138,14 +143,18 @@ class _Masks:
             operations = {node.operation for node in uses}
             cost = sum(op.count_params() for op in operations)
         self.made.append((mask, cost, len(uses)))
+        kernel = graph.traits_of(inner).kernel or "kernel"  # of a gate
+        given = graph.transforms_by_kernel(layer)
         # Behind fixed masks, before what bounds the masked kernel's gradient.
-        others = graph.transforms(layer)
+        others = given.get(kernel, [])
         fixed = [t for t in others if isinstance(t, FixedMask)]
         rest = [t for t in others if t not in fixed]
-        kernel = graph.traits_of(inner).kernel or "kernel"  # of a gate
-        return TransformedLayer(
-            inner, [*fixed, mask, *rest], kernel=kernel, name=layer.name
-        )
+        given[kernel] = [*fixed, mask, *rest]
+        for attribute, transforms in given.items():
+            inner = TransformedLayer(
+                inner, transforms, kernel=attribute, name=layer.name
+            )
+        return inner
 
     def share_penalty(self) -> None:
         """Give each mask its share of the penalty, at each of its uses."""
@@ -162,15 +171,20 @@ def _mask_kernels(
 ) -> keras.Model | None:
     """Return the model with a mask on each prunable kernel without one."""
     masked = {
-        layer.name
+        (wrapper.innermost, wrapper.kernel_attribute)
         for layer in flat.layers
-        if any(isinstance(t, DTM) for t in graph.transforms(layer))
+        for wrapper in graph.wrappers(layer)
+        if any(isinstance(t, DTM) for t in wrapper.transforms)
     }
     uses: dict[keras.Operation, list[graph.Node]] = {}
     for node in nodes:
-        name = node.operation.name
-        if is_prunable(node.operation) and name not in {*dense, *masked}:
-            uses.setdefault(node.operation, []).append(node)
+        operation = node.operation
+        if (
+            is_prunable(operation)
+            and operation.name not in dense
+            and (operation, graph.traits_of(operation).kernel) not in masked
+        ):
+            uses.setdefault(operation, []).append(node)
     if not uses:
         return None
 

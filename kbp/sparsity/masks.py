@@ -1,16 +1,20 @@
 """Finding the masks of a model."""
 
-from collections.abc import Iterator
+import collections
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
 
 from kbp import graph
-from kbp.layers import DTM, FixedMask, TransformedLayer
+from kbp.layers import DTM, FixedMask, KernelTransform, TransformedLayer
 
 
 def masked_layers(model: keras.Model) -> Iterator[TransformedLayer]:
     """Yield the layers of a model whose kernel carries a mask.
+
+    A layer with masks on several kernels is yielded for each: as the wrapper
+    that holds the mask.
 
     Args:
         model: a functional or built Sequential model.
@@ -27,8 +31,38 @@ def masked_layers(model: keras.Model) -> Iterator[TransformedLayer]:
     ['masked']
     """
     for layer in graph.flatten(model).layers:
-        if any(isinstance(t, DTM | FixedMask) for t in graph.transforms(layer)):
-            yield layer
+        for wrapper in graph.wrappers(layer):
+            if any(isinstance(t, DTM | FixedMask) for t in wrapper.transforms):
+                yield wrapper
+
+
+def names_of(masked: Sequence[TransformedLayer]) -> list[str]:
+    """Return the names of a model's masks: with the kernel's if it has several.
+
+    Args:
+        masked: all of `masked_layers`.
+    """
+    counts = collections.Counter(layer.innermost for layer in masked)
+    return [
+        f"{x.name}.{x.kernel_attribute}" if counts[x.innermost] > 1 else x.name
+        for x in masked
+    ]
+
+
+def check_unrounded(model: keras.Model) -> None:
+    """Raise a ValueError if a model's weights are rounded in training.
+
+    Args:
+        model: a flat model.
+    """
+    for layer in model.layers:
+        parts = (layer, *graph.transforms(layer))
+        if any(isinstance(x, KernelTransform) and x.rounds for x in parts):
+            raise ValueError(
+                f"Model {model.name} is quantization-aware, and keeps the "
+                "masks and channels that it has. Change those of the model "
+                "that it was made from, and quantize the result."
+            )
 
 
 def hard_mask(layer: TransformedLayer) -> np.ndarray:

@@ -13,10 +13,11 @@ from tensorboard.summary import Writer
 from kbp import graph
 from kbp._utils.arguments import check_integer, check_one_of
 from kbp.errors import UserError
-from kbp.layers import DTM, TransformedLayer
+from kbp.layers import DTM
 from kbp.sparsity.budget import BUDGETS, Removed, allocate
 from kbp.sparsity.channels.cost import COSTS, Cost, Table
-from kbp.sparsity.masks import hard_mask, masked_layers
+from kbp.sparsity.masks import hard_mask, masked_layers, names_of
+from kbp.sparsity.thresholds import scores_of, threshold_of, unit_of
 from kbp.sparsity.unmasked import in_words, left_out
 
 MEASURES = ("masks", *COSTS)
@@ -35,7 +36,8 @@ class DTMSchedule(keras.callbacks.Callback):
     and the masks' temperature grows geometrically from the first to the second
     of `temperatures`. From `end` on the masks are sharp, and what is left of
     the network adapts to them. The thresholds are set once more after the last
-    epoch, so the target is met; a training that stops earlier misses it.
+    epoch, so the target is met, up to equal scores at the border, which
+    stay together; a training that stops earlier misses it.
     `fix_masks` makes the masks permanent, before the model trains on.
 
     Everything follows from `p`, so a training that is resumed with
@@ -159,7 +161,7 @@ class DTMSchedule(keras.callbacks.Callback):
         self.masked = [
             (layer, transform)
             for layer in masked_layers(model)
-            for transform in graph.transforms(layer)
+            for transform in layer.transforms
             if isinstance(transform, DTM)
         ]
         if not self.masked:
@@ -167,6 +169,7 @@ class DTMSchedule(keras.callbacks.Callback):
                 f"Model {model.name} has no DTM mask to drive. "
                 "Use kbp.sparsity.apply_dtm first."
             )
+        self.names = names_of([layer for layer, _ in self.masked])
         self.gates = [x for x, _ in self.masked if len(x.kernel.shape) == 1]
         if self.measure == "latency" and not self.gates:
             raise UserError(
@@ -197,8 +200,7 @@ class DTMSchedule(keras.callbacks.Callback):
         self, model: keras.Model, sizes: Sequence[int], left: Sequence[int]
     ) -> str:
         """Say which masks and layers keep most of what stays."""
-        names = [layer.name for layer, _ in self.masked]
-        rows = sorted(zip(left, sizes, names, strict=True), reverse=True)
+        rows = sorted(zip(left, sizes, self.names, strict=True), reverse=True)
         shown = [f"{name} {n} of {size}" for n, size, name in rows[:4]]
         more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""
         multiple = (
@@ -230,16 +232,13 @@ class DTMSchedule(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.adjust((epoch + 1) / self.params["epochs"])
-        sparsity = {
-            layer.name: 1.0 - float(hard_mask(layer).mean())
-            for layer, _ in self.masked
-        }
+        masks = [hard_mask(layer) for layer, _ in self.masked]
+        shares = [1.0 - float(mask.mean()) for mask in masks]
+        sparsity = dict(zip(self.names, shares, strict=True))
         self.history.append(sparsity)
         if logs is not None:
-            sizes = [math.prod(layer.kernel.shape) for layer, _ in self.masked]
-            logs["sparsity"] = float(
-                np.average(list(sparsity.values()), weights=sizes)
-            )
+            sizes = [mask.size for mask in masks]
+            logs["sparsity"] = float(np.average(shares, weights=sizes))
         if self.writer is not None:
             for name, share in sparsity.items():
                 self.writer.add_scalar(f"sparsity/{name}", share, epoch)
@@ -269,10 +268,10 @@ class DTMSchedule(keras.callbacks.Callback):
         x = min(max(x, 0.0), 1.0)
         low, high = self.temperatures
         relative = low * (high / low) ** x
-        scores = [_scores(layer, dtm) for layer, dtm in self.masked]
+        scores = [scores_of(layer, dtm) for layer, dtm in self.masked]
         if not all(np.isfinite(s).all() for s in scores):
             return  # diverged, which is not the masks' to mend
-        temperatures = [relative / _unit(s) for s in scores]
+        temperatures = [relative / unit_of(s) for s in scores]
         for (_, dtm), tau in zip(self.masked, temperatures, strict=True):
             dtm.temperature.assign(tau)
         if self.target_sparsity is None:
@@ -282,7 +281,7 @@ class DTMSchedule(keras.callbacks.Callback):
         for (_, dtm), s, tau, count in zip(
             self.masked, scores, temperatures, counts, strict=True
         ):
-            dtm.threshold.assign(_threshold(s, count, tau))
+            dtm.threshold.assign(threshold_of(s, count, tau))
 
     def allocation(self, sparsity: float) -> list[int]:
         """Return how many weights or channels would go of each mask.
@@ -291,7 +290,7 @@ class DTMSchedule(keras.callbacks.Callback):
             sparsity: share of what `measure` says, in [0, 1), of the model
                 that `check` was given, as its weights are now.
         """
-        scores = [_scores(layer, dtm) for layer, dtm in self.masked]
+        scores = [scores_of(layer, dtm) for layer, dtm in self.masked]
         return self._allocated(scores, sparsity)
 
     def _allocated(
@@ -322,29 +321,3 @@ class DTMSchedule(keras.callbacks.Callback):
     def _share_of_masks(self, counts: ArrayLike) -> Any:
         sizes = [dtm.size_of(layer.kernel.shape) for layer, dtm in self.masked]
         return np.sum(counts, axis=-1) / sum(sizes)
-
-
-def _scores(layer: TransformedLayer, dtm: DTM) -> np.ndarray:
-    """Return the scores of a mask, flat."""
-    scores = dtm.scores(keras.ops.convert_to_tensor(layer.kernel))
-    return keras.ops.convert_to_numpy(scores).ravel().astype(np.float64)
-
-
-def _unit(scores: np.ndarray) -> float:
-    """Return the scores' standard deviation, more where they hardly differ."""
-    floor = 0.1 * float(np.abs(scores).mean())
-    return max(float(scores.std()), floor, 1e-12)
-
-
-def _threshold(scores: np.ndarray, count: int, temperature: float) -> float:
-    """Return a threshold at or below which so many scores lie, or fewer.
-
-    Equal scores stay together: a layer whose channels are all alike, because
-    it has not trained yet, must not go whole.
-    """
-    border = np.partition(scores, count)[count]  # the least that stays
-    below = scores[scores < border]
-    if below.size:
-        return float(below.max())
-    # So far below that even the soft mask is nearly one.
-    return float(border) - 8.0 / temperature

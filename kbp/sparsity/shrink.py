@@ -35,8 +35,8 @@ def shrink(model: keras.Model, *, multiple_of: int = 1) -> keras.Model:
 
     Raises:
         ValueError: a layer that no rule covers reads pruned channels (the
-            message names it), a kernel is quantized already, or the model's
-            graph is not known.
+            message names it), the model is quantization-aware, or its graph is
+            not known.
 
     Example:
     >>> import keras, numpy as np, kbp

@@ -14,7 +14,7 @@ from kbp.layers import (
     TransformedLayer,
 )
 from kbp.sparsity.channels.places import is_foldable
-from kbp.sparsity.masks import hard_mask, masked_layers
+from kbp.sparsity.masks import check_unrounded, hard_mask, masked_layers
 
 
 def strip(model: keras.Model) -> keras.Model:
@@ -28,7 +28,7 @@ def strip(model: keras.Model) -> keras.Model:
         masks were, and the same outputs at inference.
 
     Raises:
-        ValueError: the model's graph is not known.
+        ValueError: the model's graph is not known, or it is quantization-aware.
 
     Example:
     >>> import kbp
@@ -56,7 +56,7 @@ def fix_masks(model: keras.Model) -> keras.Model:
         it changes no mask: a pruned weight stays exactly zero.
 
     Raises:
-        ValueError: the model's graph is not known.
+        ValueError: the model's graph is not known, or it is quantization-aware.
 
     Example:
     >>> import kbp
@@ -75,31 +75,34 @@ def _fold(
 ) -> keras.Model:
     """Multiply kernels by their masks; replace or (`None`) drop the masks."""
     graph.check_untied(model)
+    check_unrounded(model)
     masked = set(masked_layers(model))
-    pairs = []
+    folds = []
 
     def folded(layer: keras.Operation) -> keras.Operation:
-        if layer not in masked:
+        wrappers = graph.wrappers(layer)
+        if masked.isdisjoint(wrappers):
             return graph.clone_layer(layer)
-        transforms = [
-            replace_mask(t)
-            if isinstance(t, DTM | FixedMask)
-            else graph.clone_layer(t)
-            for t in layer.transforms
-        ]
-        kept = [t for t in transforms if t is not None]
-        new = graph.clone_layer(layer.layer, name=layer.name)
-        if kept:
-            new = TransformedLayer(new, kept, kernel=layer.kernel_attribute)
-        pairs.append((layer, new))
+        inner = new = graph.clone_layer(layer.innermost, name=layer.name)
+        for old in wrappers:
+            transforms = [
+                replace_mask(t)
+                if isinstance(t, DTM | FixedMask)
+                else graph.clone_layer(t)
+                for t in old.transforms
+            ]
+            kept = [t for t in transforms if t is not None]
+            if kept:
+                new = TransformedLayer(new, kept, kernel=old.kernel_attribute)
+            folds.append((old, inner, kept))
         return new
 
     new_model = graph.replace_layers(model, folded)
-    for old, new in pairs:
+    for old, inner, transforms in folds:
         mask = hard_mask(old)
-        kernel = getattr(graph.unwrapped(new), old.kernel_attribute)
+        kernel = getattr(inner, old.kernel_attribute)
         kernel.assign(graph.values_of(old.kernel) * mask)
-        for transform in graph.transforms(new):
+        for transform in transforms:
             if isinstance(transform, FixedMask):
                 transform.mask.assign(mask)
     return new_model

@@ -1,5 +1,7 @@
 """What the masks of a model keep."""
 
+import collections
+import math
 from dataclasses import dataclass
 
 import keras
@@ -11,7 +13,8 @@ from kbp import graph
 from kbp.layers import DTM, ChannelScale, TransformedLayer
 from kbp.sparsity.channels.cost import multiply_adds
 from kbp.sparsity.channels.places import gives_channels, source_of
-from kbp.sparsity.masks import hard_mask, masked_layers
+from kbp.sparsity.masks import hard_mask, masked_layers, names_of
+from kbp.sparsity.strip import strip
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class KernelSummary:
         nonzero: how many of these are not zero.
         threshold: of the mask; `None` for a fixed one.
         multiply_adds: of the dense layer, or of all layers that give the
-            channels, on one example.
+            channels, on one example; masked kernels of a layer share them.
 
     Example:
     >>> from kbp.sparsity import KernelSummary
@@ -129,14 +132,17 @@ def kernel_sparsity(model: keras.Model) -> float:
     0.5
     """
     zeros = size = 0
-    for layer in graph.flatten(model).layers:
-        masked = graph.transforms(layer)
+    flat = graph.flatten(model)
+    if any(isinstance(graph.unwrapped(x), ChannelScale) for x in flat.layers):
+        flat = strip(flat)  # whose gates are folded into kernels
+    for layer in flat.layers:
+        masks = {id(x.kernel): x for x in graph.wrappers(layer)}
         for weight in graph.unwrapped(layer).weights:
             if len(weight.shape) < 2:
                 continue
             values = graph.values_of(weight)
-            if masked and weight is layer.kernel:
-                values = values * hard_mask(layer)
+            if id(weight) in masks:
+                values = values * hard_mask(masks[id(weight)])
             zeros += int(np.sum(values == 0))
             size += values.size
     return zeros / size if size else 0.0
@@ -173,7 +179,15 @@ def _rows(model: keras.Model) -> list[KernelSummary]:
             source = source_of(source)
         cost = costs.get(node.operation, 0)
         costs[node.operation] = cost + multiply_adds(source)
-    return [_row(layer, costs[layer.layer]) for layer in masked_layers(flat)]
+    masked = [*masked_layers(flat)]
+    together = collections.Counter[keras.Operation]()
+    for layer in masked:
+        together[layer.innermost] += math.prod(layer.kernel.shape)
+    rows = []
+    for name, layer in zip(names_of(masked), masked, strict=True):
+        size, cost = math.prod(layer.kernel.shape), costs[layer.innermost]
+        rows.append(_row(name, layer, cost * size // together[layer.innermost]))
+    return rows
 
 
 def _share(part: int, whole: int) -> str:
@@ -182,14 +196,14 @@ def _share(part: int, whole: int) -> str:
     return f"{part / unit:.3g}/{whole / unit:.3g}{name}"
 
 
-def _row(layer: TransformedLayer, cost: int) -> KernelSummary:
+def _row(name: str, layer: TransformedLayer, cost: int) -> KernelSummary:
     mask = hard_mask(layer)
     values = graph.values_of(layer.kernel)
     thresholds = [
         float(t.threshold) for t in layer.transforms if isinstance(t, DTM)
     ]
     return KernelSummary(
-        layer.name,
+        name,
         tuple(mask.shape),
         mask.size,
         int(mask.sum()),

@@ -171,6 +171,43 @@ def test_float32_copy_has_the_same_weights_and_computes_in_float32(images):
     np.testing.assert_allclose(found, expected, rtol=2e-2, atol=2e-2)
 
 
+# Layers with layers inside, from `(5, 8)`.
+INSIDE = {
+    "attention": lambda x: layers.MultiHeadAttention(2, 4)(x, x),
+    "bidirectional": lambda x: layers.Bidirectional(layers.GRU(4))(x),
+    "function": lambda x: layers.Dense(8, activation=layers.PReLU())(x),
+    "lstm": lambda x: layers.LSTM(4)(x),
+    "stacked": lambda x: layers.RNN([layers.GRUCell(4), layers.LSTMCell(3)])(x),
+    "steps": lambda x: layers.TimeDistributed(layers.Dense(4))(x),
+    "masked": lambda x: kbp.layers.DTMDense(4)(x),
+    "truncated": lambda x: kbp.layers.TruncatedRNN(layers.LSTM(4), 2)(x),
+    "wrapped": lambda x: layers.SpectralNormalization(layers.Dense(4))(x),
+}
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("name", INSIDE)
+def test_float32_copy_has_no_half_inside(name, policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        inputs = keras.Input((5, 8))
+        model = keras.Model(inputs, layers.Dense(3)(INSIDE[name](inputs)))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    wide = graph.in_float32(graph.flatten(model))
+    half = {
+        layer.name
+        for layer in wide._flatten_layers(include_self=False)
+        if layer.compute_dtype != "float32"
+    }
+    assert not half
+    x = np.random.default_rng(0).normal(size=(4, 5, 8)).astype("float32")
+    found = as_numpy(wide(x))
+    assert found.dtype == "float32"
+    rounded = keras.ops.convert_to_numpy(keras.ops.cast(model(x), "float32"))
+    np.testing.assert_allclose(found, rounded, rtol=5e-2, atol=5e-2)
+
+
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [

@@ -109,6 +109,17 @@ def test_images_weigh_alone_as_they_do_together():
     )
 
 
+def test_arrays_are_taken_as_lists_are():
+    config = DiceCrossEntropy(class_weights=np.array([1, 3])).get_config()
+    assert config["class_weights"] == [1.0, 3.0]
+
+
+@pytest.mark.parametrize("masks", [MASKS, MASKS[..., None]])
+def test_logits_of_one_class_are_refused(masks):
+    with pytest.raises(ValueError, match="two classes or more"):
+        DiceCrossEntropy()(masks, LOGITS[..., :1])
+
+
 def test_masks_may_have_one_channel():
     loss = DiceCrossEntropy()
     assert loss(MASKS[..., None], LOGITS) == loss(MASKS, LOGITS)

@@ -88,6 +88,17 @@ def test_masks_of_other_sizes_are_refused():
             Dice(3).update_state(true, FOUND)
 
 
+@pytest.mark.parametrize("shape", [(1, 6, 7), (1, 6), (2,), (6, 1)])
+def test_weights_that_are_not_of_images_are_refused(shape):
+    with pytest.raises(ValueError, match="a weight for each image"):
+        Dice(3).update_state(TRUE[:1], FOUND[:1], np.ones(shape))
+
+
+def test_arrays_are_taken_as_lists_are():
+    config = Dice(4, target_class_ids=np.array([1, 3])).get_config()
+    assert config["target_class_ids"] == [1, 3]
+
+
 def test_metrics_are_reset_and_made_again():
     metric = Dice(3, per_image=False, target_class_ids=[2])
     metric.update_state(TRUE, FOUND)

@@ -98,3 +98,29 @@ def test_options_are_of_a_model_in_float_alone():
     quantized = quantize(model, data)
     with pytest.raises(ValueError, match="takes no skip"):
         sensitivity(quantized, data, skip=["last"])
+
+
+def test_one_number_of_each_example_is_a_column():
+    inputs = keras.Input((4,), name="x")
+    x = layers.Dense(1)(layers.Dense(6, "relu")(inputs))
+    flat = keras.Model(inputs, keras.ops.squeeze(x, -1))
+    # Batches of 32 and 6, which are not one column each.
+    data = np.random.default_rng(0).normal(size=(38, 4)).astype("float32")
+    column = sensitivity(keras.Model(inputs, x), data)
+    found = sensitivity(flat, data)
+    assert found.error == pytest.approx(column.error, rel=1e-5)
+    assert [x.error for x in found.tensors] == pytest.approx(
+        [x.error for x in column.tensors], rel=1e-5
+    )
+
+
+def test_model_is_left_as_it_is():
+    model, data = two_layers()
+    quantized = quantize(model, data)
+    chosen = [*fake_quantizers(quantized)][1]
+    chosen.passing = True
+    every = sensitivity(quantized, data).error
+    passing = [q for q in fake_quantizers(quantized) if q.passing]
+    assert passing == [chosen]
+    chosen.passing = False
+    assert sensitivity(quantized, data).error == every

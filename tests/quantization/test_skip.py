@@ -195,6 +195,34 @@ def test_layer_of_ones_own_is_rounded_as_its_config_says(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "names", [["bias"], ["bias", "kernel"], ["kernel", "bias"]]
+)
+def test_masks_stay_at_their_kernel_whatever_a_config_rounds(names):
+    class Rounds(QuantizeConfig):
+        def get_weights_and_quantizers(self, layer):
+            return [(getattr(layer, x), FakeQuantize("kernel")) for x in names]
+
+    x = np.random.default_rng(0).normal(size=(32, 8)).astype("float32")
+    dense = [layers.Dense(8, name=name) for name in ("one", "two")]
+    model = keras.Sequential([keras.Input((8,), name="x"), *dense])
+    model.layers[0].bias.assign(np.arange(8) / 8)
+    model = kbp.sparsity.apply_dtm(model, protect_ends=False)
+    for layer in kbp.sparsity.masked_layers(model):
+        layer.transforms[0].threshold.assign(0.3)
+    q = quantize(model, x, configs={"one": Rounds()}, equalize=False)
+    expected = as_numpy(model(x))
+    gap = np.abs(as_numpy(q(x)) - expected).max()
+    assert gap < 0.03 * np.ptp(expected)
+    (masks,) = {
+        x.kernel_attribute: kbp.sparsity.hard_mask(x)
+        for x in kbp.sparsity.masked_layers(q)
+        if x.name == "one"
+    }.items()
+    assert masks[0] == "kernel"
+    assert 0.1 < masks[1].mean() < 0.9
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"skip": ["dens"]}, r"`skip` names no layer.*'dens'.*'dense'"),

@@ -345,3 +345,12 @@ def test_magnitudes_are_of_the_weights_type(model):
     for node in graph.nodes(model):
         if node.operation.weights:
             assert _magnitudes(node).dtype == "float32", node
+
+
+def test_share_of_zeros_is_that_of_the_stripped_model(model):
+    masked = gated(model)
+    for gate in gates(masked).values():
+        middle = float(np.median(as_numpy(gate.kernel)))
+        gate.transforms[0].threshold.assign(middle)
+    found = sparsity.kernel_sparsity(masked)
+    assert found == sparsity.kernel_sparsity(sparsity.strip(masked)) > 0

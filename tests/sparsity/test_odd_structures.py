@@ -7,7 +7,7 @@ from contracts import as_numpy
 from graphs import randomized
 from keras import layers, ops
 
-from kbp import sparsity
+from kbp import graph, sparsity
 
 
 def conv(x, filters, size=1, **arguments):
@@ -44,6 +44,50 @@ def squeezed(x):
 
 def function_without_a_name(x):
     return conv(x, 6, activation=lambda y: 2.0 * ops.relu(y))
+
+
+CONSTANTS = {
+    "matmul": lambda x: ops.matmul(x, np.ones((6, 5), "float32")),
+    "matmul from the left": lambda x: ops.matmul(np.ones((7, 4), "float32"), x),
+    "concatenate": lambda x: ops.concatenate([x, ops.ones((1, 4, 2))], -1),
+    "stack": lambda x: ops.stack([x, ops.ones((1, 4, 6))], -1),
+    "add": lambda x: x + np.ones(6, "float32"),
+    "maximum": lambda x: ops.maximum(x, np.ones(6, "float32")),
+    "multiply": lambda x: x * np.ones((4, 6), "float32"),
+    "where": lambda x: ops.where(x > 0, x, np.ones(6, "float32")),
+    "attention": lambda x: layers.MultiHeadAttention(2, 3)(
+        x, ops.ones((1, 4, 6))
+    ),
+    "recurrent": lambda x: layers.GRU(6)(x, initial_state=ops.ones((1, 6))),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_operand_that_is_an_array_is_no_obstacle(name):
+    inputs = keras.Input((4, 3), batch_size=1)
+    x = CONSTANTS[name](layers.Dense(6, activation="relu")(inputs))
+    x = layers.Dense(5, activation="relu")(x)
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    masked = sparsity.apply_dtm(
+        model, granularity="channel", protect_ends=False
+    )
+    for gate in sparsity.masked_layers(masked):
+        gate.kernel.assign(np.arange(gate.kernel.shape[0]) % 2)
+        gate.transforms[0].threshold.assign(0.5)
+    small = sparsity.shrink(masked)
+    data = np.random.default_rng(0).normal(size=(1, 4, 3)).astype("float32")
+    np.testing.assert_allclose(small(data), masked(data), atol=1e-6)
+    assert small.count_params() < model.count_params()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_cost_of_a_product_is_that_of_what_it_sums(first):
+    inputs = keras.Input((8, 6))
+    array = np.ones((7, 8) if first else (6, 5), "float32")
+    operands = (array, inputs) if first else (inputs, array)
+    model = keras.Model(inputs, ops.matmul(*operands))
+    (node,) = graph.nodes(model)
+    assert sparsity.multiply_adds(node) == (7 * 6 * 8 if first else 8 * 5 * 6)
 
 
 def network(structure):

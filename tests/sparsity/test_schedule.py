@@ -8,6 +8,7 @@ from pruned import compiled, trained, zeros
 
 import kbp
 from kbp import sparsity
+from kbp.sparsity.thresholds import threshold_of
 
 
 @pytest.fixture
@@ -138,3 +139,32 @@ def test_schedule_without_masks_is_refused(model, data):
 def test_wrong_argument_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         sparsity.DTMSchedule(**arguments)
+
+
+@pytest.mark.parametrize("budget", ["uniform", "adaptive", "knapsack"])
+def test_weights_that_are_zero_go_first(budget):
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((8,)), *map(keras.layers.Dense, (16, 1))]
+    model = sparsity.apply_dtm(keras.Sequential(layers), protect_ends=False)
+    for layer in sparsity.masked_layers(model):
+        kernel = np.array(layer.kernel)
+        kernel.ravel()[: kernel.size * 5 // 8] = 0.0
+        layer.kernel.assign(kernel)
+    schedule = sparsity.DTMSchedule(0.5, budget=budget)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    data = np.ones((8, 8)), np.ones((8, 1))
+    fitted = model.fit(*data, epochs=2, verbose=0, callbacks=[schedule])
+    assert fitted.history["sparsity"][-1] >= 0.5
+    for share in schedule.history[-1].values():  # zeros alone, all or none
+        assert share in (0.0, pytest.approx(0.625))
+
+
+def test_no_threshold_is_a_score():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=200).astype("float32").astype("float64") ** 2
+    for count in range(1, 200):
+        threshold = np.float32(threshold_of(scores, count, 50.0))
+        assert (scores < threshold).sum() == count
+        assert not (scores.astype("float32") == threshold).any()
+    assert threshold_of(np.ones(5), 3, 50.0) < 1.0
+    assert threshold_of(np.zeros(5), 3, 50.0) < 0.0

@@ -46,6 +46,21 @@ def test_ends_stay_dense_unless_asked():
     assert masked(skip=["scale1_dense"]) == every - ends - {"scale1_dense"}
 
 
+def test_ends_are_all_that_read_inputs_or_give_outputs():
+    layers = keras.layers
+    first, second = keras.Input((8,)), keras.Input((8,))
+    x = layers.Dense(8, name="reads_first")(first)
+    x = layers.Dense(8, name="inside")(x)
+    both = layers.Concatenate()([x, layers.Flatten()(second)])
+    x = layers.Dense(8, name="reads_second")(both)
+    aux = layers.Dense(8, name="gives_and_goes_on")(x)
+    x = layers.Dense(8, name="behind")(layers.ReLU()(aux))
+    out = layers.Dense(2, name="gives")(x)
+    model = sparsity.apply_dtm(keras.Model([first, second], [aux, out]))
+    masked = {layer.name for layer in sparsity.masked_layers(model)}
+    assert masked == {"inside", "behind"}
+
+
 def test_stripped_model_is_plain_and_equal(model, data):
     pruned, _ = trained(model, data)
     plain = sparsity.strip(pruned)
@@ -255,6 +270,8 @@ def test_no_model_and_no_list_are_refused(model):
         sparsity.apply_dtm(model, skip="scale0_dense")
     with pytest.raises(ValueError, match="`penalty` must not be negative"):
         sparsity.apply_dtm(model, penalty=-1.0)
+    with pytest.raises(ValueError, match="`cost` must be one of"):
+        sparsity.apply_dtm(model, penalty=1.0, cost="latency")
 
 
 def test_model_without_anything_to_prune_is_refused():

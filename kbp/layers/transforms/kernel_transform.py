@@ -13,9 +13,11 @@ class KernelTransform(keras.layers.Layer):
 
     Attributes:
         reads_inputs: whether `call` takes the layer's `inputs` too.
+        rounds: whether it rounds to what a file in eight bits holds.
     """
 
     reads_inputs = False
+    rounds = False
 
     def __init__(self, **kwargs: Any):
         # Keras would cast by the policy's compute type even without autocast.

@@ -1,18 +1,17 @@
 """A layer that answers in the data's own units."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from kbp._utils.types import Shape, Tensor
-from kbp.layers.units.wide import wide
+from kbp.layers.units.wide import WideLayer
 
 
 @keras.saving.register_keras_serializable(package="kbp")
-class InverseStandardization(keras.layers.Layer):
+class InverseStandardization(WideLayer):
     """Bring standardized numbers back to the units of the data.
 
         y_j = deviation_j x_j + mean_j
@@ -36,20 +35,8 @@ class InverseStandardization(keras.layers.Layer):
     [[1000000.0], [800000.0]]
     """
 
-    def __init__(self, **kwargs: Any):
-        super().__init__(autocast=False, **kwargs)
-
     def build(self, input_shape: Shape) -> None:
-        for name, initializer in (("mean", "zeros"), ("deviation", "ones")):
-            weight = self.add_weight(
-                name=name,
-                shape=(input_shape[-1],),
-                initializer=initializer,
-                dtype=wide(self),
-                autocast=False,
-                trainable=False,
-            )
-            setattr(self, name, weight)
+        self.add_wide_weights(input_shape[-1:], mean="zeros", deviation="ones")
 
     def set_statistics(
         self, *, mean: Sequence[float], deviation: Sequence[float]
@@ -64,11 +51,7 @@ class InverseStandardization(keras.layers.Layer):
         self.deviation.assign(np.asarray(deviation, "float32"))
 
     def call(self, inputs: Tensor) -> Tensor:
-        return ops.cast(inputs, wide(self)) * self.deviation + self.mean
-
-    def get_config(self) -> dict[str, Any]:
-        # Keras's own refuses a dtype that is a policy.
-        return dict(super().get_config())
+        return ops.cast(inputs, self.wide) * self.deviation + self.mean
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

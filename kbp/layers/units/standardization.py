@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from kbp._utils.types import Shape, Tensor
+from kbp.layers.units.wide import WideLayer
 
 
 @keras.saving.register_keras_serializable(package="kbp")
-class Standardization(keras.layers.Layer):
+class Standardization(WideLayer):
     """Take each column's mean away and divide by its deviation.
 
         y = (x - mean) / deviation
@@ -32,20 +33,11 @@ class Standardization(keras.layers.Layer):
     """
 
     def build(self, input_shape: Shape) -> None:
-        shape = (input_shape[-1],)
-        self.mean = self.add_weight(
-            shape=shape, initializer="zeros", trainable=False, name="mean"
-        )
-        self.deviation = self.add_weight(
-            shape=shape, initializer="ones", trainable=False, name="deviation"
-        )
+        self.add_wide_weights(input_shape[-1:], mean="zeros", deviation="ones")
 
     def call(self, inputs: Tensor) -> Tensor:
-        mean, deviation = (
-            ops.cast(weight, self.compute_dtype)
-            for weight in (self.mean, self.deviation)
-        )
-        return (inputs - mean) / deviation
+        y = (ops.cast(inputs, self.wide) - self.mean) / self.deviation
+        return ops.cast(y, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

@@ -9,11 +9,11 @@ from keras import ops
 
 from kbp._utils.arguments import check_integer
 from kbp._utils.types import Shape, Tensor
-from kbp.layers.units.wide import wide
+from kbp.layers.units.wide import WideLayer
 
 
 @keras.saving.register_keras_serializable(package="kbp")
-class TableEncoding(keras.layers.Layer):
+class TableEncoding(WideLayer):
     """Bring numbers of any unit to one size, and one-hot encode categories.
 
         z_j  = h_j(x_j)                     numbers
@@ -64,7 +64,7 @@ class TableEncoding(keras.layers.Layer):
     def __init__(
         self, categories: Sequence[int], *, num_knots: int = 2, **kwargs: Any
     ):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         if not len(categories):
             raise ValueError(
                 "Argument `categories` must hold a number for each column. "
@@ -94,16 +94,8 @@ class TableEncoding(keras.layers.Layer):
             line = ops.linspace(-4.0, 4.0, self.num_knots, dtype=dtype)
             return ops.broadcast_to(line, shape)
 
-        for name in ("knots", "heights"):
-            weight = self.add_weight(
-                name=name,
-                shape=(len(self._numbers), self.num_knots),
-                initializer=initial,
-                dtype=wide(self),
-                autocast=False,
-                trainable=False,
-            )
-            setattr(self, name, weight)
+        shape = (len(self._numbers), self.num_knots)
+        self.add_wide_weights(shape, knots=initial, heights=initial)
 
     def set_knots(
         self,
@@ -139,7 +131,7 @@ class TableEncoding(keras.layers.Layer):
         self.heights.assign(every[1])
 
     def call(self, inputs: Tensor) -> Tensor:
-        x = ops.cast(inputs, wide(self))
+        x = ops.cast(inputs, self.wide)
         parts = []
         if len(self._numbers):
             parts.append(self.numbers(x))

@@ -6,10 +6,11 @@ import keras
 from keras import ops
 
 from kbp._utils.types import Shape, Tensor
+from kbp.layers.units.wide import WideLayer
 
 
 @keras.saving.register_keras_serializable(package="kbp")
-class WindowNormalization(keras.layers.Layer):
+class WindowNormalization(WideLayer):
     """Remove a window's level and scale, or restore them.
 
         y = (x - mean) / deviation      inverted:   y = x * deviation + mean
@@ -17,6 +18,8 @@ class WindowNormalization(keras.layers.Layer):
     A network between the layer and its inverse takes data in any units and
     answers in them. The layer moves the channels before the time, because a
     `.tflite` file normalizes faster where a channel's values are adjacent.
+    It computes in float32 whatever its precision is, and answers in it where
+    it restores the units.
 
     Args:
         invert: whether level and scale are restored.
@@ -47,10 +50,12 @@ class WindowNormalization(keras.layers.Layer):
         self.invert = invert
 
     def call(self, inputs: Tensor, statistics: Tensor) -> Tensor:
+        x, statistics = (ops.cast(t, self.wide) for t in (inputs, statistics))
         mean, deviation = statistics[..., :1], statistics[..., 1:]
         if self.invert:
-            return ops.transpose(inputs * deviation + mean, (0, 2, 1))
-        return (ops.transpose(inputs, (0, 2, 1)) - mean) / deviation
+            return ops.transpose(x * deviation + mean, (0, 2, 1))
+        y = (ops.transpose(x, (0, 2, 1)) - mean) / deviation
+        return ops.cast(y, self.compute_dtype)
 
     def compute_output_shape(
         self, inputs_shape: Shape, statistics_shape: Shape

@@ -3,12 +3,14 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from kbp._utils.types import Shape, Tensor
+from kbp.layers.units.wide import WideLayer
 
 
 @keras.saving.register_keras_serializable(package="kbp")
-class WindowSlice(keras.layers.Layer):
+class WindowSlice(WideLayer):
     """Return some of a window's rows and columns, in the data's own units.
 
     An 8-bit file takes values of any units in float. A slice of `keras.ops`
@@ -61,7 +63,8 @@ class WindowSlice(keras.layers.Layer):
                 )
 
     def call(self, inputs: Tensor) -> Tensor:
-        return inputs[:, slice(*self.rows), slice(*self.columns)]
+        x = ops.cast(inputs, self.wide)
+        return x[:, slice(*self.rows), slice(*self.columns)]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         rows, columns = (

@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from kbp._utils.types import Shape, Tensor
+from kbp.layers.units.wide import WideLayer
 
 
 @keras.saving.register_keras_serializable(package="kbp")
-class WindowStatistics(keras.layers.Layer):
+class WindowStatistics(WideLayer):
     """Return mean and standard deviation of each channel over time.
 
     Call arguments:
@@ -15,7 +16,8 @@ class WindowStatistics(keras.layers.Layer):
 
     Returns:
         Tensor `(batch, channels, 2)`: the means, then the deviations. The
-        deviation of a constant channel is `SMALLEST`.
+        deviation of a constant channel is `SMALLEST`. They are computed in
+        float32 whatever the layer's precision is.
 
     Example:
     >>> import keras, kbp
@@ -27,7 +29,7 @@ class WindowStatistics(keras.layers.Layer):
     SMALLEST = 1e-20  # far below what any unit's values vary by
 
     def call(self, inputs: Tensor) -> Tensor:
-        x = ops.transpose(inputs, (0, 2, 1))
+        x = ops.transpose(ops.cast(inputs, self.wide), (0, 2, 1))
         mean = ops.mean(x, axis=-1, keepdims=True)
         variance = ops.mean(ops.square(x - mean), axis=-1, keepdims=True)
         deviation = ops.maximum(ops.sqrt(variance), self.SMALLEST)

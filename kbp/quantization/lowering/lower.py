@@ -19,6 +19,7 @@ from kbp.layers import TruncatedRNN
 from kbp.quantization.lowering import categories, images, primitives, units
 from kbp.quantization.lowering.attention import attention
 from kbp.quantization.lowering.recurrent import bidirectional, recurrent
+from kbp.quantization.lowering.repetitions import without_repetitions
 from kbp.quantization.placement import rules
 from kbp.quantization.policy import QuantizationPolicy
 
@@ -74,14 +75,18 @@ def lower(
         policy: what the user has decided of layers, which stay as they are.
 
     Returns:
-        A functional model of the same function; it shares the layers that stay.
+        A functional model of the same function, which computes nothing twice;
+        it shares the layers that stay.
 
     Raises:
         ValueError: a layer cannot be lowered; the message names it and says
             what to do.
     """
     policy = policy or QuantizationPolicy(model, (), {})
-    return graph.rewrite(model, call=_Lowering(graph.nodes(model), policy))
+    # Once more behind: what it is made of may have become the same.
+    model = without_repetitions(model, policy)
+    lowering = _Lowering(graph.nodes(model), policy)
+    return without_repetitions(graph.rewrite(model, call=lowering), policy)
 
 
 class _Lowering:
@@ -123,7 +128,8 @@ class _Lowering:
             )
         if isinstance(made, keras.Operation):
             return self.regularized(node.operation, made(*args, **kwargs))
-        options = {k: v for k, v in kwargs.items() if v is not None}
+        said = {k: v for k, v in kwargs.items() if v is not None}
+        options = {k: v for k, v in said.items() if v is not False}
         options.pop("training", None)
         if any(key.endswith("mask") for key in options):
             raise rules.refusal(node.operation, "call it without a mask")

@@ -26,7 +26,8 @@ _MERGED: dict[str, Callable[..., keras.layers.Layer]] = {
 def recurrent(layer: layers.RNN | TruncatedRNN, part: Part) -> Replacement:
     """Multiply all inputs by the kernel at once, then go step by step.
 
-    Gradients in eight bits are not truncated.
+    Gradients in eight bits are not truncated, and the `dropout` and
+    `recurrent_dropout` of cells are left out.
     """
     return _of_sequences(layer, _steps(layer, layer, part, ""))
 

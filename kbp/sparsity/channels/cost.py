@@ -72,7 +72,8 @@ def multiply_adds(node: graph.Node) -> int:
     """
     operation = node.operation
     if type(operation).__name__ == "Matmul":
-        return size_of(node.outputs[0]) * shape_of(node.inputs[0])[-1]
+        first, *_ = keras.tree.flatten((node.arguments, node.keywords))
+        return size_of(node.outputs[0]) * (first.shape[-1] or 1)
     return _places(node) * sum(math.prod(k.shape) for k in _kernels(operation))
 
 
@@ -156,11 +157,11 @@ class Cost:
     ) -> None:
         masked = [*masked]
         self.sizes = np.array([math.prod(x.kernel.shape) for x in masked])
-        self.numbers = {layer.layer: i for i, layer in enumerate(masked)}
+        self.numbers = {id(layer.kernel): i for i, layer in enumerate(masked)}
         self.traced = trace(model)
         self.gate_of = {
             group: number
-            for layer, number in self.numbers.items()
+            for number, layer in enumerate(x.innermost for x in masked)
             if isinstance(layer, ChannelScale)
             for group in self.traced.groups.roots(
                 self._mapping(layer).weights[id(layer.kernel)][0]
@@ -214,8 +215,7 @@ class Cost:
         factor = places * math.prod(weight.shape)
         for groups in found.values():
             factor //= len(groups)
-        is_kernel = any(weight is kernel for kernel in _kernels(layer))
-        number = self.numbers.get(layer) if is_kernel else None
+        number = self.numbers.get(id(weight))
         mask = None if number is None else (number, int(self.sizes[number]))
         self.terms.append(_Weights(factor, axes, mask))
 

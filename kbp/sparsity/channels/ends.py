@@ -22,8 +22,12 @@ def has_kernel(operation: keras.Operation) -> bool:
 def ends_of(nodes: list[graph.Node]) -> set[str]:
     """Name the kernels that read the input or give the output."""
     names = set()
-    for edge, step in (("producers", "consumers"), ("consumers", "producers")):
-        todo = [node for node in nodes if not getattr(node, edge)]
+    made = {id(x) for node in nodes for x in node.outputs}
+    readers = [
+        node for node in nodes if any(id(x) not in made for x in node.inputs)
+    ]
+    givers = [node for node in nodes if node.is_output]
+    for todo, step in ((readers, "consumers"), (givers, "producers")):
         seen = set()
         while todo:
             node = todo.pop()

@@ -283,6 +283,17 @@ def size_of(tensor: keras.KerasTensor) -> int:
     return math.prod(shape_of(tensor))
 
 
+def constants_of(node: graph.Node) -> list[Any]:
+    """Return what a use takes besides symbolic tensors."""
+    every = keras.tree.flatten((node.arguments, node.keywords))
+    return [x for x in every if not isinstance(x, keras.KerasTensor)]
+
+
+def has_arrays(node: graph.Node) -> bool:
+    """Say whether a use takes arrays, whose channels are not followed."""
+    return any(np.ndim(x) for x in constants_of(node))
+
+
 def kept(shape: tuple[int, ...]) -> Channels:
     """Return channels of which nothing is known, and nothing can go."""
     return Channels(np.broadcast_to(KEPT, shape), np.broadcast_to(False, shape))

@@ -57,6 +57,25 @@ def test_joins_of_joins_keep_what_is_beyond_a_part_of_them(body, tmp_path):
     assert export.verify(q, tmp_path / "q.tflite", [x]).maximum <= 1
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_causal_mask": False},
+        {"attention_mask": None, "return_attention_scores": False},
+        {"use_causal_mask": False, "training": False},
+    ],
+)
+def test_options_that_say_no_are_as_none(options):
+    def body(x):
+        return layers.MultiHeadAttention(2, 4)(x, x, **options)
+
+    x = np.random.default_rng(0).normal(size=(16, 5, 8)).astype("float32")
+    model = image_model(body, (5, 8))
+    expected = as_numpy(model(x))
+    gap = np.abs(as_numpy(quantize(model, [x])(x)) - expected).max()
+    assert gap < 0.05 * np.ptp(expected)
+
+
 def test_new_layers_take_names_that_are_free(tmp_path):
     def body(x):
         dense = layers.Dense(4, activation="relu", name="a")(x)

@@ -4,7 +4,7 @@ import numpy as np
 
 from kbp.graph import Node
 from kbp.sparsity.channels.registry import register_channel_rule
-from kbp.sparsity.channels.tracing import Channels, Trace, shape_of
+from kbp.sparsity.channels.tracing import Channels, Trace, has_arrays, shape_of
 
 
 @register_channel_rule(
@@ -16,6 +16,8 @@ def matmul(
     trace: Trace, node: Node, inputs: list[Channels]
 ) -> Channels | list[Channels] | None:
     """`(..., m, k)` times `(..., k, n)`: a sum over `k`."""
+    if has_arrays(node):
+        return trace.keep_through(node, inputs)
     a, b = inputs
     rank = len(a.shape)
     if rank != len(b.shape) or rank < 2:

@@ -15,6 +15,8 @@ from kbp.sparsity.channels.tracing import (
     Trace,
     combine,
     compact,
+    constants_of,
+    has_arrays,
     kept,
     shape_of,
     size_of,
@@ -31,17 +33,13 @@ def joined(
     """Add, maximum, multiply, ...: whole tensors, value by value."""
     shape = shape_of(node.outputs[0])
     inputs = [trace.of(x) for x in node.inputs]  # those of bools, too
-    constants = [
-        x
-        for x in keras.tree.flatten(node.arguments)
-        if not isinstance(x, keras.KerasTensor)
-    ]
-    if any(np.ndim(x) for x in constants):
+    if has_arrays(node):
         return None
     if any(len(x.shape) != len(shape) or not shape for x in inputs):
         return None
     groups = _together(trace, inputs, shape)
-    zeros = [x.zero for x in inputs] + [np.asarray(x == 0) for x in constants]
+    zeros = [x.zero for x in inputs]
+    zeros += [np.asarray(x == 0) for x in constants_of(node)]
     zero = combine(
         lambda *parts: functools.reduce(zero_of, parts), zeros, shape
     )

@@ -14,6 +14,7 @@ from kbp.sparsity.channels.tracing import (
     Channels,
     IndexMap,
     Trace,
+    has_arrays,
     shape_of,
     spread,
 )
@@ -103,8 +104,10 @@ def transpose(
 @register_channel_rule("concatenate", of_many=True)
 def concatenate(
     trace: Trace, node: Node, inputs: list[Channels]
-) -> Channels | None:
+) -> Channels | list[Channels] | None:
     """Concatenation along any axis."""
+    if has_arrays(node):
+        return trace.keep_through(node, inputs)
     rank = len(inputs[0].shape)
     axis = node.operation.axis % (rank + 1) - 1
     if axis < 0:
@@ -143,7 +146,7 @@ def stack(
 ) -> Channels | list[Channels]:
     """Tensors of one shape along a new axis."""
     axis = node.operation.axis % (len(inputs[0].shape) + 2) - 1
-    if axis < 0:
+    if axis < 0 or has_arrays(node):
         return trace.keep_through(node, inputs)
     for other in inputs[1:]:
         trace.merge(inputs[0].groups, other.groups)
