@@ -103,15 +103,11 @@ class Entry:
         from kbp.recipes.sections import QuantizationRecipe
         from kbp.recipes.training import TrainingRecipe
 
-        usual = {
-            "training": TrainingRecipe.epochs,
-            "quantization": QuantizationRecipe.epochs,
-        }
-        training, quantization = (
-            self._section(name).get("epochs", epochs)
-            for name, epochs in usual.items()
+        training, rounding = map(self._section, ("training", "quantization"))
+        return (
+            training.get("epochs", TrainingRecipe.epochs),
+            rounding.get("epochs", QuantizationRecipe.epochs),
         )
-        return training, quantization
 
     def _section(self, name: str) -> dict[str, Any]:
         """Return what `recipe.toml` says in a section, unchecked."""
