@@ -224,7 +224,7 @@ _JOINS: Rows = {
 _SPATIAL = LayerTraits(channels="spatial")
 _MOVED = replace(_SPATIAL, rounding="copied")
 _AVERAGED = replace(_SPATIAL, rounding="averaged")
-_MEAN = replace(_SPATIAL, rounding="computed")
+_MEAN = replace(_SPATIAL, rounding="mean")
 _ENLARGED = replace(
     _SPATIAL, by_configuration=enlargement, problem=limits.of_enlargement
 )

@@ -96,7 +96,7 @@ ROWS: dict[str, LayerTraits] = {
         channels="matmul",
         safe=True,
     ),
-    "Mean": LayerTraits(rounding="computed", channels="mean", safe=True),
+    "Mean": LayerTraits(rounding="mean", channels="mean", safe=True),
     "Softmax": LayerTraits(channels="softmax"),
     "Concatenate": LayerTraits(
         rounding="joined", channels="concatenate", safe=True

@@ -17,7 +17,7 @@ from kbp.layers.transforms.dtm import GRANULARITIES
 
 KERNEL_QUANTIZERS = ("kernel", "channel", "depthwise")
 ROUNDINGS = (
-    *("computed", "multiplied", "rectified", "copied", "averaged"),
+    *("computed", "multiplied", "rectified", "mean", "copied", "averaged"),
     *("interpolated", "joined", "indices", "compared", "float"),
 )
 BATCH_NORMS = ("converter", "lowering")
@@ -33,6 +33,7 @@ class LayerTraits:
     | `"computed"`     | has new values, rounded once to a range of their own |
     | `"multiplied"`   | the same of a product of two tensors, rounded twice  |
     | `"rectified"`    | the same of a LeakyReLU, with slopes of a 256th      |
+    | `"mean"`         | the same of a mean, whose halves go to even integers |
     | `"copied"`       | has the input's values, so its scale                 |
     | `"averaged"`     | has means of the input's values, in its scale;       |
     |                  | halves are rounded away from the integer zero        |

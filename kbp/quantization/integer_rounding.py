@@ -52,6 +52,20 @@ def twice(places: Tensor, zero: Tensor, ratio: Tensor) -> Tensor:
     return ops.sign(fine) * ops.floor(ops.abs(fine) + 0.5)
 
 
+def even(places: Tensor, zero: Tensor, ratio: Tensor) -> Tensor:
+    """Round halves to even integers, as XNNPACK's MEAN does.
+
+    There are halves, but by chance, only in the scale of what is averaged.
+
+    Reference:
+        `qs8-requantization` of XNNPACK: `lrintf` of a sum times a factor.
+    """
+    halves = ops.round(2.0 * places) / 2.0
+    near = ops.abs(places - halves) < 0.1 * HAIR  # a mean may be of thousands
+    raw = ops.where(near & (ratio == 1.0), halves, places) + zero
+    return ops.round(raw) - zero
+
+
 def fraction(places: Tensor, zero: Tensor, ratio: Tensor) -> Tensor:
     """Multiply by a 256th, as XNNPACK's LEAKY_RELU does.
 
@@ -73,7 +87,7 @@ def nearest(places: Tensor, zero: Tensor, ratio: Tensor) -> Tensor:
 
 ARITHMETICS: dict[str, Callable[..., Tensor]] = {
     function.__name__: function
-    for function in (away, up, twice, fraction, nearest)
+    for function in (away, up, twice, even, fraction, nearest)
 }
 
 

@@ -57,6 +57,31 @@ def test_more_operations_are_rounded_as_litert_rounds_them(name, tmp_path):
     check(name, tmp_path)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("offset", [0.0, 0.3, 0.6])  # zero points odd and even
+@pytest.mark.parametrize(
+    "mean",
+    [
+        layers.GlobalAveragePooling2D(),
+        lambda x: ops.mean(x, axis=(1, 2)),
+        lambda x: layers.GlobalAveragePooling1D()(layers.Reshape((16, 8))(x)),
+    ],
+)
+def test_mean_in_the_scale_of_its_input_is_rounded_as_litert_does(
+    mean, offset, tmp_path
+):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4, 4, 3), name="x")
+    bias = keras.initializers.Constant(offset)
+    x = layers.Conv2D(8, 1, bias_initializer=bias)(inputs)
+    joined = layers.Concatenate()([mean(x), layers.GlobalMaxPooling2D()(x)])
+    data = np.random.default_rng(0).normal(size=(256, 4, 4, 3))
+    quantized = quantize_aware(keras.Model(inputs, joined), data)
+    export.to_tflite(quantized, tmp_path / "model.tflite")
+    found = export.verify(quantized, tmp_path / "model.tflite", data)
+    assert found.exact == 1, found  # one of 50 means is a half
+
+
 def test_range_of_a_join_holds_all_that_is_joined():
     inputs = keras.Input((3,))
     small = layers.Dense(2, name="small")(inputs)

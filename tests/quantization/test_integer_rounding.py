@@ -31,6 +31,18 @@ def test_halves_go_away_from_the_integer_zero(count, zero):
     np.testing.assert_allclose(found, expected * scale, atol=1e-5)
 
 
+@pytest.mark.parametrize("zero", [-128, -37, 0, 101])
+@pytest.mark.parametrize("count", [2, 4, 6, 9, 64, 1024])
+def test_halves_of_a_mean_go_to_even_integers(count, zero):
+    rng = np.random.default_rng(count)
+    integers = rng.integers(-128, 128, (5000, count))
+    scale = np.float32(0.0173)
+    floats = ((integers - zero) * scale).astype("float32")
+    found = moved(floats.mean(axis=1, dtype="float32"), "even", scale, zero)
+    expected = np.round(integers.sum(axis=1) / count) - zero
+    np.testing.assert_array_equal(np.round(found / scale), expected)
+
+
 def test_halves_go_up():
     x = np.array([-1.5, -0.5, 0.5, 1.5, 0.2, -0.9], "float32") * 0.1
     found = moved(x, "up", 0.1, 7)

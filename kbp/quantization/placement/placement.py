@@ -17,6 +17,7 @@ Tensor = Any  # symbolic
 ARITHMETICS = {
     "averaged": "away",
     "interpolated": "up",
+    "mean": "even",
     "multiplied": "twice",
     "rectified": "fraction",
 }
@@ -148,9 +149,11 @@ class Placement:
 
     def is_left_open(self, node: graph.Node) -> bool:
         """Say whether what follows takes a result before it is rounded."""
-        if rules.is_rounded_as_joined(node, self.policy):
+        traits = graph.traits_of(node.operation)
+        plainly = traits.rounding not in ARITHMETICS
+        if plainly and rules.is_rounded_as_joined(node, self.policy):
             # What comes out of a loop is float, and gets no range by itself.
-            return not graph.traits_of(node.operation).rounds_inputs
+            return not traits.rounds_inputs
         following = node.successor
         if following and graph.traits_of(following.operation).rounds_inputs:
             return True
