@@ -23,6 +23,7 @@ _DEPTH = 24  # place in a PNG file of the bits of a value
 _BITS_PER_SAMPLE = 258  # tag of TIFF
 _ORIENTATION = 0x0112  # of EXIF
 _MASK_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "I;16B")
+_ROWS = 1000  # at a time, which bounds the memory
 IMAGE_MODES = (*_MASK_MODES, "PA", "CMYK", "YCbCr")
 
 
@@ -31,8 +32,9 @@ def read_image(
 ) -> tuple[np.ndarray, ImageFacts]:
     """Read an image as floats in [0, 1], `(height, width, channels)`.
 
-    It is turned as its EXIF data say. Like a mask it may have a third of
-    `MOST_PIXELS`, since all of it becomes floats.
+    It is turned as its EXIF data say, and laid on white where it is not
+    opaque. Like a mask it may have a third of `MOST_PIXELS`, since all of it
+    becomes floats.
 
     Args:
         path: of the file.
@@ -59,7 +61,8 @@ def read_image(
         else:  # as Pillow makes color grey
             floats = floats @ np.array([[0.299], [0.587], [0.114]], "float32")
     else:
-        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+        mode = "L" if channels == 1 else "RGB"
+        pixels = np.asarray(on_white(image).convert(mode))
         largest = largest_of_halved(path, image, white_level)
         bits, largest = (16, largest) if largest else (8, int(pixels.max()))
         floats = pixels.reshape(*pixels.shape[:2], channels).astype("float32")
@@ -104,7 +107,7 @@ def wide_values(
     """
     values = np.asarray(image)
     if values.ndim == 3:
-        values = _on_white(values, white_level)
+        values = _wide_on_white(values, white_level)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > white_level:
         advice = "save it with 8 or 16 bits"
@@ -141,7 +144,24 @@ def largest_of_halved(path: Path, image: Any, white_level: int) -> int:
     return max(1, 257 * max(high for _, high in image.getextrema()))
 
 
-def _on_white(values: np.ndarray, white_level: int) -> np.ndarray:
+def on_white(image: Any) -> Any:
+    """Return an image of Pillow's, laid on white where it is not opaque.
+
+    Args:
+        image: of 8 bits.
+    """
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    for top in range(0, image.height, _ROWS):
+        box = (0, top, image.width, min(top + _ROWS, image.height))
+        rows = image.crop(box)
+        white = Image.new("RGBA", rows.size, "white")
+        image.paste(Image.alpha_composite(white, rows), box)
+    return image
+
+
+def _wide_on_white(values: np.ndarray, white_level: int) -> np.ndarray:
     """Return the grey or the colors of two, three or four bands, on white."""
     bands = values.shape[-1]
     if bands in (2, 4):

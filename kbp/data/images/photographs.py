@@ -16,6 +16,7 @@ from kbp.data.images.files import (
     decode,
     is_wide,
     largest_of_halved,
+    on_white,
     wide_values,
 )
 from kbp.data.images.kinds import (
@@ -33,7 +34,6 @@ from kbp.errors import UserError
 # Images in memory: the array, TensorFlow's copy, and those for test as floats.
 _COPIES = 3
 _CHUNK = 32  # images that are read to find the wrong ones alone
-_ROWS = 1000  # at a time, which bounds the memory
 
 
 def read_photographs(
@@ -264,18 +264,7 @@ def _open(
         image = Image.fromarray(scaled.round().astype("uint8")[values])
     elif largest := largest_of_halved(path, image, white_level):
         bits = 16
-    if image.has_transparency_data:
-        image = _on_white(image.convert("RGBA"))
+    image = on_white(image)
     if image.mode != mode:
         image = image.convert(mode)
     return image, bits, largest
-
-
-def _on_white(image: Any) -> Any:
-    """Lay an image of colors and opacity on white, some rows at a time."""
-    for top in range(0, image.height, _ROWS):
-        box = (0, top, image.width, min(top + _ROWS, image.height))
-        rows = image.crop(box)
-        white = Image.new("RGBA", rows.size, "white")
-        image.paste(Image.alpha_composite(white, rows), box)
-    return image

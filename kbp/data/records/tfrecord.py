@@ -13,6 +13,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from kbp.data.cache import keep
+from kbp.data.images.files import on_white
 from kbp.data.images.limits import MOST_PIXELS
 from kbp.data.images.resizing import RESIZE, RESIZES
 from kbp.data.lazy import Lazy, ranges
@@ -232,7 +233,9 @@ def _decoded(content: bytes, features: Features, where: str) -> np.ndarray:
             if image.mode not in _MODES or np.prod(image.size) > MOST_PIXELS:
                 raise ValueError(f"{image.size} pixels of mode {image.mode}")
             ImageOps.exif_transpose(image, in_place=True)
-            fitted = RESIZES[RESIZE](image.convert(mode), (size, size))
+            fitted = RESIZES[RESIZE](
+                on_white(image).convert(mode), (size, size)
+            )
     except Exception as error:  # decoders raise any for a broken image
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{where}: its image cannot be read: {reason}") from (

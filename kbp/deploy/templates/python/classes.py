@@ -12,10 +12,6 @@ def resized(path: str, facts: dict[str, Any]) -> np.ndarray:
     """Return an image in the model's size, as it takes pixels."""
     height, width, channels = facts["image"]
     image = read(path, facts)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
     image = image.convert("L" if channels == 1 else "RGB")
     box, size = None, (width, height)
     if facts["resize"] == "crop":
