@@ -1,6 +1,7 @@
 """Pruning while training: apply masks, drive them, make them permanent."""
 
 from kbp.sparsity.apply import apply_dtm
+from kbp.sparsity.branches import drop_branches
 from kbp.sparsity.budget import BUDGETS
 from kbp.sparsity.channels.cost import multiply_adds
 from kbp.sparsity.masks import hard_mask, masked_layers
@@ -23,6 +24,7 @@ __all__ = [
     "KernelSummary",
     "apply_dtm",
     "channel_count",
+    "drop_branches",
     "fix_masks",
     "hard_mask",
     "kernel_sparsity",

@@ -122,8 +122,8 @@ class LatencyTable:
         """Return the milliseconds of one call of a model's file.
 
         Args:
-            model: the network of the table, or what `kbp.sparsity.shrink` left
-                of it.
+            model: the network of the table, or what `kbp.sparsity.shrink` and
+                `kbp.sparsity.drop_branches` left of it.
         """
         return float(self.whole(_sum(self.operations, _counts(model))))
 
@@ -237,12 +237,16 @@ def latency_table(
 
 
 def _sum(operations: Iterable[TimedOperation], counts: Counts) -> float:
-    """Return what operations take with the channels of a model's layers."""
+    """Return what operations take with the channels of a model's layers.
+
+    Those of layers that the model is without take nothing.
+    """
     return sum(
         float(operation.times.at(*counts[operation.layer]))
-        if operation.layer in counts
+        if operation.layer
         else operation.milliseconds
         for operation in operations
+        if operation.layer in counts or not operation.layer
     )
 
 

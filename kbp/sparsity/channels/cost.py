@@ -223,9 +223,10 @@ class Cost:
         """Let the cost be the milliseconds of a table."""
         nodes = {node.operation.name: node for node in self.traced.nodes}
         for operation in table.operations:
-            node = nodes.get(operation.layer)
-            if node is None:
+            if not operation.layer:
                 self.fixed += operation.milliseconds
+            node = nodes.get(operation.layer)
+            if node is None:  # of a branch that was left out
                 continue
             sides = (self._last(x) for x in (node.inputs[0], node.outputs[0]))
             self.terms.append(_Timed(operation.times, *sides))

@@ -1,0 +1,262 @@
+"""Leave whole residual branches out of a trained network."""
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from kbp import graph
+from kbp._compat import compiled_with
+from kbp._utils.arguments import check_one_of
+from kbp._utils.types import Shape, Tensor
+from kbp.errors import UserError
+from kbp.sparsity.channels.cost import COSTS, Table, multiply_adds
+
+_MOST = sys.float_info.max
+# Of uses that add two tensors, by their numbers, which one is left out.
+_Gone = Mapping[int, int]
+
+
+def drop_branches(
+    model: keras.Model,
+    x: Any = None,
+    y: Any = None,
+    *,
+    share: float,
+    measure: str = "multiply_adds",
+    table: Table | None = None,
+    **arguments: Any,
+) -> keras.Model:
+    """Leave residual branches out of a trained network, whose skips stay.
+
+    Where two tensors are added, the one that more is computed for is a branch;
+    without it the sum is the other one. Branches go one by one: the next is
+    the one without which the loss on the examples rises the least for what
+    that saves. Few layers with many channels are often better than many with
+    few, and faster: so leave branches out first, then prune channels, then
+    train on.
+
+    Args:
+        model: a compiled, trained model; left as it is.
+        x: examples, in any form that `evaluate` can take again and again; some
+            thousands are enough.
+        y: targets, of arrays.
+        share: of the whole network's cost that goes at least, in [0, 1).
+        measure: what it costs: `"parameters"`, `"multiply_adds"` or
+            `"latency"`.
+        table: with the measure `"latency"`, what
+            `kbp.export.latency_table(model)` gave. It serves for the new model
+            as well.
+        **arguments: others of `evaluate`, such as `steps`.
+
+    Returns:
+        A new model, not compiled, whose other layers have the same names and
+        weights.
+
+    Raises:
+        ValueError: an argument is out of range.
+        UserError: the model is not compiled, or its branches are a smaller
+            share.
+
+    Example:
+    >>> import keras, numpy as np, kbp
+    >>> inputs = keras.Input((4,))
+    >>> x = inputs
+    >>> for number in range(3):
+    ...     branch = keras.layers.Dense(4, name=f"branch_{number}")
+    ...     x = keras.layers.Add()([x, branch(x)])
+    >>> model = keras.Model(inputs, keras.layers.Dense(1)(x))
+    >>> model.get_layer("branch_1").set_weights([np.zeros((4, 4)), np.zeros(4)])
+    >>> model.compile("sgd", "mse")
+    >>> x = np.random.default_rng(0).normal(size=(8, 4))
+    >>> y = model.predict(x, verbose=0)
+    >>> small = kbp.sparsity.drop_branches(model, x, y, share=0.2)
+    >>> [layer.name for layer in small.layers if "branch" in layer.name]
+    ['branch_0', 'branch_2']
+
+    Reference:
+        Residual networks act like ensembles of shallower ones: Veit, Wilber
+        and Belongie, Residual Networks Behave Like Ensembles of Relatively
+        Shallow Networks, 2016.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(
+            f"Argument `share` must be in [0, 1). Received: share={share}"
+        )
+    check_one_of(COSTS, measure=measure)
+    if (measure == "latency") != (table is not None):
+        raise ValueError(
+            "Argument `table` belongs to `measure='latency'`, and must be what "
+            f"kbp.export.latency_table(model) gave. Received: {table}"
+        )
+    if not model.compiled:
+        raise UserError(
+            f"Model {model.name} must be compiled with a loss before branches "
+            "are left out: call `model.compile`."
+        )
+    network = _Network(model, measure, table)
+    branches = network.branches()
+    switched = _Switched(network, branches)
+    switched.model.compile(**compiled_with(model))
+
+    def loss(gone: _Gone) -> float:
+        switched.open_all_but(gone)
+        found = switched.model.evaluate(
+            x, y, **{"verbose": 0, **arguments}, return_dict=True
+        )
+        return min(np.nan_to_num(found["loss"], nan=_MOST), _MOST)
+
+    gone: dict[int, int] = {}
+    whole = network.cost({})
+    while 1 - network.cost(gone) / whole < share:
+        cost, now = network.cost(gone), loss(gone)
+        rises = {}
+        for number, index in branches.items():
+            saved = cost - network.cost({**gone, number: index})
+            if number not in gone and saved > 0:
+                rise = loss({**gone, number: index}) - now
+                rises[number] = rise / saved
+        if not rises:
+            raise UserError(
+                f"All branches of model {model.name} whose skips stay are "
+                f"{1 - cost / whole:.0%} of its {measure}. Received: "
+                f"share={share}"
+            )
+        best = min(rises, key=lambda number: rises[number])
+        gone[best] = branches[best]
+    return network.without(gone)
+
+
+class _Network:
+    """A network's uses of layers, and what it costs without some branches.
+
+    Args:
+        model: of Keras's layers.
+        measure: see `drop_branches`.
+        table: see `drop_branches`.
+    """
+
+    def __init__(self, model: keras.Model, measure: str, table: Table | None):
+        self.model, self.nodes = graph.retraced(graph.flatten(model))
+        self.measure, self.table = measure, table
+        self.names = {node.operation.name for node in self.nodes}
+        self.producer = {
+            id(x): number
+            for number, node in enumerate(self.nodes)
+            for x in node.outputs
+        }
+
+    def needed(self, gone: _Gone) -> tuple[set[int], set[int]]:
+        """Return the uses that outputs need, and the model's inputs."""
+        uses: set[int] = set()
+        begins: set[int] = set()
+        todo = [*self.model.outputs]
+        while todo:
+            tensor = todo.pop()
+            number = self.producer.get(id(tensor))
+            if number is None:
+                begins.add(id(tensor))
+            elif number not in uses:
+                uses.add(number)
+                todo += [
+                    x
+                    for index, x in enumerate(self.nodes[number].inputs)
+                    if gone.get(number) != index
+                ]
+        return uses, begins
+
+    def cost(self, gone: _Gone) -> float:
+        """Return the cost of what is left."""
+        nodes = [self.nodes[number] for number in self.needed(gone)[0]]
+        if self.table is not None:
+            left = {node.operation.name for node in nodes}
+            together = sum(
+                operation.milliseconds
+                for operation in self.table.operations
+                if operation.layer in left or operation.layer not in self.names
+            )
+            return float(self.table.whole(together))
+        if self.measure == "multiply_adds":
+            return float(sum(map(multiply_adds, nodes)))
+        weights = {
+            id(weight): math.prod(weight.shape)
+            for node in nodes
+            for weight in getattr(node.operation, "weights", ())
+        }
+        return float(sum(weights.values()))
+
+    def branches(self) -> dict[int, int]:
+        """Return what may be left out, see `_Gone`."""
+        whole, (_, begins) = self.cost({}), self.needed({})
+        found = {}
+        for number, node in enumerate(self.nodes):
+            if type(node.operation).__name__ != "Add" or not _is_plain(node):
+                continue
+            saved = [whole - self.cost({number: i}) for i in range(2)]
+            index = 0 if saved[0] > saved[1] else 1
+            left = self.needed({number: index})[1]
+            if saved[index] > 0 and left == begins:
+                found[number] = index
+        return found
+
+    def without(self, gone: _Gone) -> keras.Model:
+        """Return a model of new layers without some branches."""
+        numbers = iter(range(len(self.nodes)))
+
+        def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+            number = next(numbers)
+            if number not in gone:
+                return layer(*args, **kwargs)
+            return graph.tensors_of((args, kwargs))[1 - gone[number]]
+
+        return graph.replace_layers(self.model, graph.clone_layer, call=call)
+
+
+class _Switched:
+    """The network with a switch at the end of each branch.
+
+    Args:
+        network: whose layers are used.
+        branches: see `_Gone`.
+    """
+
+    def __init__(self, network: _Network, branches: _Gone):
+        self.switches = {number: _Switch() for number in branches}
+        numbers = iter(range(len(network.nodes)))
+
+        def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+            number = next(numbers)
+            if number not in branches:
+                return layer(*args, **kwargs)
+            inputs = graph.tensors_of((args, kwargs))
+            branch = inputs[branches[number]]
+            skip = inputs[1 - branches[number]]
+            return skip + self.switches[number](branch)
+
+        self.model = graph.rewrite(network.model, call=call)
+
+    def open_all_but(self, gone: _Gone) -> None:
+        """Let all branches through but some."""
+        for number, switch in self.switches.items():
+            switch.open.assign(0.0 if number in gone else 1.0)
+
+
+class _Switch(keras.layers.Layer):
+    """Give the inputs, or zeros."""
+
+    def build(self, input_shape: Shape) -> None:
+        self.open = self.add_weight(
+            shape=(), initializer="ones", trainable=False, name="open"
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return inputs * keras.ops.cast(self.open, inputs.dtype)
+
+
+def _is_plain(node: graph.Node) -> bool:
+    """Say whether a use adds two tensors of its result's shape."""
+    shapes = {tuple(x.shape) for x in (*node.inputs, *node.outputs)}
+    return len(node.inputs) == 2 and len(shapes) == 1
