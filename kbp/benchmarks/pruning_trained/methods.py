@@ -42,13 +42,19 @@ class Method:
 def dtm(
     training: Any, *, measure: str = "latency", scores: str = "taylor"
 ) -> keras.Model:
-    """Remove channels with kbp's trainable masks, then train on."""
-    protocol = training.protocol
-    masked = gated(training.teacher)
+    """Remove channels with kbp's trainable masks, then train on.
+
+    By latency, whole branches go first.
+    """
+    protocol, model = training.protocol, training.teacher
+    if measure == "latency":
+        model = without_branches(training)
+    masked = gated(model)
     if scores == "taylor":
         score(training, masked)
-    target = 1 - 1 / training.trial.level
-    if measure != "latency":
+    if measure == "latency":
+        target = 1 - training.milliseconds / training.table.predict(model)
+    else:
         target = _share_for_latency(training, masked, measure)
     schedule = sparsity.DTMSchedule(
         target,
@@ -63,6 +69,20 @@ def dtm(
     small = sparsity.shrink(masked, multiple_of=protocol.multiple_of)
     training.fit(small, start=protocol.end)
     return small
+
+
+def without_branches(training: Any) -> keras.Model:
+    """Return the dense network without the branches that it can spare."""
+    protocol, teacher = training.protocol, training.teacher
+    training.compile(teacher, 0, protocol.steps, 0.0)
+    return sparsity.drop_branches(
+        teacher,
+        training.batches(),
+        share=1 - training.trial.level**-protocol.branches,
+        measure="latency",
+        table=training.table,
+        steps=protocol.score_steps,
+    )
 
 
 def gated(model: keras.Model) -> keras.Model:
