@@ -103,22 +103,18 @@ class Entry:
         from kbp.recipes.sections import QuantizationRecipe
         from kbp.recipes.training import TrainingRecipe
 
-        usual = {
-            "training": TrainingRecipe.epochs,
-            "quantization": QuantizationRecipe.epochs,
-        }
-        training, quantization = (
-            self._section(name).get("epochs", epochs)
-            for name, epochs in usual.items()
+        first = self._section("training")
+        second = self._section("quantization")
+        return (
+            first.get("epochs", TrainingRecipe.epochs),
+            second.get("epochs", QuantizationRecipe.epochs),
         )
-        return training, quantization
 
     def _section(self, name: str) -> dict[str, Any]:
         """Return what `recipe.toml` says in a section, unchecked."""
         from kbp.recipes import text
 
-        found = text.read(self.path / RECIPE, lambda sections: sections)
-        values = found.get(name)
+        values = text.read(self.path / RECIPE, lambda found: found.get(name))
         return values if isinstance(values, dict) else {}
 
 

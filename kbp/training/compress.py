@@ -207,8 +207,7 @@ def compress(
     >>> [stage.name for stage in result.stages][-1]
     'int8 .tflite'
     """
-    _check_lists(skip=skip, allow_float=allow_float)
-    check_positive(learning_rate=learning_rate)
+    _check(learning_rate, skip=skip, allow_float=allow_float)
     compiled = compile_arguments(model, loss, metrics)
     check_learner(model, distillation)
     folder = possible(workdir or Path("runs") / model.name)
@@ -260,9 +259,15 @@ def _pruning(
     return dict(sparsity), epochs
 
 
-def _check_lists(**arguments: Any) -> None:
-    """Raise a ValueError for a word where a list of names must be."""
-    for key, names in arguments.items():
+def _check(learning_rate: Any, **lists: Any) -> None:
+    """Raise a ValueError for another rate than a positive one, or a word.
+
+    Args:
+        learning_rate: which may be anything.
+        **lists: where a list of names must be.
+    """
+    check_positive(learning_rate=learning_rate)
+    for key, names in lists.items():
         if isinstance(names, str):
             raise ValueError(
                 f"Argument `{key}` must be a list of names. Received: "
