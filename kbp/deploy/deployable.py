@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from kbp._utils.run_files import COLUMNS, LABELS, SERIES
+from kbp.data.formats.frames import EMPTY
 from kbp.data.images.kinds import ImageKinds
 from kbp.data.images.resizing import RESIZE
 from kbp.data.table import Column, TableColumns
@@ -146,7 +147,7 @@ class Deployable:
                 "std": pixels.std or (255.0,),
             }
         if self.kind == "table":
-            facts |= json.loads(self._columns.to_json())
+            facts |= json.loads(self._columns.to_json()) | {"empty": EMPTY}
         if self.kind == "series":
             known = self._parsed(SERIES, TrainedOn.from_json)
             named = self._said(self.metadata.outputs).labels

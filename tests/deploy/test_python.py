@@ -14,10 +14,23 @@ from PIL import Image
 from kbp import deploy
 from kbp.__main__ import main
 from kbp.data.images.kinds import ImageKinds
+from kbp.data.table import Column, TableColumns
 
 
 def rows_of(path):
     return [*csv.reader(io.StringIO(path.read_text()))]
+
+
+def complaint(folder, *words):
+    """Return the one line with which a folder's script gives up."""
+    done = fresh.command("predict.py", *map(str, words), cwd=folder)
+    assert done.returncode == 1
+    (line,) = (
+        line
+        for line in done.stderr.splitlines()
+        if not line.startswith("INFO: ")  # LiteRT's
+    )
+    return line
 
 
 def picture(path, size, mode="L"):
@@ -99,6 +112,100 @@ def test_rows_of_tables_are_those_of_kbp(tmp_path, classes):
     assert found == [row[4:] for row in right]
     assert len({row[0] for row in found[1:]}) > 1
     assert len(alone(folder, "example.csv")) == 2
+
+
+ODD_CELLS = {
+    "mass": [
+        *("1.5", " 2 ", "1e0", "", "nan", "NaN", "NA", "n/a", "-", "null"),
+        *("-999", "-999.0", " -999 ", "-9.99e2", "-999,0", "?", " None "),
+    ],
+    "city": ["Ulm", " Ulm ", "Ulm\u00a0", "ulm", "NA", "?", "-999.0", "", "x"],
+}
+WRONG_CELLS = ["1_000", "inf", "-Infinity", "1e101", "1,5", "word", "0x10"]
+
+
+def odd_table(folder, cells, missing="mean"):
+    path = deployed.table(folder)
+    columns = TableColumns(
+        deployed.FEATURES,
+        Column("kind", ("low", "high", 'a "b"')),
+        missing,
+        ("-999",),
+    )
+    (folder / "columns.json").write_text(columns.to_json())
+    length = max(map(len, cells.values()))
+    held = {"count": ["3"], " mass": ["1"], "city ": ["Ulm"]} | {
+        {"mass": " mass", "city": "city "}[k]: v for k, v in cells.items()
+    }
+    content = io.StringIO()
+    table = csv.writer(content, lineterminator="\n")
+    table.writerow([*held, "a, b"])
+    for index in range(length):
+        row = [values[index % len(values)] for values in held.values()]
+        table.writerow([*row, "other"])
+    (folder / "rows.csv").write_text(f"{content.getvalue()},,,\n\n")
+    return path
+
+
+@pytest.mark.parametrize("column", ODD_CELLS)
+def test_odd_cells_are_read_as_kbp_reads_them(column, tmp_path):
+    cells = {column: ODD_CELLS[column]}
+    path = odd_table(tmp_path / "run", cells)
+    folder = deploy.deploy(path, "python", tmp_path / "app")
+    rows, out = path.parent / "rows.csv", tmp_path / "out"
+    assert main(["predict", str(path), str(rows), "--out", str(out)]) == 0
+    right = rows_of(out / "predictions.csv")
+    assert alone(folder, rows) == [row[4:] for row in right]
+    assert len({tuple(row[4:]) for row in right[1:]}) > 1
+
+
+@pytest.mark.parametrize(
+    ("cell", "missing"),
+    [
+        *((cell, "mean") for cell in WRONG_CELLS),
+        ("", "refuse"),
+        ("-999", "refuse"),
+    ],
+)
+def test_cells_that_kbp_refuses_are_one_clear_line(
+    cell, missing, tmp_path, capsys
+):
+    path = odd_table(tmp_path / "run", {"mass": ["1", cell]}, missing)
+    folder = deploy.deploy(path, "python", tmp_path / "app")
+    rows, out = path.parent / "rows.csv", tmp_path / "out"
+    assert main(["predict", str(path), str(rows), "--out", str(out)]) == 2
+    assert "line 3" in capsys.readouterr().err
+    assert complaint(folder, rows).startswith(f"{rows}, line 3: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", ": has no row"),
+        (b"mass,city,count\n", ": has no row"),
+        (b"mass,city\n1,Ulm\n", ": has no column 'count'"),
+        (b"mass,city,count\n1,Ulm\n", ", line 2: has 2 fields"),
+        (b"mass,city,count\n\xff\n", ": cannot be read"),
+    ],
+)
+def test_files_that_are_no_tables_are_one_clear_line(text, said, tmp_path):
+    path = deployed.table(tmp_path / "run")
+    folder = deploy.deploy(path, "python", tmp_path / "app")
+    rows = tmp_path / "rows.csv"
+    rows.write_bytes(text)
+    assert complaint(folder, rows).startswith(f"{rows}{said}")
+    assert "nowhere: cannot be read" in complaint(folder, "nowhere")
+
+
+def test_what_is_whiter_than_white_is_refused(tmp_path):
+    path = deployed.dense(tmp_path / "run", (8, 8, 1), (10,))
+    kinds = ImageKinds(4095, {"16-bit grey": 4000})
+    (path.parent / "images.json").write_text(kinds.to_json())
+    folder, image = tmp_path / "app", tmp_path / "image.png"
+    deploy.deploy(path, "python", folder)
+    Image.fromarray(np.full((8, 8), 65535, "uint16")).save(image)
+    said = complaint(folder, image)
+    assert "from 65535 to 65535, and white is 4095" in said
 
 
 def test_forecasts_are_those_of_kbp(tmp_path):

@@ -27,6 +27,8 @@ def python(model: Deployable) -> Contents:
     if "image" in model.meaning:
         needed.append("pillow")
         scripts.append("pictures.py")
+    else:
+        scripts.append("rows.py")
     versions = [f"{x}~={importlib.metadata.version(x)}\n" for x in needed]
     name, example = example_file(model)
     return {

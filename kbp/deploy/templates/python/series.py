@@ -1,36 +1,29 @@
 """Forecasts columns of a CSV file."""
 
-import csv
-import math
 import sys
 
 import numpy as np
+from rows import number, read_rows
 from runner import arguments, load, predict
-
-
-def is_number(text: str) -> bool:
-    """Say whether a field holds a finite number."""
-    try:
-        return math.isfinite(float(text))
-    except (TypeError, ValueError):
-        return False
-
 
 if __name__ == "__main__":
     (path, *_) = arguments("FILE.csv", 1)
     facts, interpreter = load()
     _, lookback, at_once = facts["input"]["shape"]
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))[-lookback:]
+    rows = [row for _, row in read_rows(path)][-lookback:]
     if len(rows) < lookback:
         sys.exit(f"{path}: has {len(rows)} rows; {lookback} are needed.")
     names = facts["columns"] or [
-        name for name in rows[0] if any(is_number(row[name]) for row in rows)
+        name
+        for name in rows[0]
+        if any(number(row[name]) is not None for row in rows)
     ]
     for name in names:
-        if not all(is_number(row[name]) for row in rows):
+        if name not in rows[0]:
+            sys.exit(f"{path}: has no column {name!r}.")
+        if any(number(row[name]) is None for row in rows):
             sys.exit(f"{path}: column {name} has a field that is no number.")
-    past = np.array([[float(row[name]) for name in names] for row in rows])
+    past = np.array([[number(row[name]) for name in names] for row in rows])
     mean = past.mean(axis=0)
     scale = np.where(np.ptp(past, axis=0) > 0, past.std(axis=0), 1.0)
     relative = (past - mean) / scale

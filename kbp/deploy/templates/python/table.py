@@ -5,26 +5,46 @@ import sys
 from typing import Any
 
 import numpy as np
+from rows import number, read_rows
 from runner import arguments, load, predict, softmax
+
+
+def is_missing(text: str, facts: dict[str, Any]) -> bool:
+    """Say whether a field holds nothing, or what stands for it."""
+    named = facts["missing_values"]
+    value = number(text.replace(",", "."))
+    return (
+        text.lower() in facts["empty"]
+        or text in named
+        or (value is not None and value in map(number, named))
+    )
 
 
 def encode(text: str, column: dict[str, Any], facts: dict[str, Any]) -> float:
     """Return the number that the model takes for a field."""
-    missing = not text.strip() or text in facts["missing_values"]
+    missing = is_missing(text, facts)
     if "categories" in column:
         return 0 if missing else column["categories"].get(text, 0)
     if missing and facts["missing"] == "mean":
         return column["mean"]
-    return float(text)
+    value = None if missing else number(text)
+    if value is None:
+        raise ValueError(f"{text!r} in column {column['name']!r} is no number.")
+    return value
 
 
 if __name__ == "__main__":
     (path, *_) = arguments("FILE.csv", 1)
     facts, interpreter = load()
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    columns = facts["columns"]
-    inputs = [[encode(r[c["name"]], c, facts) for c in columns] for r in rows]
+    rows, columns, inputs = read_rows(path), facts["columns"], []
+    for column in columns:
+        if column["name"] not in rows[0][1]:
+            sys.exit(f"{path}: has no column {column['name']!r}.")
+    for line, row in rows:
+        try:
+            inputs.append([encode(row[c["name"]], c, facts) for c in columns])
+        except ValueError as error:
+            sys.exit(f"{path}, line {line}: {error}")
     outputs = predict(interpreter, np.array(inputs))
     table = csv.writer(sys.stdout, lineterminator="\n")
     if facts["labels"]:

@@ -15,10 +15,12 @@ export function parseCsv(text) {
     else if (mark === "\n" && !quoted) rows.push([""]);
     else if (mark !== "\r" || quoted) row[row.length - 1] += mark;
   }
-  return rows.filter((row) => row.length > 1 || row[0].trim());
+  return rows.filter((row) => row.length > 1 || row[0].trim())
+    .map((row) => row.map((field) => field.trim()));
 }
 
-const isNumber = (text) => text?.trim() !== "" && Number.isFinite(Number(text));
+const isNumber = (text) => text?.trim() !== "" && !/[xob]/i.test(text)
+  && Math.abs(Number(text)) < 1e100;
 
 function place(header, name) {
   const index = header.indexOf(name);
@@ -33,6 +35,15 @@ function numberOf(text, name, line) {
   return Number(text);
 }
 
+// Say whether a field holds nothing, or what stands for it.
+function isMissing(field, facts) {
+  const number = field.replaceAll(",", ".");
+  return facts.empty.includes(field.toLowerCase())
+    || facts.missing_values.includes(field)
+    || (isNumber(number) && facts.missing_values.some(
+      (named) => isNumber(named) && Number(named) === Number(number)));
+}
+
 // Predict each row of a table.
 export async function predictRows(runner, facts, text) {
   const [header, ...rows] = parseCsv(text);
@@ -42,10 +53,10 @@ export async function predictRows(runner, facts, text) {
   for (const [line, row] of rows.entries()) {
     const inputs = facts.columns.map((column) => {
       const field = row[place(header, column.name)] ?? "";
-      const missing = !field.trim() || facts.missing_values.includes(field);
+      const missing = isMissing(field, facts);
       if (column.categories) return missing ? 0 : column.categories[field] ?? 0;
       if (missing && facts.missing === "mean") return column.mean;
-      return numberOf(field, column.name, line + 2);
+      return numberOf(missing ? "" : field, column.name, line + 2);
     });
     const made = await runner.predict(inputs);
     milliseconds += made.milliseconds;
