@@ -113,8 +113,7 @@ class Entry:
         """Return what `recipe.toml` says in a section, unchecked."""
         from kbp.recipes import text
 
-        found = text.read(self.path / RECIPE, lambda sections: sections)
-        values = found.get(name)
+        values = text.read(self.path / RECIPE, lambda found: found.get(name))
         return values if isinstance(values, dict) else {}
 
 
