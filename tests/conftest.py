@@ -18,6 +18,8 @@ from kbp.tasks.registry import TASKS
 
 # The wheel has no weights of the zoo's larger entries.
 os.environ["KBP_ZOO"] = str(Path(__file__).parents[1] / "models")
+# JAX would look for a TPU, and keep libtpu from who compiles with it.
+os.environ["JAX_PLATFORMS"] = "cpu"
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
