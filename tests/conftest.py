@@ -4,6 +4,7 @@ import gc
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 import keras
@@ -18,8 +19,10 @@ from kbp.tasks.registry import TASKS
 
 # The wheel has no weights of the zoo's larger entries.
 os.environ["KBP_ZOO"] = str(Path(__file__).parents[1] / "models")
-# JAX would look for a TPU, and keep libtpu from who compiles with it.
-os.environ["JAX_PLATFORMS"] = "cpu"
+# JAX, which Keras may have imported, would look for a TPU, and keep libtpu from
+# who compiles with it.
+if jax := sys.modules.get("jax"):
+    jax.config.update("jax_platforms", "cpu")
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
