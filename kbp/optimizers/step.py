@@ -139,10 +139,9 @@ class Step:
             self.observation.look(gradients, state)
         if micro_steps > 1:
             accept = ops.equal((state["iterations"] + 1) % micro_steps, 0)
-            # All micro-batches were left out: there is nothing to follow.
-            bad = state["counts"]["skipped_in_a_row"] + 1 >= micro_steps
-            none = ops.logical_and(bad, ops.logical_not(finite))
-            accept = ops.logical_and(accept, ops.logical_not(none))
+            # Where all micro-batches are left out, there is nothing to follow.
+            some = state["counts"]["skipped_in_a_row"] + 1 < micro_steps
+            accept = ops.logical_and(accept, ops.logical_or(finite, some))
             gradients = accumulate(
                 gradients, state["sums"], finite, accept, micro_steps
             )

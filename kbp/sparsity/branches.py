@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -110,15 +110,15 @@ def drop_branches(
         return min(np.nan_to_num(found["loss"], nan=_MOST), _MOST)
 
     gone: dict[int, int] = {}
-    whole = network.cost({})
-    while 1 - network.cost(gone) / whole < share:
-        cost, now = network.cost(gone), loss(gone)
-        rises = {}
+    whole = cost = network.cost(gone)
+    now = loss(gone)
+    while 1 - cost / whole < share:
+        losses, rises = {}, {}
         for number, index in branches.items():
             saved = cost - network.cost({**gone, number: index})
             if number not in gone and saved > 0:
-                rise = loss({**gone, number: index}) - now
-                rises[number] = rise / saved
+                losses[number] = loss({**gone, number: index})
+                rises[number] = (losses[number] - now) / saved
         if not rises:
             raise UserError(
                 f"All branches of model {model.name} whose skips stay are "
@@ -126,7 +126,8 @@ def drop_branches(
                 f"share={share}"
             )
         best = min(rises, key=lambda number: rises[number])
-        gone[best] = branches[best]
+        gone[best], now = branches[best], losses[best]
+        cost = network.cost(gone)
     return network.without(gone)
 
 
@@ -204,15 +205,28 @@ class _Network:
 
     def without(self, gone: _Gone) -> keras.Model:
         """Return a model of new layers without some branches."""
+        call = self.joining(gone, lambda number, skip, branch: skip)
+        return graph.replace_layers(self.model, graph.clone_layer, call=call)
+
+    def joining(
+        self, branches: _Gone, join: Callable[[int, Any, Any], Any]
+    ) -> Callable[..., Any]:
+        """Return the `call` of a rewriting that joins branches otherwise.
+
+        Args:
+            branches: to join by `join(number, skip, branch) -> tensor`.
+            join: which is given the number of the use that adds them.
+        """
         numbers = iter(range(len(self.nodes)))
 
         def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
             number = next(numbers)
-            if number not in gone:
+            if number not in branches:
                 return layer(*args, **kwargs)
-            return graph.tensors_of((args, kwargs))[1 - gone[number]]
+            inputs, index = graph.tensors_of((args, kwargs)), branches[number]
+            return join(number, inputs[1 - index], inputs[index])
 
-        return graph.replace_layers(self.model, graph.clone_layer, call=call)
+        return call
 
 
 class _Switched:
@@ -225,18 +239,15 @@ class _Switched:
 
     def __init__(self, network: _Network, branches: _Gone):
         self.switches = {number: _Switch() for number in branches}
-        numbers = iter(range(len(network.nodes)))
-
-        def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-            number = next(numbers)
-            if number not in branches:
-                return layer(*args, **kwargs)
-            inputs = graph.tensors_of((args, kwargs))
-            branch = inputs[branches[number]]
-            skip = inputs[1 - branches[number]]
-            return skip + self.switches[number](branch)
-
-        self.model = graph.rewrite(network.model, call=call)
+        self.model = graph.rewrite(
+            network.model,
+            call=network.joining(
+                branches,
+                lambda number, skip, branch: (
+                    skip + self.switches[number](branch)
+                ),
+            ),
+        )
 
     def open_all_but(self, gone: _Gone) -> None:
         """Let all branches through but some."""
