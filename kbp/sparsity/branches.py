@@ -13,7 +13,12 @@ from kbp._compat import compiled_with
 from kbp._utils.arguments import check_one_of
 from kbp._utils.types import Shape, Tensor
 from kbp.errors import UserError
-from kbp.sparsity.channels.cost import COSTS, Table, multiply_adds
+from kbp.sparsity.channels.cost import (
+    COSTS,
+    Table,
+    check_table,
+    multiply_adds,
+)
 
 _MOST = sys.float_info.max
 # Of uses that add two tensors, by their numbers, which one is left out.
@@ -87,11 +92,7 @@ def drop_branches(
             f"Argument `share` must be in [0, 1). Received: share={share}"
         )
     check_one_of(COSTS, measure=measure)
-    if (measure == "latency") != (table is not None):
-        raise ValueError(
-            "Argument `table` belongs to `measure='latency'`, and must be what "
-            f"kbp.export.latency_table(model) gave. Received: {table}"
-        )
+    check_table(measure, table)
     if not model.compiled:
         raise UserError(
             f"Model {model.name} must be compiled with a loss before branches "

@@ -15,7 +15,7 @@ from kbp._utils.arguments import check_integer, check_one_of
 from kbp.errors import UserError
 from kbp.layers import DTM
 from kbp.sparsity.budget import BUDGETS, Removed, allocate
-from kbp.sparsity.channels.cost import COSTS, Cost, Table
+from kbp.sparsity.channels.cost import COSTS, Cost, Table, check_table
 from kbp.sparsity.masks import hard_mask, masked_layers, names_of
 from kbp.sparsity.thresholds import scores_of, threshold_of, unit_of
 from kbp.sparsity.unmasked import in_words, left_out
@@ -117,12 +117,7 @@ class DTMSchedule(keras.callbacks.Callback):
                 f"larger last. Received: temperatures={temperatures}"
             )
         check_one_of(MEASURES, measure=measure)
-        if (measure == "latency") != (table is not None):
-            raise ValueError(
-                "Argument `table` belongs to `measure='latency'`, and must "
-                "be what kbp.export.latency_table(model) gave of the model "
-                f"without masks. Received: measure={measure!r}, table={table}"
-            )
+        check_table(measure, table)
         check_one_of(BUDGETS, budget=budget)
         check_integer(multiple_of=multiple_of)
         if every is not None:

@@ -54,6 +54,16 @@ class Table(Protocol):
         """Return what networks take, by the sums of their operations."""
 
 
+def check_table(measure: str, table: Table | None) -> None:
+    """Raise a ValueError unless there is a table for latencies alone."""
+    if (measure == "latency") != (table is not None):
+        raise ValueError(
+            "Argument `table` belongs to `measure='latency'`, and must "
+            "be what kbp.export.latency_table(model) gave of the model "
+            f"without masks. Received: measure={measure!r}, table={table}"
+        )
+
+
 def multiply_adds(node: graph.Node) -> int:
     """Return the multiply-adds of one use of a layer on one example.
 
