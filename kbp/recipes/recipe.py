@@ -213,6 +213,20 @@ def _check_masks(recipe: Recipe) -> None:
             "training.epochs must be at least 1 for masks to close, or "
             "sparsity.target 0"
         )
+    if sparsity.granularity == "element":
+        reason = 'sparsity.granularity is "element"'
+        config.check_unused("sparsity", sparsity, reason, "scores", "branches")
+    if sparsity.branches:
+        if sparsity.measure == "masks":
+            raise UserError(
+                "sparsity.branches is a share of the whole network; set "
+                'sparsity.measure to another than "masks"'
+            )
+        if sparsity.branches >= sparsity.target:
+            raise UserError(
+                "sparsity.branches must be less than sparsity.target; received "
+                f"{sparsity.branches} and {sparsity.target}"
+            )
 
 
 def _check_trainings(recipe: Recipe) -> None:

@@ -24,6 +24,11 @@ class SparsityRecipe:
     is a share of the masked weights or channels, or by `measure` of what the
     whole network has or takes; "latency" is that of a file of `latency_dtype`
     on this machine, as `kbp.export.latency_table` finds it.
+
+    Of a network that is trained already, `scores` may be "taylor", by which
+    channels are worth what the loss would lose with them. There at least the
+    share `branches` of the measure leaves as whole residual branches, before
+    channels make up the rest of the target.
     """
 
     target: float = number(0.0, 0, below=1)
@@ -32,6 +37,8 @@ class SparsityRecipe:
     latency_dtype: str = choice("float32", ("float32", "int8"))
     budget: str = choice("adaptive", BUDGETS)
     multiple_of: int = number(1, 1, 4096)
+    scores: str = choice("magnitude", ("magnitude", "taylor"))
+    branches: float = number(0.0, 0, below=1)
     begin: float = number(0.1, 0, below=1)
     end: float = number(0.7, above=0, high=1)
     skip: tuple[str, ...] = ()

@@ -100,6 +100,7 @@ def drop_branches(
         )
     network = _Network(model, measure, table)
     branches = network.branches()
+    network.check(branches, share)
     switched = _Switched(network, branches)
     switched.model.compile(**compiled_with(model))
 
@@ -120,16 +121,25 @@ def drop_branches(
             if number not in gone and saved > 0:
                 losses[number] = loss({**gone, number: index})
                 rises[number] = (losses[number] - now) / saved
-        if not rises:
-            raise UserError(
-                f"All branches of model {model.name} whose skips stay are "
-                f"{1 - cost / whole:.0%} of its {measure}. Received: "
-                f"share={share}"
-            )
         best = min(rises, key=lambda number: rises[number])
         gone[best], now = branches[best], losses[best]
         cost = network.cost(gone)
     return network.without(gone)
+
+
+def check_branches(
+    model: keras.Model, share: float, measure: str, table: Table | None
+) -> None:
+    """Raise a UserError if a network's branches are a smaller share.
+
+    Args:
+        model: the network, trained or not.
+        share: see `drop_branches`.
+        measure: see `drop_branches`.
+        table: see `drop_branches`.
+    """
+    network = _Network(model, measure, table)
+    network.check(network.branches(), share)
 
 
 class _Network:
@@ -203,6 +213,15 @@ class _Network:
             if saved[index] > 0 and left == begins:
                 found[number] = index
         return found
+
+    def check(self, branches: _Gone, share: float) -> None:
+        """Raise a UserError if branches are less than a share of the cost."""
+        most = 1 - self.cost(branches) / self.cost({})
+        if most < share:
+            raise UserError(
+                f"All branches of model {self.model.name} whose skips stay are "
+                f"{most:.0%} of its {self.measure}. Received: share={share}"
+            )
 
     def without(self, gone: _Gone) -> keras.Model:
         """Return a model of new layers without some branches."""

@@ -13,7 +13,7 @@ from tensorboard.summary import Writer
 from kbp import graph
 from kbp._utils.arguments import check_integer, check_one_of
 from kbp.errors import UserError
-from kbp.layers import DTM
+from kbp.layers import DTM, TransformedLayer
 from kbp.sparsity.budget import BUDGETS, Removed, allocate
 from kbp.sparsity.channels.cost import COSTS, Cost, Table, check_table
 from kbp.sparsity.masks import hard_mask, masked_layers, names_of
@@ -51,6 +51,8 @@ class DTMSchedule(keras.callbacks.Callback):
             the whole model, as it is after `shrink`.
         table: with the measure `"latency"`, what
             `kbp.export.latency_table(model)` gave of the model without masks.
+        whole: the network that the target is a share of, if the model is what
+            `drop_branches` left of it; not with the measure `"masks"`.
         begin: share of the training that stays dense.
         end: share of the training after which the target stands.
         temperatures: `tau` at `begin` and `end`, in units of 1 / (standard
@@ -91,6 +93,7 @@ class DTMSchedule(keras.callbacks.Callback):
         *,
         measure: str = "masks",
         table: Table | None = None,
+        whole: keras.Model | None = None,
         begin: float = 0.1,
         end: float = 0.7,
         temperatures: tuple[float, float] = (5.0, 500.0),
@@ -118,12 +121,17 @@ class DTMSchedule(keras.callbacks.Callback):
             )
         check_one_of(MEASURES, measure=measure)
         check_table(measure, table)
+        if whole is not None and measure == "masks":
+            raise ValueError(
+                "Argument `whole` needs a measure of the whole network. "
+                f"Received: measure={measure!r}, whole={whole.name}"
+            )
         check_one_of(BUDGETS, budget=budget)
         check_integer(multiple_of=multiple_of)
         if every is not None:
             check_integer(every=every)
         self.target_sparsity, self.measure = target_sparsity, measure
-        self.table = table
+        self.table, self.whole = table, whole
         self.begin, self.end = begin, end
         self.temperatures = temperatures
         self.budget, self.multiple_of = budget, multiple_of
@@ -174,22 +182,30 @@ class DTMSchedule(keras.callbacks.Callback):
                 "model, granularity='channel')."
             )
         self.removed: Removed = self._share_of_masks
+        part = 1.0  # of the whole network
         if self.measure != "masks":
-            masked = [layer for layer, _ in self.masked]
-            flat = graph.flatten(model)
-            cost = Cost(flat, masked, self.measure, self.table)
+            cost = self._cost(model, [layer for layer, _ in self.masked])
             self.removed = cost.removed
+            if self.whole is not None:
+                part = cost.total / self._cost(self.whole, []).total
+        self.goal = self.target_sparsity
+        if self.goal is not None and part != 1:
+            self.goal = max(0.0, 1 - (1 - self.goal) / part)
         sizes = [dtm.size_of(layer.kernel.shape) for layer, dtm in self.masked]
         gone = self._rounded(sizes)
         most = self.removed(gone)
-        if self.target_sparsity is not None and most < self.target_sparsity:
+        if self.goal is not None and most < self.goal:
+            of = "" if part == 1 else f" of the {part:.1%} that is left"
             left = [size - n for size, n in zip(sizes, gone, strict=True)]
             raise UserError(
                 f"Argument `target_sparsity` is out of reach: the masks of "
-                f"model {model.name} can remove {most:.1%} at most. "
+                f"model {model.name} can remove {most:.1%} at most{of}. "
                 f"{self._held_back(model, sizes, left)}"
                 f"Received: target_sparsity={self.target_sparsity}"
             )
+
+    def _cost(self, model: keras.Model, masked: list[TransformedLayer]) -> Cost:
+        return Cost(graph.flatten(model), masked, self.measure, self.table)
 
     def _held_back(
         self, model: keras.Model, sizes: Sequence[int], left: Sequence[int]
@@ -269,9 +285,9 @@ class DTMSchedule(keras.callbacks.Callback):
         temperatures = [relative / unit_of(s) for s in scores]
         for (_, dtm), tau in zip(self.masked, temperatures, strict=True):
             dtm.temperature.assign(tau)
-        if self.target_sparsity is None:
+        if self.goal is None:
             return
-        sparsity = self.target_sparsity * (1 - (1 - x) ** 3)
+        sparsity = self.goal * (1 - (1 - x) ** 3)
         counts = self._allocated(scores, sparsity)
         for (_, dtm), s, tau, count in zip(
             self.masked, scores, temperatures, counts, strict=True

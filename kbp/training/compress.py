@@ -152,7 +152,7 @@ def compress(
             on, which is then taken out of them.
         sparsity: share of the prunable weights to prune, such as 0.6; or keys
             of a recipe's `[sparsity]`, such as `{"target": 0.5, "granularity":
-            "channel"}`. By default nothing is pruned.
+            "channel", "scores": "taylor"}`. By default nothing is pruned.
         quantize: whether to train in fake eight bits and write an int8 file.
         epochs: of training in float; by default 10 with `sparsity`, else 0.
         quantization_epochs: of training in fake eight bits; 0 to round after

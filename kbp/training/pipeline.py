@@ -21,10 +21,10 @@ from kbp.inference import golden
 from kbp.recipes.recipe import Recipe
 from kbp.reports import report
 from kbp.reports.stage import Stage
-from kbp.sparsity.unmasked import in_words, left_out
 from kbp.tasks import Task
 from kbp.training import checkpoint, distribution, transfer
-from kbp.training.compression import masks, rounding
+from kbp.training.compression import rounding
+from kbp.training.compression.pruning import Pruning
 from kbp.training.measuring import (
     file_stages,
     float_stages,
@@ -83,16 +83,9 @@ class Pipeline:
             technique.check(self.task, model)
         if recipe.training.frozen_epochs:
             transfer.freeze(model)
-        section = recipe.sparsity
-        self.left_out = ""
-        if section.target:
-            kind = section.granularity
-            reasons = left_out(model, granularity=kind, skip=section.skip)
-            what = "channels" if kind == "channel" else "weights"
-            self.left_out = in_words(reasons, what)
         rounding.check_named_layers(model, recipe)
-        self.table = masks.latency_table(model, recipe, folder, console)
-        model = self.masked(model)
+        self.pruning = Pruning(self.task, model, folder, console)
+        model = self.pruning.masked(model)
         if folder:
             # Weights and the optimizer's three moments, in the checkpoints of
             # both stages and one that is being written.
@@ -100,12 +93,6 @@ class Pipeline:
             kept = 2 * (recipe.training.keep_checkpoints + 1)
             trainings = max(recipe.training.starts, recipe.ensemble.members)
             folder.check_space(trainings * kept * checkpoint + 10_000_000)
-
-    @property
-    def removes_channels(self) -> bool:
-        """Whether pruning leaves fewer channels, and not zeros."""
-        section = self.recipe.sparsity
-        return bool(section.target) and section.granularity == "channel"
 
     def check_steps(self) -> None:
         """Raise a UserError if an epoch ends within steps that are one."""
@@ -132,7 +119,7 @@ class Pipeline:
         run["stages"] = [dataclasses.asdict(stage) for stage in stages]
         run["kernel_sparsity"] = sparsity.kernel_sparsity(pruned)
         run["channels"] = [*map(sparsity.channel_count, (trained, pruned))]
-        run["left_out"] = self.left_out
+        run["left_out"] = self.pruning.left_out
         run["seconds"] = time.perf_counter() - start
         run["peak_memory_bytes"] = peak_memory()
         file = self.folder.path / (INT8 if quantized else FLOAT32)
@@ -173,13 +160,13 @@ class Pipeline:
         devices = distribution.describe(self.strategy)
         for line in (f"{first}; {devices}", *more):
             self.console.print(escape(line), soft_wrap=True)
-        if self.left_out:
-            self.console.print(self.left_out, markup=False)
+        if said := self.pruning.left_out:
+            self.console.print(said, markup=False)
         if few := self.few_steps():
             self.console.print(few, markup=False, highlight=False)
         for sentence in self.warnings:
             self.console.print(f"[yellow]Warning:[/] {escape(sentence)}")
-        masks.keep(self.table, self.folder)
+        self.pruning.keep(self.folder)
         with distribution.together(self.strategy):
             return self.stages()
 
@@ -202,20 +189,17 @@ class Pipeline:
     def stages(self) -> Models:
         """Train the float model, then the quantized one."""
         trained = self.fit()
-        if shrunk := self.removes_channels:
-            multiple_of = self.recipe.sparsity.multiple_of
-            pruned = sparsity.shrink(trained, multiple_of=multiple_of)
-        else:
-            pruned = sparsity.strip(trained)
+        pruned = self.pruning.pruned(trained)
         if not self.recipe.quantization.enabled:
             return trained, pruned, None
         # The masks that are left stay while it trains on.
+        shrunk = self.pruning.removes_channels
         return trained, pruned, self.quantize(pruned if shrunk else trained)
 
     def compiled(self) -> Iterator[tuple[str, keras.Model]]:
         """Return each stage with epochs: its name and its model, compiled."""
         recipe, trainer = self.recipe, self.trainer
-        trained = self.masked(self.task.build())
+        trained = self.pruning.masked(self.task.build())
         rounded = None
         if recipe.quantization.enabled:
             rounded = self.quantization_aware(trained)
@@ -236,27 +220,10 @@ class Pipeline:
             trainer.compile(model, section.learning_rate, 1, own)
             yield stage, model
 
-    def masked(self, model: keras.Model) -> keras.Model:
-        """Give a model masks if the recipe asks for zeros."""
-        section = self.recipe.sparsity
-        schedule = masks.pruning_schedule(section, self.table)
-        if not schedule:
-            return model
-        try:
-            masked = sparsity.apply_dtm(
-                model, granularity=section.granularity, skip=section.skip
-            )
-            schedule.check(masked)
-            return masked
-        except ValueError as error:
-            raise UserError(f"[sparsity] {error}") from error
-
     def fit(self) -> keras.Model:
         """Train the float model while its masks close."""
         return FloatStage(
-            self.trainer,
-            self.masked,
-            partial(masks.pruning_schedule, self.recipe.sparsity, self.table),
+            self.trainer, self.pruning.begin, self.pruning.schedule
         ).fit()
 
     def quantize(self, trained: keras.Model) -> keras.Model:
@@ -324,11 +291,11 @@ class Pipeline:
         quantized: keras.Model | None,
     ) -> list[Stage]:
         """Return the rows of the result table."""
-        path = self.folder.path
+        path, whole = self.folder.path, self.pruning.whole_of(trained)
         rows = float_stages(self.task, trained, pruned, path / MODEL)
         if quantized:
             if self.recipe.quantization.epochs:
-                rounded = pruned if self.removes_channels else trained
+                rounded = pruned if whole else trained
                 rows.append(post_training_stage(rounded, self.task))
             size = (path / QUANTIZED_MODEL).stat().st_size
             rows.append(
@@ -338,9 +305,7 @@ class Pipeline:
         if not quantized:
             del files["int8 .tflite"]
         with self.console.status("Measuring latency ..."):
-            measured, self.outputs = file_stages(
-                files, self.task, trained if self.removes_channels else None
-            )
+            measured, self.outputs = file_stages(files, self.task, whole)
         return [*rows, *measured]
 
 

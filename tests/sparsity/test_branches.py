@@ -134,6 +134,30 @@ def test_a_table_serves_for_what_is_left():
     assert table.predict(smaller) <= 0.71 * table.predict(small)
 
 
+def test_a_target_is_a_share_of_the_whole_network():
+    model = chain()
+    small = sparsity.drop_branches(model, X, Y, share=0.3, measure="parameters")
+    masked = sparsity.apply_dtm(
+        small, granularity="channel", protect_ends=False
+    )
+    masked.compile(keras.optimizers.SGD(0.0), "mse")
+    options = {"measure": "parameters", "budget": "knapsack", "whole": model}
+    for target in (0.6, 0.1):
+        schedule = sparsity.DTMSchedule(target, **options)
+        masked.fit(X, Y, epochs=2, verbose=0, callbacks=[schedule])
+        left = sparsity.shrink(masked).count_params()
+        if target == 0.1:  # branches alone are more
+            assert left == small.count_params() <= 0.7 * model.count_params()
+        else:  # as near as whole channels come
+            assert 0.36 < left / model.count_params() <= 0.4
+    with pytest.raises(
+        UserError, match=r"at most of the \d\d\.\d% that is left"
+    ):
+        sparsity.DTMSchedule(0.99, **options).check(masked)
+    with pytest.raises(ValueError, match="`whole` needs a measure"):
+        sparsity.DTMSchedule(0.5, whole=model)
+
+
 def test_branches_that_a_network_needs_stay():
     """Inputs of their own, other shapes, and what is one of no sum of two."""
     a, b = keras.Input((6,)), keras.Input((6,))
