@@ -33,6 +33,7 @@ def drop_branches(
     share: float,
     measure: str = "multiply_adds",
     table: Table | None = None,
+    train: Callable[[keras.Model], Any] | None = None,
     **arguments: Any,
 ) -> keras.Model:
     """Leave residual branches out of a trained network, whose skips stay.
@@ -55,6 +56,9 @@ def drop_branches(
         table: with the measure `"latency"`, what
             `kbp.export.latency_table(model)` gave. It serves for the new model
             as well.
+        train: `train(model)` compiles and trains what is left, after each
+            branch that goes; a few hundred steps let the network recover, and
+            tell better what it can spare next.
         **arguments: others of `evaluate`, such as `steps`.
 
     Returns:
@@ -101,6 +105,7 @@ def drop_branches(
     network = _Network(model, measure, table)
     branches = network.branches()
     network.check(branches, share)
+    goal = (1 - share) * network.cost({})
     switched = _Switched(network, branches)
     switched.model.compile(**compiled_with(model))
 
@@ -112,9 +117,8 @@ def drop_branches(
         return min(np.nan_to_num(found["loss"], nan=_MOST), _MOST)
 
     gone: dict[int, int] = {}
-    whole = cost = network.cost(gone)
-    now = loss(gone)
-    while 1 - cost / whole < share:
+    cost, now = network.cost(gone), loss(gone)
+    while cost > goal:
         losses, rises = {}, {}
         for number, index in branches.items():
             saved = cost - network.cost({**gone, number: index})
@@ -124,6 +128,19 @@ def drop_branches(
         best = min(rises, key=lambda number: rises[number])
         gone[best], now = branches[best], losses[best]
         cost = network.cost(gone)
+        if train is not None:
+            left = network.without(gone)
+            train(left)
+            return drop_branches(
+                left,
+                x,
+                y,
+                share=max(0.0, 1 - goal / cost),
+                measure=measure,
+                table=table,
+                train=train,
+                **arguments,
+            )
     return network.without(gone)
 
 

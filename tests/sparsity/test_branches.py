@@ -158,6 +158,30 @@ def test_a_target_is_a_share_of_the_whole_network():
         sparsity.DTMSchedule(0.5, whole=model)
 
 
+def test_what_is_left_trains_after_each_branch():
+    model, seen = chain(), []
+
+    def train(left):
+        seen.append(left_in(left))
+        assert not left.compiled
+        left.compile("sgd", "mse")
+        # Now the first one does harm.
+        first = left.get_layer(f"down_{seen[-1][0]}")
+        first.set_weights([100 * np.sign(x) for x in first.get_weights()])
+
+    small = sparsity.drop_branches(model, X, Y, share=0.6, train=train)
+    (whole, left) = (
+        sum(map(sparsity.multiply_adds, graph.nodes(graph.flatten(m))))
+        for m in (model, small)
+    )
+    assert left <= 0.4 * whole
+    assert len(seen[0]) == len(left_in(model)) - 1
+    assert [seen[0][1:], seen[0][2:]] == seen[1:]
+    assert seen[-1] == left_in(small)
+    with pytest.raises(UserError, match="must be compiled"):
+        sparsity.drop_branches(model, X, Y, share=0.6, train=lambda left: None)
+
+
 def test_branches_that_a_network_needs_stay():
     """Inputs of their own, other shapes, and what is one of no sum of two."""
     a, b = keras.Input((6,)), keras.Input((6,))

@@ -1,7 +1,6 @@
 """The methods of the race from a trained network."""
 
 import bisect
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,50 +38,84 @@ class Method:
     ours: bool = False
 
 
-def dtm(
-    training: Any, *, measure: str = "latency", scores: str = "taylor"
-) -> keras.Model:
-    """Remove channels with kbp's trainable masks, then train on.
+def dtm_by_latency(training: Any) -> keras.Model:
+    """Let branches go one by one, then channels, by kbp's trainable masks."""
+    model, start = without_branches(training)
+    return close_masks(
+        training,
+        scored(training, model),
+        1 - 1 / training.trial.level,
+        start=start,
+        measure="latency",
+        table=training.table,
+        whole=training.teacher,
+    )
 
-    By latency, whole branches go first.
+
+def dtm_by_parameters(training: Any) -> keras.Model:
+    """Remove channels by kbp's trainable masks, for what they weigh."""
+    masked = scored(training, training.teacher)
+    target = _share_for_latency(training, masked, "parameters")
+    return close_masks(training, masked, target, measure="parameters")
+
+
+def close_masks(
+    training: Any,
+    masked: keras.Model,
+    target: float,
+    *,
+    start: float = 0.0,
+    **options: Any,
+) -> keras.Model:
+    """Train while masks close, and on without what they removed.
+
+    Args:
+        training: of the trial.
+        masked: the model with masks.
+        target: of the schedule.
+        start: share of the training that is done.
+        **options: others of the schedule.
     """
-    protocol, model = training.protocol, training.teacher
-    if measure == "latency":
-        model = without_branches(training)
-    masked = gated(model)
-    if scores == "taylor":
-        score(training, masked)
-    if measure == "latency":
-        target = 1 - training.milliseconds / training.table.predict(model)
-    else:
-        target = _share_for_latency(training, masked, measure)
+    protocol = training.protocol
     schedule = sparsity.DTMSchedule(
         target,
-        measure=measure,
-        table=training.table if measure == "latency" else None,
         begin=0.0,
         end=0.9,
         budget="knapsack",
         multiple_of=protocol.multiple_of,
+        **options,
     )
-    training.fit(masked, schedule, stop=protocol.end)
+    stop = start + protocol.end
+    training.fit(masked, schedule, start=start, stop=stop)
     small = sparsity.shrink(masked, multiple_of=protocol.multiple_of)
-    training.fit(small, start=protocol.end)
+    training.fit(small, start=stop)
     return small
 
 
-def without_branches(training: Any) -> keras.Model:
-    """Return the dense network without the branches that it can spare."""
-    protocol, teacher = training.protocol, training.teacher
+def without_branches(training: Any) -> tuple[keras.Model, float]:
+    """Let the branches go that the dense network can spare, one by one.
+
+    Returns:
+        What is left, and the share of the training that is done.
+    """
+    protocol, teacher, done = training.protocol, training.teacher, 0.0
+
+    def train(model: keras.Model) -> None:
+        nonlocal done
+        training.fit(model, start=done, stop=done + protocol.recovery)
+        done += protocol.recovery
+
     training.compile(teacher, 0, protocol.steps, 0.0)
-    return sparsity.drop_branches(
+    left = sparsity.drop_branches(
         teacher,
         training.batches(),
         share=1 - training.trial.level**-protocol.branches,
         measure="latency",
         table=training.table,
+        train=train,
         steps=protocol.score_steps,
     )
+    return left, done
 
 
 def gated(model: keras.Model) -> keras.Model:
@@ -90,14 +123,16 @@ def gated(model: keras.Model) -> keras.Model:
     return sparsity.apply_dtm(model, granularity="channel", protect_ends=False)
 
 
-def score(training: Any, masked: keras.Model) -> None:
-    """Let gates begin with Taylor scores."""
+def scored(training: Any, model: keras.Model) -> keras.Model:
+    """Return a model with gates that begin with Taylor scores."""
+    masked = gated(model)
     training.compile(masked, 0, training.protocol.steps, 0.0)
     sparsity.score_by_taylor(
         masked,
         training.batches(),
         steps_per_epoch=training.protocol.score_steps,
     )
+    return masked
 
 
 def l1_uniform(training: Any) -> keras.Model:
@@ -275,10 +310,8 @@ def magnitude_zeros(training: Any) -> keras.Model:
 
 
 METHODS = {
-    "DTM by latency": Method(dtm, ours=True),
-    "DTM by parameters": Method(
-        functools.partial(dtm, measure="parameters"), ours=True
-    ),
+    "DTM by latency": Method(dtm_by_latency, ours=True),
+    "DTM by parameters": Method(dtm_by_parameters, ours=True),
     "L1 uniform": Method(l1_uniform),
     "group Taylor": Method(group_taylor),
     "group magnitude": Method(group_magnitude),
