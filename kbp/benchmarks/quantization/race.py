@@ -40,7 +40,7 @@ RACE = register(
             measured="CIFAR-10: accuracy in eight bits; latency",
             columns=["accuracy", "latency"],
             ours="kbp QAT",
-            peer="TFMOT QAT",
+            peer="converter PTQ",
         ),
     )
 )

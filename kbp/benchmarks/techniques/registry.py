@@ -14,10 +14,12 @@ class Technique:
     Attributes:
         title: in tables.
         settings: of a recipe, as `kbp train --set` takes them.
+        seeds: of the trainings of one run, none of which is another run's.
     """
 
     title: str
     settings: tuple[str, ...] = ()
+    seeds: int = 1
 
 
 TECHNIQUES: Registry[Technique] = Registry(

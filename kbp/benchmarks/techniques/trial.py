@@ -107,9 +107,10 @@ class Trainer:
             made = self.protocol.recipe(trial.data)
             write_atomically(recipe, made.to_toml())
             words = ["train", recipe, "--workdir", workdir]
+            technique = TECHNIQUES[trial.technique]
             for setting in (
-                *TECHNIQUES[trial.technique].settings,
-                f"training.seed={trial.seed}",
+                *technique.settings,
+                f"training.seed={technique.seeds * trial.seed}",
             ):
                 words += ["--set", setting]
             if self.data_dir is not None:

@@ -2,4 +2,7 @@
 
 from kbp.benchmarks.techniques.registry import TECHNIQUES, Technique
 
-TECHNIQUES.add("starts", Technique("best of 5 starts", ("training.starts=5",)))
+TECHNIQUES.add(
+    "starts",
+    Technique("best of 5 starts", ("training.starts=5",), seeds=5),
+)
