@@ -1,7 +1,7 @@
 """The race from a trained network: alike for all, and what it says."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import keras
 import numpy as np
@@ -92,6 +92,22 @@ def test_without_its_dense_network_a_trial_does_not_run(tmp_path, trainer):
         alone.run(Trial("L1 uniform", 1.5, 2))
 
 
+@pytest.mark.long
+def test_files_of_another_race_are_refused(trainer, monkeypatch):
+    with pytest.raises(UserError, match="holds networks of another race"):
+        Trainer(replace(TINY, steps=5), None, trainer.folder)
+    table = trainer.folder / "latency_table.json"
+    before, other = table.read_bytes(), {"processor": "other"}
+    Trainer(TINY, None, trainer.folder)
+    assert table.read_bytes() == before
+    monkeypatch.setattr(
+        "kbp.benchmarks.pruning_trained.trial.machine", other.copy
+    )
+    assert Trainer(TINY, None, trainer.folder).table.operations
+    origin = json.loads((trainer.folder / "race.json").read_text())
+    assert origin["machine"] == other
+
+
 def training_of(trainer, trial):
     return Training(TINY, trainer.images, trial, folder=trainer.folder)
 
@@ -173,9 +189,11 @@ def test_the_loss_is_that_of_distilled(trainer):
     np.testing.assert_array_equal(without[:, 1:], 0.0)
 
 
-def test_norms_of_a_group_count_all_its_weights():
+def test_norms_of_a_group_count_its_kernels_and_scales():
     inputs = keras.Input((4,))
-    x = keras.layers.Dense(3, activation="relu", name="first")(inputs)
+    x = keras.layers.Dense(3, name="first")(inputs)
+    norm = keras.layers.BatchNormalization(name="norm")
+    x = keras.layers.ReLU()(norm(x))
     model = keras.Model(inputs, keras.layers.Dense(2, name="last")(x))
     rng = np.random.default_rng(0)
     kernel, bias, reader = (
@@ -183,14 +201,17 @@ def test_norms_of_a_group_count_all_its_weights():
     )
     model.get_layer("first").set_weights([kernel, bias])
     model.get_layer("last").set_weights([reader, np.zeros(2)])
+    # Scales, and what is as large as it likes: offsets and statistics.
+    scales = rng.uniform(0.5, 2.0, size=(4, 3)) * [[1], [9], [9], [900]]
+    norm.set_weights(scales)
     masked = sparsity.apply_dtm(
         model, granularity="channel", protect_ends=False
     )
     (gate,) = sparsity.masked_layers(masked)
     gate.kernel.assign(np.zeros(3))  # is none of the network's weights
-    kernel, bias = masked.get_layer("first").get_weights()
-    expected = (kernel**2).sum(axis=0) + bias**2 + (reader**2).sum(axis=1)
-    found = methods.group_norms(masked)["first_gate"]
+    expected = (kernel**2).sum(axis=0) + scales[0] ** 2
+    expected += (reader**2).sum(axis=1)
+    (found,) = methods.group_norms(masked, model).values()
     np.testing.assert_allclose(found, expected / expected.mean(), rtol=1e-5)
 
 

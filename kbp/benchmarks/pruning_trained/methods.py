@@ -1,6 +1,8 @@
 """The methods of the race from a trained network."""
 
 import bisect
+import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,9 @@ from kbp.sparsity.channels.cost import Cost
 from kbp.sparsity.channels.following import trace
 
 DENSE = "dense"
+# Of DTM by latency: which power of the speed-up branches give, and the share of
+# the training that follows each.
+BRANCHES, RECOVERY = 0.5, 0.03
 # Of each gate, by its name, what each of its channel groups is worth.
 Importance = Mapping[str, np.ndarray]
 
@@ -38,9 +43,17 @@ class Method:
     ours: bool = False
 
 
-def dtm_by_latency(training: Any) -> keras.Model:
-    """Let branches go one by one, then channels, by kbp's trainable masks."""
-    model, start = without_branches(training)
+def dtm_by_latency(
+    training: Any, *, branches: float, recovery: float
+) -> keras.Model:
+    """Let branches go, then channels, by kbp's trainable masks.
+
+    Args:
+        training: of the trial.
+        branches: which power of the speed-up the branches give.
+        recovery: share of the training that follows each branch that goes.
+    """
+    model, start = without_branches(training, branches, recovery)
     return close_masks(
         training,
         scored(training, model),
@@ -92,8 +105,15 @@ def close_masks(
     return small
 
 
-def without_branches(training: Any) -> tuple[keras.Model, float]:
+def without_branches(
+    training: Any, branches: float, recovery: float
+) -> tuple[keras.Model, float]:
     """Let the branches go that the dense network can spare, one by one.
+
+    Args:
+        training: of the trial.
+        branches: see `dtm_by_latency`.
+        recovery: see `dtm_by_latency`.
 
     Returns:
         What is left, and the share of the training that is done.
@@ -102,14 +122,14 @@ def without_branches(training: Any) -> tuple[keras.Model, float]:
 
     def train(model: keras.Model) -> None:
         nonlocal done
-        training.fit(model, start=done, stop=done + protocol.recovery)
-        done += protocol.recovery
+        training.fit(model, start=done, stop=done + recovery)
+        done += recovery
 
     training.compile(teacher, 0, protocol.steps, 0.0)
     left = sparsity.drop_branches(
         teacher,
         training.batches(),
-        share=1 - training.trial.level**-protocol.branches,
+        share=1 - training.trial.level**-branches,
         measure="latency",
         table=training.table,
         train=train,
@@ -149,24 +169,26 @@ def narrower(training: Any) -> keras.Model:
 
 
 def uniform(training: Any) -> keras.Model:
-    """Return the dense network without the same share of each group."""
+    """Return the dense network without the same share of each group.
+
+    In multiples of some channels its latency goes in steps; it is the nearest.
+    """
     multiple_of = training.protocol.multiple_of
     dense = training.teacher
-    widest = max(group[0][0].filters for group in channel_groups(dense))
-    count = widest // multiple_of
-    shares = [n / count for n in range(count)]
 
     def small(share: float) -> keras.Model:
         copy = keras.models.clone_model(dense)
         copy.set_weights(dense.get_weights())
         return without_channels(copy, share, multiple_of)
 
-    found = bisect.bisect_left(
-        shares,
-        -training.milliseconds,
-        key=lambda share: -training.table.predict(small(share)),
-    )
-    return small(shares[min(found, count - 1)])
+    def distance(share: float) -> float:
+        predicted = training.table.predict(small(share))
+        return abs(math.log(predicted / training.milliseconds))
+
+    widest = max(group[0][0].filters for group in channel_groups(dense))
+    # Each group crosses each of its steps between two of these shares.
+    count = 4 * widest // multiple_of
+    return small(min((n / count for n in range(count)), key=distance))
 
 
 def group_taylor(training: Any) -> keras.Model:
@@ -202,23 +224,36 @@ def group_magnitude(training: Any) -> keras.Model:
     """Remove the least weights of groups of all layers at once, then train.
 
     As Torch-Pruning's `GroupMagnitudeImportance` does by default (Fang et al.,
-    DepGraph, 2023): squares of all weights that go with a channel, in the
-    layers that give it and in those that read it, over the mean of the group.
+    DepGraph, 2023): squares of the kernels that give a channel and of those
+    that read it, and of its scales in BatchNormalization, over the mean of the
+    group.
     """
     masked = gated(training.teacher)
-    importance = group_norms(masked)
+    importance = group_norms(masked, training.teacher)
     small = without_least(training, masked, importance, training.milliseconds)
     training.fit(small)
     return small
 
 
-def group_norms(masked: keras.Model) -> Importance:
-    """Return for each gate the weights' squares of each of its groups."""
+def group_norms(masked: keras.Model, model: keras.Model) -> Importance:
+    """Return for each gate the squares of the weights of each of its groups.
+
+    Kernels and scales alone: no bias, and no statistic.
+
+    Args:
+        masked: the model with gates, which took some of the weights' sizes.
+        model: the model without.
+    """
+    without = {layer.name: layer for layer in graph.flatten(model).layers}
     traced = trace(masked)
     squares = np.zeros(len(traced.removable()))
     for layer, mapping in traced.index_maps.items():
-        for weight in layer.weights:
-            values = np.square(graph.values_of(weight).astype(np.float64))
+        for name in ("kernel", "gamma"):
+            weight = getattr(layer, name, None)
+            own = getattr(without.get(layer.name), name, None)
+            if weight is None or own is None:
+                continue
+            values = np.square(graph.values_of(own).astype(np.float64))
             for axis, groups in mapping.weights.get(id(weight), {}).items():
                 others = tuple({*range(values.ndim)} - {axis % values.ndim})
                 roots = traced.groups.roots(groups)
@@ -310,7 +345,10 @@ def magnitude_zeros(training: Any) -> keras.Model:
 
 
 METHODS = {
-    "DTM by latency": Method(dtm_by_latency, ours=True),
+    "DTM by latency": Method(
+        functools.partial(dtm_by_latency, branches=BRANCHES, recovery=RECOVERY),
+        ours=True,
+    ),
     "DTM by parameters": Method(dtm_by_parameters, ours=True),
     "L1 uniform": Method(l1_uniform),
     "group Taylor": Method(group_taylor),

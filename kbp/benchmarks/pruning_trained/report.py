@@ -6,7 +6,12 @@ from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.figures import accuracy_by_level
 from kbp.benchmarks.core.latencies import latencies, row_of, timed_on
 from kbp.benchmarks.core.log import complete, provenance
-from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS
+from kbp.benchmarks.pruning_trained.methods import (
+    BRANCHES,
+    DENSE,
+    METHODS,
+    RECOVERY,
+)
 from kbp.benchmarks.pruning_trained.plan import levels, trials
 from kbp.benchmarks.pruning_trained.training import Protocol
 
@@ -146,15 +151,17 @@ def _explanation(head: dict, results: list[dict]) -> str:
         f"{protocol.end:.0%} of its steps; 'by latency' first leaves whole "
         "residual branches out, the next that without which the loss on these "
         "batches rises least for what it takes, until the speed-up is the "
-        f"asked one to the power of {protocol.branches:.2g}, and trains for "
-        f"{protocol.recovery:.0%} of the steps after each; 'by parameters' for "
+        f"asked one to the power of {BRANCHES:.2g}, and trains for "
+        f"{RECOVERY:.0%} of the steps after each; 'by parameters' for "
         "the "
         "parameters that go. L1 uniform: the channels of the least L1 norm, "
-        "the same share of each layer, at once. Group Taylor: in "
+        "the same share of each layer, at once, which goes in steps: the "
+        "nearest to the asked speed-up. Group Taylor: in "
         f"{protocol.rounds} "
         "rounds, the least scores of all layers (Molchanov et al. 2019). Group "
-        "magnitude: at once, the least squares of all weights of a group, "
-        "relative to the layer's mean (as in DepGraph, Fang et al. 2023). "
+        "magnitude: at once, the least squares of a group's kernels and "
+        "scales, relative to the layer's mean (as in DepGraph, Fang et al. "
+        "2023). "
         "Zeros: DTM gradually, one-shot at once, in all kernels but the first "
         "and the last. Accuracy: mean ± standard deviation on the whole test "
         f"set. int8: ranges from {protocol.calibration_batches} training "

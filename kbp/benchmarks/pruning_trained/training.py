@@ -43,10 +43,6 @@ class Protocol:
         rounds: of the Taylor method, of as many prunings.
         score_steps: batches of which Taylor scores are the means, and which
             tell what a branch is worth.
-        branches: which power of the speed-up DTM by latency reaches without
-            some residual branches; fewer channels do the rest.
-        recovery: share of the training that prunes that follows each branch
-            that goes.
         multiple_of: what the channels that stay are rounded to.
         calibration_batches: training batches that set the int8 ranges.
         speedups: of the dense network's float32 latency.
@@ -68,8 +64,6 @@ class Protocol:
     end: float = 0.15
     rounds: int = 10
     score_steps: int = 30
-    branches: float = 0.5
-    recovery: float = 0.03
     multiple_of: int = 8
     calibration_batches: int = 16
     speedups: tuple[float, ...] = (2.0, 3.0, 5.0)

@@ -1,6 +1,7 @@
 """One trial of the race from a trained network: a training that prunes."""
 
 import io
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from kbp import export, graph
 from kbp._utils.files import write_atomically
+from kbp._utils.machine import machine
 from kbp.benchmarks.core.images import Images, accuracy
 from kbp.benchmarks.optimizers.trial import network
 from kbp.benchmarks.pruning.methods import zeros
@@ -19,6 +21,7 @@ from kbp.errors import UserError
 from kbp.sparsity import multiply_adds
 
 TABLE = "latency_table.json"
+ORIGIN = "race.json"  # of what protocol and machine the files beside it are
 
 
 class Trainer:
@@ -28,6 +31,9 @@ class Trainer:
         protocol: the settings that they share.
         data_dir: the folder that holds CIFAR-10.
         folder: for .tflite files, the dense networks and the latencies.
+
+    Raises:
+        UserError: the folder holds networks of another protocol.
     """
 
     def __init__(self, protocol: Protocol, data_dir: str | None, folder: Path):
@@ -37,12 +43,32 @@ class Trainer:
         self.table = self._table()
 
     def _table(self) -> export.LatencyTable:
-        """Return the dense network's latencies, which all processes share."""
+        """Return the dense network's latencies, which all processes share.
+
+        Another machine measures its own.
+        """
         path = self.folder / TABLE
-        if not path.exists():
+        now = {"protocol": asdict(self.protocol), "machine": machine()}
+        now = json.loads(json.dumps(now))
+        then = self._origin()
+        networks = any(self.folder.glob("*.keras"))
+        if networks and then.get("protocol") != now["protocol"]:
+            raise UserError(
+                f"{self.folder} holds networks of another race. Race into "
+                "another file, or remove the folder."
+            )
+        if then != now:
             keras.backend.clear_session()
-            export.latency_table(self._network()).save(path)
+            table = export.latency_table(self._network())
+            if self._origin() != now:  # no other process was faster
+                table.save(path)
+                content = json.dumps(now, indent=1)
+                write_atomically(self.folder / ORIGIN, content)
         return export.LatencyTable.load(path)
+
+    def _origin(self) -> dict:
+        path = self.folder / ORIGIN
+        return json.loads(path.read_text()) if path.exists() else {}
 
     def _network(self) -> keras.Model:
         return network(self.protocol.width, blocks=self.protocol.blocks)
