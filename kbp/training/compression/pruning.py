@@ -25,7 +25,7 @@ class Pruning:
         task: with the recipe and the data.
         model: as the task builds it.
         folder: of the run; `None` to train nothing.
-        console: where it is said that measuring takes its time.
+        console: where it is said what takes its time.
 
     Attributes:
         removes_channels: whether fewer channels are left, and not zeros.
@@ -43,7 +43,7 @@ class Pruning:
         folder: WorkDir | None,
         console: Console,
     ):
-        self.task = task
+        self.task, self.console = task, console
         self.section = section = task.recipe.sparsity
         self.whole = model if section.branches else None
         kind = section.granularity
@@ -93,6 +93,7 @@ class Pruning:
         section = self.section
         if section.branches:
             share, measure = section.branches, section.measure
+            self.console.print("Choosing the branches that can be spared ...")
             model = sparsity.drop_branches(
                 self._compiled(model),
                 self._batches(),
