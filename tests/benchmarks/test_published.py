@@ -8,6 +8,7 @@ import pytest
 
 from kbp import zoo
 from kbp.benchmarks.core import headlines, publish, registry
+from kbp.benchmarks.core.published import PublishedFile
 from kbp.benchmarks.core.race import Race
 from kbp.benchmarks.recipe import report
 from kbp.benchmarks.recipe.cards import render_card
@@ -55,11 +56,12 @@ def test_card_is_that_of_the_results(entry):
     assert card == render_card(entry, report.markdown_table(results))
 
 
-RACES = [
+FILES = [
     x
     for x in registry.benchmarks()
-    if isinstance(x, Race) and x.published.exists()
+    if isinstance(x, PublishedFile) and x.published.exists()
 ]
+RACES = [x for x in FILES if isinstance(x, Race)]
 
 
 @pytest.mark.parametrize("race", RACES, ids=lambda race: race.name)
@@ -68,3 +70,18 @@ def test_plot_is_that_of_the_results(race):
     if re.search(PLOT, published)[1] != matplotlib.__version__:
         pytest.skip("another version of Matplotlib writes other paths")
     assert race.plot(*race.read(race.published)) == published
+
+
+@pytest.mark.parametrize("benchmark", FILES, ids=lambda x: x.name)
+def test_tables_name_all_versions_and_machines(benchmark):
+    found = benchmark.read(benchmark.published)
+    lines = found[1] if benchmark in RACES else found
+    first = found[0] if benchmark in RACES else lines[0]
+    lines[-1] = {
+        **lines[-1],
+        "versions": {**first["versions"], "tensorflow": "9.1", "keras": "8.2"},
+        "machine": {"processor": "Other", "cores": 64},
+    }
+    text = benchmark.markdown_table(*found if benchmark in RACES else [found])
+    assert re.search(r"TensorFlow 2\.\S* and 9\.1, Keras 3\.\S* and 8\.2", text)
+    assert "64 cores (Other; " in text

@@ -25,12 +25,15 @@ def make_cases(name="mine", measure=lambda case, rounds: {"n": rounds}):
     )
 
 
-def as_race(file):
+def as_race(file, *results):
     @dataclasses.dataclass(frozen=True)
     class Protocol:
         epochs: int = 3
 
-    return Log(file, Protocol())
+    log = Log(file, Protocol())
+    for result in results:
+        log.add(result)
+    return log
 
 
 @pytest.fixture
@@ -132,6 +135,34 @@ def test_file_of_something_else_is_not_touched(begin, content, tmp_path):
     ):
         begin(file)
     assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda file: make_cases().run(file),
+        lambda file: as_race(file, {"n": 1}, {"n": 2}).results,
+    ],
+)
+def test_lines_have_the_commit_that_was_imported(begin, tmp_path, monkeypatch):
+    commits = iter(["imported", "committed meanwhile", "and again"])
+    for module in ("log", "cases"):
+        name = f"kbp.benchmarks.core.{module}.commit"
+        monkeypatch.setattr(name, lambda: next(commits), raising=False)
+    lines = begin(tmp_path / "mine.jsonl")
+    assert [line["commit"] for line in lines] == ["imported"] * 2
+
+
+@pytest.mark.parametrize("kind", ["machine", "versions"])
+def test_trials_say_where_they_ran_on_if_it_is_new(kind, tmp_path, monkeypatch):
+    file = tmp_path / "race.jsonl"
+    as_race(file, {"n": 1})
+    other = {"processor": "Other", "tensorflow": "9.1"}
+    monkeypatch.setattr(f"kbp.benchmarks.core.log.{kind}", lambda: other)
+    old, new = as_race(file, {"n": 2}).results
+    assert not {"machine", "versions"} & {*old}
+    assert {"machine", "versions"} & {*new} == {kind}
+    assert new[kind] == other
 
 
 def test_unfinished_last_line_is_measured_again(tmp_path):

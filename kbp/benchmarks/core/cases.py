@@ -9,8 +9,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from kbp._utils.files import cut_unfinished_line
-from kbp._utils.machine import commit, machine, versions
-from kbp.benchmarks.core.log import append_line
+from kbp.benchmarks.core.log import append_line, circumstances
 from kbp.benchmarks.core.published import PublishedFile
 from kbp.benchmarks.core.registry import Options
 from kbp.errors import UserError, check_known
@@ -64,6 +63,7 @@ class Cases(PublishedFile):
                 case could not be measured.
         """
         names, lines, errors = list(names or self.cases), [], []
+        own = circumstances()
         check_known(self.kind, names, self.cases)
         if file.is_file():
             self.read(file)  # refuses what is not a benchmark's
@@ -74,13 +74,7 @@ class Cases(PublishedFile):
             except UserError as error:
                 errors.append(str(error))
                 continue
-            line = {
-                "case": name,
-                **figures,
-                "machine": machine(),
-                "versions": versions(),
-                "commit": commit(),
-            }
+            line = {"case": name, **figures, **own}
             append_line(file, line)
             lines.append(line)
             if console is not None:

@@ -55,6 +55,12 @@ def summarize(runs: list[dict]) -> dict:
         "machine": first["machine"],
         "versions": first["versions"],
         "commits": sorted({str(run["commit"]) for run in runs}),
+        "elsewhere": [
+            {key: run[key]}
+            for run in runs
+            for key in ("machine", "versions")
+            if run[key] != first[key]
+        ],
     }
 
 
@@ -107,9 +113,15 @@ def markdown_table(results: dict) -> str:
         f"{len(results['float_operations'])} operations of it are float. A run "
         f"takes {results['seconds']:.0f} s and at most "
         f"{results['peak_memory_bytes'] / 1e9:.1f} GB. "
-        + provenance(results, [{"commit": c} for c in results["commits"]]),
+        + provenance(results, _runs(results)),
     ]
     return "\n".join(lines)
+
+
+def _runs(results: dict) -> list[dict]:
+    """Return what the runs' provenance may differ in."""
+    found = [{"commit": commit} for commit in results["commits"]]
+    return [*found, *results.get("elsewhere", [])]
 
 
 def _channels(results: dict) -> tuple[float, float]:
