@@ -1,5 +1,6 @@
 """What is published equals what the results say, to the byte."""
 
+import json
 import re
 
 import fresh
@@ -85,3 +86,23 @@ def test_tables_name_all_versions_and_machines(benchmark):
     text = benchmark.markdown_table(*found if benchmark in RACES else [found])
     assert re.search(r"TensorFlow 2\.\S* and 9\.1, Keras 3\.\S* and 8\.2", text)
     assert "64 cores (Other; " in text
+
+
+@pytest.mark.parametrize("benchmark", FILES, ids=lambda x: x.name)
+def test_what_was_renamed_or_removed_is_left_out(
+    benchmark, tmp_path, monkeypatch
+):
+    table, content = benchmark.table(), benchmark.published.read_text()
+    race = benchmark in RACES
+    known = benchmark.competitors if race else benchmark.cases
+    *_, last = map(json.loads, content.splitlines())
+    gone = {
+        k: f"{x}, gone" if isinstance(x, str) and x in known else x
+        for k, x in last.items()
+    }
+    assert gone != last or "latency" in last
+    file = tmp_path / benchmark.file_name
+    file.write_text(f"{content}{json.dumps(gone)}\n")
+    monkeypatch.setattr(PublishedFile, "published", file)
+    assert benchmark.table() == table
+    benchmark.write_figures()

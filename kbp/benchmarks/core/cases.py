@@ -23,7 +23,7 @@ class Cases(PublishedFile):
 
     Attributes:
         name: of the benchmark.
-        cases: what there is to measure, by name.
+        cases: what there is to measure, by name; none if that is open.
         measure: `measure(name, rounds) -> figures`, a dict that JSON can hold.
         show: `show(line)` returns what the console prints of a measured case.
         markdown_table: `markdown_table(lines)` returns a table as Markdown.
@@ -86,6 +86,8 @@ class Cases(PublishedFile):
     def read(self, file: Path) -> list[dict]:
         """Return a file's newest line of each case, none without a file.
 
+        A case that was renamed or removed since has none.
+
         Raises:
             UserError: the file holds something else.
         """
@@ -100,7 +102,8 @@ class Cases(PublishedFile):
             newest = {line["case"]: line for line in lines}
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{file}: holds no measured cases.") from error
-        return list(newest.values())
+        known = self.cases or newest
+        return [line for case, line in newest.items() if case in known]
 
     def start(self, names: Sequence[str], options: Options) -> None:
         file = Path(options.results or Path("runs") / self.file_name)
