@@ -149,9 +149,10 @@ def _pruned(results: dict) -> str:
 
 def spread(score: dict, metric: str) -> str:
     """Return mean and standard deviation of several runs' scores as text."""
-    return " ± ".join(
+    mean, deviation = (
         format_score(metric, score[key]) for key in ("mean", "deviation")
     )
+    return f"{mean} ± {deviation}" if len(score["values"]) > 1 else mean
 
 
 def zoo_table(entries: Iterable[tuple[zoo.Entry, dict]]) -> str:
