@@ -1,7 +1,9 @@
 """Every benchmark is found by its folder, and by a registration."""
 
 import dataclasses
+import importlib
 import json
+import os
 import sys
 import types
 
@@ -163,6 +165,56 @@ def test_trials_say_where_they_ran_on_if_it_is_new(kind, tmp_path, monkeypatch):
     assert not {"machine", "versions"} & {*old}
     assert {"machine", "versions"} & {*new} == {kind}
     assert new[kind] == other
+
+
+THREADS = """
+import dataclasses
+import tensorflow  # brings NumPy and its BLAS
+import threadpoolctl
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    seeds: int = 1
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    seed: int
+
+class Trainer:
+    def __init__(self, protocol, data_dir):
+        pass
+
+    def run(self, trial):
+        pools = threadpoolctl.threadpool_info()
+        counts = {x["user_api"]: x["num_threads"] for x in pools}
+        return dataclasses.asdict(trial) | {"threads": counts}
+"""
+
+
+@pytest.mark.long
+def test_trials_run_on_one_thread_each(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_threads.py").write_text(THREADS)
+    own = importlib.import_module("own_threads")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    race = Race(
+        name="own",
+        kind="case",
+        competitors={"a": 1},
+        protocol=own.Protocol,
+        plan=lambda names, protocol, results: [[own.Trial(0)]],
+        create=own.Trainer,
+        describe=str,
+        markdown_table=str,
+        plot=str,
+    )
+    (found,) = race.run(tmp_path / "own.jsonl")
+    assert found["threads"]["blas"] == 1
+    assert {*found["threads"].values()} == {1}
+    # What the person has set is there again.
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
 def test_unfinished_last_line_is_measured_again(tmp_path):
