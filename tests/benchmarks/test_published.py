@@ -11,6 +11,7 @@ from kbp import zoo
 from kbp.benchmarks.core import headlines, publish, registry
 from kbp.benchmarks.core.published import PublishedFile
 from kbp.benchmarks.core.race import Race
+from kbp.benchmarks.distribution.soak import SOAK
 from kbp.benchmarks.recipe import report
 from kbp.benchmarks.recipe.cards import render_card
 from kbp.benchmarks.recipe.race import results_of
@@ -86,6 +87,21 @@ def test_tables_name_all_versions_and_machines(benchmark):
     text = benchmark.markdown_table(*found if benchmark in RACES else [found])
     assert re.search(r"TensorFlow 2\.\S* and 9\.1, Keras 3\.\S* and 8\.2", text)
     assert "64 cores (Other; " in text
+
+
+IN_ROUNDS = [
+    x for x in FILES if x not in RACES and "rounds" in x.read(x.published)[0]
+]
+
+
+@pytest.mark.parametrize("benchmark", IN_ROUNDS, ids=lambda x: x.name)
+def test_tables_say_how_few_rounds_there_were(benchmark):
+    lines = benchmark.read(benchmark.published)
+    # The long run of devices has none.
+    *_, last = [x for x in lines if x["case"] != SOAK]
+    few = [{**x, "rounds": 3} if x is last else x for x in lines]
+    text = benchmark.markdown_table(few)
+    assert f" of 3 to {lines[0]['rounds']}" in text
 
 
 @pytest.mark.parametrize("benchmark", FILES, ids=lambda x: x.name)

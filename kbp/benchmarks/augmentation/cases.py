@@ -12,7 +12,7 @@ import tensorflow as tf
 from kbp import data
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
-from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.core.log import provenance, rounds
 from kbp.benchmarks.core.peers import (
     Start,
     batches_of_a_turn,
@@ -143,7 +143,7 @@ def markdown_table(lines: list[dict]) -> str:
             f"{_BATCH} floats in tf.data, albumentations bytes one by one in a "
             "thread. With the elastic field kbp and albumentations change "
             "masks as well. Medians (quartiles) of "
-            f"{lines[0]['rounds']} rounds in turns; ratio: that of the same "
+            f"{rounds(lines)} rounds in turns; ratio: that of the same "
             "round. " + provenance(lines[0], lines),
         ]
     )

@@ -152,6 +152,18 @@ def provenance(head: dict, results: Iterable[dict]) -> str:
     )
 
 
+def rounds(lines: Iterable[dict]) -> str:
+    """Return how many rounds measured lines have, or from how few to most.
+
+    Example:
+    >>> from kbp.benchmarks.core.log import rounds
+    >>> rounds([{"rounds": 9}, {"rounds": 30}, {"rounds": 15}])
+    '9 to 30'
+    """
+    found = sorted({line["rounds"] for line in lines})
+    return " to ".join(map(str, dict.fromkeys(found[:1] + found[-1:])))
+
+
 def machines(head: dict, results: Iterable[dict]) -> str:
     """Return what a race ran on, in words.
 

@@ -11,7 +11,7 @@ from kbp import data
 from kbp._utils.files import make_folder, temporary_folder
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
-from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.core.log import provenance, rounds
 from kbp.benchmarks.core.peers import (
     batches_of_a_turn,
     cells,
@@ -169,7 +169,7 @@ def markdown_table(lines: list[dict]) -> str:
             *markdown.table(titles, rows, texts=2),
             "",
             f"Batches of {_BATCH} as floats, shuffled, files in the system's "
-            f"cache; medians (quartiles) of {lines[0]['rounds']} rounds in "
+            f"cache; medians (quartiles) of {rounds(lines)} rounds in "
             f"turns of a second; ratio: that of the same round. {said}. "
             + provenance(lines[0], lines),
         ]
