@@ -56,6 +56,21 @@ def test_summary_gives_mean_spread_and_times_of_whole_runs():
     assert "50.0% of the kernel weights are zero" in table
 
 
+def test_a_single_run_has_no_deviation():
+    table = report.markdown_table(report.summarize([make_run(0.8, 10)]))
+    assert "| trained | 80.00% | " in table
+
+
+def test_runs_elsewhere_are_named():
+    runs = [make_run(0.5, 1) for _ in range(3)]
+    runs[1] |= {"machine": {"cores": 64, "processor": "y"}}
+    runs[2] |= {"versions": {**versions(), "keras": "8.2"}}
+    results = json.loads(json.dumps(report.summarize(runs)))
+    table = report.markdown_table(results)
+    assert "2 cores (x; instruction sets unknown) and 64 cores (y; " in table
+    assert f"Keras {versions()['keras']} and 8.2, " in table
+
+
 @pytest.mark.parametrize(
     ("channels", "zeros", "said", "share"),
     [

@@ -8,6 +8,7 @@ from kbp.benchmarks.federated import report
 from kbp.benchmarks.federated.cases import CASES, CENTRAL
 from kbp.benchmarks.federated.race import describe, plan
 from kbp.benchmarks.federated.trial import Protocol, Trainer, Trial
+from kbp.errors import UserError
 
 TWO = Protocol(seeds=2)
 
@@ -56,6 +57,47 @@ def test_the_table_compares_with_one_by_seed(tmp_path):
     assert len(rows) == 3
     assert "kbp at " in text
     assert "<svg" in report.plot(log.head, log.results)
+
+
+LOST = "train, round 1: no client's update counts. client 0: "
+
+
+@pytest.mark.parametrize(
+    ("case", "words", "kept"),
+    [
+        ("poisoned", f"{LOST}has sent a, which is not finite", True),
+        ("iid", f"{LOST}has sent a, which is not finite", False),
+        ("poisoned", f"{LOST}has failed: no space left on device", False),
+        ("poisoned", "run.json: no space left on device", False),
+    ],
+)
+def test_only_poison_leads_to_no_model(case, words, kept, monkeypatch):
+    def fit(self):
+        raise UserError(words)
+
+    monkeypatch.setattr("kbp.training.pipeline.Pipeline.fit", fit)
+    trainer, trial = Trainer(Protocol(rounds=1), None), Trial(case, 0)
+    if kept:
+        assert trainer.run(trial)["failed"] == words
+    else:  # it may pass, and the trial runs again
+        with pytest.raises(UserError, match=words):
+            trainer.run(trial)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("key", ["bytes_up", "clients_seconds", "left_out"])
+def test_what_one_run_lacks_is_in_no_mean(tmp_path, key, seed):
+    log = Log(tmp_path / "federated.jsonl", TWO)
+    found = {"clients_seconds": 10.0, "bytes_up": 2_000_000, "left_out": 0}
+    for number in range(2):
+        line = result("iid", number, 0.9, **found)
+        if number == seed:
+            del line[key]
+        log.add(line)
+    row = report.markdown_table(log.head, log.results).splitlines()[2]
+    sent = "-" if key == "bytes_up" else "2.0"
+    overhead = "-" if key == "clients_seconds" else "1.30x"
+    assert row.endswith(f"| - | {sent} | 13 | {overhead} |")
 
 
 def test_every_case_is_a_recipe():

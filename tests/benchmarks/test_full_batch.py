@@ -1,6 +1,8 @@
 """The race of full-batch methods on a small network."""
 
+import itertools
 import json
+import math
 
 import numpy as np
 import pytest
@@ -62,6 +64,18 @@ def test_all_methods_stop_at_the_goal(line):
         assert found["loss"] <= 0.05
         assert found["seconds"] > 0
     assert line["methods"][cases.ADAM]["learning_rate"] == 0.01
+
+
+def test_a_try_that_diverged_is_not_the_best(monkeypatch):
+    losses = (math.nan, math.inf, math.nan, 0.2, 0.1)
+    monkeypatch.setattr(cases, "RATES", losses)
+    monkeypatch.setattr(cases, "STEPS", (500,))
+    monkeypatch.setattr(cases, "_full_batch", lambda name, seed: {})
+    for order in itertools.permutations(losses):
+        tries = iter([cases._result(1, 1.0, loss) for loss in order])
+        monkeypatch.setattr(cases, "_adam", lambda *_, of=tries: next(of))
+        found = cases.measure(1)["methods"][cases.ADAM]
+        assert (found["loss"], found["reached"]) == (0.1, False)
 
 
 def test_the_table_has_a_row_for_each_method(line, monkeypatch):

@@ -1,6 +1,8 @@
 """`kbp benchmark input RECIPE`."""
 
 import json
+import threading
+import time
 import tomllib
 
 import numpy as np
@@ -13,6 +15,7 @@ from kbp.benchmarks.input import parts
 from kbp.benchmarks.input.parts import measure
 from kbp.errors import UserError
 from kbp.recipes import Recipe
+from kbp.tasks import make_task
 
 SMALL = (
     "[model]\nwidth = 2\nnum_scales = 2\n[data]\nname = 'digits'\n"
@@ -45,11 +48,49 @@ def test_every_part_is_measured_and_shown(tmp_path, capsys):
 def test_the_transfer_to_a_device_is_a_part(monkeypatch):
     # A second CPU stands in for an accelerator.
     monkeypatch.setattr(parts, "accelerator", lambda: "CPU:1")
+    monkeypatch.setattr(parts, "_TURN", 0.01)
     recipe = Recipe.parse(tomllib.loads(SMALL))
     found = measure(recipe, 1)["parts"]
     order = ["all of the input", "transfer", "training step"]
     assert [*found][2:5] == order
     assert found["transfer"]["speed"] > 0
+
+
+@pytest.mark.long
+def test_a_slow_input_is_as_slow_as_it_is(monkeypatch):
+    # Batches made ready while other parts run would cost nothing. The lock
+    # keeps tf.data from several at once on any number of cores.
+    pause, lock = 0.15, threading.Lock()
+
+    def wait(x):
+        with lock:
+            time.sleep(pause)
+        return x
+
+    def augment(x, y, seed):
+        waited = tf.numpy_function(wait, [x], x.dtype)
+        return tf.ensure_shape(waited, x.shape), y
+
+    recipe = Recipe.parse(tomllib.loads(SMALL))
+    task, seeds = type(make_task(recipe, None)), []
+
+    def batches(self, *, seed, made=task.training_batches):
+        seeds.append(seed)
+        return made(self, seed=seed)
+
+    monkeypatch.setattr(task, "training_batches", batches)
+    monkeypatch.setattr(task, "augment", lambda self: augment)
+    monkeypatch.setattr(parts, "_TURN", 0.5)
+    found = measure(recipe, 2)
+    most = 1.1 * found["batch_size"] / pause
+    speeds = {name: part["speed"] for name, part in found["parts"].items()}
+    for name in ("augmentation", "all of the input", "training"):
+        assert speeds[name] < most
+    assert speeds["reading"] > 2 * most
+    step = found["batch_size"] / speeds["training step"]
+    assert found["waiting"] > 0.9 * (1 - step / pause)
+    # No turn reads the files that are in the cache since another.
+    assert len({*seeds}) == len(seeds) == 1 + 2 * 3
 
 
 def test_a_batch_that_is_sent_lies_on_the_device_unchanged():

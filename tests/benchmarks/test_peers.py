@@ -1,7 +1,12 @@
 """Speeds of peers in turns, and the benchmarks that compare so."""
 
+import threading
+import time
+from functools import partial
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kbp._utils.machine import machine, versions
 from kbp.benchmarks.augmentation import cases as augmentation
@@ -33,6 +38,38 @@ def test_each_takes_its_turn_and_is_compared_within_the_round():
     assert found["peers"]["other"]["ratio"] == 2  # of 4, 1 and 2
     rows = [*cells({"case": "a", **found})]
     assert rows[1] == ["a", "other", "2 (2 - 2)", "2.00"]
+
+
+def _in_augmentation(wait):
+    return partial(augmentation._speed, augmentation._in_tf_data(wait))
+
+
+def _in_records(wait):
+    batches = tf.data.Dataset.range(99)
+    auto = tf.data.AUTOTUNE
+    return partial(packed._speed, batches.map(wait, auto).prefetch(auto))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("begin", [_in_augmentation, _in_records])
+def test_what_is_made_between_turns_is_not_counted(monkeypatch, begin):
+    pause, lock = 0.05, threading.Lock()
+
+    def wait(x):
+        with lock:  # tf.data makes several at once, of which each waits
+            time.sleep(pause)
+        return x
+
+    for cases in (augmentation, packed):
+        monkeypatch.setattr(cases, "_TURN", 0.25)
+        monkeypatch.setattr(cases, "_BATCH", 1)
+    run = begin(lambda x: tf.numpy_function(wait, [x], tf.int64))
+    speeds = []
+    for _ in range(3):
+        speeds.append(run())
+        time.sleep(10 * pause)  # the turns of others
+    # A sleep is never shorter, and may be longer on a busy machine.
+    assert max(speeds[1:]) < 1.05 / pause
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What is published equals what the results say, to the byte."""
 
+import json
 import re
 
 import fresh
@@ -8,7 +9,9 @@ import pytest
 
 from kbp import zoo
 from kbp.benchmarks.core import headlines, publish, registry
+from kbp.benchmarks.core.published import PublishedFile
 from kbp.benchmarks.core.race import Race
+from kbp.benchmarks.distribution.soak import SOAK
 from kbp.benchmarks.recipe import report
 from kbp.benchmarks.recipe.cards import render_card
 from kbp.benchmarks.recipe.race import results_of
@@ -55,11 +58,12 @@ def test_card_is_that_of_the_results(entry):
     assert card == render_card(entry, report.markdown_table(results))
 
 
-RACES = [
+FILES = [
     x
     for x in registry.benchmarks()
-    if isinstance(x, Race) and x.published.exists()
+    if isinstance(x, PublishedFile) and x.published.exists()
 ]
+RACES = [x for x in FILES if isinstance(x, Race)]
 
 
 @pytest.mark.parametrize("race", RACES, ids=lambda race: race.name)
@@ -68,3 +72,72 @@ def test_plot_is_that_of_the_results(race):
     if re.search(PLOT, published)[1] != matplotlib.__version__:
         pytest.skip("another version of Matplotlib writes other paths")
     assert race.plot(*race.read(race.published)) == published
+
+
+@pytest.mark.parametrize("benchmark", FILES, ids=lambda x: x.name)
+def test_tables_name_all_versions_and_machines(benchmark):
+    found = benchmark.read(benchmark.published)
+    lines = found[1] if benchmark in RACES else found
+    first = found[0] if benchmark in RACES else lines[0]
+    lines[-1] = {
+        **lines[-1],
+        "versions": {**first["versions"], "tensorflow": "9.1", "keras": "8.2"},
+        "machine": {"processor": "Other", "cores": 64},
+    }
+    text = benchmark.markdown_table(*found if benchmark in RACES else [found])
+    assert re.search(r"TensorFlow 2\.\S* and 9\.1, Keras 3\.\S* and 8\.2", text)
+    assert "64 cores (Other; " in text
+
+
+IN_ROUNDS = [
+    x for x in FILES if x not in RACES and "rounds" in x.read(x.published)[0]
+]
+
+
+@pytest.mark.parametrize("benchmark", IN_ROUNDS, ids=lambda x: x.name)
+def test_tables_say_how_few_rounds_there_were(benchmark):
+    lines = benchmark.read(benchmark.published)
+    # The long run of devices has none.
+    *_, last = [x for x in lines if x["case"] != SOAK]
+    few = [{**x, "rounds": 3} if x is last else x for x in lines]
+    text = benchmark.markdown_table(few)
+    assert f" of 3 to {lines[0]['rounds']}" in text
+
+
+@pytest.mark.parametrize("benchmark", FILES, ids=lambda x: x.name)
+def test_what_was_renamed_or_removed_is_left_out(
+    benchmark, tmp_path, monkeypatch
+):
+    table, content = benchmark.table(), benchmark.published.read_text()
+    race = benchmark in RACES
+    known = benchmark.competitors if race else benchmark.cases
+    *_, last = map(json.loads, content.splitlines())
+    gone = {
+        k: f"{x}, gone" if isinstance(x, str) and x in known else x
+        for k, x in last.items()
+    }
+    assert gone != last or "latency" in last
+    file = tmp_path / benchmark.file_name
+    file.write_text(f"{content}{json.dumps(gone)}\n")
+    monkeypatch.setattr(PublishedFile, "published", file)
+    assert benchmark.table() == table
+    benchmark.write_figures()
+
+
+@pytest.mark.parametrize("race", RACES, ids=lambda race: race.name)
+def test_of_one_seed_no_table_says_how_far_others_are(race):
+    head, results = race.read(race.published)
+    judged = [x for x in results if x.get("split", "test") == "test"]
+    first = min(x["seed"] for x in judged if "seed" in x)
+    # The folds of isbi2012 are several also of one seed.
+    few = [
+        x
+        for x in results
+        if x.get("seed", 0) <= first and x.get("data") != "isbi2012"
+    ]
+    protocol = {**head["protocol"], "seeds": 1}
+    table = race.markdown_table({**head, "protocol": protocol}, few)
+    rows = [x for x in table.splitlines() if x.startswith("| ")][2:]
+    assert rows
+    for row in rows:
+        assert not re.search(r"±|s\.e\.|([+-]\S+) to \1", row)

@@ -1,7 +1,9 @@
 """Every benchmark is found by its folder, and by a registration."""
 
 import dataclasses
+import importlib
 import json
+import os
 import sys
 import types
 
@@ -25,12 +27,15 @@ def make_cases(name="mine", measure=lambda case, rounds: {"n": rounds}):
     )
 
 
-def as_race(file):
+def as_race(file, *results):
     @dataclasses.dataclass(frozen=True)
     class Protocol:
         epochs: int = 3
 
-    return Log(file, Protocol())
+    log = Log(file, Protocol())
+    for result in results:
+        log.add(result)
+    return log
 
 
 @pytest.fixture
@@ -132,6 +137,84 @@ def test_file_of_something_else_is_not_touched(begin, content, tmp_path):
     ):
         begin(file)
     assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda file: make_cases().run(file),
+        lambda file: as_race(file, {"n": 1}, {"n": 2}).results,
+    ],
+)
+def test_lines_have_the_commit_that_was_imported(begin, tmp_path, monkeypatch):
+    commits = iter(["imported", "committed meanwhile", "and again"])
+    for module in ("log", "cases"):
+        name = f"kbp.benchmarks.core.{module}.commit"
+        monkeypatch.setattr(name, lambda: next(commits), raising=False)
+    lines = begin(tmp_path / "mine.jsonl")
+    assert [line["commit"] for line in lines] == ["imported"] * 2
+
+
+@pytest.mark.parametrize("kind", ["machine", "versions"])
+def test_trials_say_where_they_ran_on_if_it_is_new(kind, tmp_path, monkeypatch):
+    file = tmp_path / "race.jsonl"
+    as_race(file, {"n": 1})
+    other = {"processor": "Other", "tensorflow": "9.1"}
+    monkeypatch.setattr(f"kbp.benchmarks.core.log.{kind}", lambda: other)
+    old, new = as_race(file, {"n": 2}).results
+    assert not {"machine", "versions"} & {*old}
+    assert {"machine", "versions"} & {*new} == {kind}
+    assert new[kind] == other
+
+
+THREADS = """
+import dataclasses
+import tensorflow  # brings NumPy and its BLAS
+import threadpoolctl
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    seeds: int = 1
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    seed: int
+
+class Trainer:
+    def __init__(self, protocol, data_dir):
+        pass
+
+    def run(self, trial):
+        pools = threadpoolctl.threadpool_info()
+        counts = {x["user_api"]: x["num_threads"] for x in pools}
+        return dataclasses.asdict(trial) | {"threads": counts}
+"""
+
+
+@pytest.mark.long
+def test_trials_run_on_one_thread_each(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_threads.py").write_text(THREADS)
+    own = importlib.import_module("own_threads")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    race = Race(
+        name="own",
+        kind="case",
+        competitors={"a": 1},
+        protocol=own.Protocol,
+        plan=lambda names, protocol, results: [[own.Trial(0)]],
+        create=own.Trainer,
+        describe=str,
+        markdown_table=str,
+        plot=str,
+    )
+    (found,) = race.run(tmp_path / "own.jsonl")
+    assert found["threads"]["blas"] == 1
+    assert {*found["threads"].values()} == {1}
+    # What the person has set is there again.
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
 def test_unfinished_last_line_is_measured_again(tmp_path):

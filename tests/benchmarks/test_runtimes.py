@@ -6,11 +6,16 @@ import json
 import pytest
 
 from kbp import zoo
+from kbp._utils import machine
 from kbp.benchmarks.runtimes import cases
 from kbp.export import Agreement, Difference
 
 ADD = Difference("ADD", "sum", "model/sum", 0.25, 1.0)
-CIRCUMSTANCES = {"machine": {"cores": 2}, "versions": {}, "commit": "abc"}
+CIRCUMSTANCES = {
+    "machine": {"cores": 2, "processor": "x"},
+    "versions": {},
+    "commit": "abc",
+}
 
 
 @pytest.fixture
@@ -46,6 +51,17 @@ def test_cards_have_a_row_for_each_runtime(line, monkeypatch, tmp_path):
     assert row == (
         "| TFLite Micro 1 | 50.00% | 99.99% | 3 | ADD at sum | ADD at sum |"
     )
+
+
+def test_all_versions_of_a_runtime_are_named(line):
+    other = {**line["runtimes"][0], "version": "TFLite Micro 2"}
+    versions = {**machine.versions()}
+    lines = [
+        {**line, "versions": versions},
+        {**line, "versions": versions, "runtimes": [other]},
+    ]
+    text = cases.markdown_table(lines)
+    assert " steps. TFLite Micro 1, TFLite Micro 2; 2 cores" in text
 
 
 def test_every_entry_is_published_with_every_runtime():

@@ -13,7 +13,7 @@ from kbp import export
 from kbp._utils.files import temporary_folder
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
-from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.core.log import provenance, rounds
 from kbp.benchmarks.core.registry import register
 from kbp.quantization import ATTENTION_OPS, quantize_aware
 
@@ -149,7 +149,7 @@ def markdown_table(lines: list[dict]) -> str:
             f"between LiteRT and the fake-quantized Keras model on {_EXAMPLES} "
             "examples. Random deep networks amplify what one rounding changes; "
             "see the trained networks above. Latency of one example at one "
-            f"thread, medians of {lines[0]['rounds']} rounds in turns. "
+            f"thread, medians of {rounds(lines)} rounds in turns. "
             + provenance(lines[0], lines),
         ]
     )

@@ -9,8 +9,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from kbp._utils.files import cut_unfinished_line
-from kbp._utils.machine import commit, machine, versions
-from kbp.benchmarks.core.log import append_line
+from kbp.benchmarks.core.log import append_line, circumstances
 from kbp.benchmarks.core.published import PublishedFile
 from kbp.benchmarks.core.registry import Options
 from kbp.errors import UserError, check_known
@@ -24,7 +23,7 @@ class Cases(PublishedFile):
 
     Attributes:
         name: of the benchmark.
-        cases: what there is to measure, by name.
+        cases: what there is to measure, by name; none if that is open.
         measure: `measure(name, rounds) -> figures`, a dict that JSON can hold.
         show: `show(line)` returns what the console prints of a measured case.
         markdown_table: `markdown_table(lines)` returns a table as Markdown.
@@ -64,6 +63,7 @@ class Cases(PublishedFile):
                 case could not be measured.
         """
         names, lines, errors = list(names or self.cases), [], []
+        own = circumstances()
         check_known(self.kind, names, self.cases)
         if file.is_file():
             self.read(file)  # refuses what is not a benchmark's
@@ -74,13 +74,7 @@ class Cases(PublishedFile):
             except UserError as error:
                 errors.append(str(error))
                 continue
-            line = {
-                "case": name,
-                **figures,
-                "machine": machine(),
-                "versions": versions(),
-                "commit": commit(),
-            }
+            line = {"case": name, **figures, **own}
             append_line(file, line)
             lines.append(line)
             if console is not None:
@@ -91,6 +85,8 @@ class Cases(PublishedFile):
 
     def read(self, file: Path) -> list[dict]:
         """Return a file's newest line of each case, none without a file.
+
+        A case that was renamed or removed since has none.
 
         Raises:
             UserError: the file holds something else.
@@ -106,7 +102,8 @@ class Cases(PublishedFile):
             newest = {line["case"]: line for line in lines}
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{file}: holds no measured cases.") from error
-        return list(newest.values())
+        known = self.cases or newest
+        return [line for case, line in newest.items() if case in known]
 
     def start(self, names: Sequence[str], options: Options) -> None:
         file = Path(options.results or Path("runs") / self.file_name)

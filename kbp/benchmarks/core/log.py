@@ -38,11 +38,13 @@ class Log:
         self.file = Path(file)
         head, self.results = read_race(self.file, type(protocol))
         expected = json.loads(json.dumps(asdict(protocol)))
+        now = circumstances()
         self.head = head or {
             "protocol": expected,
-            "machine": machine(),
-            "versions": versions(),
+            "machine": now["machine"],
+            "versions": now["versions"],
         }
+        self._own = {k: x for k, x in now.items() if x != self.head.get(k)}
         if self.head["protocol"] != expected:
             raise UserError(f"{file}: holds a race of another protocol.")
         if head is None:
@@ -51,12 +53,22 @@ class Log:
             files.cut_unfinished_line(self.file)
 
     def add(self, result: dict) -> None:
-        """Append a result with its commit, and its machine if it is new."""
-        result = {**result, "commit": commit()}
-        if machine() != self.head["machine"]:
-            result["machine"] = machine()
+        """Append a result with its commit, and what differs from the head's.
+
+        That is its machine, and its versions.
+        """
+        result = {**result, **self._own}
         self.results.append(result)
         append_line(self.file, result)
+
+
+def circumstances() -> dict[str, Any]:
+    """Return the machine, versions and commit that figures depend on.
+
+    They are asked for once, when a run begins: the checkout may go on while
+    the code that was imported stays.
+    """
+    return {"machine": machine(), "versions": versions(), "commit": commit()}
 
 
 def find(results: list[dict], trial: Any) -> dict | None:
@@ -124,17 +136,32 @@ def provenance(head: dict, results: Iterable[dict]) -> str:
 
     Args:
         head: what holds `machine` and `versions`.
-        results: each with its `commit`, and its `machine` if it is another.
+        results: each with its `commit`, and with its `machine` and `versions`
+            if they are others.
     """
-    results, versions = [*results], head["versions"]
+    results = [*results]
+    known = [x["versions"] for x in (head, *results) if "versions" in x]
     named = [
-        f"{title} {versions[package]}" for package, title in _TITLES.items()
+        f"{title} {' and '.join(dict.fromkeys(x[package] for x in known))}"
+        for package, title in _TITLES.items()
     ]
-    places = sorted({str(result["commit"]) for result in results})
+    places = sorted({str(x["commit"]) for x in results if "commit" in x})
     return (
         f"{machines(head, results)}, {', '.join(named)}, kbp at "
         f"{', '.join(places)}."
     )
+
+
+def rounds(lines: Iterable[dict]) -> str:
+    """Return how many rounds measured lines have, or from how few to most.
+
+    Example:
+    >>> from kbp.benchmarks.core.log import rounds
+    >>> rounds([{"rounds": 9}, {"rounds": 30}, {"rounds": 15}])
+    '9 to 30'
+    """
+    found = sorted({line["rounds"] for line in lines})
+    return " to ".join(map(str, dict.fromkeys(found[:1] + found[-1:])))
 
 
 def machines(head: dict, results: Iterable[dict]) -> str:

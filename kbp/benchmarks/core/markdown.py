@@ -45,16 +45,18 @@ def spread(values: Sequence[float], form: str = ".2%") -> str:
     """Return mean and standard deviation as text.
 
     Args:
-        values: one or more.
+        values: one or more; of a single one there is no deviation.
         form: the format of a number.
 
     Example:
     >>> from kbp.benchmarks.core.markdown import spread
     >>> spread([0.25, 0.75])
     '50.00% ± 35.36%'
+    >>> spread([0.25])
+    '25.00%'
     """
-    mean = statistics.fmean(values)
-    return f"{mean:{form}} ± {deviation(values):{form}}"
+    mean = f"{statistics.fmean(values):{form}}"
+    return f"{mean} ± {deviation(values):{form}}" if len(values) > 1 else mean
 
 
 def latency(milliseconds: float | None, base: float | None) -> str:

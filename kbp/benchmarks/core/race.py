@@ -1,8 +1,7 @@
 """Races: competitors compared in trials under one protocol."""
 
-import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from kbp._utils.process.lock import locked
 from kbp.benchmarks.core.headlines import Headline
 from kbp.benchmarks.core.latencies import Files
 from kbp.benchmarks.core.log import Log, machines, read_race
-from kbp.benchmarks.core.pool import run, worker_pool
+from kbp.benchmarks.core.pool import ONE_THREAD, environment, run, worker_pool
 from kbp.benchmarks.core.published import PublishedFile
 from kbp.benchmarks.core.registry import Options
 from kbp.errors import UserError, check_known
@@ -105,10 +104,13 @@ class Race(PublishedFile):
             arguments.append(folder_of(file))
         # Missing data is reported here, and not by a worker.
         trainer = self.create(*arguments)
+        unset = {
+            k: x for k, x in self.environment.items() if k not in os.environ
+        }
         with locked(file):
             log = Log(file, protocol)
             with (
-                _set(self.environment),
+                environment({**unset, **ONE_THREAD}),
                 worker_pool(workers, self.create, *arguments) as pool,
             ):
                 for trials in self.plan(names, protocol, log.results):
@@ -168,18 +170,6 @@ class Race(PublishedFile):
             return []
         path = self.published.with_suffix(".svg")
         return [write_atomically(path, self.plot(head, results))]
-
-
-@contextlib.contextmanager
-def _set(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of the environment, those that are not set."""
-    new = {k: v for k, v in variables.items() if k not in os.environ}
-    os.environ.update(new)
-    try:
-        yield
-    finally:
-        for name in new:
-            del os.environ[name]
 
 
 def folder_of(file: Path) -> Path:

@@ -5,7 +5,7 @@ import json
 from kbp._utils.files import temporary_folder
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
-from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.core.log import provenance, rounds
 from kbp.benchmarks.core.registry import register
 from kbp.benchmarks.distribution import speed
 from kbp.benchmarks.distribution.soak import SOAK, growth, soak
@@ -38,9 +38,9 @@ def measure(case: str, rounds: int) -> dict:
 
 def markdown_table(lines: list[dict]) -> str:
     """Return measured cases as Markdown: a table, and how it was measured."""
-    rows = []
-    for line in lines:
-        for name, figure in line.get("figures", {}).items():
+    rows, measured = [], [x for x in lines if "figures" in x]
+    for line in measured:
+        for name, figure in line["figures"].items():
             low, high = figure["quartiles"]
             speed = f"{figure['median']:.1f} ({low:.1f} - {high:.1f})"
             rows.append([line["case"], name, speed, f"{figure['ratio']:.2f}"])
@@ -49,7 +49,7 @@ def markdown_table(lines: list[dict]) -> str:
         *markdown.table(titles, rows, texts=2),
         "",
         f"Steps of {BATCH_SIZE} images of 16x16 in all, with two convolutions; "
-        f"medians and quartiles of {lines[0]['rounds']} rounds in which the "
+        f"medians and quartiles of {rounds(measured)} rounds in which the "
         "variants take turns; a step's time relative to that of "
         f"{KERAS} in the same round. Devices and workers share the processor's "
         "cores, so this is what distribution costs. For workers Keras runs "

@@ -60,8 +60,9 @@ def _cells(rows: dict[str, list[dict]], name: str) -> list[str]:
     if not lost and name != CENTRAL and CENTRAL in rows:
         pairs = zip(rows[CENTRAL], scores, strict=True)
         below = markdown.spread([one["score"] - x for one, x in pairs])
-    if "bytes_up" in found[0]:
+    if all("bytes_up" in x for x in found):
         sent = f"{statistics.fmean(x['bytes_up'] for x in found) / 1e6:,.1f}"
+    if all("clients_seconds" in x for x in found):
         times = [x["seconds"] / x["clients_seconds"] for x in found]
         overhead = f"{statistics.median(times):.2f}x"
     seconds = statistics.median(x["seconds"] for x in found)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,6 +22,8 @@ from kbp.training.measuring import predicted
 from kbp.training.pipeline import Pipeline
 from kbp.training.trainer import Trainer as AloneTrainer
 from kbp.training.workdir import WorkDir
+
+_INFINITE = "no client's update counts.*not finite"
 
 
 @dataclass(frozen=True)
@@ -98,17 +101,21 @@ class Trainer:
                 _trainer(recipe, case.bad),
             )
             with work:
-                figures = _score(pipeline, trial.split)
+                figures = _score(pipeline, trial.split, case.bad)
             if local := getattr(pipeline.trainer, "local", None):
                 figures["clients_seconds"] = local.seconds
             return asdict(trial) | figures | _of_clients(work)
 
 
-def _score(pipeline: Pipeline, split: str) -> dict[str, Any]:
+def _score(pipeline: Pipeline, split: str, bad: int) -> dict[str, Any]:
     start = time.perf_counter()
     try:
         model = pipeline.fit()
-    except UserError as error:  # what poison may lead to
+    except UserError as error:
+        # Poison leads there again; what else went wrong, as a full disk, may
+        # not happen twice, and is no result.
+        if not (bad and re.search(_INFINITE, str(error))):
+            raise
         return {"failed": str(error), "seconds": time.perf_counter() - start}
     seconds, task = time.perf_counter() - start, pipeline.task
     score = task.score(predicted(model, task), split)

@@ -61,13 +61,16 @@ def measure(seed: int) -> dict:
         _adam(rate, steps, seed)
         for rate, steps in itertools.product(RATES, STEPS)
     ]
-    found[ADAM] = min(
-        tries,
-        key=lambda one: (
-            (0, one["seconds"]) if one["reached"] else (1, one["loss"])
-        ),
-    )
+    found[ADAM] = min(tries, key=_order)
     return {"methods": found}
+
+
+def _order(one: dict) -> tuple[int, float]:
+    """Return what is less for a better try."""
+    if one["reached"]:
+        return 0, one["seconds"]
+    # A loss that is no number is neither less nor more than another.
+    return 1, one["loss"] if np.isfinite(one["loss"]) else np.inf
 
 
 def _full_batch(method: str, seed: int) -> dict:

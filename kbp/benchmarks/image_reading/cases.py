@@ -14,7 +14,7 @@ from PIL import Image
 from kbp._utils.files import temporary_folder, write_atomically
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
-from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.core.log import provenance, rounds
 from kbp.benchmarks.core.registry import register
 from kbp.data.formats import image_folder
 
@@ -158,7 +158,7 @@ def markdown_table(lines: list[dict]) -> str:
             'folder of drawn photographs: `data.name = "image_folder"`, which '
             "averages pixels, against Keras's `image_dataset_from_directory("
             "crop_to_aspect_ratio=True)`, which samples them. Medians "
-            f"(quartiles) of {lines[0]['rounds']} rounds in turns, files in "
+            f"(quartiles) of {rounds(lines)} rounds in turns, files in "
             "the system's cache; ratio: that of the same round. "
             + provenance(lines[0], lines),
         ]

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
-from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.core.log import provenance, rounds
 from kbp.benchmarks.core.registry import Options, register
 from kbp.benchmarks.input.parts import measure
 from kbp.errors import UserError
@@ -55,7 +55,7 @@ def markdown_table(lines: list[dict]) -> str:
         [
             *markdown.table(["recipe", "part", *_TITLES], rows, texts=2),
             "",
-            f"Medians of {lines[0]['rounds']} rounds in turns, each part by "
+            f"Medians of {rounds(lines)} rounds in turns, each part by "
             "itself; the last column: median of the ratios to the training "
             f"step of the same round. {said} {provenance(lines[0], lines)}",
         ]

@@ -2,7 +2,6 @@
 
 import itertools
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -12,6 +11,11 @@ import tensorflow as tf
 from rich.console import Console
 
 from kbp import data
+from kbp.benchmarks.core.peers import (
+    Start,
+    batches_of_a_turn,
+    taken_from,
+)
 from kbp.data.waiting import WaitingClock
 from kbp.errors import UserError
 from kbp.recipes import Recipe
@@ -19,10 +23,8 @@ from kbp.tasks import Task, make_task
 from kbp.training.pipeline import Pipeline
 
 STEP, TRAINING, TRANSFER = "training step", "training", "transfer"
-_TURN = 0.3  # seconds
-_MOST = 1000  # batches of a turn
-# Runs a number of batches.
-Part = Callable[[int], object]
+_TURN = 1.0  # seconds
+Begin = Callable[[tf.data.Dataset], Start]
 
 
 def measure(recipe: Recipe, rounds: int, data_dir: str | None = None) -> dict:
@@ -30,7 +32,8 @@ def measure(recipe: Recipe, rounds: int, data_dir: str | None = None) -> dict:
 
     Args:
         recipe: whose data and model they are.
-        rounds: in which each takes its turn; the order changes every time.
+        rounds: in which each takes its turn of a second, after one that does
+            not count; the order changes every time.
         data_dir: folder of the data sets that are read from files.
 
     Returns:
@@ -51,16 +54,16 @@ def measure(recipe: Recipe, rounds: int, data_dir: str | None = None) -> dict:
     if not found:
         raise UserError("the recipe trains nothing: both its epochs are 0")
     clock = WaitingClock()
-    runs = parts(pipeline.task, found[1], clock)
-    counts = {name: _batches_of_a_turn(run) for name, run in runs.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    starts = parts(pipeline.task, found[1], clock)
+    seconds: dict[str, list[float]] = {name: [] for name in starts}
     waited = []
-    for i in range(rounds):
-        names = [*runs] if i % 2 else [*reversed(runs)]
+    for i in range(rounds + 1):
+        names = [*starts] if i % 2 else [*reversed(starts)]
         for name in names:
-            clock.reset()
-            taken = _seconds(runs[name], counts[name])
-            seconds[name].append(taken / counts[name])
+            count, taken = batches_of_a_turn(starts[name], _TURN, clock.reset)
+            if i == 0:
+                continue  # which traces, and fills the caches of files
+            seconds[name].append(taken / count)
             if name == TRAINING:
                 waited.append(clock.seconds / taken)
     size = recipe.training.batch_size
@@ -82,8 +85,8 @@ def measure(recipe: Recipe, rounds: int, data_dir: str | None = None) -> dict:
 
 def parts(
     task: Task, model: keras.Model, clock: WaitingClock
-) -> dict[str, Part]:
-    """Return what runs each part for a number of batches, by name.
+) -> dict[str, Start]:
+    """Return what starts each part, by name.
 
     Args:
         task: whose examples they are.
@@ -91,16 +94,21 @@ def parts(
         clock: of the whole training's waiting.
     """
     batch = next(iter(task.training_batches(seed=0)))
-    train = _trained_on(model)
-    found = {}
+    found: dict[str, Start] = {}
+    seeds = itertools.count(1)
+
+    def drawn(make: Callable[..., tf.data.Dataset], begin: Begin) -> Start:
+        # Files that an earlier turn has read are in the system's cache.
+        return lambda: begin(make(seed=next(seeds)))()
+
     if isinstance(task.splits, data.Splits):
-        plain = data.training_batches(
-            task.splits.train, task.batch_size, seed=0
+        plain = partial(
+            data.training_batches, task.splits.train, task.batch_size
         )
-        found["reading"] = _taken_from(plain)
+        found["reading"] = drawn(plain, taken_from)
         if augment := task.augment():
-            x, y = next(iter(plain))
-            found["augmentation"] = _taken_from(
+            x, y = next(iter(plain(seed=0)))
+            found["augmentation"] = taken_from(
                 tf.data.Dataset.range(2**62)
                 .map(
                     lambda step: augment(x, y, tf.stack([step, step])),
@@ -108,23 +116,21 @@ def parts(
                 )
                 .prefetch(tf.data.AUTOTUNE)
             )
-    found["all of the input"] = _taken_from(task.training_batches(seed=0))
+    found["all of the input"] = drawn(task.training_batches, taken_from)
     if device := accelerator():
-        found[TRANSFER] = partial(_send, batch, device)
-    found[STEP] = train(tf.data.Dataset.from_tensors(batch).repeat())
-    found[TRAINING] = train(clock.timed(task.training_batches(seed=0)))
+        found[TRANSFER] = lambda: partial(_send, batch, device)
+    model.make_train_function()
+    alone = tf.data.Dataset.from_tensors(batch).repeat()
+    found[STEP] = _trained_on(model, alone)
+    found[TRAINING] = drawn(
+        task.training_batches,
+        lambda batches: _trained_on(model, clock.timed(batches)),
+    )
     return found
 
 
-def _taken_from(batches: tf.data.Dataset) -> Part:
-    taken = iter(batches)
-    return lambda count: [*itertools.islice(taken, count)][:0]
-
-
-def _trained_on(model: keras.Model) -> Callable[[tf.data.Dataset], Part]:
-    model.make_train_function()
-
-    def train(batches: tf.data.Dataset) -> Part:
+def _trained_on(model: keras.Model, batches: tf.data.Dataset) -> Start:
+    def start() -> Callable[[int], object]:
         taken = iter(batches)
 
         def run(count: int) -> None:
@@ -134,7 +140,7 @@ def _trained_on(model: keras.Model) -> Callable[[tf.data.Dataset], Part]:
 
         return run
 
-    return train
+    return start
 
 
 def accelerator() -> str | None:
@@ -153,14 +159,3 @@ def _send(batch: tuple, device: str, count: int) -> None:
     for _ in range(count):
         send(batch, device)
     tf.test.experimental.sync_devices()
-
-
-def _seconds(run: Part, count: int) -> float:
-    start = time.perf_counter()
-    run(count)
-    return time.perf_counter() - start
-
-
-def _batches_of_a_turn(run: Part) -> int:
-    run(2)  # which traces, and fills what is made ready
-    return min(_MOST, max(2, round(_TURN / (_seconds(run, 2) / 2))))

@@ -12,7 +12,7 @@ import tensorflow as tf
 from kbp import models, sparsity
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
-from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.core.log import provenance, rounds
 from kbp.benchmarks.core.registry import register
 from kbp.benchmarks.optimizers.trial import network
 
@@ -90,7 +90,7 @@ def markdown_table(lines: list[dict[str, Any]]) -> str:
             *markdown.table(titles, map(_cells, lines)),
             "",
             f"Training steps of SGD with batches of {BATCH}, on all cores; "
-            f"medians of {lines[0]['rounds']} rounds in which each took "
+            f"medians of {rounds(lines)} rounds in which each took "
             f"{STEPS} steps in turn, as times that of the same network without "
             "masks in the same round. " + provenance(lines[0], lines),
         ]

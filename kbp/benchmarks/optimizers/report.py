@@ -72,7 +72,7 @@ def standard_errors(ours: dict, peer: dict, late: int) -> float:
     """Return by how many standard errors one row needs fewer steps.
 
     Args:
-        ours: a row of `summarize`.
+        ours: a row of `summarize`, of two seeds or more.
         peer: another.
         late: what a miss counts as; it is at least that.
     """
@@ -127,11 +127,13 @@ def compared(row: dict, first: dict, late: int) -> list[str]:
     """
     fewer = "-"
     if row is not first:
-        errors = standard_errors(first, row, late)
         ours, theirs = (min(r["median"], late) for r in (first, row))
         least = "at least " if row["median"] > late else ""
-        sure = "" if abs(errors) >= SIGNIFICANT else " (not significant)"
-        fewer = f"{least}{1 - ours / theirs:.0%}, {errors:.1f} s.e.{sure}"
+        fewer = f"{least}{1 - ours / theirs:.0%}"
+        if min(len(r["steps"]) for r in (first, row)) > 1:
+            errors = standard_errors(first, row, late)
+            sure = "" if abs(errors) >= SIGNIFICANT else " (not significant)"
+            fewer = f"{fewer}, {errors:.1f} s.e.{sure}"
     return [
         f"**{row['optimizer']}**" if row["ours"] else row["optimizer"],
         f"{_steps(row['median'])} ({_steps(min(row['steps']))} - "

@@ -55,6 +55,12 @@ def summarize(runs: list[dict]) -> dict:
         "machine": first["machine"],
         "versions": first["versions"],
         "commits": sorted({str(run["commit"]) for run in runs}),
+        "elsewhere": [
+            {key: run[key]}
+            for run in runs
+            for key in ("machine", "versions")
+            if run[key] != first[key]
+        ],
     }
 
 
@@ -107,9 +113,15 @@ def markdown_table(results: dict) -> str:
         f"{len(results['float_operations'])} operations of it are float. A run "
         f"takes {results['seconds']:.0f} s and at most "
         f"{results['peak_memory_bytes'] / 1e9:.1f} GB. "
-        + provenance(results, [{"commit": c} for c in results["commits"]]),
+        + provenance(results, _runs(results)),
     ]
     return "\n".join(lines)
+
+
+def _runs(results: dict) -> list[dict]:
+    """Return what the runs' provenance may differ in."""
+    found = [{"commit": commit} for commit in results["commits"]]
+    return [*found, *results.get("elsewhere", [])]
 
 
 def _channels(results: dict) -> tuple[float, float]:
@@ -137,9 +149,10 @@ def _pruned(results: dict) -> str:
 
 def spread(score: dict, metric: str) -> str:
     """Return mean and standard deviation of several runs' scores as text."""
-    return " ± ".join(
+    mean, deviation = (
         format_score(metric, score[key]) for key in ("mean", "deviation")
     )
+    return f"{mean} ± {deviation}" if len(score["values"]) > 1 else mean
 
 
 def zoo_table(entries: Iterable[tuple[zoo.Entry, dict]]) -> str:

@@ -1,6 +1,5 @@
 """Batches a second from shards of kbp's, from files, and by tf.data's means."""
 
-import time
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +11,13 @@ from kbp import data
 from kbp._utils.files import make_folder, temporary_folder
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
-from kbp.benchmarks.core.log import provenance
-from kbp.benchmarks.core.peers import cells, speeds_in_turns
+from kbp.benchmarks.core.log import provenance, rounds
+from kbp.benchmarks.core.peers import (
+    batches_of_a_turn,
+    cells,
+    speeds_in_turns,
+    taken_from,
+)
 from kbp.benchmarks.core.registry import register
 from kbp.data import records
 from kbp.data.formats import image_folder
@@ -31,7 +35,7 @@ PEERS = {
     "buffer of 2,000 records",
 }
 _BATCH, _SHARDS, _BUFFER = 128, 4, 2_000
-_TURN, _AHEAD = 1.0, 3  # seconds, and batches before them
+_TURN = 1.0  # seconds
 
 
 def measure(count: int, size: int, rounds: int) -> dict:
@@ -72,14 +76,7 @@ def measure(count: int, size: int, rounds: int) -> dict:
 
 
 def _speed(batches: tf.data.Dataset) -> float:
-    # A new one each turn, because others would work on meanwhile.
-    taken = iter(batches)
-    for _ in range(_AHEAD):
-        next(taken)
-    start, count = time.perf_counter(), 0
-    while (took := time.perf_counter() - start) < _TURN:
-        next(taken)
-        count += 1
+    count, took = batches_of_a_turn(taken_from(batches), _TURN)
     return _BATCH * count / took
 
 
@@ -172,7 +169,7 @@ def markdown_table(lines: list[dict]) -> str:
             *markdown.table(titles, rows, texts=2),
             "",
             f"Batches of {_BATCH} as floats, shuffled, files in the system's "
-            f"cache; medians (quartiles) of {lines[0]['rounds']} rounds in "
+            f"cache; medians (quartiles) of {rounds(lines)} rounds in "
             f"turns of a second; ratio: that of the same round. {said}. "
             + provenance(lines[0], lines),
         ]

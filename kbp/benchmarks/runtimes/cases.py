@@ -53,7 +53,7 @@ def agreements(line: dict) -> list[export.Agreement]:
 
 def markdown_table(lines: list[dict]) -> str:
     """Return measured entries as Markdown: a table, and how it was made."""
-    versions = [each.version for each in agreements(lines[0])]
+    versions = {x.version: None for line in lines for x in agreements(line)}
     return "\n".join(
         [
             *markdown.table(["entry", "outputs", *NAMES], map(_row, lines)),

@@ -94,7 +94,7 @@ def plot(head: dict, results: list[dict]) -> str:
 
 def _cells(row, first):
     less = "-"
-    if row is not first:
+    if row is not first and len(row["dice"]) > 1:
         low, high = interval(first["dice"] - row["dice"])
         less = f"{low:+.2%} to {high:+.2%}"
     times = ["-", "-"]

@@ -12,7 +12,7 @@ import numpy as np
 import kbp
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
-from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.core.log import provenance, rounds
 from kbp.benchmarks.core.registry import register
 from kbp.errors import UserError
 
@@ -83,8 +83,7 @@ def markdown_table(lines: list[dict]) -> str:
             *markdown.table(["command", "processor time"], map(_cells, lines)),
             "",
             "Processor time of user and system of a fresh process, median "
-            f"(quartiles) of {lines[0]['rounds']}. "
-            + provenance(lines[0], lines),
+            f"(quartiles) of {rounds(lines)}. " + provenance(lines[0], lines),
         ]
     )
 

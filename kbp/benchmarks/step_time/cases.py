@@ -14,7 +14,7 @@ from rich.table import Table
 
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
-from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.core.log import provenance, rounds
 from kbp.benchmarks.core.registry import register
 from kbp.errors import check_known
 from kbp.optimizers import HybridOptimizer
@@ -184,7 +184,7 @@ def markdown_table(lines: list[dict]) -> str:
         *markdown.table(titles, rows, texts=2),
         "",
         "The optimizer's step alone, in graph mode, median (quartiles) of "
-        f"{lines[0]['rounds']} rounds in which each took five steps in turn; "
+        f"{rounds(lines)} rounds in which each took five steps in turn; "
         f"ratio to {BASELINE} of the same round; cold: that of the turns' "
         "first steps, whose state was in no cache; copy bandwidth: "
         f"{BYTES_PER_PARAMETER} bytes for each parameter at the speed of a "

@@ -1,10 +1,7 @@
 """Memory and time of truncated training steps, and what they can learn."""
 
-import contextlib
-import os
 import statistics
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -18,7 +15,7 @@ from kbp._utils.machine import peak_memory
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.cases import Cases
 from kbp.benchmarks.core.log import provenance
-from kbp.benchmarks.core.pool import in_new_process
+from kbp.benchmarks.core.pool import environment, in_new_process
 from kbp.benchmarks.core.registry import register
 from kbp.benchmarks.truncation import copying
 from kbp.layers import TruncatedRNN
@@ -26,6 +23,8 @@ from kbp.layers import TruncatedRNN
 TIME, _FEATURES, _WIDTH, _BATCH = 1000, 8, 64, 256
 _STEPS = 3  # that are measured, after those that trace the graph
 _SEEDS = 3
+# Lets new processes return what they free, which takes them time. Else glibc
+# keeps the places of small tensors, up to twice of what is used.
 _MMAP = "MALLOC_MMAP_THRESHOLD_"
 OUTPUTS = {"last output": False, "all outputs": True}
 # What is measured, by name: of a step, whether all outputs are wanted and how
@@ -57,29 +56,13 @@ def measure(name: str, rounds: int) -> dict:
         seeds = range(_SEEDS)
         return {"losses": [copying.loss_after(COPIES[name], n) for n in seeds]}
     turns, case = range(min(rounds, 3)), STEPS[name]
-    with _returning_memory():
+    with environment({_MMAP: "32768"}):
         memory = [in_new_process(train, *case)[0] for _ in turns]
     seconds = [in_new_process(train, *case)[1] for _ in turns]
     return {
         "memory": statistics.median(memory),
         "seconds": statistics.median(seconds),
     }
-
-
-@contextlib.contextmanager
-def _returning_memory() -> Iterator[None]:
-    """Let new processes return what they free, which takes them time.
-
-    Else glibc keeps the places of small tensors, up to twice of what is used.
-    """
-    before = os.environ.get(_MMAP)
-    os.environ[_MMAP] = "32768"
-    try:
-        yield
-    finally:
-        del os.environ[_MMAP]
-        if before is not None:
-            os.environ[_MMAP] = before
 
 
 def train(
