@@ -25,8 +25,10 @@ CALENDAR = tuple(_TURNS)
 
 
 def check_calendar(names: Sequence[str]) -> None:
-    """Raise a UserError if a feature of the calendar is unknown."""
-    for name in names:
+    """Raise a UserError if a feature of the calendar is unknown or repeated."""
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise UserError(f"calendar names {name!r} again.")
         if name not in _TURNS:
             raise UserError(
                 f"calendar: unknown {name!r}{nearest(name, CALENDAR)}"

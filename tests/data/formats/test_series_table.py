@@ -442,6 +442,7 @@ def test_later_rows_may_be_another_file(tmp_path):
     [
         ({"time_zone": "Europe/Berln"}, "unknown 'Europe/Berln'.*Berlin"),
         ({"calendar": ("hours",)}, "calendar: unknown 'hours'.*'hour'"),
+        ({"calendar": ("hour",) * 2}, "calendar names 'hour' again"),
         ({"time_column": "", "date_format": ""}, "time_zone needs a time_col"),
         (
             {"time_column": "", "date_format": "", "time_zone": ""}
