@@ -171,7 +171,6 @@ class _Network:
     def __init__(self, model: keras.Model, measure: str, table: Table | None):
         self.model, self.nodes = graph.retraced(graph.flatten(model))
         self.measure, self.table = measure, table
-        self.names = {node.operation.name for node in self.nodes}
         self.producer = {
             id(x): number
             for number, node in enumerate(self.nodes)
@@ -205,7 +204,7 @@ class _Network:
             together = sum(
                 operation.milliseconds
                 for operation in self.table.operations
-                if operation.layer in left or operation.layer not in self.names
+                if operation.layer in left or not operation.layer
             )
             return float(self.table.whole(together))
         if self.measure == "multiply_adds":

@@ -1,5 +1,7 @@
 """Branches are left out one by one, those that a network can spare."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -156,6 +158,38 @@ def test_a_target_is_a_share_of_the_whole_network():
         sparsity.DTMSchedule(0.99, **options).check(masked)
     with pytest.raises(ValueError, match="`whole` needs a measure"):
         sparsity.DTMSchedule(0.5, whole=model)
+
+
+class Table:
+    """Of `chain`: a millisecond for each layer with weights, and one more."""
+
+    def __init__(self, model):
+        names = [layer.name for layer in model.layers if layer.weights]
+        self.operations = [
+            SimpleNamespace(layer=name, milliseconds=1.0)
+            for name in [*names, ""]
+        ]
+
+    def whole(self, together):
+        return together
+
+
+@pytest.mark.parametrize("share", [0.15, 0.35, 0.55, 0.75])
+@pytest.mark.parametrize("measure", sparsity.schedule.COSTS)
+def test_trained_after_each_branch_no_more_leave_than_asked(measure, share):
+    model, seen = chain(), []
+    table = Table(model) if measure == "latency" else None
+
+    def train(left):
+        seen.append(left_in(left))
+        left.compile("sgd", "mse")
+
+    options = {"share": share, "measure": measure, "table": table}
+    at_once = sparsity.drop_branches(model, X, Y, **options)
+    small = sparsity.drop_branches(model, X, Y, train=train, **options)
+    # Nothing was trained, so both are the same.
+    assert left_in(small) == left_in(at_once) == seen[-1]
+    assert [len(left) for left in seen] == [*range(3, 3 - len(seen), -1)]
 
 
 def test_what_is_left_trains_after_each_branch():
