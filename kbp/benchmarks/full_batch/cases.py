@@ -28,8 +28,7 @@ SEEDS = 5
 CASES = {f"seed {seed}": seed for seed in range(1, SEEDS + 1)}
 OURS = ("gauss-newton", "l-bfgs")
 ADAM = "Adam"  # at the best of these for each seed
-RATES = (0.003, 0.01, 0.02, 0.03)
-STEPS = (20_000, 30_000, 40_000, 60_000, 120_000)
+RATES, STEPS = (0.01, 0.03, 0.1), (20_000, 60_000)
 _CHUNK = 500  # Adam's steps in one call of TensorFlow
 _PATIENCE = 300.0  # seconds that a method of ours may take
 
