@@ -4,14 +4,17 @@ import dataclasses
 import io
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
+import fresh
 import pytest
 import quick
 from rich.console import Console
 
 from kbp import zoo
 from kbp._utils.machine import versions
-from kbp.benchmarks.core import pages, publish
+from kbp.benchmarks.core import pages, pool, publish
+from kbp.benchmarks.core.log import Log
 from kbp.benchmarks.recipe import race, report
 from kbp.benchmarks.recipe.race import RACE, RECIPE_FILE
 from kbp.errors import UserError
@@ -160,3 +163,115 @@ def test_table_goes_between_its_marks():
     assert pages.insert(page, "x", "new") == page.replace("old", "new")
     with pytest.raises(ValueError, match="no place for the table 'y'"):
         pages.insert(page, "y", "new")
+
+
+@dataclasses.dataclass(frozen=True)
+class Seeds:
+    seeds: int = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class OneSeed:
+    seed: int
+
+
+class Failing:
+    """Runs trials, some of which fail."""
+
+    def __init__(self, errors):
+        self.errors, self.ran = errors, []
+
+    def run(self, trial):
+        self.ran.append(trial.seed)
+        if trial.seed in self.errors:
+            raise self.errors[trial.seed]
+        return dataclasses.asdict(trial)
+
+
+@pytest.mark.parametrize(
+    ("errors", "kind", "message"),
+    [
+        (
+            {0: ValueError("odd")},
+            RuntimeError,
+            r"1 of 6 trials failed: OneSeed\(seed=0\): ValueError\('odd'\)$",
+        ),
+        (
+            {1: UserError("no data"), 5: UserError("no data")},
+            UserError,
+            r"2 of 6 .*seed=1\), OneSeed\(seed=5\): no data$",
+        ),
+        (
+            {2: UserError("no data"), 3: OSError("full")},
+            RuntimeError,
+            r"seed=2\): UserError\('no data'\); .*seed=3\): OSError",
+        ),
+    ],
+)
+def test_a_failed_trial_costs_no_other(
+    errors, kind, message, tmp_path, monkeypatch
+):
+    trainer = Failing(errors)
+    monkeypatch.setattr(pool, "_trainer", trainer)
+    file = tmp_path / "race.jsonl"
+    trials, told = [OneSeed(seed) for seed in range(6)], io.StringIO()
+    with ThreadPoolExecutor(2) as threads, pytest.raises(kind, match=message):
+        pool.run(threads, Log(file, Seeds()), trials, str, Console(file=told))
+    left = {0, 1, 2, 3, 4, 5} - {*errors}
+    assert {result["seed"] for result in Log(file, Seeds()).results} == left
+    assert len(told.getvalue().splitlines()) == 6
+    trainer.errors, trainer.ran = {}, []
+    with ThreadPoolExecutor(2) as threads:
+        pool.run(threads, Log(file, Seeds()), trials, str, None)
+    assert {*trainer.ran} == {*errors}
+
+
+TRIALS = """
+import json, multiprocessing, pathlib, sys, time
+from dataclasses import asdict, dataclass
+
+from kbp.benchmarks.core import pool
+from kbp.benchmarks.core.log import Log
+
+@dataclass(frozen=True)
+class Protocol:
+    seeds: int = 6
+
+@dataclass(frozen=True)
+class Trial:
+    seed: int
+
+class Trainer:
+    def run(self, trial):
+        if trial.seed:
+            pathlib.Path(f"{trial.seed}.begun").touch()
+            time.sleep(200)
+        return asdict(trial)
+
+def interrupted(result):
+    # The first trial has ended, and the next two run.
+    while len([*pathlib.Path().glob("*.begun")]) < 2:
+        time.sleep(0.1)
+    raise KeyboardInterrupt
+
+def race():
+    log = Log(pathlib.Path("race.jsonl"), Protocol())
+    begin = time.monotonic()
+    try:
+        with pool.worker_pool(2, Trainer) as workers:
+            trials = [Trial(seed) for seed in range(6)]
+            pool.run(workers, log, trials, interrupted, None)
+    except KeyboardInterrupt:
+        print(time.monotonic() - begin, multiprocessing.active_children())
+"""
+
+
+@pytest.mark.long
+def test_an_interrupted_race_leaves_no_trial_running(tmp_path):
+    (tmp_path / "trials.py").write_text(TRIALS)
+    code = "import trials\ntrials.race()"
+    seconds, children = fresh.python(code, cwd=tmp_path).split(maxsplit=1)
+    assert float(seconds) < 100
+    assert children == "[]\n"
+    assert len([*tmp_path.glob("*.begun")]) == 2
+    assert len((tmp_path / "race.jsonl").read_text().splitlines()) == 2

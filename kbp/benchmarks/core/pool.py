@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from kbp.benchmarks.core.log import Log, find
+from kbp.errors import UserError
 
 
 @contextlib.contextmanager
@@ -24,6 +25,7 @@ def worker_pool(
             result.
         *arguments: of `create`.
     """
+    others = multiprocessing.active_children()
     with ProcessPoolExecutor(
         count,
         multiprocessing.get_context("spawn"),
@@ -32,9 +34,13 @@ def worker_pool(
     ) as pool:
         try:
             yield pool
-        finally:
-            # After an interruption, the planned trials are not waited for.
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException:
+            # What runs or is planned would go on, and nobody would log it.
+            for process in multiprocessing.active_children():
+                if process not in others:
+                    process.terminate()
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def in_new_process(function: Callable, *arguments) -> Any:
@@ -83,16 +89,44 @@ def run(
         trials: dataclasses.
         describe: `describe(result) -> line` for the console.
         console: receives a line for each finished trial.
+
+    Raises:
+        UserError: trials failed by such errors; the others ran.
+        RuntimeError: trials failed by any errors; the others ran.
     """
     todo = [trial for trial in trials if find(log.results, trial) is None]
-    futures = [pool.submit(_work, trial) for trial in todo]
+    futures = {pool.submit(_work, trial): trial for trial in todo}
+    failed: list[tuple[Any, Exception]] = []
     for i, future in enumerate(as_completed(futures), start=1):
-        result = future.result()
-        log.add(result)
+        try:
+            result = future.result()
+        except Exception as error:
+            failed.append((futures[future], error))
+            line = f"{futures[future]}: {error!r}"
+        else:
+            log.add(result)
+            line = describe(result)
         if console is not None:
             console.print(
-                f"{i}/{len(todo)} {describe(result)}", highlight=False
+                f"{i}/{len(todo)} {line}", markup=False, highlight=False
             )
+    if failed:
+        _raise_together(failed, len(todo))
+
+
+def _raise_together(failed: list[tuple[Any, Exception]], count: int) -> None:
+    """Raise one error that says of each failed trial why it failed."""
+    errors = [error for _, error in failed]
+    users = all(isinstance(error, UserError) for error in errors)
+    trials: dict[str, list[str]] = {}
+    for trial, error in failed:
+        why = str(error) if users else repr(error)
+        trials.setdefault(why, []).append(str(trial))
+    words = "; ".join(f"{', '.join(x)}: {why}" for why, x in trials.items())
+    message = f"{len(failed)} of {count} trials failed: {words}"
+    if users:
+        raise UserError(message)
+    raise RuntimeError(message) from ExceptionGroup("of trials", errors)
 
 
 _trainer: Any = None

@@ -95,6 +95,7 @@ class Race(PublishedFile):
         Raises:
             UserError: a name is unknown, the file is of another protocol, or
                 a data set, a package or a file to be timed is missing.
+            RuntimeError: trials failed; those planned with them are logged.
         """
         protocol = protocol or self.protocol()
         names = list(names or self.competitors)
