@@ -27,6 +27,7 @@ from kbp.errors import UserError
 from kbp.quantization import tfmot
 
 pytestmark = pytest.mark.usefixtures("images")
+slow = pytest.mark.slow
 
 TINY = Protocol(
     width=4,
@@ -59,7 +60,7 @@ def untrained(method, level):
 @pytest.mark.parametrize(
     "name",
     [
-        name if name == "DTM" else pytest.param(name, marks=pytest.mark.slow)
+        name if name == "DTM" else pytest.param(name, marks=slow)
         for name in METHODS
     ],
 )
@@ -92,6 +93,27 @@ def test_missed_level_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(Training, "fit", Untrained.fit)
     with pytest.raises(RuntimeError, match=r"missed its level 0\.5: 0\.0000"):
         Trainer(TINY, None, tmp_path).run(Trial("DTM", 0.5, 1))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name == "L1 channels" else pytest.param(name, marks=slow)
+        for name in METHODS
+    ],
+)
+def test_a_diverged_training_is_a_result(name, tmp_path):
+    protocol = dataclasses.replace(TINY, learning_rate=1e30)
+    level = 0.0 if name == "dense" else 0.8
+    result = Trainer(protocol, None, tmp_path).run(Trial(name, level, 1))
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert 0 <= result["accuracy"] < 0.5
+    assert ("files" in result) == (METHODS[name].structured or not level)
+    for file in result.get("files", {}).values():
+        assert (tmp_path / file["name"]).stat().st_size == file["bytes"]
+    head = {"protocol": asdict(dataclasses.replace(protocol, seeds=1))}
+    assert [*report.summarize(head, [result])] == [(name, level)]
 
 
 @pytest.mark.long

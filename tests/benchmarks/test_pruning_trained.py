@@ -85,6 +85,19 @@ def test_every_method_meets_its_level(name, trainer, folder):
         assert "files" not in result
 
 
+@pytest.mark.slow
+def test_a_diverged_training_is_a_result(tmp_path):
+    # More steps than HybridOptimizer skips by default.
+    protocol = replace(TINY, steps=14, pruning_rate=1e30)
+    trainer = Trainer(protocol, None, tmp_path)
+    trainer.run(Trial(DENSE, 1.0, 1))
+    result = trainer.run(Trial("group magnitude", 1.5, 1))
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert 0 <= result["accuracy"] < 0.5
+    for file in result["files"].values():
+        assert (tmp_path / file["name"]).stat().st_size == file["bytes"]
+
+
 def test_without_its_dense_network_a_trial_does_not_run(tmp_path, trainer):
     alone = Trainer.__new__(Trainer)
     alone.__dict__.update({**vars(trainer), "folder": tmp_path})

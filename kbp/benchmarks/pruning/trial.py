@@ -202,7 +202,7 @@ class Trainer:
             from which the files can be exported again.
 
         Raises:
-            RuntimeError: the level was missed.
+            RuntimeError: the level was missed, and not by divergence.
         """
         keras.backend.clear_session()
         keras.utils.set_random_seed(trial.seed)
@@ -216,7 +216,8 @@ class Trainer:
             if method.structured
             else zeros(model)
         )
-        _check(trial, pruned, method)
+        if not _diverged(model):
+            _check(trial, pruned, method)
         result = {
             **asdict(trial),
             "accuracy": accuracy(model, self.images.splits[trial.split]),
@@ -250,6 +251,9 @@ def export_files(
 ) -> dict[str, dict[str, Any]]:
     """Write a trial's network as float32 and as int8 .tflite files.
 
+    The files of a network that diverged hold new weights: they are as fast, and
+    as good as chance.
+
     Args:
         folder: of the files.
         trial: with a method, a level and a seed, which name them.
@@ -261,6 +265,8 @@ def export_files(
     Returns:
         By dtype the file's `name` and `bytes`, and of int8 its `accuracy`.
     """
+    if _diverged(model):
+        model = keras.models.clone_model(model)
     quantized = quantization.quantize_aware(
         model, batches, calibration_examples=calibration_examples
     )
@@ -276,6 +282,15 @@ def export_files(
     small = files["int8"]
     small["accuracy"] = file_accuracy(folder / small["name"], split)
     return files
+
+
+def _diverged(model):
+    """Say whether a weight is infinite or no number."""
+    try:
+        graph.check_finite(model)
+    except ValueError:
+        return True
+    return False
 
 
 def _check(trial, pruned, method):
