@@ -3,17 +3,19 @@
 import dataclasses
 import io
 import json
+import math
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import fresh
+import numpy as np
 import pytest
 import quick
 from rich.console import Console
 
 from kbp import zoo
 from kbp._utils.machine import versions
-from kbp.benchmarks.core import pages, pool, publish
+from kbp.benchmarks.core import markdown, pages, pool, publish
 from kbp.benchmarks.core.log import Log
 from kbp.benchmarks.recipe import race, report
 from kbp.benchmarks.recipe.race import RACE, RECIPE_FILE
@@ -156,6 +158,21 @@ def test_a_run_that_goes_on_is_not_published(tmp_path):
     race._check_finished(run.path, contents)
     with pytest.raises(UserError, match="changed since the run finished"):
         race._check_finished(run.path, {tmp_path / "model.keras": b"other"})
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("others", [[], [1.0, 2.0], [math.inf], [-math.inf]])
+def test_values_that_are_not_finite_have_no_spread(odd, others):
+    for values in ([odd, *others], [*others, odd], np.array([odd, *others])):
+        assert math.isnan(markdown.deviation(values))
+        assert markdown.spread(values) == "nan"
+
+
+def test_spread_is_that_of_the_sample():
+    values = [1.0, 2.0, 4.5]
+    assert markdown.deviation(values) == pytest.approx(np.std(values, ddof=1))
+    assert markdown.deviation([3.0]) == 0.0
+    assert markdown.spread([3.0], ".1f") == "3.0"
 
 
 def test_table_goes_between_its_marks():

@@ -155,11 +155,40 @@ def test_large_tasks_run_if_they_are_asked_for_alone():
     assert next(plan(["images"], TINY, []))
 
 
-def test_the_table_compares_with_the_best_of_ours():
-    head = {"protocol": json.loads(json.dumps(vars(TINY)))}
-    head |= {"machine": {"processor": "P", "cores": 2}}
-    head |= {"versions": versions()}
+HEAD = {
+    "protocol": json.loads(json.dumps(vars(TINY))),
+    "machine": {"processor": "P", "cores": 2},
+    "versions": versions(),
+}
+
+
+@pytest.mark.parametrize("task", ["table", "attention"])
+@pytest.mark.parametrize("wild", [math.nan, math.inf, -math.inf])
+def test_optimizers_that_diverged_come_last(task, wild):
     results = []
+    for name, scores in {
+        "SGD-Nesterov": (wild, 0.5),
+        "AdamW": (0.2, 0.4),
+        "Lion": (0.5, wild),
+        "HybridOptimizer": (0.5, 0.5),
+    }.items():
+        for trial in search(task, name, TINY):
+            results.append(result(task, name, trial, None, wild))
+        for trial in finals(task, name, TINY, results):
+            score = scores[trial.seed - 1]
+            results.append(result(task, name, trial, None, score))
+    best = ["AdamW", "HybridOptimizer"]  # by errors
+    best = best[::-1] if TASKS[task].higher else best
+    rows = report.summarize(task, HEAD, results)
+    found = [row["optimizer"] for row in rows]
+    assert found == [*best, "SGD-Nesterov", "Lion"]
+    table = report.markdown_table(HEAD, results)
+    assert table.count(" | nan | ") == 2
+    assert "0.5000 ± 0.0000" in table
+
+
+def test_the_table_compares_with_the_best_of_ours():
+    head, results = HEAD, []
     for name, steps in [("AdamW", 400), ("HybridOptimizer", 200)]:
         for trial in search("table", name, TINY):
             results.append(result("table", name, trial, steps, 0.1))

@@ -1,5 +1,6 @@
 """Pieces of the Markdown tables that benchmarks make."""
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 
@@ -37,12 +38,17 @@ def table(
 
 
 def deviation(values: Sequence[float]) -> float:
-    """Return the sample standard deviation, 0 for a single value."""
+    """Return the sample standard deviation, 0 for a single value.
+
+    It is NaN where a value is not finite.
+    """
+    if not all(map(math.isfinite, values)):
+        return math.nan
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def spread(values: Sequence[float], form: str = ".2%") -> str:
-    """Return mean and standard deviation as text.
+    """Return mean and standard deviation as text, or "nan".
 
     Args:
         values: one or more; of a single one there is no deviation.
@@ -55,8 +61,11 @@ def spread(values: Sequence[float], form: str = ".2%") -> str:
     >>> spread([0.25])
     '25.00%'
     """
+    around = deviation(values)
+    if math.isnan(around):
+        return "nan"
     mean = f"{statistics.fmean(values):{form}}"
-    return f"{mean} ± {deviation(values):{form}}" if len(values) > 1 else mean
+    return f"{mean} ± {around:{form}}" if len(values) > 1 else mean
 
 
 def latency(milliseconds: float | None, base: float | None) -> str:

@@ -56,14 +56,20 @@ def finals(
 
 def best_of(results: list[dict]) -> dict:
     """Return the result with the fewest steps, then the best score."""
-    task = TASKS[results[0]["task"]]
+    return min(
+        results,
+        key=lambda r: (
+            r["steps_to_target"] or math.inf,
+            badness(r["task"], r["score"]),
+        ),
+    )
 
-    def order(result: dict) -> tuple[float, float]:
-        score = result["score"] if math.isfinite(result["score"]) else math.inf
-        worse = -score if task.higher and score < math.inf else score
-        return result["steps_to_target"] or math.inf, worse
 
-    return min(results, key=order)
+def badness(task: str, score: float) -> float:
+    """Return a number that is higher for a worse score, `inf` for NaN."""
+    if not math.isfinite(score):
+        return math.inf
+    return -score if TASKS[task].higher else score
 
 
 def describe(result: dict) -> str:

@@ -6,7 +6,7 @@ from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.figures import scores_by_step
 from kbp.benchmarks.core.log import find_all, provenance
 from kbp.benchmarks.optimizer_tasks.contestants import CONTESTANTS
-from kbp.benchmarks.optimizer_tasks.plan import best_of, finals, search
+from kbp.benchmarks.optimizer_tasks.plan import badness, best_of, finals, search
 from kbp.benchmarks.optimizer_tasks.tasks import TASKS, Task
 from kbp.benchmarks.optimizer_tasks.trial import Protocol
 from kbp.benchmarks.optimizers.report import SIGNIFICANT, compared, row_of
@@ -34,11 +34,12 @@ def summarize(task: str, head: dict, results: list[dict]) -> list[dict]:
         best = best_of(find_all(results, search(task, name, protocol)))
         row = row_of(runs, best, ours=contestant.ours)
         rows.append({**row, "scores": [run["score"] for run in runs]})
-    sign = -1 if TASKS[task].higher else 1
-    return sorted(
-        rows,
-        key=lambda row: (row["median"], sign * statistics.fmean(row["scores"])),
-    )
+
+    def order(row: dict) -> tuple[float, float]:
+        each = (badness(task, score) for score in row["scores"])
+        return row["median"], statistics.fmean(each)
+
+    return sorted(rows, key=order)
 
 
 def markdown_table(head: dict, results: list[dict]) -> str:
