@@ -78,6 +78,33 @@ def test_optimizers_learn_in_jax(names):
         assert line["seconds"] > 0
 
 
+TICKS = """
+from pathlib import Path
+import jax
+
+def ticks():
+    found = {}
+    for task in Path("/proc/self/task").iterdir():
+        words = (task / "stat").read_text().rpartition(")")[2].split()
+        found[task.name] = int(words[11]) + int(words[12])
+    return found
+
+x = jax.numpy.ones((3000, 3000))
+product = jax.jit(lambda x: x @ x).lower(x).compile()
+before = ticks()
+product(x).block_until_ready()
+after = ticks()
+print(*sorted(after[name] - before.get(name, 0) for name in after))
+"""
+
+
+@pytest.mark.long
+def test_trials_compute_on_one_thread():
+    *others, busiest = map(int, fresh.python(TICKS, **RACE.environment).split())
+    assert busiest > 20  # hundredths of a second
+    assert sum(others) < busiest / 5
+
+
 def test_another_backend_is_named():
     trainer = Trainer(TINY, None)
     with pytest.raises(UserError, match="KERAS_BACKEND=jax"):

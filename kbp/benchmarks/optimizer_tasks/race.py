@@ -20,8 +20,9 @@ RACE = register(
         environment={
             "KERAS_BACKEND": "jax",
             "JAX_PLATFORMS": "cpu",
-            # One thread each, as TensorFlow's workers have it.
-            "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+            # One thread each, as TensorFlow's workers have it; XLA's own flag
+            # for that, xla_cpu_multi_thread_eigen, leaves two in JAX.
+            "NPROC": "1",
         },
     )
 )
