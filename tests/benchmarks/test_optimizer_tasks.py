@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 
 import fresh
 import numpy as np
 import pytest
 from contracts import as_numpy
 
+from kbp import graph
 from kbp._utils.machine import versions
 from kbp.benchmarks.optimizer_tasks import report
 from kbp.benchmarks.optimizer_tasks import tasks as data
@@ -229,22 +231,68 @@ def test_the_table_compares_with_the_best_of_ours():
     assert "| **HybridOptimizer** | 225 (200 - 250) | 112 s | - |" in table
     assert "| AdamW | 425 (400 - 450) | 212 s | 47%, 5.7 s.e. |" in table
     assert "ETTm1" in table
+    for name, contestant in CONTESTANTS.items():
+        of_optax = f'"{name}"' in table.partition(" are optax's")[0]
+        assert of_optax == (contestant.library == "optax")
     assert "CIFAR-10" not in table  # has not run
     assert "table: MSE" in RACE.plot(head, results)
     assert report.markdown_table(head, []) == "No optimizer has finished yet."
 
 
-def test_muon_leaves_embeddings_and_the_last_layer_to_adam():
+SHAPES = {
+    "attention": (8, 8),
+    "language": (16,),
+    "forecast": (336, 7),
+    "table": (672,),
+    "segmentation": (64, 64, 3),
+    "images": (32, 32, 3),
+}
+
+
+def last_kernels(model):
+    """Return the paths of the kernels that no other follows."""
+    found = set()
+
+    def go_back(node):
+        weights = getattr(node.operation, "trainable_weights", ())
+        kernels = {v.path for v in weights if len(v.shape) > 1}
+        found.update(kernels)
+        for producer in () if kernels else node.producers:
+            go_back(producer)
+
+    for node in graph.nodes(model):
+        if node.is_output:
+            go_back(node)
+    return found
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_matrix_steps_leave_embeddings_and_last_layers_out(task):
+    model = TASKS[task].build(SHAPES[task])
+    variables = model.trainable_variables
+    kernels = {v.path: v for v in variables if len(v.shape) > 1}
+    last = last_kernels(model)
+    assert len(last) == {"forecast": 2, "segmentation": 3}.get(task, 1)
+    embeddings = {path for path in kernels if "embedding" in path}
+    others = {*kernels} - last - embeddings
+    hybrid, muon = (
+        CONTESTANTS[name].create(1e-3, 0.0, variables)
+        for name in ("HybridOptimizer, matrix", "Muon of Keras")
+    )
+    for chosen in (matrices(variables), hybrid.matrix_steps):
+        pairs = zip(variables, chosen, strict=True)
+        assert {v.path for v, matrix in pairs if matrix} == others
+    # Keras's takes those of them that have two dimensions.
+    words = "|".join(muon.exclude_layers)
+    flat = {path for path, v in kernels.items() if len(v.shape) == 2}
+    left = {path for path in flat if not re.search(words, path)}
+    assert left - embeddings == others & flat
+
+
+def test_the_language_model_has_a_million_parameters():
     model = TASKS["language"].build((16,))
     assert 0.95e6 < model.count_params() < 1.1e6
-    variables = model.trainable_variables
-    chosen = {
-        variable.path
-        for variable, matrix in zip(variables, matrices(variables), strict=True)
-        if matrix
-    }
-    assert len(chosen) == 4 * 6
-    assert all("layer" in path and "kernel" in path for path in chosen)
+    assert sum(matrices(model.trainable_variables)) == 4 * 6
 
 
 def test_the_language_model_sees_no_byte_ahead():

@@ -116,15 +116,15 @@ def kernels(variables: Sequence[Any]) -> list[bool]:
 
 
 def matrices(variables: Sequence[Any]) -> list[bool]:
-    """Say of each variable whether it takes Muon's step.
+    """Say of each variable whether it takes a matrix step, as Muon's.
 
     As Jordan has it, kernels of convolutions do, as matrices of a row for each
-    channel, but no embedding and not the last layer.
+    channel, but no embedding and no last layer.
     """
     return [
         len(variable.shape) > 1
         and "embedding" not in variable.path
-        and variable.path.split("/")[-2] not in HEADS
+        and not variable.path.split("/")[-2].endswith(HEADS)
         for variable in variables
     ]
 
@@ -137,7 +137,7 @@ def _keras(optimizer, **options):
 
 def _keras_muon(rate, decay, variables):
     # As Keras ships it: kernels that are not 2-D, embeddings and the last
-    # layer take its AdamW step.
+    # layers take its AdamW step.
     return optimizers.Muon(
         rate,
         weight_decay=decay or None,
@@ -205,10 +205,17 @@ def _muon(rate, decay, variables):
     )
 
 
-def _hybrid(**options):
+def _hybrid(rate, decay, variables, **options):
     # A diverged trial is a miss, and no error.
-    create = _keras(HybridOptimizer, max_skipped_steps=10**6, **options)
-    return Contestant(create, ours=True)
+    return HybridOptimizer(
+        rate, weight_decay=decay or None, max_skipped_steps=10**6, **options
+    )
+
+
+def _hybrid_matrix(rate, decay, variables):
+    # The same kernels as Muon's: by itself it would leave out the last alone.
+    chosen = matrices(variables)
+    return _hybrid(rate, decay, variables, matrix_steps=chosen)
 
 
 CONTESTANTS = {
@@ -226,6 +233,6 @@ CONTESTANTS = {
     "schedule-free AdamW": Contestant(
         _schedule_free, library="optax", scheduled=False
     ),
-    "HybridOptimizer": _hybrid(),
-    "HybridOptimizer, matrix": _hybrid(matrix_steps=True),
+    "HybridOptimizer": Contestant(_hybrid, ours=True),
+    "HybridOptimizer, matrix": Contestant(_hybrid_matrix, ours=True),
 }

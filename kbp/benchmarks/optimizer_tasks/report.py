@@ -96,6 +96,9 @@ def _explanation(head: dict, results: list[dict]) -> str:
         for name, task in TASKS.items()
         if name in told
     )
+    of_optax = ", ".join(
+        f'"{name}"' for name, x in CONTESTANTS.items() if x.library == "optax"
+    )
     return (
         f"{tasks}. Linear warm-up over a tenth of the steps and cosine to 0 "
         "(schedule-free: constant, evaluated at its average); decoupled decay "
@@ -109,10 +112,12 @@ def _explanation(head: dict, results: list[dict]) -> str:
         "aside. s.e.: difference of the mean steps in standard errors, a miss "
         "counted as one look more than there are; "
         f"{SIGNIFICANT} or more is a difference. Steps saved are those of the "
-        "best of kbp's rows. All train in JAX by Keras; Adan, AdEMAMix, "
-        "schedule-free AdamW and the flattened Muon are optax's. That one has "
-        "kernels of convolutions as matrices, embeddings and the last layer "
+        f"best of kbp's rows. All train in JAX by Keras; {of_optax} are "
+        "optax's. The flattened Muon has "
+        "kernels of convolutions as matrices, embeddings and the last layers "
         "by Adam, and steps as large as Adam's, for one learning rate of all; "
-        "Keras's gives kernels that are not 2-D to its AdamW. "
-        + provenance(head, results)
+        "HybridOptimizer's matrix steps are of the same kernels; Keras's Muon "
+        "also gives kernels that are not 2-D to its AdamW. The last layers are "
+        'those of all scales in "segmentation", and the linear skip too in '
+        '"forecast". ' + provenance(head, results)
     )

@@ -16,7 +16,8 @@ Tensor = Any
 Arrays = tuple[np.ndarray, np.ndarray]
 SPLITS = ("train", "validation", "test")
 HEAD = "head"  # what a last layer is called that has no other of these names
-HEADS = ("logits", "forecast", "outputs", HEAD)
+# How the names of last layers end; of several in a network, all of them.
+HEADS = ("logits", "forecast", "linear_skip", "outputs", HEAD)
 
 
 @dataclass(frozen=True, kw_only=True)
