@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -141,19 +141,46 @@ def test_wrong_name_and_file_are_named(tmp_path):
     assert mine.read_text() == "line 1\nmy precious line"
 
 
-def results_with(name, steps, accuracies):
-    point = {"optimizer": name, "learning_rate": 0.1, "weight_decay": 0.0}
+SMALL = Protocol(trials=2, seeds=3)
+
+
+def results_with(name, steps, accuracies, best=0):
+    """A search whose best point is a certain one, and trainings there."""
     common = {"seconds": 0.5, "curve": [0.1, 0.7], "commit": "c"}
-    search = {"split": "validation", "steps_to_target": 20, "accuracy": 0.5}
-    finals = [
-        {"split": "test", "steps_to_target": s, "accuracy": a}
-        for s, a in zip(steps, accuracies, strict=True)
+    searched = search(name, SMALL)
+    found = [
+        {"steps_to_target": 20 if i == best else 40, "accuracy": 0.5}
+        for i in range(len(searched))
     ]
-    return [{**point, **common, **r} for r in (search, *finals)]
+    for seed, (number, accuracy) in enumerate(
+        zip(steps, accuracies, strict=True), start=1
+    ):
+        searched.append(replace(searched[best], seed=seed, split="test"))
+        found.append({"steps_to_target": number, "accuracy": accuracy})
+    return [
+        {**asdict(trial), **common, **figures}
+        for trial, figures in zip(searched, found, strict=True)
+    ]
+
+
+def test_trainings_at_other_points_do_not_count(tmp_path):
+    log = Log(tmp_path / "race.jsonl", SMALL)
+    results = [
+        # From when another point was the best.
+        *results_with("Adam", [12, 12, 12], [0.9, 0.9, 0.9], best=1)[2:],
+        *results_with("Adam", [240, 240, 252], [0.6, 0.61, 0.62]),
+        *results_with("Lion", [240, 240, 252], [0.6, 0.6, 0.6])[1:],  # goes on
+        *results_with("Nadam", [240, 240], [0.6, 0.6]),
+        {**asdict(Trial("Adam", 0.5, 0.0, 1, "test")), "accuracy": 1.0},
+    ]
+    (row,) = optimizer_report.summarize(log.head, results)
+    assert row["steps"] == [240, 240, 252]
+    assert row["accuracies"] == [0.6, 0.61, 0.62]
+    assert row["learning_rate"] == search("Adam", SMALL)[0].learning_rate
 
 
 def test_table_says_what_the_race_says(tmp_path):
-    log = Log(tmp_path / "race.jsonl", Protocol(seeds=3))
+    log = Log(tmp_path / "race.jsonl", SMALL)
     results = [
         *results_with("Adam", [240, None, 252], [0.6, 0.61, 0.62]),
         *results_with("HybridOptimizer", [96, 108, 120], [0.7, 0.71, 0.72]),

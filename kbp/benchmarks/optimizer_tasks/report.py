@@ -6,7 +6,7 @@ from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.figures import scores_by_step
 from kbp.benchmarks.core.log import find_all, provenance
 from kbp.benchmarks.optimizer_tasks.contestants import CONTESTANTS
-from kbp.benchmarks.optimizer_tasks.plan import badness, best_of, finals, search
+from kbp.benchmarks.optimizer_tasks.plan import badness, finals
 from kbp.benchmarks.optimizer_tasks.tasks import TASKS, Task
 from kbp.benchmarks.optimizer_tasks.trial import Protocol
 from kbp.benchmarks.optimizers.report import SIGNIFICANT, compared, row_of
@@ -31,8 +31,7 @@ def summarize(task: str, head: dict, results: list[dict]) -> list[dict]:
         runs = find_all(results, planned)
         if not planned or len(runs) < len(planned):
             continue
-        best = best_of(find_all(results, search(task, name, protocol)))
-        row = row_of(runs, best, ours=contestant.ours)
+        row = row_of(runs, ours=contestant.ours)
         rows.append({**row, "scores": [run["score"] for run in runs]})
 
     def order(row: dict) -> tuple[float, float]:

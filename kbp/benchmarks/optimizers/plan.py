@@ -62,7 +62,10 @@ def points(
 
 def finals(name: str, protocol: Protocol, results: list[dict]) -> list[Trial]:
     """Return the trials at an optimizer's best point, with new seeds."""
-    best = best_of(find_all(results, search(name, protocol)))
+    searched = find_all(results, search(name, protocol))
+    if len(searched) < protocol.trials:
+        return []
+    best = best_of(searched)
     return [
         Trial(name, best["learning_rate"], best["weight_decay"], seed, "test")
         for seed in range(1, protocol.seeds + 1)

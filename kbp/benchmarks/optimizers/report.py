@@ -5,9 +5,10 @@ import statistics
 
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.figures import accuracy_by_step
-from kbp.benchmarks.core.log import provenance
+from kbp.benchmarks.core.log import find_all, provenance
 from kbp.benchmarks.optimizers.contestants import CONTESTANTS
-from kbp.benchmarks.optimizers.plan import best_of
+from kbp.benchmarks.optimizers.plan import finals
+from kbp.benchmarks.optimizers.trial import Protocol
 
 # Of a difference in means, in standard errors; what AlgoPerf's and
 # modded-nanogpt's rules ask for.
@@ -22,45 +23,38 @@ def summarize(head: dict, results: list[dict]) -> list[dict]:
         results: its trainings.
 
     Returns:
-        For each optimizer its name, whether it is kbp's, its best point, how
-        many trials it had, and of the trainings there: `steps` to the target,
-        `inf` for a miss, in each; their median; the processor's seconds to the
-        target at the median; the accuracies.
+        For each optimizer its name, whether it is kbp's, its best point, and of
+        the trainings there: `steps` to the target, `inf` for a miss, in each;
+        their median; the processor's seconds to the target at the median; the
+        accuracies.
     """
-    protocol, rows = head["protocol"], []
+    protocol, rows = Protocol(**head["protocol"]), []
     for name, contestant in CONTESTANTS.items():
-        own = [r for r in results if r["optimizer"] == name]
-        searched = [r for r in own if r["split"] == "validation"]
-        finals = [r for r in own if r["split"] == "test"]
-        if len(finals) < protocol["seeds"]:
+        planned = finals(name, protocol, results)
+        runs = find_all(results, planned)
+        if not planned or len(runs) < len(planned):
             continue
-        rows.append(
-            {
-                **row_of(finals, best_of(searched), ours=contestant.ours),
-                "trials": len(searched),
-                "accuracies": [r["accuracy"] for r in finals],
-            }
-        )
+        row = row_of(runs, ours=contestant.ours)
+        rows.append({**row, "accuracies": [run["accuracy"] for run in runs]})
     return sorted(
         rows, key=lambda r: (r["median"], -statistics.fmean(r["accuracies"]))
     )
 
 
-def row_of(runs: list[dict], best: dict, *, ours: bool) -> dict:
+def row_of(runs: list[dict], *, ours: bool) -> dict:
     """Return what a table says of an optimizer, but for its final scores.
 
     Args:
         runs: its trainings at its best point.
-        best: the training that found this point.
         ours: whether it is kbp's.
     """
     steps = [run["steps_to_target"] or math.inf for run in runs]
     median = statistics.median(steps)
     return {
-        "optimizer": best["optimizer"],
+        "optimizer": runs[0]["optimizer"],
         "ours": ours,
-        "learning_rate": best["learning_rate"],
-        "weight_decay": best["weight_decay"],
+        "learning_rate": runs[0]["learning_rate"],
+        "weight_decay": runs[0]["weight_decay"],
         "steps": steps,
         "median": median,
         "seconds": median * statistics.median(run["seconds"] for run in runs),
@@ -97,7 +91,7 @@ def markdown_table(head: dict, results: list[dict]) -> str:
         *("final accuracy", "learning rate", "decay"),
     ]
     table = markdown.table(titles, (_cells(row, first, late) for row in rows))
-    return "\n".join([*table, "", _explanation(head, results, rows)])
+    return "\n".join([*table, "", _explanation(head, results)])
 
 
 def plot(head: dict, results: list[dict]) -> str:
@@ -152,9 +146,8 @@ def _cells(row, first, late):
     ]
 
 
-def _explanation(head, results, rows):
+def _explanation(head, results):
     protocol = head["protocol"]
-    trials = sorted({row["trials"] for row in rows})
     return (
         f"CIFAR-10, a BatchNorm ResNet-8 of width {protocol['width']} behind a "
         f"stem of stride 2, batches of {protocol['batch_size']}, "
@@ -164,8 +157,9 @@ def _explanation(head, results, rows):
         f"{protocol['target']:.0%} on the first {protocol['curve_images']:,} "
         f"test images, looked at every {protocol['evaluate_every']} steps. "
         "Learning rate and decay: the best on validation images of "
-        f"{_list(trials)} quasi-random trials for each, over two decades of "
-        "learning rate and two and a half of its product with the decay. With "
+        f"{protocol['trials']} quasi-random trials for each, over two decades "
+        "of learning rate and two and a half of its product with the decay. "
+        "With "
         f"these {protocol['seeds']} seeds: median (least - most) of the "
         "steps, `inf` is a miss; mean ± standard deviation of the final "
         "accuracy on the whole test set. Processor time is that of one thread. "
@@ -182,7 +176,3 @@ def _explanation(head, results, rows):
 
 def _steps(steps):
     return "inf" if math.isinf(steps) else f"{steps:g}"
-
-
-def _list(numbers):
-    return " or ".join(map(str, numbers))
