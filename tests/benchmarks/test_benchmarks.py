@@ -16,7 +16,7 @@ from rich.console import Console
 from kbp import zoo
 from kbp._utils.machine import versions
 from kbp.benchmarks.core import markdown, pages, pool, publish
-from kbp.benchmarks.core.log import Log
+from kbp.benchmarks.core.log import Log, read_race
 from kbp.benchmarks.recipe import race, report
 from kbp.benchmarks.recipe.race import RACE, RECIPE_FILE
 from kbp.errors import UserError
@@ -243,12 +243,38 @@ def test_a_failed_trial_costs_no_other(
     assert {*trainer.ran} == {*errors}
 
 
+def test_a_first_line_that_was_cut_is_written_again(tmp_path):
+    whole = tmp_path / "whole.jsonl"
+    Log(whole, Seeds()).add({"seed": 0})
+    first = whole.read_bytes().partition(b"\n")[0]
+    assert len(first) > 100
+    for end in range(len(first) + 1):
+        file = tmp_path / f"{end}.jsonl"
+        file.write_bytes(first[:end])
+        assert read_race(file, Seeds) == (None, [])
+        Log(file, Seeds()).add({"seed": 1})
+        head, results = read_race(file, Seeds)
+        assert head["protocol"] == {"seeds": 6}
+        assert [result["seed"] for result in results] == [1]
+
+
+@pytest.mark.parametrize(
+    "content", ["my notes", "[1]", "\n", '{"case": "a"', '{"protocol"\n']
+)
+def test_files_of_something_else_stay_as_they_are(content, tmp_path):
+    file = tmp_path / "mine.jsonl"
+    file.write_text(content)
+    with pytest.raises(UserError, match=r"mine\.jsonl: is no race"):
+        Log(file, Seeds())
+    assert file.read_text() == content
+
+
 TRIALS = """
 import json, multiprocessing, pathlib, sys, time
 from dataclasses import asdict, dataclass
 
 from kbp.benchmarks.core import pool
-from kbp.benchmarks.core.log import Log
+from kbp.benchmarks.core.log import Log, read_race
 
 @dataclass(frozen=True)
 class Protocol:

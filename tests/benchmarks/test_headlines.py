@@ -28,6 +28,13 @@ def test_cells_are_those_of_the_first_row_below_the_titles():
     assert found == ("both", "1 ms, 80%", "peer: 2 ms, 70%")
 
 
+def test_cells_of_what_was_not_measured_are_refused():
+    # Not those of the next row of this label.
+    table = TABLE.replace("| 1 ms |", "| - |")
+    with pytest.raises(ValueError, match="must have the row of its headline"):
+        headline().cells(table)
+
+
 @pytest.mark.parametrize(
     "wrong", [{"ours": "other"}, {"columns": ["level", "latency"]}]
 )

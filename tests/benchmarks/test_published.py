@@ -15,6 +15,7 @@ from kbp.benchmarks.distribution.soak import SOAK
 from kbp.benchmarks.recipe import report
 from kbp.benchmarks.recipe.cards import render_card
 from kbp.benchmarks.recipe.race import results_of
+from kbp.errors import UserError
 
 PAGES = (
     *("README.md", "models/README.md", "docs/forecast_errors.md"),
@@ -72,6 +73,24 @@ def test_plot_is_that_of_the_results(race):
     if re.search(PLOT, published)[1] != matplotlib.__version__:
         pytest.skip("another version of Matplotlib writes other paths")
     assert race.plot(*race.read(race.published)) == published
+
+
+@pytest.mark.parametrize("count", [0, 1])
+@pytest.mark.parametrize("race", RACES, ids=lambda race: race.name)
+def test_a_race_without_what_the_pages_say_is_not_published(
+    race, count, tmp_path, monkeypatch
+):
+    if count and race.headline is None:
+        pytest.skip("no page says more of it than its table")
+    head, *results = race.published.read_text().splitlines(keepends=True)
+    source, published = tmp_path / "runs.jsonl", tmp_path / "published.jsonl"
+    source.write_text("".join([head, *results[:count]]))
+    published.write_text("as it was")
+    monkeypatch.setattr(PublishedFile, "published", published)
+    with pytest.raises(UserError, match=r"runs\.jsonl: .* the race") as error:
+        race.publish(race.name, source)
+    assert "\n" not in str(error.value)
+    assert published.read_text() == "as it was"
 
 
 @pytest.mark.parametrize("benchmark", FILES, ids=lambda x: x.name)

@@ -35,7 +35,7 @@ class Headline:
             table: the race's, as Markdown.
 
         Raises:
-            ValueError: the table has no such row or column.
+            ValueError: the table has no such row or column, or nothing there.
 
         Example:
         >>> from kbp.benchmarks.core.headlines import Headline
@@ -65,7 +65,10 @@ def _cells(table, label, columns):
         elif not titles:
             titles = cells
         elif cells[0] == label and {*columns} <= {*titles}:
-            return [cells[titles.index(title)] for title in columns]
+            found = [cells[titles.index(title)] for title in columns]
+            if "-" in found:
+                break
+            return found
     raise ValueError(
         f"A race's table must have the row of its headline. Received: {label!r}"
     )

@@ -11,6 +11,7 @@ from kbp._utils import files
 from kbp._utils.machine import commit, in_words, machine, versions
 from kbp.errors import UserError
 
+_BEGIN = '{"protocol": '  # of the first line
 _TITLES = {
     "tensorflow": "TensorFlow",
     "keras": "Keras",
@@ -47,10 +48,10 @@ class Log:
         self._own = {k: x for k, x in now.items() if x != self.head.get(k)}
         if self.head["protocol"] != expected:
             raise UserError(f"{file}: holds a race of another protocol.")
+        if self.file.is_file():
+            files.cut_unfinished_line(self.file)
         if head is None:
             append_line(self.file, self.head)
-        else:
-            files.cut_unfinished_line(self.file)
 
     def add(self, result: dict) -> None:
         """Append a result with its commit, and what differs from the head's.
@@ -104,20 +105,24 @@ def complete(results: list[dict], trials: Iterable) -> dict[tuple, list[dict]]:
 def read_race(file: Path, protocol: type) -> tuple[dict | None, list[dict]]:
     """Return the head and the results of a race's file.
 
-    A last line that a stopped process left unfinished does not count.
+    A line that a stopped process left unfinished does not count.
 
     Args:
-        file: to read; where there is none, the head is `None`.
+        file: to read; where there is none, or no whole line, the head is
+            `None`.
         protocol: the dataclass of the race's protocol.
 
     Raises:
         UserError: the file is no such race's.
     """
-    if not file.is_file() or not file.stat().st_size:
+    if not file.is_file():
         return None, []
     names = {field.name for field in dataclasses.fields(protocol)}
     try:
-        whole, _, _ = file.read_text().rpartition("\n")
+        text = file.read_text()
+        if "\n" not in text and _BEGIN.startswith(text[: len(_BEGIN)]):
+            return None, []
+        whole, _, _ = text.rpartition("\n")
         head, *results = [json.loads(line) for line in whole.splitlines()]
         if head["protocol"].keys() == names:
             return head, results

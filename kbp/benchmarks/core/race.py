@@ -148,6 +148,16 @@ class Race(PublishedFile):
             table = self.markdown_table(head, results)
             options.console.print(table, markup=False, highlight=False)
 
+    def publish(self, name: str, source: Path) -> list[Path]:
+        head, results = self.read(source)
+        if head is not None and not results:
+            raise UserError(f"{source}: holds no result. Run the race first.")
+        try:
+            self._headline_row(head, results)
+        except ValueError as error:
+            raise UserError(f"{source}: {error}. Finish the race.") from error
+        return super().publish(name, source)
+
     def table(self) -> str:
         head, results = self.read(self.published)
         if head is None:
@@ -155,7 +165,11 @@ class Race(PublishedFile):
         return self.markdown_table(head, results)
 
     def headline_row(self) -> list[str] | None:
-        head, results = self.read(self.published)
+        return self._headline_row(*self.read(self.published))
+
+    def _headline_row(
+        self, head: dict | None, results: list[dict]
+    ) -> list[str] | None:
         if head is None or self.headline is None:
             return None
         return [
