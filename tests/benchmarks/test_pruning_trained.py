@@ -257,6 +257,22 @@ def result_of(trial, accuracy, size=None):
     return {**asdict(trial), **common, **files}
 
 
+def test_each_panel_has_the_dense_network_of_its_dtype(tmp_path, monkeypatch):
+    log = Log(tmp_path / "race.jsonl", TINY)
+    results = [result_of(t, 0.9, 10_000) for t in trials(DENSE, TINY)]
+    drawn = {}
+    monkeypatch.setattr(
+        report, "accuracy_by_level", lambda panels, **more: drawn.update(more)
+    )
+    report.plot(log.head, results)
+    assert drawn["baselines"] == {
+        "milliseconds, float32": [0.9, 0.9],
+        "milliseconds, int8": [0.89, 0.89],
+    }
+    report.plot(log.head, [])
+    assert drawn["baselines"] == {}
+
+
 def test_tables_say_what_the_race_says(tmp_path):
     log = Log(tmp_path / "race.jsonl", TINY)
     results = [

@@ -1,7 +1,7 @@
 """Figures of races, as SVG text."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -100,7 +100,7 @@ def scores_by_step(
 def accuracy_by_level(
     panels: dict[str, dict[str, dict[float, Sequence[float]]]],
     *,
-    baseline: Sequence[float],
+    baselines: Mapping[str, Sequence[float]],
     emphasized: Sequence[str],
     shares: bool = True,
 ) -> str:
@@ -109,7 +109,8 @@ def accuracy_by_level(
     Args:
         panels: for each title, each method and each level, the accuracies of
             several seeds.
-        baseline: the accuracies of the network that is not pruned.
+        baselines: for each title, if they are known, the accuracies of the
+            network that is not pruned.
         emphasized: methods drawn in color; the others are grey.
         shares: whether levels are shares that are pruned, else plain numbers.
     """
@@ -140,6 +141,7 @@ def accuracy_by_level(
                     linestyle=next(styles[ours]),
                     **look,
                 )
+            baseline = baselines.get(title, ())
             if baseline:
                 look = {"color": INK, "linewidth": 0.8, "linestyle": ":"}
                 axes.axhline(np.mean(baseline), label="dense", **look)

@@ -59,6 +59,7 @@ def plot(head: dict, results: list[dict]) -> str:
         "zeros among the weights": False,
         "parameters gone": True,
     }
+    dense = rows[DENSE]["accuracies"] if DENSE in rows else ()
     return accuracy_by_level(
         {
             title: {
@@ -72,7 +73,7 @@ def plot(head: dict, results: list[dict]) -> str:
             }
             for title, structured in panels.items()
         },
-        baseline=rows[DENSE]["accuracies"] if DENSE in rows else (),
+        baselines=dict.fromkeys(panels, dense),
         emphasized=[name for name, method in METHODS.items() if method.ours],
     )
 

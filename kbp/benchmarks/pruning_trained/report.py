@@ -77,7 +77,11 @@ def plot(head: dict, results: list[dict]) -> str:
             }
             for dtype in _DTYPES
         },
-        baseline=rows[_BASE]["accuracies"] if _BASE in rows else (),
+        baselines={
+            f"milliseconds, {dtype}": accuracies[dtype](rows[_BASE])
+            for dtype in _DTYPES
+            if _BASE in rows
+        },
         emphasized=[name for name, method in METHODS.items() if method.ours],
         shares=False,
     )
