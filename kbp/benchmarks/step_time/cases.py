@@ -73,8 +73,8 @@ class Figure:
         milliseconds: median of steps that follow another of its own.
         quartiles: first and third, in milliseconds.
         ratio: median over the rounds of its time relative to the baseline's.
-        cold: the same of a turn's first step, whose state the others have
-            driven out of the caches, as a network does.
+        cold: the same of a turn's first step, before which the others' states
+            went through the caches, as a network's activations do.
         bandwidth: share of the copy bandwidth, measured in the same rounds,
             that 36 bytes for each parameter in this time are.
     """
@@ -186,7 +186,8 @@ def markdown_table(lines: list[dict]) -> str:
         "The optimizer's step alone, in graph mode, median (quartiles) of "
         f"{rounds(lines)} rounds in which each took five steps in turn; "
         f"ratio to {BASELINE} of the same round; cold: that of the turns' "
-        "first steps, whose state was in no cache; copy bandwidth: "
+        "first steps, before which the others' states went through the caches; "
+        "copy bandwidth: "
         f"{BYTES_PER_PARAMETER} bytes for each parameter at the speed of a "
         "copy, by one thread, in the same rounds. "
         + provenance(lines[0], lines),
