@@ -1,7 +1,6 @@
 """The methods of the race from a trained network."""
 
 import bisect
-import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,13 +15,16 @@ from kbp.benchmarks.pruning.methods import (
     without_channels,
     without_smallest,
 )
+from kbp.benchmarks.pruning_trained.dtm import (
+    dtm_by_latency,
+    dtm_by_parameters,
+    dtm_zeros,
+    gated,
+)
 from kbp.sparsity.channels.cost import Cost
 from kbp.sparsity.channels.following import trace
 
 DENSE = "dense"
-# Of DTM by latency: which power of the speed-up branches give, and the share of
-# the training that follows each.
-BRANCHES, RECOVERY = 0.5, 0.03
 # Of each gate, by its name, what each of its channel groups is worth.
 Importance = Mapping[str, np.ndarray]
 
@@ -41,118 +43,6 @@ class Method:
     prune: Callable[[Any], keras.Model]
     structured: bool = True
     ours: bool = False
-
-
-def dtm_by_latency(
-    training: Any, *, branches: float, recovery: float
-) -> keras.Model:
-    """Let branches go, then channels, by kbp's trainable masks.
-
-    Args:
-        training: of the trial.
-        branches: which power of the speed-up the branches give.
-        recovery: share of the training that follows each branch that goes.
-    """
-    model, start = without_branches(training, branches, recovery)
-    return close_masks(
-        training,
-        scored(training, model),
-        1 - 1 / training.trial.level,
-        start=start,
-        measure="latency",
-        table=training.table,
-        whole=training.teacher,
-    )
-
-
-def dtm_by_parameters(training: Any) -> keras.Model:
-    """Remove channels by kbp's trainable masks, for what they weigh."""
-    masked = scored(training, training.teacher)
-    target = _share_for_latency(training, masked, "parameters")
-    return close_masks(training, masked, target, measure="parameters")
-
-
-def close_masks(
-    training: Any,
-    masked: keras.Model,
-    target: float,
-    *,
-    start: float = 0.0,
-    **options: Any,
-) -> keras.Model:
-    """Train while masks close, and on without what they removed.
-
-    Args:
-        training: of the trial.
-        masked: the model with masks.
-        target: of the schedule.
-        start: share of the training that is done.
-        **options: others of the schedule.
-    """
-    protocol = training.protocol
-    schedule = sparsity.DTMSchedule(
-        target,
-        begin=0.0,
-        end=0.9,
-        budget="knapsack",
-        multiple_of=protocol.multiple_of,
-        **options,
-    )
-    stop = start + protocol.end
-    training.fit(masked, schedule, start=start, stop=stop)
-    small = sparsity.shrink(masked, multiple_of=protocol.multiple_of)
-    training.fit(small, start=stop)
-    return small
-
-
-def without_branches(
-    training: Any, branches: float, recovery: float
-) -> tuple[keras.Model, float]:
-    """Let the branches go that the dense network can spare, one by one.
-
-    Args:
-        training: of the trial.
-        branches: see `dtm_by_latency`.
-        recovery: see `dtm_by_latency`.
-
-    Returns:
-        What is left, and the share of the training that is done.
-    """
-    protocol, teacher, done = training.protocol, training.teacher, 0.0
-
-    def train(model: keras.Model) -> None:
-        nonlocal done
-        training.fit(model, start=done, stop=done + recovery)
-        done += recovery
-
-    training.compile(teacher, 0, protocol.steps, 0.0)
-    left = sparsity.drop_branches(
-        teacher,
-        training.batches(),
-        share=1 - training.trial.level**-branches,
-        measure="latency",
-        table=training.table,
-        train=train,
-        steps=protocol.score_steps,
-    )
-    return left, done
-
-
-def gated(model: keras.Model) -> keras.Model:
-    """Return a model with gates on all groups of channels."""
-    return sparsity.apply_dtm(model, granularity="channel", protect_ends=False)
-
-
-def scored(training: Any, model: keras.Model) -> keras.Model:
-    """Return a model with gates that begin with Taylor scores."""
-    masked = gated(model)
-    training.compile(masked, 0, training.protocol.steps, 0.0)
-    sparsity.score_by_taylor(
-        masked,
-        training.batches(),
-        steps_per_epoch=training.protocol.score_steps,
-    )
-    return masked
 
 
 def l1_uniform(training: Any) -> keras.Model:
@@ -307,36 +197,6 @@ def without_least(
     return sparsity.shrink(masked, multiple_of=multiple_of)
 
 
-def _share_for_latency(
-    training: Any, masked: keras.Model, measure: str
-) -> float:
-    """Return the share of another measure that goes at the level's latency."""
-    schedule = sparsity.DTMSchedule(
-        0.0,
-        measure=measure,
-        budget="knapsack",
-        multiple_of=training.protocol.multiple_of,
-    )
-    schedule.check(masked)
-    gates = [gate for gate, _ in schedule.masked]
-    cost = Cost(masked, gates, "latency", training.table)
-    shares = np.linspace(0.0, 0.99, 100)
-    found = bisect.bisect_left(
-        shares,
-        -training.milliseconds,
-        key=lambda share: -float(cost.left(schedule.allocation(share))),
-    )
-    return float(shares[min(found, len(shares) - 1)])
-
-
-def dtm_zeros(training: Any) -> keras.Model:
-    """Make zeros with kbp's trainable masks, then train on."""
-    masked = sparsity.apply_dtm(training.teacher)
-    schedule = sparsity.DTMSchedule(training.trial.level, begin=0.0, end=0.7)
-    training.fit(masked, schedule)
-    return sparsity.strip(masked)
-
-
 def magnitude_zeros(training: Any) -> keras.Model:
     """Make zeros of the smallest weights of all layers at once, then train."""
     masked = without_smallest(training.teacher, training.trial.level)
@@ -345,10 +205,7 @@ def magnitude_zeros(training: Any) -> keras.Model:
 
 
 METHODS = {
-    "DTM by latency": Method(
-        functools.partial(dtm_by_latency, branches=BRANCHES, recovery=RECOVERY),
-        ours=True,
-    ),
+    "DTM by latency": Method(dtm_by_latency, ours=True),
     "DTM by parameters": Method(dtm_by_parameters, ours=True),
     "L1 uniform": Method(l1_uniform),
     "group Taylor": Method(group_taylor),

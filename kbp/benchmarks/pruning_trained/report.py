@@ -6,12 +6,8 @@ from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.figures import accuracy_by_level
 from kbp.benchmarks.core.latencies import latencies, row_of, timed_on
 from kbp.benchmarks.core.log import complete, provenance
-from kbp.benchmarks.pruning_trained.methods import (
-    BRANCHES,
-    DENSE,
-    METHODS,
-    RECOVERY,
-)
+from kbp.benchmarks.pruning_trained.dtm import BRANCHES, RECOVERY
+from kbp.benchmarks.pruning_trained.methods import DENSE, METHODS
 from kbp.benchmarks.pruning_trained.plan import levels, trials
 from kbp.benchmarks.pruning_trained.training import Protocol
 
