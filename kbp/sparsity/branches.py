@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Callable, Mapping
+from functools import cached_property, partial
 from typing import Any
 
 import keras
@@ -97,51 +98,54 @@ def drop_branches(
         )
     check_one_of(COSTS, measure=measure)
     check_table(measure, table)
+    _check_compiled(model)
+    network = _Network(model, measure, table)
+    goal = network.goal(share)
+    while network.cost({}) > goal:
+        switched = _Switched(network, compiled_with(model))
+        loss = partial(switched.loss, x=x, y=y, arguments=arguments)
+        most = len(network.branches) if train is None else 1
+        model = network.without(_spared(network, goal, loss, most))
+        if train is None:
+            return model
+        train(model)
+        _check_compiled(model)
+        network = _Network(model, measure, table)
+    return network.without({})
+
+
+def _check_compiled(model: keras.Model) -> None:
     if not model.compiled:
         raise UserError(
             f"Model {model.name} must be compiled with a loss before branches "
             "are left out: call `model.compile`."
         )
-    network = _Network(model, measure, table)
-    branches = network.branches()
-    network.check(branches, share)
-    goal = (1 - share) * network.cost({})
-    switched = _Switched(network, branches)
-    switched.model.compile(**compiled_with(model))
 
-    def loss(gone: _Gone) -> float:
-        switched.open_all_but(gone)
-        found = switched.model.evaluate(
-            x, y, **{"verbose": 0, **arguments}, return_dict=True
-        )
-        return min(np.nan_to_num(found["loss"], nan=_MOST), _MOST)
 
+def _spared(
+    network: "_Network", goal: float, loss: Callable[[_Gone], float], most: int
+) -> _Gone:
+    """Return the branches whose going costs least, one chosen after another.
+
+    Args:
+        network: that has them.
+        goal: cost of the network at which it is enough.
+        loss: `loss(gone)`, without some branches.
+        most: number of branches that may go.
+    """
     gone: dict[int, int] = {}
     cost, now = network.cost(gone), loss(gone)
-    while cost > goal:
+    while cost > goal and len(gone) < most:
         losses, rises = {}, {}
-        for number, index in branches.items():
+        for number, index in network.branches.items():
             saved = cost - network.cost({**gone, number: index})
             if number not in gone and saved > 0:
                 losses[number] = loss({**gone, number: index})
                 rises[number] = (losses[number] - now) / saved
         best = min(rises, key=lambda number: rises[number])
-        gone[best], now = branches[best], losses[best]
+        gone[best], now = network.branches[best], losses[best]
         cost = network.cost(gone)
-        if train is not None:
-            left = network.without(gone)
-            train(left)
-            return drop_branches(
-                left,
-                x,
-                y,
-                share=max(0.0, 1 - goal / cost),
-                measure=measure,
-                table=table,
-                train=train,
-                **arguments,
-            )
-    return network.without(gone)
+    return gone
 
 
 def check_branches(
@@ -155,8 +159,7 @@ def check_branches(
         measure: see `drop_branches`.
         table: see `drop_branches`.
     """
-    network = _Network(model, measure, table)
-    network.check(network.branches(), share)
+    _Network(model, measure, table).goal(share)
 
 
 class _Network:
@@ -216,8 +219,9 @@ class _Network:
         }
         return float(sum(weights.values()))
 
+    @cached_property
     def branches(self) -> dict[int, int]:
-        """Return what may be left out, see `_Gone`."""
+        """What may be left out, see `_Gone`."""
         whole, (_, begins) = self.cost({}), self.needed({})
         found = {}
         for number, node in enumerate(self.nodes):
@@ -230,14 +234,21 @@ class _Network:
                 found[number] = index
         return found
 
-    def check(self, branches: _Gone, share: float) -> None:
-        """Raise a UserError if branches are less than a share of the cost."""
-        most = 1 - self.cost(branches) / self.cost({})
-        if most < share:
+    def goal(self, share: float) -> float:
+        """Return the cost of what is left when a share of it is gone.
+
+        Raises:
+            UserError: all branches are a smaller share.
+        """
+        whole, least = self.cost({}), self.cost(self.branches)
+        goal = (1 - share) * whole
+        if least > goal:
             raise UserError(
                 f"All branches of model {self.model.name} whose skips stay are "
-                f"{most:.0%} of its {self.measure}. Received: share={share}"
+                f"{1 - least / whole:.0%} of its {self.measure}. Received: "
+                f"share={share}"
             )
+        return goal
 
     def without(self, gone: _Gone) -> keras.Model:
         """Return a model of new layers without some branches."""
@@ -270,25 +281,32 @@ class _Switched:
 
     Args:
         network: whose layers are used.
-        branches: see `_Gone`.
+        compiled: what to compile it with.
     """
 
-    def __init__(self, network: _Network, branches: _Gone):
-        self.switches = {number: _Switch() for number in branches}
+    def __init__(self, network: _Network, compiled: dict[str, Any]):
+        self.switches = {number: _Switch() for number in network.branches}
         self.model = graph.rewrite(
             network.model,
             call=network.joining(
-                branches,
+                network.branches,
                 lambda number, skip, branch: (
                     skip + self.switches[number](branch)
                 ),
             ),
         )
+        self.model.compile(**compiled)
 
-    def open_all_but(self, gone: _Gone) -> None:
-        """Let all branches through but some."""
+    def loss(
+        self, gone: _Gone, x: Any, y: Any, arguments: Mapping[str, Any]
+    ) -> float:
+        """Return the loss on examples without some branches."""
         for number, switch in self.switches.items():
             switch.open.assign(0.0 if number in gone else 1.0)
+        found = self.model.evaluate(
+            x, y, **{"verbose": 0, **arguments}, return_dict=True
+        )
+        return min(np.nan_to_num(found["loss"], nan=_MOST), _MOST)
 
 
 class _Switch(keras.layers.Layer):

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
+from functools import partial
 
 from kbp.benchmarks.core import markdown
 from kbp.benchmarks.core.figures import error_by_horizon
@@ -36,6 +37,7 @@ PUBLISHED: dict[str, dict[str, tuple[float | None, ...]]] = {
         "FITS": (0.309, 0.338, 0.366, 0.414, 0.357),
     },
 }
+_spread = partial(markdown.spread, form=".4f")
 
 
 def summarize(
@@ -147,12 +149,6 @@ def _cells(runs, published):
         f"{most / 1e3:,.0f} k" if most else "-",
         f"{statistics.median(seconds):.0f}",
     ]
-
-
-def _spread(values):
-    if len(values) == 1:
-        return f"{values[0]:.4f}"
-    return markdown.spread(values, ".4f")
 
 
 def _absolute(rows):

@@ -31,7 +31,7 @@ def dtm_by_latency(training: Any) -> keras.Model:
 def dtm_by_parameters(training: Any) -> keras.Model:
     """Remove channels by kbp's trainable masks, for what they weigh."""
     masked = scored(training, training.teacher)
-    target = _share_for_latency(training, masked, "parameters")
+    target = _share_of_parameters(training, masked)
     return close_masks(training, masked, target, measure="parameters")
 
 
@@ -119,13 +119,11 @@ def dtm_zeros(training: Any) -> keras.Model:
     return sparsity.strip(masked)
 
 
-def _share_for_latency(
-    training: Any, masked: keras.Model, measure: str
-) -> float:
-    """Return the share of another measure that goes at the level's latency."""
+def _share_of_parameters(training: Any, masked: keras.Model) -> float:
+    """Return the share of the parameters that goes at the level's latency."""
     schedule = sparsity.DTMSchedule(
         0.0,
-        measure=measure,
+        measure="parameters",
         budget="knapsack",
         multiple_of=training.protocol.multiple_of,
     )

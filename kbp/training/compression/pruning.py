@@ -92,13 +92,12 @@ class Pruning:
         """Return a trained model with masks, after what leaves first."""
         section = self.section
         if section.branches:
-            share, measure = section.branches, section.measure
             self.console.print("Choosing the branches that can be spared ...")
             model = sparsity.drop_branches(
                 self._compiled(model),
                 self._batches(),
-                share=share,
-                measure=measure,
+                share=section.branches,
+                measure=section.measure,
                 table=self.table,
             )
         masked = self.masked(model)
